@@ -1,0 +1,1 @@
+"""Bondhu as a service: gateway, supervisor, command line, and what Ray Serve runs."""
