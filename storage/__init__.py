@@ -1,0 +1,1 @@
+"""SQL, the truth: schema, connections, migrations and what may be asked of them."""

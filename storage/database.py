@@ -1,0 +1,38 @@
+"""Connections: one pool per process, SQLite tuned for several processes that read and write at once."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of the SQLite file `path`."""
+    return f"sqlite+aiosqlite:///{path}"
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """Open a pool on `url` (sqlite+aiosqlite:// or postgresql+asyncpg://); connects when first used.
+
+    Dispose of it (`await engine.dispose()`) when done. A database that cannot be reached raises
+    `sqlalchemy.exc.OperationalError` (SQLite) or `OSError` (Postgres) at first use.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    engine = create_async_engine(url)
+    event.listen(engine.sync_engine, "connect", _tune_sqlite)
+    return engine
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # Readers do not wait for the writer; a writer waits its turn instead of failing at once.
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.close()
