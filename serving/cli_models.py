@@ -1,0 +1,181 @@
+"""`bondhu models`: what can be served, whether its files are right, and the command line it becomes.
+
+Exit codes: 0 all well; 2 the configuration is wrong (or, in `check`, a model cannot be used as it stands).
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models import engine_args
+from serving.config_errors import ConfigError, Problem, suggest
+from serving.config_schema import ModelSpec, Settings
+from serving.settings import load_settings
+
+CONFIGURATION_ERROR = 2
+_DEEP_TIMEOUT_S = 180
+
+app = typer.Typer(help="The catalogue of models in configs/models/.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the catalogue and what is active."""
+    settings = _settings(as_json)
+    rows = [_summary(settings, spec) for spec in settings.catalogue.values()]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("", "model", "quantisation", "runs on", "needs", "description", box=None)
+    for row in rows:
+        gib = row["gpu_memory_gib"]
+        needs = f"{gib:g} GiB of GPU" if gib else ""
+        mark = {"active": "*", "also": "+"}.get(row["served"] or "", "")
+        table.add_row(
+            mark, row["id"], row["quantization"], ", ".join(row["profiles"]), needs, row["description"]
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"* active under profile {settings.profile}; + served beside it", style="dim")
+
+
+@app.command()
+def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Show one model: its file, resolved weights, fingerprint and vLLM's command line."""
+    settings = _settings(as_json)
+    spec = _find(settings, model_id, as_json)
+    directory = spec.directory(settings.root)
+    shown = spec.model_dump(mode="json") | {
+        "fingerprint": spec.fingerprint(),
+        "weights": str(directory) if directory else f"hub: {spec.path}",
+        "arguments": _arguments(settings, spec),
+    }
+    if as_json:
+        _print_json(shown)
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in shown.items():
+        if key != "arguments" and value not in (None, {}, [], ""):
+            text = json.dumps(value, indent=1) if isinstance(value, dict) else value
+            table.add_row(key, ", ".join(value) if isinstance(value, list) else str(text))
+    console = Console()
+    console.print(table)
+    console.print("vLLM arguments:", style="bold")
+    for argument in shown["arguments"]:
+        console.print("  " + argument, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(
+    model_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also ask vLLM's own parser (about 20 s a model).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every configuration file, and that a model's local weights and template exist."""
+    settings = _settings(as_json)
+    specs = [_find(settings, model_id, as_json)] if model_id else list(settings.catalogue.values())
+    problems = [problem for spec in specs for problem in _missing_files(settings.root, spec)]
+    if deep:
+        problems += [problem for spec in specs for problem in _ask_vllm(settings, spec)]
+    if problems:
+        _fail(problems, as_json)
+    if as_json:
+        _print_json({"ok": True, "models": [spec.id for spec in specs], "deep": deep, "problems": []})
+    else:
+        Console().print(
+            f"{len(specs)} model file(s) and the service's configuration are right", style="green"
+        )
+
+
+def _settings(as_json: bool) -> Settings:
+    try:
+        return load_settings()
+    except ConfigError as error:
+        _fail(error.problems, as_json)
+
+
+def _find(settings: Settings, model_id: str, as_json: bool) -> ModelSpec:
+    wanted = settings.models.active if model_id == settings.models.alias else model_id
+    if wanted not in settings.catalogue:
+        hint = suggest(model_id, settings.catalogue)
+        _fail([Problem("configs/models", model_id, "no such model" + hint)], as_json)
+    return settings.catalogue[wanted]
+
+
+def _summary(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
+    served = (
+        "active" if spec.id == settings.models.active else "also" if spec.id in settings.models.also else None
+    )
+    return {
+        "id": spec.id,
+        "served": served,
+        "quantization": spec.quantization,
+        "profiles": list(spec.profiles),
+        "gpu_memory_gib": spec.requires.gpu_memory_gib,
+        "description": spec.description,
+        "path": spec.path,
+        "fingerprint": spec.fingerprint(),
+    }
+
+
+def _arguments(settings: Settings, spec: ModelSpec) -> list[str]:
+    """Return vLLM's arguments for a model, less those that the service adds at start (address and key)."""
+    arguments = [f"--model={spec.directory(settings.root) or spec.path}", f"--served-model-name={spec.id}"]
+    arguments += [f"--revision={spec.revision}"] if spec.revision else []
+    return arguments + engine_args.command_line(spec.engine, spec.server_arguments(settings.root))
+
+
+def _missing_files(root: Path, spec: ModelSpec) -> list[Problem]:
+    where = f"configs/models/{spec.id}.yaml"
+    problems = []
+    directory = spec.directory(root)
+    if directory is not None and not (directory / "config.json").is_file():
+        problems.append(Problem(where, "path", f"{directory} holds no model (no config.json)"))
+    template = spec.server_arguments(root).get("chat_template")
+    if isinstance(template, str) and template.endswith(".jinja") and not Path(template).is_file():
+        problems.append(Problem(where, "server.chat_template", f"{template} does not exist below {root}"))
+    return problems
+
+
+def _ask_vllm(settings: Settings, spec: ModelSpec) -> list[Problem]:
+    """Run vLLM's parser in a process of its own, because importing it takes long and much memory."""
+    command = [sys.executable, "-m", "models.vllm_parse", *_arguments(settings, spec)]
+    where = f"configs/models/{spec.id}.yaml"
+    try:
+        done = subprocess.run(
+            command, cwd=settings.root, capture_output=True, text=True, timeout=_DEEP_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return [Problem(where, "", f"vLLM's parser gave no answer within {_DEEP_TIMEOUT_S} s")]
+    if done.returncode == 0:
+        return []
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    return [Problem(where, "", f"vLLM says: {last}")]
+
+
+def _fail(problems: list[Problem] | tuple[Problem, ...], as_json: bool) -> Any:
+    if as_json:
+        rows = [{"where": p.where, "key": p.key, "message": p.message} for p in problems]
+        _print_json({"ok": False, "problems": rows})
+    else:
+        console = Console(stderr=True)
+        for problem in problems:
+            console.print(f"[red]error[/red] {_escape(str(problem))}", highlight=False, soft_wrap=True)
+    raise typer.Exit(CONFIGURATION_ERROR)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
