@@ -1,0 +1,141 @@
+"""The gateway's composition root: reads settings, builds the collaborators, wires the routes.
+
+Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it answers even when they do not.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import aiohttp
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from redis.asyncio import Redis
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from serving import addresses, errors
+from serving.auth import KeyRing
+from serving.embeddings import Embedder
+from serving.fleet import Fleet, stopped
+from serving.key_uses import KeyUses
+from serving.middleware import RequestId
+from serving.routes import catalogue, embed, generate, health
+from serving.settings import Settings, load_settings
+from serving.state import Gateway
+from storage.database import open_engine
+from storage.keys import find_key
+
+KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
+
+
+def create_app() -> FastAPI:
+    """The application, from configuration and environment (what uvicorn's `--factory` calls)."""
+    settings = load_settings()
+    app = FastAPI(
+        title="Bondhu",
+        version="0.1.0",
+        description="An OpenAI-compatible endpoint on self-hosted models.",
+        lifespan=partial(_lifespan, settings=settings),
+        separate_input_output_schemas=False,
+    )
+    for router in (generate.router, embed.router, catalogue.router, health.router):
+        app.include_router(router)
+    app.add_exception_handler(errors.ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_bug)
+    if settings.gateway.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.gateway.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-bondhu-model"],
+        )
+    app.add_middleware(RequestId)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    limits = settings.gateway
+    cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
+    ingress = f"http://127.0.0.1:{settings.ray.ingress_port}"
+    database = open_engine(addresses.database_url(settings))
+    redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        fleet = Fleet(
+            directory_url=f"{ingress}/directory",
+            cluster_key=cluster_key,
+            session=session,
+            poll_s=limits.directory_poll_s,
+            probe_interval_s=limits.probe_interval_s,
+            ready_within_s=limits.ready_within_s,
+            retry_after_s=limits.retry_after_s,
+        )
+        embedder = (
+            Embedder(
+                url=f"{ingress}/embedder",
+                cluster_key=cluster_key,
+                session=session,
+                model=settings.embedder.id,
+                dimensions=settings.embedder.dimensions,
+                probe_interval_s=limits.probe_interval_s,
+                retry_after_s=limits.retry_after_s,
+                timeout_s=60.0,
+            )
+            if settings.embedder.enabled
+            else None
+        )
+        uses = KeyUses(redis)
+        app.state.gateway = Gateway(
+            settings=settings,
+            fleet=fleet,
+            embedder=embedder,
+            keys=KeyRing(partial(find_key, database)),
+            key_uses=uses,
+            session=session,
+            started_at=int(time.time()),
+        )
+        watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses) if work is not None]
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                await stopped(watcher)
+            await uses.flush()
+    await redis.aclose()
+    await database.dispose()
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ApiError), "registered for it"
+    return Response(error.body(), error.status, error.headers, media_type="application/json")
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for it"
+    status, body, headers = errors.http_error(error.status_code, str(error.detail), error.headers)
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError), "registered for it"
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    return await _on_api_error(_, errors.InvalidRequest(f"{param}: {first['msg']}", param=param))
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:
+    """A bug of ours: uvicorn logs the trace, the client sees none."""
+    body = errors.envelope(
+        "The gateway failed on this request; its log says why.", "api_error", None, "internal_error"
+    )
+    return Response(body, 500, media_type="application/json")

@@ -1,0 +1,1 @@
+"""What runs inside Ray: the only package that imports it."""

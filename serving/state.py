@@ -1,0 +1,43 @@
+"""What the routes are given: the collaborators that start-up built, typed, in one place."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import aiohttp
+from fastapi import Depends, Request
+
+from serving.auth import KeyRing
+from serving.config_schema import Settings
+from serving.embeddings import Embedder
+from serving.fleet import Fleet
+from serving.key_uses import KeyUses
+from storage.keys import KeyRecord
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One gateway worker's collaborators."""
+
+    settings: Settings
+    fleet: Fleet
+    embedder: Embedder | None
+    keys: KeyRing[KeyRecord]
+    key_uses: KeyUses
+    session: aiohttp.ClientSession
+    started_at: int  # unix seconds
+
+
+async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain functions in a thread
+    """The worker's collaborators, from the application's lifespan."""
+    return request.app.state.gateway  # type: ignore[no-any-return]  # Starlette's state is untyped
+
+
+async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
+    """The key that the request presents; raises Unauthenticated."""
+    record = await gateway.keys.admit(request.headers.get("authorization"))
+    gateway.key_uses.note(record.id)
+    return record
+
+
+Worker = Annotated[Gateway, Depends(gateway_of)]
+Caller = Annotated[KeyRecord, Depends(caller_of)]
