@@ -13,7 +13,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_BODY = b'{"error":{"message":"this engine answers only its own service","type":"authentication_error","param":null,"code":401}}'
+_BODY = b'{"error":{"message":"this engine answers only its own service","type":"authentication_error","code":401}}'
 
 
 class RequireKey:
@@ -24,6 +24,7 @@ class RequireKey:
         self._expected = b"Bearer " + os.environ["BONDHU_ENGINE_KEY"].encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a connection through, or refuse it."""
         if scope["type"] == "lifespan" or scope.get("path") == "/health" or self._admits(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":

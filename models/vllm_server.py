@@ -24,9 +24,7 @@ log = logging.getLogger(__name__)
 
 KEY_VARIABLE = "BONDHU_ENGINE_KEY"
 MIDDLEWARE = "models.vllm_middleware.RequireKey"
-_GAUGE = re.compile(
-    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)\{[^}]*\} (\S+)$", re.M
-)
+_GAUGE = re.compile(r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)\{[^}]*\} (\S+)$", re.M)
 
 
 class EngineStartError(RuntimeError):
@@ -109,9 +107,7 @@ class VllmServer:
         deadline = time.monotonic() + timeout_s
         while not await self._generates():
             if not self.alive:
-                raise EngineStartError(
-                    f"vLLM exited with status {self._process.returncode}: {self.last_error()}"
-                )
+                raise EngineStartError(f"vLLM exited with status {self._process.returncode}: {self.last_error()}")
             if time.monotonic() > deadline:
                 await self.stop(grace_s=0)
                 raise EngineStartError(f"vLLM did not generate within {timeout_s:.0f} s: {self.last_error()}")

@@ -135,7 +135,5 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 async def _on_bug(_: Request, error: Exception) -> Response:
     """A bug of ours: uvicorn logs the trace, the client sees none."""
-    body = errors.envelope(
-        "The gateway failed on this request; its log says why.", "api_error", None, "internal_error"
-    )
+    body = errors.envelope("The gateway failed on this request; its log says why.", "api_error", None, "internal_error")
     return Response(body, 500, media_type="application/json")

@@ -109,13 +109,9 @@ def _steps(running: dict[str, Application], wanted: dict[str, Application]) -> l
     for name, app in wanted.items():
         if name not in running:
             model = app["args"].get("model") if _is_engine(name) else None
-            twins = [
-                other for other in running if model and running[other].get("args", {}).get("model") == model
-            ]
+            twins = [other for other in running if model and running[other].get("args", {}).get("model") == model]
             changed = _differing(running[twins[0]]["args"], app["args"]) if twins else []
-            steps.append(
-                Step("start", name, f"{model}: changed {', '.join(changed)}" if twins else "not running yet")
-            )
+            steps.append(Step("start", name, f"{model}: changed {', '.join(changed)}" if twins else "not running yet"))
         elif _settled(running[name]) != _settled(app):
             routed = name == "directory"
             what = _differing(_settled(running[name]), _settled(app))
@@ -140,19 +136,13 @@ def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _brief(value: Any) -> str:
-    text = (
-        " ".join(value)
-        if isinstance(value, list) and all(isinstance(v, str) for v in value)
-        else json.dumps(value)
-    )
+    text = " ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _settled(app: Application) -> dict[str, Any]:
     """The parts of an application's configuration that we set, deployments by name."""
-    deployments = {
-        item["name"]: {k: v for k, v in item.items() if k != "name"} for item in app.get("deployments", [])
-    }
+    deployments = {item["name"]: {k: v for k, v in item.items() if k != "name"} for item in app.get("deployments", [])}
     return {"args": app.get("args", {}), **deployments}
 
 

@@ -53,18 +53,12 @@ class GatewaySettings(Frozen):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Port = Field(default=8000, description="port to listen on")
     workers: int = Field(default=1, ge=1, description="uvicorn processes")
-    max_body_bytes: int = Field(
-        default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413"
-    )
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
-    directory_poll_s: float = Field(
-        default=1.0, gt=0, description="between looks at the directory of engines, s"
-    )
+    directory_poll_s: float = Field(default=1.0, gt=0, description="between looks at the directory of engines, s")
     probe_interval_s: float = Field(default=5.0, gt=0, description="between one-token generations, s")
-    ready_within_s: float = Field(
-        default=30.0, gt=0, description="how recent a generation makes /ready true, s"
-    )
+    ready_within_s: float = Field(default=30.0, gt=0, description="how recent a generation makes /ready true, s")
     drain_s: float = Field(default=20, ge=0, description="for open requests at shutdown, s")
     retry_after_s: int = Field(default=5, ge=1, description="Retry-After of a 503, s")
     cors_origins: tuple[str, ...] = Field(default=(), description="origins that browsers may call from")
@@ -85,9 +79,7 @@ class RaySettings(Frozen):
 class RedisSettings(Frozen):
     """Limits, cache, sessions and the broker."""
 
-    url: str | None = Field(
-        default=None, description="redis:// address; none: an embedded server on a socket"
-    )
+    url: str | None = Field(default=None, description="redis:// address; none: an embedded server on a socket")
 
 
 class DatabaseSettings(Frozen):
@@ -108,9 +100,7 @@ class AutoscalingSpec(Frozen):
 
     min_replicas: int = Field(default=1, ge=0, description="fewest replicas")
     max_replicas: int = Field(default=1, ge=1, description="most replicas")
-    target_load: float = Field(
-        default=16, gt=0, description="running + waiting requests a replica should have"
-    )
+    target_load: float = Field(default=16, gt=0, description="running + waiting requests a replica should have")
     upscale_delay_s: float = Field(default=10, ge=0, description="load must be high this long, s")
     downscale_delay_s: float = Field(default=120, ge=0, description="load must be low this long, s")
 
@@ -124,19 +114,13 @@ class AutoscalingSpec(Frozen):
 class DeploymentSpec(Frozen):
     """How Ray places, scales and restarts a model's engine."""
 
-    replicas: int = Field(
-        default=1, ge=1, description="a fixed number of replicas (ignored with autoscaling)"
-    )
-    autoscaling: AutoscalingSpec | None = Field(
-        default=None, description="bounds and target, instead of `replicas`"
-    )
+    replicas: int = Field(default=1, ge=1, description="a fixed number of replicas (ignored with autoscaling)")
+    autoscaling: AutoscalingSpec | None = Field(default=None, description="bounds and target, instead of `replicas`")
     num_cpus: float = Field(default=0.5, ge=0, description="CPUs reserved in Ray for a replica")
     num_gpus: float = Field(default=0, ge=0, description="GPUs reserved in Ray for a replica")
     startup_timeout_s: float = Field(default=600, gt=0, description="from start to first token, s")
     drain_s: float = Field(default=30, ge=0, description="for open requests when a replica stops, s")
-    max_restarts: int = Field(
-        default=3, ge=0, description="in-place restarts of vLLM before the replica is replaced"
-    )
+    max_restarts: int = Field(default=3, ge=0, description="in-place restarts of vLLM before the replica is replaced")
 
     @model_validator(mode="after")
     def _one_way_to_scale(self) -> Self:
@@ -149,12 +133,8 @@ class Requirements(Frozen):
     """What the model needs; shown to people and checked by nobody else."""
 
     memory_gib: float | None = Field(default=None, gt=0, description="host memory, GiB")
-    gpu_memory_gib: float | None = Field(
-        default=None, gt=0, description="GPU memory for weights and KV cache, GiB"
-    )
-    gpu_capability: float | None = Field(
-        default=None, gt=0, description="lowest CUDA compute capability, as 8.0"
-    )
+    gpu_memory_gib: float | None = Field(default=None, gt=0, description="GPU memory for weights and KV cache, GiB")
+    gpu_capability: float | None = Field(default=None, gt=0, description="lowest CUDA compute capability, as 8.0")
 
 
 class ModelSpec(Frozen):
@@ -170,9 +150,7 @@ class ModelSpec(Frozen):
     env: dict[str, str] = Field(default_factory=dict, description="extra environment of the engine process")
     deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="placement and scaling")
     requires: Requirements = Field(default=Requirements(), description="informational")
-    profiles: tuple[Profile, ...] = Field(
-        default=("cpu", "gpu"), min_length=1, description="where it can run"
-    )
+    profiles: tuple[Profile, ...] = Field(default=("cpu", "gpu"), min_length=1, description="where it can run")
 
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""
@@ -198,9 +176,7 @@ class ServiceFile(Frozen):
     """configs/bondhu.yaml; a profile overlays any of it but `profile`."""
 
     profile: Profile = Field(default="cpu", description="which file of configs/profiles/ overlays this one")
-    var_dir: Path = Field(
-        default=Path("var"), description="everything written at run time; relative to the root"
-    )
+    var_dir: Path = Field(default=Path("var"), description="everything written at run time; relative to the root")
     runtime_dir: Path | None = Field(default=None, description="sockets; none: below XDG_RUNTIME_DIR or /tmp")
     models: ModelsSettings
     embedder: EmbedderSettings = EmbedderSettings()

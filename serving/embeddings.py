@@ -83,9 +83,7 @@ class Embedder:
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         body = orjson.dumps({"inputs": inputs})
         try:
-            async with self._session.post(
-                self._url, data=body, headers=self._headers, timeout=timeout
-            ) as response:
+            async with self._session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
                 answer = await response.read()
                 if response.status == 400:
                     refusal = orjson.loads(answer)
@@ -127,20 +125,14 @@ def _inputs(given: Any) -> list[str] | list[list[int]]:
     if isinstance(given, str) or _is_tokens(given):
         given = [given]
     if not isinstance(given, list) or not given:
-        raise InvalidRequest(
-            "input: must be a string, an array of strings, or (an array of) token ids.", param="input"
-        )
+        raise InvalidRequest("input: must be a string, an array of strings, or (an array of) token ids.", param="input")
     if len(given) > MAX_INPUTS:
-        raise InvalidRequest(
-            f"input: at most {MAX_INPUTS} inputs a request, got {len(given)}.", param="input"
-        )
+        raise InvalidRequest(f"input: at most {MAX_INPUTS} inputs a request, got {len(given)}.", param="input")
     if all(isinstance(item, str) for item in given):
         if "" in given:
             raise InvalidRequest(f"input[{given.index('')}]: must not be empty.", param="input")
     elif not all(_is_tokens(item) for item in given):
-        raise InvalidRequest(
-            "input: must hold only non-empty strings, or only arrays of token ids.", param="input"
-        )
+        raise InvalidRequest("input: must hold only non-empty strings, or only arrays of token ids.", param="input")
     return given
 
 

@@ -150,9 +150,7 @@ def _field(param: Any) -> str | None:
     return re.sub(r"^body\.", "", param) if isinstance(param, str) and param not in ("", "body") else None
 
 
-_PYDANTIC = re.compile(
-    r"'loc': \('body'(?:, )?(?P<loc>[^)]*)\), 'msg': (?P<quote>['\"])(?P<msg>.*?)(?P=quote), '"
-)
+_PYDANTIC = re.compile(r"'loc': \('body'(?:, )?(?P<loc>[^)]*)\), 'msg': (?P<quote>['\"])(?P<msg>.*?)(?P=quote), '")
 _PARAMETER = re.compile(r" ?\(parameter=(?P<param>[\w.]+)(?:, value=.*)?\)$", re.S)
 _LEADING_NAME = re.compile(r"^`?(?P<param>[a-z]+(?:_[a-z]+)*)`? (?:must|is not|should|cannot)\b")
 
@@ -175,9 +173,7 @@ def stream_event(error: ApiError) -> bytes:
     return b"data: " + error.body() + b"\n\n"
 
 
-def http_error(
-    status: int, detail: str, headers: Mapping[str, str] | None = None
-) -> tuple[int, bytes, dict[str, str]]:
+def http_error(status: int, detail: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes, dict[str, str]]:
     """The envelope for an error of the web framework itself (404 route, 405 method)."""
     type_ = "invalid_request_error" if status < 500 else "api_error"
     return status, envelope(detail, type_, None, None), dict(headers or {})

@@ -107,9 +107,7 @@ class Fleet:
                 await self._poll()
                 self._probe_where_due()
                 self._follow_active()
-                await asyncio.sleep(
-                    min(self._poll_s, RETRY_PROBE_S) if self._anything_unproven() else self._poll_s
-                )
+                await asyncio.sleep(min(self._poll_s, RETRY_PROBE_S) if self._anything_unproven() else self._poll_s)
         finally:
             for probe in self._probes:
                 probe.cancel()
@@ -159,30 +157,22 @@ class Fleet:
         alive = [
             replica
             for replica in self._replicas.values()
-            if replica.report["model"] == model
-            and replica.proven_at is not None
-            and replica.proven_at > oldest
+            if replica.report["model"] == model and replica.proven_at is not None and replica.proven_at > oldest
         ]
-        wanted = [
-            replica for replica in alive if replica.report["fingerprint"] == self.routing["models"].get(model)
-        ]
+        wanted = [replica for replica in alive if replica.report["fingerprint"] == self.routing["models"].get(model)]
         serving = [replica for replica in wanted or alive if replica.report["state"] == "ready"]
         return serving or wanted or alive
 
     def _follow_active(self) -> None:
         """Point the alias to the active model once that can answer; until then the former one serves."""
         wanted = self.routing["active"]
-        if wanted != self._active and (
-            not self._active or self._usable(wanted) or not self._usable(self._active)
-        ):
+        if wanted != self._active and (not self._active or self._usable(wanted) or not self._usable(self._active)):
             self._active = wanted
 
     async def _poll(self) -> None:
         try:
             timeout = aiohttp.ClientTimeout(total=2.0)
-            async with self._session.get(
-                self._directory_url, headers=self._headers, timeout=timeout
-            ) as response:
+            async with self._session.get(self._directory_url, headers=self._headers, timeout=timeout) as response:
                 if response.status != 200:
                     self.directory_problem = f"it answered {response.status}"
                     return
@@ -230,9 +220,7 @@ class Fleet:
                 else:
                     replica.broken(f"a one-token generation was answered with {response.status}")
         except TimeoutError:
-            replica.problem = (
-                "a one-token generation did not finish"  # a busy engine: its last success decides
-            )
+            replica.problem = "a one-token generation did not finish"  # a busy engine: its last success decides
         except (aiohttp.ClientError, OSError) as problem:
             replica.broken(f"it cannot be reached ({type(problem).__name__})")
 

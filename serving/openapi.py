@@ -42,13 +42,9 @@ _CALL = _object(
     function=_object(["name", "arguments"], name=STRING, arguments=STRING),
 )
 _MESSAGE = _one_of(
-    _object(
-        ["role", "content"], role={"enum": ["system", "developer", "user"]}, content=_CONTENT, name=STRING
-    ),
+    _object(["role", "content"], role={"enum": ["system", "developer", "user"]}, content=_CONTENT, name=STRING),
     _object(["role", "content"], role={"const": "assistant"}, content=_CONTENT, tool_calls=_array(_CALL)),
-    _object(
-        ["role", "content", "tool_call_id"], role={"const": "tool"}, content=_CONTENT, tool_call_id=STRING
-    ),
+    _object(["role", "content", "tool_call_id"], role={"const": "tool"}, content=_CONTENT, tool_call_id=STRING),
 )
 _TOOL = _object(
     ["type", "function"],
@@ -126,9 +122,7 @@ _ERROR = _object(
         code={"type": ["string", "null"]},
     ),
 )
-_USAGE = _object(
-    ["prompt_tokens", "total_tokens"], prompt_tokens=_integer(0, 2**53), total_tokens=_integer(0, 2**53)
-)
+_USAGE = _object(["prompt_tokens", "total_tokens"], prompt_tokens=_integer(0, 2**53), total_tokens=_integer(0, 2**53))
 _CARD = _object(
     ["id", "object", "created", "owned_by"], id=STRING, object={"const": "model"}, created={"type": "integer"}
 )
@@ -165,9 +159,7 @@ GENERATION_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "The answer.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
     **_errors(400, 401, 404, 413, 502, 503, 504),
 }
-_EMBEDDINGS = _object(
-    ["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE
-)
+_EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)
 EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 404, 413, 503, 504)}
 LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
 MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}

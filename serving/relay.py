@@ -71,9 +71,7 @@ class Relay(Response):
             async with asyncio.timeout(self._timeout_s):
                 await self._relay(send)
         except TimeoutError:
-            await self._fail(
-                send, errors.EngineTimeout(f"The model did not finish within {self._timeout_s:g} s.")
-            )
+            await self._fail(send, errors.EngineTimeout(f"The model did not finish within {self._timeout_s:g} s."))
         except asyncio.CancelledError:
             if not departure.done():
                 raise  # the server is shutting down
@@ -99,9 +97,7 @@ class Relay(Response):
                 log.info("engine %s lost: %s", replica.report["replica_id"], loss)
             finally:
                 replica.outstanding -= 1
-        self._fleet.choose(
-            self._model
-        )  # raises what there is to say, unless another replica has just come up
+        self._fleet.choose(self._model)  # raises what there is to say, unless another replica has just come up
         raise errors.EngineFailed("Every engine that was tried broke the connection.")
 
     async def _ask(self, replica: Replica, send: Send) -> None:
@@ -127,9 +123,7 @@ class Relay(Response):
     async def _pass_stream(self, replica: Replica, upstream: aiohttp.ClientResponse, send: Send) -> None:
         async for block in upstream.content.iter_any():
             if not self._started:
-                await self._start(
-                    200, [(b"content-type", b"text/event-stream; charset=utf-8")], replica, send
-                )
+                await self._start(200, [(b"content-type", b"text/event-stream; charset=utf-8")], replica, send)
             await send({"type": "http.response.body", "body": block, "more_body": True})
         if not self._started:
             raise EngineLost("an empty stream")
@@ -137,9 +131,7 @@ class Relay(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _pass_error(self, replica: Replica, status: int, body: bytes, send: Send) -> None:
-        if (
-            status >= 500 and b"EngineCore" in body
-        ):  # vLLM's server outlives its core for a moment, and says so
+        if status >= 500 and b"EngineCore" in body:  # vLLM's server outlives its core for a moment, and says so
             raise EngineLost("its core died")
         await self._finish(*errors.from_engine(status, body), replica, send)
 
@@ -149,9 +141,7 @@ class Relay(Response):
         self._answered = True
         await send({"type": "http.response.body", "body": body})
 
-    async def _start(
-        self, status: int, headers: list[tuple[bytes, bytes]], replica: Replica, send: Send
-    ) -> None:
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]], replica: Replica, send: Send) -> None:
         headers.append((MODEL_HEADER, replica.label.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         self._started = True

@@ -9,9 +9,7 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
-FULL_CACHE = (
-    0.9  # above this KV-cache share the engine preempts: one more replica, whatever the request count
-)
+FULL_CACHE = 0.9  # above this KV-cache share the engine preempts: one more replica, whatever the request count
 
 
 class EngineLoadPolicy:
@@ -33,7 +31,5 @@ class EngineLoadPolicy:
         wanted = math.ceil(load / self._target_load)
         if fullest > FULL_CACHE:
             wanted = max(wanted, context.current_num_replicas + 1)
-        bounded = max(
-            context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted)
-        )
+        bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted))
         return bounded, {}

@@ -45,11 +45,9 @@ class Directory:
             return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
         oldest = time.monotonic() - STALE_AFTER_S
         self._seen = {name: seen for name, seen in self._seen.items() if seen[0] > oldest}
-        return JSONResponse(
-            {"routing": self._routing, "replicas": [report for _, report in self._seen.values()]}
-        )
+        return JSONResponse({"routing": self._routing, "replicas": [report for _, report in self._seen.values()]})
 
 
 def build(args: dict[str, Any]) -> serve.Application:
     """The Serve application `directory` (no arguments)."""
-    return Directory.bind()  # type: ignore[no-any-return]  # Serve's decorator is untyped
+    return Directory.bind()  # type: ignore[attr-defined]  # added by Serve's decorator

@@ -35,8 +35,8 @@ class Embedder:
         self._model = SentenceTransformer(_locate(spec["path"]))
         self._window = int(self._model.max_seq_length or 512)
         self._key = os.environ["BONDHU_CLUSTER_KEY"]
-        self._embed.set_max_batch_size(spec["max_batch_size"])  # type: ignore[attr-defined]  # added by serve.batch
-        self._embed.set_batch_wait_timeout_s(spec["batch_wait_s"])  # type: ignore[attr-defined]  # added by serve.batch
+        self._embed.set_max_batch_size(spec["max_batch_size"])
+        self._embed.set_batch_wait_timeout_s(spec["batch_wait_s"])
 
     async def __call__(self, request: Request) -> Response:
         """The embeddings, or 400 with the index of the input that cannot be embedded, or 401."""
@@ -58,7 +58,7 @@ class Embedder:
         headers = {"x-bondhu-tokens": str(sum(lengths)), "x-bondhu-dimensions": str(matrix.shape[1])}
         return Response(matrix.tobytes(), media_type="application/octet-stream", headers=headers)
 
-    @serve.batch
+    @serve.batch  # type: ignore[untyped-decorator]  # Ray is untyped here
     async def _embed(self, requests: list[list[str]]) -> list[numpy.ndarray]:
         """Embed several requests' texts in one go; one float32 matrix (texts, dimensions) per request."""
         flat = [text for texts in requests for text in texts]
@@ -82,4 +82,4 @@ def _locate(path: str) -> str:
 
 def build(args: dict[str, Any]) -> serve.Application:
     """The Serve application `embedder`; `args` is the replica's `spec`."""
-    return Embedder.bind(args)  # type: ignore[attr-defined,no-any-return]  # Serve's decorator is untyped
+    return Embedder.bind(args)  # type: ignore[attr-defined]  # added by Serve's decorator

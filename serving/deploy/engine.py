@@ -185,4 +185,4 @@ def weights_revision(path: Path) -> str:
 
 def build(args: dict[str, Any]) -> serve.Application:
     """The Serve application of one model; `args` is the replica's `spec`."""
-    return Engine.bind(args)  # type: ignore[attr-defined,no-any-return]  # Serve's decorator is untyped
+    return Engine.bind(args)  # type: ignore[attr-defined]  # added by Serve's decorator

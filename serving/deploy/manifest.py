@@ -119,9 +119,7 @@ def directory_application(routes: Routing) -> Application:
         "route_prefix": "/directory",
         "import_path": "serving.deploy.directory:build",
         "args": {},
-        "deployments": [
-            {"name": "Directory", "user_config": dict(routes), "ray_actor_options": {"num_cpus": 0}}
-        ],
+        "deployments": [{"name": "Directory", "user_config": dict(routes), "ray_actor_options": {"num_cpus": 0}}],
     }
 
 

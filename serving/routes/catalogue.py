@@ -50,6 +50,3 @@ def _card(gateway: Gateway, name: str) -> dict[str, Any]:
     if gateway.embedder is None or name != gateway.embedder.model:
         card["root"] = gateway.fleet.resolve(name)
     return card
-
-
-__all__ = ["UnknownModel", "router"]

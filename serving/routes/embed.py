@@ -14,7 +14,7 @@ router = APIRouter(tags=["embeddings"])
 @router.post("/v1/embeddings", openapi_extra=openapi.EMBEDDING, responses=openapi.EMBEDDING_RESPONSES)
 async def embed(request: Request, gateway: Worker, _: Caller) -> Response:
     """Embed texts: unit-length vectors, as numbers or base64 of little-endian float32."""
-    _, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
+    _raw, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
     name = model_name(parsed)
     embedder = gateway.embedder
     if embedder is None or name != embedder.model:

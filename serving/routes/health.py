@@ -22,9 +22,7 @@ async def health() -> dict[str, str]:
 async def ready(gateway: Worker) -> JSONResponse:
     """Whether every active model has generated (and the embedder embedded) recently; what is not ready, and why."""
     report = _report(gateway)
-    return JSONResponse(
-        report, status_code=200 if report["ready"] else 503, headers=_retry(gateway, report["ready"])
-    )
+    return JSONResponse(report, status_code=200 if report["ready"] else 503, headers=_retry(gateway, report["ready"]))
 
 
 @router.get("/api/v1/chat/health", responses=openapi.CHAT_HEALTH_RESPONSES)
