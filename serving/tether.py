@@ -1,11 +1,12 @@
 """Run a command so that neither it nor anything it spawns outlives whoever started it.
 
-    python -I -S tether.py [--grace-s 10] [--cwd DIR] [--unwatched] -- CMD...
+    python -I -S tether.py [--grace-s 10] [--cwd DIR] [--unwatched] [--remove DIR] -- CMD...
 
 The starter gives the tether a pipe as standard input and keeps the other end open: end of file means that
 the starter is gone, however it went. Then, and on SIGTERM, SIGINT or SIGHUP, CMD gets SIGTERM, and after
 `grace-s` seconds every descendant gets SIGKILL. What CMD leaves behind when it exits by itself is killed
-too. The exit status is CMD's (128 + n when signal n ended it, 126 or 127 when it could not be started).
+too, and at the very end the directory `--remove` is deleted. The exit status is CMD's (128 + n when signal
+n ended it, 126 or 127 when it could not be started).
 
 Two processes keep watch, an outer and, in a session of its own, an inner one, and both are child
 subreapers (prctl(2), PR_SET_CHILD_SUBREAPER), so that a daemon that leaves its parent, group and session
@@ -33,23 +34,31 @@ GIVE_UP_S = 15.0  # a process in uninterruptible sleep, or another user's, canno
 
 
 def argv(
-    command: Sequence[str], *, grace_s: float = 10.0, cwd: str | None = None, watched: bool = True
+    command: Sequence[str],
+    *,
+    grace_s: float = 10.0,
+    cwd: str | None = None,
+    watched: bool = True,
+    remove: str | None = None,
 ) -> list[str]:
     """Return the command line that runs `command` under a tether.
 
-    Start it with `stdin=subprocess.PIPE` and keep that pipe, unless `watched` is off.
+    Start it with `stdin=subprocess.PIPE` and keep that pipe, unless `watched` is off. The directory `remove`
+    is deleted, with all that is in it, when everything has ended.
     """
-    where = ["--cwd", cwd] if cwd else []
-    unwatched = [] if watched else ["--unwatched"]
+    flags = [
+        "--grace-s",
+        str(grace_s),
+        *(["--cwd", cwd] if cwd else []),
+        *(["--remove", remove] if remove else []),
+    ]
     return [
         sys.executable,
         "-I",
         "-S",
         __file__,
-        "--grace-s",
-        str(grace_s),
-        *where,
-        *unwatched,
+        *flags,
+        *([] if watched else ["--unwatched"]),
         "--",
         *command,
     ]
@@ -77,6 +86,12 @@ def descendants(root: int) -> list[int]:
             if child not in zombies:
                 found.append(child)
     return found
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent's process id; raises OSError when there is no such process."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+        return int(stat.read().rpartition(")")[2].split()[1])
 
 
 class Watch:
@@ -149,15 +164,12 @@ class Watch:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command under both watches; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="tether", description="Run CMD; nothing of it outlives the starter."
-    )
+    parser = argparse.ArgumentParser(prog="tether", description="Run CMD; nothing of it outlives the starter.")
     parser.add_argument("--grace-s", type=float, default=10.0, help="seconds between SIGTERM and SIGKILL")
     parser.add_argument("--cwd", help="directory to run CMD in")
-    parser.add_argument(
-        "--unwatched", action="store_true", help="outlive the starter: standard input is no pipe"
-    )
+    parser.add_argument("--unwatched", action="store_true", help="outlive the starter: standard input is no pipe")
     parser.add_argument("command", nargs="+", metavar="-- CMD")
+    parser.add_argument("--remove", metavar="DIR", help="delete this directory when everything has ended")
     given = list(sys.argv[1:] if arguments is None else arguments)
     split = given.index("--") if "--" in given else len(given)
     options = parser.parse_args([*given[:split], "CMD"])
@@ -169,17 +181,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inner = _fork()
     if inner == 0:
         os.close(near_end)
-        os._exit(_inner(command, options.cwd, options.grace_s, far_end))
+        os._exit(_inner(command, options.cwd, options.grace_s, options.remove, far_end))
     os.close(far_end)
 
     watch = Watch(inner, -1 if options.unwatched else 0, wakeup)
     watch.until_stop()
     watch.stop(options.grace_s + GIVE_UP_S)  # time for the inner watch's own grace and sweep
     watch.sweep()
+    _delete(options.remove)  # again, in case the inner watch was killed
     return 128 + signal.SIGKILL if watch.status is None else watch.status
 
 
-def _inner(command: Sequence[str], cwd: str | None, grace_s: float, lifeline: int) -> int:
+def _inner(command: Sequence[str], cwd: str | None, grace_s: float, remove: str | None, lifeline: int) -> int:
     os.setsid()
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     wakeup = _catch_signals()
@@ -193,6 +206,7 @@ def _inner(command: Sequence[str], cwd: str | None, grace_s: float, lifeline: in
     watch.until_stop()
     watch.stop(grace_s)
     watch.sweep()
+    _delete(remove)
     return 128 + signal.SIGKILL if watch.status is None else watch.status
 
 
@@ -231,6 +245,13 @@ def _catch_signals() -> int:
     for number in (*STOP_SIGNALS, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     return reader
+
+
+def _delete(directory: str | None) -> None:
+    if directory and os.path.isdir(directory) and not os.path.islink(directory):
+        import shutil  # here: most tethers have nothing to delete
+
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _complain(what: str) -> None:

@@ -1,6 +1,5 @@
 """Connections: one pool per process, SQLite tuned for several processes that read and write at once."""
 
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
@@ -8,11 +7,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_MS = 10_000
-
-
-def sqlite_url(path: Path) -> str:
-    """Return the URL of the SQLite file `path`."""
-    return f"sqlite+aiosqlite:///{path}"
 
 
 def open_engine(url: str) -> AsyncEngine:

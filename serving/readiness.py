@@ -1,0 +1,64 @@
+"""What a running stack says of itself: the gateway's /ready, the supervisor's state, the engines' logs."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TAIL_BYTES = 8192
+
+
+def ask_ready(gateway_url: str, timeout_s: float = 3.0) -> dict[str, Any] | None:
+    """Return the body of GET /ready (200 or 503); None when the gateway does not answer."""
+    try:
+        with urllib.request.urlopen(f"{gateway_url}/ready", timeout=timeout_s) as answer:  # noqa: S310 - http
+            body: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        try:
+            body = json.load(refusal)
+        except ValueError:
+            return None
+    except (OSError, ValueError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def summarise(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> list[str]:
+    """Return a line for each thing that is not ready yet, most basic first; empty when all is."""
+    lines = []
+    for name, status in state.items():
+        if name == "apply" or status["state"] == "running":
+            continue
+        lines.append(f"{name}: {status['state']}" + (f" ({status['detail']})" if status["detail"] else ""))
+    if ready is None:
+        return lines or ["gateway: starting"]
+    for name, part in (ready.get("models") or {}).items():
+        if not part.get("ready"):
+            lines.append(f"{name}: {part.get('reason') or part.get('state') or 'not ready'}")
+    for name in ("embedder", "directory"):
+        part = ready.get(name)
+        if isinstance(part, Mapping) and not part.get("ready", True):
+            lines.append(f"{name}: {part.get('reason') or part.get('state') or 'not ready'}")
+    if not lines and not ready.get("ready"):
+        lines.append("gateway: not ready")
+    return lines
+
+
+def newest_engine_line(logs: Path) -> str:
+    """Return the last line of the engine log written to last; empty when there is none."""
+    files = [path for path in logs.glob("engine-*.log") if path.stat().st_size]
+    return last_line(max(files, key=lambda path: path.stat().st_mtime)) if files else ""
+
+
+def last_line(path: Path) -> str:
+    """Return the last non-empty line of a file; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(TAIL_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,240 @@
+"""Keeps a stack running: starts its processes, restarts what dies, stops all in order.
+
+    python -m serving.supervise --lock-fd N        (by `bondhu up`, under a tether)
+
+Every process runs under a tether of its own, so that its end is the end of all that it started: a `ray start`
+that is killed takes its daemons, workers and engines along before it is started again. The Serve applications
+are put into Ray by `bondhu apply` as a process, after each start of Ray: it needs memory only while it runs,
+and its failure stops nothing. What the processes are is said in `serving.components`, not here.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import stat
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import IO
+
+from serving import runfiles, tether
+from serving.addresses import dashboard_url, gateway_url
+from serving.components import Component, components, environment
+from serving.config_schema import Settings
+from serving.credentials import load_secrets
+from serving.settings import load_settings
+
+log = logging.getLogger("supervisor")
+
+PROBE_INTERVAL_S = 2.0
+MISSES_ALLOWED = 3
+BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
+SETTLED_S = 60.0  # after this long without trouble, the next restart is a first one again
+LOG_LIMIT_BYTES = 20 * 2**20
+APPLY_RETRY_S = (1, 2, 5, 10, 30, 60)
+APPLY_UNREACHABLE = 4  # `bondhu apply`: Ray did not answer, trying again makes sense
+
+
+@dataclass
+class Status:
+    """What is known of one process; shown by `bondhu status`. Instants are Unix seconds."""
+
+    state: str = "stopped"
+    pid: int | None = None
+    restarts: int = 0
+    since: float = field(default_factory=time.time)
+    detail: str = ""
+
+
+class Stack:
+    """The processes of one stack and the state of each."""
+
+    def __init__(self, settings: Settings, parts: tuple[Component, ...], env: Mapping[str, str]) -> None:
+        self.settings, self.parts, self.env = settings, parts, env
+        self.status = {part.name: Status() for part in parts} | {"apply": Status()}
+        self.up = {part.name: asyncio.Event() for part in parts}
+        self._applied = False
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run everything until `stop` is set, then stop everything, last started first."""
+        for part in self.parts:
+            self._tasks[part.name] = asyncio.create_task(self._keep(part))
+        self._tasks["apply"] = asyncio.create_task(self._keep_applied())
+        waiting = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([waiting, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        for name in reversed(self._tasks):
+            self._tasks[name].cancel()
+            await asyncio.wait([self._tasks[name]])
+        for task in done - {waiting}:
+            task.result()  # a keeper never ends by itself: this raises what ended it
+
+    async def _keep(self, part: Component) -> None:
+        if part.name == "worker" and "redis" in self.up:
+            await self.up["redis"].wait()
+        failures = 0
+        while True:
+            if part.name == "ray":
+                shutil.rmtree(self.settings.runtime_dir / "ray", ignore_errors=True)
+            started = time.monotonic()
+            reason = await self._run_once(part)
+            self.up[part.name].clear()
+            failures = 0 if time.monotonic() - started > SETTLED_S else failures + 1
+            delay_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else BACKOFF_S[0]
+            self.status[part.name].restarts += 1
+            log.warning("%s %s; starting it again in %g s", part.name, reason, delay_s)
+            self._note(part.name, "restarting", None, reason)
+            await asyncio.sleep(delay_s)
+
+    async def _run_once(self, part: Component) -> str:
+        """Start the process, watch it, and return why it no longer runs."""
+        async with self._started(part.name, part.command, part.environment, part.grace_s) as process:
+            ended = asyncio.create_task(process.wait())
+            if not await self._until_serving(part, ended):
+                if not ended.done():
+                    return f"did not serve within {part.start_timeout_s:g} s"
+                return f"ended with status {ended.result()} while starting"
+            self._note(part.name, "running", process.pid)
+            self.up[part.name].set()
+            misses = 0
+            while misses < MISSES_ALLOWED:
+                if (await asyncio.wait([ended], timeout=PROBE_INTERVAL_S))[0]:
+                    return f"ended with status {ended.result()}"
+                misses = 0 if await part.serves() else misses + 1
+            return "no longer accepts connections"
+
+    async def _until_serving(self, part: Component, ended: asyncio.Task[int]) -> bool:
+        deadline = time.monotonic() + part.start_timeout_s
+        while time.monotonic() < deadline:
+            if (await asyncio.wait([ended], timeout=0.2))[0]:
+                return False
+            if await part.serves():
+                return True
+        return False
+
+    async def _keep_applied(self) -> None:
+        while True:
+            ray = self.up.get("ray")
+            if ray is not None:
+                await ray.wait()
+            await self._apply()
+            while ray is None or ray.is_set():  # noqa: ASYNC110 - no event tells of a clearing
+                await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _apply(self) -> None:
+        how = ("--restore",) if self._applied else ()  # after a restart of Ray: what was there, not what may be next
+        command = (sys.executable, "-m", "serving.cli", "apply", *how)
+        for attempt in range(sys.maxsize):
+            async with self._started("apply", command, {}, 5) as process:
+                self._note("apply", "running", process.pid)
+                status = await process.wait()
+            if status != APPLY_UNREACHABLE:
+                self._note("apply", "done" if status == 0 else "failed", None, self._last_line("apply"))
+                self._applied = True
+                return
+            if "ray" in self.up and not self.up["ray"].is_set():
+                return
+            self._note("apply", "waiting", None, self._last_line("apply"))
+            await asyncio.sleep(APPLY_RETRY_S[min(attempt, len(APPLY_RETRY_S) - 1)])
+
+    @contextlib.asynccontextmanager
+    async def _started(
+        self, name: str, command: tuple[str, ...], env: Mapping[str, str], grace_s: float
+    ) -> AsyncIterator[Process]:
+        """Run a process under a tether; when the block is left, it and all that it started are gone."""
+        with self._log_file(name) as output:
+            process = await asyncio.create_subprocess_exec(
+                *tether.argv(command, grace_s=grace_s),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                cwd=self.settings.root,
+                env={**self.env, **env},
+            )
+        self._note(name, "starting", process.pid)
+        log.info("%s started, process %d", name, process.pid)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                self._note(name, "stopping", process.pid)
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                await process.wait()
+            log.info("%s ended with status %s", name, process.returncode)
+            self._note(name, "stopped", None)
+
+    def _log_file(self, name: str) -> IO[bytes]:
+        path = self.settings.var_dir / f"logs/{name}.log"
+        if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def _last_line(self, name: str) -> str:
+        lines = (self.settings.var_dir / f"logs/{name}.log").read_text(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def _note(self, name: str, state: str, pid: int | None, detail: str = "") -> None:
+        status = self.status[name]
+        status.state, status.pid, status.since, status.detail = state, pid, time.time(), detail
+        runfiles.write_state(self.settings.var_dir, {name: asdict(each) for name, each in self.status.items()})
+
+
+def prepare_directories(settings: Settings) -> None:
+    """Make a stack's directories; raises PermissionError when the runtime directory is somebody else's."""
+    (settings.var_dir / "logs").mkdir(parents=True, exist_ok=True)
+    (settings.var_dir / "run").mkdir(exist_ok=True)
+    (settings.var_dir / "redis").mkdir(exist_ok=True)
+    runtime = settings.runtime_dir
+    if runtime.is_dir() and not runtime.is_symlink() and runtime.stat().st_uid == os.getuid():
+        shutil.rmtree(runtime)  # of a stack that was killed: this one holds the lock
+    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = runtime.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise PermissionError(f"{runtime} exists and is not this user's alone; remove it or set runtime_dir")
+    (runtime / "tmp").mkdir(exist_ok=True)
+
+
+async def supervise(settings: Settings, say_started: Callable[[], None]) -> None:
+    """Run the stack until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    prepare_directories(settings)
+    env = environment(settings, load_secrets(settings.var_dir))
+    say_started()
+    await Stack(settings, components(settings), env).run(stop)
+
+
+def main() -> None:
+    """Run until told to stop; status 0 after an orderly stop."""
+    parser = argparse.ArgumentParser(prog="python -m serving.supervise")
+    parser.add_argument("--lock-fd", type=int, required=True, help="open file that holds var/run/up.lock")
+    lock_fd: int = parser.parse_args().lock_fd
+    os.set_inheritable(lock_fd, False)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    settings = load_settings()
+
+    def say_started() -> None:
+        inner = os.getppid()
+        details = {
+            "tether": tether.parent_of(inner),
+            "supervisor": os.getpid(),
+            "started_at": time.time(),
+            "gateway": gateway_url(settings),
+            "dashboard": dashboard_url(settings),
+        }
+        runfiles.write_lock(lock_fd, details)
+
+    asyncio.run(supervise(settings, say_started))
+
+
+if __name__ == "__main__":
+    main()
