@@ -27,9 +27,7 @@ class _UniqueKeyLoader(_BaseLoader):  # type: ignore[misc]  # the C loader where
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key `{key}` is given twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
