@@ -38,6 +38,8 @@ def environment() -> dict[str, str]:
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: the node's address is 127.0.0.1
         "DASHBOARD_METRIC_PORT": str(_free_port()),
+        # The gateway has drained before the head is told to stop; Ray would wait another 30 s for its replicas.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_START_HOOK": "serving.ray_head.without_client_server",
     }
 

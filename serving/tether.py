@@ -30,6 +30,7 @@ from collections.abc import Sequence
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TRACKERS_S = 3.0  # for resource trackers that are alone, to delete what the dead left
 GIVE_UP_S = 15.0  # a process in uninterruptible sleep, or another user's, cannot be waited for for ever
 
 
@@ -94,6 +95,14 @@ def parent_of(pid: int) -> int:
         return int(stat.read().rpartition(")")[2].split()[1])
 
 
+def _is_resource_tracker(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as command:
+            return b"multiprocessing.resource_tracker" in command.read()
+    except OSError:
+        return False
+
+
 class Watch:
     """One watching process: waits for `child`, for end of file on `lifeline` (-1: none), for stop signals."""
 
@@ -146,15 +155,25 @@ class Watch:
             self.wait(deadline - time.monotonic())
 
     def sweep(self) -> None:
-        """SIGKILL every descendant until none is left: a subreaper without children has no descendants."""
+        """SIGKILL every descendant until none is left: a subreaper without children has no descendants.
+
+        Python's resource trackers go last: they end by themselves, once those whose shared memory they know of are
+        dead, and delete it first. Killed like the rest they would leave it in /dev/shm, which is memory.
+        """
         deadline = time.monotonic() + GIVE_UP_S
+        spared_until = deadline
         self._reap()
         while not self.childless:
+            now = time.monotonic()
             left = descendants(os.getpid())
-            if time.monotonic() > deadline:
+            if now > deadline:
                 _complain(f"gave up waiting for {left}")
                 return
-            for pid in left:
+            trackers = [pid for pid in left if _is_resource_tracker(pid)]
+            if len(trackers) == len(left):
+                spared_until = min(spared_until, now + TRACKERS_S)
+            doomed = left if now > spared_until else [pid for pid in left if pid not in trackers]
+            for pid in doomed:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except (ProcessLookupError, PermissionError):

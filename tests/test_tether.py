@@ -101,9 +101,7 @@ def assert_gone(pids: list[int]) -> None:
 def test_nothing_survives_a_starter_that_is_killed(tmp_path: Path, manners: str) -> None:
     """SIGKILL for the starter ends the command and its daemon, whether they heed SIGTERM or not."""
     command = [sys.executable, "-I", "-S", "-c", DAEMONISER, str(tmp_path), manners]
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(tmp_path), *tether.argv(command, grace_s=0.5)]
-    )
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path), *tether.argv(command, grace_s=0.5)])
     pids = family(tmp_path, pid_in(tmp_path / "tether"))
     starter.kill()
     starter.wait()
@@ -135,9 +133,7 @@ def test_a_stop_signal_ends_everything(
     assert_gone(pids)
 
 
-def test_a_command_that_obeys_is_not_killed(
-    tmp_path: Path, tethered: Callable[..., subprocess.Popen[bytes]]
-) -> None:
+def test_a_command_that_obeys_is_not_killed(tmp_path: Path, tethered: Callable[..., subprocess.Popen[bytes]]) -> None:
     """A closed pipe means SIGTERM first: with a long grace the command ends by that signal."""
     process = tethered("obey", grace_s=600)
     pids = family(tmp_path, process.pid)
@@ -173,3 +169,45 @@ def test_the_command_runs_in_the_directory_asked_for(tmp_path: Path) -> None:
         tether.argv(command, cwd=str(tmp_path), watched=False), check=True, capture_output=True, text=True
     )
     assert done.stdout.split(maxsplit=1) == [str(tmp_path), "['--', '--cwd', 'x']\n"]
+
+
+LEAKER = """
+import multiprocessing.shared_memory, os, sys, time
+memory = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
+open(sys.argv[1] + "/name.new", "w").write(memory.name)
+os.rename(sys.argv[1] + "/name.new", sys.argv[1] + "/name")
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("victim", ["outer", "command", "starter"])
+def test_shared_memory_of_the_killed_is_freed(tmp_path: Path, victim: str) -> None:
+    """A command that dies by SIGKILL leaves nothing in /dev/shm: its resource tracker may still do its work."""
+    command = tether.argv([sys.executable, "-c", LEAKER, str(tmp_path)], grace_s=0.1)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    wait_for((tmp_path / "name").exists, "shared memory to be made")
+    memory = Path("/dev/shm") / (tmp_path / "name").read_text()
+    assert memory.exists()
+    inner = next(pid for pid in tether.descendants(process.pid) if tether.parent_of(pid) == process.pid)
+    if victim == "starter":
+        process.stdin.close()
+    elif victim == "outer":
+        process.kill()
+    else:
+        leaker = next(pid for pid in tether.descendants(inner) if tether.parent_of(pid) == inner)
+        os.kill(leaker, signal.SIGKILL)
+    process.wait(DEADLINE_S)
+    wait_for(lambda: not memory.exists(), "shared memory to be freed")
+    wait_for(lambda: not alive(inner), "the inner watch to end")
+    process.stdin.close()
+
+
+def test_the_directory_to_remove_goes_last(tmp_path: Path) -> None:
+    """`remove` is there while the command runs and gone when the tether ends."""
+    scratch = tmp_path / "scratch"
+    (scratch / "deep").mkdir(parents=True)
+    command = ["sh", "-c", f"test -d {scratch} && echo there > {scratch}/deep/file"]
+    done = subprocess.run(tether.argv(command, watched=False, remove=str(scratch)), check=False)
+    assert done.returncode == 0
+    assert not scratch.exists()
