@@ -78,7 +78,13 @@ class VllmServer:
             *arguments,
         ]  # fmt: skip
         # The key travels in the environment: a command line is visible to every user of the machine.
-        self._environment = {**os.environ, **environment, KEY_VARIABLE: self.key, "VLLM_NO_USAGE_STATS": "1"}
+        self._environment = {
+            **os.environ,
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; a gateway lets an idle connection go before the engine does
+            **environment,
+            KEY_VARIABLE: self.key,
+        }
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
 

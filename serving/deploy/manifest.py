@@ -56,7 +56,7 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
     """One model's engine."""
     placement = spec.deployment
     directory = spec.directory(settings.root)
-    server_arguments = engine_args.command_line(spec.engine, spec.server)
+    server_arguments = engine_args.command_line(spec.engine, spec.server_arguments(settings.root))
     if spec.revision and directory is None:
         server_arguments += ["--revision", spec.revision]
     deployment: dict[str, Any] = {
