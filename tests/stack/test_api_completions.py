@@ -1,0 +1,85 @@
+"""POST /v1/completions and GET /v1/models as the official `openai` client uses them."""
+
+import pytest
+from openai import NotFoundError, OpenAI
+
+MODEL = "bondhu-demo"
+EMBEDDER = "all-minilm-l6-v2"
+
+
+def test_a_text_is_continued(client: OpenAI) -> None:
+    """A prompt is continued for as many tokens as asked."""
+    answer = client.completions.create(
+        model=MODEL, prompt="My favourite song", max_tokens=6, extra_body={"ignore_eos": True}
+    )
+    assert answer.object == "text_completion"
+    assert answer.choices[0].text
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 6
+
+
+def test_an_echo_returns_the_prompt_with_its_logprobs(client: OpenAI) -> None:
+    """`echo` puts the prompt before the text, and `logprobs` covers both; the first token has none."""
+    answer = client.completions.create(model=MODEL, prompt="Hello there", echo=True, logprobs=2, max_tokens=3)
+    (choice,) = answer.choices
+    assert choice.text.startswith("Hello there")
+    assert choice.logprobs is not None
+    assert answer.usage is not None
+    assert len(choice.logprobs.tokens or []) == answer.usage.total_tokens
+    first, *others = choice.logprobs.token_logprobs or []
+    assert first is None
+    assert all(value is not None and value <= 0 for value in others)
+
+
+def test_several_prompts_are_answered_in_order(client: OpenAI) -> None:
+    """A list of prompts gives a choice each, and a batch says what single requests say."""
+    prompts = ["I feel", "The film", "A game"]
+    batch = client.completions.create(model=MODEL, prompt=prompts, max_tokens=5, temperature=0)
+    singles = [client.completions.create(model=MODEL, prompt=each, max_tokens=5, temperature=0) for each in prompts]
+    assert [choice.index for choice in batch.choices] == [0, 1, 2]
+    assert [choice.text for choice in batch.choices] == [single.choices[0].text for single in singles]
+
+
+def test_token_ids_are_a_prompt(client: OpenAI) -> None:
+    """An array of token ids is as good as a text."""
+    answer = client.completions.create(model=MODEL, prompt=[300, 301, 302], max_tokens=3)
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens == 3
+
+
+def test_a_completion_streams(client: OpenAI) -> None:
+    """The pieces of a stream join to the plain text, and usage comes last for who asks."""
+    plain = client.completions.create(model=MODEL, prompt="The weather", max_tokens=12, temperature=0)
+    with client.completions.create(
+        model=MODEL,
+        prompt="The weather",
+        max_tokens=12,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    ) as stream:
+        *chunks, last = list(stream)
+    assert "".join(chunk.choices[0].text for chunk in chunks) == plain.choices[0].text
+    assert last.usage == plain.usage
+
+
+def test_the_list_names_what_can_answer(client: OpenAI) -> None:
+    """GET /v1/models lists the active model, its alias and the embedder."""
+    listed = {model.id: model for model in client.models.list()}
+    assert {MODEL, "bondhu", EMBEDDER} == set(listed)
+    assert all(model.object == "model" and model.owned_by == "bondhu" for model in listed.values())
+
+
+@pytest.mark.parametrize("name", [MODEL, "bondhu", EMBEDDER])
+def test_a_listed_model_can_be_retrieved(client: OpenAI, name: str) -> None:
+    """GET /v1/models/{id} answers for every listed id."""
+    assert client.models.retrieve(name).id == name
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "bondhu-demo-bf16", "org/model", "ভাষা"])
+def test_an_unknown_model_cannot_be_retrieved(client: OpenAI, name: str) -> None:
+    """GET /v1/models/{id} of an unknown or inactive id is 404 `model_not_found`."""
+    with pytest.raises(NotFoundError) as caught:
+        client.models.retrieve(name)
+    assert caught.value.code == "model_not_found"
