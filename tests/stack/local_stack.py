@@ -101,11 +101,14 @@ class LocalStack:
         path.write_text(yaml.safe_dump(document))
 
     def edit_model(self, model: str, **values: Any) -> None:
-        """Edit configs/models/<model>.yaml, or make it: a section that is a dict is overlaid."""
+        """Edit configs/models/<model>.yaml: a section given as a dict is overlaid, and None takes a key away."""
         path = self.root / f"configs/models/{model}.yaml"
-        document = yaml.safe_load(path.read_text()) if path.exists() else {}
+        document = yaml.safe_load(path.read_text())
         for key, changed in values.items():
-            document[key] = {**document.get(key, {}), **changed} if isinstance(changed, dict) else changed
+            if isinstance(changed, dict):
+                section = {**document.get(key, {}), **changed}
+                changed = {name: value for name, value in section.items() if value is not None}
+            document[key] = changed
         path.write_text(yaml.safe_dump(document))
 
     # ---- over HTTP
@@ -184,7 +187,10 @@ class LocalStack:
 
     def until_gone(self, within_s: float = 15.0) -> None:
         """Fail if anything of a stack that has ended is still there, after the moment that its end takes to be seen."""
-        eventually(lambda: not self.leftovers(), within_s, f"everything to be gone, but left: {self.leftovers()}")
+        try:
+            eventually(lambda: not self.leftovers(), within_s, "everything to be gone")
+        except AssertionError:
+            raise AssertionError(f"left behind after {within_s:g} s: {self.leftovers()}") from None
 
     def leftovers(self) -> list[str]:
         """What a stack that has ended should not have left: processes, ports, shared memory, sockets."""

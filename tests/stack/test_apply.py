@@ -1,0 +1,138 @@
+"""`bondhu apply`: from what runs to what the configuration says, without losing a request.
+
+The tests build on one another: after them the unquantised model is active, and the alias `bondhu` means it.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from client_load import ClientLoad
+from local_stack import LocalStack
+from openai import NotFoundError, OpenAI
+
+QUANTISED, UNQUANTISED = "bondhu-demo", "bondhu-demo-bf16"
+HELLO: Any = [{"role": "user", "content": "Hi!"}]
+
+
+def planned(stack: LocalStack) -> dict[str, list[str]]:
+    """What `bondhu apply --plan` says: the targets of each action."""
+    said = stack.bondhu("apply", "--plan", "--json")
+    assert said.returncode == 0, said.stderr
+    steps = json.loads(said.stdout)["steps"]
+    return {action: [s["target"] for s in steps if s["action"] == action] for action in {s["action"] for s in steps}}
+
+
+def boots(stack: LocalStack) -> set[tuple[str, int]]:
+    """Which starts of which engine replicas exist."""
+    return {(replica["replica_id"], replica["epoch"]) for replica in stack.replicas()}
+
+
+def test_nothing_changed_is_nothing_to_do(stack: LocalStack) -> None:
+    """Applying what already runs plans nothing, does nothing, and succeeds."""
+    before = boots(stack)
+    assert set(planned(stack)) == {"keep"}
+    assert "nothing to change" in stack.bondhu("apply", "--plan").stdout
+    assert stack.bondhu("apply").returncode == 0
+    assert boots(stack) == before
+
+
+def test_a_change_that_needs_no_restart_restarts_nothing(stack: LocalStack) -> None:
+    """Bounds of autoscaling and the alias are taken over by the running processes."""
+    stack.configure(models={"alias": "companion"})
+    stack.edit_model(QUANTISED, deployment={"autoscaling": {"min_replicas": 1, "max_replicas": 1}})
+    before, engines = boots(stack), stack.processes("VLLM::EngineCore")
+    plan = planned(stack)
+    assert set(plan) == {"keep", "reconfigure", "route"}
+    assert plan["route"] == ["directory"]
+    with ClientLoad(stack, QUANTISED, clients=2) as load:
+        applied = stack.bondhu("apply")
+        assert applied.returncode == 0, applied.stderr
+    assert load.failures == []
+    assert boots(stack) == before
+    assert stack.processes("VLLM::EngineCore") == engines
+    assert set(planned(stack)) == {"keep"}
+    stack.configure(models={"alias": "bondhu"})
+    assert stack.bondhu("apply").returncode == 0
+
+
+def test_a_wrong_configuration_changes_nothing(stack: LocalStack) -> None:
+    """A typo is refused before anything happens, naming file, key and the nearest valid name."""
+    stack.edit_model(QUANTISED, engine={"max_num_seq": 8})
+    refused = stack.bondhu("apply")
+    stack.edit_model(QUANTISED, engine={"max_num_seq": None})
+    assert refused.returncode == 2
+    assert "configs/models/bondhu-demo.yaml" in refused.stderr
+    assert "max_num_seq" in refused.stderr
+    assert "max_num_seqs" in refused.stderr
+
+
+def test_a_model_that_cannot_load_leaves_the_old_one_serving(stack: LocalStack, client: OpenAI) -> None:
+    """Applying a model with broken weights fails, says why, and no client notices."""
+    broken = Path(stack.root) / "broken-model"
+    shutil.copytree(stack.root / "models/demo/quantised", broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    shutil.copy(stack.root / f"configs/models/{QUANTISED}.yaml", stack.root / "configs/models/bondhu-broken.yaml")
+    stack.edit_model("bondhu-broken", id="bondhu-broken", path=str(broken))
+    stack.configure(models={"active": "bondhu-broken"})
+    before = boots(stack)
+    with ClientLoad(stack, "bondhu") as load:
+        refused = stack.bondhu("apply", timeout_s=600)
+    stack.configure(models={"active": QUANTISED})
+    assert refused.returncode == 1
+    assert "bondhu-broken" in refused.stderr
+    assert "safetensors" in refused.stderr.lower(), refused.stderr
+    assert load.failures == []
+    assert {met for each in load.answered_by for met in each} == {load.answered_by[0][0]}
+    assert boots(stack) == before
+    assert "bondhu-broken" not in {model.id for model in client.models.list()}
+    assert set(planned(stack)) == {"keep"}
+
+
+def test_the_plan_says_what_a_swap_will_do(stack: LocalStack) -> None:
+    """`--plan` names the engine that will start, the one that will stop and the routes that will change; no more."""
+    stack.configure(models={"active": UNQUANTISED})
+    before = boots(stack)
+    plan = planned(stack)
+    assert [name.startswith(f"engine-{UNQUANTISED}-") for name in plan["start"]] == [True]
+    assert [name.startswith(f"engine-{QUANTISED}-") for name in plan["stop"]] == [True]
+    assert plan["route"] == ["directory"]
+    assert plan["keep"] == ["embedder"]
+    assert boots(stack) == before
+
+
+def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -> None:
+    """While clients of the alias chat, streaming and not, the active model changes and every request is answered."""
+    stack.configure(models={"active": UNQUANTISED})
+    with ClientLoad(stack, "bondhu") as load:
+        load.until_all_have_met(QUANTISED)
+        applied = stack.bondhu("apply", timeout_s=600)
+        load.until_all_have_met(UNQUANTISED)
+    assert applied.returncode == 0, applied.stderr
+    assert load.failures == []
+    for met in load.answered_by:
+        assert [each.partition(";")[0] for each in met] == [QUANTISED, UNQUANTISED]
+        assert met[0].endswith("quantization=W4A16")
+        assert met[1].endswith("quantization=none")
+    assert [replica["model"] for replica in stack.replicas()] == [UNQUANTISED]
+    assert len(stack.processes("VLLM::EngineCore")) == 1, "the old engine is gone"
+    assert {model.id for model in client.models.list()} >= {UNQUANTISED, "bondhu"}
+    with pytest.raises(NotFoundError):
+        client.chat.completions.create(model=QUANTISED, messages=HELLO)
+
+
+def test_a_changed_engine_argument_under_load_fails_no_request(stack: LocalStack) -> None:
+    """The same model with another engine argument is another engine beside the first; clients name it throughout."""
+    stack.edit_model(UNQUANTISED, engine={"max_num_seqs": 32})
+    (before,) = stack.replicas()
+    with ClientLoad(stack, UNQUANTISED) as load:
+        applied = stack.bondhu("apply", timeout_s=600)
+    assert applied.returncode == 0, applied.stderr
+    assert load.failures == []
+    assert load.answered > 0
+    (after,) = stack.replicas()
+    assert after["fingerprint"] != before["fingerprint"]
+    assert after["replica_id"] != before["replica_id"]

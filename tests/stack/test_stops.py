@@ -1,0 +1,68 @@
+"""However a stack ends, nothing of it is left: no process, no port, no shared memory, no socket.
+
+The last file of this folder: it ends the stack of the whole run and starts others that it ends in other ways.
+"""
+
+import signal
+
+from local_stack import START_WITHIN_S, LocalStack
+from polling import eventually
+
+GONE_WITHIN_S = 60.0
+CORE = "VLLM::EngineCore"
+
+
+def until_an_engine_starts(stack: LocalStack) -> None:
+    """Return once an engine's core exists, which is in the middle of a start."""
+    eventually(lambda: stack.processes(CORE), START_WITHIN_S, "an engine to start", every_s=0.05)
+
+
+def end_of(stack: LocalStack) -> int:
+    """The exit status of `bondhu up`, which ends when its stack has."""
+    assert stack.process is not None
+    return stack.process.wait(GONE_WITHIN_S)
+
+
+def test_down_leaves_nothing(running_stack: LocalStack) -> None:
+    """After `bondhu down` returns all is gone, `bondhu up` has ended well, and another `down` finds nothing to do."""
+    running_stack.until_ready()
+    running_stack.replicas()
+    stopped = running_stack.bondhu("down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert end_of(running_stack) == 0
+    running_stack.until_gone()
+    assert "not running" in running_stack.bondhu("down").stdout
+
+
+def test_a_stack_that_is_down_says_so(running_stack: LocalStack) -> None:
+    """`bondhu status` and `bondhu apply` of a stack that does not run say that, with a status of its own."""
+    for command in ("status", "apply"):
+        assert running_stack.bondhu(command).returncode == 4
+
+
+def test_an_interrupted_start_leaves_nothing(running_stack: LocalStack) -> None:
+    """Ctrl-C while an engine loads ends everything."""
+    running_stack.launch()
+    until_an_engine_starts(running_stack)
+    assert running_stack.process is not None
+    running_stack.process.send_signal(signal.SIGINT)
+    assert end_of(running_stack) in (0, 130)
+    running_stack.until_gone()
+
+
+def test_a_killed_supervisor_leaves_nothing(running_stack: LocalStack) -> None:
+    """When the supervisor is killed, everything ends, and `bondhu up` ends with an error."""
+    running_stack.up()
+    running_stack.kill(r"-m serving\.supervise")
+    assert end_of(running_stack) != 0
+    running_stack.until_gone(GONE_WITHIN_S)
+
+
+def test_a_killed_start_command_leaves_nothing(running_stack: LocalStack) -> None:
+    """When `bondhu up` itself is killed, everything ends, and the next start finds its ports free."""
+    running_stack.launch()
+    until_an_engine_starts(running_stack)
+    assert running_stack.process is not None
+    running_stack.process.kill()
+    running_stack.process.wait()
+    running_stack.until_gone(GONE_WITHIN_S)
