@@ -21,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from serving import addresses, errors
 from serving.auth import KeyRing
 from serving.embeddings import Embedder
+from serving.engine_client import EngineClient
 from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
 from serving.middleware import RequestId
@@ -69,6 +70,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     database = open_engine(addresses.database_url(settings))
     redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+    engines = EngineClient(connect_timeout_s=limits.connect_timeout_s, keep_alive_s=KEEP_ALIVE_S)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         fleet = Fleet(
@@ -101,7 +103,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             embedder=embedder,
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
-            session=session,
+            engines=engines,
             started_at=int(time.time()),
         )
         watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses) if work is not None]
@@ -111,6 +113,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
+            engines.close()
     await redis.aclose()
     await database.dispose()
 

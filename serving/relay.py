@@ -9,11 +9,11 @@ generation has no side effects); after it, the stream ends with a typed error.
 import asyncio
 import logging
 
-import aiohttp
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving import errors
+from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.fleet import Fleet, Replica
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Relay(Response):
 
     Args:
         fleet: picks the replica.
-        session: the HTTP client.
+        engines: the HTTP client.
         model: the model id.
         path: the engine's path, e.g. "/v1/chat/completions".
         payload: the JSON body, as it goes to the engine.
@@ -46,7 +46,7 @@ class Relay(Response):
         self,
         *,
         fleet: Fleet,
-        session: aiohttp.ClientSession,
+        engines: EngineClient,
         model: str,
         path: str,
         payload: bytes,
@@ -54,7 +54,7 @@ class Relay(Response):
     ) -> None:
         super().__init__()
         self._fleet = fleet
-        self._session = session
+        self._engines = engines
         self._model = model
         self._path = path
         self._payload = payload
@@ -101,27 +101,29 @@ class Relay(Response):
         raise errors.EngineFailed("Every engine that was tried broke the connection.")
 
     async def _ask(self, replica: Replica, send: Send) -> None:
-        headers = {"authorization": f"Bearer {replica.report['key']}", "content-type": "application/json"}
+        report = replica.report
         try:
-            url = replica.report["address"] + self._path
-            async with self._session.post(url, data=self._payload, headers=headers) as upstream:
-                if upstream.status != 200:
-                    await self._pass_error(replica, upstream.status, await upstream.read(), send)
-                elif upstream.content_type == "text/event-stream":
-                    await self._pass_stream(replica, upstream, send)
+            answer = await self._engines.post(report["address"], self._path, report["key"], self._payload)
+            try:
+                if answer.status != 200:
+                    await self._pass_error(replica, answer.status, await answer.body(), send)
+                elif answer.content_type.startswith(b"text/event-stream"):
+                    await self._pass_stream(replica, answer, send)
                 else:
-                    await self._finish(200, await upstream.read(), replica, send)
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as problem:
+                    await self._finish(200, await answer.body(), replica, send)
+            finally:
+                self._engines.release(answer)
+        except ConnectionLost as problem:
             if not self._started:
-                raise EngineLost(type(problem).__name__) from problem
-            replica.broken(f"it broke off an answer ({type(problem).__name__})")
+                raise EngineLost(str(problem)) from problem
+            replica.broken(f"it broke off an answer ({problem})")
             await self._fail(send, errors.EngineFailed("The engine stopped in the middle of this answer."))
         else:
-            if upstream.status == 200:
+            if answer.status == 200:
                 replica.proven(asyncio.get_running_loop().time())
 
-    async def _pass_stream(self, replica: Replica, upstream: aiohttp.ClientResponse, send: Send) -> None:
-        async for block in upstream.content.iter_any():
+    async def _pass_stream(self, replica: Replica, answer: Answer, send: Send) -> None:
+        while block := await answer.block():
             if not self._started:
                 await self._start(200, [(b"content-type", b"text/event-stream; charset=utf-8")], replica, send)
             await send({"type": "http.response.body", "body": block, "more_body": True})

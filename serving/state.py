@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import aiohttp
 from fastapi import Depends, Request
 
 from serving.auth import KeyRing
 from serving.config_schema import Settings
 from serving.embeddings import Embedder
+from serving.engine_client import EngineClient
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
 from storage.keys import KeyRecord
@@ -23,7 +23,7 @@ class Gateway:
     embedder: Embedder | None
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
-    session: aiohttp.ClientSession
+    engines: EngineClient
     started_at: int  # unix seconds
 
 

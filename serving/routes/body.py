@@ -16,14 +16,14 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
         InvalidRequest: it is no JSON object.
 
     """
-    too_large = BodyTooLarge(f"The request body is larger than the {max_bytes} bytes that are accepted.")
-    if int(request.headers.get("content-length", 0)) > max_bytes:
-        raise too_large
+    announced = request.headers.get("content-length")
+    if announced is not None and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
     body = bytearray()
     async for block in request.stream():
         body += block
         if len(body) > max_bytes:
-            raise too_large
+            raise _too_large(max_bytes)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as problem:
@@ -31,6 +31,10 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     return bytes(body), parsed
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than the {max_bytes} bytes that are accepted.")
 
 
 def model_name(parsed: dict[str, Any]) -> str:

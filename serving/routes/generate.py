@@ -8,24 +8,27 @@ from serving import openapi
 from serving.errors import InvalidRequest
 from serving.relay import Relay
 from serving.routes.body import model_name, read_json
-from serving.state import Caller, Gateway, Worker
+from serving.routes.direct import DirectRoute
+from serving.state import caller_of, gateway_of
 
-router = APIRouter(tags=["generation"])
+router = APIRouter(tags=["generation"], route_class=DirectRoute)
 
 
 @router.post("/v1/chat/completions", openapi_extra=openapi.CHAT, responses=openapi.GENERATION_RESPONSES)
-async def chat_completions(request: Request, gateway: Worker, _: Caller) -> Response:
+async def chat_completions(request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    return await _relay(request, gateway, "/v1/chat/completions", "messages")
+    return await _relay(request, "/v1/chat/completions", "messages")
 
 
 @router.post("/v1/completions", openapi_extra=openapi.COMPLETION, responses=openapi.GENERATION_RESPONSES)
-async def completions(request: Request, gateway: Worker, _: Caller) -> Response:
+async def completions(request: Request) -> Response:
     """Continue a text."""
-    return await _relay(request, gateway, "/v1/completions", "prompt")
+    return await _relay(request, "/v1/completions", "prompt")
 
 
-async def _relay(request: Request, gateway: Gateway, path: str, required: str) -> Relay:
+async def _relay(request: Request, path: str, required: str) -> Relay:
+    gateway = await gateway_of(request)
+    await caller_of(request, gateway)
     limits = gateway.settings.gateway
     payload, parsed = await read_json(request, limits.max_body_bytes)
     name = model_name(parsed)
@@ -36,7 +39,7 @@ async def _relay(request: Request, gateway: Gateway, path: str, required: str) -
         payload = orjson.dumps(parsed | {"model": model})
     return Relay(
         fleet=gateway.fleet,
-        session=gateway.session,
+        engines=gateway.engines,
         model=model,
         path=path,
         payload=payload,

@@ -1,0 +1,25 @@
+"""Routes on the token path: in the OpenAPI document like any other, served without FastAPI's dependency machinery."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+
+class DirectRoute(APIRoute):
+    """Calls `endpoint(request)` and the response that it returns; nothing is injected or validated.
+
+    What FastAPI does around an endpoint costs more than the endpoint itself here (docs/benchmarks.md).
+    """
+
+    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await endpoint(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        self.app = serve
