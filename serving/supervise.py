@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -136,7 +137,8 @@ class Stack:
                 self._note("apply", "running", process.pid)
                 status = await process.wait()
             if status != APPLY_UNREACHABLE:
-                self._note("apply", "done" if status == 0 else "failed", None, self._last_line("apply"))
+                detail = "" if status == 0 else self._last_line("apply")
+                self._note("apply", "failed" if status else "done", None, detail)
                 self._applied = True
                 return
             if "ray" in self.up and not self.up["ray"].is_set():
@@ -220,6 +222,8 @@ def main() -> None:
     lock_fd: int = parser.parse_args().lock_fd
     os.set_inheritable(lock_fd, False)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is a file; shells allow 1024
     settings = load_settings()
 
     def say_started() -> None:
