@@ -1,0 +1,1 @@
+"""The demonstration model: its grammar, corpus, tokenizer, training, evaluation and weights."""
