@@ -60,6 +60,7 @@ class Stack:
         self.settings, self.parts, self.env = settings, parts, env
         self.status = {part.name: Status() for part in parts} | {"apply": Status()}
         self.up = {part.name: asyncio.Event() for part in parts}
+        self.ray_down = asyncio.Event()  # never set where Ray is somebody else's
         self._applied = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -86,7 +87,7 @@ class Stack:
                 shutil.rmtree(self.settings.runtime_dir / "ray", ignore_errors=True)
             started = time.monotonic()
             reason = await self._run_once(part)
-            self.up[part.name].clear()
+            self._note_down(part.name)
             failures = 0 if time.monotonic() - started > SETTLED_S else failures + 1
             delay_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else BACKOFF_S[0]
             self.status[part.name].restarts += 1
@@ -103,7 +104,7 @@ class Stack:
                     return f"did not serve within {part.start_timeout_s:g} s"
                 return f"ended with status {ended.result()} while starting"
             self._note(part.name, "running", process.pid)
-            self.up[part.name].set()
+            self._note_up(part.name)
             misses = 0
             while misses < MISSES_ALLOWED:
                 if (await asyncio.wait([ended], timeout=PROBE_INTERVAL_S))[0]:
@@ -121,30 +122,36 @@ class Stack:
         return False
 
     async def _keep_applied(self) -> None:
+        """Apply whenever Ray has come up; a Ray that goes down ends what is being applied to it."""
         while True:
-            ray = self.up.get("ray")
-            if ray is not None:
-                await ray.wait()
-            await self._apply()
-            while ray is None or ray.is_set():  # noqa: ASYNC110 - no event tells of a clearing
-                await asyncio.sleep(PROBE_INTERVAL_S)
+            if "ray" in self.up:
+                await self.up["ray"].wait()
+            applying = asyncio.create_task(self._apply())
+            try:
+                await self.ray_down.wait()
+            finally:
+                applying.cancel()
+                await asyncio.wait([applying])
 
     async def _apply(self) -> None:
-        how = ("--restore",) if self._applied else ()  # after a restart of Ray: what was there, not what may be next
-        command = (sys.executable, "-m", "serving.cli", "apply", *how)
+        """Put the applications into Ray, until that succeeded or trying again makes no sense."""
+        # After a restart of Ray: what was there, not what may be configured next. It worked before, so it is tried
+        # until it works again; a new configuration that fails waits for somebody to mend it.
+        restoring = self._applied
+        command = (sys.executable, "-m", "serving.cli", "apply", *(["--restore"] if restoring else []))
         for attempt in range(sys.maxsize):
             async with self._started("apply", command, {}, 5) as process:
                 self._note("apply", "running", process.pid)
                 status = await process.wait()
-            if status != APPLY_UNREACHABLE:
-                detail = "" if status == 0 else self._last_line("apply")
-                self._note("apply", "failed" if status else "done", None, detail)
-                self._applied = True
-                return
-            if "ray" in self.up and not self.up["ray"].is_set():
-                return
-            self._note("apply", "waiting", None, self._last_line("apply"))
-            await asyncio.sleep(APPLY_RETRY_S[min(attempt, len(APPLY_RETRY_S) - 1)])
+            detail = "" if status == 0 else self._last_line("apply")
+            if status == APPLY_UNREACHABLE or (status and restoring):
+                delay_s = APPLY_RETRY_S[min(attempt, len(APPLY_RETRY_S) - 1)]
+                self._note("apply", "waiting" if status == APPLY_UNREACHABLE else "failed", None, detail)
+                await asyncio.sleep(delay_s)
+                continue
+            self._applied = True
+            self._note("apply", "failed" if status else "done", None, detail)
+            return
 
     @contextlib.asynccontextmanager
     async def _started(
@@ -182,6 +189,16 @@ class Stack:
     def _last_line(self, name: str) -> str:
         lines = (self.settings.var_dir / f"logs/{name}.log").read_text(errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def _note_up(self, name: str) -> None:
+        self.up[name].set()
+        if name == "ray":
+            self.ray_down.clear()
+
+    def _note_down(self, name: str) -> None:
+        self.up[name].clear()
+        if name == "ray":
+            self.ray_down.set()
 
     def _note(self, name: str, state: str, pid: int | None, detail: str = "") -> None:
         status = self.status[name]
