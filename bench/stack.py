@@ -1,0 +1,188 @@
+"""What is measured: a whole Bondhu of the benchmark's own, and vLLM's server alone.
+
+Both run under a tether, so that nothing outlives the benchmark. The stack has ports and a var directory of its own.
+vLLM alone is started with the very command line and environment of the stack's engine, read from /proc, so that
+nothing but Bondhu and Ray differs; while it is measured, every process of the stack is stopped (SIGSTOP).
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import processes
+from models.vllm_server import KEY_VARIABLE
+from serving import runfiles, tether
+from serving.credentials import load_secrets, read_env_file
+from serving.fleet import CLUSTER_HEADER
+from serving.settings import load_settings
+
+START_TIMEOUT_S = 600.0
+GRACE_S = 90.0
+PORTS = ("GATEWAY__PORT", "RAY__PORT", "RAY__INGRESS_PORT", "RAY__DASHBOARD_PORT")
+
+
+class StartFailed(RuntimeError):
+    """It ended, or did not answer in time; the text names the log."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where load can be sent."""
+
+    url: str
+    key: str
+    model: str
+
+
+class Bondhu:
+    """A stack in `directory`; `overrides` are further settings (`BONDHU__...`)."""
+
+    def __init__(self, directory: Path, overrides: Mapping[str, str]) -> None:
+        ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._environ = {
+            **os.environ,
+            **{f"BONDHU__{name}": str(port) for name, port in ports.items()},
+            **overrides,
+            "BONDHU_VAR_DIR": str(directory),
+            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        }
+        self.settings = load_settings(environ=self._environ)
+        self.log = directory / "bench-up.log"
+        self.first_token_s = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """`bondhu up`; returns at the first token, after `first_token_s`. Raises StartFailed."""
+        command = (sys.executable, "-m", "serving.cli", "up")
+        began = time.monotonic()
+        self._process = _tethered(command, self._environ, self.log)
+        while True:
+            with contextlib.suppress(OSError, KeyError):
+                if generates(self.gateway()):
+                    self.first_token_s = time.monotonic() - began
+                    return
+            applied = runfiles.read_state(self.settings.var_dir).get("apply", {})
+            if applied.get("state") == "failed":
+                raise StartFailed(applied["detail"])
+            _check(self._process, began, self.log)
+
+    def gateway(self) -> Target:
+        """The gateway, with the key that `bondhu up` made."""
+        values = read_env_file(self.settings.var_dir / "dev.env")
+        url = values["OPENAI_BASE_URL"].removesuffix("/v1")
+        return Target(url, values["OPENAI_API_KEY"], self.settings.models.active)
+
+    def engine(self) -> Target:
+        """The stack's engine itself, as the directory tells its gateway."""
+        url = f"http://127.0.0.1:{self.settings.ray.ingress_port}/directory"
+        key = load_secrets(self.settings.var_dir, {}).cluster_key
+        with urllib.request.urlopen(urllib.request.Request(url, headers={CLUSTER_HEADER: key}), timeout=10) as answer:
+            replicas = json.load(answer)["replicas"]
+        report = next(each for each in replicas if each["model"] == self.settings.models.active)
+        return Target(report["address"], report["key"], report["model"])
+
+    def roles(self) -> dict[str, list[int]]:
+        """Its processes by role."""
+        details = runfiles.holder(self.settings.var_dir)
+        assert details is not None, "started"
+        return processes.by_role(details["tether"])
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop every process of it in its tracks, and let them go on afterwards."""
+        pids = [pid for pids in self.roles().values() for pid in pids]
+        processes.signal_all(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            processes.signal_all(pids, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it; returns when nothing is left."""
+        _end(self._process)
+
+
+class VllmAlone:
+    """vLLM's server as the stack's engine runs it, without Bondhu and Ray."""
+
+    def __init__(self, api_server_pid: int, model: str, log: Path) -> None:
+        self.command = processes.command_line(api_server_pid)
+        (port,) = _free_ports(1)
+        self.command[self.command.index("--port") + 1] = str(port)
+        key = secrets.token_urlsafe(24)
+        self._environ = {**processes.environment(api_server_pid), KEY_VARIABLE: key}
+        self.target = Target(f"http://127.0.0.1:{port}", key, model)
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; returns when it has generated. Raises StartFailed."""
+        began = time.monotonic()
+        self._process = _tethered(self.command, self._environ, self.log)
+        while not generates(self.target):
+            _check(self._process, began, self.log)
+
+    def roles(self) -> dict[str, list[int]]:
+        """Its processes by role."""
+        assert self._process is not None, "started"
+        return processes.by_role(self._process.pid)
+
+    def stop(self) -> None:
+        """End it; returns when nothing is left."""
+        _end(self._process)
+
+
+def generates(target: Target) -> bool:
+    """Whether one token comes back."""
+    body: dict[str, Any] = {"model": target.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    headers = {"authorization": f"Bearer {target.key}", "content-type": "application/json"}
+    request = urllib.request.Request(f"{target.url}/v1/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _tethered(command: "list[str] | tuple[str, ...]", environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            tether.argv(command, grace_s=GRACE_S), stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ
+        )
+
+
+def _check(process: subprocess.Popen[bytes], began: float, log: Path) -> None:
+    if process.poll() is not None:
+        problem = f"it ended with status {process.returncode}"
+    elif time.monotonic() - began > START_TIMEOUT_S:
+        problem = f"it did not answer within {START_TIMEOUT_S:.0f} s"
+    else:
+        time.sleep(0.1)
+        return
+    raise StartFailed(f"{problem}; its log ends: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None:
+        process.terminate()
+        process.wait()
+
+
+def _free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
