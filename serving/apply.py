@@ -60,8 +60,11 @@ def plan(settings: Settings) -> Plan:
     return Plan(tuple(_steps(running, _by_name(desired))), desired, running)
 
 
-def execute(plan: Plan, settings: Settings, report: Report) -> None:
+def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = False) -> None:
     """Carry the plan out and return when it is done; `report` is told each step and, now and then, the wait.
+
+    With `replace`, old engines stop before new ones start: for a machine without room for both. Requests meanwhile
+    get 503.
 
     Raises:
         ApplyFailed: a new engine (or the embedder) did not come up; the former state is restored.
@@ -71,9 +74,17 @@ def execute(plan: Plan, settings: Settings, report: Report) -> None:
     api = _api(settings)
     wanted = _by_name(plan.desired)
     old_engines = [app for name, app in plan.running.items() if _is_engine(name) and name not in wanted]
-    if not old_engines:
+    before = {**plan.desired, "applications": list(plan.running.values())}
+    if replace or not old_engines:
+        if old_engines:
+            report("stopping " + ", ".join(app["name"] for app in old_engines))
         api.put(plan.desired)
-        _wait_until_running(api, list(wanted), settings, report)
+        try:
+            _wait_until_running(api, list(wanted), settings, report)
+        except ApplyFailed:
+            if old_engines:
+                api.put(before)
+            raise
         _remember(settings, plan.desired)
         return
     routes_now = _routes(plan.running)
@@ -84,7 +95,7 @@ def execute(plan: Plan, settings: Settings, report: Report) -> None:
     try:
         _wait_until_running(api, list(wanted), settings, report)
     except ApplyFailed:
-        api.put({**plan.desired, "applications": list(plan.running.values())})
+        api.put(before)
         raise
     report("sending new requests to the new engine")
     api.put(manifest.assemble(settings, manifest.routing(settings), [*old_engines, *_engines(plan.desired)]))

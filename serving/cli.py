@@ -53,6 +53,9 @@ def status(
 @app.command(epilog=EPILOG)
 def apply(
     plan_only: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Stop old engines first: for a machine without room for both.")
+    ] = False,
     as_json: Json = False,
     restore: Annotated[bool, typer.Option(hidden=True, help="Bring back what was last applied.")] = False,
 ) -> None:
@@ -71,7 +74,7 @@ def apply(
         if plan_only:
             return
         with _one_at_a_time(settings):
-            applying.execute(applying.plan(settings), settings, _report)
+            applying.execute(applying.plan(settings), settings, _report, replace=replace)
     except applying.ClusterError as problem:
         fail(f"{problem} (`bondhu up` starts it)", Exit.NOT_RUNNING)
     except applying.ApplyFailed as problem:
