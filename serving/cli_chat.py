@@ -11,8 +11,8 @@ from serving.cli_frame import Exit, fail, out, settings_or_exit
 from serving.credentials import API_KEY, dev_env, read_env_file
 
 if TYPE_CHECKING:  # the client takes a second to import, and `--help` need not wait for it
-    from openai import OpenAI
-    from openai.types.chat import ChatCompletionMessageParam
+    from openai import OpenAI, Stream
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 
 def chat(
@@ -62,7 +62,7 @@ def _read_line() -> str | None:
 def _exchange(client: "OpenAI", model: str, history: "list[ChatCompletionMessageParam]", line: str) -> None:
     """Send one message with what went before, print the reply as it comes, and remember both."""
     history.append({"role": "user", "content": line})
-    stream = client.chat.completions.create(model=model, messages=history, stream=True)
+    stream = _ask(client, model, history)
     reply: list[str] = []
     try:
         for text in _texts(stream):
@@ -72,6 +72,20 @@ def _exchange(client: "OpenAI", model: str, history: "list[ChatCompletionMessage
         stream.close()  # the engine stops too
     out.print()
     history.append({"role": "assistant", "content": "".join(reply)})
+
+
+def _ask(client: "OpenAI", model: str, history: "list[ChatCompletionMessageParam]") -> "Stream[ChatCompletionChunk]":
+    """Ask for a reply; what no longer fits into the model's context is forgotten, oldest first."""
+    import openai
+
+    while True:
+        try:
+            return client.chat.completions.create(model=model, messages=history, stream=True)
+        except openai.BadRequestError as refusal:
+            kept = next((at for at, message in enumerate(history) if message["role"] != "system"), 0)
+            if refusal.code != "context_length_exceeded" or len(history) - kept < 3:
+                raise
+            del history[kept : kept + 2]
 
 
 def _texts(stream: "Iterable[object]") -> "Iterable[str]":

@@ -38,6 +38,7 @@ MISSES_ALLOWED = 3
 BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
 SETTLED_S = 60.0  # after this long without trouble, the next restart is a first one again
 LOG_LIMIT_BYTES = 20 * 2**20
+APPLY = (sys.executable, "-m", "serving.cli", "apply")
 APPLY_RETRY_S = (1, 2, 5, 10, 30, 60)
 APPLY_UNREACHABLE = 4  # `bondhu apply`: Ray did not answer, trying again makes sense
 
@@ -56,8 +57,10 @@ class Status:
 class Stack:
     """The processes of one stack and the state of each."""
 
-    def __init__(self, settings: Settings, parts: tuple[Component, ...], env: Mapping[str, str]) -> None:
-        self.settings, self.parts, self.env = settings, parts, env
+    def __init__(
+        self, settings: Settings, parts: tuple[Component, ...], env: Mapping[str, str], apply: tuple[str, ...] = APPLY
+    ) -> None:
+        self.settings, self.parts, self.env, self.apply = settings, parts, env, apply
         self.status = {part.name: Status() for part in parts} | {"apply": Status()}
         self.up = {part.name: asyncio.Event() for part in parts}
         self.ray_down = asyncio.Event()  # never set where Ray is somebody else's
@@ -138,7 +141,7 @@ class Stack:
         # After a restart of Ray: what was there, not what may be configured next. It worked before, so it is tried
         # until it works again; a new configuration that fails waits for somebody to mend it.
         restoring = self._applied
-        command = (sys.executable, "-m", "serving.cli", "apply", *(["--restore"] if restoring else []))
+        command = (*self.apply, *(["--restore"] if restoring else []))
         for attempt in range(sys.maxsize):
             async with self._started("apply", command, {}, 5) as process:
                 self._note("apply", "running", process.pid)

@@ -1,0 +1,138 @@
+"""The `bondhu` command where no stack runs: exit codes, JSON, keys, logs, and clear refusals."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.credentials import load_secrets
+from serving.runfiles import acquire_lock, write_lock
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Return an environment with a state directory and ports of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BONDHU")}
+    own = {
+        "BONDHU_ROOT": str(ROOT),
+        "BONDHU_VAR_DIR": str(tmp_path / "var"),
+        "BONDHU__RUNTIME_DIR": str(tmp_path / "run"),
+        "BONDHU__GATEWAY__PORT": str(port),
+        "COLUMNS": "200",
+    }
+    return {name: value for name, value in kept.items() if name != "OPENAI_API_KEY"} | own
+
+
+def bondhu(environ: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a user would."""
+    command = [sys.executable, "-m", "serving.cli", *arguments]
+    return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def answer(done: "subprocess.CompletedProcess[str]") -> Any:
+    """Return the JSON on standard output of a command that succeeded."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "apply", "models", "keys", "chat", "logs"])
+def test_every_command_explains_itself(environ: dict[str, str], command: str) -> None:
+    """`--help` works and is more than a usage line; the exit codes are documented."""
+    done = bondhu(environ, command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 5
+    assert "Exit codes" in bondhu(environ, "--help").stdout
+
+
+def test_nothing_running_is_said_with_a_code(environ: dict[str, str]) -> None:
+    """`status` 4, `down` 0 (there is nothing to do), `apply` 4 with the remedy."""
+    status = bondhu(environ, "status", "--json")
+    assert status.returncode == 4
+    assert json.loads(status.stdout)["running"] is False
+    assert bondhu(environ, "down").returncode == 0
+    environ["BONDHU__RAY__DASHBOARD_PORT"] = "1"
+    apply = bondhu(environ, "apply", "--plan")
+    assert apply.returncode == 4
+    assert "bondhu up" in apply.stderr
+
+
+def test_a_second_up_says_that_one_runs(environ: dict[str, str]) -> None:
+    """Exit code 3 and where the running one answers; it is left alone."""
+    lock = acquire_lock(Path(environ["BONDHU_VAR_DIR"]))
+    write_lock(lock, {"gateway": "http://127.0.0.1:4711"})
+    try:
+        done = bondhu(environ, "up")
+    finally:
+        os.close(lock)
+    assert done.returncode == 3
+    assert "http://127.0.0.1:4711" in done.stderr
+
+
+def test_what_the_machine_lacks_stops_up_before_anything_starts(environ: dict[str, str], tmp_path: Path) -> None:
+    """Exit code 5 with the port, its owner and the setting; no process, no database."""
+    with socket.create_server(("127.0.0.1", int(environ["BONDHU__GATEWAY__PORT"]))):
+        done = bondhu(environ, "up")
+    assert done.returncode == 5
+    for part in (environ["BONDHU__GATEWAY__PORT"], f"process {os.getpid()}", "BONDHU__GATEWAY__PORT="):
+        assert part in done.stderr
+    assert not (tmp_path / "var/bondhu.db").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_configuration_mistake_is_code_2(environ: dict[str, str]) -> None:
+    """The variable is named, with the nearest valid one."""
+    environ["BONDHU__GATEWAY__PROT"] = "1"
+    done = bondhu(environ, "status")
+    assert done.returncode == 2
+    assert "port" in done.stderr.lower()
+
+
+def test_keys_are_made_listed_and_revoked(environ: dict[str, str]) -> None:
+    """The whole life of a key; the secret is shown once, alone on standard output."""
+    plain = bondhu(environ, "keys", "create", "--app", "shop", "--name", "till 1")
+    assert plain.stdout.startswith("bd-")
+    made = answer(bondhu(environ, "keys", "create", "--app", "shop", "--json"))
+    listed = answer(bondhu(environ, "keys", "list", "--json"))
+    assert {key["app"] for key in listed} == {"shop"}
+    assert made["id"] in {key["id"] for key in listed}
+    assert made["key"] not in json.dumps(listed)
+    assert answer(bondhu(environ, "keys", "revoke", made["id"], "--json"))["revoked_at"]
+    assert bondhu(environ, "keys", "revoke", "nothing").returncode == 1
+    assert "shop" in bondhu(environ, "keys", "list").stdout
+
+
+def test_chat_without_a_service_says_how_to_start_it(environ: dict[str, str]) -> None:
+    """Exit code 4 both without a key and without an answer."""
+    for name, value in (("UNRELATED", "1"), ("OPENAI_API_KEY", "bd-x")):
+        done = bondhu(environ | {name: value}, "chat", "--once", "hi")
+        assert done.returncode == 4
+        assert "bondhu up" in done.stderr
+
+
+def test_logs_are_listed_and_tailed(environ: dict[str, str], tmp_path: Path) -> None:
+    """A name, or the beginning of one; an unknown one lists what there is."""
+    logs = tmp_path / "var/logs"
+    logs.mkdir(parents=True)
+    (logs / "gateway.log").write_text("".join(f"line {number}\n" for number in range(100)))
+    assert "gateway" in bondhu(environ, "logs").stdout
+    assert bondhu(environ, "logs", "gate", "-n", "2").stdout == "line 98\nline 99\n"
+    done = bondhu(environ, "logs", "ray")
+    assert done.returncode == 1
+    assert "gateway" in done.stderr
+
+
+def test_the_dashboard_token_is_printed_alone(environ: dict[str, str]) -> None:
+    """For `$(bondhu status --dashboard-token)`; the file that keeps it is the owner's only."""
+    token = bondhu(environ, "status", "--dashboard-token").stdout.strip()
+    var = Path(environ["BONDHU_VAR_DIR"])
+    assert token == load_secrets(var, {}).ray_token
+    assert (var / "secrets.env").stat().st_mode & 0o777 == 0o600
