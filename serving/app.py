@@ -4,6 +4,7 @@ Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it ans
 """
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -107,6 +108,8 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             started_at=int(time.time()),
         )
         watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses) if work is not None]
+        gc.collect()
+        gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
             yield
         finally:

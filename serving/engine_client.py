@@ -24,8 +24,9 @@ class Answer(asyncio.Protocol):
     `status` and `content_type` hold once `EngineClient.post` has returned; `EngineClient.release` it in any case.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
         self.address = address
+        self._loop = loop  # asking for the running one is a system call in uvloop, for every piece of a stream
         self.status = 0
         self.content_type = b""
         self.idle_since = 0.0
@@ -80,7 +81,7 @@ class Answer(asyncio.Protocol):
     async def _wait(self) -> None:
         if self._lost is not None:
             raise ConnectionLost(self._lost)
-        self._news = asyncio.get_running_loop().create_future()
+        self._news = self._loop.create_future()
         await self._news
 
     def _wake(self) -> None:
@@ -205,9 +206,10 @@ class EngineClient:
         where = urlsplit(address)
         assert where.hostname, "engines report http://host:port"
         try:
+            loop = asyncio.get_running_loop()
             async with asyncio.timeout(self._connect_timeout_s):
-                _, answer = await asyncio.get_running_loop().create_connection(
-                    lambda: Answer(address), where.hostname, where.port or 80
+                _, answer = await loop.create_connection(
+                    lambda: Answer(address, loop), where.hostname, where.port or 80
                 )
         except (OSError, TimeoutError) as problem:
             raise ConnectionLost(type(problem).__name__) from problem
