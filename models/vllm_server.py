@@ -82,6 +82,7 @@ class VllmServer:
             **os.environ,
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; a gateway lets an idle connection go before the engine does
+            "VLLM_MAX_N_SEQUENCES": "128",  # OpenAI's own bound on `n`; vLLM's would let one request fill any queue
             **environment,
             KEY_VARIABLE: self.key,
         }

@@ -87,7 +87,8 @@ class Embedder:
                 answer = await response.read()
                 if response.status == 400:
                     refusal = orjson.loads(answer)
-                    raise InvalidRequest(f"input[{refusal['index']}] {refusal['error']}.", param="input")
+                    said = f"input[{refusal['index']}] {refusal['error']}."
+                    raise InvalidRequest(said, param="input", code=refusal["code"])
                 if response.status != 200:
                     raise self._unavailable(f"it answered {response.status}")
                 self.problem = None

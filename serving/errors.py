@@ -10,12 +10,11 @@
     └── EngineTimeout             504     api_error               engine_timeout
 
 The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. What the engine answers in its own
-dialect passes through `from_engine`. Nothing here knows HTTP servers.
+dialect is translated in `serving.engine_errors`. Nothing here knows HTTP servers.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import orjson
 
@@ -115,57 +114,6 @@ class EngineTimeout(ApiError):
 def envelope(message: str, type_: str, param: str | None, code: str | None) -> bytes:
     """OpenAI's error object, as JSON."""
     return orjson.dumps({"error": {"message": message, "type": type_, "param": param, "code": code}})
-
-
-def from_engine(status: int, body: bytes) -> tuple[int, bytes]:
-    """Translate vLLM's error answer (status, JSON body) into OpenAI's status and envelope.
-
-    vLLM gives ``type`` as an HTTP phrase, ``code`` as the status number and ``param`` as a body path, and puts
-    pydantic's error dicts into the message.
-    """
-    try:
-        error = orjson.loads(body)["error"]
-        message, param = str(error["message"]), error.get("param")
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return 502, EngineFailed("The engine's answer could not be read.").body()
-    if status in (401, 403, 404):  # the engine and the gateway disagree: nothing that the client did
-        return 502, EngineFailed("The engine refused the gateway's request.").body()
-    if status >= 500:
-        return 502 if status != 501 else 400, (
-            EngineFailed("The engine failed on this request.")
-            if status != 501
-            else InvalidRequest(message, code="unsupported")
-        ).body()
-    message, found = _readable(message)
-    param = _field(param) or found
-    too_long = "context length" in message or "max_model_len" in message or "maximum model length" in message
-    if too_long and not param:
-        param = "messages"
-    code = "context_length_exceeded" if too_long else None
-    return 400, InvalidRequest(message, param=param, code=code).body()
-
-
-def _field(param: Any) -> str | None:
-    """`body.messages.0.content` as the client knows it: `messages.0.content`."""
-    return re.sub(r"^body\.", "", param) if isinstance(param, str) and param not in ("", "body") else None
-
-
-_PYDANTIC = re.compile(r"'loc': \('body'(?:, )?(?P<loc>[^)]*)\), 'msg': (?P<quote>['\"])(?P<msg>.*?)(?P=quote), '")
-_PARAMETER = re.compile(r" ?\(parameter=(?P<param>[\w.]+)(?:, value=.*)?\)$", re.S)
-_LEADING_NAME = re.compile(r"^`?(?P<param>[a-z]+(?:_[a-z]+)*)`? (?:must|is not|should|cannot)\b")
-
-
-def _readable(message: str) -> tuple[str, str | None]:
-    """The message without pydantic's internals, and the field that it names, if any."""
-    if match := _PYDANTIC.search(message):
-        parts = [part.strip().strip("'") for part in match["loc"].split(",") if part.strip()]
-        field = ".".join(part for part in parts if re.fullmatch(r"\w+", part))
-        return f"{field or 'body'}: {match['msg']}", field or None
-    if match := _PARAMETER.search(message):
-        return message[: match.start()], match["param"]
-    if match := _LEADING_NAME.match(message):
-        return message, match["param"]
-    return message, None
 
 
 def stream_event(error: ApiError) -> bytes:

@@ -8,11 +8,12 @@ generation has no side effects); after it, the stream ends with a typed error.
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving import errors
+from serving import engine_errors, errors
 from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.fleet import Fleet, Replica
 
@@ -35,6 +36,7 @@ class Relay(Response):
         model: the model id.
         path: the engine's path, e.g. "/v1/chat/completions".
         payload: the JSON body, as it goes to the engine.
+        asked: the names of the fields in it.
         timeout_s: for the whole request.
 
     Raises (when called, before anything was sent):
@@ -50,6 +52,7 @@ class Relay(Response):
         model: str,
         path: str,
         payload: bytes,
+        asked: Collection[str],
         timeout_s: float,
     ) -> None:
         super().__init__()
@@ -58,6 +61,7 @@ class Relay(Response):
         self._model = model
         self._path = path
         self._payload = payload
+        self._asked = asked
         self._timeout_s = timeout_s
         self._answered = False  # the last byte has been handed to the server
         self._started = False  # the status line has been
@@ -135,7 +139,8 @@ class Relay(Response):
     async def _pass_error(self, replica: Replica, status: int, body: bytes, send: Send) -> None:
         if status >= 500 and b"EngineCore" in body:  # vLLM's server outlives its core for a moment, and says so
             raise EngineLost("its core died")
-        await self._finish(*errors.from_engine(status, body), replica, send)
+        error = engine_errors.translate(status, body, self._asked)
+        await self._finish(error.status, error.body(), replica, send)
 
     async def _finish(self, status: int, body: bytes, replica: Replica, send: Send) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

@@ -53,7 +53,8 @@ class Embedder:
         lengths = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
         for index, length in enumerate(lengths):
             if length > self._window:
-                return _refuse(index, f"has {length} tokens, more than the model's window of {self._window}")
+                why = f"has {length} tokens, more than the model's window of {self._window}"
+                return _refuse(index, why, "context_length_exceeded")
         matrix = await self._embed(texts)
         headers = {"x-bondhu-tokens": str(sum(lengths)), "x-bondhu-dimensions": str(matrix.shape[1])}
         return Response(matrix.tobytes(), media_type="application/octet-stream", headers=headers)
@@ -67,8 +68,8 @@ class Embedder:
         return numpy.split(numpy.ascontiguousarray(matrix, dtype="<f4"), ends[:-1])
 
 
-def _refuse(index: int, why: str) -> Response:
-    return JSONResponse({"index": index, "error": why}, status_code=400)
+def _refuse(index: int, why: str, code: str | None = None) -> Response:
+    return JSONResponse({"index": index, "error": why, "code": code}, status_code=400)
 
 
 def _locate(path: str) -> str:

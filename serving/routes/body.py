@@ -1,5 +1,6 @@
 """Reading a JSON body within bounds."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -7,13 +8,15 @@ from fastapi import Request
 
 from serving.errors import BodyTooLarge, InvalidRequest
 
+DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
+
 
 async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
     """The body's bytes and the object in it.
 
     Raises:
         BodyTooLarge: it has more than `max_bytes`.
-        InvalidRequest: it is no JSON object.
+        InvalidRequest: it is no JSON object, or nested deeper than DEEPEST.
 
     """
     announced = request.headers.get("content-length")
@@ -30,7 +33,24 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
         raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
+    if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
+        _refuse_deep(parsed)
     return bytes(body), parsed
+
+
+def _refuse_deep(parsed: dict[str, Any]) -> None:
+    for field, value in parsed.items():
+        level, depth = [value], 0
+        while level := [inner for outer in level for inner in _inside(outer) if isinstance(inner, (dict, list))]:
+            depth += 1
+            if depth > DEEPEST:
+                raise InvalidRequest(f"{field}: nested deeper than {DEEPEST} levels.", param=field)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

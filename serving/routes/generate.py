@@ -43,5 +43,6 @@ async def _relay(request: Request, path: str, required: str) -> Relay:
         model=model,
         path=path,
         payload=payload,
+        asked=parsed.keys(),
         timeout_s=limits.request_timeout_s,
     )
