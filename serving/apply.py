@@ -23,7 +23,9 @@ Report = Callable[[str], None]
 Action = Literal["start", "stop", "reconfigure", "route", "keep"]
 
 POLL_S = 1.0
-FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+DEPLOY_FAILED = "DEPLOY_FAILED"
+FAILED = (DEPLOY_FAILED, "UNHEALTHY")
+GONE_WITHIN_S = 60.0
 
 
 class ApplyFailed(RuntimeError):
@@ -78,7 +80,7 @@ def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = F
     if replace or not old_engines:
         if old_engines:
             report("stopping " + ", ".join(app["name"] for app in old_engines))
-        api.put(plan.desired)
+        _put(api, plan.desired)
         try:
             _wait_until_running(api, list(wanted), settings, report)
         except ApplyFailed:
@@ -91,7 +93,7 @@ def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = F
     starting = [step.target for step in plan.steps if step.action == "start"]
     beside = manifest.assemble(settings, routes_now, [*old_engines, *_engines(plan.desired)])
     report("starting what is new beside what serves" if starting else "nothing new to start")
-    api.put(beside)
+    _put(api, beside)
     try:
         _wait_until_running(api, list(wanted), settings, report)
     except ApplyFailed:
@@ -111,8 +113,19 @@ def restore(settings: Settings, report: Report) -> None:
     saved = _memory(settings)
     document = json.loads(saved.read_text()) if saved.is_file() else manifest.build(settings)
     api = _api(settings)
-    api.put(document)
+    _put(api, document)
     _wait_until_running(api, list(_by_name(document)), settings, report)
+
+
+def _put(api: ServeApi, document: Manifest) -> None:
+    """Put a document; what failed before is taken away first, because Serve never tries a failed application again."""
+    failed = {name for name, app in api.applications().items() if app.get("status") == DEPLOY_FAILED}
+    if failed:
+        api.put({**document, "applications": [app for app in document["applications"] if app["name"] not in failed]})
+        deadline = time.monotonic() + GONE_WITHIN_S
+        while time.monotonic() < deadline and failed & api.applications().keys():
+            time.sleep(POLL_S)
+    api.put(document)
 
 
 def _steps(running: dict[str, Application], wanted: dict[str, Application]) -> list[Step]:
@@ -210,7 +223,7 @@ def _running(api: ServeApi) -> dict[str, Application]:
     return {
         name: app["deployed_app_config"]
         for name, app in found.items()
-        if app.get("deployed_app_config") and app.get("status") not in ("DELETING", *FAILED[:1])
+        if app.get("deployed_app_config") and app.get("status") not in ("DELETING", DEPLOY_FAILED)
     }
 
 
