@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -190,22 +192,31 @@ def _say_what_to_try(settings: Settings) -> None:
     environment = dev_env(settings.var_dir)
     shown = environment.relative_to(settings.root) if environment.is_relative_to(settings.root) else environment
     model = settings.models.active
+    bondhu, python = _as_typed("bondhu"), _as_typed("python")
     out.print(
         f"""
 [bold]Bondhu answers at {gateway_url(settings)}/v1[/bold]   (address and key: {shown})
 
-  [cyan]bondhu chat[/cyan]
+  [cyan]{bondhu} chat[/cyan]
 
   [cyan]set -a; . {shown}; set +a[/cyan]
   [cyan]curl $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
     -H 'Content-Type: application/json' \\
     -d '{{"model": "{model}", "messages": \\[{{"role": "user", "content": "Hello!"}}]}}'[/cyan]
 
-  [cyan]python -c 'from openai import OpenAI
+  [cyan]{python} -c 'from openai import OpenAI
 print(OpenAI().chat.completions.create(model="{model}",
     messages=\\[{{"role": "user", "content": "Hello!"}}]).choices\\[0].message.content)'[/cyan]
 
-  Ray's dashboard: {dashboard_url(settings)} asks for a token: [cyan]bondhu status --dashboard-token[/cyan]
+  Ray's dashboard: {dashboard_url(settings)} asks for a token: [cyan]{bondhu} status --dashboard-token[/cyan]
 """,
         soft_wrap=True,
     )
+
+
+def _as_typed(program: str) -> str:
+    """How this installation's `program` is called from here: by name where PATH finds it, else by path."""
+    path = Path(sys.executable).with_name(program)
+    if shutil.which(program) == str(path):
+        return program
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
