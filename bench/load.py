@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count, pairwise
 
@@ -56,23 +57,22 @@ class Seen:
     cpu_share: float  # of one core, used by the load generator
 
 
-def prompt(chance: random.Random, number: int) -> str:
-    """A message that no other request of the run has."""
-    return f"Message {number}: tell me about {' and '.join(chance.choices(WORDS, k=8))}."
-
-
-def body(block: Block, content: str) -> bytes:
-    """The request: exactly `output_tokens` tokens are generated, whatever the model would rather do."""
-    request: dict[str, object] = {
-        "model": block.model,
-        "messages": [{"role": "user", "content": content}],
-        "max_tokens": block.output_tokens,
-        "ignore_eos": True,
-        "temperature": 0.7,
-    }
-    if block.stream:
-        request |= {"stream": True, "stream_options": {"include_usage": True}}
-    return orjson.dumps(request)
+def requests(block: Block) -> Iterator[bytes]:
+    """Request bodies without end, no two of a run alike; each generates exactly `output_tokens` tokens."""
+    chance = random.Random(block.seed)
+    options: dict[str, object] = {"stream": True, "stream_options": {"include_usage": True}} if block.stream else {}
+    for number in count(block.seed % 100_000 * 100_000):
+        content = f"Message {number}: tell me about {' and '.join(chance.choices(WORDS, k=8))}."
+        yield orjson.dumps(
+            {
+                "model": block.model,
+                "messages": [{"role": "user", "content": content}],
+                "max_tokens": block.output_tokens,
+                "ignore_eos": True,  # else the model ends when it likes
+                "temperature": 0.7,
+                **options,
+            }
+        )
 
 
 async def run(block: Block) -> Seen:
@@ -82,7 +82,7 @@ async def run(block: Block) -> Seen:
         "content-type: application/json\r\n"
     ).encode()
     connections = [await Connection.open(block.url) for _ in range(block.concurrency)]
-    chance, numbers = random.Random(block.seed), count(block.seed % 100_000 * 100_000)
+    bodies = requests(block)
     exchanges: list[Exchange] = []
     broken: Counter[str] = Counter()
     started_at = time.monotonic()
@@ -91,7 +91,7 @@ async def run(block: Block) -> Seen:
     async def client(connection: Connection) -> None:
         while time.monotonic() < until:
             try:
-                exchanges.append(await connection.post(head, body(block, prompt(chance, next(numbers)))))
+                exchanges.append(await connection.post(head, next(bodies)))
             except ConnectionError as problem:
                 broken[type(problem).__name__] += 1
                 connection = await Connection.open(block.url)
