@@ -115,7 +115,7 @@ def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -
     assert load.failures == []
     for met in load.answered_by:
         assert [each.partition(";")[0] for each in met] == [QUANTISED, UNQUANTISED]
-        assert met[0].endswith("quantization=W4A16")
+        assert met[0].endswith("quantization=W8A8")
         assert met[1].endswith("quantization=none")
     assert [replica["model"] for replica in stack.replicas()] == [UNQUANTISED]
     assert len(stack.processes("VLLM::EngineCore")) == 1, "the old engine is gone"
