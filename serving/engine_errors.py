@@ -47,7 +47,7 @@ def translate(status: int, body: bytes, asked: Collection[str]) -> ApiError:
         return EngineFailed("The engine failed on this request.")
     message, named = _readable(message)
     param = _path(param) or named or _leading(message, asked)
-    if param == "max_tokens" and param not in asked and "max_completion_tokens" in asked:
+    if param == "max_tokens" and "max_completion_tokens" in asked:  # the one that vLLM takes when both are given
         param, message = "max_completion_tokens", message.replace("max_tokens", "max_completion_tokens")
     if param in (None, "input_tokens"):
         if _OF_A_CONSTRAINT.search(message):
@@ -56,6 +56,15 @@ def translate(status: int, body: bytes, asked: Collection[str]) -> ApiError:
             param = "messages" if "messages" in asked else "prompt"
     code = "context_length_exceeded" if _TOO_LONG.search(message) else None
     return InvalidRequest(message, param=param, code=code)
+
+
+def translate_event(body: bytes, asked: Collection[str]) -> ApiError:
+    """The same for an error within a stream, where the status is in the body."""
+    try:
+        status = int(orjson.loads(body)["error"]["code"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        status = 500
+    return translate(status, body, asked)
 
 
 def _path(param: Any) -> str | None:

@@ -154,7 +154,7 @@ _GENERATED = _object(
     choices=_array(ANY_OBJECT, minItems=1),
     usage=_USAGE,
 )
-_EVENTS: Schema = {"text/event-stream": {"schema": STRING}}
+_EVENTS: Schema = {"text/event-stream": {"schema": _object(["data"], data=STRING)}}  # of each event
 GENERATION_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "The answer.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
     **_errors(400, 401, 404, 413, 502, 503, 504),

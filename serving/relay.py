@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 MODEL_HEADER = b"x-bondhu-model"
+ERROR_EVENT, EVENT_END = b'data: {"error"', b"\n\n"  # no text can look like the first: its quotes would be escaped
 
 
 class EngineLost(Exception):
@@ -128,6 +129,11 @@ class Relay(Response):
 
     async def _pass_stream(self, replica: Replica, answer: Answer, send: Send) -> None:
         while block := await answer.block():
+            if ERROR_EVENT in block:  # vLLM checks some of a streamed request only after its 200
+                error, block = await self._read_error(block, answer)
+                if not self._started:
+                    await self._finish(error.status, error.body(), replica, send)
+                    return
             if not self._started:
                 await self._start(200, [(b"content-type", b"text/event-stream; charset=utf-8")], replica, send)
             await send({"type": "http.response.body", "body": block, "more_body": True})
@@ -135,6 +141,15 @@ class Relay(Response):
             raise EngineLost("an empty stream")
         self._answered = True
         await send({"type": "http.response.body", "body": b""})
+
+    async def _read_error(self, block: bytes, answer: Answer) -> tuple[errors.ApiError, bytes]:
+        """The error that an event in `block` tells of, and the block with it as OpenAI would tell it."""
+        before, _, event = block.partition(ERROR_EVENT)
+        while EVENT_END not in event and (more := await answer.block()):
+            event += more
+        told, _, after = event.partition(EVENT_END)
+        error = engine_errors.translate_event(b'{"error"' + told, self._asked)
+        return error, before + errors.stream_event(error) + after
 
     async def _pass_error(self, replica: Replica, status: int, body: bytes, send: Send) -> None:
         if status >= 500 and b"EngineCore" in body:  # vLLM's server outlives its core for a moment, and says so

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from serving import openapi
 from serving.errors import InvalidRequest
 from serving.relay import Relay
-from serving.routes.body import model_name, read_json
+from serving.routes.body import check_shape, model_name, read_json
 from serving.routes.direct import DirectRoute
 from serving.state import caller_of, gateway_of
 
@@ -35,6 +35,7 @@ async def _relay(request: Request, path: str, required: str) -> Relay:
     model = gateway.fleet.resolve(name)
     if required not in parsed:
         raise InvalidRequest(f"{required}: field required.", param=required)
+    check_shape(parsed)
     if model != name:
         payload = orjson.dumps(parsed | {"model": model})
     return Relay(

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from local_stack import LocalStack
-from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI
+from openai import APIError, AuthenticationError, BadRequestError, NotFoundError, OpenAI
 from polling import eventually
 
 MODEL, EMBEDDER = "bondhu-demo", "all-minilm-l6-v2"
@@ -146,6 +146,34 @@ def test_too_long_a_context_is_named(http: httpx.Client, path: str, field: str, 
     error = envelope(http.post(path, json=changed(path, field, value)), 400)
     assert error["param"] == field
     assert error["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        (CHAT, "messages", [{"role": "user", "content": LONG}]),
+        (COMPLETIONS, "prompt", [10**7]),
+        (COMPLETIONS, "prompt", [[]]),
+        (CHAT, "temperature", -1),
+    ],
+)
+def test_a_stream_that_cannot_begin_is_refused(http: httpx.Client, path: str, field: str, value: Any) -> None:
+    """A mistake in a request for a stream is a 400 too, never a 200 whose stream tells of it."""
+    error = envelope(http.post(path, json=changed(path, field, value) | {"stream": True}), 400)
+    assert error["param"] == field
+
+
+def test_a_stream_that_breaks_off_says_so(client: OpenAI) -> None:
+    """A constraint that no text satisfies ends a stream with an error that the official client raises."""
+    stream = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "Hi"}],
+        response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#"}}},
+        stream=True,
+    )
+    with pytest.raises(APIError) as caught:
+        list(stream)
+    assert caught.value.param == "response_format"
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])

@@ -5,8 +5,9 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from local_stack import LocalStack
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -15,33 +16,64 @@ from schemathesis.specs.openapi.checks import (
 )
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+OPERATIONS = {
+    "POST /v1/chat/completions": "bondhu-demo",
+    "POST /v1/completions": "bondhu-demo",
+    "POST /v1/embeddings": "all-minilm-l6-v2",
+    "GET /v1/models": "",
+    "GET /v1/models/{model}": "",
+    "GET /health": "",
+    "GET /ready": "",
+    "GET /api/v1/chat/health": "",
+}
 LONGEST = 4  # tokens: this is about requests, not about texts
-
-documented = schemathesis.pytest.from_fixture("own_document")
+EXAMPLES = 25
+BOUNDS = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture
-def own_document(stack: LocalStack) -> Any:
-    """The document that the service gives out."""
-    answer = httpx.get(f"{stack.url}/openapi.json")
-    return schemathesis.openapi.from_dict(answer.json())
+def document(stack: LocalStack) -> Any:
+    """The service's own document, loaded by schemathesis."""
+    return schemathesis.openapi.from_dict(httpx.get(f"{stack.url}/openapi.json").json())
 
 
-@documented.parametrize()
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_the_service_keeps_its_own_contract(case: schemathesis.Case, stack: LocalStack) -> None:
+def test_every_route_is_documented_and_tested(document: Any) -> None:
+    """The document lists the operations that are tested here, and no other."""
+    assert {result.ok().label for result in document.get_all_operations()} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("label", "mode"),
+    [(label, GenerationMode.POSITIVE) for label in OPERATIONS]
+    + [(label, GenerationMode.NEGATIVE) for label in OPERATIONS if label.startswith("POST")],
+)
+def test_the_service_keeps_its_own_contract(stack: LocalStack, document: Any, label: str, mode: GenerationMode) -> None:
     """Whatever is sent, the reply has a documented status, media type and shape, and is no 5xx."""
-    if isinstance(case.body, dict):
-        served = "all-minilm-l6-v2" if "embeddings" in case.path else "bondhu-demo"
-        if isinstance(case.body.get("model"), str):
-            case.body["model"] = served  # else nearly every request would end at the unknown model
-        case.body = case.body | {key: _short(case.body.get(key)) for key in ("max_tokens",)}
+    (operation,) = (result.ok() for result in document.get_all_operations() if result.ok().label == label)
     headers = {"authorization": f"Bearer {stack.api_key}"}
-    case.call_and_validate(base_url=stack.url, headers=headers, checks=CHECKS, timeout=120)
+
+    @BOUNDS
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def keep(case: schemathesis.Case) -> None:
+        if isinstance(case.body, dict):
+            case.body = _quick(case.body, OPERATIONS[label])
+        case.call_and_validate(base_url=stack.url, headers=headers, checks=CHECKS, timeout=120)
+
+    keep()
 
 
-def _short(asked: Any) -> Any:
-    """A wrong value as it is, an absent or long one short."""
-    if asked is None or (isinstance(asked, int) and asked > LONGEST):
-        return LONGEST
-    return asked
+def _quick(body: dict[str, Any], model: str) -> dict[str, Any]:
+    """The same request for a model that exists, and for a short answer; wrong values stay as they are."""
+    changes: dict[str, Any] = {"model": model} if isinstance(body.get("model"), str) else {}
+    for field in ("max_tokens", "max_completion_tokens"):
+        asked = body.get(field)
+        if asked is None or (isinstance(asked, int | float) and asked > LONGEST):
+            changes[field] = LONGEST
+    return body | changes
