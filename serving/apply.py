@@ -20,7 +20,7 @@ from serving.deploy.manifest import ENGINE_PREFIX, Application, Manifest
 from serving.serve_api import ClusterError, ServeApi
 
 Report = Callable[[str], None]
-Action = Literal["start", "stop", "reconfigure", "route", "keep"]
+Action = Literal["start", "stop", "restart", "reconfigure", "route", "keep"]
 
 POLL_S = 1.0
 DEPLOY_FAILED = "DEPLOY_FAILED"
@@ -137,14 +137,20 @@ def _steps(running: dict[str, Application], wanted: dict[str, Application]) -> l
             changed = _differing(running[twins[0]]["args"], app["args"]) if twins else []
             steps.append(Step("start", name, f"{model}: changed {', '.join(changed)}" if twins else "not running yet"))
         elif _settled(running[name]) != _settled(app):
-            routed = name == "directory"
             what = _differing(_settled(running[name]), _settled(app))
-            steps.append(Step("route" if routed else "reconfigure", name, "changed " + ", ".join(what)))
+            steps.append(Step(_change(name, what), name, "changed " + ", ".join(what)))
         else:
             steps.append(Step("keep", name, "unchanged"))
     steps += [Step("stop", name, "no longer configured") for name in running if name not in wanted]
-    order = {"keep": 0, "start": 1, "reconfigure": 2, "route": 3, "stop": 4}
+    order = {"keep": 0, "start": 1, "restart": 2, "reconfigure": 3, "route": 4, "stop": 5}
     return sorted(steps, key=lambda step: order[step.action])
+
+
+def _change(name: str, what: list[str]) -> Action:
+    """What Serve does to an application of the same name when these values change."""
+    if any(value.startswith("args.") or ".ray_actor_options" in value for value in what):
+        return "restart"
+    return "route" if name == "directory" else "reconfigure"
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -155,12 +161,15 @@ def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if isinstance(before, dict) and isinstance(after, dict):
             names += [f"{key}.{inner}" for inner in _differing(before, after)]
         elif before != after:
+            if isinstance(before, list) and isinstance(after, list):
+                before, after = [v for v in before if v not in after], [v for v in after if v not in before]
             names.append(f"{key} ({_brief(before)} → {_brief(after)})")
     return names
 
 
 def _brief(value: Any) -> str:
-    text = " ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else json.dumps(value)
+    words = isinstance(value, list) and value and all(isinstance(v, str) for v in value)
+    text = " ".join(value) if words else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -154,7 +154,7 @@ class ModelSpec(Frozen):
 
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""
-        restart = self.model_dump(mode="json", include={"path", "revision", "engine", "server", "env"})
+        restart = self.model_dump(mode="json", include={"path", "revision", "quantization", "engine", "server", "env"})
         restart["deployment"] = self.deployment.model_dump(mode="json", exclude={"replicas", "autoscaling"})
         return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -227,19 +227,19 @@ def test_fingerprint_changes_only_with_what_needs_a_restart(root: Path) -> None:
     assert {
         fingerprint(engine=reordered),
         fingerprint(description="another"),
-        fingerprint(quantization="another label"),
         fingerprint(deployment=deployment | {"replicas": 3}),
         fingerprint(deployment=deployment | {"autoscaling": {"max_replicas": 4}}),
     } == {original}
     different = {
         fingerprint(path="models/other"),
         fingerprint(revision="main"),
+        fingerprint(quantization="another label"),  # a replica tells it to clients
         fingerprint(engine=values["engine"] | {"seed": 1}),
         fingerprint(server={}),
         fingerprint(env={}),
         fingerprint(deployment=deployment | {"num_gpus": 1}),
     }
-    assert len(different - {original}) == 6
+    assert len(different - {original}) == 7
 
 
 def test_loading_imports_nothing_heavy() -> None:
@@ -313,3 +313,13 @@ def test_llama_template_puts_tools_and_their_results_where_the_model_expects_the
 def test_reference_lists_every_key() -> None:
     """docs/configuration.md holds the table that the schema generates (`python -m serving.config_reference`)."""
     assert reference() in (REPOSITORY / "docs/configuration.md").read_text()
+
+
+def test_the_demonstration_models_label_is_what_its_weights_are() -> None:
+    """The quantisation that replies name is the one in the checkpoint's own configuration."""
+    spec = load_settings(REPOSITORY, {}).catalogue["bondhu-demo"]
+    (group,) = json.loads((REPOSITORY / spec.path / "config.json").read_text())["quantization_config"][
+        "config_groups"
+    ].values()
+    activations = group["input_activations"]
+    assert spec.quantization == f"W{group['weights']['num_bits']}A{activations['num_bits'] if activations else 16}"

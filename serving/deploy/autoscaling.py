@@ -12,24 +12,18 @@ from ray.serve.config import AutoscalingContext
 FULL_CACHE = 0.9  # above this KV-cache share the engine preempts: one more replica, whatever the request count
 
 
-class EngineLoadPolicy:
-    """The policy, made by Serve with `policy_kwargs`.
+def engine_load(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+    """The wanted number of replicas, and no state.
 
-    Args:
-        target_load: running plus waiting requests that one replica should have.
-
+    The target is `target_ongoing_requests` of the deployment's configuration: running plus waiting requests that one
+    replica should have.
     """
-
-    def __init__(self, target_load: float) -> None:
-        self._target_load = target_load
-
-    def __call__(self, context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-        """The wanted number of replicas, and no state."""
-        reported = context.aggregated_metrics or {}
-        load = sum(reported.get("load", {}).values())
-        fullest = max(reported.get("kv_cache_usage", {}).values(), default=0.0)
-        wanted = math.ceil(load / self._target_load)
-        if fullest > FULL_CACHE:
-            wanted = max(wanted, context.current_num_replicas + 1)
-        bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted))
-        return bounded, {}
+    assert context.config is not None, "Serve gives a deployment's own policy its configuration"
+    reported = context.aggregated_metrics or {}
+    load = sum(reported.get("load", {}).values())
+    fullest = max(reported.get("kv_cache_usage", {}).values(), default=0.0)
+    wanted = math.ceil(load / context.config.target_ongoing_requests)
+    if fullest > FULL_CACHE:
+        wanted = max(wanted, context.current_num_replicas + 1)
+    bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted))
+    return bounded, {}

@@ -9,7 +9,7 @@ https://docs.ray.io/en/latest/serve/production-guide/config.html
 from typing import Any
 
 from models import engine_args
-from serving.config_schema import AutoscalingSpec, ModelSpec, Settings
+from serving.config_schema import AutoscalingSpec, DeploymentSpec, ModelSpec, Settings
 from serving.replica import Routing
 
 ENGINE_PREFIX = "engine-"
@@ -63,11 +63,8 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
         "name": "Engine",
         "graceful_shutdown_timeout_s": placement.drain_s + SHUTDOWN_MARGIN_S,
         "ray_actor_options": {"num_cpus": placement.num_cpus, "num_gpus": placement.num_gpus},
+        "autoscaling_config": _autoscaling(placement),
     }
-    if placement.autoscaling is None:
-        deployment["num_replicas"] = placement.replicas
-    else:
-        deployment["autoscaling_config"] = _autoscaling(placement.autoscaling)
     return {
         "name": engine_name(spec),
         "route_prefix": None,
@@ -123,16 +120,21 @@ def directory_application(routes: Routing) -> Application:
     }
 
 
-def _autoscaling(spec: AutoscalingSpec) -> dict[str, Any]:
+def _autoscaling(placement: DeploymentSpec) -> dict[str, Any]:
+    """Bounds and target; a fixed number is both bounds.
+
+    Serve restarts all replicas when the policy comes, goes or changes, its arguments included. So it is always there,
+    takes no arguments, and reads the target where Serve's own policy would.
+    """
+    fixed = {"min_replicas": placement.replicas, "max_replicas": placement.replicas, "upscale_delay_s": 0}
+    spec = placement.autoscaling or AutoscalingSpec(**fixed)
     return {
         "min_replicas": spec.min_replicas,
         "max_replicas": spec.max_replicas,
+        "target_ongoing_requests": spec.target_load,
         "upscale_delay_s": spec.upscale_delay_s,
         "downscale_delay_s": spec.downscale_delay_s,
         "metrics_interval_s": 2.0,
         "look_back_period_s": 6.0,
-        "policy": {
-            "policy_function": "serving.deploy.autoscaling:EngineLoadPolicy",
-            "policy_kwargs": {"target_load": spec.target_load},
-        },
+        "policy": {"policy_function": "serving.deploy.autoscaling:engine_load"},
     }

@@ -58,6 +58,14 @@ def test_a_change_that_needs_no_restart_restarts_nothing(stack: LocalStack) -> N
     assert stack.bondhu("apply").returncode == 0
 
 
+def test_the_plan_tells_a_restart_from_a_reconfiguration(stack: LocalStack) -> None:
+    """A change that replaces a deployment's processes is planned as a restart."""
+    stack.configure(embedder={"max_batch_size": 16})
+    plan = planned(stack)
+    stack.configure(embedder={"max_batch_size": 32})
+    assert plan["restart"] == ["embedder"]
+
+
 def test_a_wrong_configuration_changes_nothing(stack: LocalStack) -> None:
     """A typo is refused before anything happens, naming file, key and the nearest valid name."""
     stack.edit_model(QUANTISED, engine={"max_num_seq": 8})
