@@ -5,6 +5,7 @@ layer: q, k, v and the two halves of the MLP are one matrix each. `export` write
 checkpoint. Formulas: RMSNorm (arXiv:1910.07467), RoPE (arXiv:2104.09864), SwiGLU (arXiv:2002.05202).
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,3 +167,15 @@ def export(network: Network, tokenizer: "object", out: Path) -> None:
     )
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)  # type: ignore[attr-defined]  # a transformers tokenizer, imported lazily
+    plain_tokenizer_class(out / "tokenizer_config.json")
+    for file in out.iterdir():
+        file.chmod(0o644)
+
+
+def plain_tokenizer_class(path: Path) -> None:
+    """Name the tokenizer's class as transformers 4 knows it too; its special tokens are in `tokenizer.json`."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for name in ("backend", "extra_special_tokens"):
+        config.pop(name, None)
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -3,10 +3,10 @@
     python -m models.demo.train --seed 0 --out models/demo/runs/0
 
 Every step's batch is composed from the seed and the step's number, so a resumed run sees what an
-unbroken one would have seen. The learning rate warms up, stays, and falls to zero over the last steps;
-`--minutes` starts that fall after 70 % of the time; the report says at which step it began and ended, and
-`--steps END --decay (END - BEGIN)` repeats the run. A run may be paused with SIGSTOP; it saves itself every few minutes
-and goes on from there when started again.
+unbroken one would have seen. The learning rate warms up, stays, and falls to zero over a cycle's last
+`--decay` steps; several cycles may follow each other, and the defaults are those of the checked-in
+weights. A run may be paused with SIGSTOP; it saves itself every few minutes and goes on from there when
+started again with the same options.
 """
 
 import argparse
@@ -100,8 +100,7 @@ class Run:
         self.optimisers = build(self.network, options.matrix_lr, options.other_lr)
         self.replicas = [self.network, *(sharing(self.network) for _ in range(options.workers - 1))]
         self.pool = ThreadPoolExecutor(options.workers)
-        self.step, self.steps, self.tokens, self.seconds = 0, options.steps, 0, 0.0
-        self.decay_from: int | None = None
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.log: list[dict[str, float]] = []
         if (self.out / "state.pt").exists():
             self.resume()
@@ -112,21 +111,18 @@ class Run:
         self.network.load_state_dict(state["network"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.step, self.tokens = state["step"], state["tokens"]
-        self.steps, self.decay_from = state["steps"], state["decay_from"]
-        self.seconds, self.log = state["seconds"], state["log"]
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.log = state["log"]
 
     def save(self) -> None:
         """Save the state; an interrupted save leaves the last one."""
-        state = {name: getattr(self, name) for name in ("step", "steps", "decay_from", "tokens", "seconds", "log")}
+        state = {name: getattr(self, name) for name in ("step", "tokens", "seconds", "log")}
         state |= {"network": self.network.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers]}
         torch.save(state, self.out / "state.part")
         (self.out / "state.part").rename(self.out / "state.pt")
 
-    def update(self, rows: Rows) -> float:
-        """Take one step on `rows`; return the mean weighted loss."""
-        decay = self.options.decay if self.decay_from is None else self.steps - self.decay_from
-        share = learning_share(self.step, self.steps, self.options.warmup, decay)
+    def update(self, rows: Rows, share: float) -> float:
+        """Take one step on `rows` at a `share` of the peak learning rate; return the mean weighted loss."""
         total = float(rows.weights[:, 1:].sum())
         parts = [torch.from_numpy(array).chunk(len(self.replicas)) for array in (rows.ids, rows.weights)]
         loss = sum(self.pool.map(self.gradients, self.replicas, *parts, repeat(total)))
@@ -153,13 +149,6 @@ class Run:
             loss += float(part.detach())
         return loss
 
-    def mind_the_clock(self, recent_s: float) -> None:
-        """Once 70 % of `--minutes` are over, set the end to where the time will be; steps take `recent_s`."""
-        budget_s = self.options.minutes * 60
-        if self.decay_from is None and budget_s and self.seconds > 0.7 * budget_s:
-            left = max(20, int((budget_s - self.seconds) / recent_s))
-            self.steps, self.decay_from = min(self.steps, self.step + left), self.step
-
 
 def train(options: argparse.Namespace) -> None:
     """Train, and write the checkpoint and `report.json` to `--out`."""
@@ -169,36 +158,43 @@ def train(options: argparse.Namespace) -> None:
     run = Run(options)
     grammar, tokenizer = load(GRAMMAR), make_tokenizer(options.seed, run.network.shape)
     held = batch(grammar, tokenizer, f"{options.seed}-held_out", 16, 512)
-    print(f"{parameter_count(run.network):,} parameters, from step {run.step} of {run.steps}", flush=True)
+    print(f"{parameter_count(run.network):,} parameters, from step {run.step}", flush=True)
+    for steps, decay in zip(options.steps, options.decay, strict=True):
+        cycle(run, grammar, tokenizer, held, steps, decay)
+    run.save()
+    export(run.network, tokenizer, run.out / "checkpoint")
+    report = {
+        "options": {name: value for name, value in vars(options).items() if name != "out"},
+        "shape": asdict(run.network.shape),
+        "parameters": parameter_count(run.network),
+        "steps": run.step,
+        "tokens": run.tokens,
+        "seconds": round(run.seconds),
+        "held_out": run.log,
+    }
+    (run.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def cycle(run: Run, grammar: Grammar, tokenizer: Any, held: Rows, steps: int, decay: int) -> None:
+    """Train up to step `steps`, with the learning rate falling over the last `decay` steps."""
     saved = last = time.monotonic()
-    while run.step < run.steps:
-        long = run.step >= run.steps * (1 - LONG_SHARE)
-        rows, length = (options.rows // 2, 1024) if long else (options.rows, 512)
-        loss = run.update(batch(grammar, tokenizer, f"{options.seed}-{run.step}", rows, length))
+    while run.step < steps:
+        long = run.step >= steps * (1 - LONG_SHARE)
+        rows, length = (run.options.rows // 2, 1024) if long else (run.options.rows, 512)
+        share = learning_share(run.step, steps, run.options.warmup, decay)
+        loss = run.update(batch(grammar, tokenizer, f"{run.options.seed}-{run.step}", rows, length), share)
         now = time.monotonic()
         run.seconds, last = run.seconds + now - last, now
-        run.mind_the_clock(run.seconds / run.step)
         if run.step % 10 == 0:
-            rate, eta_s = run.tokens / run.seconds, (run.steps - run.step) * run.seconds / run.step
-            print(f"step {run.step}/{run.steps} loss {loss:.3f} {rate:.0f} tok/s ETA {eta_s / 60:.1f} min", flush=True)
-        if run.step % options.evaluate_every == 0 or run.step == run.steps:
+            rate, eta_s = run.tokens / run.seconds, (run.options.steps[-1] - run.step) * run.seconds / run.step
+            place = f"step {run.step}/{run.options.steps[-1]}"
+            print(f"{place} loss {loss:.3f} {rate:.0f} tok/s ETA {eta_s / 60:.1f} min", flush=True)
+        if run.step % run.options.evaluate_every == 0 or run.step == steps:
             run.log.append({"step": run.step, "tokens": run.tokens, **held_out_figures(run.network, held)})
             print("held out:", json.dumps(run.log[-1]), flush=True)
         if now - saved > SAVE_EVERY_S:
             run.save()
             saved = now
-    run.save()
-    export(run.network, tokenizer, run.out / "checkpoint")
-    report = {
-        "options": vars(options),
-        "shape": asdict(run.network.shape),
-        "steps": run.steps,
-        "tokens": run.tokens,
-        "seconds": round(run.seconds),
-        "parameters": parameter_count(run.network),
-        "held_out": run.log,
-    }
-    (run.out / "report.json").write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -206,17 +202,16 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="models/demo/runs/0")
-    parser.add_argument("--steps", type=int, default=2500, help="optimiser steps")
-    parser.add_argument("--decay", type=int, default=250, help="steps over which the learning rate falls to zero")
+    parser.add_argument("--steps", type=int, nargs="+", default=[576, 740], help="step at which each cycle ends")
+    parser.add_argument("--decay", type=int, nargs="+", default=[172, 270], help="steps each fall takes")
     parser.add_argument("--warmup", type=int, default=30)
-    parser.add_argument("--minutes", type=float, default=0.0, help="time budget; 0: none")
     parser.add_argument("--rows", type=int, default=8, help="rows of 512 tokens in a step")
     parser.add_argument("--micro-tokens", type=int, default=1024, help="tokens in one forward pass")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--matrix-lr", type=float, default=0.02, help="Muon's peak learning rate")
     parser.add_argument("--other-lr", type=float, default=0.003, help="AdamW's peak learning rate")
-    parser.add_argument("--evaluate-every", type=int, default=50)
+    parser.add_argument("--evaluate-every", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2, help="threads, each on a share of the rows")
     return parser.parse_args()
 
