@@ -42,20 +42,21 @@ def test_nothing_changed_is_nothing_to_do(stack: LocalStack) -> None:
 def test_a_change_that_needs_no_restart_restarts_nothing(stack: LocalStack) -> None:
     """Bounds of autoscaling and the alias are taken over by the running processes."""
     stack.configure(models={"alias": "companion"})
-    stack.edit_model(QUANTISED, deployment={"autoscaling": {"min_replicas": 1, "max_replicas": 1}})
+    stack.edit_model(QUANTISED, deployment={"autoscaling": {"min_replicas": 1, "max_replicas": 1, "target_load": 3}})
     before, engines = boots(stack), stack.processes("VLLM::EngineCore")
     plan = planned(stack)
+    try:
+        with ClientLoad(stack, QUANTISED, clients=2) as load:
+            applied = stack.bondhu("apply")
+    finally:
+        stack.configure(models={"alias": "bondhu"})
+        restored = stack.bondhu("apply")
     assert set(plan) == {"keep", "reconfigure", "route"}
     assert plan["route"] == ["directory"]
-    with ClientLoad(stack, QUANTISED, clients=2) as load:
-        applied = stack.bondhu("apply")
-        assert applied.returncode == 0, applied.stderr
+    assert applied.returncode == restored.returncode == 0, applied.stderr + restored.stderr
     assert load.failures == []
     assert boots(stack) == before
     assert stack.processes("VLLM::EngineCore") == engines
-    assert set(planned(stack)) == {"keep"}
-    stack.configure(models={"alias": "bondhu"})
-    assert stack.bondhu("apply").returncode == 0
 
 
 def test_the_plan_tells_a_restart_from_a_reconfiguration(stack: LocalStack) -> None:

@@ -1,5 +1,6 @@
 """Who holds no key gets nothing, and keys lie where only their owner can read them."""
 
+import ipaddress
 import stat
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_everything_listens_on_loopback(stack: LocalStack) -> None:
         f"{process.pid} {process.name()} {connection.laddr}"
         for process in stack.processes(".")
         for connection in process.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1")
+        if connection.status == psutil.CONN_LISTEN and not _is_loopback(connection.laddr.ip)
     ]
     assert open_to_all == []
 
@@ -96,6 +97,10 @@ def test_files_with_keys_are_the_owners(stack: LocalStack, name: str) -> None:
 def test_sockets_are_the_owners(stack: LocalStack) -> None:
     """The directory of the stack's sockets has mode 700."""
     assert _mode(stack.runtime_dir) == 0o700
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback  # the prefix: IPv4 on an IPv6 socket
 
 
 def _mode(path: Path) -> int:
