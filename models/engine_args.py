@@ -55,14 +55,15 @@ def problems(engine: Mapping[str, Any], server: Mapping[str, Any]) -> Iterator[t
 
 
 def command_line(engine: Mapping[str, Any], server: Mapping[str, Any]) -> list[str]:
-    """Return the options for checked arguments; None means vLLM's default and is left out.
+    """Return the options for checked arguments by name; None means vLLM's default and is left out.
 
+    Their order in a file means nothing, so that it restarts nothing when it changes.
     Values are attached by `=`: vLLM's parser misreads a separate value that starts with a dash and has a dot.
     """
     arguments = _arguments()
     return [
         option
-        for name, value in (*engine.items(), *server.items())
+        for name, value in (*sorted(engine.items()), *sorted(server.items()))
         if value is not None
         for option in _options(value, arguments[name])
     ]
@@ -162,7 +163,7 @@ def _options(value: Any, argument: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")) if isinstance(value, (dict, list)) else str(value)
+    return json.dumps(value, separators=(",", ":"), sort_keys=True) if isinstance(value, (dict, list)) else str(value)
 
 
 if __name__ == "__main__":

@@ -73,17 +73,17 @@ def test_command_line_writes_each_kind_of_value() -> None:
         "optimization_level": 2,
     }
     assert command_line(engine, {"middleware": ["a.b", "c.d"], "allowed_origins": ["x"]}) == [
-        "--enforce-eager",
-        "--no-enable-prefix-caching",
-        "--max-model-len=16k",
         '--compilation-config={"mode":0}',
         "--cudagraph-capture-sizes",
         "1",
         "2",
+        "--no-enable-prefix-caching",
+        "--enforce-eager",
+        "--max-model-len=16k",
         "--optimization-level=2",
+        '--allowed-origins=["x"]',
         "--middleware=a.b",
         "--middleware=c.d",
-        '--allowed-origins=["x"]',
     ]
 
 

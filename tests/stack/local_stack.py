@@ -98,7 +98,7 @@ class LocalStack:
         document = yaml.safe_load(path.read_text())
         for section, changed in values.items():
             document[section] = {**document.get(section, {}), **changed}
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def edit_model(self, model: str, **values: Any) -> None:
         """Edit configs/models/<model>.yaml: a section given as a dict is overlaid, and None takes a key away."""
@@ -109,7 +109,7 @@ class LocalStack:
                 section = {**document.get(key, {}), **changed}
                 changed = {name: value for name, value in section.items() if value is not None}
             document[key] = changed
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     # ---- over HTTP
 
