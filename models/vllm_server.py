@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 KEY_VARIABLE = "BONDHU_ENGINE_KEY"
 MIDDLEWARE = "models.vllm_middleware.RequireKey"
+LOG_TAIL_LINES = 300  # a start that fails leaves the tracebacks of three processes
+_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|CRITICAL) \S+ \S+ \[[^\]]*\] )?")
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt): \S|\S+: error: ")  # a traceback's last line, or argparse's
+_CONSEQUENCE = re.compile(r"(Engine core|WorkerProc) initialization failed|EngineDeadError")
 _GAUGE = re.compile(r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)\{[^}]*\} (\S+)$", re.M)
 
 
@@ -170,14 +174,12 @@ class VllmServer:
         """The line of the log's end that best says what went wrong."""
         try:
             with self._log_path.open(encoding="utf-8", errors="replace") as log_file:
-                tail = [line.strip() for line in deque(log_file, maxlen=200)]
+                tail = [line.rstrip() for line in deque(log_file, maxlen=LOG_TAIL_LINES)]
         except OSError:
             return "no log"
-        errors = [line for line in tail if re.search(r"\b\w*(Error|Exception)\b:? ?\S|error: ", line)]
-        # The first of a chain of errors is the cause; "Engine core initialization failed" only follows from it.
-        causes = [line for line in errors if "Engine core initialization failed" not in line]
-        chosen = (causes or errors or tail or ["its log is empty"])[-1]
-        return re.sub(r"^(\(\w+ pid=\d+\) )?(ERROR \S+ \S+ \[[^\]]*\] )?", "", chosen)[:500]
+        lines = [_PREFIX.sub("", line) for line in tail]
+        causes = [line for line in lines if _ERROR.match(line) and not _CONSEQUENCE.search(line)]
+        return next(iter([*causes[-1:], *[line for line in reversed(lines) if line.strip()]]), "its log is empty")[:500]
 
     async def _generates(self) -> bool:
         assert self._session is not None
