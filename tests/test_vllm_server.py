@@ -1,8 +1,8 @@
 """What is told of a vLLM that does not start or ends, from the end of its own log."""
 
-from pathlib import Path
 # ruff: noqa: E501 - lines of a log are as long as they are
 
+from pathlib import Path
 
 import pytest
 
