@@ -20,7 +20,9 @@ ROLES = (  # the first whose text is in the command line
     ("serving.supervise", "supervisor"),
     ("serving.app:", "gateway"),
     ("redis-server", "Redis"),
-    ("jobs.worker", "Celery worker"),
+    ("jobs.worker", "Celery"),
+    ("[cel", "Celery"),
+    ("ray.scripts", "ray start"),
     ("VLLM::Worker", "vLLM worker"),
     ("VLLM::EngineCore", "vLLM EngineCore"),
     ("vllm.entrypoints", "vLLM API server"),
@@ -35,7 +37,6 @@ ROLES = (  # the first whose text is in the command line
     ("RuntimeEnvAgent", "Ray agents"),
     ("agent/main.py", "Ray agents"),
     ("dashboard", "Ray dashboard"),
-    ("ray.scripts", "ray start"),
     ("ray::", "Ray, other workers"),
 )
 
