@@ -196,7 +196,7 @@ class LocalStack:
         """What a stack that has ended should not have left: processes, ports, shared memory, sockets."""
         left = [_describe(each) for each in _living_children() if each.pid not in self._before]
         left += [f"port {port}" for port in [*self.ports.values(), *self._engine_ports] if _accepts(port)]
-        left += [str(path) for path in set(Path("/dev/shm").iterdir()) - self._shm_before if not _is_in_use(path)]
+        left += [str(path) for path in set(Path("/dev/shm").iterdir()) - self._shm_before if not _is_others(path)]
         left += [str(path) for path in (self.runtime_dir,) if path.exists()]
         return left
 
@@ -249,14 +249,16 @@ def _describe(process: psutil.Process) -> str:
         return f"process {process.pid}, which has just ended"
 
 
-def _is_in_use(path: Path) -> bool:
-    """Whether any living process maps or holds `path` (another stack's, then)."""
+def _is_others(path: Path) -> bool:
+    """Whether `path` in /dev/shm belongs to another stack that lives.
+
+    It maps its memory. Of its semaphores some are known only to its resource tracker, which will remove them.
+    """
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if str(path) in (entry / "maps").read_text():
-                    return True
-                if any(os.readlink(fd) == str(path) for fd in (entry / "fd").iterdir()):
+                is_tracker = b"multiprocessing.resource_tracker" in (entry / "cmdline").read_bytes()
+                if str(path) in (entry / "maps").read_text() or (is_tracker and path.name.startswith("sem.mp-")):
                     return True
             except OSError:
                 continue
