@@ -133,8 +133,11 @@ def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -
         client.chat.completions.create(model=QUANTISED, messages=HELLO)
 
 
+@pytest.mark.recovery
 def test_a_changed_engine_argument_under_load_fails_no_request(stack: LocalStack) -> None:
     """The same model with another engine argument is another engine beside the first; clients name it throughout."""
+    stack.configure(models={"active": UNQUANTISED})
+    assert stack.bondhu("apply", timeout_s=600).returncode == 0
     stack.edit_model(UNQUANTISED, engine={"max_num_seqs": 32})
     (before,) = stack.replicas()
     with ClientLoad(stack, UNQUANTISED) as load:

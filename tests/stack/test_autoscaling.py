@@ -1,10 +1,13 @@
 """Ray scales engines on what they say they have in hand, since these requests never pass Serve's own router."""
 
+import pytest
 from client_load import ClientLoad
 from local_stack import LocalStack
 from polling import eventually
 
-MODEL = "bondhu-demo-bf16"  # which test_apply leaves active
+pytestmark = pytest.mark.recovery
+
+MODEL = "bondhu-demo-bf16"
 SCALES_WITHIN_S = 300.0  # the start of an engine, on two cores that are busy with the load
 SCALING = {"min_replicas": 1, "max_replicas": 2, "target_load": 1, "upscale_delay_s": 2, "downscale_delay_s": 10}
 

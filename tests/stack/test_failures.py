@@ -15,6 +15,8 @@ from local_stack import RECOVER_WITHIN_S, LocalStack, is_alive, status
 from openai import APIConnectionError, APIError, InternalServerError, OpenAI
 from polling import eventually
 
+pytestmark = pytest.mark.recovery
+
 CORE = "VLLM::EngineCore"
 SERVER = r"-m vllm\.entrypoints\.openai\.api_server"
 ACTOR = "ray::ServeReplica:engine-"

@@ -5,8 +5,11 @@ The last file of this folder: it ends the stack of the whole run and starts othe
 
 import signal
 
+import pytest
 from local_stack import START_WITHIN_S, LocalStack
 from polling import eventually
+
+pytestmark = pytest.mark.recovery
 
 GONE_WITHIN_S = 60.0
 CORE = "VLLM::EngineCore"
