@@ -84,7 +84,8 @@ async def running(settings: Settings, *names: str) -> AsyncIterator[Stack]:
             await asyncio.wait_for(stack.up[name].wait(), DEADLINE_S)
         yield stack
     finally:
-        started = tether.descendants(os.getpid())
+        outer = [status.pid for status in stack.status.values() if status.pid]
+        started = [pid for watch in outer for pid in (watch, *tether.descendants(watch))]
         stop.set()
         await asyncio.wait_for(work, DEADLINE_S)
     assert len(started) >= 4 * len(names)
