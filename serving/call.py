@@ -1,0 +1,35 @@
+"""A request for a generation, as the gateway understood it: who asks, for what, and what may be done with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CHAT = "/v1/chat/completions"
+COMPLETION = "/v1/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request.
+
+    `parsed` is the body in OpenAI's field names, `model` the id that its `model` resolved to, `path` one of CHAT and
+    COMPLETION. `allow_external` says whether it may leave for a model outside.
+    """
+
+    path: str
+    parsed: Mapping[str, Any]
+    model: str
+    request_id: str
+    app: str
+    user: str | None
+    allow_external: bool
+
+    @property
+    def streams(self) -> bool:
+        """Whether the client wants events."""
+        return bool(self.parsed.get("stream"))
+
+    @property
+    def stream_options(self) -> Mapping[str, Any]:
+        """The request's own, {} without any."""
+        return self.parsed.get("stream_options") or {}

@@ -1,0 +1,230 @@
+"""A model on the service's own engines: bytes forwarded as they come, never a stream held back.
+
+It picks a replica, asks it, and passes on what it says. When the client leaves, the upstream connection is closed,
+which makes vLLM abort the generation. A replica that breaks before its first byte is replaced by another (nothing has
+reached the client, and a generation has no side effects); after it, whoever made the chain decides.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from serving import engine_errors, errors
+from serving.call import Call
+from serving.continuation import Beginning, Splice, events_of, has_penalties, rest_of
+from serving.engine_client import Answer, ConnectionLost, EngineClient
+from serving.entry import Entry
+from serving.fleet import Fleet, Replica
+from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
+from serving.prices import Segment
+from serving.reply import DONE, Reply
+from serving.target import TargetFailed
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+ERROR_EVENT = b'data: {"error"'  # no text can look like it: its quotes would be escaped
+COUNTED = {"include_usage": True}
+
+
+class LocalTarget:
+    """One model of the catalogue.
+
+    Args:
+        model: its id.
+        fleet: picks the replica.
+        engines: the HTTP client.
+        ttft_timeout_s: from asking an engine for a stream to its first event; None: no limit but the request's.
+        stall_timeout_s: between two events of a stream; None: likewise.
+
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        fleet: Fleet,
+        engines: EngineClient,
+        ttft_timeout_s: float | None = None,
+        stall_timeout_s: float | None = None,
+    ) -> None:
+        self.model = model
+        self._fleet = fleet
+        self._engines = engines
+        self._ttft_timeout_s = ttft_timeout_s
+        self._stall_timeout_s = stall_timeout_s
+
+    async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
+        """See `serving.target.Target`."""
+        for _ in range(TRIES):
+            try:
+                replica = self._fleet.choose(self.model)
+            except errors.EngineUnavailable as problem:
+                raise TargetFailed("unavailable", problem) from problem
+            attempt = _Attempt(replica, self._engines, call, reply, beginning)
+            replica.outstanding += 1
+            try:
+                await attempt.run(self._ttft_timeout_s, self._stall_timeout_s)
+                return
+            except ConnectionLost as loss:
+                replica.broken(f"it {'broke off an answer' if attempt.told else 'cannot be reached'} ({loss})")
+                log.info("engine %s lost: %s", replica.report["replica_id"], loss)
+                if attempt.told:
+                    message = "The engine stopped in the middle of this answer."
+                    raise TargetFailed("engine_lost", errors.EngineFailed(message)) from loss
+            finally:
+                replica.outstanding -= 1
+                attempt.note(entry, reason)
+        message = "Every engine that was tried broke the connection."
+        raise TargetFailed("engine_lost", errors.EngineFailed(message))
+
+
+class _Attempt:
+    """One request to one replica."""
+
+    def __init__(
+        self, replica: Replica, engines: EngineClient, call: Call, reply: Reply, beginning: Beginning | None
+    ) -> None:
+        self.told = False  # something of its answer has gone to the client
+        self._replica = replica
+        self._engines = engines
+        self._call = call
+        self._reply = reply
+        self._beginning = beginning
+        self._splice = beginning and Splice(beginning, wants_usage=bool(call.stream_options.get("include_usage")))
+        self._meter = StreamMeter(COUNTED if beginning else call.stream_options)
+        self._usage = Usage()
+        self._loop = asyncio.get_running_loop()
+        self._began_s = self._loop.time()
+
+    async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
+        """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
+        body = await self._body()
+        if not self._call.streams:
+            await self._post(body)
+            return
+        timeout_s = ttft_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                await self._post(with_running_counts(body), limit, stall_timeout_s)
+        except TimeoutError:
+            told = "sent nothing more" if self.told else "did not begin"
+            timeout_s = stall_timeout_s if self.told else ttft_timeout_s
+            error = errors.EngineTimeout(f"The model {told} within {timeout_s:g} s.")
+            raise TargetFailed("stalled" if self.told else "ttft_timeout", error) from None
+
+    def note(self, entry: Entry, reason: str) -> None:
+        """Write down what it came to, if it came to anything."""
+        usage = self._usage if not self._call.streams else self._meter.usage
+        if not self.told and not usage.total:
+            return
+        first = entry.completion_tokens
+        report = self._replica.report
+        entry.segments.append(
+            Segment(
+                model=report["model"],
+                revision=report["revision"],
+                quantization=report["quantization"],
+                from_token=first,
+                to_token=first + usage.completion_tokens,
+                reason=reason,
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                engine_s=self._loop.time() - self._began_s,
+            )
+        )
+        entry.completion_tokens += usage.completion_tokens
+        if self._beginning is None:
+            entry.prompt_tokens, entry.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+
+    async def _body(self) -> Mapping[str, Any]:
+        model = {"model": self._replica.report["model"]}
+        if self._beginning is None:
+            return {**self._call.parsed, **model}
+        tokens = await self._tokens(self._beginning.text) if has_penalties(self._call.parsed) else ()
+        return {**rest_of(self._call, self._beginning, tokens), **model}
+
+    async def _tokens(self, text: str) -> list[int]:
+        """The ids of a text's tokens, as the engine cuts it."""
+        report = self._replica.report
+        body = orjson.dumps({"model": report["model"], "prompt": text, "add_special_tokens": False})
+        answer = await self._engines.post(report["address"], "/tokenize", report["key"], body)
+        try:
+            return list(orjson.loads(await answer.body())["tokens"])
+        finally:
+            self._engines.release(answer)
+
+    async def _post(
+        self, body: Mapping[str, Any], limit: asyncio.Timeout | None = None, stall_timeout_s: float | None = None
+    ) -> None:
+        report = self._replica.report
+        answer = await self._engines.post(report["address"], self._call.path, report["key"], orjson.dumps(body))
+        try:
+            if answer.status != 200:
+                await self._pass_error(answer.status, await answer.body())
+            elif limit is not None and answer.content_type.startswith(b"text/event-stream"):
+                await self._pass_stream(answer, limit, stall_timeout_s)
+                self._replica.proven(self._loop.time())
+            else:
+                whole = await answer.body()
+                self._usage = usage_of_body(whole)
+                self.told = True
+                await self._reply.whole(200, whole, self._replica.label)
+                self._replica.proven(self._loop.time())
+        finally:
+            self._engines.release(answer)
+
+    async def _pass_stream(self, answer: Answer, limit: asyncio.Timeout, stall_timeout_s: float | None) -> None:
+        while block := await answer.block():
+            events = self._meter.feed(block)
+            if ERROR_EVENT in events:  # vLLM checks some of a streamed request only after its 200
+                events = await self._error_within(events)
+                if self._reply.answered:
+                    return
+            if self._splice:
+                events = self._spliced(self._splice, events)
+            if events:
+                self.told = True
+                limit.reschedule(None)  # a client that reads slowly is no engine that stalls
+                await self._reply.event(events, self._replica.label)
+            if stall_timeout_s is not None and self.told:
+                limit.reschedule(self._loop.time() + stall_timeout_s)
+        if not self.told:
+            raise ConnectionLost("an empty stream")
+        await self._reply.end()
+
+    async def _error_within(self, events: bytes) -> bytes:
+        """The events before an error; the error itself is told, or raised for another to answer."""
+        before, _, told = events.partition(ERROR_EVENT)
+        error = engine_errors.translate_event(ERROR_EVENT[len(b"data: ") :] + told.partition(b"\n\n")[0], self._parts())
+        if error.status >= 500:
+            if before:
+                self.told = True
+                await self._reply.event(before, self._replica.label)
+            raise TargetFailed("engine_error", error)
+        if not self._reply.started:
+            await self._reply.whole(error.status, error.body(), self._replica.label)
+        else:
+            await self._reply.event(before, self._replica.label)
+            await self._reply.broken(error)
+        self.told = True
+        return b""
+
+    def _spliced(self, splice: Splice, events: bytes) -> bytes:
+        chunks = [splice.chunk(chunk) for chunk in events_of([events])]
+        told = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks if chunk is not None]
+        return b"".join(told) + (DONE if DONE in events else b"")
+
+    async def _pass_error(self, status: int, body: bytes) -> None:
+        if status >= 500 and b"EngineCore" in body:  # vLLM's server outlives its core for a moment, and says so
+            raise ConnectionLost("its core died")
+        error = engine_errors.translate(status, body, self._parts())
+        if error.status >= 500 or self._reply.started:
+            raise TargetFailed("engine_error", error)
+        await self._reply.whole(error.status, error.body(), self._replica.label)
+
+    def _parts(self) -> "set[str]":
+        return set(self._call.parsed)
