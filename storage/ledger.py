@@ -20,7 +20,8 @@ Dimension = Literal["app", "user", "model", "day"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 _TABLE = Request.__table__
-_COLUMNS = {"app": Request.app, "user": Request.end_user, "model": Request.model, "day": Request.day}
+COLUMNS = tuple(column.name for column in _TABLE.columns)
+_GROUPS = {"app": Request.app, "user": Request.end_user, "model": Request.model, "day": Request.day}
 _TOTALS = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_microusd")
 _ROWS_OWN_FAULT = ("22", "23")  # SQLSTATE classes: data exception, integrity constraint violation
 
@@ -72,13 +73,15 @@ async def sum_requests(
     Args:
         engine: the database.
         by: what makes a group.
-        app: only this application's; likewise `user` and `model` (the one that answered).
+        app: only this application's.
+        user: only this end user's.
+        model: only what this model answered (last).
         since: only requests that started at or after it.
         until: only requests that started before it.
         limit: most groups returned.
 
     """
-    groups: list[Any] = [_COLUMNS[name].label(name) for name in dict.fromkeys(by)]
+    groups: list[Any] = [_GROUPS[name].label(name) for name in dict.fromkeys(by)]
     totals = [func.coalesce(func.sum(getattr(Request, name)), 0).label(name) for name in _TOTALS]
     query: Select[*tuple[Any, ...]] = select(*groups, func.count().label("requests"), *totals).select_from(Request)
     for column, wanted in ((Request.app, app), (Request.end_user, user), (Request.model, model)):
