@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from serving.config_schema import TokenPrice
+
 MICROSECONDS = 1_000_000
 
 
@@ -32,27 +34,8 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenPrice:
-    """An external model's price, dollars a million tokens; cached input costs as much as other when it is None."""
-
-    input_usd_per_mtok: Decimal
-    output_usd_per_mtok: Decimal
-    cached_input_usd_per_mtok: Decimal | None = None
-
-    def microusd(self, segment: Segment) -> Decimal:
-        """What the segment cost, not rounded."""
-        cached = self.cached_input_usd_per_mtok
-        cached = self.input_usd_per_mtok if cached is None else cached
-        return (
-            (segment.prompt_tokens - segment.cached_tokens) * self.input_usd_per_mtok
-            + segment.cached_tokens * cached
-            + (segment.to_token - segment.from_token) * self.output_usd_per_mtok
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices by model id: dollars a second of an engine for local ones, a TokenPrice for external ones."""
+    """Prices by model id: dollars a second of an engine for local ones, prices of tokens for external ones."""
 
     engine_second_usd: Mapping[str, Decimal]
     tokens: Mapping[str, TokenPrice]
@@ -67,5 +50,16 @@ class Prices:
 
     def _cost(self, segment: Segment) -> Decimal:
         if price := self.tokens.get(segment.model):
-            return price.microusd(segment)
+            return _token_cost(price, segment)
         return round(segment.engine_s * MICROSECONDS) * self.engine_second_usd.get(segment.model, Decimal(0))
+
+
+def _token_cost(price: TokenPrice, segment: Segment) -> Decimal:
+    cached_usd = price.cached_input_usd_per_mtok
+    if cached_usd is None:
+        cached_usd = price.input_usd_per_mtok
+    return (
+        (segment.prompt_tokens - segment.cached_tokens) * price.input_usd_per_mtok
+        + segment.cached_tokens * cached_usd
+        + (segment.to_token - segment.from_token) * price.output_usd_per_mtok
+    )
