@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from serving.cli_database import with_database
@@ -44,7 +45,7 @@ def usage(
     for row in sums:
         counts = (row["requests"], row["prompt_tokens"], row["cached_tokens"], row["completion_tokens"])
         usd = Decimal(row["cost_microusd"]).scaleb(-6)
-        shown = ["-" if row[group] is None else str(row[group]) for group in groups]
+        shown = ["-" if row[group] is None else escape(str(row[group])) for group in groups]
         table.add_row(*shown, *(f"{count:,}" for count in counts), f"{usd:,.6f}")
     out.print(table)
 

@@ -25,7 +25,6 @@ from storage.schema import RequestClass
 
 log = logging.getLogger(__name__)
 
-SHRINK_BYTES = 16 * 2**20  # settled before the file is rewritten under load: one fsync each 10,000 requests or so
 SQL_TIMEOUT_S = 30.0  # a transaction; longer than SQLite waits for another writer
 CLOSE_TIMEOUT_S = 5.0
 _LONGEST = {"request_id": 128, "end_user": 256, "endpoint": 64, "model_asked": 128, "error_code": 64}
@@ -45,6 +44,7 @@ class Ledger:
         sync_s: between two fsyncs: what a crash of the machine, not of the process, may lose.
         adopt_s: between two looks for journals of the dead.
         max_bytes: of the journal, from where nothing more begins.
+        shrink_bytes: settled before the file is rewritten under load, which costs one fsync on the event loop.
         clock: monotonic seconds.
         wall: unix seconds.
 
@@ -62,6 +62,7 @@ class Ledger:
         sync_s: float,
         adopt_s: float,
         max_bytes: int,
+        shrink_bytes: int = 16 * 2**20,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -72,6 +73,7 @@ class Ledger:
         self._prices = prices
         self._periods_s = (write_s, sync_s, adopt_s)
         self._max_bytes = max_bytes
+        self._shrink_bytes = shrink_bytes
         self._clock = clock
         self._wall = wall
         self._numbers = count(1)
@@ -135,7 +137,7 @@ class Ledger:
         async with self._flushing:
             await replay(self._journal, self._insert_soon, self._journal.settled)
             is_idle = self._journal.is_settled and not self._open
-            if is_idle or self._journal.settled >= SHRINK_BYTES:
+            if is_idle or self._journal.settled >= self._shrink_bytes:
                 self._journal.shrink([entry.fields for entry in self._open.values()])
             while self._unwritten:  # last: a full disk may have room again
                 self._journal.append(self._unwritten[0])

@@ -20,7 +20,7 @@ Dimension = Literal["app", "user", "model", "day"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 _TABLE = Request.__table__
-COLUMNS = tuple(column.name for column in _TABLE.columns)
+COLUMNS = tuple(str(column.name) for column in _TABLE.columns)
 _GROUPS = {"app": Request.app, "user": Request.end_user, "model": Request.model, "day": Request.day}
 _TOTALS = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_microusd")
 _ROWS_OWN_FAULT = ("22", "23")  # SQLSTATE classes: data exception, integrity constraint violation
