@@ -516,7 +516,7 @@ def work_until_killed(url: str, directory: Path, boot_id: str) -> None:
             request_id, tokens = f"{boot_id}-{name}-{number}", chance.randrange(1, 100)
             entry = begin(ledger, request_id, tokens=tokens)
             announce("begun", request_id, str(tokens))
-            await asyncio.sleep(chance.choice([0, 0.001, 0.01]))
+            await asyncio.sleep(chance.choice([0, 0.001, 0.1]))
             outcome = chance.choice(["ok", "aborted", "timeout"])
             entry.end(outcome)
             announce("ended", request_id, outcome)
@@ -525,7 +525,7 @@ def work_until_killed(url: str, directory: Path, boot_id: str) -> None:
         ledger = make(directory, open_engine(url), boot_id, on_lost=on_lost, shrink_bytes=5000)
         async with asyncio.TaskGroup() as group:
             group.create_task(ledger.run())
-            for name in "abc":
+            for name in "abcdef":
                 group.create_task(client(ledger, name))
 
     asyncio.run(work())
