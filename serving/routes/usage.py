@@ -51,10 +51,13 @@ async def usage(
     until: Annotated[datetime | None, Query(alias="to", description="started before; without a zone, UTC")] = None,
     user: Name = None,
     model: Name = None,
-    app: Annotated[Name, Query(description="for admin keys: another application, or * for all")] = None,
+    app: Name = None,
     limit: Annotated[int, Query(ge=1, le=10_000, description="most groups")] = 1000,
 ) -> dict[str, Any]:
-    """Requests, tokens and cost by application, end user, model that answered and UTC day."""
+    """Requests, tokens and cost by application, end user, model that answered and UTC day.
+
+    Of the caller's application; an admin key may name another in `app`, or `*` for all.
+    """
     if app not in (None, caller.app) and not gateway.may_see_all(caller):
         raise Forbidden("app: only an admin key may ask about other applications.", param="app")
     async with _settled(gateway):
