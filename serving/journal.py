@@ -135,6 +135,7 @@ class Journal:
     def close(self) -> None:
         """Let go of the file; from now on anybody may claim it."""
         os.close(self._fd)
+        self._fd = -1  # a late write must fail, not reach whichever file has the number next
 
 
 def _start_file(path: Path, content: bytes) -> int:

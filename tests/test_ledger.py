@@ -245,6 +245,18 @@ async def test_what_a_dead_worker_left_open_is_lost_and_told(engine: AsyncEngine
     assert not list((tmp_path / "ledger").iterdir())
 
 
+async def test_an_end_after_the_worker_closed_is_too_late(engine: AsyncEngine, tmp_path: Path) -> None:
+    """It writes into no file that was opened since; the request is lost like those of a worker that died."""
+    ledger = make(tmp_path, engine, "a")
+    entry = begin(ledger, "r")
+    await ledger.close()
+    heir = make(tmp_path, engine, "heir")  # its files get the numbers that were free
+    entry.end("ok")
+    await heir.adopt()
+    await heir.flush()
+    assert [row["outcome"] for row in await rows_of(engine)] == ["lost"]
+
+
 async def test_the_living_are_not_adopted(engine: AsyncEngine, tmp_path: Path) -> None:
     """Another worker's open request stays its own."""
     ledger, other = make(tmp_path, engine, "a"), make(tmp_path, engine, "b")
