@@ -5,7 +5,9 @@ Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it ans
 
 import asyncio
 import gc
+import logging
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -25,12 +28,17 @@ from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
+from serving.ledger import Ledger
 from serving.middleware import RequestId
-from serving.routes import catalogue, embed, generate, health
+from serving.prices import Prices
+from serving.routes import catalogue, embed, generate, health, usage
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
 from storage.database import open_engine
 from storage.keys import find_key
+from storage.ledger import insert_requests
+
+log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
 
@@ -45,7 +53,7 @@ def create_app() -> FastAPI:
         lifespan=partial(_lifespan, settings=settings),
         separate_input_output_schemas=False,
     )
-    for router in (generate.router, embed.router, catalogue.router, health.router):
+    for router in (generate.router, embed.router, catalogue.router, usage.router, health.router):
         app.include_router(router)
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -98,6 +106,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             else None
         )
         uses = KeyUses(redis)
+        ledger = _open_ledger(settings, database)
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,
@@ -105,9 +114,12 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
             engines=engines,
+            database=database,
+            ledger=ledger,
+            may_see_all=lambda _: False,
             started_at=int(time.time()),
         )
-        watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses) if work is not None]
+        watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses, ledger) if work is not None]
         gc.collect()
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
@@ -116,9 +128,29 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
+            await ledger.close()
             engines.close()
     await redis.aclose()
     await database.dispose()
+
+
+def _open_ledger(settings: Settings, database: AsyncEngine) -> Ledger:
+    local = {name: spec.gpu_second_usd for name, spec in settings.catalogue.items() if spec.gpu_second_usd is not None}
+    return Ledger(
+        directory=settings.var_dir / "ledger",
+        boot_id=secrets.token_hex(8),
+        insert=partial(insert_requests, database),
+        on_lost=_on_lost,
+        prices=Prices(local, settings.prices),
+        write_s=settings.ledger.write_s,
+        sync_s=settings.ledger.sync_s,
+        adopt_s=settings.ledger.adopt_s,
+        max_bytes=settings.ledger.max_journal_bytes,
+    )
+
+
+async def _on_lost(app: str, request: str, tokens_reserved: int) -> None:
+    log.warning("request %s of %s died with its worker; %d tokens were reserved", request, app, tokens_reserved)
 
 
 async def _on_api_error(_: Request, error: Exception) -> Response:

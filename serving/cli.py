@@ -13,6 +13,7 @@ from serving.cli_chat import chat
 from serving.cli_frame import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli_logs import logs
 from serving.cli_up import down, up
+from serving.cli_usage import usage
 from serving.config_schema import Settings
 
 app = typer.Typer(help="Run, change and try the service.", no_args_is_help=True, epilog=EPILOG, rich_markup_mode="rich")
@@ -129,6 +130,7 @@ def _show_status(settings: Settings, running: bool, state: dict[str, Any], ready
 
 app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_keys.app, name="keys")
+app.command(epilog=EPILOG)(usage)
 app.command(epilog=EPILOG)(chat)
 app.command(epilog=EPILOG)(logs)
 

@@ -1,26 +1,21 @@
 """`bondhu keys`: create, list and revoke the keys that callers present."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from serving.addresses import database_url
-from serving.cli_frame import EPILOG, Exit, fail, out, settings_or_exit
+from serving.cli_database import with_database
+from serving.cli_frame import EPILOG, Exit, fail, out
 
 if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from storage.keys import KeyRecord
 
 app = typer.Typer(help="Keys that callers present.", no_args_is_help=True, epilog=EPILOG)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-Answer = TypeVar("Answer")
 
 
 @app.command()
@@ -32,7 +27,7 @@ def create(
     """Make a key and show it, once."""
     from storage import keys
 
-    made = _with_database(lambda db: keys.create_key(db, app=app_name, name=name, now=datetime.now(UTC)))
+    made = with_database(lambda db: keys.create_key(db, app=app_name, name=name, now=datetime.now(UTC)))
     if as_json:
         typer.echo(json.dumps({**_plain(made.record), "key": made.secret}, indent=2))
         return
@@ -45,7 +40,7 @@ def list_keys(as_json: Json = False) -> None:
     """List all keys, revoked ones too (never the keys themselves)."""
     from storage import keys
 
-    records = _with_database(keys.list_keys)
+    records = with_database(keys.list_keys)
     if as_json:
         typer.echo(json.dumps([_plain(record) for record in records], indent=2))
         return
@@ -64,29 +59,10 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json =
     """Revoke a key for good; gateways follow within seconds."""
     from storage import keys
 
-    record = _with_database(lambda db: keys.revoke_key(db, key_id, now=datetime.now(UTC)))
+    record = with_database(lambda db: keys.revoke_key(db, key_id, now=datetime.now(UTC)))
     if record is None:
         fail(f"no key has the id {key_id}: `bondhu keys list` shows them", Exit.FAILED)
     typer.echo(json.dumps(_plain(record), indent=2) if as_json else f"revoked {record.id}")
-
-
-def _with_database(ask: Callable[["AsyncEngine"], Awaitable[Answer]]) -> Answer:
-    from storage import migrate
-    from storage.database import open_engine
-
-    settings = settings_or_exit()
-    settings.var_dir.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    migrate.upgrade(url)
-
-    async def run() -> Answer:
-        engine = open_engine(url)
-        try:
-            return await ask(engine)
-        finally:
-            await engine.dispose()
-
-    return asyncio.run(run())
 
 
 def _plain(record: "KeyRecord") -> dict[str, Any]:

@@ -7,7 +7,7 @@ ConfigError
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +43,9 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def submodel(annotation: Any) -> type[BaseModel] | None:
-    """Return the pydantic model inside an annotation such as `X | None`, if there is one."""
+    """Return the pydantic model inside an annotation such as `X | None`, if there is one; none in a collection."""
+    if get_origin(annotation) in (dict, tuple):
+        return None
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate

@@ -7,6 +7,7 @@ vLLM's arguments are (`models.engine_args`). `docs/configuration.md` is generate
 import hashlib
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -88,6 +89,29 @@ class DatabaseSettings(Frozen):
     url: str | None = Field(default=None, description="SQLAlchemy async address; none: SQLite under var_dir")
 
 
+class LedgerSettings(Frozen):
+    """The journal in front of the table of requests (serving/ledger.py)."""
+
+    write_s: float = Field(default=1.0, gt=0, description="between two transactions of rows, s")
+    sync_s: float = Field(
+        default=1.0, gt=0, description="between two fsyncs; a crash of the machine loses this much, s"
+    )
+    adopt_s: float = Field(default=5.0, gt=0, description="between two looks for journals of dead workers, s")
+    max_journal_bytes: int = Field(
+        default=256 * 2**20, ge=2**20, description="a worker's journal; beyond, while SQL is away: 503, bytes"
+    )
+
+
+class TokenPrice(Frozen):
+    """What an external model costs."""
+
+    input_usd_per_mtok: Decimal = Field(ge=0, description="a million prompt tokens, USD")
+    output_usd_per_mtok: Decimal = Field(ge=0, description="a million completion tokens, USD")
+    cached_input_usd_per_mtok: Decimal | None = Field(
+        default=None, ge=0, description="a million cached prompt tokens, USD; none: as other input"
+    )
+
+
 class WorkerSettings(Frozen):
     """The Celery worker."""
 
@@ -151,6 +175,9 @@ class ModelSpec(Frozen):
     deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="placement and scaling")
     requires: Requirements = Field(default=Requirements(), description="informational")
     profiles: tuple[Profile, ...] = Field(default=("cpu", "gpu"), min_length=1, description="where it can run")
+    gpu_second_usd: Decimal | None = Field(
+        default=None, ge=0, description="price of a second of its engine, USD; none: costs nothing in the ledger"
+    )
 
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""
@@ -185,6 +212,11 @@ class ServiceFile(Frozen):
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    prices: dict[str, TokenPrice] = Field(
+        default_factory=dict,
+        description="external models by id: input_usd_per_mtok, output_usd_per_mtok, cached_input_usd_per_mtok",
+    )
 
 
 class Settings(ServiceFile):

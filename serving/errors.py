@@ -3,10 +3,14 @@
     ApiError                      status  type                    code
     ├── InvalidRequest            400     invalid_request_error   (None, or what the engine says)
     ├── Unauthenticated           401     authentication_error    invalid_api_key
+    ├── Forbidden                 403     permission_error        admin_only
     ├── UnknownModel              404     invalid_request_error   model_not_found
+    ├── UnknownRequest            404     invalid_request_error   request_not_found
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── EngineFailed              502     api_error               engine_error
     ├── EngineUnavailable         503     api_error               model_not_ready
+    ├── LedgerFull                503     api_error               ledger_full
+    ├── DatabaseAway              503     api_error               database_unavailable
     └── EngineTimeout             504     api_error               engine_timeout
 
 The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. What the engine answers in its own
@@ -75,6 +79,12 @@ class Unauthenticated(ApiError):
         return {"www-authenticate": "Bearer"}
 
 
+class Forbidden(ApiError):
+    """The key is valid, and may not do this."""
+
+    status, type, default_code = 403, "permission_error", "admin_only"
+
+
 class UnknownModel(ApiError):
     """The model is not configured."""
 
@@ -84,6 +94,19 @@ class UnknownModel(ApiError):
         super().__init__(
             f"The model '{model[:200]}' does not exist or is not active: GET /v1/models lists those that are.",
             param="model",
+        )
+
+
+class UnknownRequest(ApiError):
+    """This application has made no request with this id, as far as is known here."""
+
+    status, type, default_code = 404, "invalid_request_error", "request_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No request with this id is known. The id is the reply's x-request-id; a request that is running, or ended "
+            "within the last seconds, may be known to another worker only: ask again.",
+            param="request_id",
         )
 
 
@@ -103,6 +126,24 @@ class EngineUnavailable(ApiError):
     """The model is configured, but nothing can answer for it now."""
 
     status, default_code = 503, "model_not_ready"
+
+
+class LedgerFull(ApiError):
+    """No request may begin, because it could not be accounted for: SQL is away for long, or the disk is full."""
+
+    status, default_code = 503, "ledger_full"
+
+    def __init__(self) -> None:
+        super().__init__("Requests cannot be accounted for right now, so none are admitted.", retry_after_s=30)
+
+
+class DatabaseAway(ApiError):
+    """SQL cannot be reached, or not in time."""
+
+    status, default_code = 503, "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot be reached right now.", retry_after_s=5)
 
 
 class EngineTimeout(ApiError):

@@ -136,10 +136,11 @@ def _errors(*statuses: int) -> dict[int | str, Schema]:
     meanings = {
         400: "The request is wrong; `error.param` names the field.",
         401: "No API key, or one that is unknown or revoked.",
-        404: "The model does not exist.",
+        403: "The key may not do this.",
+        404: "The model, or the request, does not exist.",
         413: "The body is too large.",
         502: "The engine broke while it answered.",
-        503: "Nothing can answer for this model now; see Retry-After.",
+        503: "Nothing can answer now; see Retry-After.",
         504: "The engine did not finish in time.",
     }
     return {status: _json(meanings[status], _ERROR) for status in statuses}
@@ -164,4 +165,49 @@ EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400
 LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
 MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}
 READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready; says what, and why.", ANY_OBJECT)}
+
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
+_MAYBE_STRING: Schema = {"type": ["string", "null"]}
+_SECONDS: Schema = {"type": ["number", "null"], "minimum": 0}
+REQUEST_USAGE_FIELDS: dict[str, Schema] = {
+    "object": {"const": "usage"},
+    "id": STRING,
+    "request_id": STRING,
+    "status": {"enum": ["running", "ended"]},
+    "outcome": _MAYBE_STRING,
+    "http_status": {"type": ["integer", "null"]},
+    "error_code": _MAYBE_STRING,
+    "app": STRING,
+    "user": _MAYBE_STRING,
+    "class": {"enum": ["interactive", "agent", "job"]},
+    "endpoint": STRING,
+    "model_asked": _MAYBE_STRING,
+    "model": _MAYBE_STRING,
+    "segments": {"type": ["array", "null"], "items": ANY_OBJECT},
+    "cache": _MAYBE_STRING,
+    "prompt_tokens": _MAYBE_COUNT,
+    "cached_tokens": _MAYBE_COUNT,
+    "completion_tokens": _MAYBE_COUNT,
+    "started_at": {"type": "string", "format": "date-time"},
+    "latency_s": _SECONDS,
+    "ttft_s": _SECONDS,
+    "cost_microusd": _MAYBE_COUNT,
+}
+_REQUEST_USAGE = _object(list(REQUEST_USAGE_FIELDS), **REQUEST_USAGE_FIELDS)
+_SUM = _object(
+    ["requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_microusd"],
+    app=STRING,
+    user=_MAYBE_STRING,
+    model=_MAYBE_STRING,
+    day={"type": "string", "format": "date"},
+    requests=_COUNT,
+    prompt_tokens=_COUNT,
+    cached_tokens=_COUNT,
+    completion_tokens=_COUNT,
+    cost_microusd=_COUNT,
+)
+_SUMS = _object(["object", "data", "has_more"], object={"const": "list"}, data=_array(_SUM), has_more=BOOLEAN)
+REQUEST_USAGE_RESPONSES = {200: _json("What it used.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
+USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 503)}
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}

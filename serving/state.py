@@ -1,9 +1,11 @@
 """What the routes are given: the collaborators that start-up built, typed, in one place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.auth import KeyRing
 from serving.config_schema import Settings
@@ -11,6 +13,7 @@ from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
+from serving.ledger import Ledger
 from storage.keys import KeyRecord
 
 
@@ -24,6 +27,9 @@ class Gateway:
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
     engines: EngineClient
+    database: AsyncEngine
+    ledger: Ledger
+    may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own
     started_at: int  # unix seconds
 
 

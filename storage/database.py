@@ -2,18 +2,21 @@
 
 from typing import Any
 
-from sqlalchemy import event
+import asyncpg
+from sqlalchemy import event, exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_MS = 10_000
+# What using a pool may raise while the database is away: drivers do not wrap all that happens while they connect.
+AWAY = (exc.DBAPIError, exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 def open_engine(url: str) -> AsyncEngine:
     """Open a pool on `url` (sqlite+aiosqlite:// or postgresql+asyncpg://); connects when first used.
 
     Dispose of it (`await engine.dispose()`) when done. A database that cannot be reached raises
-    `sqlalchemy.exc.OperationalError` (SQLite) or `OSError` (Postgres) at first use.
+    one of `AWAY` at first use.
     """
     if make_url(url).get_backend_name() != "sqlite":
         return create_async_engine(url, pool_pre_ping=True)

@@ -1,8 +1,9 @@
 """The tables. Column types are those that SQLite and Postgres share; every instant is UTC and aware."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any, Literal, get_args
 
-from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator
+from sqlalchemy import JSON, BigInteger, CheckConstraint, DateTime, Dialect, Index, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -12,6 +13,27 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+Outcome = Literal[
+    "ok",
+    "degraded",  # answered, but not by the model that was asked for, or not in full
+    "client_error",
+    "rate_limited",
+    "unavailable",  # nothing could answer
+    "blocked",  # an external model refused the content
+    "engine_error",
+    "timeout",
+    "aborted",  # the client left
+    "lost",  # the gateway worker died with it
+    "internal_error",
+]
+RequestClass = Literal["interactive", "agent", "job"]
+CacheUse = Literal["hit", "miss", "bypass"]
+
+
+def _one_of(column: str, choices: Any, name: str) -> CheckConstraint:
+    accepted = ", ".join(f"'{choice}'" for choice in get_args(choices))
+    return CheckConstraint(f"{column} IN ({accepted})", name=name)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -54,3 +76,45 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Request(Base):
+    """One request, ended. `id` is the gateway's own: a client may send the same `request_id` again and again.
+
+    Tokens are as the engine counted them; 0 where it did not get to count. `day` is the UTC day of `started_at`, kept
+    because the two databases cut instants into days differently.
+    """
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        _one_of("outcome", Outcome, "outcome"),
+        _one_of("class", RequestClass, "class"),
+        _one_of("cache", CacheUse, "cache"),
+        Index("ix_requests_app_request_id", "app", "request_id"),
+        Index("ix_requests_app_started_at", "app", "started_at"),
+        Index("ix_requests_started_at", "started_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(128))
+    app: Mapped[str] = mapped_column(String(64))
+    end_user: Mapped[str | None] = mapped_column(String(256))
+    key_id: Mapped[str] = mapped_column(String(16))
+    class_: Mapped[str] = mapped_column("class", String(16))
+    endpoint: Mapped[str] = mapped_column(String(64))
+    model_asked: Mapped[str | None] = mapped_column(String(128))
+    model: Mapped[str | None] = mapped_column(String(128))
+    segments: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    tokens_reserved: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+    cache: Mapped[str | None] = mapped_column(String(8))
+    outcome: Mapped[str] = mapped_column(String(16))
+    status: Mapped[int | None]
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    day: Mapped[date]
+    latency_s: Mapped[float | None]
+    ttft_s: Mapped[float | None]
+    cost_microusd: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,193 @@
+"""A write-ahead file: what happened is on disk before the work goes on, and is replayed into SQL later.
+
+A line is the CRC-32 of a JSON object in eight hex digits, a space, the object, a newline. The first line, always of one
+length and rewritten in place, says how many bytes of the file are settled (safely elsewhere). Each line is one
+pwrite(2): a killed process loses nothing that it wrote; a crash of the machine loses what came after the last `sync`.
+Its writer holds an flock(2) on the file while it lives, so a file whose lock is free is a dead process's.
+
+It does not know what the objects mean.
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A complete line: `record` is None when it is damaged, `end` the offset in bytes after it."""
+
+    record: Record | None
+    raw: bytes
+    end: int
+
+
+class Journal:
+    """An open, locked journal: `create` makes a new one, `claim` takes a dead process's."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self._fd = fd
+        self._is_synced = True
+        self.path = path
+        self.size_bytes = os.fstat(fd).st_size
+        self.settled = min(_settled_at(fd), self.size_bytes)  # offset in bytes; lines before it need no replay
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make a journal at `path`, owner-only; raises OSError."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(path, _start_file(path, b""))
+
+    @classmethod
+    def claim(cls, path: Path) -> Self | None:
+        """Return the journal at `path` if its owner is dead and nobody else has claimed it."""
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_current = os.path.samestat(os.fstat(fd), os.stat(path))  # else replaced or removed meanwhile
+        except (BlockingIOError, FileNotFoundError):
+            is_current = False
+        if is_current:
+            return cls(path, fd)
+        os.close(fd)
+        return None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to replay."""
+        return self.settled >= self.size_bytes
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write a line; raises OSError when the disk does not take all of it, and then there is no line."""
+        line = _encode(record)
+        written = os.pwrite(self._fd, line, self.size_bytes)
+        if written < len(line):  # the next line overwrites the piece; it has no newline, so no reader takes it for one
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self.size_bytes += written
+        self._is_synced = False
+
+    def lines(self, start: int = 0) -> Iterator[Line]:
+        """Read the complete lines from offset `start`; a torn one at the end is not among them."""
+        with self.path.open("rb") as file:
+            file.seek(max(start, HEADER_BYTES))
+            end = file.tell()
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    return
+                end += len(raw)
+                yield Line(_decode(raw), raw, end)
+
+    def settle(self, offset: int) -> None:
+        """Remember that everything before `offset` is safely elsewhere."""
+        os.pwrite(self._fd, _header(offset), 0)
+        self.settled = offset
+
+    def shrink(self, keep: Iterable[Mapping[str, Any]]) -> None:
+        """Drop what is settled, but for the records to `keep`.
+
+        With something to keep, a new file takes this one's place, after an fsync: for rare use.
+        """
+        if self.size_bytes == HEADER_BYTES:
+            return
+        kept = b"".join(map(_encode, keep))
+        if not kept and self.is_settled:
+            self.settle(HEADER_BYTES)  # in this order: a header that points behind the end hides what comes later
+            os.ftruncate(self._fd, HEADER_BYTES)
+        else:
+            unsettled = os.pread(self._fd, self.size_bytes - self.settled, self.settled)
+            old, self._fd = self._fd, _start_file(self.path, kept + unsettled)
+            os.close(old)
+            self.settled = HEADER_BYTES
+        self.size_bytes = os.fstat(self._fd).st_size
+
+    async def sync(self) -> None:
+        """Make what is written survive a crash of the machine (fsync, in a thread)."""
+        if self._is_synced:
+            return
+        self._is_synced = True  # before: what is written meanwhile is for the next
+        fd = os.dup(self._fd)  # `shrink` may close the other meanwhile
+        try:
+            await asyncio.to_thread(os.fsync, fd)
+        except OSError:
+            self._is_synced = False
+            raise
+        finally:
+            os.close(fd)
+
+    def remove(self) -> None:
+        """Delete the file, and what its owner left half made."""
+        self.path.unlink(missing_ok=True)
+        _unfinished(self.path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file; from now on anybody may claim it."""
+        os.close(self._fd)
+        self._fd = -1  # a late write must fail, not reach whichever file has the number next
+
+
+def _start_file(path: Path, content: bytes) -> int:
+    """Put a new, locked file with a header and `content` at `path`, all or nothing; returns its descriptor.
+
+    It gets its name when it is locked, so that nobody takes it for a dead process's.
+    """
+    unfinished = _unfinished(path)
+    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        _write_all(fd, _header(HEADER_BYTES) + content)
+        os.fsync(fd)
+        unfinished.replace(path)
+    except OSError:
+        os.close(fd)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
+    return fd
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_suffix(".unfinished")
+
+
+def _encode(record: Mapping[str, Any]) -> bytes:
+    json = orjson.dumps(record)
+    return b"%08x %b\n" % (zlib.crc32(json), json)
+
+
+def _decode(raw: bytes) -> Record | None:
+    checksum, _, json = raw.rstrip(b"\n").partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(json):
+        return None
+    record: Record = orjson.loads(json)
+    return record
+
+
+def _header(settled: int) -> bytes:
+    return _encode({"settled": f"{settled:016d}"})
+
+
+def _settled_at(fd: int) -> int:
+    header = _decode(os.pread(fd, HEADER_BYTES, 0))
+    return HEADER_BYTES if header is None else int(header["settled"])
+
+
+HEADER_BYTES = len(_header(0))

@@ -1,0 +1,102 @@
+"""GET /v1/usage/{request_id} and /api/v1/usage: what requests used and cost, each application its own."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Path, Query
+
+from serving import openapi
+from serving.errors import DatabaseAway, Forbidden, InvalidRequest, UnknownRequest
+from serving.state import Caller, Gateway, Worker
+from storage.database import AWAY
+from storage.ledger import Dimension, Row, find_request, sum_requests
+
+router = APIRouter(tags=["usage"])
+
+log = logging.getLogger(__name__)
+
+ALL_APPS = "*"
+ANSWER_WITHIN_S = 5.0  # a database that hangs keeps nobody longer
+GROUPS = r"^(app|user|model|day)(,(app|user|model|day)){0,3}$"
+Name = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]  # Postgres knows no NUL
+
+
+@router.get("/v1/usage/{request_id}", responses=openapi.REQUEST_USAGE_RESPONSES)
+async def request_usage(
+    request_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$")], gateway: Worker, caller: Caller
+) -> dict[str, Any]:
+    """What one request used: the caller's newest with this `x-request-id`. Answers long after a disconnect too."""
+    if entry := gateway.ledger.running(caller.app, request_id):
+        started_at = datetime.fromtimestamp(entry.fields["started_at"], UTC)
+        return _answer(entry.fields | {"started_at": started_at}, "running")
+    async with _settled(gateway):
+        row = await find_request(gateway.database, app=caller.app, request_id=request_id)
+    if row is None:
+        raise UnknownRequest
+    return _answer(row, "ended")
+
+
+@router.get("/api/v1/usage", responses=openapi.USAGE_RESPONSES)
+async def usage(
+    gateway: Worker,
+    caller: Caller,
+    group_by: Annotated[str, Query(pattern=GROUPS, description="any of app, user, model, day; comma between")] = "day",
+    since: Annotated[
+        datetime | None, Query(alias="from", description="started at or after; without a zone, UTC")
+    ] = None,
+    until: Annotated[datetime | None, Query(alias="to", description="started before; without a zone, UTC")] = None,
+    user: Name = None,
+    model: Name = None,
+    app: Name = None,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="most groups")] = 1000,
+) -> dict[str, Any]:
+    """Requests, tokens and cost by application, end user, model that answered and UTC day.
+
+    Of the caller's application; an admin key may name another in `app`, or `*` for all.
+    """
+    if app not in (None, caller.app) and not gateway.may_see_all(caller):
+        raise Forbidden("app: only an admin key may ask about other applications.", param="app")
+    async with _settled(gateway):
+        groups = await sum_requests(
+            gateway.database,
+            cast("list[Dimension]", group_by.split(",")),
+            app=None if app == ALL_APPS else app or caller.app,
+            user=user,
+            model=model,
+            since=_in_utc(since, "from"),
+            until=_in_utc(until, "to"),
+            limit=limit + 1,
+        )
+    return {"object": "list", "data": groups[:limit], "has_more": len(groups) > limit}
+
+
+@asynccontextmanager
+async def _settled(gateway: Gateway) -> AsyncIterator[None]:
+    """Within it, what this worker has ended is in SQL; raises DatabaseAway."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await gateway.ledger.flush()
+            yield
+    except AWAY as problem:
+        log.warning("usage was asked for, but the database is away: %r", problem)
+        raise DatabaseAway from problem
+
+
+def _in_utc(instant: datetime | None, param: str) -> datetime | None:
+    if instant is None:
+        return None
+    try:
+        return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest(f"{param}: not a date that UTC has.", param=param) from None
+
+
+def _answer(row: Row, status: str) -> dict[str, Any]:
+    """The row as clients see it; what is not known while the request runs is null."""
+    known = dict.fromkeys(openapi.REQUEST_USAGE_FIELDS) | row
+    known |= {"object": "usage", "user": row["end_user"], "http_status": row.get("status"), "status": status}
+    return {name: known[name] for name in openapi.REQUEST_USAGE_FIELDS}
