@@ -49,8 +49,8 @@ def _merge(whole: Json, piece: Mapping[str, Any]) -> None:
             if not isinstance(known, dict):
                 known = whole[key] = {}
             _merge(known, value)
-        elif key not in _WHOLE and isinstance(value, str | list) and isinstance(known, type(value)):
-            whole[key] = known + value
+        elif key not in _WHOLE and isinstance(value, str | list) and type(known) is type(value):
+            whole[key] = whole[key] + value  # not in place: the chunk keeps its list
         else:
             whole[key] = value
 

@@ -80,7 +80,7 @@ class Gemini:
         self._now = now
         self._new_id = new_id
         for used in (types.GenerateContentConfig, types.GenerateContentResponse):
-            used.model_rebuild()  # the SDK leaves it to the first request, which it would hold up by a good tenth of a second
+            used.model_rebuild()  # else the first request is held up by it, for a good tenth of a second
         self._types = types
         self._api_error = errors.APIError
         tracing = aiohttp.TraceConfig()

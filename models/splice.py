@@ -42,7 +42,7 @@ class Splice:
 
     def __init__(self, sent: str) -> None:
         self._sent = sent.rstrip()
-        self._ends_in_space = self._sent != sent
+        self._space = sent[len(self._sent) :]
         self._held = ""
         self._joined = not self._sent
 
@@ -60,11 +60,16 @@ class Splice:
         return "" if self._joined or not echo else self._join(echo)
 
     def _join(self, echo: str) -> str:
-        self._joined, held = True, self._held
-        shortest = min(_LEAST, len(self._sent))
-        for length in range(min(len(echo), len(self._sent)), shortest - 1, -1):
-            if self._sent.endswith(echo[:length]):
-                rest = echo[length:]
-                return rest.lstrip() if self._ends_in_space else rest
-        bare = not self._ends_in_space and self._sent[-1].isalnum() and held[0].isalnum()
-        return f" {held}" if bare else held  # it began anew with a word, as models do
+        self._joined = True
+        if length := self._repeated(echo):
+            return echo[length:].removeprefix(self._space)
+        bare = not self._space and self._sent[-1].isalnum() and self._held[0].isalnum()
+        return f" {self._held}" if bare else self._held.removeprefix(self._space)  # it began anew, as models do
+
+    def _repeated(self, echo: str) -> int:
+        """How many characters of the continuation's beginning are the text's end: what was asked for, or the most."""
+        asked = anchor(self._sent)
+        if echo.startswith(asked):
+            return len(asked)
+        lengths = range(min(len(echo), len(self._sent)), min(_LEAST, len(self._sent)) - 1, -1)
+        return next((length for length in lengths if self._sent.endswith(echo[:length])), 0)

@@ -22,6 +22,7 @@ from gemini_rules import MODELS, SIGNING_MODELS, Json, complaint, error, normal
 
 HOLD = "hold"  # wait until `GeminiServer.release`, or for ever
 CUT = "cut"  # break the connection
+DROP = "drop"  # the same before the answer's head
 KEY = "AIza-test-key-which-must-not-leak"
 SIGNATURE = "c2lnbmVkIGJ5IHRoZSBtb2RlbA=="
 PROMPT_FEEDBACK = "promptFeedback"
@@ -29,7 +30,7 @@ PROMPT_FEEDBACK = "promptFeedback"
 
 @dataclass(frozen=True)
 class Script:
-    """How one request goes: an error, or steps: events (objects), raw bytes, HOLD and CUT."""
+    """How one request goes: an error, or steps: events (objects), raw bytes, HOLD, CUT and DROP."""
 
     steps: tuple[Json | bytes | str, ...] = ()
     status: int = 200
@@ -232,24 +233,30 @@ class GeminiServer:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         steps = deque(script.steps)
         try:
-            if steps[0] == HOLD:
+            if steps and steps[0] == HOLD:
                 await self._released.wait()
                 steps.popleft()
+            if steps and steps[0] == DROP:
+                return self._break(request, response)
             await response.prepare(request)
             while steps:
                 step = steps.popleft()
                 if step == HOLD:
                     await self._released.wait()
                 elif step == CUT:
-                    assert request.transport is not None
-                    request.transport.close()
-                    return response
+                    return self._break(request, response)
                 else:
                     await response.write(step if isinstance(step, bytes) else sse(step))
             await response.write_eof()
         except (asyncio.CancelledError, ConnectionError):
             self.left.set()
             raise
+        return response
+
+    @staticmethod
+    def _break(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.close()
         return response
 
 
