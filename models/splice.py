@@ -1,0 +1,75 @@
+"""Going on with a text that another model began: how Gemini is asked to, and how the seam is made.
+
+The model gets the text as its own last message, then the wish that it goes on, beginning with the last words once
+more. Where those end is known, so the seam needs no guess about spaces, nor about a word that was cut in two. A model
+that repeats more (all of the text) or nothing is put up with. It does not know Gemini's protocol beyond the shape of
+two messages, and must not be used for anything but prose: half a JSON text or tool call is not continued.
+"""
+
+from typing import Any
+
+_WISH = (
+    "Your last message was cut off in the middle. Go on with it: first repeat its last words exactly, which are "
+    "<<<{anchor}>>>, without the brackets, and write on from there in the same language, style and format, to the end "
+    "of what you were going to say. Say nothing about the interruption, and repeat nothing but those words."
+)
+_WORDS = 6
+_MOST = 80  # characters, where words are not told apart by spaces
+_LEAST = 4  # characters that an echo must share with the text, lest chance be taken for one
+
+
+def anchor(text: str) -> str:
+    """The last words of `text`, which the continuation is to begin with."""
+    pieces = text.rsplit(None, _WORDS)
+    start = len(pieces[0]) if len(pieces) > _WORDS else 0  # what stands before them is as it was
+    return text[start:].strip()[-_MOST:]
+
+
+def continuation(text: str) -> list[dict[str, Any]]:
+    """The messages to add to Gemini's contents: the text as the model's turn, and the wish.
+
+    The wish stands last also because newer models refuse a conversation that ends with their own turn.
+    """
+    wish = _WISH.format(anchor=anchor(text))
+    return [{"role": "model", "parts": [{"text": text}]}, {"role": "user", "parts": [{"text": wish}]}]
+
+
+class Splice:
+    """Takes off the beginning of a continuation what the client already has.
+
+    Text is held back only as long as it may still be such a repetition; `add` each piece, `flush` at the end.
+    """
+
+    def __init__(self, sent: str) -> None:
+        self._sent = sent.rstrip()
+        self._space = sent[len(self._sent) :]
+        self._held = ""
+        self._joined = not self._sent
+
+    def add(self, text: str) -> str:
+        """What of the text so far can go out."""
+        if self._joined:
+            return text
+        self._held += text
+        echo = self._held.lstrip()
+        return "" if not echo or echo in self._sent else self._join(echo)
+
+    def flush(self) -> str:
+        """What is still held when no more text comes."""
+        echo = self._held.lstrip()
+        return "" if self._joined or not echo else self._join(echo)
+
+    def _join(self, echo: str) -> str:
+        self._joined = True
+        if length := self._repeated(echo):
+            return echo[length:].removeprefix(self._space)
+        bare = not self._space and self._sent[-1].isalnum() and self._held[0].isalnum()
+        return f" {self._held}" if bare else self._held.removeprefix(self._space)  # it began anew, as models do
+
+    def _repeated(self, echo: str) -> int:
+        """How many characters of the continuation's beginning are the text's end: what was asked for, or the most."""
+        asked = anchor(self._sent)
+        if echo.startswith(asked):
+            return len(asked)
+        lengths = range(min(len(echo), len(self._sent)), min(_LEAST, len(self._sent)) - 1, -1)
+        return next((length for length in lengths if self._sent.endswith(echo[:length])), 0)
