@@ -1,0 +1,223 @@
+"""A model outside, as a target: asked only with consent, left alone while it is broken or its quota is used up.
+
+Every call that leaves is written to the audit log before it does: who, which kind of request, which model; never what
+was said. The breaker opens after a few failures in a row, or at once where the model says how long to wait, and lets
+one request try when that time is over. It does not know the model's protocol (`models.gemini`).
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import orjson
+
+from models import gemini_errors
+from models.collect import collect
+from serving import errors
+from serving.call import CHAT, Call
+from serving.continuation import Beginning, Splice, rest_of
+from serving.entry import Entry
+from serving.metering import Usage, read_usage
+from serving.prices import Segment
+from serving.reply import DONE, Reply
+from serving.target import TargetFailed
+
+audit = logging.getLogger("bondhu.audit")
+
+FAILURES_ALLOWED = 3
+COOLDOWN_S = 30.0
+Json = dict[str, Any]
+
+
+class ChatModel(Protocol):
+    """What is outside."""
+
+    model: str
+
+    def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
+        """Answer as chunks; raises GeminiFailure."""
+
+
+class ExternalTarget:
+    """A model outside.
+
+    Args:
+        id_: its id in the configuration.
+        outside: the model.
+        clock: monotonic seconds.
+        now: the time of day, UTC.
+
+    """
+
+    def __init__(
+        self,
+        id_: str,
+        outside: ChatModel,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.model = id_
+        self._outside = outside
+        self._clock = clock
+        self._now = now
+        self._failures = 0
+        self._closed_until = 0.0
+        self._why_closed = errors.EngineUnavailable("")
+
+    @property
+    def label(self) -> str:
+        """What `x-bondhu-model` says."""
+        return f"{self.model}; revision={self._outside.model}; quantization=external"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its breaker is: nothing goes there for now."""
+        return self._clock() < self._closed_until
+
+    async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
+        """See `serving.target.Target`."""
+        self._refuse(call)
+        self._audit(call, reason)
+        asked = dict(call.parsed) if beginning is None else _without_splice(rest_of(call, beginning, ()), call)
+        usage, told, began_s = Usage(), 0, self._clock()
+        try:
+            async with aclosing(self._outside.chat(asked, continue_from=beginning.text if beginning else "")) as chunks:
+                passing = _Passing(self, call, reply, beginning)
+                try:
+                    await passing.all_of(chunks)
+                finally:
+                    usage, told = passing.usage, passing.told
+            self._failures = 0
+        except gemini_errors.GeminiFailure as failure:
+            raise self._failed(failure) from failure
+        finally:
+            if told:
+                self._note(entry, usage, reason, began_s, beginning)
+
+    def _refuse(self, call: Call) -> None:
+        if call.path != CHAT:
+            raise TargetFailed("external_unsupported", errors.EngineUnavailable("Models outside answer chats only."))
+        if not call.allow_external:
+            raise TargetFailed(
+                "no_consent",
+                errors.EngineUnavailable("The model cannot answer right now, and this request may not leave the house."),
+            )
+        if self.is_open:
+            raise TargetFailed("breaker_open", self._why_closed)
+
+    def _audit(self, call: Call, reason: str) -> None:
+        who = hashlib.blake2b((call.user or "").encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        record = {
+            "event": "external_call",
+            "request_id": call.request_id,
+            "app": call.app,
+            "user": who if call.user else None,
+            "model": self.model,
+            "class": "chat",
+            "consent": "key",
+            "reason": reason,
+        }
+        audit.warning("%s", orjson.dumps(record).decode())
+
+    def _failed(self, failure: gemini_errors.GeminiFailure) -> TargetFailed:
+        """What a failure means for the chain, and for those that come after."""
+        match failure:
+            case gemini_errors.BadRequest():
+                return TargetFailed("external_unsupported", errors.EngineUnavailable(_SORRY))
+            case gemini_errors.Blocked():
+                return TargetFailed("external_blocked", errors.EngineUnavailable(_SORRY))
+            case gemini_errors.Quota(retry_after_s=wait_s, daily=daily):
+                wait_s = self._until_new_day() if daily else (wait_s or COOLDOWN_S)
+                self._close(wait_s, errors.EngineUnavailable(_SORRY, retry_after_s=max(1, round(wait_s))))
+                return TargetFailed("external_quota", self._why_closed)
+            case gemini_errors.Refused():
+                self._close(COOLDOWN_S, errors.EngineUnavailable(_SORRY))
+                return TargetFailed("external_refused", self._why_closed)
+        self._failures += 1
+        if self._failures >= FAILURES_ALLOWED:
+            self._close(COOLDOWN_S, errors.EngineUnavailable(_SORRY, retry_after_s=round(COOLDOWN_S)))
+        return TargetFailed("external_failed", errors.EngineFailed(_SORRY))
+
+    def _close(self, wait_s: float, why: errors.EngineUnavailable) -> None:
+        self._failures = FAILURES_ALLOWED - 1  # when the time is over one request may try; its failure closes again
+        self._closed_until, self._why_closed = self._clock() + wait_s, why
+
+    def _until_new_day(self) -> float:
+        """Seconds to midnight at Google's, where daily quotas begin anew (Pacific time; -8 h is never too early)."""
+        there = self._now() - timedelta(hours=8)
+        return (there.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - there).total_seconds()
+
+    def _note(self, entry: Entry, usage: Usage, reason: str, began_s: float, beginning: Beginning | None) -> None:
+        first = entry.completion_tokens
+        entry.segments.append(
+            Segment(
+                model=self.model,
+                revision=self._outside.model,
+                quantization="external",
+                from_token=first,
+                to_token=first + usage.completion_tokens,
+                reason=reason,
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                engine_s=self._clock() - began_s,
+            )
+        )
+        entry.completion_tokens += usage.completion_tokens
+        if beginning is None:
+            entry.prompt_tokens, entry.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+
+
+_SORRY = "Neither the model nor what stands in for it can answer right now."
+
+
+class _Passing:
+    """Passes an answer's chunks on to the client."""
+
+    def __init__(self, target: ExternalTarget, call: Call, reply: Reply, beginning: Beginning | None) -> None:
+        self.usage = Usage()
+        self.told = 0  # chunks that came
+        self._target = target
+        self._call = call
+        self._reply = reply
+        wants_usage = bool(call.stream_options.get("include_usage"))
+        self._wants_usage = wants_usage
+        self._splice = Splice(beginning, wants_usage=wants_usage) if beginning else None
+
+    async def all_of(self, chunks: AsyncGenerator[Json, None]) -> None:
+        whole = []
+        async for chunk in chunks:
+            self.told += 1
+            chunk["model"] = self._target.model
+            if chunk.get("usage"):
+                self.usage = read_usage(chunk["usage"])
+            if self._call.streams:
+                await self._event(chunk)
+            else:
+                whole.append(chunk)
+        if self._call.streams:
+            await self._reply.event(DONE, self._target.label)
+            await self._reply.end()
+        else:
+            await self._reply.whole(200, orjson.dumps(collect(whole)), self._target.label)
+
+    async def _event(self, chunk: Json) -> None:
+        seen: Json | None = chunk
+        if self._splice:
+            seen = self._splice.chunk(chunk)
+        elif not chunk.get("choices") and not self._wants_usage:
+            seen = None
+        if seen is not None:
+            await self._reply.event(b"data: " + orjson.dumps(seen) + b"\n\n", self._target.label)
+
+
+def _without_splice(rest: Json, call: Call) -> Json:
+    """The request for the rest as a model outside understands it: the beginning is told it in another way."""
+    for field in ("continue_final_message", "add_generation_prompt"):
+        del rest[field]
+    return rest | {"messages": call.parsed["messages"]}
