@@ -7,7 +7,7 @@ ConfigError
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +43,18 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 def submodel(annotation: Any) -> type[BaseModel] | None:
-    """Return the pydantic model inside an annotation such as `X | None`, if there is one."""
+    """Return the pydantic model inside an annotation such as `X | None` (not `dict[str, X]`), if there is one."""
+    if get_origin(annotation) is dict:
+        return None
+    return _model_in(annotation)
+
+
+def named_submodel(annotation: Any) -> type[BaseModel] | None:
+    """Return the pydantic model X of a `dict[str, X]`, if that is the annotation."""
+    return _model_in(annotation) if get_origin(annotation) is dict else None
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -71,7 +82,10 @@ def from_validation(
 def _fields_at(schema: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
     """Return the names that the model at `path` below `schema` accepts."""
     here: type[BaseModel] | None = schema
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         field = here.model_fields.get(part) if here is not None else None
         here = submodel(field.annotation) if field is not None else None
+        if field is not None and (named := named_submodel(field.annotation)) is not None:
+            here = named if next(parts, None) is not None else None  # below it stands a name, then X's own fields
     return here.model_fields if here is not None else ()

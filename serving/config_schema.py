@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["cpu", "gpu"]
 Port = Annotated[int, Field(ge=1, le=65535)]
+TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Frozen(BaseModel):
@@ -93,6 +94,27 @@ class WorkerSettings(Frozen):
 
     enabled: bool = Field(default=True, description="start a worker")
     concurrency: int = Field(default=1, ge=1, description="worker processes")
+
+
+class TierSpec(Frozen):
+    """What the keys of a tier may ask; each is a number or none, which is no limit."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1, description="requests of an app, any 60 s")
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="prompt and completion tokens of an app, any 60 s"
+    )
+    tokens_per_day: int | None = Field(default=None, ge=1, description="tokens of an app, a day (UTC)")
+    user_requests_per_minute: int | None = Field(default=None, ge=1, description="requests of one end user, any 60 s")
+    user_tokens_per_minute: int | None = Field(default=None, ge=1, description="tokens of one end user, any 60 s")
+    user_tokens_per_day: int | None = Field(default=None, ge=1, description="tokens of one end user, a day (UTC)")
+
+
+DEFAULT_TIERS = {
+    "free": TierSpec(requests_per_minute=50),
+    "standard": TierSpec(requests_per_minute=100),
+    "premium": TierSpec(requests_per_minute=200),
+    "admin": TierSpec(),
+}
 
 
 class AutoscalingSpec(Frozen):
@@ -185,6 +207,7 @@ class ServiceFile(Frozen):
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    tiers: dict[TierName, TierSpec] = Field(default=DEFAULT_TIERS, min_length=1, description="limits of keys, by tier")
 
 
 class Settings(ServiceFile):

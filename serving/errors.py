@@ -65,7 +65,7 @@ class InvalidRequest(ApiError):
 
 
 class Unauthenticated(ApiError):
-    """No key, or one that is unknown or revoked."""
+    """No key, or one that is unknown, revoked or expired."""
 
     status, type, default_code = 401, "authentication_error", "invalid_api_key"
 
