@@ -4,6 +4,7 @@ Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it ans
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -22,13 +23,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from models.gemini import Gemini
 from serving import addresses, errors
 from serving.auth import KeyRing
+from serving.chains import Chains
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
+from serving.external_target import ExternalTarget
 from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
 from serving.ledger import Ledger
+from serving.limit_shares import Shares
+from serving.limit_store import LimitStore, open_redis
+from serving.limits import AWAY, Limiter
+from serving.local_target import LocalTarget
 from serving.middleware import RequestId
 from serving.prices import Prices
 from serving.routes import catalogue, embed, generate, health, usage
@@ -40,6 +48,9 @@ from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
 
+GEMINI_KEY = "GEMINI_API_KEY"
+ADMIN_TIER = "admin"
+LIMIT_WINDOW_S = 60.0  # "per minute"
 KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
 
 
@@ -75,6 +86,7 @@ def create_app() -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
+    worker = secrets.token_hex(8)  # this process's name, unlike any other's
     ingress = f"http://127.0.0.1:{settings.ray.ingress_port}"
     database = open_engine(addresses.database_url(settings))
     redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
@@ -106,20 +118,27 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             else None
         )
         uses = KeyUses(redis)
-        ledger = _open_ledger(settings, database)
+        limits_redis = open_redis(addresses.redis_url(settings))
+        limiter = _open_limiter(settings, limits_redis, worker)
+        ledger = _open_ledger(settings, database, limiter, worker)
+        external = _open_external(settings)
+        local = partial(LocalTarget, fleet=fleet, engines=engines)
+        outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,
             embedder=embedder,
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
-            engines=engines,
+            chains=Chains(settings.catalogue, local, outside),
+            limiter=limiter,
             database=database,
             ledger=ledger,
-            may_see_all=lambda _: False,
+            may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses, ledger) if work is not None]
+        works = (fleet, embedder, uses, limiter, ledger)
+        watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         gc.collect()
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
@@ -128,19 +147,39 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
+            await limiter.leave()
             await ledger.close()
             engines.close()
+            for each in external:
+                await each.close()
+            await limits_redis.aclose()
     await redis.aclose()
     await database.dispose()
 
 
-def _open_ledger(settings: Settings, database: AsyncEngine) -> Ledger:
+def _open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
+    hold_s = settings.gateway.request_timeout_s * 2
+    return Limiter(
+        store=LimitStore(redis, window_s=LIMIT_WINDOW_S, hold_s=hold_s),
+        shares=Shares(window_s=LIMIT_WINDOW_S, workers=settings.gateway.workers),
+        tiers=settings.tiers,
+        worker=worker,
+    )
+
+
+def _open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str) -> Ledger:
     local = {name: spec.gpu_second_usd for name, spec in settings.catalogue.items() if spec.gpu_second_usd is not None}
+
+    async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
+        log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
+        with contextlib.suppress(*AWAY):  # the limits' own sweep does it later
+            await limiter.close_by_id(app, entry_id, None)
+
     return Ledger(
         directory=settings.var_dir / "ledger",
-        boot_id=secrets.token_hex(8),
+        boot_id=worker,
         insert=partial(insert_requests, database),
-        on_lost=_on_lost,
+        on_lost=refund,
         prices=Prices(local, settings.prices),
         write_s=settings.ledger.write_s,
         sync_s=settings.ledger.sync_s,
@@ -149,8 +188,28 @@ def _open_ledger(settings: Settings, database: AsyncEngine) -> Ledger:
     )
 
 
-async def _on_lost(app: str, request: str, tokens_reserved: int) -> None:
-    log.warning("request %s of %s died with its worker; %d tokens were reserved", request, app, tokens_reserved)
+def _open_external(settings: Settings) -> list[ExternalTarget]:
+    """The models outside whose key is in the environment."""
+    key = os.environ.get(GEMINI_KEY, "")
+    if not key:
+        return []
+    return [
+        ExternalTarget(
+            id_,
+            Gemini(
+                model=spec.model,
+                api_key=key,
+                base_url=spec.base_url,
+                thinking_tokens=spec.thinking_tokens,
+                ttft_timeout_s=spec.ttft_timeout_s,
+                stall_timeout_s=spec.stall_timeout_s,
+                total_timeout_s=spec.timeout_s,
+                now=time.time,
+                new_id=lambda: secrets.token_hex(12),
+            ),
+        )
+        for id_, spec in settings.external.items()
+    ]
 
 
 async def _on_api_error(_: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ class Chains:
     Args:
         catalogue: the models by id.
         local: makes a target of a local model's id and timeouts.
-        external: the models outside that have a key, by id.
+        external: the models outside, by id; None for those that have no key.
 
     """
 
@@ -23,7 +23,7 @@ class Chains:
         self,
         catalogue: Mapping[str, ModelSpec],
         local: "partial[LocalTarget]",
-        external: Mapping[str, ExternalTarget],
+        external: Mapping[str, ExternalTarget | None],
     ) -> None:
         self._catalogue = catalogue
         self._local = local
@@ -46,7 +46,5 @@ class Chains:
         if name in self._external:
             return self._external[name]
         spec = self._catalogue.get(name)
-        if spec is None and name not in self._made and self._made:
-            pass
         timeouts = (spec.ttft_timeout_s, spec.stall_timeout_s) if spec else (None, None)
         return self._local(name, ttft_timeout_s=timeouts[0], stall_timeout_s=timeouts[1])

@@ -1,38 +1,71 @@
-"""`bondhu keys`: create, list and revoke the keys that callers present."""
+"""`bondhu keys`: create, list, rotate and revoke the keys that callers present."""
 
 import json
+import re
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from serving.cli_database import with_database
-from serving.cli_frame import EPILOG, Exit, fail, out
+from serving.cli_frame import EPILOG, Exit, fail, out, settings_or_exit
+from serving.config_errors import suggest
 
 if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
-    from storage.keys import KeyRecord
+    from storage.keys import KeyRecord, NewKey
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST = timedelta(days=36500)  # an instant beyond the year 9999 cannot be stored
 
 app = typer.Typer(help="Keys that callers present.", no_args_is_help=True, epilog=EPILOG)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a number with a unit: 90s, 30m, 24h, 30d, 2w."""
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
+    span = timedelta(seconds=int(match[1]) * UNITS_S[match[2]]) if match else None
+    if span is None or span > LONGEST:
+        raise typer.BadParameter(f"{text!r} is no duration: a number and s, m, h, d or w, as 24h or 30d, up to 36500d")
+    return span
 
 
 @app.command()
 def create(
     app_name: Annotated[str, typer.Option("--app", help="Application that the key belongs to.")] = "default",
     name: Annotated[str, typer.Option(help="A label for people.")] = "",
+    tier: Annotated[str, typer.Option(help="A tier of the configuration: what the key may ask per minute and day.")] = (
+        "standard"
+    ),
+    expires_in: Annotated[
+        timedelta | None, typer.Option(parser=parse_duration, metavar="DURATION", help="As 12h or 30d; default: never.")
+    ] = None,
+    allow_external: Annotated[
+        bool, typer.Option("--allow-external", help="The app's requests may leave for a model outside, as Gemini.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, once."""
     from storage import keys
 
-    made = with_database(lambda db: keys.create_key(db, app=app_name, name=name, now=datetime.now(UTC)))
-    if as_json:
-        typer.echo(json.dumps({**_plain(made.record), "key": made.secret}, indent=2))
-        return
-    typer.echo(made.secret)
-    typer.echo(f"id {made.record.id}; it is shown only now", err=True)
+    tiers = settings_or_exit().tiers
+    if tier not in tiers:
+        fail(f"no tier is called {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
+    now = datetime.now(UTC)
+    made = with_database(
+        lambda db: keys.create_key(
+            db,
+            app=app_name,
+            name=name,
+            now=now,
+            tier=tier,
+            expires_at=None if expires_in is None else now + expires_in,
+            allow_external=allow_external,
+        )
+    )
+    _show_once(made, as_json)
 
 
 @app.command("list")
@@ -45,13 +78,31 @@ def list_keys(as_json: Json = False) -> None:
         typer.echo(json.dumps([_plain(record) for record in records], indent=2))
         return
     table = Table(box=None)
-    for heading in ("id", "app", "name", "key", "created", "last used", "revoked"):
+    for heading in ("id", "app", "name", "key", "tier", "external", "created", "last used", "expires", "revoked"):
         table.add_column(heading)
     for record in records:
-        instants = (record.created_at, record.last_used_at, record.revoked_at)
+        instants = (record.created_at, record.last_used_at, record.expires_at, record.revoked_at)
         shown = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in instants]
-        table.add_row(record.id, record.app, record.name, record.prefix + "...", *shown)
+        external = "yes" if record.allow_external else ""
+        table.add_row(record.id, record.app, record.name, record.prefix + "...", record.tier, external, *shown)
     out.print(table)
+
+
+@app.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID")],
+    overlap: Annotated[
+        timedelta, typer.Option(parser=parse_duration, metavar="DURATION", help="How long the old key still works.")
+    ] = "24h",  # type: ignore[assignment]  # read by parse_duration, like what a user writes
+    as_json: Json = False,
+) -> None:
+    """Replace a key by a new one of the same app, name, tier and consent, shown once; the old one then expires."""
+    from storage import keys
+
+    made = with_database(lambda db: keys.rotate_key(db, key_id, now=datetime.now(UTC), overlap=overlap))
+    if made is None:
+        fail(f"no valid key has the id {key_id}: `bondhu keys list` shows them", Exit.FAILED)
+    _show_once(made, as_json)
 
 
 @app.command()
@@ -63,6 +114,14 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json =
     if record is None:
         fail(f"no key has the id {key_id}: `bondhu keys list` shows them", Exit.FAILED)
     typer.echo(json.dumps(_plain(record), indent=2) if as_json else f"revoked {record.id}")
+
+
+def _show_once(made: "NewKey", as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**_plain(made.record), "key": made.secret}, indent=2))
+        return
+    typer.echo(made.secret)
+    typer.echo(f"id {made.record.id}; it is shown only now", err=True)
 
 
 def _plain(record: "KeyRecord") -> dict[str, Any]:

@@ -46,6 +46,15 @@ def submodel(annotation: Any) -> type[BaseModel] | None:
     """Return the pydantic model inside an annotation such as `X | None`, if there is one; none in a collection."""
     if get_origin(annotation) in (dict, tuple):
         return None
+    return _model_in(annotation)
+
+
+def named_submodel(annotation: Any) -> type[BaseModel] | None:
+    """Return the pydantic model X of a `dict[str, X]`, if that is the annotation."""
+    return _model_in(annotation) if get_origin(annotation) is dict else None
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -73,7 +82,10 @@ def from_validation(
 def _fields_at(schema: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
     """Return the names that the model at `path` below `schema` accepts."""
     here: type[BaseModel] | None = schema
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         field = here.model_fields.get(part) if here is not None else None
         here = submodel(field.annotation) if field is not None else None
+        if field is not None and (named := named_submodel(field.annotation)) is not None:
+            here = named if next(parts, None) is not None else None  # below it stands a name, then X's own fields
     return here.model_fields if here is not None else ()

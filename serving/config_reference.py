@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from serving.config_errors import submodel
+from serving.config_errors import named_submodel, submodel
 from serving.config_schema import ModelSpec, ServiceFile
 from serving.config_sources import ENV_PREFIX
 
@@ -42,10 +42,21 @@ def _rows(schema: type[BaseModel], path: tuple[str, ...], with_variable: bool) -
         if below is not None:
             yield from _rows(below, here, with_variable)
             continue
+        named = named_submodel(info.annotation)
+        if named is not None:
+            yield from _rows(named, (*here, "NAME"), with_variable)
+            continue
         cells = [f"`{'.'.join(here)}`", _type(info.annotation), _default(info), info.description or ""]
         if with_variable:
-            cells.append(f"`{ENV_PREFIX}{'__'.join(here).upper()}`")
+            cells.append(_variable(here))
         yield f"| {' | '.join(cells)} |"
+
+
+def _variable(path: tuple[str, ...]) -> str:
+    """Return the variable that sets the key; below a name of the user's there is one for the whole mapping, as JSON."""
+    mapping = path[: path.index("NAME")] if "NAME" in path else path
+    name = ENV_PREFIX + "__".join(mapping).upper()
+    return f"`{name}`" if mapping == path else f"`{name}` (JSON, all of it or a part)"
 
 
 def _type(annotation: Any) -> str:

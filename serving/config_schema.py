@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["cpu", "gpu"]
 Port = Annotated[int, Field(ge=1, le=65535)]
+TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Frozen(BaseModel):
@@ -57,6 +58,9 @@ class GatewaySettings(Frozen):
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
+    reserve_completion_tokens: int = Field(
+        default=512, ge=1, description="reserved in the limits for a request that names no max_tokens"
+    )
     directory_poll_s: float = Field(default=1.0, gt=0, description="between looks at the directory of engines, s")
     probe_interval_s: float = Field(default=5.0, gt=0, description="between one-token generations, s")
     ready_within_s: float = Field(default=30.0, gt=0, description="how recent a generation makes /ready true, s")
@@ -119,6 +123,27 @@ class WorkerSettings(Frozen):
     concurrency: int = Field(default=1, ge=1, description="worker processes")
 
 
+class TierSpec(Frozen):
+    """What the keys of a tier may ask; each is a number or none, which is no limit."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1, description="requests of an app, any 60 s")
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="prompt and completion tokens of an app, any 60 s"
+    )
+    tokens_per_day: int | None = Field(default=None, ge=1, description="tokens of an app, a day (UTC)")
+    user_requests_per_minute: int | None = Field(default=None, ge=1, description="requests of one end user, any 60 s")
+    user_tokens_per_minute: int | None = Field(default=None, ge=1, description="tokens of one end user, any 60 s")
+    user_tokens_per_day: int | None = Field(default=None, ge=1, description="tokens of one end user, a day (UTC)")
+
+
+DEFAULT_TIERS = {
+    "free": TierSpec(requests_per_minute=50),
+    "standard": TierSpec(requests_per_minute=100),
+    "premium": TierSpec(requests_per_minute=200),
+    "admin": TierSpec(),
+}
+
+
 class AutoscalingSpec(Frozen):
     """Bounds and target of an engine's autoscaling."""
 
@@ -161,6 +186,18 @@ class Requirements(Frozen):
     gpu_capability: float | None = Field(default=None, gt=0, description="lowest CUDA compute capability, as 8.0")
 
 
+class ExternalSpec(Frozen):
+    """A model outside, for `fallback` in model files; off until its key is in the environment (GEMINI_API_KEY)."""
+
+    provider: Literal["gemini"] = Field(default="gemini", description="whose protocol it speaks")
+    model: str = Field(min_length=1, description="the provider's name of the model")
+    base_url: str | None = Field(default=None, description="another server that speaks the protocol")
+    thinking_tokens: int = Field(default=0, ge=0, description="for thoughts, where a request does not say")
+    ttft_timeout_s: float = Field(default=15, gt=0, description="to the first text, s")
+    stall_timeout_s: float = Field(default=15, gt=0, description="between two pieces of an answer, s")
+    timeout_s: float = Field(default=120, gt=0, description="a whole answer, s")
+
+
 class ModelSpec(Frozen):
     """One file of configs/models/."""
 
@@ -175,6 +212,15 @@ class ModelSpec(Frozen):
     deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="placement and scaling")
     requires: Requirements = Field(default=Requirements(), description="informational")
     profiles: tuple[Profile, ...] = Field(default=("cpu", "gpu"), min_length=1, description="where it can run")
+    fallback: tuple[str, ...] = Field(
+        default=(), description="who answers when it cannot, in this order: other served models, ids of `external`"
+    )
+    ttft_timeout_s: float | None = Field(
+        default=60, gt=0, description="to a stream's first token; then the next of `fallback` is asked, s"
+    )
+    stall_timeout_s: float | None = Field(
+        default=30, gt=0, description="between two tokens of a stream; then another goes on, s"
+    )
     gpu_second_usd: Decimal | None = Field(
         default=None, ge=0, description="price of a second of its engine, USD; none: costs nothing in the ledger"
     )
@@ -213,10 +259,14 @@ class ServiceFile(Frozen):
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
     ledger: LedgerSettings = LedgerSettings()
+    external: dict[str, ExternalSpec] = Field(
+        default_factory=dict, description="models outside, by an id of your choosing"
+    )
     prices: dict[str, TokenPrice] = Field(
         default_factory=dict,
         description="external models by id: input_usd_per_mtok, output_usd_per_mtok, cached_input_usd_per_mtok",
     )
+    tiers: dict[TierName, TierSpec] = Field(default=DEFAULT_TIERS, min_length=1, description="limits of keys, by tier")
 
 
 class Settings(ServiceFile):

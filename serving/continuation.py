@@ -1,5 +1,4 @@
-"""Going on with a stream that broke: what the client already has, how to ask another engine for the rest, and how
-to make the rest look like one stream with it.
+"""Going on with a stream that broke, so that it looks like one.
 
 The text that was sent becomes the beginning of the assistant's message, which vLLM continues
 (`continue_final_message`), or the end of a completion's prompt. `max_tokens` loses what was generated; a seed is moved
@@ -20,7 +19,7 @@ import orjson
 from serving.call import CHAT, Call
 
 _PREFIX = b"data: "
-_WHOLE = ("tools", "functions", "response_format", "structured_outputs", "echo", "continue_final_message", "prompt_embeds")
+_WHOLE = ("tools", "functions", "structured_outputs", "echo", "continue_final_message", "prompt_embeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def can_be_continued(call: Call) -> bool:
     if call.path != CHAT and not isinstance(parsed.get("prompt"), str):
         return False
     plain = parsed.get("response_format") in (None, {"type": "text"})
-    return plain and not any(parsed.get(field) for field in _WHOLE if field != "response_format")
+    return plain and not any(parsed.get(field) for field in _WHOLE)
 
 
 def read_back(sent: Iterable[bytes], *, completion_tokens: int, prompt_tokens: int) -> Beginning | None:
@@ -71,7 +70,7 @@ def events_of(blocks: Iterable[bytes]) -> list[dict[str, Any]]:
 
 
 def rest_of(call: Call, beginning: Beginning, sent_tokens: Sequence[int]) -> dict[str, Any]:
-    """The body that asks an engine for what follows; `sent_tokens` are the ids of the text, where penalties need them."""
+    """The body that asks an engine for what follows; `sent_tokens` are the text's ids, where penalties need them."""
     body = dict(call.parsed)
     for field in ("max_tokens", "max_completion_tokens"):
         if isinstance(body.get(field), int):

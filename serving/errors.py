@@ -4,9 +4,11 @@
     ├── InvalidRequest            400     invalid_request_error   (None, or what the engine says)
     ├── Unauthenticated           401     authentication_error    invalid_api_key
     ├── Forbidden                 403     permission_error        admin_only
+    ├── UnknownTier               403     invalid_request_error   tier_not_configured
     ├── UnknownModel              404     invalid_request_error   model_not_found
     ├── UnknownRequest            404     invalid_request_error   request_not_found
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
+    ├── RateLimited               429     requests, or tokens     rate_limit_exceeded
     ├── EngineFailed              502     api_error               engine_error
     ├── EngineUnavailable         503     api_error               model_not_ready
     ├── LedgerFull                503     api_error               ledger_full
@@ -17,6 +19,7 @@ The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. W
 dialect is translated in `serving.engine_errors`. Nothing here knows HTTP servers.
 """
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -69,7 +72,7 @@ class InvalidRequest(ApiError):
 
 
 class Unauthenticated(ApiError):
-    """No key, or one that is unknown or revoked."""
+    """No key, or one that is unknown, revoked or expired."""
 
     status, type, default_code = 401, "authentication_error", "invalid_api_key"
 
@@ -83,6 +86,12 @@ class Forbidden(ApiError):
     """The key is valid, and may not do this."""
 
     status, type, default_code = 403, "permission_error", "admin_only"
+
+
+class UnknownTier(ApiError):
+    """The key names a tier that the configuration does not have (any more)."""
+
+    status, type, default_code = 403, "invalid_request_error", "tier_not_configured"
 
 
 class UnknownModel(ApiError):
@@ -114,6 +123,39 @@ class BodyTooLarge(ApiError):
     """The body exceeds `gateway.max_body_bytes`."""
 
     status, type, default_code = 413, "invalid_request_error", "request_too_large"
+
+
+class RateLimited(ApiError):
+    """A limit of the key's tier.
+
+    Args:
+        message: which limit, whose, and when to try again.
+        unit: "requests" or "tokens", which is the error's `type` at OpenAI.
+        wait_s: seconds after which the same request can pass; None: never.
+        limit_headers: the `x-ratelimit-*` headers.
+
+    """
+
+    status, default_code = 429, "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, *, unit: str, wait_s: float | None = None, limit_headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, retry_after_s=None if wait_s is None else max(1, math.ceil(wait_s)))
+        self.unit = unit
+        self.wait_s = wait_s
+        self.limit_headers = dict(limit_headers or {})
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The limits; when to try again, or (as OpenAI's clients read it) that there is no use in trying."""
+        if self.wait_s is None:
+            return self.limit_headers | {"x-should-retry": "false"}
+        return self.limit_headers | super().headers | {"retry-after-ms": str(math.ceil(self.wait_s * 1000))}
+
+    def body(self) -> bytes:
+        """The error envelope as JSON."""
+        return envelope(self.message, self.unit, self.param, self.code)
 
 
 class EngineFailed(ApiError):

@@ -5,7 +5,6 @@ was said. The breaker opens after a few failures in a row, or at once where the 
 one request try when that time is over. It does not know the model's protocol (`models.gemini`).
 """
 
-import asyncio
 import hashlib
 import logging
 import time
@@ -41,6 +40,9 @@ class ChatModel(Protocol):
 
     def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
         """Answer as chunks; raises GeminiFailure."""
+
+    async def close(self) -> None:
+        """Close its connections."""
 
 
 class ExternalTarget:
@@ -100,13 +102,19 @@ class ExternalTarget:
             if told:
                 self._note(entry, usage, reason, began_s, beginning)
 
+    async def close(self) -> None:
+        """Close the model's connections."""
+        await self._outside.close()
+
     def _refuse(self, call: Call) -> None:
         if call.path != CHAT:
             raise TargetFailed("external_unsupported", errors.EngineUnavailable("Models outside answer chats only."))
         if not call.allow_external:
             raise TargetFailed(
                 "no_consent",
-                errors.EngineUnavailable("The model cannot answer right now, and this request may not leave the house."),
+                errors.EngineUnavailable(
+                    "The model cannot answer right now, and this request may not be sent outside."
+                ),
             )
         if self.is_open:
             raise TargetFailed("breaker_open", self._why_closed)

@@ -9,6 +9,8 @@ from serving.credentials import API_KEY, BASE_URL, dev_env, load_secrets, read_e
 from storage import keys, migrate
 from storage.database import open_engine
 
+DEV_TIER = "admin"  # whoever runs the stack owns the machine
+
 
 def prepare(settings: Settings) -> None:
     """Migrate the database, make the secrets and var/dev.env. Raises what the database raises."""
@@ -25,8 +27,9 @@ async def _ensure_dev_key(settings: Settings) -> None:
     engine = open_engine(database_url(settings))
     try:
         secret = stored.get(API_KEY)
-        if secret is None or await keys.find_key(engine, keys.hash_key(secret)) is None:
-            made = await keys.create_key(engine, app="dev", name="made by bondhu up", now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        if secret is None or await keys.find_key(engine, keys.hash_key(secret), now) is None:
+            made = await keys.create_key(engine, app="dev", name="made by bondhu up", now=now, tier=DEV_TIER)
             secret = made.secret
     finally:
         await engine.dispose()

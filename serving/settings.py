@@ -7,7 +7,7 @@ problem that can be found in one pass is reported in one `ConfigError`. Imports 
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -176,6 +176,10 @@ def _cross_check(
         report("models.alias", f"`{service.models.alias}` is a model's own id")
     if service.embedder.enabled and service.embedder.id in {*catalogue, service.models.alias}:
         report("embedder.id", f"`{service.embedder.id}` already names a model")
+    for name in service.external:
+        if name in {*catalogue, service.models.alias, service.embedder.id}:
+            report(f"external.{name}", f"`{name}` already names a model")
+    problems += _check_fallbacks(service, catalogue)
     ports = {"gateway.port": service.gateway.port}
     if service.ray.address is None:
         ray_ports = ("port", "ingress_port", "dashboard_port")
@@ -185,6 +189,15 @@ def _cross_check(
         if twin != key:
             report(key, f"port {port} is already {twin}")
     return problems
+
+
+def _check_fallbacks(service: ServiceFile, catalogue: Mapping[str, ModelSpec]) -> Iterator[Problem]:
+    known = {*catalogue, *service.external}
+    for spec in catalogue.values():
+        for name in spec.fallback:
+            if name not in known or name == spec.id:
+                why = "a model cannot stand in for itself" if name == spec.id else f"no model `{name}`"
+                yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why + suggest(name, known - {spec.id}))
 
 
 def _refuse_passwords(merged: Merged, problems: list[Problem]) -> None:

@@ -8,12 +8,13 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.auth import KeyRing
+from serving.chains import Chains
 from serving.config_schema import Settings
 from serving.embeddings import Embedder
-from serving.engine_client import EngineClient
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
 from serving.ledger import Ledger
+from serving.limits import Limiter
 from storage.keys import KeyRecord
 
 
@@ -26,7 +27,8 @@ class Gateway:
     embedder: Embedder | None
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
-    engines: EngineClient
+    chains: Chains
+    limiter: Limiter
     database: AsyncEngine
     ledger: Ledger
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own

@@ -3,10 +3,10 @@
 from typing import Protocol
 
 from serving.call import Call
+from serving.continuation import Beginning
 from serving.entry import Entry
 from serving.errors import ApiError
 from serving.reply import Reply
-from serving.continuation import Beginning
 
 
 class TargetFailed(Exception):

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,48 @@ def test_keys_are_made_listed_and_revoked(environ: dict[str, str]) -> None:
     assert answer(bondhu(environ, "keys", "revoke", made["id"], "--json"))["revoked_at"]
     assert bondhu(environ, "keys", "revoke", "nothing").returncode == 1
     assert "shop" in bondhu(environ, "keys", "list").stdout
+
+
+def test_a_key_has_a_tier_an_expiry_and_a_consent(environ: dict[str, str]) -> None:
+    """What is asked for is stored and listed; the defaults are `standard`, never, and no."""
+    given = ["--tier", "premium", "--expires-in", "30d", "--allow-external"]
+    made = answer(bondhu(environ, "keys", "create", "--app", "shop", *given, "--json"))
+    plain = answer(bondhu(environ, "keys", "create", "--app", "shop", "--json"))
+    assert (made["tier"], made["allow_external"]) == ("premium", True)
+    lifetime = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"])
+    assert lifetime == timedelta(days=30)
+    assert (plain["tier"], plain["allow_external"], plain["expires_at"]) == ("standard", False, None)
+    shown = bondhu(environ, "keys", "list").stdout
+    assert "premium" in shown
+    assert made["expires_at"][:10] in shown
+
+
+def test_an_unknown_tier_or_duration_makes_no_key(environ: dict[str, str]) -> None:
+    """Exit code 2; the configured tiers, or what a duration looks like, are named."""
+    environ["BONDHU__TIERS"] = json.dumps({"gold": {"requests_per_minute": 1000}})
+    done = bondhu(environ, "keys", "create", "--tier", "zzz")
+    assert done.returncode == 2
+    for tier in ("admin", "free", "gold", "premium", "standard"):
+        assert tier in done.stderr
+    assert bondhu(environ, "keys", "create", "--expires-in", "soon").returncode == 2
+    assert "24h" in bondhu(environ, "keys", "create", "--expires-in", "99999999w").stderr
+    assert answer(bondhu(environ, "keys", "list", "--json")) == []
+    assert answer(bondhu(environ, "keys", "create", "--tier", "gold", "--json"))["tier"] == "gold"
+
+
+def test_a_key_is_rotated(environ: dict[str, str]) -> None:
+    """A new secret, shown once; the old key gets an end after the overlap, a day by default; no id, no key."""
+    old = answer(bondhu(environ, "keys", "create", "--app", "shop", "--tier", "free", "--json"))
+    new = answer(bondhu(environ, "keys", "rotate", old["id"], "--json"))
+    assert new["key"] != old["key"]
+    assert (new["app"], new["tier"], new["expires_at"]) == ("shop", "free", None)
+    (kept,) = [key for key in answer(bondhu(environ, "keys", "list", "--json")) if key["id"] == old["id"]]
+    created = datetime.fromisoformat(new["created_at"])
+    assert datetime.fromisoformat(kept["expires_at"]) - created == timedelta(hours=24)
+    plain = bondhu(environ, "keys", "rotate", new["id"], "--overlap", "0s")
+    assert plain.stdout.startswith("bd-")
+    assert bondhu(environ, "keys", "rotate", new["id"]).returncode == 1
+    assert bondhu(environ, "keys", "rotate", "nothing").returncode == 1
 
 
 def test_chat_without_a_service_says_how_to_start_it(environ: dict[str, str]) -> None:

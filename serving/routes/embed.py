@@ -1,25 +1,54 @@
 """POST /v1/embeddings."""
 
+import time
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving import embeddings, openapi
-from serving.errors import UnknownModel
+from serving.errors import ApiError, InvalidRequest, UnknownModel
+from serving.routes.asker import about, end_user
 from serving.routes.body import model_name, read_json
 from serving.state import Caller, Worker
 
 router = APIRouter(tags=["embeddings"])
 
+PATH = "/v1/embeddings"
+BYTES_PER_TOKEN = 3  # of a body, to reserve before its texts are counted
 
-@router.post("/v1/embeddings", openapi_extra=openapi.EMBEDDING, responses=openapi.EMBEDDING_RESPONSES)
-async def embed(request: Request, gateway: Worker, _: Caller) -> Response:
+
+@router.post(PATH, openapi_extra=openapi.EMBEDDING, responses=openapi.EMBEDDING_RESPONSES)
+async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
     """Embed texts: unit-length vectors, as numbers or base64 of little-endian float32."""
-    _raw, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
-    name = model_name(parsed)
-    embedder = gateway.embedder
-    if embedder is None or name != embedder.model:
-        raise UnknownModel(name)
-    inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
-    rows, tokens = await embedder.embed(inputs)
-    body = embeddings.answer(rows, tokens, model=name, dimensions=embedder.dimensions, as_base64=as_base64)
-    return Response(body, media_type="application/json", headers={"x-bondhu-model": embedder.label})
+    parsed: dict[str, Any] = {}
+    try:
+        body, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
+        name = model_name(parsed)
+        embedder = gateway.embedder
+        if embedder is None or name != embedder.model:
+            raise UnknownModel(name)
+        inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
+        reserved = len(body) // BYTES_PER_TOKEN
+        entry = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)
+    except ApiError:
+        with gateway.ledger.begin(**about(request, caller, PATH, parsed)):
+            raise
+    with entry:
+        user = end_user(request, parsed)
+        reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, entry.id)
+        used: int | None = None
+        began_s = time.monotonic()
+        try:
+            rows, used = await embedder.embed(inputs)
+        except InvalidRequest:
+            used = 0
+            raise
+        finally:
+            await (gateway.limiter.refund(reservation) if used is None else gateway.limiter.settle(reservation, used))
+        entry.prompt_tokens, entry.status = used, 200
+        entry.segments.append(embedder.segment(used, time.monotonic() - began_s))
+        answer = embeddings.answer(rows, used, model=name, dimensions=embedder.dimensions, as_base64=as_base64)
+        entry.end("ok")
+    headers = {"x-bondhu-model": embedder.label, **reservation.headers}
+    return Response(answer, media_type="application/json", headers=headers)
