@@ -31,6 +31,7 @@ class Embedder:
     """
 
     RETRY_S = 1.0
+    PROBE_TIMEOUT_S = 3.0
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Embedder:
         self._retry_after_s = retry_after_s
         self._timeout_s = timeout_s
         self._clock = clock
+        self._answered_at = float("-inf")
 
     @property
     def ready(self) -> bool:
@@ -65,12 +67,15 @@ class Embedder:
     async def run(self) -> None:
         """Probe it until cancelled."""
         while True:
+            began = self._clock()
             try:
-                await self.embed(["hi"])
-            except (EngineUnavailable, EngineTimeout):
-                await asyncio.sleep(self.RETRY_S)
-            else:
-                await asyncio.sleep(self._probe_interval_s)
+                await self._ask(["hi"], self.PROBE_TIMEOUT_S)
+            except EngineTimeout:
+                if self._answered_at < began:  # else it is busy: Ray keeps requests while it replaces a dead one
+                    self.problem = f"it did not answer within {self.PROBE_TIMEOUT_S:g} s"
+            except EngineUnavailable:
+                pass  # `problem` says so
+            await asyncio.sleep(self._probe_interval_s if self.ready else self.RETRY_S)
 
     async def embed(self, inputs: list[str] | list[list[int]]) -> tuple[bytes, int]:
         """Float32 rows, little-endian, one per input, and the number of prompt tokens.
@@ -80,7 +85,12 @@ class Embedder:
             EngineUnavailable, EngineTimeout: the embedder does not answer.
 
         """
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        if self.problem is not None:
+            raise self._unavailable(self.problem)
+        return await self._ask(inputs, self._timeout_s)
+
+    async def _ask(self, inputs: list[str] | list[list[int]], timeout_s: float) -> tuple[bytes, int]:
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         body = orjson.dumps({"inputs": inputs})
         try:
             async with self._session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
@@ -91,10 +101,10 @@ class Embedder:
                     raise InvalidRequest(said, param="input", code=refusal["code"])
                 if response.status != 200:
                     raise self._unavailable(f"it answered {response.status}")
-                self.problem = None
+                self.problem, self._answered_at = None, self._clock()
                 return answer, int(response.headers["x-bondhu-tokens"])
         except TimeoutError as problem:
-            raise EngineTimeout(f"The embedder did not answer within {self._timeout_s:g} s.") from problem
+            raise EngineTimeout(f"The embedder did not answer within {timeout_s:g} s.") from problem
         except aiohttp.ClientError as problem:
             raise self._unavailable(f"it cannot be reached ({type(problem).__name__})") from problem
 
