@@ -8,7 +8,7 @@ STAMP   := $(VENV)/.installed-$(PROFILE)
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: up down install test test-recovery test-gpu check bench clean
+.PHONY: up down install test test-gpu check bench clean
 .DEFAULT_GOAL := up
 
 up: $(STAMP)
@@ -46,9 +46,6 @@ $(VENV)/bin/python:
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
-
-test-recovery: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -m recovery
 
 test-gpu: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m gpu

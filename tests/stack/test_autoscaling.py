@@ -1,11 +1,8 @@
 """Ray scales engines on what they say they have in hand, since these requests never pass Serve's own router."""
 
-import pytest
 from client_load import ClientLoad
 from local_stack import LocalStack
 from polling import eventually
-
-pytestmark = pytest.mark.recovery
 
 MODEL = "bondhu-demo-bf16"
 SCALES_WITHIN_S = 300.0  # the start of an engine, on two cores that are busy with the load

@@ -3,6 +3,7 @@
 Each test kills with SIGKILL, watches as a client would, and leaves a service that serves.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +16,10 @@ from local_stack import RECOVER_WITHIN_S, LocalStack, is_alive, status
 from openai import APIConnectionError, APIError, InternalServerError, OpenAI
 from polling import eventually
 
-pytestmark = pytest.mark.recovery
-
 CORE = "VLLM::EngineCore"
 SERVER = r"-m vllm\.entrypoints\.openai\.api_server"
 ACTOR = "ray::ServeReplica:engine-"
-RAY_START = r"ray\.scripts\.scripts start"
-ALL_OF_RAY = rf"ray::|/gcs_server |/raylet |{RAY_START}|ray/dashboard/|ray/_private/"
+ALL_OF_RAY = r"ray::|/gcs_server |/raylet |ray\.scripts\.scripts start|ray/dashboard/|ray/_private/"
 REFUSED_WITHIN_S = 2.0  # the contract says one second; the other covers a machine that boots engines meanwhile
 SEEN_WITHIN_S = 30.0
 PAUSE_S = 0.1
@@ -128,11 +126,10 @@ def test_a_killed_replica_is_replaced(stack: LocalStack, http: httpx.Client) -> 
     assert after["replica_id"] != before["replica_id"]
 
 
-@pytest.mark.parametrize("part", ["/gcs_server ", RAY_START], ids=["control-store", "ray-start"])
-def test_a_killed_ray_head_is_restarted(stack: LocalStack, http: httpx.Client, part: str) -> None:
+def test_a_killed_ray_head_is_restarted(stack: LocalStack, http: httpx.Client) -> None:
     """When Ray's head dies, all of Ray and its engines end, and the supervisor brings back what was applied."""
     before = stack.processes(ALL_OF_RAY) + stack.processes(SERVER)
-    stack.kill(part)
+    stack.kill("/gcs_server ")
     watch_outage(stack, http)
     assert not any(is_alive(process) for process in before)
     assert len(stack.processes(CORE)) == 1
@@ -143,7 +140,8 @@ def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, http: httpx.Cl
     engines = [*stack.processes(SERVER), *stack.processes(CORE)]
     assert engines
     for process in stack.processes(ALL_OF_RAY):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended with another
+            process.kill()
     psutil.wait_procs(engines, timeout=SEEN_WITHIN_S)
     assert not any(is_alive(process) for process in engines)
     watch_outage(stack, http)
@@ -165,15 +163,15 @@ def test_a_killed_gateway_returns(stack: LocalStack, client: OpenAI) -> None:
     assert (after["replica_id"], after["epoch"]) == (before["replica_id"], before["epoch"])
 
 
-@pytest.mark.parametrize("part", ["redis-server", r"-m jobs\.worker", "ray::ServeReplica:directory"])
+@pytest.mark.parametrize("part", ["redis-server", r"jobs\.worker|\[cel", "ray::ServeReplica:directory"])
 def test_a_bystander_may_die(stack: LocalStack, http: httpx.Client, part: str) -> None:
     """Requests are answered throughout when Redis, the worker or the directory dies, and each comes back."""
-    victim = stack.processes(part)[0]
-    victim.kill()
+    before = stack.processes(part)
+    before[0].kill()
 
     def is_back() -> bool:
         assert ask(stack, http).status_code == 200
-        return any(process != victim for process in stack.processes(part))
+        return any(process not in before for process in stack.processes(part))
 
     eventually(is_back, RECOVER_WITHIN_S, f"{part} to be back", every_s=PAUSE_S)
     eventually(_directory_answers(stack), RECOVER_WITHIN_S, "the directory to know the engine")
@@ -184,14 +182,17 @@ def test_a_killed_embedder_takes_no_chat_along(stack: LocalStack, http: httpx.Cl
     """While the embedder is away, embeddings are 503 and chats are answered; then it returns."""
     stack.kill("ray::ServeReplica:embedder")
 
-    def embeds() -> bool:
-        answer = http.post("/v1/embeddings", json={"model": "all-minilm-l6-v2", "input": "hi"})
-        assert answer.status_code in (200, 503), answer.text
+    def embeds() -> int:
         assert ask(stack, http).status_code == 200
-        return answer.status_code == 200
+        try:
+            answer = http.post("/v1/embeddings", json={"model": "all-minilm-l6-v2", "input": "hi"}, timeout=1)
+        except httpx.ReadTimeout:  # Ray keeps it for the replica to come, until the gateway has seen what is wrong
+            return 0
+        assert answer.status_code in (200, 503), answer.text
+        return answer.status_code
 
-    eventually(lambda: not embeds(), SEEN_WITHIN_S, "embeddings to be refused", every_s=PAUSE_S)
-    eventually(embeds, RECOVER_WITHIN_S, "embeddings to return", every_s=PAUSE_S)
+    eventually(lambda: embeds() == 503, SEEN_WITHIN_S, "embeddings to be refused", every_s=PAUSE_S)
+    eventually(lambda: embeds() == 200, RECOVER_WITHIN_S, "embeddings to return", every_s=PAUSE_S)
 
 
 def _directory_answers(stack: LocalStack) -> Callable[[], bool]:

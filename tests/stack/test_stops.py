@@ -5,11 +5,8 @@ The last file of this folder: it ends the stack of the whole run and starts othe
 
 import signal
 
-import pytest
 from local_stack import START_WITHIN_S, LocalStack
 from polling import eventually
-
-pytestmark = pytest.mark.recovery
 
 GONE_WITHIN_S = 60.0
 CORE = "VLLM::EngineCore"
@@ -55,7 +52,8 @@ def test_an_interrupted_start_leaves_nothing(running_stack: LocalStack) -> None:
 
 def test_a_killed_supervisor_leaves_nothing(running_stack: LocalStack) -> None:
     """When the supervisor is killed, everything ends, and `bondhu up` ends with an error."""
-    running_stack.up()
+    running_stack.launch()
+    until_an_engine_starts(running_stack)
     running_stack.kill(r"-m serving\.supervise")
     assert end_of(running_stack) != 0
     running_stack.until_gone(GONE_WITHIN_S)
