@@ -9,10 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gemini_server import GeminiServer
 from local_stack import LocalStack
 from openai import AsyncOpenAI, OpenAI
 
 CLIENT_TIMEOUT_S = 120.0
+TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 20.0, 5.0  # of the models: an engine that is stopped is noticed within a test
 TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 
 
@@ -24,9 +26,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def gemini() -> Iterator[GeminiServer]:
+    """A server that speaks Gemini's protocol: the model outside of the stack's models."""
+    with GeminiServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def running_stack(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer) -> Iterator[LocalStack]:
     """The stack, up; at the end of the run it is stopped with `bondhu down` and must have left nothing."""
     stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    stack.configure(external={"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}})
+    stack.env["GEMINI_API_KEY"] = gemini.key
+    for model in ("bondhu-demo", "bondhu-demo-bf16"):
+        stack.edit_model(model, ttft_timeout_s=TTFT_TIMEOUT_S, stall_timeout_s=STALL_TIMEOUT_S)
     try:
         stack.up()
         yield stack
@@ -56,6 +69,15 @@ async def async_client(stack: LocalStack) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(
         base_url=f"{stack.url}/v1", api_key=stack.api_key, max_retries=0, timeout=CLIENT_TIMEOUT_S
     ) as client:
+        yield client
+
+
+@pytest.fixture
+def outgoing(stack: LocalStack) -> Iterator[OpenAI]:
+    """The official client with a key whose requests may be answered outside."""
+    made = stack.bondhu("keys", "create", "--app", "outgoing", "--tier", "admin", "--allow-external")
+    key = made.stdout.strip()
+    with OpenAI(base_url=f"{stack.url}/v1", api_key=key, max_retries=0, timeout=CLIENT_TIMEOUT_S) as client:
         yield client
 
 
