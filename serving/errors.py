@@ -7,6 +7,9 @@
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── EngineFailed              502     api_error               engine_error
     ├── EngineUnavailable         503     api_error               model_not_ready
+    ├── QueueFull                 503     api_error               queue_full
+    │   └── CallerQueueFull       429     requests                rate_limit_exceeded
+    ├── QueueTimeout              503     api_error               queue_timeout
     └── EngineTimeout             504     api_error               engine_timeout
 
 The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. What the engine answers in its own
@@ -103,6 +106,24 @@ class EngineUnavailable(ApiError):
     """The model is configured, but nothing can answer for it now."""
 
     status, default_code = 503, "model_not_ready"
+
+
+class QueueFull(ApiError):
+    """As many requests wait for the model as may wait."""
+
+    status, default_code = 503, "queue_full"
+
+
+class CallerQueueFull(QueueFull):
+    """As many requests of this application, or of its end user, wait for the model as may wait."""
+
+    status, type, default_code = 429, "requests", "rate_limit_exceeded"
+
+
+class QueueTimeout(ApiError):
+    """The request has waited for an engine as long as it may, or would have to wait longer than that."""
+
+    status, default_code = 503, "queue_timeout"
 
 
 class EngineTimeout(ApiError):
