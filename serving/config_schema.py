@@ -68,7 +68,7 @@ class AdmissionSettings(Frozen):
     """The queue in front of the engines. Numbers of requests are those of one gateway worker and one model."""
 
     agent_share: float = Field(default=0.75, gt=0, le=1, description="of the slots, for agents and jobs together")
-    job_share: float = Field(default=0.5, gt=0, le=1, description="of the slots, for jobs; at most agent_share")
+    job_share: float = Field(default=0.25, gt=0, le=1, description="of the slots, for jobs; at most agent_share")
     lower_class_every: int = Field(
         default=10, ge=2, description="a lower class that waits gets one of this many freed slots"
     )

@@ -7,12 +7,14 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from statistics import median
 from typing import Any
 
 import orjson
 import pytest
 from pydantic import ValidationError
 
+from bench.admission import Plan, model
 from bench.virtual_time import run
 from serving.admission import RECHECK_S, Gate, Outcome, slots_of_worker
 from serving.config_schema import AdmissionSettings, DeploymentSpec, ModelSpec
@@ -23,6 +25,8 @@ from serving.waiting_line import CLASSES, RequestClass, WaitingLine
 
 CANCELLED = asyncio.CancelledError
 ROOMY = AdmissionSettings(
+    agent_share=0.75,
+    job_share=0.5,
     max_waiting=5000,
     max_waiting_agents=2000,
     max_waiting_jobs=2000,
@@ -471,6 +475,15 @@ def could_enter(scene: Scene) -> bool:
     return any(can[class_] for class_ in CLASSES if numbers.waiting[class_])
 
 
+def test_background_work_delays_people_by_a_fraction_of_what_it_would() -> None:
+    """Beside more jobs than the engine takes at once, people's first tokens come nearly as soon as without them."""
+    plan = Plan(duration_s=5)
+    rules = [("alone", None), ("mixed", None), ("admitted", AdmissionSettings())]
+    alone, mixed, admitted = (median(run(model(plan, *side)).ttft_ms) for side in rules)
+    assert mixed > 10 * alone
+    assert admitted < 2 * alone
+
+
 @pytest.mark.parametrize("replicas_come_and_go", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 @virtual
@@ -478,7 +491,7 @@ async def test_storms_break_no_rule(seed: int, replicas_come_and_go: bool) -> No
     """Random arrivals, departures at any instant, failures, replicas: no slot too many, none leaked, none left idle."""
     chance = random.Random(seed)
     bounds = {"max_waiting": 40, "max_waiting_agents": 15, "max_waiting_jobs": 15, "max_waiting_per_user": 8}
-    scene = Scene(8, AdmissionSettings.model_validate(bounds))
+    scene = Scene(8, AdmissionSettings.model_validate(bounds | {"job_share": 0.5, "agent_share": 0.75}))
     most_waiting = 0
 
     async def visit(class_: RequestClass, user: str) -> None:
@@ -656,7 +669,7 @@ def test_a_replica_takes_what_its_model_file_says(
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"job_share": 0.8}, "job_share 0.8 is above agent_share 0.75"),
+        ({"job_share": 0.8, "agent_share": 0.75}, "job_share 0.8 is above agent_share 0.75"),
         ({"max_waiting": 128}, "agents and jobs can fill the queue"),
     ],
 )
