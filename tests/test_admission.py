@@ -217,6 +217,27 @@ async def test_background_work_leaves_slots_to_people() -> None:
     assert all(scene.waited_s[f"i{number}"] == 0 for number in range(4))
 
 
+@pytest.mark.parametrize("seed", range(5))
+@virtual
+async def test_a_persons_wait_is_bounded_whatever_the_background(seed: int) -> None:
+    """Behind n others, with R slots that are people's alone and T the longest service, at most (n / (p R) + 1) T."""
+    chance, longest_s, reserved = random.Random(seed), 10.0, 4
+    kept_by_people = ((ROOMY.lower_class_every - 1) / ROOMY.lower_class_every) ** 2
+    scene = Scene(slots=16)
+    for number in range(300):
+        scene.send("job", f"j{number}", chance.uniform(1, longest_s))
+        scene.send("agent", f"a{number}", chance.uniform(1, longest_s))
+    await scene.settle()
+    for number in range(60):
+        scene.send("interactive", f"i{number}", chance.uniform(1, longest_s))
+    await scene.finish()
+    waits_s = [scene.waited_s[f"i{number}"] for number in range(60)]
+    assert waits_s[:reserved] == [0] * reserved
+    assert max(waits_s) > longest_s
+    for ahead, waited_s in enumerate(waits_s[reserved:]):
+        assert waited_s <= (ahead / (kept_by_people * reserved) + 1) * longest_s
+
+
 @virtual
 async def test_agents_in_their_whole_share_leave_none_of_it_to_jobs() -> None:
     """The agents' share contains the jobs': together they never hold more."""
