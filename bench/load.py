@@ -41,6 +41,7 @@ class Block:
     warmup_s: float
     duration_s: float
     seed: int
+    headers: str = ""  # further ones, each with its line end
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ async def run(block: Block) -> Seen:
     """Put the load on and return what was seen."""
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {block.key}\r\n"
-        "content-type: application/json\r\n"
+        f"content-type: application/json\r\n{block.headers}"
     ).encode()
     connections = [await Connection.open(block.url) for _ in range(block.concurrency)]
     bodies = requests(block)

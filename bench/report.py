@@ -83,7 +83,7 @@ def _throughput(result: Result) -> str:
     for each in result["conditions"]:
         throughputs = [f"{each['sides'][side]['requests_per_s']:.1f}" for side in COLOURS]
         rows.append([_what(each), *throughputs, f"{each['sides']['gateway']['output_tokens_per_s']:.0f}"])
-    return "Requests/s (median of the rounds):\n\n" + _table(
+    return "Requests/s (median of the rounds):\n\n" + table(
         ["", *(NAMES[side] for side in COLOURS), "output tokens/s, gateway"], rows
     )
 
@@ -94,7 +94,7 @@ def _ratios(result: Result) -> str:
     for each in result["conditions"]:
         ratios = [each["requests_per_s_ratios"][pair] for pair in pairs]
         rows.append([_what(each), *(f"{it['median']:.2f} ({it['low']:.2f}-{it['high']:.2f})" for it in ratios)])
-    return "Ratio of requests/s within a round, median (least-greatest):\n\n" + _table(["", *pairs], rows)
+    return "Ratio of requests/s within a round, median (least-greatest):\n\n" + table(["", *pairs], rows)
 
 
 def _latency(result: Result) -> str:
@@ -106,7 +106,7 @@ def _latency(result: Result) -> str:
                 [_what(each), NAMES[side]]
                 + [_triple(numbers[name]) for name in ("e2e_ms", "ttft_ms", "inter_token_ms")]
             )
-    return "Latency in ms, p50 / p95 / p99 over all rounds:\n\n" + _table(
+    return "Latency in ms, p50 / p95 / p99 over all rounds:\n\n" + table(
         ["", "", "whole request", "time to first token", "between tokens"], rows
     )
 
@@ -121,7 +121,7 @@ def _cost(result: Result) -> str:
         rows.append([_what(each), *(f"{spent.get(role, 0):.2f}" for role in roles), f"{others:.2f}", f"{share:.0%}"])
     title = "Processor time in ms a request through the gateway (EngineCore and worker spin while they wait):"
     head = ["", *roles, "all else of the stack", "load generator, of one core"]
-    return f"{title}\n\n{_table(head, rows)}"
+    return f"{title}\n\n{table(head, rows)}"
 
 
 def _start(result: Result) -> str:
@@ -131,7 +131,7 @@ def _start(result: Result) -> str:
     rows.append(["**total**", str(sum(each["processes"] for each in memory.values())), f"**{total:.0f}**"])
     return (
         f"`bondhu up` to the first token: {result['first_token_s']:.1f} s. Memory afterwards, before the load "
-        "(PSS in MB):\n\n" + _table(["role", "processes", "PSS"], rows)
+        "(PSS in MB):\n\n" + table(["role", "processes", "PSS"], rows)
     )
 
 
@@ -143,6 +143,7 @@ def _triple(values: dict[str, float | None]) -> str:
     return " / ".join("-" if value is None else f"{value:.1f}" for value in values.values())
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

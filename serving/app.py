@@ -25,6 +25,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from models.gemini import Gemini
 from serving import addresses, errors
+from serving.admission import Gate, slots_of_worker
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.embeddings import Embedder
@@ -48,6 +49,7 @@ from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
 
+DEFAULT_MAX_IN_FLIGHT = 64  # of a model that the configuration did not know at start
 GEMINI_KEY = "GEMINI_API_KEY"
 ADMIN_TIER = "admin"
 LIMIT_WINDOW_S = 60.0  # "per minute"
@@ -122,7 +124,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
         limiter = _open_limiter(settings, limits_redis, worker)
         ledger = _open_ledger(settings, database, limiter, worker)
         external = _open_external(settings)
-        local = partial(LocalTarget, fleet=fleet, engines=engines)
+        local = partial(_local_target, settings, fleet, engines)
         outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
         app.state.gateway = Gateway(
             settings=settings,
@@ -185,6 +187,27 @@ def _open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wo
         sync_s=settings.ledger.sync_s,
         adopt_s=settings.ledger.adopt_s,
         max_bytes=settings.ledger.max_journal_bytes,
+    )
+
+
+def _local_target(settings: Settings, fleet: Fleet, engines: EngineClient, model: str) -> LocalTarget:
+    spec = settings.catalogue.get(model)
+    max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
+    workers = settings.gateway.workers
+    gate = Gate(
+        model=model,
+        rules=settings.admission,
+        slots=lambda: slots_of_worker(fleet.state(model).replicas, max_in_flight, workers),
+        retry_after_s=settings.gateway.retry_after_s,
+        loop=asyncio.get_running_loop(),
+    )
+    return LocalTarget(
+        model,
+        gate=gate,
+        fleet=fleet,
+        engines=engines,
+        ttft_timeout_s=spec.ttft_timeout_s if spec else None,
+        stall_timeout_s=spec.stall_timeout_s if spec else None,
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from storage.schema import RequestClass
+
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
 
@@ -22,6 +24,7 @@ class Call:
     request_id: str
     app: str
     user: str | None
+    class_: RequestClass
     allow_external: bool
 
     @property

@@ -1,11 +1,8 @@
 """Who answers for a model: its own engines, then what its file names under `fallback`, in that order."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 from serving.config_schema import ModelSpec
-from serving.external_target import ExternalTarget
-from serving.local_target import LocalTarget
 from serving.target import Target
 
 
@@ -14,7 +11,7 @@ class Chains:
 
     Args:
         catalogue: the models by id.
-        local: makes a target of a local model's id and timeouts.
+        local: makes the target of a local model, of which the configuration may have learnt after the start.
         external: the models outside, by id; None for those that have no key.
 
     """
@@ -22,29 +19,24 @@ class Chains:
     def __init__(
         self,
         catalogue: Mapping[str, ModelSpec],
-        local: "partial[LocalTarget]",
-        external: Mapping[str, ExternalTarget | None],
+        local: Callable[[str], Target],
+        external: Mapping[str, Target | None],
     ) -> None:
         self._catalogue = catalogue
         self._local = local
-        self._external = external
-        self._made: dict[str, tuple[Target, ...]] = {}
+        self._targets = dict(external)
+        self._chains: dict[str, Sequence[Target]] = {}
 
     def of(self, model: str) -> Sequence[Target]:
-        """The targets to ask for `model`; a model that the configuration did not know at start has only itself."""
-        chain = self._made.get(model)
+        """The targets to ask for `model`, which is served; one that was not configured at start has only itself."""
+        chain = self._chains.get(model)
         if chain is None:
-            chain = self._made[model] = tuple(self._make(model))
+            spec = self._catalogue.get(model)
+            found = [self._target(name) for name in (model, *(spec.fallback if spec else ()))]
+            chain = self._chains[model] = [target for target in found if target is not None]
         return chain
 
-    def _make(self, model: str) -> list[Target]:
-        spec = self._catalogue.get(model)
-        names = (model, *(spec.fallback if spec else ()))
-        return [target for name in names if (target := self._target(name)) is not None]
-
     def _target(self, name: str) -> Target | None:
-        if name in self._external:
-            return self._external[name]
-        spec = self._catalogue.get(name)
-        timeouts = (spec.ttft_timeout_s, spec.stall_timeout_s) if spec else (None, None)
-        return self._local(name, ttft_timeout_s=timeouts[0], stall_timeout_s=timeouts[1])
+        if name not in self._targets:
+            self._targets[name] = self._local(name)
+        return self._targets[name]

@@ -69,6 +69,43 @@ class GatewaySettings(Frozen):
     cors_origins: tuple[str, ...] = Field(default=(), description="origins that browsers may call from")
 
 
+class AdmissionSettings(Frozen):
+    """The queue in front of the engines. Numbers of requests are those of one gateway worker and one model."""
+
+    agent_share: float = Field(default=0.75, gt=0, le=1, description="of the slots, for agents and jobs together")
+    job_share: float = Field(default=0.25, gt=0, le=1, description="of the slots, for jobs; at most agent_share")
+    lower_class_every: int = Field(
+        default=10, ge=2, description="a lower class that waits gets one of this many freed slots"
+    )
+    max_waiting: int = Field(default=256, ge=1, description="most requests that wait; beyond: 503")
+    max_waiting_agents: int = Field(default=64, ge=1, description="most agents' requests that wait; beyond: 503")
+    max_waiting_jobs: int = Field(default=64, ge=1, description="most jobs' requests that wait; beyond: 503")
+    max_waiting_per_app: int = Field(
+        default=128, ge=1, description="most of an application that wait in a class; beyond: 429"
+    )
+    max_waiting_per_user: int = Field(
+        default=16, ge=1, description="most of an end user that wait in a class; beyond: 429"
+    )
+    interactive_patience_s: float = Field(default=10, gt=0, description="longest wait of a person's request, s")
+    agent_patience_s: float = Field(default=30, gt=0, description="longest wait of an agent's request, s")
+    job_patience_s: float = Field(default=120, gt=0, description="longest wait of a job's request, s")
+    max_retry_after_s: int = Field(default=60, ge=1, description="greatest Retry-After of a refusal, s")
+
+    @model_validator(mode="after")
+    def _leaves_room_for_people(self) -> Self:
+        if self.job_share > self.agent_share:
+            raise ValueError(
+                f"job_share {self.job_share:g} is above agent_share {self.agent_share:g}, which contains it"
+            )
+        background = self.max_waiting_agents + self.max_waiting_jobs
+        if background >= self.max_waiting:
+            raise ValueError(
+                f"max_waiting {self.max_waiting} must be above max_waiting_agents + max_waiting_jobs ({background}): "
+                "else agents and jobs can fill the queue"
+            )
+        return self
+
+
 class RaySettings(Frozen):
     """The Ray head that `bondhu up` starts, or the cluster that it uses."""
 
@@ -170,6 +207,9 @@ class DeploymentSpec(Frozen):
     startup_timeout_s: float = Field(default=600, gt=0, description="from start to first token, s")
     drain_s: float = Field(default=30, ge=0, description="for open requests when a replica stops, s")
     max_restarts: int = Field(default=3, ge=0, description="in-place restarts of vLLM before the replica is replaced")
+    max_in_flight: int | None = Field(
+        default=None, ge=1, description="requests a replica is given at once; none: engine.max_num_seqs, else 64"
+    )
 
     @model_validator(mode="after")
     def _one_way_to_scale(self) -> Self:
@@ -228,8 +268,15 @@ class ModelSpec(Frozen):
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""
         restart = self.model_dump(mode="json", include={"path", "revision", "quantization", "engine", "server", "env"})
-        restart["deployment"] = self.deployment.model_dump(mode="json", exclude={"replicas", "autoscaling"})
+        keep_running = {"replicas", "autoscaling", "max_in_flight"}
+        restart["deployment"] = self.deployment.model_dump(mode="json", exclude=keep_running)
         return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many requests one replica is given at once."""
+        batch = self.engine.get("max_num_seqs")
+        return self.deployment.max_in_flight or (batch if isinstance(batch, int) and batch > 0 else 64)
 
     def server_arguments(self, root: Path) -> dict[str, Any]:
         """Return `server` with a chat template that is a file below `root` given by its absolute path."""
@@ -254,6 +301,7 @@ class ServiceFile(Frozen):
     models: ModelsSettings
     embedder: EmbedderSettings = EmbedderSettings()
     gateway: GatewaySettings = GatewaySettings()
+    admission: AdmissionSettings = AdmissionSettings()
     ray: RaySettings = RaySettings()
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()

@@ -13,6 +13,9 @@
     ├── EngineUnavailable         503     api_error               model_not_ready
     ├── LedgerFull                503     api_error               ledger_full
     ├── DatabaseAway              503     api_error               database_unavailable
+    ├── QueueFull                 503     api_error               queue_full
+    │   └── CallerQueueFull       429     requests                rate_limit_exceeded
+    ├── QueueTimeout              503     api_error               queue_timeout
     └── EngineTimeout             504     api_error               engine_timeout
 
 The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. What the engine answers in its own
@@ -186,6 +189,24 @@ class DatabaseAway(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The database cannot be reached right now.", retry_after_s=5)
+
+
+class QueueFull(ApiError):
+    """As many requests wait for the model as may wait."""
+
+    status, default_code = 503, "queue_full"
+
+
+class CallerQueueFull(QueueFull):
+    """As many requests of this application, or of its end user, wait for the model as may wait."""
+
+    status, type, default_code = 429, "requests", "rate_limit_exceeded"
+
+
+class QueueTimeout(ApiError):
+    """The request has waited for an engine as long as it may, or would have to wait longer than that."""
+
+    status, default_code = 503, "queue_timeout"
 
 
 class EngineTimeout(ApiError):

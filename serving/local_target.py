@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from serving import engine_errors, errors
+from serving.admission import Gate
 from serving.call import Call
 from serving.continuation import Beginning, Splice, events_of, has_penalties, rest_of
 from serving.engine_client import Answer, ConnectionLost, EngineClient
@@ -35,6 +36,7 @@ class LocalTarget:
 
     Args:
         model: its id.
+        gate: admits requests to its engines.
         fleet: picks the replica.
         engines: the HTTP client.
         ttft_timeout_s: from asking an engine for a stream to its first event; None: no limit but the request's.
@@ -46,12 +48,14 @@ class LocalTarget:
         self,
         model: str,
         *,
+        gate: Gate,
         fleet: Fleet,
         engines: EngineClient,
         ttft_timeout_s: float | None = None,
         stall_timeout_s: float | None = None,
     ) -> None:
         self.model = model
+        self._gate = gate
         self._fleet = fleet
         self._engines = engines
         self._ttft_timeout_s = ttft_timeout_s
@@ -59,11 +63,24 @@ class LocalTarget:
 
     async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
         """See `serving.target.Target`."""
+        self._choose()  # with no engine there is nothing to wait for
+        try:
+            async with self._gate.enter(call.class_, call.app, call.user):
+                await self._answer(call, reply, entry, reason, beginning)
+        except errors.CallerQueueFull:
+            raise  # the client's own doing: nobody else answers for it
+        except (errors.QueueFull, errors.QueueTimeout) as problem:
+            raise TargetFailed("queue", problem) from problem
+
+    def _choose(self) -> Replica:
+        try:
+            return self._fleet.choose(self.model)
+        except errors.EngineUnavailable as problem:
+            raise TargetFailed("unavailable", problem) from problem
+
+    async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
         for _ in range(TRIES):
-            try:
-                replica = self._fleet.choose(self.model)
-            except errors.EngineUnavailable as problem:
-                raise TargetFailed("unavailable", problem) from problem
+            replica = self._choose()
             attempt = _Attempt(replica, self._engines, call, reply, beginning)
             replica.outstanding += 1
             try:

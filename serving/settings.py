@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from models import engine_args
 from serving.config_errors import ConfigError, Problem, from_validation, suggest
 from serving.config_schema import (
+    AdmissionSettings,
     AutoscalingSpec,
     DatabaseSettings,
     DeploymentSpec,
@@ -34,6 +35,7 @@ from serving.config_schema import (
 from serving.config_sources import Merged, read_environment, read_yaml
 
 __all__ = [
+    "AdmissionSettings",
     "AutoscalingSpec",
     "ConfigError",
     "DatabaseSettings",

@@ -1,11 +1,12 @@
 """The benchmark's arithmetic, and its load generator against a real socket."""
 
 import asyncio
+from functools import partial
 
 import orjson
 import pytest
 
-from bench import load, summary
+from bench import admission, load, summary
 from bench.load import Block, Seen
 from bench.measure import Measurement
 
@@ -55,13 +56,15 @@ EVENTS = [
 ]
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """An engine of three tokens, 20 ms apart."""
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heads: list[bytes] | None = None) -> None:
+    """An engine of three tokens, 20 ms apart; appends the head of each request to `heads`."""
     while True:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return
+        if heads is not None:
+            heads.append(head)
         length = next(int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
         request = orjson.loads(await reader.readexactly(length))
         if not request.get("stream"):
@@ -90,3 +93,21 @@ async def test_the_load_generator_counts_what_it_saw(stream: bool) -> None:
     assert len(seen.ttft_ms) == (seen.requests if stream else 0)
     assert len(seen.inter_token_ms) == (2 * seen.requests if stream else 0)
     assert all(first < whole for first, whole in zip(seen.ttft_ms, seen.e2e_ms, strict=False))
+
+
+async def test_each_side_of_the_admission_benchmark_names_its_class() -> None:
+    """Background work calls itself interactive or a job as the side wants, and the table tells what it added."""
+    heads: list[bytes] = []
+    server = await asyncio.start_server(partial(answer, heads=heads), "127.0.0.1", 0)
+    plan = admission.Plan(
+        interactive=1, background=1, interactive_tokens=3, background_tokens=3, duration_s=0.2, warmup_s=0
+    )
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        sides = await admission.on_a_server(plan, url, "key", "m", "x-class", rounds=1)
+    assert [side.name for side in sides][2] == "admitted as jobs"
+    assert {b"x-class: job" in head for head in heads} == {True, False}
+    assert all(b"x-class: interactive\r\n" in head or b"x-class: job\r\n" in head for head in heads)
+    assert all(side.ttft_ms and not side.errors for side in sides)
+    assert [row["background_requests_per_s"] > 0 for row in admission.summarise(sides)] == [False, True, True]
+    assert "| alone |" in admission.markdown(admission.summarise(sides))

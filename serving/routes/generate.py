@@ -9,7 +9,7 @@ from serving import openapi
 from serving.call import CHAT, COMPLETION, Call
 from serving.errors import ApiError, InvalidRequest
 from serving.exchange import Exchange
-from serving.routes.asker import about, end_user
+from serving.routes.asker import about, class_of, end_user
 from serving.routes.body import check_shape, model_name, read_json
 from serving.routes.direct import DirectRoute
 from serving.state import Gateway, caller_of, gateway_of
@@ -71,6 +71,7 @@ def _call(
         request_id=request.scope["bondhu.request_id"],
         app=caller.app,
         user=end_user(request, parsed),
+        class_=class_of(request),
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
     )
 

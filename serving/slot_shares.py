@@ -1,0 +1,35 @@
+"""Which classes may take a slot: background work holds no more than its share, the rest is kept for people.
+
+A class's share contains the shares of the classes below it: jobs hold at most theirs, agents and jobs together at most
+the agents', everybody all slots. (Telephony calls it trunk reservation.) A share is never less than one slot, or the
+class would be shut out where slots are few. When slots vanish nobody is turned out: a class that holds too many takes
+none until enough have left. It does not know who waits, nor how many slots there are: its owner says.
+"""
+
+from collections.abc import Mapping
+
+from serving.waiting_line import CLASSES
+from storage.schema import RequestClass
+
+
+class SlotShares:
+    """Counts who is inside; `shares` are fractions of all slots."""
+
+    def __init__(self, shares: Mapping[RequestClass, float]) -> None:
+        self._shares = shares
+        self.inside: dict[RequestClass, int] = dict.fromkeys(CLASSES, 0)
+
+    def limit(self, class_: RequestClass, slots: int) -> int:
+        """How many of `slots` the class and those below it may hold together."""
+        return min(slots, max(1, int(self._shares[class_] * slots)))
+
+    def may_take(self, slots: int) -> list[RequestClass]:
+        """The classes that may take one of `slots` now, the highest first."""
+        held = sum(self.inside.values())
+        allowed: list[RequestClass] = []
+        for class_ in CLASSES:  # whoever finds a share full finds it full for every class within it
+            if held >= self.limit(class_, slots):
+                break
+            allowed.append(class_)
+            held -= self.inside[class_]
+        return allowed
