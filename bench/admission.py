@@ -28,7 +28,7 @@ from bench.summary import percentiles
 from serving.admission import Gate
 from serving.config_schema import AdmissionSettings
 from serving.errors import ApiError
-from serving.waiting_line import RequestClass
+from storage.schema import RequestClass
 
 RESULTS = Path(__file__).parent / "results"
 ALONE, MIXED = "alone", "beside background work, no admission"

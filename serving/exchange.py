@@ -97,8 +97,9 @@ class Exchange(Response):
 
     async def _answer(self, reply: Reply) -> None:
         """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
-        reason, last, beginning = "asked", None, None
+        why, last, beginning = "asked", None, None
         for _ in range(MOST_SWITCHES):
+            reason, why = why, ""
             for target in self._chain:
                 try:
                     await target.answer(self._call, reply, self._entry, reason=reason, beginning=beginning)
@@ -106,7 +107,9 @@ class Exchange(Response):
                     return
                 except TargetFailed as failure:
                     log.info("%s did not answer %s: %s", target.model, self._entry.id, failure)
-                    reason, last = failure.reason, failure.error
+                    why, last = why or failure.reason, failure.error
+                    if not reply.started:
+                        reason = why
                     if reply.started and self._has_gone_on(beginning):
                         break
             else:

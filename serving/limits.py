@@ -81,7 +81,7 @@ class Limiter:
         most_untold: int = 20_000,  # about 10 MB
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.breaker = Breaker("Redis, for limits,")
+        self.breaker = Breaker("Redis, for limits,", clock=clock)
         self.dropped = 0  # of what Redis was to be told: the memory for it was full
         self._store = store
         self._shares = shares
@@ -252,11 +252,12 @@ class Limiter:
             self._shares.workers, self._fewer_since = seen, None
 
     async def _ask(self, call: Callable[Given, Awaitable[Answer]], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        began = self._clock()
         try:
             async with asyncio.timeout(self._timeout_s), self._slots:
                 answer = await call(*args, **kwargs)
         except AWAY as problem:
-            self.breaker.failed(problem)
+            self.breaker.failed(problem, began)
             raise
         self.breaker.succeeded()
         return answer

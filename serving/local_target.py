@@ -131,6 +131,8 @@ class _Attempt:
             told = "sent nothing more" if self.told else "did not begin"
             timeout_s = stall_timeout_s if self.told else ttft_timeout_s
             error = errors.EngineTimeout(f"The model {told} within {timeout_s:g} s.")
+            if self.told:
+                self._replica.broken(f"it {told} within {timeout_s:g} s")
             raise TargetFailed("stalled" if self.told else "ttft_timeout", error) from None
 
     def note(self, entry: Entry, reason: str) -> None:

@@ -21,7 +21,8 @@ from serving.config_schema import AdmissionSettings, DeploymentSpec, ModelSpec
 from serving.errors import ApiError, CallerQueueFull, QueueFull, QueueTimeout
 from serving.fair_queue import FairQueue
 from serving.service_rate import FEWEST, MEMORY, ServiceRate
-from serving.waiting_line import CLASSES, RequestClass, WaitingLine
+from serving.waiting_line import CLASSES, WaitingLine
+from storage.schema import RequestClass
 
 CANCELLED = asyncio.CancelledError
 ROOMY = AdmissionSettings(
