@@ -118,6 +118,9 @@ class Limiter:
         refuse_impossible(limits, tokens, app=app, user=user)
         record = Record(app, _user_key(user), request_id, tokens)
         reservation = Reservation(record, self._clock())
+        if all(limit is None for scope in limits for limit in scope):
+            reservation.is_closed = True  # nothing is taken, so nothing is given back
+            return reservation
         asked = False
         if not self.breaker.is_open:
             try:

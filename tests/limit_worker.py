@@ -18,12 +18,8 @@ TIERS = {"tier": TierSpec(requests_per_minute=1_000_000)}
 async def work(url: str, name: str, hold_s: float) -> None:
     """Run eight clients; each request ends in one of the three ways."""
     store = LimitStore(open_redis(url), window_s=60, hold_s=hold_s)
-<<<<<<< HEAD
-    limiter = Limiter(store=store, shares=Shares(window_s=60, workers=1), tiers=TIERS, worker=name)
-=======
     shares = Shares(window_s=60, workers=1)
     limiter = Limiter(store=store, shares=shares, tiers=TIERS, worker=name, timeout_s=0.25)
->>>>>>> limits
     background = asyncio.create_task(limiter.run())
     dice = random.Random(name)
 

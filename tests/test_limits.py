@@ -417,14 +417,6 @@ async def test_killed_workers_leave_no_reservation_behind(server: RedisProcess, 
         for worker in workers:
             assert worker.stdout is not None
             assert await asyncio.to_thread(worker.stdout.readline) == b"working\n"
-<<<<<<< HEAD
-        for worker in workers:
-            await asyncio.sleep(0.5 + dice.random())
-            server.send(signal.SIGSTOP)
-            await asyncio.sleep(dice.random() / 2)
-            server.send(signal.SIGCONT)
-            await asyncio.sleep(dice.random() / 2)
-=======
         for worker, is_frozen_before in zip(workers, (False, True), strict=True):
             await asyncio.sleep(0.5 + dice.random())
             if is_frozen_before:
@@ -432,7 +424,6 @@ async def test_killed_workers_leave_no_reservation_behind(server: RedisProcess, 
                 await asyncio.sleep(0.5)
                 server.send(signal.SIGCONT)
                 await asyncio.sleep(2 * dice.random())
->>>>>>> limits
             assert balanced(await totals(redis, limit_worker.APP))
             worker.kill()
             worker.wait()
