@@ -50,6 +50,12 @@ from storage.ledger import insert_requests
 log = logging.getLogger(__name__)
 
 DEFAULT_MAX_IN_FLIGHT = 64  # of a model that the configuration did not know at start
+EXPOSED = (  # to scripts in browsers
+    "x-request-id",
+    "x-bondhu-model",
+    "retry-after",
+    *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
+)
 GEMINI_KEY = "GEMINI_API_KEY"
 ADMIN_TIER = "admin"
 LIMIT_WINDOW_S = 60.0  # "per minute"
@@ -78,7 +84,7 @@ def create_app() -> FastAPI:
             allow_origins=list(settings.gateway.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-bondhu-model"],
+            expose_headers=EXPOSED,
         )
     app.add_middleware(RequestId)
     return app

@@ -4,6 +4,7 @@ from client_load import ClientLoad
 from local_stack import LocalStack
 from polling import eventually
 
+CORE = "VLLM::EngineCore"
 MODEL = "bondhu-demo-bf16"
 SCALES_WITHIN_S = 300.0  # the start of an engine, on two cores that are busy with the load
 SCALING = {"min_replicas": 1, "max_replicas": 2, "target_load": 1, "upscale_delay_s": 2, "downscale_delay_s": 10}
@@ -15,13 +16,19 @@ def ready_replicas(stack: LocalStack) -> int:
 
 
 def test_load_adds_a_replica_and_its_end_takes_one_away(stack: LocalStack) -> None:
-    """More requests in hand than wanted start a second engine, fewer stop one, and no request fails meanwhile."""
+    """More requests in hand than wanted start a second engine, fewer stop one, and no request fails meanwhile.
+
+    Nor does one when one of the two is killed: the other answers what had no token yet, and goes on with the streams.
+    """
     stack.configure(models={"active": MODEL})
     stack.edit_model(MODEL, deployment={"autoscaling": SCALING})
     applied = stack.bondhu("apply", timeout_s=600)
     assert applied.returncode == 0, applied.stderr
     with ClientLoad(stack, "bondhu", clients=6) as heavy:
         eventually(lambda: ready_replicas(stack) == 2, SCALES_WITHIN_S, "a second replica")
+        eventually(lambda: min(replica["running"] for replica in stack.replicas()) > 0, 60, "both to be used")
+        stack.processes(CORE)[0].kill()
+        heavy.until_answered(20)
     assert heavy.failures == []
     with ClientLoad(stack, "bondhu", clients=1) as light:
         eventually(lambda: len(stack.replicas()) == 1, SCALES_WITHIN_S, "one replica to go")
