@@ -7,7 +7,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -16,19 +16,24 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import addresses, errors
+from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
+from serving.exchange import exchange_of
 from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
-from serving.middleware import RequestId
-from serving.routes import catalogue, embed, generate, health
+from serving.metrics import Readings
+from serving.routes import catalogue, embed, generate, health, metrics
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
+from serving.telemetry import Telemetry, open_telemetry
 from storage.database import open_engine
 from storage.keys import find_key
 
@@ -38,15 +43,18 @@ KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a
 def create_app() -> FastAPI:
     """The application, from configuration and environment (what uvicorn's `--factory` calls)."""
     settings = load_settings()
+    telemetry = open_telemetry(settings.observability, os.environ, lambda name: _is_model(app, settings, name))
     app = FastAPI(
         title="Bondhu",
         version="0.1.0",
         description="An OpenAI-compatible endpoint on self-hosted models.",
-        lifespan=partial(_lifespan, settings=settings),
+        lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
         separate_input_output_schemas=False,
     )
     for router in (generate.router, embed.router, catalogue.router, health.router):
         app.include_router(router)
+    if settings.observability.metrics:
+        app.include_router(metrics.router)
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -59,12 +67,17 @@ def create_app() -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "x-bondhu-model"],
         )
-    app.add_middleware(RequestId)
+    telemetry.watch(app)
     return app
 
 
+def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
+    gateway: Gateway = app.state.gateway
+    return name in settings.catalogue or name == settings.embedder.id or name in gateway.fleet.routing["models"]
+
+
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     ingress = f"http://127.0.0.1:{settings.ray.ingress_port}"
@@ -98,6 +111,10 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             else None
         )
         uses = KeyUses(redis)
+        active_users = ActiveUsers(redis)
+        readings = Readings(
+            redis_connections=partial(_redis_connections, redis), sql_connections=partial(_sql_connections, database)
+        )
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,
@@ -105,9 +122,17 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
             engines=engines,
+            database=database,
+            redis=redis,
+            telemetry=telemetry,
+            readings=readings,
+            active_users=active_users,
+            may_see_all=lambda _: False,
             started_at=int(time.time()),
         )
-        watchers = [asyncio.create_task(work.run()) for work in (fleet, embedder, uses) if work is not None]
+        works = (fleet, embedder, uses, active_users)
+        watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
+        watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
@@ -116,9 +141,21 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
+            await active_users.flush()
             engines.close()
     await redis.aclose()
     await database.dispose()
+    await asyncio.to_thread(telemetry.tracing.close)
+
+
+def _redis_connections(redis: "Redis") -> Mapping[str, float]:
+    counts = redis.connection_pool.get_connection_count()
+    return {str(labels["db.client.connection.state"]): count for count, labels in counts}
+
+
+def _sql_connections(database: AsyncEngine) -> Mapping[str, float]:
+    pool = database.pool
+    return {"idle": pool.checkedin(), "used": pool.checkedout()} if isinstance(pool, QueuePool) else {}
 
 
 async def _on_api_error(_: Request, error: Exception) -> Response:
@@ -139,7 +176,8 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return await _on_api_error(_, errors.InvalidRequest(f"{param}: {first['msg']}", param=param))
 
 
-async def _on_bug(_: Request, error: Exception) -> Response:
+async def _on_bug(request: Request, error: Exception) -> Response:
     """A bug of ours: uvicorn logs the trace, the client sees none."""
     body = errors.envelope("The gateway failed on this request; its log says why.", "api_error", None, "internal_error")
-    return Response(body, 500, media_type="application/json")
+    headers = {"x-request-id": exchange_of(request.scope).request_id}  # this reply does not pass the middleware
+    return Response(body, 500, headers, media_type="application/json")

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["cpu", "gpu"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "text"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -93,6 +95,15 @@ class WorkerSettings(Frozen):
 
     enabled: bool = Field(default=True, description="start a worker")
     concurrency: int = Field(default=1, ge=1, description="worker processes")
+
+
+class ObservabilitySettings(Frozen):
+    """What the gateway tells of itself; traces are switched on by OpenTelemetry's own variables."""
+
+    metrics: bool = Field(default=True, description="serve GET /metrics")
+    log_level: LogLevel = Field(default="info", description="of the gateway's own messages")
+    log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON elsewhere")
+    log_prompts: bool = Field(default=False, description="with log_level debug: log what clients ask")
 
 
 class AutoscalingSpec(Frozen):
@@ -185,6 +196,7 @@ class ServiceFile(Frozen):
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
 
 
 class Settings(ServiceFile):

@@ -3,6 +3,7 @@
     ApiError                      status  type                    code
     ├── InvalidRequest            400     invalid_request_error   (None, or what the engine says)
     ├── Unauthenticated           401     authentication_error    invalid_api_key
+    ├── Forbidden                 403     permission_error        admin_only
     ├── UnknownModel              404     invalid_request_error   model_not_found
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── EngineFailed              502     api_error               engine_error
@@ -73,6 +74,12 @@ class Unauthenticated(ApiError):
     def headers(self) -> dict[str, str]:
         """Names the scheme, as RFC 9110 section 11.6.1 wants."""
         return {"www-authenticate": "Bearer"}
+
+
+class Forbidden(ApiError):
+    """The key is valid, and may not do this."""
+
+    status, type, default_code = 403, "permission_error", "admin_only"
 
 
 class UnknownModel(ApiError):

@@ -9,6 +9,7 @@ generation has no side effects); after it, the stream ends with a typed error.
 import asyncio
 import logging
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from serving import engine_errors, errors
 from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.fleet import Fleet, Replica
+from serving.traces import Span, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Relay(Response):
         payload: the JSON body, as it goes to the engine.
         asked: the names of the fields in it.
         timeout_s: for the whole request.
+        tracing: gets a span for each try.
 
     Raises (when called, before anything was sent):
         ApiError: the engine cannot be reached, or did not answer in time.
@@ -55,6 +58,7 @@ class Relay(Response):
         payload: bytes,
         asked: Collection[str],
         timeout_s: float,
+        tracing: Tracing,
     ) -> None:
         super().__init__()
         self._fleet = fleet
@@ -64,6 +68,7 @@ class Relay(Response):
         self._payload = payload
         self._asked = asked
         self._timeout_s = timeout_s
+        self._tracing = tracing
         self._answered = False  # the last byte has been handed to the server
         self._started = False  # the status line has been
 
@@ -95,7 +100,8 @@ class Relay(Response):
             replica = self._fleet.choose(self._model)
             replica.outstanding += 1
             try:
-                await self._ask(replica, send)
+                with self._try(replica) as span:
+                    await self._ask(replica, send, span)
                 return
             except EngineLost as loss:
                 replica.broken(f"it cannot be reached ({loss})")
@@ -105,10 +111,23 @@ class Relay(Response):
         self._fleet.choose(self._model)  # raises what there is to say, unless another replica has just come up
         raise errors.EngineFailed("Every engine that was tried broke the connection.")
 
-    async def _ask(self, replica: Replica, send: Send) -> None:
+    def _try(self, replica: Replica) -> AbstractContextManager[Span]:
+        what = "chat" if self._path.startswith("/v1/chat") else "text_completion"
+        attributes = {
+            "gen_ai.operation.name": what,
+            "gen_ai.provider.name": "vllm",
+            "gen_ai.request.model": self._model,
+            "server.address": replica.report["address"].removeprefix("http://"),
+            "bondhu.replica": replica.report["replica_id"],
+        }
+        return self._tracing.child(f"{what} {self._model}", attributes, outgoing=True)
+
+    async def _ask(self, replica: Replica, send: Send, span: Span) -> None:
         report = replica.report
         try:
-            answer = await self._engines.post(report["address"], self._path, report["key"], self._payload)
+            headers = self._tracing.upstream_headers()
+            answer = await self._engines.post(report["address"], self._path, report["key"], self._payload, headers)
+            span.note("http.response.status_code", answer.status)
             try:
                 if answer.status != 200:
                     await self._pass_error(replica, answer.status, await answer.body(), send)

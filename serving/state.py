@@ -1,16 +1,23 @@
 """What the routes are given: the collaborators that start-up built, typed, in one place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.config_schema import Settings
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
+from serving.exchange import exchange_of
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
+from serving.metrics import Readings
+from serving.telemetry import Telemetry
 from storage.keys import KeyRecord
 
 
@@ -24,6 +31,12 @@ class Gateway:
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
     engines: EngineClient
+    database: AsyncEngine
+    redis: Redis
+    telemetry: Telemetry
+    readings: Readings
+    active_users: ActiveUsers
+    may_see_all: Callable[[KeyRecord], bool]
     started_at: int  # unix seconds
 
 
@@ -36,6 +49,7 @@ async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gatewa
     """The key that the request presents; raises Unauthenticated."""
     record = await gateway.keys.admit(request.headers.get("authorization"))
     gateway.key_uses.note(record.id)
+    exchange_of(request.scope).noted["app"] = record.app
     return record
 
 

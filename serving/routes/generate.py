@@ -46,4 +46,5 @@ async def _relay(request: Request, path: str, required: str) -> Relay:
         payload=payload,
         asked=parsed.keys(),
         timeout_s=limits.request_timeout_s,
+        tracing=gateway.telemetry.tracing,
     )

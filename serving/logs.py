@@ -1,0 +1,150 @@
+"""The gateway's log: one JSON object a line, or readable text on a terminal; secrets redacted; one line a request.
+
+Fields: time (UTC), level, logger, message, request_id and trace_id of the request that it belongs to, then what the
+call gave in `extra`; `exception` last. No prompt is logged, unless `log_prompts` and level debug are both set, and then
+by the logger PROMPTS alone. It does not know files: `bondhu up` keeps standard error in var/logs.
+"""
+
+import hashlib
+import logging
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import orjson
+
+from serving import exchange
+from serving.config_schema import LogFormat, LogLevel
+from serving.exchange import Exchange
+from serving.log_lines import TRACE, readable
+
+OWN = ("bondhu", "serving", "agents", "memory", "models", "storage")  # loggers of this project
+PROMPTS = "bondhu.prompts"
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+REDACTED = "[redacted]"
+SHORTEST_SECRET = 8  # a shorter value would take ordinary words out of messages
+SECRET_NAMES = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")
+_SECRETS = re.compile(
+    r"\bbd-[A-Za-z0-9_-]{16,}"  # ours
+    r"|\b(?:sk-|hf_|AIza)[A-Za-z0-9_-]{16,}"  # other people's
+    r"|(?<=[Bb]earer )[^\s\"',]+"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # name and password of an address
+)
+_STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"))
+
+access = logging.getLogger("bondhu.access")
+
+
+def set_up(
+    *, level: LogLevel, format_: LogFormat, log_prompts: bool, secrets: Collection[str], stream: TextIO | None = None
+) -> None:
+    """Send every logger's lines, uvicorn's too, to `stream` (standard error) in one form.
+
+    `secrets` are values that must not appear; "auto" is text on a terminal and JSON elsewhere.
+    """
+    stream = stream or sys.stderr
+    as_text = format_ == "text" or (format_ == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Formatter(Redactor(secrets), as_text=as_text, coloured=as_text and stream.isatty()))
+    own_level = logging.getLevelNamesMapping()[level.upper()]
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(own_level, logging.WARNING))  # below, clients of other services log what they send: prompts
+    for name in OWN:
+        logging.getLogger(name).setLevel(own_level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):  # its own handlers were set up before the application
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.propagate = True
+    with_prompts = log_prompts and level == "debug"
+    logging.getLogger(PROMPTS).setLevel(logging.DEBUG if with_prompts else logging.CRITICAL + 1)
+
+
+def secrets_of(environ: Mapping[str, str]) -> set[str]:
+    """Return the values of variables that are named like secrets."""
+    return {value for name, value in environ.items() if name.upper().endswith(SECRET_NAMES)}
+
+
+class Redactor:
+    """Takes secrets out of texts: given values, and what looks like an API key or a password in an address."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        known = sorted((secret for secret in secrets if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def __call__(self, value: Any) -> Any:
+        """Return `value` without secrets, as deep as it goes."""
+        if isinstance(value, str):
+            value = self._known.sub(REDACTED, value) if self._known else value
+            return _SECRETS.sub(REDACTED, value)
+        if isinstance(value, Mapping):
+            return {self(str(name)): self(inner) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self(inner) for inner in value]
+        return value if isinstance(value, (int, float)) or value is None else self(str(value))
+
+
+class Formatter(logging.Formatter):
+    """A record as a line."""
+
+    def __init__(self, redact: Callable[[Any], Any], *, as_text: bool, coloured: bool = False) -> None:
+        super().__init__()
+        self._redact = redact
+        self._as_text = as_text
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (seen := exchange.current.get()) is not None:
+            fields["request_id"] = seen.request_id
+            if seen.trace_id is not None:
+                fields["trace_id"] = seen.trace_id
+        for name, value in vars(record).items():
+            if name not in _STANDARD:
+                fields.setdefault(name, value)
+        if record.exc_info:
+            fields[TRACE] = self.formatException(record.exc_info)
+        clean = self._redact(fields)
+        if self._as_text:
+            return readable(clean, coloured=self._coloured)
+        try:
+            return orjson.dumps(clean).decode()
+        except TypeError:  # a lone surrogate, as in a path that is no UTF-8
+            return orjson.dumps(_without_surrogates(clean)).decode()
+
+
+class UserHash:
+    """Names end users in logs: the same for the same one, and nothing for who does not hold the key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = hashlib.sha256(key.encode()).digest()
+
+    def __call__(self, app: str, user: str) -> str:
+        """Return 16 hexadecimal digits."""
+        whole = f"{app}\0{user}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(whole, key=self._key, digest_size=8).hexdigest()
+
+
+def log_access(seen: Exchange) -> None:
+    """Write a request's line; those that only ask how the service is do not fill the log."""
+    level = logging.DEBUG if seen.route in PROBES else logging.INFO
+    if access.isEnabledFor(level):
+        fields = {"method": seen.method, "path": seen.path, "status": seen.status, "duration_s": seen.duration_s}
+        shown = seen.status if seen.status is not None else "not answered"
+        access.log(level, "%s %s %s", seen.method, seen.path, shown, extra=fields | seen.noted)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(inner) for name, inner in value.items()}
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
