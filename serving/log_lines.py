@@ -29,6 +29,14 @@ def parse(line: str) -> Mapping[str, Any] | None:
     return fields if isinstance(fields, dict) and all(name in fields for name in LEADING) else None
 
 
+def to_json(fields: Any) -> str:
+    """Return fields as a structured line, whatever is in them."""
+    try:
+        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a lone surrogate, as in a path that is no UTF-8
+        return orjson.dumps(_plain(fields)).decode()
+
+
 def readable(fields: Mapping[str, Any], *, coloured: bool) -> str:
     """Return a structured line as people read it: local time, then what matters, then the other fields."""
     when = _local(str(fields["time"]))
@@ -53,4 +61,14 @@ def _local(time: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else to_json(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_plain(str(name)): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (int, float)) or value is None:
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()

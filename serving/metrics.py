@@ -100,6 +100,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._is_model = is_model
         self._code, self._reason, self._limit, self._endpoint = _Bounded(), _Bounded(), _Bounded(), _Bounded()
+        # The library's own look-up of labels costs more than counting.
+        self._counters: dict[tuple[Counter | str, ...], Counter] = {}
+        self._histograms: dict[tuple[Histogram | str, ...], Histogram] = {}
         self._define_requests()
         self._define_gauges()
 
@@ -146,33 +149,32 @@ class Metrics:
 
     def observe(self, seen: Observed) -> None:
         """Count a finished request."""
-        model = self._model(seen.model)
-        whose = (model, seen.class_)
-        self._requests.labels(*whose, self._endpoint(seen.endpoint), seen.outcome).inc()
+        count, time = self._counter, self._histogram
+        model, class_ = self._model(seen.model), seen.class_
+        count(self._requests, model, class_, self._endpoint(seen.endpoint), seen.outcome).inc()
         if seen.error_code is not None:
-            self._errors.labels(*whose, self._code(seen.error_code)).inc()
+            count(self._errors, model, class_, self._code(seen.error_code)).inc()
         if seen.outcome in ("ok", "degraded"):  # a refusal is fast, and would make everything look fast
-            self._duration.labels(*whose).observe(seen.latency_s)
+            time(self._duration, model, class_).observe(seen.latency_s)
             if (tpot_s := seen.tpot_s) is not None:
-                self._tpot.labels(*whose).observe(tpot_s)
+                time(self._tpot, model, class_).observe(tpot_s)
         if seen.ttft_s is not None:
-            self._ttft.labels(*whose).observe(seen.ttft_s)
+            time(self._ttft, model, class_).observe(seen.ttft_s)
         if seen.queued_s is not None:
-            self._queued.labels(*whose).observe(seen.queued_s)
-        tokens = ((self._prompt, seen.prompt_tokens), (self._cached, seen.cached_tokens))
-        for counter, count in (*tokens, (self._completion, seen.completion_tokens)):
-            if count:
-                counter.labels(*whose).inc(count)
+            time(self._queued, model, class_).observe(seen.queued_s)
+        count(self._prompt, model, class_).inc(seen.prompt_tokens)
+        count(self._cached, model, class_).inc(seen.cached_tokens)
+        count(self._completion, model, class_).inc(seen.completion_tokens)
         if seen.cache is not None:
-            self._cache.labels(seen.cache).inc()
+            count(self._cache, seen.cache).inc()
         if seen.fallback_reason is not None:
-            self._fallbacks.labels(model, self._reason(seen.fallback_reason)).inc()
+            count(self._fallbacks, model, self._reason(seen.fallback_reason)).inc()
         if seen.limit is not None:
-            self._limited.labels(seen.class_, self._limit(seen.limit)).inc()
+            count(self._limited, class_, self._limit(seen.limit)).inc()
 
     def count_http(self, method: str, route: str, status: int) -> None:
         """Count a request of any kind; `route` is a template, never a path that a client chose."""
-        self._http.labels(method if method in _METHODS else OTHER, route or NONE, str(status)).inc()
+        self._counter(self._http, method if method in _METHODS else OTHER, route or NONE, str(status)).inc()
 
     async def run(self, readings: Readings) -> None:
         """Refresh until cancelled: a scrape that another worker answers finds values no older than REFRESH_S."""
@@ -193,7 +195,17 @@ class Metrics:
             gauge.labels(label).set(0)
         for label, value in values.items():
             gauge.labels(label).set(value)
-        told |= values.keys()
+        told.update(values)
+
+    def _counter(self, counter: Counter, *labels: str) -> Counter:
+        return self._counters.get((counter, *labels)) or self._counters.setdefault(
+            (counter, *labels), counter.labels(*labels)
+        )
+
+    def _histogram(self, histogram: Histogram, *labels: str) -> Histogram:
+        return self._histograms.get((histogram, *labels)) or self._histograms.setdefault(
+            (histogram, *labels), histogram.labels(*labels)
+        )
 
     def _model(self, name: str | None) -> str:
         if name is None:
