@@ -22,6 +22,7 @@ from serving.log_lines import TRACE, readable, to_json
 
 OWN = ("bondhu", "serving", "agents", "memory", "models", "storage")  # loggers of this project
 PROMPTS = "bondhu.prompts"
+FIELDS = "fields"  # in `extra`: a mapping with names that logging keeps for itself, as `name`
 PROBES = frozenset({"/health", "/ready", "/metrics"})
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 8  # a shorter value would take ordinary words out of messages
@@ -100,6 +101,7 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -110,9 +112,8 @@ class Formatter(logging.Formatter):
             fields["request_id"] = seen.request_id
             if seen.trace_id is not None:
                 fields["trace_id"] = seen.trace_id
-        for name, value in vars(record).items():
-            if name not in _STANDARD:
-                fields.setdefault(name, value)
+        for name, value in (given.pop(FIELDS, {}) | given).items():
+            fields.setdefault(name, value)
         if record.exc_info:
             fields[TRACE] = self.formatException(record.exc_info)
         return self._redact(readable(fields, coloured=self._coloured) if self._as_text else to_json(fields))
@@ -136,4 +137,4 @@ def log_access(seen: Exchange) -> None:
     if access.isEnabledFor(level):
         fields = {"method": seen.method, "path": seen.path, "status": seen.status, "duration_s": seen.duration_s}
         shown = seen.status if seen.status is not None else "not answered"
-        access.log(level, "%s %s %s", seen.method, seen.path, shown, extra=fields | seen.noted)
+        access.log(level, "%s %s %s", seen.method, seen.path, shown, extra={FIELDS: fields | seen.noted})

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.active_users import ActiveUsers
+from serving.embeddings import Embedder
 from serving.fleet import Fleet
 
 WITHIN_S = 0.5  # for everything that waits for another process
@@ -62,7 +63,9 @@ class Overview(Collector):
                 yield family
 
 
-async def survey(*, fleet: Fleet, redis: Redis, database: AsyncEngine, users: ActiveUsers) -> Overview:
+async def survey(
+    *, fleet: Fleet, embedder: Embedder | None, redis: Redis, database: AsyncEngine, users: ActiveUsers
+) -> Overview:
     """Ask everything, at the same time and for at most WITHIN_S."""
     redis_up, sql_up, jobs, active = await asyncio.gather(
         _learn(redis.ping),
@@ -79,6 +82,8 @@ async def survey(*, fleet: Fleet, redis: Redis, database: AsyncEngine, users: Ac
         samples.append(Sample("bondhu_jobs_waiting", (JOBS_QUEUE,), jobs))
     if active is not None:
         samples.append(Sample("bondhu_active_users", (), active))
+    if embedder is not None:
+        samples.append(Sample("bondhu_model_ready", (embedder.model,), float(embedder.ready)))
     return Overview([*samples, *engines(fleet)])
 
 

@@ -41,6 +41,14 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def command_of(pid: int) -> bytes:
+    """Return a process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 class GatewayProcess:
     """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both."""
 
@@ -108,7 +116,7 @@ class GatewayProcess:
         """Return the process ids of the workers."""
         assert self._gateway is not None
         children = Path(f"/proc/{self._gateway.pid}/task/{self._gateway.pid}/children").read_text().split()
-        return [pid for pid in map(int, children) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [pid for pid in map(int, children) if b"spawn_main" in command_of(pid)]
 
     def kill_a_worker(self) -> int:
         """SIGKILL a worker and wait until uvicorn has replaced it; returns its process id."""

@@ -23,6 +23,17 @@ from serving.log_lines import parse, readable
 from serving.logs import PROMPTS, Redactor, UserHash
 
 KEY = "bd-" + "k" * 43
+WITH_A_BUG = """
+from serving.app import create_app
+
+def create():
+    app = create_app()
+    app.add_api_route("/bug", bug)
+    return app
+
+async def bug():
+    raise LookupError("a bug")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -81,8 +92,9 @@ def test_a_line_carries_the_ids_of_its_request() -> None:
     token = exchange.current.set(Exchange("abc", "GET", "/", trace_id="4bf9"))
     logging.getLogger("serving.test").info("within", extra={"request_id": "another"})
     exchange.current.reset(token)
-    logging.getLogger("serving.test").info("outside")
+    logging.getLogger("serving.test").info("outside", extra={logs.FIELDS: {"name": "a name that logging keeps"}})
     within, outside = lines(stream)
+    assert outside["name"] == "a name that logging keeps"
     assert (within["request_id"], within["trace_id"]) == ("abc", "4bf9")
     assert "request_id" not in outside
 
@@ -202,18 +214,11 @@ def test_the_gateway_writes_a_line_for_each_request(tmp_path: Path) -> None:
 def test_a_bug_is_found_by_the_id_that_its_client_got(tmp_path: Path) -> None:
     """The server logs the trace as a structured line with the request's id; the client sees the id and no trace."""
     port = free_port()
-    code = f"""
-import uvicorn
-from serving.app import create_app
-app = create_app()
-@app.get("/bug")
-async def bug() -> None:
-    raise LookupError("a bug")
-uvicorn.run(app, port={port}, log_level="warning", access_log=False)
-"""
+    (tmp_path / "with_a_bug.py").write_text(WITH_A_BUG)
     own = {"BONDHU_ROOT": str(ROOT), "BONDHU_VAR_DIR": str(tmp_path), "BONDHU_CLUSTER_KEY": CLUSTER_KEY}
     with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, "-c", code]
+        flags = ("--factory", "--no-access-log", "--log-level=warning", f"--port={port}", f"--app-dir={tmp_path}")
+        command = [sys.executable, "-m", "uvicorn", "with_a_bug:create", *flags]
         server = subprocess.Popen(command, env={**os.environ, **own}, cwd=ROOT, stderr=log)
     try:
         wait_for(lambda: is_open(port), "the server to listen")

@@ -336,3 +336,11 @@ def test_prometheus_scrapes_the_gateway_with_its_token() -> None:
     assert configuration["rule_files"] == ["alerts.yaml"]
     (job,) = [job for job in configuration["scrape_configs"] if job["job_name"] == "bondhu"]
     assert job["authorization"]["credentials_file"]
+
+
+def test_models_and_engines_are_told_as_the_gateway_knows_them(gateway: GatewayProcess) -> None:
+    """Without Ray: no directory, an embedder that is not ready, no engine at all."""
+    samples = gateway.scrape()
+    assert value(samples, "bondhu_directory_up") == 0
+    assert value(samples, "bondhu_model_ready", model="all-minilm-l6-v2") == 0
+    assert not [name for name, _ in samples if name == "bondhu_replicas"]

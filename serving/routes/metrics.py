@@ -4,6 +4,7 @@ For whoever holds the scrape token (it needs no database, so a scrape works when
 loopback peer is nobody special: behind a reverse proxy on the same machine, everyone is one.
 """
 
+import asyncio
 import secrets
 
 from fastapi import APIRouter, Request
@@ -26,10 +27,16 @@ async def metrics(request: Request, gateway: Worker) -> Response:
     telemetry.metrics.refresh(gateway.readings)
     registry = CollectorRegistry()
     registry.register(telemetry.metric_files or telemetry.metrics.registry)
-    registry.register(
-        await survey(fleet=gateway.fleet, redis=gateway.redis, database=gateway.database, users=gateway.active_users)
+    overview = await survey(
+        fleet=gateway.fleet,
+        embedder=gateway.embedder,
+        redis=gateway.redis,
+        database=gateway.database,
+        users=gateway.active_users,
     )
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    registry.register(overview)
+    text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines: no stream waits for them
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 async def _admit(request: Request, gateway: Gateway) -> None:
