@@ -140,6 +140,7 @@ class Relay(Response):
         except ConnectionLost as problem:
             if not self._started:
                 raise EngineLost(str(problem)) from problem
+            span.note("error.type", type(problem).__name__)
             replica.broken(f"it broke off an answer ({problem})")
             await self._fail(send, errors.EngineFailed("The engine stopped in the middle of this answer."))
         else:
