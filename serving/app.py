@@ -4,9 +4,7 @@ Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it ans
 """
 
 import asyncio
-import contextlib
 import gc
-import logging
 import os
 import secrets
 import time
@@ -19,61 +17,52 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from models.gemini import Gemini
-from serving import addresses, errors
-from serving.admission import Gate, slots_of_worker
+from serving import addresses, errors, wiring
+from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
-from serving.external_target import ExternalTarget
+from serving.exchange import exchange_of
 from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
-from serving.ledger import Ledger
-from serving.limit_shares import Shares
-from serving.limit_store import LimitStore, open_redis
-from serving.limits import AWAY, Limiter
-from serving.local_target import LocalTarget
-from serving.middleware import RequestId
-from serving.prices import Prices
-from serving.routes import catalogue, embed, generate, health, usage
+from serving.limit_store import open_redis
+from serving.metrics import Readings
+from serving.routes import catalogue, embed, generate, health, metrics, usage
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
+from serving.telemetry import Telemetry, open_telemetry
 from storage.database import open_engine
 from storage.keys import find_key
-from storage.ledger import insert_requests
 
-log = logging.getLogger(__name__)
-
-DEFAULT_MAX_IN_FLIGHT = 64  # of a model that the configuration did not know at start
 EXPOSED = (  # to scripts in browsers
     "x-request-id",
     "x-bondhu-model",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
-GEMINI_KEY = "GEMINI_API_KEY"
 ADMIN_TIER = "admin"
-LIMIT_WINDOW_S = 60.0  # "per minute"
 KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
 
 
 def create_app() -> FastAPI:
     """The application, from configuration and environment (what uvicorn's `--factory` calls)."""
     settings = load_settings()
+    telemetry = open_telemetry(settings.observability, os.environ, lambda name: _is_model(app, settings, name))
     app = FastAPI(
         title="Bondhu",
         version="0.1.0",
         description="An OpenAI-compatible endpoint on self-hosted models.",
-        lifespan=partial(_lifespan, settings=settings),
+        lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
         separate_input_output_schemas=False,
     )
     for router in (generate.router, embed.router, catalogue.router, usage.router, health.router):
         app.include_router(router)
+    if settings.observability.metrics:
+        app.include_router(metrics.router)
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -86,12 +75,22 @@ def create_app() -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
-    app.add_middleware(RequestId)
+    telemetry.watch(app)
     return app
 
 
+def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
+    gateway: Gateway = app.state.gateway
+    return (
+        name in settings.catalogue
+        or name in settings.external
+        or name == settings.embedder.id
+        or name in gateway.fleet.routing["models"]
+    )
+
+
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     worker = secrets.token_hex(8)  # this process's name, unlike any other's
@@ -126,27 +125,40 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             else None
         )
         uses = KeyUses(redis)
+        active_users = ActiveUsers(redis)
         limits_redis = open_redis(addresses.redis_url(settings))
-        limiter = _open_limiter(settings, limits_redis, worker)
-        ledger = _open_ledger(settings, database, limiter, worker)
-        external = _open_external(settings)
-        local = partial(_local_target, settings, fleet, engines)
+        limiter = wiring.open_limiter(settings, limits_redis, worker)
+        ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
+        external = wiring.open_external(settings, os.environ, telemetry.tracing)
         outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
+        local = partial(wiring.local_target, settings, fleet, engines, telemetry.tracing)
+        chains = Chains(settings.catalogue, local, outside)
+        readings = Readings(
+            queue_depth=chains.queue_depth,
+            breakers_open=lambda: {"redis": limiter.breaker.is_open} | {each.model: each.is_open for each in external},
+            redis_connections=partial(wiring.redis_connections, redis),
+            sql_connections=partial(wiring.sql_connections, database),
+        )
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,
             embedder=embedder,
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
-            chains=Chains(settings.catalogue, local, outside),
+            chains=chains,
             limiter=limiter,
             database=database,
+            redis=redis,
             ledger=ledger,
+            telemetry=telemetry,
+            readings=readings,
+            active_users=active_users,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, embedder, uses, limiter, ledger)
+        works = (fleet, embedder, uses, active_users, limiter, ledger)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
+        watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
@@ -157,88 +169,14 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             await uses.flush()
             await limiter.leave()
             await ledger.close()
+            await active_users.flush()
             engines.close()
             for each in external:
                 await each.close()
             await limits_redis.aclose()
     await redis.aclose()
     await database.dispose()
-
-
-def _open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
-    hold_s = settings.gateway.request_timeout_s * 2
-    return Limiter(
-        store=LimitStore(redis, window_s=LIMIT_WINDOW_S, hold_s=hold_s),
-        shares=Shares(window_s=LIMIT_WINDOW_S, workers=settings.gateway.workers),
-        tiers=settings.tiers,
-        worker=worker,
-    )
-
-
-def _open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str) -> Ledger:
-    local = {name: spec.gpu_second_usd for name, spec in settings.catalogue.items() if spec.gpu_second_usd is not None}
-
-    async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
-        log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
-        with contextlib.suppress(*AWAY):  # the limits' own sweep does it later
-            await limiter.close_by_id(app, entry_id, None)
-
-    return Ledger(
-        directory=settings.var_dir / "ledger",
-        boot_id=worker,
-        insert=partial(insert_requests, database),
-        on_lost=refund,
-        prices=Prices(local, settings.prices),
-        write_s=settings.ledger.write_s,
-        sync_s=settings.ledger.sync_s,
-        adopt_s=settings.ledger.adopt_s,
-        max_bytes=settings.ledger.max_journal_bytes,
-    )
-
-
-def _local_target(settings: Settings, fleet: Fleet, engines: EngineClient, model: str) -> LocalTarget:
-    spec = settings.catalogue.get(model)
-    max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
-    workers = settings.gateway.workers
-    gate = Gate(
-        model=model,
-        rules=settings.admission,
-        slots=lambda: slots_of_worker(fleet.state(model).replicas, max_in_flight, workers),
-        retry_after_s=settings.gateway.retry_after_s,
-        loop=asyncio.get_running_loop(),
-    )
-    return LocalTarget(
-        model,
-        gate=gate,
-        fleet=fleet,
-        engines=engines,
-        ttft_timeout_s=spec.ttft_timeout_s if spec else None,
-        stall_timeout_s=spec.stall_timeout_s if spec else None,
-    )
-
-
-def _open_external(settings: Settings) -> list[ExternalTarget]:
-    """The models outside whose key is in the environment."""
-    key = os.environ.get(GEMINI_KEY, "")
-    if not key:
-        return []
-    return [
-        ExternalTarget(
-            id_,
-            Gemini(
-                model=spec.model,
-                api_key=key,
-                base_url=spec.base_url,
-                thinking_tokens=spec.thinking_tokens,
-                ttft_timeout_s=spec.ttft_timeout_s,
-                stall_timeout_s=spec.stall_timeout_s,
-                total_timeout_s=spec.timeout_s,
-                now=time.time,
-                new_id=lambda: secrets.token_hex(12),
-            ),
-        )
-        for id_, spec in settings.external.items()
-    ]
+    await asyncio.to_thread(telemetry.tracing.close)
 
 
 async def _on_api_error(_: Request, error: Exception) -> Response:
@@ -259,7 +197,8 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return await _on_api_error(_, errors.InvalidRequest(f"{param}: {first['msg']}", param=param))
 
 
-async def _on_bug(_: Request, error: Exception) -> Response:
+async def _on_bug(request: Request, error: Exception) -> Response:
     """A bug of ours: uvicorn logs the trace, the client sees none."""
     body = errors.envelope("The gateway failed on this request; its log says why.", "api_error", None, "internal_error")
-    return Response(body, 500, media_type="application/json")
+    headers = {"x-request-id": exchange_of(request.scope).request_id}  # this reply does not pass the middleware
+    return Response(body, 500, headers, media_type="application/json")

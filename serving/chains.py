@@ -1,5 +1,6 @@
 """Who answers for a model: its own engines, then what its file names under `fallback`, in that order."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from serving.config_schema import ModelSpec
@@ -35,6 +36,14 @@ class Chains:
             found = [self._target(name) for name in (model, *(spec.fallback if spec else ()))]
             chain = self._chains[model] = [target for target in found if target is not None]
         return chain
+
+    def queue_depth(self) -> dict[str, float]:
+        """How many requests wait for admission, by class."""
+        depth: Counter[str] = Counter()
+        for target in self._targets.values():
+            if target is not None:
+                depth.update(target.waiting())
+        return dict(depth)
 
     def _target(self, name: str) -> Target | None:
         if name not in self._targets:

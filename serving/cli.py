@@ -29,13 +29,17 @@ def status(
     dashboard_token: Annotated[
         bool, typer.Option("--dashboard-token", help="Print the token that Ray's dashboard asks for.")
     ] = False,
+    scrape_token: Annotated[
+        bool, typer.Option("--scrape-token", help="Print the token that opens the gateway's /metrics.")
+    ] = False,
 ) -> None:
     """Say what runs and what is not ready, and why (exit code 0 only when all is ready)."""
     settings = settings_or_exit()
-    if dashboard_token:
+    if dashboard_token or scrape_token:
         from serving.credentials import load_secrets
 
-        typer.echo(load_secrets(settings.var_dir).ray_token)
+        secrets = load_secrets(settings.var_dir)
+        typer.echo(secrets.ray_token if dashboard_token else secrets.scrape_token)
         return
     details = runfiles.holder(settings.var_dir)
     state = runfiles.read_state(settings.var_dir) if details is not None else {}

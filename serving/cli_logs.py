@@ -1,4 +1,4 @@
-"""`bondhu logs`: list, show and follow the logs under var/logs."""
+"""`bondhu logs`: list, show and follow the logs under var/logs; structured lines as people read them, or raw."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from serving.cli_frame import fail, out, settings_or_exit
+from serving.log_lines import parse, readable
 
 POLL_S = 0.3
 BLOCK_BYTES = 2**16
@@ -18,6 +19,7 @@ def logs(
     component: Annotated[str | None, typer.Argument(help="gateway, ray, engine-..., as listed without one.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what is added, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Lines as they are in the file, for other programs.")] = False,
 ) -> None:
     """List the logs; with a component show its last lines, with -f follow it (or all of them)."""
     settings = settings_or_exit()
@@ -35,9 +37,9 @@ def logs(
             fail(f"no log of {component}; there are: {known or 'none'}")
     for path in files:
         for line in tail(path, lines if component else min(lines, 5)):
-            _show(path, line, len(files) > 1)
+            _show(path, line, len(files) > 1, as_json)
     if follow:
-        _follow(files)
+        _follow(files, as_json)
 
 
 def tail(path: Path, count: int) -> list[str]:
@@ -54,18 +56,18 @@ def tail(path: Path, count: int) -> list[str]:
     return found[-count:] if count else []
 
 
-def _follow(files: list[Path]) -> None:
+def _follow(files: list[Path], as_json: bool) -> None:
     positions = {path: path.stat().st_size for path in files}
     try:
         while True:
             for path, position in positions.items():
-                positions[path] = _show_added(path, position, len(files) > 1)
+                positions[path] = _show_added(path, position, len(files) > 1, as_json)
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         return
 
 
-def _show_added(path: Path, position: int, named: bool) -> int:
+def _show_added(path: Path, position: int, named: bool, as_json: bool) -> int:
     """Show whole lines from `position` on; return where to go on (0 after the file was replaced)."""
     try:
         size = path.stat().st_size
@@ -79,10 +81,14 @@ def _show_added(path: Path, position: int, named: bool) -> int:
         data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
     for line in whole.decode(errors="replace").splitlines():
-        _show(path, line, named)
+        _show(path, line, named, as_json)
     return position + len(whole)
 
 
-def _show(path: Path, line: str, named: bool) -> None:
+def _show(path: Path, line: str, named: bool, as_json: bool) -> None:
+    if as_json:
+        named = False
+    elif (fields := parse(line)) is not None:
+        line = readable(fields, coloured=sys.stdout.isatty())
     sys.stdout.write(f"{path.stem}: {line}\n" if named else f"{line}\n")
     sys.stdout.flush()

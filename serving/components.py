@@ -11,7 +11,7 @@ from pathlib import Path
 from serving import ray_head
 from serving.addresses import database_url, redis_socket, redis_url
 from serving.config_schema import Settings
-from serving.credentials import CLUSTER_KEY, RAY_TOKEN, Secrets
+from serving.credentials import CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -72,6 +72,7 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
         "BONDHU_DATABASE_URL": database_url(settings),
         CLUSTER_KEY: secrets.cluster_key,
         RAY_TOKEN: secrets.ray_token,
+        SCRAPE_TOKEN: secrets.scrape_token,
         "RAY_AUTH_MODE": "token",
         "RAY_worker_niceness": "0",  # Ray's 15 would make an engine yield to every other process
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -138,4 +139,6 @@ def _gateway(settings: Settings) -> Component:
         *given,
     )
     address = ("127.0.0.1" if gateway.host == "0.0.0.0" else gateway.host, gateway.port)  # noqa: S104
-    return Component("gateway", command, {}, address, 60, gateway.drain_s + 5)
+    # One worker needs no files: it answers for itself.
+    several = {"PROMETHEUS_MULTIPROC_DIR": str(settings.runtime_dir / "metrics")} if gateway.workers > 1 else {}
+    return Component("gateway", command, several, address, 60, gateway.drain_s + 5)

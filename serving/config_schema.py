@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["cpu", "gpu"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "text"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
@@ -181,6 +183,15 @@ DEFAULT_TIERS = {
 }
 
 
+class ObservabilitySettings(Frozen):
+    """What the gateway tells of itself; traces are switched on by OpenTelemetry's own variables."""
+
+    metrics: bool = Field(default=True, description="serve GET /metrics")
+    log_level: LogLevel = Field(default="info", description="of the gateway's own messages")
+    log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON elsewhere")
+    log_prompts: bool = Field(default=False, description="with log_level debug: log what clients ask")
+
+
 class AutoscalingSpec(Frozen):
     """Bounds and target of an engine's autoscaling."""
 
@@ -315,6 +326,7 @@ class ServiceFile(Frozen):
         description="external models by id: input_usd_per_mtok, output_usd_per_mtok, cached_input_usd_per_mtok",
     )
     tiers: dict[TierName, TierSpec] = Field(default=DEFAULT_TIERS, min_length=1, description="limits of keys, by tier")
+    observability: ObservabilitySettings = ObservabilitySettings()
 
 
 class Settings(ServiceFile):

@@ -6,26 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-RAY_TOKEN, CLUSTER_KEY = "RAY_AUTH_TOKEN", "BONDHU_CLUSTER_KEY"
+RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN = "RAY_AUTH_TOKEN", "BONDHU_CLUSTER_KEY", "BONDHU_SCRAPE_TOKEN"
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`ray_token` opens Ray's dashboard and its control store; `cluster_key` the private ingress."""
+    """`ray_token` opens Ray's dashboard and its control store; `cluster_key` the private ingress.
+
+    `scrape_token` opens the gateway's /metrics, and nothing else.
+    """
 
     ray_token: str
     cluster_key: str
+    scrape_token: str
 
 
 def load_secrets(var_dir: Path, environ: Mapping[str, str] = os.environ) -> Secrets:
     """Return the secrets, making and storing those that neither the environment nor the file has."""
     path = var_dir / "secrets.env"
     stored = read_env_file(path)
-    wanted = {name: stored.get(name) or secrets.token_hex(32) for name in (RAY_TOKEN, CLUSTER_KEY)}
+    wanted = {name: stored.get(name) or secrets.token_hex(32) for name in (RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN)}
     if wanted.items() - stored.items():
         write_env_file(path, {**stored, **wanted})
-    return Secrets(environ.get(RAY_TOKEN) or wanted[RAY_TOKEN], environ.get(CLUSTER_KEY) or wanted[CLUSTER_KEY])
+    return Secrets(*(environ.get(name) or wanted[name] for name in (RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN)))
 
 
 def dev_env(var_dir: Path) -> Path:

@@ -6,11 +6,14 @@ redirects, no compression. It does not know what the bytes mean, nor whom to ask
 """
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 BUFFER_BYTES = 1 << 18  # an engine that is this far ahead of its client is not read from until the client catches up
 
 
@@ -152,14 +155,17 @@ class EngineClient:
         self._keep_alive_s = keep_alive_s
         self._idle: dict[str, list[Answer]] = {}
 
-    async def post(self, address: str, path: str, key: str, payload: bytes) -> Answer:
+    async def post(
+        self, address: str, path: str, key: str, payload: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
         """Send `payload` to `address` (http://host:port) and return when the answer's head is there.
 
         Hand the answer to `release` afterwards. Raises ConnectionLost; a kept connection that turns out to be closed
         is replaced by a new one first.
         """
+        further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = (
-            f"POST {path} HTTP/1.1\r\nhost: {address[7:]}\r\nauthorization: Bearer {key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: {address[7:]}\r\nauthorization: Bearer {key}\r\n{further}"
             f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n"
         ).encode() + payload
         while (kept := self._kept(address)) is not None:

@@ -1,160 +1,41 @@
-"""One generation, from its admission to its row in the ledger: the response object of the generating routes.
+"""One HTTP request and its answer, as the service's logs, metrics and traces see it.
 
-It takes what the limits allow, asks the model's chain of targets one after another until one answers, settles what was
-used, and ends the ledger's entry, whatever happens in between. When the client leaves, everything stops at once. It
-does not know how a target answers, nor HTTP beyond ASGI.
+The middleware opens it; routes note on it what they learn; log lines that are written meanwhile carry its ids. It does
+not know what is done with it.
 """
 
-import asyncio
-import logging
-from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
-from serving import errors
-from serving.call import Call
-from serving.continuation import Beginning, can_be_continued, is_spent, read_back
-from serving.entry import Entry, outcome_of
-from serving.limits import Limiter, Reservation
-from serving.reply import DONE, Reply
-from serving.target import Target, TargetFailed
-
-log = logging.getLogger(__name__)
-
-MOST_SWITCHES = 4  # within one stream; a model that breaks again and again is not gone on with for ever
+SCOPE_KEY = "bondhu.exchange"
 
 
-class Exchange(Response):
-    """Answers `call`.
+@dataclass(slots=True)
+class Exchange:
+    """A request under way.
 
-    Args:
-        call: the request.
-        chain: who may answer it, in order.
-        entry: its entry in the ledger, begun.
-        limiter: what the key may use.
-        tier: of the key.
-        tokens: the most that it can use, as far as can be told before.
-        timeout_s: for the whole request.
-
-    Raises (when called, before anything was sent):
-        ApiError: a limit refuses it, nobody answered, or not in time.
-
+    `route` is the template of the path that matched ("" for none), `status` what was sent (None: nothing),
+    `duration_s` is set at its end. `noted` goes into the access line, field by field: plain values, no text of a
+    prompt, no name of a person (see `serving.logs.UserHash`).
     """
 
-    def __init__(
-        self,
-        *,
-        call: Call,
-        chain: Sequence[Target],
-        entry: Entry,
-        limiter: Limiter,
-        tier: str,
-        tokens: int,
-        timeout_s: float,
-    ) -> None:
-        super().__init__()
-        self._call = call
-        self._chain = chain
-        self._entry = entry
-        self._limiter = limiter
-        self._tier = tier
-        self._tokens = tokens
-        self._timeout_s = timeout_s
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; returns early when the client leaves."""
-        call = self._call
-        with self._entry as entry:
-            reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
-            headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
-            reply = Reply(send, entry, headers, keeps=can_be_continued(call))
-            try:
-                await self._until_departure(receive, reply)
-            except errors.ApiError as problem:
-                entry.status = problem.status
-                entry.end(outcome_of(problem.status), error_code=problem.code)
-                raise
-            finally:
-                await self._settle(reservation, reply)
-
-    async def _until_departure(self, receive: Receive, reply: Reply) -> None:
-        answering = asyncio.current_task()
-        assert answering is not None, "a server runs every request in a task"
-        departure = asyncio.create_task(_on_departure(receive, reply, answering))
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._answer(reply)
-        except TimeoutError:
-            await self._give_up(reply, errors.EngineTimeout(f"No complete answer within {self._timeout_s:g} s."))
-        except asyncio.CancelledError:
-            if not departure.done():
-                raise  # the server is shutting down
-            answering.uncancel()
-            self._entry.end("aborted")
-        finally:
-            departure.cancel()
-
-    async def _answer(self, reply: Reply) -> None:
-        """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
-        why, last, beginning = "asked", None, None
-        for _ in range(MOST_SWITCHES):
-            reason, why = why, ""
-            for target in self._chain:
-                try:
-                    await target.answer(self._call, reply, self._entry, reason=reason, beginning=beginning)
-                    self._entry.end(outcome_of(self._entry.status or 200))
-                    return
-                except TargetFailed as failure:
-                    log.info("%s did not answer %s: %s", target.model, self._entry.id, failure)
-                    why, last = why or failure.reason, failure.error
-                    if not reply.started:
-                        reason = why
-                    if reply.started and self._has_gone_on(beginning):
-                        break
-            else:
-                break  # nobody is left to ask
-            beginning = self._beginning(reply)
-            if beginning is None:
-                break
-            if beginning.finished or is_spent(self._call, beginning):
-                await reply.event(DONE, "")
-                await reply.end()
-                self._entry.end("ok")
-                return
-        await self._give_up(reply, last or errors.EngineFailed("No model is configured to answer this."))
-
-    def _has_gone_on(self, beginning: Beginning | None) -> bool:
-        """Whether the client has more of the answer than when the target was asked."""
-        return beginning is None or self._entry.completion_tokens > beginning.completion_tokens
-
-    def _beginning(self, reply: Reply) -> Beginning | None:
-        if not reply.is_kept:
-            return None
-        entry = self._entry
-        return read_back(reply.sent, completion_tokens=entry.completion_tokens, prompt_tokens=entry.prompt_tokens)
-
-    async def _give_up(self, reply: Reply, error: errors.ApiError) -> None:
-        """Tell of a failure as the state of the answer allows: an error response, or the stream's last event."""
-        if not reply.started:
-            raise error
-        await reply.broken(error)
-        self._entry.end(outcome_of(error.status), error_code=error.code)
-
-    async def _settle(self, reservation: Reservation, reply: Reply) -> None:
-        entry = self._entry
-        used = entry.prompt_tokens + entry.completion_tokens
-        if used or (reply.started and entry.status != 200):
-            await self._limiter.settle(reservation, used)
-        elif reply.started or entry.status is None:
-            # Left before the engine told anything of it, which of a request without a stream it never does.
-            await self._limiter.settle(reservation, reservation.record.tokens)
-        else:
-            await self._limiter.refund(reservation)
+    request_id: str
+    method: str
+    path: str
+    route: str = ""
+    status: int | None = None
+    duration_s: float = 0.0
+    trace_id: str | None = None
+    noted: dict[str, Any] = field(default_factory=dict)
 
 
-async def _on_departure(receive: Receive, reply: Reply, answering: "asyncio.Task[None]") -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if not reply.answered:
-        answering.cancel()
+current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange of a request that came through the middleware."""
+    exchange: Exchange = scope[SCOPE_KEY]
+    return exchange

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from serving.metering import Usage, read_usage
 from serving.prices import Segment
 from serving.reply import DONE, Reply
 from serving.target import TargetFailed
+from serving.traces import Span, Tracing
 
 audit = logging.getLogger("bondhu.audit")
 
@@ -51,6 +52,7 @@ class ExternalTarget:
     Args:
         id_: its id in the configuration.
         outside: the model.
+        tracing: gets a span for each call.
         clock: monotonic seconds.
         now: the time of day, UTC.
 
@@ -61,11 +63,13 @@ class ExternalTarget:
         id_: str,
         outside: ChatModel,
         *,
+        tracing: Tracing,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.model = id_
         self._outside = outside
+        self._tracing = tracing
         self._clock = clock
         self._now = now
         self._failures = 0
@@ -87,20 +91,30 @@ class ExternalTarget:
         self._refuse(call)
         self._audit(call, reason)
         asked = dict(call.parsed) if beginning is None else _without_splice(rest_of(call, beginning, ()), call)
-        usage, told, began_s = Usage(), 0, self._clock()
+        passing, began_s = _Passing(self, call, reply, beginning), self._clock()
+        chunks = self._outside.chat(asked, continue_from=beginning.text if beginning else "")
         try:
-            async with aclosing(self._outside.chat(asked, continue_from=beginning.text if beginning else "")) as chunks:
-                passing = _Passing(self, call, reply, beginning)
-                try:
+            with self._span():
+                async with aclosing(chunks):
                     await passing.all_of(chunks)
-                finally:
-                    usage, told = passing.usage, passing.told
             self._failures = 0
         except gemini_errors.GeminiFailure as failure:
             raise self._failed(failure) from failure
         finally:
-            if told:
-                self._note(entry, usage, reason, began_s, beginning)
+            if passing.told:
+                self._note(entry, passing.usage, reason, began_s, beginning)
+
+    def _span(self) -> AbstractContextManager[Span]:
+        attributes = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "gcp.gemini",
+            "gen_ai.request.model": self._outside.model,
+        }
+        return self._tracing.child(f"chat {self._outside.model}", attributes, outgoing=True)
+
+    def waiting(self) -> Mapping[str, int]:
+        """Nobody waits for it: it answers at once, or not."""
+        return {}
 
     async def close(self) -> None:
         """Close the model's connections."""

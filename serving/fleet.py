@@ -152,6 +152,10 @@ class Fleet:
         """The model ids that clients may name, ready or not."""
         return list(self.routing["models"])
 
+    def reports(self) -> list[ReplicaReport]:
+        """What the replicas last said of themselves."""
+        return [replica.report for replica in self._replicas.values()]
+
     def _usable(self, model: str) -> list[Replica]:
         oldest = self._clock() - self._ready_within_s
         alive = [

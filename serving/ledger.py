@@ -39,6 +39,7 @@ class Ledger:
         insert: stores rows in SQL (`storage.ledger.insert_requests`).
         on_lost: told (app, id, tokens reserved) of every request that a dead worker left, before its row is made; again
             when the telling itself was cut off.
+        on_end: told of every request that ended, row by row, on the request's path.
         prices: what tokens and engine seconds cost.
         write_s: between two looks for rows to write.
         sync_s: between two fsyncs: what a crash of the machine, not of the process, may lose.
@@ -57,6 +58,7 @@ class Ledger:
         boot_id: str,
         insert: Insert,
         on_lost: OnLost,
+        on_end: Callable[[Record], None] = lambda _: None,
         prices: Prices,
         write_s: float,
         sync_s: float,
@@ -70,6 +72,7 @@ class Ledger:
         self._boot_id = boot_id
         self._insert = insert
         self._on_lost = on_lost
+        self._on_end = on_end
         self._prices = prices
         self._periods_s = (write_s, sync_s, adopt_s)
         self._max_bytes = max_bytes
@@ -178,6 +181,7 @@ class Ledger:
         except OSError as problem:
             log.error("the journal cannot be written: %s", problem)
             self._unwritten.append(record)
+        self._on_end(record)
 
     async def _insert_soon(self, rows: list[Record]) -> list[tuple[Record, str]]:
         async with asyncio.timeout(SQL_TIMEOUT_S):

@@ -8,13 +8,14 @@ reached the client, and a generation has no side effects); after it, whoever mad
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
 
 from serving import engine_errors, errors
 from serving.admission import Gate
-from serving.call import Call
+from serving.call import CHAT, Call
 from serving.continuation import Beginning, Splice, events_of, has_penalties, rest_of
 from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.entry import Entry
@@ -23,6 +24,7 @@ from serving.metering import StreamMeter, Usage, usage_of_body, with_running_cou
 from serving.prices import Segment
 from serving.reply import DONE, Reply
 from serving.target import TargetFailed
+from serving.traces import Span, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class LocalTarget:
         gate: admits requests to its engines.
         fleet: picks the replica.
         engines: the HTTP client.
+        tracing: gets a span for each try.
         ttft_timeout_s: from asking an engine for a stream to its first event; None: no limit but the request's.
         stall_timeout_s: between two events of a stream; None: likewise.
 
@@ -51,6 +54,7 @@ class LocalTarget:
         gate: Gate,
         fleet: Fleet,
         engines: EngineClient,
+        tracing: Tracing,
         ttft_timeout_s: float | None = None,
         stall_timeout_s: float | None = None,
     ) -> None:
@@ -58,6 +62,7 @@ class LocalTarget:
         self._gate = gate
         self._fleet = fleet
         self._engines = engines
+        self._tracing = tracing
         self._ttft_timeout_s = ttft_timeout_s
         self._stall_timeout_s = stall_timeout_s
 
@@ -78,13 +83,18 @@ class LocalTarget:
         except errors.EngineUnavailable as problem:
             raise TargetFailed("unavailable", problem) from problem
 
+    def waiting(self) -> Mapping[str, int]:
+        """How many requests wait for it, by class."""
+        return self._gate.numbers().waiting
+
     async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
         for _ in range(TRIES):
             replica = self._choose()
-            attempt = _Attempt(replica, self._engines, call, reply, beginning)
+            attempt = _Attempt(replica, self._engines, self._tracing, call, reply, beginning)
             replica.outstanding += 1
             try:
-                await attempt.run(self._ttft_timeout_s, self._stall_timeout_s)
+                with attempt.span():
+                    await attempt.run(self._ttft_timeout_s, self._stall_timeout_s)
                 return
             except ConnectionLost as loss:
                 replica.broken(f"it {'broke off an answer' if attempt.told else 'cannot be reached'} ({loss})")
@@ -103,11 +113,18 @@ class _Attempt:
     """One request to one replica."""
 
     def __init__(
-        self, replica: Replica, engines: EngineClient, call: Call, reply: Reply, beginning: Beginning | None
+        self,
+        replica: Replica,
+        engines: EngineClient,
+        tracing: Tracing,
+        call: Call,
+        reply: Reply,
+        beginning: Beginning | None,
     ) -> None:
         self.told = False  # something of its answer has gone to the client
         self._replica = replica
         self._engines = engines
+        self._tracing = tracing
         self._call = call
         self._reply = reply
         self._beginning = beginning
@@ -116,6 +133,19 @@ class _Attempt:
         self._usage = Usage()
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
+
+    def span(self) -> AbstractContextManager[Span]:
+        """What traces see of it."""
+        what = "chat" if self._call.path == CHAT else "text_completion"
+        report = self._replica.report
+        attributes = {
+            "gen_ai.operation.name": what,
+            "gen_ai.provider.name": "vllm",
+            "gen_ai.request.model": report["model"],
+            "server.address": report["address"].removeprefix("http://"),
+            "bondhu.replica": report["replica_id"],
+        }
+        return self._tracing.child(f"{what} {report['model']}", attributes, outgoing=True)
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
         """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
@@ -180,7 +210,8 @@ class _Attempt:
         self, body: Mapping[str, Any], limit: asyncio.Timeout | None = None, stall_timeout_s: float | None = None
     ) -> None:
         report = self._replica.report
-        answer = await self._engines.post(report["address"], self._call.path, report["key"], orjson.dumps(body))
+        payload, headers = orjson.dumps(body), self._tracing.upstream_headers()
+        answer = await self._engines.post(report["address"], self._call.path, report["key"], payload, headers)
         try:
             if answer.status != 200:
                 await self._pass_error(answer.status, await answer.body())

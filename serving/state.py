@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.config_schema import Settings
 from serving.embeddings import Embedder
+from serving.exchange import exchange_of
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
 from serving.ledger import Ledger
 from serving.limits import Limiter
+from serving.metrics import Readings
+from serving.telemetry import Telemetry
 from storage.keys import KeyRecord
 
 
@@ -30,7 +35,11 @@ class Gateway:
     chains: Chains
     limiter: Limiter
     database: AsyncEngine
+    redis: Redis
     ledger: Ledger
+    telemetry: Telemetry
+    readings: Readings
+    active_users: ActiveUsers
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own
     started_at: int  # unix seconds
 
@@ -44,6 +53,7 @@ async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gatewa
     """The key that the request presents; raises Unauthenticated."""
     record = await gateway.keys.admit(request.headers.get("authorization"))
     gateway.key_uses.note(record.id)
+    exchange_of(request.scope).noted["app"] = record.app
     return record
 
 

@@ -113,6 +113,7 @@ class Stack:
                 if (await asyncio.wait([ended], timeout=PROBE_INTERVAL_S))[0]:
                     return f"ended with status {ended.result()}"
                 misses = 0 if await part.serves() else misses + 1
+                self._trim_log(part.name)
             return "no longer accepts connections"
 
     async def _until_serving(self, part: Component, ended: asyncio.Task[int]) -> bool:
@@ -188,6 +189,13 @@ class Stack:
         if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return path.open("ab")
+
+    def _trim_log(self, name: str) -> None:
+        """Move a log that has grown long to .log.1; what is written in that instant is lost, the disk is not."""
+        path = self.settings.var_dir / f"logs/{name}.log"
+        if path.stat().st_size > LOG_LIMIT_BYTES:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)  # the process writes on: its file is open for appending
 
     def _last_line(self, name: str) -> str:
         lines = (self.settings.var_dir / f"logs/{name}.log").read_text(errors="replace").splitlines()

@@ -173,9 +173,10 @@ def test_logs_are_listed_and_tailed(environ: dict[str, str], tmp_path: Path) -> 
     assert "gateway" in done.stderr
 
 
-def test_the_dashboard_token_is_printed_alone(environ: dict[str, str]) -> None:
+def test_tokens_are_printed_alone(environ: dict[str, str]) -> None:
     """For `$(bondhu status --dashboard-token)`; the file that keeps it is the owner's only."""
     token = bondhu(environ, "status", "--dashboard-token").stdout.strip()
     var = Path(environ["BONDHU_VAR_DIR"])
     assert token == load_secrets(var, {}).ray_token
+    assert bondhu(environ, "status", "--scrape-token").stdout.strip() == load_secrets(var, {}).scrape_token
     assert (var / "secrets.env").stat().st_mode & 0o777 == 0o600

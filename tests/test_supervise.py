@@ -187,3 +187,25 @@ def test_a_runtime_directory_that_others_can_read_is_refused(settings: Settings)
     settings.runtime_dir.symlink_to(elsewhere)
     with pytest.raises(PermissionError, match="runtime_dir"):
         prepare_directories(settings)
+
+
+async def test_a_log_that_grows_long_does_not_fill_the_disk(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines move to .log.1, and the process goes on writing to the emptied file."""
+    monkeypatch.setattr("serving.supervise.LOG_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("serving.supervise.PROBE_INTERVAL_S", 0.05)
+    script = "import time\nwhile True:\n    print('x' * 99, flush=True)\n    time.sleep(0.01)"
+    stack = Stack(settings, (Component("chatty", (sys.executable, "-c", script)),), dict(os.environ), ("true",))
+    stop = asyncio.Event()
+    work = asyncio.create_task(stack.run(stop))
+    log = settings.var_dir / "logs/chatty.log"
+    older = log.with_suffix(".log.1")
+    try:
+        await until(older.exists, "the log to move")
+        await until(lambda: 0 < log.stat().st_size < older.stat().st_size, "the process to write on")
+    finally:
+        stop.set()
+        await asyncio.wait_for(work, DEADLINE_S)
+    assert set(older.read_text().splitlines()) == {"x" * 99}
+    assert b"\0" not in log.read_bytes()

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from serving import openapi
 from serving.call import CHAT, COMPLETION, Call
 from serving.errors import ApiError, InvalidRequest
-from serving.exchange import Exchange
+from serving.generation import Generation
 from serving.routes.asker import about, class_of, end_user
 from serving.routes.body import check_shape, model_name, read_json
 from serving.routes.direct import DirectRoute
@@ -33,7 +33,7 @@ async def completions(request: Request) -> Response:
     return await _generate(request, COMPLETION, "prompt")
 
 
-async def _generate(request: Request, path: str, required: str) -> Exchange:
+async def _generate(request: Request, path: str, required: str) -> Generation:
     gateway = await gateway_of(request)
     caller = await caller_of(request, gateway)
     settings = gateway.settings.gateway
@@ -46,7 +46,7 @@ async def _generate(request: Request, path: str, required: str) -> Exchange:
     except ApiError:
         with gateway.ledger.begin(**about(request, caller, path, parsed)):
             raise
-    return Exchange(
+    return Generation(
         call=call,
         chain=gateway.chains.of(call.model),
         entry=entry,

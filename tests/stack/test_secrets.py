@@ -69,6 +69,7 @@ def secrets(stack: LocalStack) -> dict[str, str]:
         "API key": stack.api_key,
         "Ray's token": stack.secret("secrets.env", "RAY_AUTH_TOKEN"),
         "cluster key": stack.secret("secrets.env", "BONDHU_CLUSTER_KEY"),
+        "scrape token": stack.secret("secrets.env", "BONDHU_SCRAPE_TOKEN"),
         "engine key": replica["key"],
     }
 

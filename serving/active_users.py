@@ -1,0 +1,71 @@
+"""How many people used the service in the last minutes, over all workers and machines, in bounded memory.
+
+Each minute has a HyperLogLog in Redis (12 kB, error 0.81 %: Flajolet et al. 2007), and their union is counted. A
+worker collects a bounded set and hands it over now and then, so no request waits for Redis. No name is stored.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+KEY = "bondhu:active-users:{minute}"
+WINDOW_MINUTES = 5
+KEEP_S = 60 * (WINDOW_MINUTES + 2)
+FLUSH_S = 5.0
+MOST_NOTED = 10_000  # in a worker between two flushes; beyond, users are not counted
+
+
+class ActiveUsers:
+    """Notes who was there; `run` tells Redis. A Redis that is away costs at most some users not counted.
+
+    Args:
+        redis: the client.
+        wall: Unix seconds.
+
+    """
+
+    def __init__(self, redis: "Redis", wall: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._wall = wall
+        self._noted: set[bytes] = set()
+
+    def note(self, app: str, user: str | None) -> None:
+        """An end user of `app` (or the application itself) made a request now."""
+        if len(self._noted) < MOST_NOTED:
+            whole = f"{app}\0{user or ''}".encode("utf-8", "surrogatepass")
+            self._noted.add(hashlib.blake2b(whole, digest_size=8).digest())
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand over what was noted; it is forgotten when Redis does not take it."""
+        noted, self._noted = self._noted, set()
+        if not noted:
+            return
+        key = self._keys()[0]
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.pfadd(key, *noted)
+                pipe.expire(key, KEEP_S)
+                await pipe.execute()
+        except (RedisError, OSError) as problem:
+            log.debug("active users not flushed: %s", problem)
+
+    async def count(self) -> int:
+        """How many in this minute and the four before; raises what Redis raises."""
+        return int(await self._redis.pfcount(*self._keys()))
+
+    def _keys(self) -> list[str]:
+        minute = int(self._wall() // 60)
+        return [KEY.format(minute=minute - ago) for ago in range(WINDOW_MINUTES)]

@@ -1,0 +1,48 @@
+"""GET /metrics: all workers' metrics in Prometheus' text format, in one scrape.
+
+For whoever holds the scrape token (it needs no database, so a scrape works when SQL does not) or an admin key. A
+loopback peer is nobody special: behind a reverse proxy on the same machine, everyone is one.
+"""
+
+import asyncio
+import secrets
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from serving.errors import Forbidden
+from serving.overview import survey
+from serving.state import Gateway, Worker, caller_of
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request, gateway: Worker) -> Response:
+    """Every metric, summed over the gateway's workers."""
+    await _admit(request, gateway)
+    telemetry = gateway.telemetry
+    telemetry.metrics.refresh(gateway.readings)
+    registry = CollectorRegistry()
+    registry.register(telemetry.metric_files or telemetry.metrics.registry)
+    overview = await survey(
+        fleet=gateway.fleet,
+        embedder=gateway.embedder,
+        redis=gateway.redis,
+        database=gateway.database,
+        users=gateway.active_users,
+    )
+    registry.register(overview)
+    text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines: no stream waits for them
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _admit(request: Request, gateway: Gateway) -> None:
+    given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
+    token = gateway.telemetry.scrape_token
+    if token and secrets.compare_digest(given, f"Bearer {token}".encode()):
+        return
+    if not gateway.may_see_all(await caller_of(request, gateway)):
+        raise Forbidden("Metrics are for the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")

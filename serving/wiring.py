@@ -1,0 +1,174 @@
+"""How the gateway's collaborators are made from settings: the longer part of the composition root (`serving.app`)."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
+
+from models.gemini import Gemini
+from serving import exchange
+from serving.active_users import ActiveUsers
+from serving.admission import Gate, slots_of_worker
+from serving.engine_client import EngineClient
+from serving.external_target import ExternalTarget
+from serving.fleet import Fleet
+from serving.ledger import Ledger
+from serving.limit_shares import Shares
+from serving.limit_store import LimitStore
+from serving.limits import AWAY, Limiter
+from serving.local_target import LocalTarget
+from serving.metrics import Observed
+from serving.prices import Prices
+from serving.settings import Settings
+from serving.telemetry import Telemetry
+from serving.traces import Tracing
+from storage.ledger import insert_requests
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MAX_IN_FLIGHT = 64  # of a model that the configuration did not know at start
+GEMINI_KEY = "GEMINI_API_KEY"
+LIMIT_WINDOW_S = 60.0  # "per minute"
+
+
+class Observer:
+    """Tells metrics, the access line and the count of active users of every request that ended.
+
+    Args:
+        telemetry: the worker's.
+        active_users: of all workers.
+
+    """
+
+    def __init__(self, telemetry: Telemetry, active_users: ActiveUsers) -> None:
+        self._telemetry = telemetry
+        self._active_users = active_users
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """`row` is the ledger's."""
+        segments = row["segments"]
+        reason = segments[-1].reason if segments and segments[-1].reason != "asked" else None
+        counts = {name: row[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
+        told = {"model": row["model"], "ttft_s": row["ttft_s"], **counts}
+        self._telemetry.metrics.observe(
+            Observed(
+                class_=row["class"],
+                endpoint=row["endpoint"],
+                outcome=row["outcome"],
+                error_code=row["error_code"],
+                latency_s=row["latency_s"],
+                cache=row["cache"],
+                fallback_reason=reason,
+                limit=row["error_code"] if row["outcome"] == "rate_limited" else None,
+                **told,
+            )
+        )
+        user = row["end_user"]
+        if user is not None:
+            self._active_users.note(row["app"], user)
+        seen = exchange.current.get()
+        if seen is not None:
+            who = {} if user is None else {"user": self._telemetry.user_hash(row["app"], user)}
+            seen.noted |= {**who, "class": row["class"], **told}
+
+
+def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
+    """The limits; `worker` names this process."""
+    hold_s = settings.gateway.request_timeout_s * 2
+    return Limiter(
+        store=LimitStore(redis, window_s=LIMIT_WINDOW_S, hold_s=hold_s),
+        shares=Shares(window_s=LIMIT_WINDOW_S, workers=settings.gateway.workers),
+        tiers=settings.tiers,
+        worker=worker,
+    )
+
+
+def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str, observer: Observer) -> Ledger:
+    """The ledger; it has what a dead worker reserved given back."""
+    local = {name: spec.gpu_second_usd for name, spec in settings.catalogue.items() if spec.gpu_second_usd is not None}
+
+    async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
+        log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
+        with contextlib.suppress(*AWAY):  # the limits' own sweep does it later
+            await limiter.close_by_id(app, entry_id, None)
+
+    return Ledger(
+        directory=settings.var_dir / "ledger",
+        boot_id=worker,
+        insert=partial(insert_requests, database),
+        on_lost=refund,
+        on_end=observer,
+        prices=Prices(local, settings.prices),
+        write_s=settings.ledger.write_s,
+        sync_s=settings.ledger.sync_s,
+        adopt_s=settings.ledger.adopt_s,
+        max_bytes=settings.ledger.max_journal_bytes,
+    )
+
+
+def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, model: str) -> LocalTarget:
+    """The target of a local model, with a gate of its own."""
+    spec = settings.catalogue.get(model)
+    max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
+    workers = settings.gateway.workers
+    gate = Gate(
+        model=model,
+        rules=settings.admission,
+        slots=lambda: slots_of_worker(fleet.state(model).replicas, max_in_flight, workers),
+        retry_after_s=settings.gateway.retry_after_s,
+        loop=asyncio.get_running_loop(),
+    )
+    return LocalTarget(
+        model,
+        gate=gate,
+        fleet=fleet,
+        engines=engines,
+        tracing=tracing,
+        ttft_timeout_s=spec.ttft_timeout_s if spec else None,
+        stall_timeout_s=spec.stall_timeout_s if spec else None,
+    )
+
+
+def open_external(settings: Settings, environ: Mapping[str, str], tracing: Tracing) -> list[ExternalTarget]:
+    """The models outside whose key is in the environment."""
+    key = environ.get(GEMINI_KEY, "")
+    if not key:
+        return []
+    return [
+        ExternalTarget(
+            id_,
+            Gemini(
+                model=spec.model,
+                api_key=key,
+                base_url=spec.base_url,
+                thinking_tokens=spec.thinking_tokens,
+                ttft_timeout_s=spec.ttft_timeout_s,
+                stall_timeout_s=spec.stall_timeout_s,
+                total_timeout_s=spec.timeout_s,
+                now=time.time,
+                new_id=lambda: secrets.token_hex(12),
+            ),
+            tracing=tracing,
+        )
+        for id_, spec in settings.external.items()
+    ]
+
+
+def redis_connections(redis: "Redis") -> Mapping[str, float]:
+    """The pool's connections by state."""
+    counts = redis.connection_pool.get_connection_count()
+    return {str(labels["db.client.connection.state"]): count for count, labels in counts}
+
+
+def sql_connections(database: AsyncEngine) -> Mapping[str, float]:
+    """The pool's connections by state; a SQLite file has no pool."""
+    pool = database.pool
+    return {"idle": pool.checkedin(), "used": pool.checkedout()} if isinstance(pool, QueuePool) else {}
