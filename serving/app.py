@@ -24,6 +24,7 @@ from serving import addresses, errors, wiring
 from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
+from serving.deploy.manifest import routing
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.exchange import exchange_of
@@ -109,6 +110,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             probe_interval_s=limits.probe_interval_s,
             ready_within_s=limits.ready_within_s,
             retry_after_s=limits.retry_after_s,
+            routing=routing(settings),
         )
         embedder = (
             Embedder(

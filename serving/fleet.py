@@ -70,6 +70,7 @@ class Fleet:
         probe_interval_s: seconds without a successful generation after which a replica is probed.
         ready_within_s: how recent a replica's last successful generation must be.
         retry_after_s: what a client is told while nothing can answer.
+        routing: which models there are, as far as is known before the directory has said so.
         clock: monotonic seconds.
 
     """
@@ -84,6 +85,7 @@ class Fleet:
         probe_interval_s: float,
         ready_within_s: float,
         retry_after_s: int,
+        routing: Routing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory_url = directory_url
@@ -94,9 +96,9 @@ class Fleet:
         self._ready_within_s = ready_within_s
         self._retry_after_s = retry_after_s
         self._clock = clock
-        self.routing: Routing = {"alias": "", "active": "", "models": {}}
+        self.routing = routing
         self.directory_problem: str | None = "it has not been reached yet"
-        self._active = ""
+        self._active = routing["active"]
         self._replicas: dict[tuple[str, int], Replica] = {}
         self._probes: set[asyncio.Task[None]] = set()
 

@@ -14,7 +14,7 @@ from local_stack import LocalStack
 from openai import AsyncOpenAI, OpenAI
 
 CLIENT_TIMEOUT_S = 120.0
-TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 20.0, 5.0  # of the models: an engine that is stopped is noticed within a test
+TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 12.0, 5.0  # of the models: an engine that is stopped is noticed within a test
 TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 
 

@@ -5,6 +5,8 @@ The last file of this folder: it ends the stack of the whole run and starts othe
 
 import signal
 
+import httpx
+from client_load import SHORT
 from local_stack import START_WITHIN_S, LocalStack
 from polling import eventually
 
@@ -41,9 +43,13 @@ def test_a_stack_that_is_down_says_so(running_stack: LocalStack) -> None:
 
 
 def test_an_interrupted_start_leaves_nothing(running_stack: LocalStack) -> None:
-    """Ctrl-C while an engine loads ends everything."""
+    """While an engine loads, requests are told to come back; Ctrl-C meanwhile ends everything."""
     running_stack.launch()
     until_an_engine_starts(running_stack)
+    headers = {"authorization": f"Bearer {running_stack.api_key}"}
+    early = httpx.post(f"{running_stack.url}/v1/chat/completions", json=SHORT | {"model": "bondhu"}, headers=headers)
+    assert (early.status_code, early.json()["error"]["code"]) == (503, "model_not_ready")
+    assert int(early.headers["retry-after"]) >= 1
     assert running_stack.process is not None
     running_stack.process.send_signal(signal.SIGINT)
     assert end_of(running_stack) in (0, 130)
