@@ -11,12 +11,13 @@ Not continued: more than one choice, tool calls, guided output (a grammar would 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 
 from serving.call import CHAT, Call
+from serving.prices import Segment
 
 _PREFIX = b"data: "
 _WHOLE = ("tools", "functions", "structured_outputs", "echo", "continue_final_message", "prompt_embeds")
@@ -115,13 +116,14 @@ class Splice:
 
     Args:
         beginning: what the first one sent.
-        wants_usage: whether the client asked for usage at the end.
+        call: what the client asked for.
 
     """
 
-    def __init__(self, beginning: Beginning, *, wants_usage: bool) -> None:
+    def __init__(self, beginning: Beginning, call: Call) -> None:
         self._beginning = beginning
-        self._wants_usage = wants_usage
+        self._is_chat = call.path == CHAT
+        self._wants_usage = bool(call.stream_options.get("include_usage"))
 
     def chunk(self, chunk: Mapping[str, Any]) -> dict[str, Any] | None:
         """The chunk as the client should see it; None when it should not."""
@@ -133,6 +135,19 @@ class Splice:
         if delta is not None and choice.get("finish_reason") is None and not delta.get("content"):
             return None  # the role, which the client has
         return one
+
+    def provenance(self, segments: Iterable[Segment]) -> bytes:
+        """The event before a spliced stream's end: who made which tokens, and why."""
+        made = [asdict(segment) for segment in segments]
+        one = {
+            "id": self._beginning.id,
+            "object": "chat.completion.chunk" if self._is_chat else "text_completion",
+            "created": self._beginning.created,
+            "model": made[-1]["model"],
+            "choices": [],
+            "bondhu": {"segments": made},
+        }
+        return b"data: " + orjson.dumps(one) + b"\n\n"
 
     def _counted(self, one: dict[str, Any]) -> dict[str, Any]:
         completion_tokens = self._beginning.completion_tokens + (one.get("usage") or {}).get("completion_tokens", 0)

@@ -82,6 +82,11 @@ class ExternalTarget:
         return f"{self.model}; revision={self._outside.model}; quantization=external"
 
     @property
+    def outside(self) -> str:
+        """The provider's name of the model."""
+        return self._outside.model
+
+    @property
     def is_open(self) -> bool:
         """Whether its breaker is: nothing goes there for now."""
         return self._clock() < self._closed_until
@@ -91,7 +96,7 @@ class ExternalTarget:
         self._refuse(call)
         self._audit(call, reason)
         asked = dict(call.parsed) if beginning is None else _without_splice(rest_of(call, beginning, ()), call)
-        passing, began_s = _Passing(self, call, reply, beginning), self._clock()
+        passing = _Passing(self, call, reply, entry, reason, beginning)
         chunks = self._outside.chat(asked, continue_from=beginning.text if beginning else "")
         try:
             with self._span():
@@ -101,8 +106,7 @@ class ExternalTarget:
         except gemini_errors.GeminiFailure as failure:
             raise self._failed(failure) from failure
         finally:
-            if passing.told:
-                self._note(entry, passing.usage, reason, began_s, beginning)
+            passing.note()
 
     def _span(self) -> AbstractContextManager[Span]:
         attributes = {
@@ -175,25 +179,6 @@ class ExternalTarget:
         there = self._now() - timedelta(hours=8)
         return (there.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - there).total_seconds()
 
-    def _note(self, entry: Entry, usage: Usage, reason: str, began_s: float, beginning: Beginning | None) -> None:
-        first = entry.completion_tokens
-        entry.segments.append(
-            Segment(
-                model=self.model,
-                revision=self._outside.model,
-                quantization="external",
-                from_token=first,
-                to_token=first + usage.completion_tokens,
-                reason=reason,
-                prompt_tokens=usage.prompt_tokens,
-                cached_tokens=usage.cached_tokens,
-                engine_s=self._clock() - began_s,
-            )
-        )
-        entry.completion_tokens += usage.completion_tokens
-        if beginning is None:
-            entry.prompt_tokens, entry.cached_tokens = usage.prompt_tokens, usage.cached_tokens
-
 
 _SORRY = "Neither the model nor what stands in for it can answer right now."
 
@@ -201,29 +186,65 @@ _SORRY = "Neither the model nor what stands in for it can answer right now."
 class _Passing:
     """Passes an answer's chunks on to the client."""
 
-    def __init__(self, target: ExternalTarget, call: Call, reply: Reply, beginning: Beginning | None) -> None:
-        self.usage = Usage()
-        self.told = 0  # chunks that came
+    def __init__(
+        self,
+        target: ExternalTarget,
+        call: Call,
+        reply: Reply,
+        entry: Entry,
+        reason: str,
+        beginning: Beginning | None,
+    ) -> None:
         self._target = target
         self._call = call
         self._reply = reply
-        wants_usage = bool(call.stream_options.get("include_usage"))
-        self._wants_usage = wants_usage
-        self._splice = Splice(beginning, wants_usage=wants_usage) if beginning else None
+        self._entry = entry
+        self._reason = reason
+        self._beginning = beginning
+        self._splice = Splice(beginning, call) if beginning else None
+        self._usage = Usage()
+        self._told = False
+        self._began_s = time.monotonic()
+
+    def note(self) -> None:
+        """Write down what it came to, if it came to anything."""
+        if not self._told:
+            return
+        segment, entry = self._segment(), self._entry
+        entry.segments.append(segment)
+        entry.completion_tokens += segment.to_token - segment.from_token
+        if self._beginning is None:
+            entry.prompt_tokens, entry.cached_tokens = segment.prompt_tokens, segment.cached_tokens
+
+    def _segment(self) -> Segment:
+        usage, first = self._usage, self._entry.completion_tokens
+        return Segment(
+            model=self._target.model,
+            revision=self._target.outside,
+            quantization="external",
+            from_token=first,
+            to_token=first + usage.completion_tokens,
+            reason=self._reason,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            engine_s=time.monotonic() - self._began_s,
+        )
 
     async def all_of(self, chunks: AsyncGenerator[Json, None]) -> None:
+        """Pass them on; the client has all of it when this returns."""
         whole = []
         async for chunk in chunks:
-            self.told += 1
+            self._told = True
             chunk["model"] = self._target.model
             if chunk.get("usage"):
-                self.usage = read_usage(chunk["usage"])
+                self._usage = read_usage(chunk["usage"])
             if self._call.streams:
                 await self._event(chunk)
             else:
                 whole.append(chunk)
         if self._call.streams:
-            await self._reply.event(DONE, self._target.label)
+            provenance = self._splice.provenance([*self._entry.segments, self._segment()]) if self._splice else b""
+            await self._reply.event(provenance + DONE, self._target.label)
             await self._reply.end()
         else:
             await self._reply.whole(200, orjson.dumps(collect(whole)), self._target.label)
@@ -232,7 +253,7 @@ class _Passing:
         seen: Json | None = chunk
         if self._splice:
             seen = self._splice.chunk(chunk)
-        elif not chunk.get("choices") and not self._wants_usage:
+        elif not chunk.get("choices") and not self._call.stream_options.get("include_usage"):
             seen = None
         if seen is not None:
             await self._reply.event(b"data: " + orjson.dumps(seen) + b"\n\n", self._target.label)

@@ -97,7 +97,9 @@ class Generation(Response):
 
     async def _answer(self, reply: Reply) -> None:
         """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
-        why, last, beginning = "asked", None, None
+        why = "asked"
+        told: errors.ApiError | None = None  # what is wrong with the model that was asked for, not with its stand-ins
+        beginning: Beginning | None = None
         for _ in range(MOST_SWITCHES):
             reason, why = why, ""
             for target in self._chain:
@@ -107,7 +109,7 @@ class Generation(Response):
                     return
                 except TargetFailed as failure:
                     log.info("%s did not answer %s: %s", target.model, self._entry.id, failure)
-                    why, last = why or failure.reason, failure.error
+                    why, told = why or failure.reason, told or failure.error
                     if not reply.started:
                         reason = why
                     if reply.started and self._has_gone_on(beginning):
@@ -122,7 +124,7 @@ class Generation(Response):
                 await reply.end()
                 self._entry.end("ok")
                 return
-        await self._give_up(reply, last or errors.EngineFailed("No model is configured to answer this."))
+        await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
 
     def _has_gone_on(self, beginning: Beginning | None) -> bool:
         """Whether the client has more of the answer than when the target was asked."""

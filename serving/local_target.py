@@ -90,7 +90,7 @@ class LocalTarget:
     async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
         for _ in range(TRIES):
             replica = self._choose()
-            attempt = _Attempt(replica, self._engines, self._tracing, call, reply, beginning)
+            attempt = _Attempt(replica, self._engines, self._tracing, call, reply, entry, reason, beginning)
             replica.outstanding += 1
             try:
                 with attempt.span():
@@ -104,7 +104,7 @@ class LocalTarget:
                     raise TargetFailed("engine_lost", errors.EngineFailed(message)) from loss
             finally:
                 replica.outstanding -= 1
-                attempt.note(entry, reason)
+                attempt.note()
         message = "Every engine that was tried broke the connection."
         raise TargetFailed("engine_lost", errors.EngineFailed(message))
 
@@ -119,6 +119,8 @@ class _Attempt:
         tracing: Tracing,
         call: Call,
         reply: Reply,
+        entry: Entry,
+        reason: str,
         beginning: Beginning | None,
     ) -> None:
         self.told = False  # something of its answer has gone to the client
@@ -127,8 +129,10 @@ class _Attempt:
         self._tracing = tracing
         self._call = call
         self._reply = reply
+        self._entry = entry
+        self._reason = reason
         self._beginning = beginning
-        self._splice = beginning and Splice(beginning, wants_usage=bool(call.stream_options.get("include_usage")))
+        self._splice = beginning and Splice(beginning, call)
         self._meter = StreamMeter(COUNTED if beginning else call.stream_options)
         self._usage = Usage()
         self._loop = asyncio.get_running_loop()
@@ -165,29 +169,31 @@ class _Attempt:
                 self._replica.broken(f"it {told} within {timeout_s:g} s")
             raise TargetFailed("stalled" if self.told else "ttft_timeout", error) from None
 
-    def note(self, entry: Entry, reason: str) -> None:
+    def note(self) -> None:
         """Write down what it came to, if it came to anything."""
-        usage = self._usage if not self._call.streams else self._meter.usage
-        if not self.told and not usage.total:
+        segment, entry = self._segment(), self._entry
+        made = segment.to_token - segment.from_token
+        if not self.told and not segment.prompt_tokens + made:
             return
-        first = entry.completion_tokens
-        report = self._replica.report
-        entry.segments.append(
-            Segment(
-                model=report["model"],
-                revision=report["revision"],
-                quantization=report["quantization"],
-                from_token=first,
-                to_token=first + usage.completion_tokens,
-                reason=reason,
-                prompt_tokens=usage.prompt_tokens,
-                cached_tokens=usage.cached_tokens,
-                engine_s=self._loop.time() - self._began_s,
-            )
-        )
-        entry.completion_tokens += usage.completion_tokens
+        entry.segments.append(segment)
+        entry.completion_tokens += made
         if self._beginning is None:
-            entry.prompt_tokens, entry.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+            entry.prompt_tokens, entry.cached_tokens = segment.prompt_tokens, segment.cached_tokens
+
+    def _segment(self) -> Segment:
+        usage = self._meter.usage if self._call.streams else self._usage
+        report, first = self._replica.report, self._entry.completion_tokens
+        return Segment(
+            model=report["model"],
+            revision=report["revision"],
+            quantization=report["quantization"],
+            from_token=first,
+            to_token=first + usage.completion_tokens,
+            reason=self._reason,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            engine_s=self._loop.time() - self._began_s,
+        )
 
     async def _body(self) -> Mapping[str, Any]:
         model = {"model": self._replica.report["model"]}
@@ -266,7 +272,9 @@ class _Attempt:
     def _spliced(self, splice: Splice, events: bytes) -> bytes:
         chunks = [splice.chunk(chunk) for chunk in events_of([events])]
         told = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks if chunk is not None]
-        return b"".join(told) + (DONE if DONE in events else b"")
+        if DONE in events:
+            told += [splice.provenance([*self._entry.segments, self._segment()]), DONE]
+        return b"".join(told)
 
     async def _pass_error(self, status: int, body: bytes) -> None:
         if status >= 500 and b"EngineCore" in body:  # vLLM's server outlives its core for a moment, and says so

@@ -74,15 +74,20 @@ def test_a_stream_whose_engine_hangs_is_continued_outside(
     with frozen(cores):
         chunks += list(stream)
     assert len({chunk.id for chunk in chunks}) == 1
-    assert chunks[-2].choices[0].finish_reason
+    finish, counted, last = chunks[-3:]
+    assert finish.choices[0].finish_reason
     row = usage(outgoing, "stalled")
     first, second = row["segments"]
     assert (first["reason"], second["model"], second["reason"]) == ("asked", "gemini", "stalled")
     assert (first["from_token"], first["to_token"]) == (0, second["from_token"])
     assert row["outcome"] == "ok"
-    final = chunks[-1].usage
+    final = counted.usage
     assert final is not None
     assert final.completion_tokens == second["to_token"] == row["completion_tokens"]
+    provenance: Any = (last.model_extra or {})["bondhu"]["segments"]
+    assert [segment | {"engine_s": 0} for segment in provenance] == [
+        segment | {"engine_s": 0} for segment in row["segments"]
+    ]
     sent = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     (asked,) = gemini.requests[asked_before:]
     told = [
