@@ -79,6 +79,7 @@ class VllmServer:
             "--model", model, "--served-model-name", served_name,
             "--host", host, "--port", str(self.port),
             "--middleware", MIDDLEWARE, "--disable-uvicorn-access-log",
+            "--enable-prompt-tokens-details",  # how many of a prompt's tokens were in the prefix cache
             *arguments,
         ]  # fmt: skip
         # The key travels in the environment: a command line is visible to every user of the machine.
