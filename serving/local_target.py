@@ -85,7 +85,7 @@ class LocalTarget:
 
     def waiting(self) -> Mapping[str, int]:
         """How many requests wait for it, by class."""
-        return self._gate.numbers().waiting
+        return {str(class_): number for class_, number in self._gate.numbers().waiting.items()}
 
     async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
         for _ in range(TRIES):
