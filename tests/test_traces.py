@@ -176,7 +176,7 @@ async def test_every_try_that_breaks_is_a_span_of_its_own(machine: Machine, tmp_
     spans = await machine.arrived(2)
     tries = [span for span in spans if span.kind == CLIENT_KIND]
     (served,) = [span for span in spans if span.kind == SERVER_KIND]
-    assert {(span.status, span.attributes["error.type"]) for span in tries} == {(ERROR, "EngineLost")}
+    assert {(span.status, span.attributes["error.type"]) for span in tries} == {(ERROR, "ConnectionLost")}
     assert served.status == ERROR
     assert served.attributes["error.type"] == str(status)
 
