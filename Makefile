@@ -58,6 +58,7 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.serving
+	@$(BIN)/python -m bench.added
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -64,8 +64,8 @@ def main(
 
 def run(plan: Plan, directory: Path, overrides: dict[str, str]) -> dict[str, Any]:
     """Start both, measure, stop both; the result as plain data."""
-    result: dict[str, Any] = {"commit": _commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    result |= {"plan": asdict(plan), "machine": _machine(), "versions": _versions()}
+    result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    result |= {"plan": asdict(plan), "machine": machine(), "versions": _versions()}
     bondhu = Bondhu(directory, overrides)
     alone: VllmAlone | None = None
     try:
@@ -118,7 +118,9 @@ def _presentable(command: list[str], root: Path) -> list[str]:
     return ["python", *(word.removeprefix(f"{root}/") for word in command[1:])]
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that is measured, and whether the tree differs from it."""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
 
@@ -126,7 +128,8 @@ def _commit() -> str:
     return (git("rev-parse", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What it is measured on."""
     info = dict(
         line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line
     )

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import aiohttp
@@ -23,7 +23,7 @@ CLUSTER_HEADER = "x-bondhu-cluster-key"
 RETRY_PROBE_S = 0.5  # how soon a replica that should answer, but did not, is tried again
 
 
-@dataclass
+@dataclass(eq=False)
 class Replica:
     """One boot of an engine, as this worker has experienced it."""
 
@@ -122,9 +122,13 @@ class Fleet:
             return name
         raise UnknownModel(name)
 
-    def choose(self, model: str) -> Replica:
-        """The usable replica of `model` with the fewest requests of this worker; raises EngineUnavailable."""
+    def choose(self, model: str, avoid: Collection[Replica] = ()) -> Replica:
+        """The usable replica of `model` with the fewest requests of this worker, not one of `avoid` if there is another.
+
+        Raises EngineUnavailable.
+        """
         usable = self._usable(model)
+        usable = [replica for replica in usable if replica not in avoid] or usable
         if not usable:
             state = self.state(model)
             raise EngineUnavailable(

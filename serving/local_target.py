@@ -7,7 +7,7 @@ reached the client, and a generation has no side effects); after it, whoever mad
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -77,9 +77,9 @@ class LocalTarget:
         except (errors.QueueFull, errors.QueueTimeout) as problem:
             raise TargetFailed("queue", problem) from problem
 
-    def _choose(self) -> Replica:
+    def _choose(self, avoid: Collection[Replica] = ()) -> Replica:
         try:
-            return self._fleet.choose(self.model)
+            return self._fleet.choose(self.model, avoid)
         except errors.EngineUnavailable as problem:
             raise TargetFailed("unavailable", problem) from problem
 
@@ -88,14 +88,19 @@ class LocalTarget:
         return {str(class_): number for class_, number in self._gate.numbers().waiting.items()}
 
     async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
+        tried: list[Replica] = []
         for _ in range(TRIES):
-            replica = self._choose()
+            replica = self._choose(tried)
             attempt = _Attempt(replica, self._engines, self._tracing, call, reply, entry, reason, beginning)
             replica.outstanding += 1
             try:
                 with attempt.span():
                     await attempt.run(self._ttft_timeout_s, self._stall_timeout_s)
                 return
+            except TargetFailed as failure:
+                tried.append(replica)
+                if attempt.told or failure.reason != "engine_error" or self._choose(tried) in tried:
+                    raise
             except ConnectionLost as loss:
                 replica.broken(f"it {'broke off an answer' if attempt.told else 'cannot be reached'} ({loss})")
                 log.info("engine %s lost: %s", replica.report["replica_id"], loss)

@@ -139,6 +139,7 @@ def _errors(*statuses: int) -> dict[int | str, Schema]:
         403: "The key may not do this.",
         404: "The model, or the request, does not exist.",
         413: "The body is too large.",
+        429: "A limit of the key's tier; see Retry-After.",
         502: "The engine broke while it answered.",
         503: "Nothing can answer now; see Retry-After.",
         504: "The engine did not finish in time.",
@@ -158,10 +159,10 @@ _GENERATED = _object(
 _EVENTS: Schema = {"text/event-stream": {"schema": _object(["data"], data=STRING)}}  # of each event
 GENERATION_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "The answer.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
-    **_errors(400, 401, 404, 413, 502, 503, 504),
+    **_errors(400, 401, 403, 404, 413, 429, 502, 503, 504),
 }
 _EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)
-EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 404, 413, 503, 504)}
+EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 403, 404, 413, 429, 503, 504)}
 LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
 MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}
 READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready; says what, and why.", ANY_OBJECT)}
@@ -211,3 +212,7 @@ _SUMS = _object(["object", "data", "has_more"], object={"const": "list"}, data=_
 REQUEST_USAGE_RESPONSES = {200: _json("What it used.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
 USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 503)}
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
+METRICS_RESPONSES: dict[int | str, Schema] = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
+    **_errors(401, 403),
+}

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from serving import openapi
 from serving.errors import Forbidden
 from serving.overview import survey
 from serving.state import Gateway, Worker, caller_of
@@ -19,7 +20,7 @@ from serving.state import Gateway, Worker, caller_of
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses=openapi.METRICS_RESPONSES)
 async def metrics(request: Request, gateway: Worker) -> Response:
     """Every metric, summed over the gateway's workers."""
     await _admit(request, gateway)

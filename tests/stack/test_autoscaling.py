@@ -1,5 +1,8 @@
 """Ray scales engines on what they say they have in hand, since these requests never pass Serve's own router."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from client_load import ClientLoad
 from local_stack import LocalStack
 from polling import eventually
@@ -15,24 +18,34 @@ def ready_replicas(stack: LocalStack) -> int:
     return sum(replica["state"] == "ready" for replica in stack.replicas())
 
 
+@contextmanager
+def scaling(stack: LocalStack) -> Iterator[None]:
+    """Within it the model scales; afterwards it has one replica again."""
+    stack.edit_model(MODEL, deployment={"autoscaling": SCALING})
+    applied = stack.bondhu("apply", timeout_s=600)
+    assert applied.returncode == 0, applied.stderr
+    try:
+        yield
+    finally:
+        stack.edit_model(MODEL, deployment={"autoscaling": None})
+        assert stack.bondhu("apply").returncode == 0
+        eventually(lambda: len(stack.replicas()) == 1, SCALES_WITHIN_S, "one replica to be left")
+
+
 def test_load_adds_a_replica_and_its_end_takes_one_away(stack: LocalStack) -> None:
     """More requests in hand than wanted start a second engine, fewer stop one, and no request fails meanwhile.
 
     Nor does one when one of the two is killed: the other answers what had no token yet, and goes on with the streams.
     """
     stack.configure(models={"active": MODEL})
-    stack.edit_model(MODEL, deployment={"autoscaling": SCALING})
-    applied = stack.bondhu("apply", timeout_s=600)
-    assert applied.returncode == 0, applied.stderr
-    with ClientLoad(stack, "bondhu", clients=6) as heavy:
-        eventually(lambda: ready_replicas(stack) == 2, SCALES_WITHIN_S, "a second replica")
-        eventually(lambda: min(replica["running"] for replica in stack.replicas()) > 0, 60, "both to be used")
-        stack.processes(CORE)[0].kill()
-        heavy.until_answered(20)
-    assert heavy.failures == []
-    with ClientLoad(stack, "bondhu", clients=1) as light:
-        eventually(lambda: len(stack.replicas()) == 1, SCALES_WITHIN_S, "one replica to go")
-    assert light.failures == []
-    assert light.answered > 0
-    stack.edit_model(MODEL, deployment={"autoscaling": None})
-    assert stack.bondhu("apply").returncode == 0
+    with scaling(stack):
+        with ClientLoad(stack, "bondhu", clients=6) as heavy:
+            eventually(lambda: ready_replicas(stack) == 2, SCALES_WITHIN_S, "a second replica")
+            eventually(lambda: min(replica["running"] for replica in stack.replicas()) > 0, 60, "both to be used")
+            stack.processes(CORE)[0].kill()
+            heavy.until_answered(20)
+        assert heavy.failures == []
+        with ClientLoad(stack, "bondhu", clients=1) as light:
+            eventually(lambda: len(stack.replicas()) == 1, SCALES_WITHIN_S, "one replica to go")
+        assert light.failures == []
+        assert light.answered > 0
