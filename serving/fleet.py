@@ -123,9 +123,9 @@ class Fleet:
         raise UnknownModel(name)
 
     def choose(self, model: str, avoid: Collection[Replica] = ()) -> Replica:
-        """The usable replica of `model` with the fewest requests of this worker, not one of `avoid` if there is another.
+        """The usable replica of `model` with the fewest requests of this worker; raises EngineUnavailable.
 
-        Raises EngineUnavailable.
+        One of `avoid` only if there is no other.
         """
         usable = self._usable(model)
         usable = [replica for replica in usable if replica not in avoid] or usable
