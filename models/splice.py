@@ -6,6 +6,7 @@ that repeats more (all of the text) or nothing is put up with. It does not know 
 two messages, and must not be used for anything but prose: half a JSON text or tool call is not continued.
 """
 
+from os.path import commonprefix
 from typing import Any
 
 _WISH = (
@@ -42,14 +43,14 @@ class Splice:
 
     def __init__(self, sent: str) -> None:
         self._sent = sent.rstrip()
-        self._space = sent[len(self._sent) :]
+        self._space = sent[len(self._sent) :] if self._sent else ""
         self._held = ""
         self._joined = not self._sent
 
     def add(self, text: str) -> str:
         """What of the text so far can go out."""
         if self._joined:
-            return text
+            return self._without_space(text)
         self._held += text
         echo = self._held.lstrip()
         return "" if not echo or echo in self._sent else self._join(echo)
@@ -62,9 +63,15 @@ class Splice:
     def _join(self, echo: str) -> str:
         self._joined = True
         if length := self._repeated(echo):
-            return echo[length:].removeprefix(self._space)
+            return self._without_space(echo[length:])
         bare = not self._space and self._sent[-1].isalnum() and self._held[0].isalnum()
-        return f" {self._held}" if bare else self._held.removeprefix(self._space)  # it began anew, as models do
+        return f" {self._held}" if bare else self._without_space(self._held)  # it began anew, as models do
+
+    def _without_space(self, text: str) -> str:
+        """The text without the space that stands already, of which a part may have come before."""
+        length = len(commonprefix([text, self._space]))  # noqa: RUF071 - characters are meant, no paths
+        self._space = self._space[length:] if length == len(text) else ""
+        return text[length:]
 
     def _repeated(self, echo: str) -> int:
         """How many characters of the continuation's beginning are the text's end: what was asked for, or the most."""

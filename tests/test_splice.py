@@ -34,6 +34,11 @@ def test_what_was_asked_to_be_repeated_is_taken_off(sent: str, space: str, rest:
     assert spliced(sent + space, cut(anchor(sent) + space + rest, places)) == rest
 
 
+def test_a_space_that_comes_in_two_pieces_is_taken_off_once() -> None:
+    """The space that stands at the text's end is not repeated, wherever the continuation is cut."""
+    assert spliced("a a\n\n", ["a a\n", "\n", "\nb"]) == "\nb"
+
+
 @given(first=TEXT, rest=TEXT, places=st.sets(st.integers(1, 200), max_size=8))
 def test_a_continuation_in_other_words_is_left_as_it_is(first: str, rest: str, places: set[int]) -> None:
     """Nothing but a repetition is taken off; between two words a space is put in."""

@@ -133,6 +133,7 @@ def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -
         client.chat.completions.create(model=QUANTISED, messages=HELLO)
 
 
+@pytest.mark.slow
 def test_a_changed_engine_argument_under_load_fails_no_request(stack: LocalStack) -> None:
     """The same model with another engine argument is another engine beside the first; clients name it throughout."""
     stack.configure(models={"active": UNQUANTISED})
