@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Profile = Literal["cpu", "gpu"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "text"]
+DEFAULT_MAX_IN_FLIGHT = 64  # requests of a replica whose engine does not say how many it takes
 Port = Annotated[int, Field(ge=1, le=65535)]
 TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
@@ -287,7 +288,9 @@ class ModelSpec(Frozen):
     def max_in_flight(self) -> int:
         """How many requests one replica is given at once."""
         batch = self.engine.get("max_num_seqs")
-        return self.deployment.max_in_flight or (batch if isinstance(batch, int) and batch > 0 else 64)
+        return self.deployment.max_in_flight or (
+            batch if isinstance(batch, int) and batch > 0 else DEFAULT_MAX_IN_FLIGHT
+        )
 
     def server_arguments(self, root: Path) -> dict[str, Any]:
         """Return `server` with a chat template that is a file below `root` given by its absolute path."""

@@ -70,8 +70,8 @@ def events_of(blocks: Iterable[bytes]) -> list[dict[str, Any]]:
     return [orjson.loads(line[len(_PREFIX) :]) for line in lines if line.startswith(_PREFIX + b"{")]
 
 
-def rest_of(call: Call, beginning: Beginning, sent_tokens: Sequence[int]) -> dict[str, Any]:
-    """The body that asks an engine for what follows; `sent_tokens` are the text's ids, where penalties need them."""
+def what_is_left(call: Call, beginning: Beginning) -> dict[str, Any]:
+    """The request with what was generated taken off its bounds, and its seed moved on."""
     body = dict(call.parsed)
     for field in ("max_tokens", "max_completion_tokens"):
         if isinstance(body.get(field), int):
@@ -80,6 +80,12 @@ def rest_of(call: Call, beginning: Beginning, sent_tokens: Sequence[int]) -> dic
         body["min_tokens"] = max(0, body["min_tokens"] - beginning.completion_tokens)
     if isinstance(body.get("seed"), int):
         body["seed"] += beginning.completion_tokens
+    return body
+
+
+def rest_of(call: Call, beginning: Beginning, sent_tokens: Sequence[int]) -> dict[str, Any]:
+    """The body that asks an engine for what follows; `sent_tokens` are the text's ids, where penalties need them."""
+    body = what_is_left(call, beginning)
     if sent_tokens:
         body["logit_bias"] = _charge(body, sent_tokens)
     if call.path == CHAT:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from serving.errors import ApiError
+from serving.metering import Usage
 from serving.prices import Segment
 from storage.schema import CacheUse, Outcome
 
@@ -73,6 +74,30 @@ class Entry:
         """The first token went to the client now; later calls change nothing."""
         if self._ttft_s is None:
             self._ttft_s = self._clock() - self._started_s
+
+    def segment(
+        self, model: str, revision: str, quantization: str, *, usage: Usage, reason: str, engine_s: float
+    ) -> Segment:
+        """What a model did, if it made the tokens that follow those noted so far."""
+        first = self.completion_tokens
+        return Segment(
+            model=model,
+            revision=revision,
+            quantization=quantization,
+            from_token=first,
+            to_token=first + usage.completion_tokens,
+            reason=reason,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            engine_s=engine_s,
+        )
+
+    def add(self, segment: Segment, *, continues: bool) -> None:
+        """Note a segment; one that continues an answer had to read it again, which is no prompt of the client's."""
+        self.segments.append(segment)
+        self.completion_tokens = segment.to_token
+        if not continues:
+            self.prompt_tokens, self.cached_tokens = segment.prompt_tokens, segment.cached_tokens
 
     def end(self, outcome: Outcome, *, error_code: str | None = None) -> None:
         """It is over. A second call is a bug: it is logged and changes nothing."""

@@ -19,7 +19,7 @@ from models import gemini_errors
 from models.collect import collect
 from serving import errors
 from serving.call import CHAT, Call
-from serving.continuation import Beginning, Splice, rest_of
+from serving.continuation import Beginning, Splice, what_is_left
 from serving.entry import Entry
 from serving.metering import Usage, read_usage
 from serving.prices import Segment
@@ -95,7 +95,7 @@ class ExternalTarget:
         """See `serving.target.Target`."""
         self._refuse(call)
         self._audit(call, reason)
-        asked = dict(call.parsed) if beginning is None else _without_splice(rest_of(call, beginning, ()), call)
+        asked = call.parsed if beginning is None else what_is_left(call, beginning)
         passing = _Passing(self, call, reply, entry, reason, beginning)
         chunks = self._outside.chat(asked, continue_from=beginning.text if beginning else "")
         try:
@@ -200,7 +200,6 @@ class _Passing:
         self._reply = reply
         self._entry = entry
         self._reason = reason
-        self._beginning = beginning
         self._splice = Splice(beginning, call) if beginning else None
         self._usage = Usage()
         self._told = False
@@ -208,25 +207,16 @@ class _Passing:
 
     def note(self) -> None:
         """Write down what it came to, if it came to anything."""
-        if not self._told:
-            return
-        segment, entry = self._segment(), self._entry
-        entry.segments.append(segment)
-        entry.completion_tokens += segment.to_token - segment.from_token
-        if self._beginning is None:
-            entry.prompt_tokens, entry.cached_tokens = segment.prompt_tokens, segment.cached_tokens
+        if self._told:
+            self._entry.add(self._segment(), continues=self._splice is not None)
 
     def _segment(self) -> Segment:
-        usage, first = self._usage, self._entry.completion_tokens
-        return Segment(
-            model=self._target.model,
-            revision=self._target.outside,
-            quantization="external",
-            from_token=first,
-            to_token=first + usage.completion_tokens,
+        return self._entry.segment(
+            self._target.model,
+            self._target.outside,
+            "external",
+            usage=self._usage,
             reason=self._reason,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
             engine_s=time.monotonic() - self._began_s,
         )
 
@@ -257,10 +247,3 @@ class _Passing:
             seen = None
         if seen is not None:
             await self._reply.event(b"data: " + orjson.dumps(seen) + b"\n\n", self._target.label)
-
-
-def _without_splice(rest: Json, call: Call) -> Json:
-    """The request for the rest as a model outside understands it: the beginning is told it in another way."""
-    for field in ("continue_final_message", "add_generation_prompt"):
-        del rest[field]
-    return rest | {"messages": call.parsed["messages"]}

@@ -162,9 +162,8 @@ class _Attempt:
         if not self._call.streams:
             await self._post(body)
             return
-        timeout_s = ttft_timeout_s
         try:
-            async with asyncio.timeout(timeout_s) as limit:
+            async with asyncio.timeout(ttft_timeout_s) as limit:
                 await self._post(with_running_counts(body), limit, stall_timeout_s)
         except TimeoutError:
             told = "sent nothing more" if self.told else "did not begin"
@@ -176,27 +175,18 @@ class _Attempt:
 
     def note(self) -> None:
         """Write down what it came to, if it came to anything."""
-        segment, entry = self._segment(), self._entry
-        made = segment.to_token - segment.from_token
-        if not self.told and not segment.prompt_tokens + made:
-            return
-        entry.segments.append(segment)
-        entry.completion_tokens += made
-        if self._beginning is None:
-            entry.prompt_tokens, entry.cached_tokens = segment.prompt_tokens, segment.cached_tokens
+        segment = self._segment()
+        if self.told or segment.prompt_tokens + segment.to_token > segment.from_token:
+            self._entry.add(segment, continues=self._beginning is not None)
 
     def _segment(self) -> Segment:
-        usage = self._meter.usage if self._call.streams else self._usage
-        report, first = self._replica.report, self._entry.completion_tokens
-        return Segment(
-            model=report["model"],
-            revision=report["revision"],
-            quantization=report["quantization"],
-            from_token=first,
-            to_token=first + usage.completion_tokens,
+        report = self._replica.report
+        return self._entry.segment(
+            report["model"],
+            report["revision"],
+            report["quantization"],
+            usage=self._meter.usage if self._call.streams else self._usage,
             reason=self._reason,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
             engine_s=self._loop.time() - self._began_s,
         )
 

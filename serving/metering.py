@@ -27,11 +27,6 @@ class Usage:
     cached_tokens: int = 0
     completion_tokens: int = 0
 
-    @property
-    def total(self) -> int:
-        """Prompt and completion."""
-        return self.prompt_tokens + self.completion_tokens
-
 
 def read_usage(told: Any) -> Usage:
     """The counts of an OpenAI `usage` object; zeros for what it does not say."""
@@ -102,8 +97,3 @@ class StreamMeter:
         choice = _CHOICE.search(event)
         self._told[choice[1] if choice else b"0"] = found[1]
         return event + _END if self._wants_all else event[: found.start()] + event[found.end() :] + _END
-
-    def rest(self) -> bytes:
-        """What is left of a stream that has ended: nothing, unless it broke off within an event."""
-        rest, self._rest = self._rest, b""
-        return rest

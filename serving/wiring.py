@@ -17,6 +17,7 @@ from models.gemini import Gemini
 from serving import exchange
 from serving.active_users import ActiveUsers
 from serving.admission import Gate, slots_of_worker
+from serving.config_schema import DEFAULT_MAX_IN_FLIGHT
 from serving.engine_client import EngineClient
 from serving.external_target import ExternalTarget
 from serving.fleet import Fleet
@@ -34,7 +35,6 @@ from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MAX_IN_FLIGHT = 64  # of a model that the configuration did not know at start
 GEMINI_KEY = "GEMINI_API_KEY"
 LIMIT_WINDOW_S = 60.0  # "per minute"
 

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from serving.errors import BodyTooLarge, InvalidRequest
 
+BYTES_PER_TOKEN = 3  # to reserve for a body before it is counted: rather too many tokens than too few
 DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
 
 

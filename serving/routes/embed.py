@@ -9,13 +9,12 @@ from fastapi.responses import Response
 from serving import embeddings, openapi
 from serving.errors import ApiError, InvalidRequest, UnknownModel
 from serving.routes.asker import about, end_user
-from serving.routes.body import model_name, read_json
+from serving.routes.body import BYTES_PER_TOKEN, model_name, read_json
 from serving.state import Caller, Worker
 
 router = APIRouter(tags=["embeddings"])
 
 PATH = "/v1/embeddings"
-BYTES_PER_TOKEN = 3  # of a body, to reserve before its texts are counted
 
 
 @router.post(PATH, openapi_extra=openapi.EMBEDDING, responses=openapi.EMBEDDING_RESPONSES)

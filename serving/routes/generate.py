@@ -10,14 +10,13 @@ from serving.call import CHAT, COMPLETION, Call
 from serving.errors import ApiError, InvalidRequest
 from serving.generation import Generation
 from serving.routes.asker import about, class_of, end_user
-from serving.routes.body import check_shape, model_name, read_json
+from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_json
 from serving.routes.direct import DirectRoute
 from serving.state import Gateway, caller_of, gateway_of
 from storage.keys import KeyRecord
 
 router = APIRouter(tags=["generation"], route_class=DirectRoute)
 
-BYTES_PER_TOKEN = 3  # of a body, to reserve for its prompt before it is counted: rather too many tokens than too few
 CONSENT_HEADER = "x-bondhu-allow-external"
 
 
