@@ -8,7 +8,7 @@ STAMP   := $(VENV)/.installed-$(PROFILE)
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: up down install test test-slow test-gpu check bench clean
+.PHONY: up down install test test-slow faults test-gpu check bench clean
 .DEFAULT_GOAL := up
 
 up: $(STAMP)
@@ -46,6 +46,9 @@ $(VENV)/bin/python:
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
+
+faults: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest tests/faults --write-faults
 
 test-slow: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m slow

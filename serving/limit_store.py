@@ -59,7 +59,15 @@ local function write_totals(totals)
   redis.call('HSET', KEYS[3], unpack(pairs_))
 end
 
+-- A clock that was set back left entries in the future; they begin now, or they would count until then.
+local function bring_back(log)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', log, '(' .. int(now), '+inf')) do
+    redis.call('ZADD', log, int(now), member)
+  end
+end
+
 local function load(log, sums, window)
+  bring_back(log)
   local held = redis.call('HMGET', sums, 'r', 't', 'day', 'd')
   local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
   local scope = {log = log, sums = sums, r = 0, t = 0, d = 0, day = math.floor(now / DAY), gone = 0}

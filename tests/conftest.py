@@ -2,5 +2,7 @@
 
 from hypothesis import settings
 
+pytest_plugins = ["whole_stack"]
+
 settings.register_profile("bondhu", derandomize=True, deadline=None)
 settings.load_profile("bondhu")

@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
+from redis_process import RedisProcess
 
-from serving.components import components, redis_server
+from serving import addresses
+from serving.components import components
 from serving.settings import load_settings
 from storage import keys, migrate
 from storage.database import open_engine
@@ -49,10 +53,27 @@ def command_of(pid: int) -> bytes:
         return b""
 
 
-class GatewayProcess:
-    """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both."""
+def make_key(database_url: str, app: str, **options: Any) -> str:
+    """Store a key with these options of `create_key`; return its secret."""
 
-    def __init__(self, folder: Path, *, workers: int = 1, **environ: str) -> None:
+    async def make() -> str:
+        engine = open_engine(database_url)
+        made = await keys.create_key(engine, app=app, name="", now=datetime.now(UTC), **options)
+        await engine.dispose()
+        return made.secret
+
+    return asyncio.run(make())
+
+
+class GatewayProcess:
+    """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both.
+
+    `environ` goes to the gateway, `redis_environ` to Redis.
+    """
+
+    def __init__(
+        self, folder: Path, *, workers: int = 1, redis_environ: Mapping[str, str] = {}, **environ: str
+    ) -> None:
         self.var_dir = folder / "var"
         self.run_dir = folder / "run"
         self.log = folder / "gateway.log"
@@ -71,10 +92,9 @@ class GatewayProcess:
         }
         settings = load_settings(environ=self._environ)
         self.url = f"http://127.0.0.1:{settings.gateway.port}"
-        self.redis_url = f"unix://{self.run_dir / 'redis.sock'}"
-        self.database_url = f"sqlite+aiosqlite:///{self.var_dir / 'bondhu.db'}"
+        self.redis = RedisProcess(self.run_dir, **redis_environ)
+        self.database_url = addresses.database_url(settings)
         (self._part,) = [part for part in components(settings) if part.name == "gateway"]
-        self._redis: subprocess.Popen[bytes] | None = None
         self._gateway: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "GatewayProcess":
@@ -82,8 +102,7 @@ class GatewayProcess:
         for directory in (self.var_dir, self.run_dir):
             directory.mkdir()
         migrate.upgrade(self.database_url)
-        flags = ("--port", "0", "--unixsocket", str(self.run_dir / "redis.sock"), "--dir", str(self.run_dir))
-        self._redis = subprocess.Popen([redis_server(), *flags, "--save", ""], stdout=subprocess.DEVNULL)
+        self.redis.start()
         with self.log.open("ab") as output:
             environ = {**self._environ, **self._part.environment}
             self._gateway = subprocess.Popen(self._part.command, env=environ, cwd=ROOT, stdout=output, stderr=output)
@@ -93,7 +112,7 @@ class GatewayProcess:
     def __exit__(self, *_: object) -> None:
         """End both."""
         self.stop()
-        self.kill_redis()
+        self.redis.kill()
 
     def stop(self) -> None:
         """Stop the gateway as the supervisor does."""
@@ -105,13 +124,6 @@ class GatewayProcess:
                 self._gateway.kill()
             self._gateway = None
 
-    def kill_redis(self) -> None:
-        """SIGKILL Redis."""
-        if self._redis is not None:
-            self._redis.kill()
-            self._redis.wait()
-            self._redis = None
-
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
         assert self._gateway is not None
@@ -119,22 +131,15 @@ class GatewayProcess:
         return [pid for pid in map(int, children) if b"spawn_main" in command_of(pid)]
 
     def kill_a_worker(self) -> int:
-        """SIGKILL a worker and wait until uvicorn has replaced it; returns its process id."""
-        victim = self.workers()[0]
+        """SIGKILL the busiest worker and wait until uvicorn has replaced it; returns its process id."""
+        victim = max(self.workers(), key=lambda pid: len(psutil.Process(pid).net_connections("tcp")))
         os.kill(victim, signal.SIGKILL)
         wait_for(lambda: victim not in self.workers() and len(self.workers()) == 2, "another worker")
         return victim
 
     def make_key(self, app: str) -> str:
         """Store a key; return its secret."""
-
-        async def make() -> str:
-            engine = open_engine(self.database_url)
-            made = await keys.create_key(engine, app=app, name="", now=datetime.now(UTC))
-            await engine.dispose()
-            return made.secret
-
-        return asyncio.run(make())
+        return make_key(self.database_url, app)
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
         """Ask on a connection of its own, so that any worker may answer."""

@@ -174,8 +174,12 @@ class GeminiServer:
         self._scripts.extend(scripts)
 
     def release(self) -> None:
-        """Let all that HOLD go on."""
-        self._loop.call_soon_threadsafe(self._released.set)
+        """Let all that HOLD now go on."""
+        self._loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
+        self._released.set()
+        self._released = asyncio.Event()
 
     def __enter__(self) -> Self:
         self._thread.start()

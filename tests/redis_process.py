@@ -1,5 +1,6 @@
 """A real redis-server that a test may kill, freeze, fill and start again."""
 
+import os
 import signal
 import subprocess
 import time
@@ -13,17 +14,18 @@ DEADLINE_S = 30.0
 class RedisProcess:
     """One server on a Unix socket in `directory`; it keeps nothing on disk."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **environ: str) -> None:
         self.socket = directory / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._directory = directory
+        self._environ = {**os.environ, **environ}
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, empty, and wait until it listens."""
         self.socket.unlink(missing_ok=True)
         flags = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._directory), "--save", ""]
-        self._server = subprocess.Popen([redis_server(), *flags], stdout=subprocess.DEVNULL)
+        self._server = subprocess.Popen([redis_server(), *flags], env=self._environ, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + DEADLINE_S
         while not self.socket.exists():
             assert time.monotonic() < deadline, "redis-server does not listen"

@@ -206,7 +206,7 @@ def test_a_scrape_works_when_redis_and_sql_do_not(gateway: GatewayProcess) -> No
     assert value(before, "bondhu_dependency_up", dependency="redis") == 1
     assert value(before, "bondhu_dependency_up", dependency="sql") == 1
     assert value(before, "bondhu_jobs_waiting", queue="jobs") == 0
-    gateway.kill_redis()
+    gateway.redis.kill()
     database = gateway.var_dir / "bondhu.db"
     for file in gateway.var_dir.glob("bondhu.db*"):
         file.unlink()
@@ -220,7 +220,7 @@ def test_a_scrape_works_when_redis_and_sql_do_not(gateway: GatewayProcess) -> No
 
 def test_tasks_that_wait_are_counted(gateway: GatewayProcess) -> None:
     """As Celery itself queues them."""
-    app = create_app(gateway.redis_url, gateway.database_url)
+    app = create_app(gateway.redis.url, gateway.database_url)
     for _ in range(3):
         app.send_task("jobs.flush_key_uses")
     assert value(gateway.scrape(), "bondhu_jobs_waiting", queue="jobs") == 3

@@ -1,11 +1,10 @@
-"""One real stack for the whole run; the files of this folder use it in the order of their names.
+"""One real stack for the whole run, which the tests of `faults/` and then those of `stack/` use.
 
-Reading tests come first, those that break it last (`test_failures`, `test_stops`): each of those waits for recovery, so
-that the next finds a service that serves.
+A test that breaks it waits for its recovery, so that the next finds a service that serves; the last (`test_stops`)
+end it.
 """
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,10 +18,15 @@ TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of this folder the time that starts and recoveries of real engines take."""
+    """Give the tests with a stack the time that starts and recoveries of real engines take."""
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if "running_stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --write-faults."""
+    parser.addoption("--write-faults", action="store_true", help="write docs/faults.md from what tests/faults saw")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +40,10 @@ def gemini() -> Iterator[GeminiServer]:
 def running_stack(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer) -> Iterator[LocalStack]:
     """The stack, up; at the end of the run it is stopped with `bondhu down` and must have left nothing."""
     stack = LocalStack(tmp_path_factory.mktemp("stack"))
-    stack.configure(external={"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}})
+    stack.configure(
+        external={"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}},
+        tiers={"faulty": {"tokens_per_day": 10_000_000, "requests_per_minute": 100_000}},
+    )
     stack.env["GEMINI_API_KEY"] = gemini.key
     for model in ("bondhu-demo", "bondhu-demo-bf16"):
         stack.edit_model(model, ttft_timeout_s=TTFT_TIMEOUT_S, stall_timeout_s=STALL_TIMEOUT_S)

@@ -21,7 +21,7 @@ import psutil
 import yaml
 from polling import eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 BONDHU = Path(sys.executable).with_name("bondhu")
 START_WITHIN_S = 600.0  # a cold start on a loaded two-core machine; 60 s when all is warm
 RECOVER_WITHIN_S = 300.0  # 60 s on an idle machine: all of Ray and an engine start
