@@ -20,7 +20,7 @@ from serving.continuation import Beginning, Splice, events_of, has_penalties, re
 from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.entry import Entry
 from serving.fleet import Fleet, Replica
-from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
+from serving.metering import MalformedEvent, StreamMeter, Usage, usage_of_body, with_running_counts
 from serving.prices import Segment
 from serving.reply import DONE, Reply
 from serving.target import TargetFailed
@@ -230,7 +230,10 @@ class _Attempt:
 
     async def _pass_stream(self, answer: Answer, limit: asyncio.Timeout, stall_timeout_s: float | None) -> None:
         while block := await answer.block():
-            events = self._meter.feed(block)
+            try:
+                events = self._meter.feed(block)
+            except MalformedEvent as problem:
+                raise ConnectionLost(f"an event that cannot be read: {problem}") from None
             if ERROR_EVENT in events:  # vLLM checks some of a streamed request only after its 200
                 events = await self._error_within(events)
                 if self._reply.answered:
@@ -243,8 +246,8 @@ class _Attempt:
                 await self._reply.event(events, self._replica.label)
             if stall_timeout_s is not None and self.told:
                 limit.reschedule(self._loop.time() + stall_timeout_s)
-        if not self.told:
-            raise ConnectionLost("an empty stream")
+        if not self._meter.is_complete:
+            raise ConnectionLost("a stream without an end")
         await self._reply.end()
 
     async def _error_within(self, events: bytes) -> bytes:

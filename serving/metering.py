@@ -17,6 +17,11 @@ _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
 _LAST = b'"choices":[],'  # the event that only tells the counts
 _END = b"\n\n"
+_DATA, _DONE = b"data: ", b"data: [DONE]"
+
+
+class MalformedEvent(Exception):
+    """An event of the engine's cannot be read: whatever made it, no client should have to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +62,16 @@ class StreamMeter:
     Args:
         stream_options: the request's own, by which the counts stay in the stream or not.
 
+    Attributes:
+        is_complete: the stream's last event has come.
+
     """
 
     def __init__(self, stream_options: Mapping[str, Any] | None) -> None:
         options = stream_options or {}
         self._wants_last = bool(options.get("include_usage"))
         self._wants_all = self._wants_last and bool(options.get("continuous_usage_stats"))
+        self.is_complete = False
         self._told: dict[bytes, bytes] = {}  # by choice: each tells its own completion tokens
         self._total = b""
         self._rest = b""
@@ -78,7 +87,10 @@ class StreamMeter:
         return Usage(told[0].prompt_tokens, told[0].cached_tokens, sum(each.completion_tokens for each in told))
 
     def feed(self, block: bytes) -> bytes:
-        """What goes on to the client of what came in: whole events, b"" while there is none."""
+        """What goes on to the client of what came in: whole events, b"" while there is none.
+
+        Raises MalformedEvent.
+        """
         block = self._rest + block
         cut = block.rfind(_END) + len(_END)
         if cut < len(_END):
@@ -88,6 +100,13 @@ class StreamMeter:
         return b"".join([self._of_event(event) for event in events.split(_END) if event])
 
     def _of_event(self, event: bytes) -> bytes:
+        if event == _DONE:
+            self.is_complete = True
+            return event + _END
+        try:
+            orjson.loads(event.removeprefix(_DATA))
+        except orjson.JSONDecodeError as problem:
+            raise MalformedEvent(str(problem)) from None
         found = _COUNTS.search(event)
         if found is None:
             return event + _END

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
+from serving.metering import MalformedEvent, StreamMeter, Usage, usage_of_body, with_running_counts
 
 HEAD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 TRAP = 'say ","usage":{"prompt_tokens":999}'
@@ -67,6 +67,18 @@ def test_a_stream_that_broke_has_counts() -> None:
     several.feed(event("a", 5, index=0) + event("b", 3, index=1))
     assert several.usage == Usage(7, 0, 8)
     assert StreamMeter(None).usage == Usage()
+
+
+def test_a_broken_event_is_told_of() -> None:
+    """No client gets an event that cannot be read, and a stream without its end is not complete."""
+    meter = StreamMeter(None)
+    meter.feed(event("a", 1))
+    with pytest.raises(MalformedEvent):
+        meter.feed(event("b", 2)[:40] + b"\n\n")
+    assert not meter.is_complete
+    whole = StreamMeter(None)
+    whole.feed(STREAM)
+    assert whole.is_complete
 
 
 def test_a_whole_answer_has_counts() -> None:

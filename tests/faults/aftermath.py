@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from local_stack import LocalStack
 from matrix import Matrix, told
 from polling import eventually
 from seen import Seen
@@ -18,6 +19,7 @@ from serving.limit_store import LimitStore, open_redis
 from storage.database import open_engine
 from storage.schema import Request
 
+FREE_WITHIN_S = 30.0
 SETTLED_WITHIN_S = 30.0  # a dead worker's journal is adopted after some seconds
 Row = dict[str, Any]
 
@@ -68,7 +70,7 @@ class App:
             engine: what the engine did.
 
         """
-        ledger, rows = self.ledger(seen)
+        ledger, rows = self.ledger([each for each in seen if not each.was_refused])
         matrix.add(fault, client=told(seen), ledger=ledger, limits=self.limits(rows), engine=engine)
         return rows
 
@@ -100,3 +102,11 @@ def charged(row: Row) -> int:
     if row["outcome"] == "aborted" and not used:
         used = row["tokens_reserved"]  # left before the engine told anything
     return used
+
+
+def engine_after(stack: LocalStack) -> str:
+    """Wait until the service is ready and the engine has nothing left to do."""
+    stack.until_ready()
+    eventually(lambda: stack.unfinished() == 0, FREE_WITHIN_S, "the engine to be free")
+    (replica,) = (each for each in stack.replicas() if each["state"] == "ready")
+    return f"ready, start {replica['epoch']}, nothing left in it"

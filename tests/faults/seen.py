@@ -25,9 +25,12 @@ class Seen:
     code: str | None = None
     retry_after: str | None = None
     models: list[str] = field(default_factory=list)  # that the chunks or the body name, in order
+    segments: list[dict[str, Any]] = field(default_factory=list)  # the provenance, where it was told
+    ids: set[str] = field(default_factory=set)  # of the chunks
     text: str = ""
     is_whole: bool = False
     was_left: bool = False  # by the client itself
+    was_refused: bool = False  # nobody listened: the service never knew of it
     garbled: list[str] = field(default_factory=list)  # events that are no JSON
     took_s: float = 0.0
 
@@ -35,6 +38,8 @@ class Seen:
         """As a cell of the table says it."""
         if self.was_left:
             return "left"
+        if self.was_refused:
+            return "connection refused"
         if self.status is None:
             return "no answer, connection closed"
         if self.status != 200:
@@ -111,6 +116,8 @@ class Asking:
                 else:
                     self._take(json.loads(answer.read()))
                     self.seen.is_whole = answer.status_code == 200
+        except httpx.ConnectError:
+            self.seen.was_refused = True
         except httpx.TransportError:
             pass  # cut off: `is_whole` stays False
         finally:
@@ -136,8 +143,9 @@ class Asking:
         if "error" in told:
             self.seen.code = told["error"]["code"]
             return
-        segments = told.get("bondhu", {}).get("segments")
-        if segments:
+        self.seen.ids.add(told["id"])
+        if segments := told.get("bondhu", {}).get("segments"):
+            self.seen.segments = segments
             self.seen.models = [segment["model"] for segment in segments]
         elif told["model"] not in self.seen.models:
             self.seen.models.append(told["model"])

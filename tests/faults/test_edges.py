@@ -20,6 +20,7 @@ from gemini_server import (
     cut_stream,
     empty_candidates,
     malformed,
+    quota_daily,
     quota_minute,
     said,
     slow_first_byte,
@@ -93,6 +94,17 @@ def test_gemini_fails(
     assert (first.status, first.is_whole) == (status, status == 200)  # what has begun is asked for again, and goes on
     assert second.is_whole is not fault.startswith("429")
     app.conclude(matrix, f"Gemini: {fault}, and the next request", [first, second], NO_ENGINE)
+
+
+def test_quota_of_the_day(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) -> None:
+    """After Gemini says that the day's quota is used up, nobody asks it again."""
+    with GatewayProcess(tmp_path, **with_gemini(gemini)) as gateway:
+        app = app_of(gateway)
+        gemini.script(quota_daily())
+        asked_before = len(gemini.requests)
+        seen = ask(app, 3)
+        assert len(gemini.requests) == asked_before + 1
+        app.conclude(matrix, "Gemini: 429 (quota of the day), and two more requests", seen, NO_ENGINE)
 
 
 def test_redis_frozen(edge: GatewayProcess, matrix: Matrix) -> None:

@@ -1,20 +1,21 @@
 """Whatever dies, the gateway stays up and says what is wrong, requests meanwhile do not hang, and service returns.
 
-Each test kills with SIGKILL, watches as a client would, and leaves a service that serves.
+Each test kills with SIGKILL, watches as a client would that may not be answered outside, and leaves a service that
+serves. (An engine that dies or hangs under load: `test_engine`.)
 """
 
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from client_load import SHORT
+from aftermath import App, engine_after
 from local_stack import RECOVER_WITHIN_S, LocalStack, is_alive, status
-from openai import APIConnectionError, APIError, InternalServerError, OpenAI
+from matrix import Matrix
 from polling import eventually
+from seen import Asking, Seen
 
 CORE = "VLLM::EngineCore"
 SERVER = r"-m vllm\.entrypoints\.openai\.api_server"
@@ -23,44 +24,61 @@ ALL_OF_RAY = r"ray::|/gcs_server |/raylet |ray\.scripts\.scripts start|ray/dashb
 REFUSED_WITHIN_S = 2.0  # the contract says one second; the other covers a machine that boots engines meanwhile
 SEEN_WITHIN_S = 30.0
 PAUSE_S = 0.1
-HELLO: Any = [{"role": "user", "content": "Tell me everything."}]
+LONG: dict[str, Any] = {"max_tokens": 1900, "n": 8, "ignore_eos": True}
 
 
-def ask(stack: LocalStack, http: httpx.Client) -> httpx.Response:
-    """One chat request, refused within the contract's time if it is refused; GET /health answers beside it."""
-    health = http.get("/health")
-    assert health.status_code == 200
-    assert health.json() == {"status": "ok"}
-    began = time.monotonic()
-    answer = http.post("/v1/chat/completions", json=SHORT | {"model": "bondhu"})
-    took_s = time.monotonic() - began
-    assert answer.status_code in (200, 503), answer.text
-    if answer.status_code == 503:
-        assert took_s < REFUSED_WITHIN_S, answer.text
-        assert int(answer.headers["retry-after"]) >= 1
-        error = answer.json()["error"]
-        assert error["code"] == "model_not_ready"
-        assert error["message"]
-    return answer
+class Watch:
+    """A client that asks again and again, and remembers what it saw.
+
+    Every request is answered, or refused within the contract's time; GET /health answers beside each.
+    """
+
+    def __init__(self, stack: LocalStack, app: App, http: httpx.Client) -> None:
+        self.seen: list[Seen] = []
+        self._stack, self._app, self._http = stack, app, http
+
+    def stream(self) -> Asking:
+        """Begin a long answer."""
+        asking = Asking(self._app.url, self._app.key, **LONG)
+        asking.until_begun()
+        self.seen.append(asking.seen)
+        return asking
+
+    def ask(self) -> bool:
+        """Ask once; whether it was answered."""
+        health = self._http.get("/health")
+        assert (health.status_code, health.json()) == (200, {"status": "ok"})
+        seen = Asking(self._app.url, self._app.key, stream=False, max_tokens=4).done()
+        self.seen.append(seen)
+        assert seen.status in (200, 503), seen
+        if seen.status == 503:
+            assert seen.code == "model_not_ready"
+            assert seen.took_s < REFUSED_WITHIN_S
+            assert int(seen.retry_after or 0) >= 1
+        return seen.is_whole
+
+    def outage(self) -> str:
+        """Ask until requests are refused, look at what the service says of itself, and ask until they are answered.
+
+        Returns what the engine does then.
+        """
+        eventually(lambda: not self.ask(), SEEN_WITHIN_S, "the gateway to notice", every_s=PAUSE_S)
+        ready = self._http.get("/ready")
+        assert ready.status_code == 503
+        assert ready.json()["ready"] is False
+        (state,) = ready.json()["models"].values()
+        assert state["ready"] is False
+        assert state["reason"], "it says why"
+        assert self._http.get("/api/v1/chat/health").status_code == 503
+        assert "bondhu" not in {model["id"] for model in self._http.get("/v1/models").json()["data"]}
+        eventually(self.ask, RECOVER_WITHIN_S, "service to return", every_s=PAUSE_S)
+        return engine_after(self._stack)
 
 
-def watch_outage(stack: LocalStack, http: httpx.Client) -> None:
-    """Ask until requests are refused, look at what the service says of itself, and ask until they are answered."""
-
-    def refuses() -> bool:
-        return ask(stack, http).status_code == 503
-
-    eventually(refuses, SEEN_WITHIN_S, "the gateway to notice", every_s=PAUSE_S)
-    ready = http.get("/ready")
-    assert ready.status_code == 503
-    assert ready.json()["ready"] is False
-    (state,) = ready.json()["models"].values()
-    assert state["ready"] is False
-    assert state["reason"], "it says why"
-    assert http.get("/api/v1/chat/health").status_code == 503
-    assert "bondhu" not in {model["id"] for model in http.get("/v1/models").json()["data"]}
-    eventually(lambda: not refuses(), RECOVER_WITHIN_S, "service to return", every_s=PAUSE_S)
-    stack.until_ready()
+@pytest.fixture
+def watch(stack: LocalStack, app: App, http: httpx.Client) -> Watch:
+    """A client of an application of its own."""
+    return Watch(stack, app, http)
 
 
 def test_a_running_stack_tells_of_itself(stack: LocalStack) -> None:
@@ -83,59 +101,46 @@ def test_a_second_start_says_that_one_runs(stack: LocalStack) -> None:
     assert stack.is_ready()
 
 
-def test_a_killed_core_ends_its_streams_with_an_error(stack: LocalStack, http: httpx.Client, client: OpenAI) -> None:
-    """An engine whose core dies breaks its streams off with a typed error, restarts in place, and serves again."""
-    (before,) = stack.replicas()
-    stream = client.chat.completions.create(
-        model="bondhu", messages=HELLO, n=8, max_tokens=1900, extra_body={"ignore_eos": True}, stream=True
-    )
-    next(iter(stream))
-    stack.kill(CORE)
-    with pytest.raises(APIError) as caught:
-        list(stream)
-    assert caught.value.code == "engine_error"
-    watch_outage(stack, http)
-    (after,) = stack.replicas()
-    assert after["replica_id"] == before["replica_id"]
-    assert after["epoch"] == before["epoch"] + 1
-
-
-def test_a_killed_server_is_restarted(stack: LocalStack, http: httpx.Client, client: OpenAI) -> None:
+def test_a_killed_server_is_restarted(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """An engine whose HTTP server dies takes its core along, refuses what was in flight, and restarts in place."""
+    (before,) = stack.replicas()
     (core,) = stack.processes(CORE)
-    stream = client.chat.completions.create(
-        model="bondhu", messages=HELLO, n=8, max_tokens=1900, extra_body={"ignore_eos": True}, stream=True
-    )
-    next(iter(stream))
+    stream = watch.stream()
     stack.kill(SERVER)
-    with pytest.raises(APIError):
-        list(stream)
-    watch_outage(stack, http)
+    assert stream.done().code == "engine_error"
+    engine = watch.outage()
     assert not is_alive(core)
+    (after,) = stack.replicas()
+    assert (after["replica_id"], after["epoch"]) == (before["replica_id"], before["epoch"] + 1)
+    app.conclude(matrix, "vLLM's server killed in mid-stream", watch.seen, f"{engine}, in the same replica")
 
 
-def test_a_killed_replica_is_replaced(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_killed_replica_is_replaced(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When the actor that supervises an engine dies, the engine dies with it and Ray makes another."""
     (before,) = stack.replicas()
     orphans = [*stack.processes(SERVER), *stack.processes(CORE)]
+    stream = watch.stream()
     stack.kill(ACTOR)
     psutil.wait_procs(orphans, timeout=SEEN_WITHIN_S)
     assert not any(is_alive(process) for process in orphans)
-    watch_outage(stack, http)
+    assert stream.done().code == "engine_error"
+    engine = watch.outage()
     (after,) = [replica for replica in stack.replicas() if replica["state"] == "ready"]
     assert after["replica_id"] != before["replica_id"]
+    app.conclude(matrix, "Serve replica killed in mid-stream", watch.seen, f"{engine}, in another replica")
 
 
-def test_a_killed_ray_head_is_restarted(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_killed_ray_head_is_restarted(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When Ray's head dies, all of Ray and its engines end, and the supervisor brings back what was applied."""
     before = stack.processes(ALL_OF_RAY) + stack.processes(SERVER)
     stack.kill("/gcs_server ")
-    watch_outage(stack, http)
+    engine = watch.outage()
     assert not any(is_alive(process) for process in before)
     assert len(stack.processes(CORE)) == 1
+    app.conclude(matrix, "Ray head killed", watch.seen, f"{engine}; no process of the old Ray lives")
 
 
-def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When everything that `ray stop --force` would kill is killed, no engine survives it; then all comes back."""
     engines = [*stack.processes(SERVER), *stack.processes(CORE)]
     assert engines
@@ -144,46 +149,59 @@ def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, http: httpx.Cl
             process.kill()
     psutil.wait_procs(engines, timeout=SEEN_WITHIN_S)
     assert not any(is_alive(process) for process in engines)
-    watch_outage(stack, http)
+    engine = watch.outage()
+    app.conclude(matrix, "every process of Ray killed at once", watch.seen, engine)
 
 
-def test_a_killed_gateway_returns(stack: LocalStack, client: OpenAI) -> None:
+def test_a_killed_gateway_returns(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When the gateway dies it is started again, with the same keys, and the engine has not noticed."""
     (before,) = stack.replicas()
+    stream = watch.stream()
     stack.kill(r"uvicorn serving\.app")
+    stream.done()
 
     def answers() -> bool:
-        try:
-            return bool(client.chat.completions.create(model="bondhu", messages=HELLO, max_tokens=4).choices)
-        except (APIConnectionError, InternalServerError):  # nothing listens, or it does not know the engine yet
-            return False
+        seen = Asking(app.url, app.key, stream=False, max_tokens=4).done()
+        watch.seen.append(seen)
+        return seen.is_whole
 
     eventually(answers, RECOVER_WITHIN_S, "the gateway to return", every_s=PAUSE_S)
     (after,) = stack.replicas()
     assert (after["replica_id"], after["epoch"]) == (before["replica_id"], before["epoch"])
+    app.conclude(matrix, "the only gateway killed in mid-stream", watch.seen, engine_after(stack))
 
 
-@pytest.mark.parametrize("part", ["redis-server", r"jobs\.worker|\[cel", "ray::ServeReplica:directory"])
-def test_a_bystander_may_die(stack: LocalStack, http: httpx.Client, part: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "part"),
+    [
+        ("Redis", "redis-server"),
+        ("the Celery worker", r"jobs\.worker|\[cel"),
+        ("the directory of engines", "ray::ServeReplica:directory"),
+    ],
+)
+def test_a_bystander_may_die(stack: LocalStack, app: App, watch: Watch, matrix: Matrix, what: str, part: str) -> None:
     """Requests are answered throughout when Redis, the worker or the directory dies, and each comes back."""
     before = stack.processes(part)
     before[0].kill()
 
     def is_back() -> bool:
-        assert ask(stack, http).status_code == 200
+        assert watch.ask()
         return any(process not in before for process in stack.processes(part))
 
     eventually(is_back, RECOVER_WITHIN_S, f"{part} to be back", every_s=PAUSE_S)
     eventually(_directory_answers(stack), RECOVER_WITHIN_S, "the directory to know the engine")
-    assert ask(stack, http).status_code == 200
+    assert watch.ask()
+    app.conclude(matrix, f"{what} killed, restarted by its supervisor", watch.seen, engine_after(stack))
 
 
-def test_a_killed_embedder_takes_no_chat_along(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_killed_embedder_takes_no_chat_along(
+    stack: LocalStack, app: App, watch: Watch, http: httpx.Client, matrix: Matrix
+) -> None:
     """While the embedder is away, embeddings are 503 and chats are answered; then it returns."""
     stack.kill("ray::ServeReplica:embedder")
 
     def embeds() -> int:
-        assert ask(stack, http).status_code == 200
+        assert watch.ask()
         try:
             answer = http.post("/v1/embeddings", json={"model": "all-minilm-l6-v2", "input": "hi"}, timeout=1)
         except httpx.ReadTimeout:  # Ray keeps it for the replica to come, until the gateway has seen what is wrong
@@ -193,6 +211,8 @@ def test_a_killed_embedder_takes_no_chat_along(stack: LocalStack, http: httpx.Cl
 
     eventually(lambda: embeds() == 503, SEEN_WITHIN_S, "embeddings to be refused", every_s=PAUSE_S)
     eventually(lambda: embeds() == 200, RECOVER_WITHIN_S, "embeddings to return", every_s=PAUSE_S)
+    fault = "embedder killed; chats meanwhile (embeddings: 503, then 200)"
+    app.conclude(matrix, fault, watch.seen, engine_after(stack))
 
 
 def _directory_answers(stack: LocalStack) -> Callable[[], bool]:

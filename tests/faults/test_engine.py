@@ -1,0 +1,130 @@
+"""The engine is killed, or hangs, while requests are in every state: queued, before their first token, in mid-stream.
+
+Two applications' worth of clients ask: some may be answered outside, by Gemini's stand-in, some may not.
+"""
+
+import contextlib
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httpx
+import psutil
+from aftermath import App, engine_after
+from gemini_server import GeminiServer
+from local_stack import LocalStack
+from matrix import Matrix
+from polling import eventually
+from seen import Asking, Seen
+
+CORE = "VLLM::EngineCore"
+SLOTS = 64  # of the demonstration model: requests that its engine is given at once
+QUEUED = 4
+MANY_WORDS = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "x",
+        "schema": {
+            "type": "object",
+            "properties": {"words": {"type": "array", "minItems": 400, "items": {"type": "string"}}},
+        },
+    },
+}
+LONG: dict[str, Any] = {"max_tokens": 1500, "ignore_eos": True}
+FREE_WITHIN_S = 30.0
+
+
+@contextlib.contextmanager
+def frozen(stack: LocalStack) -> Iterator[None]:
+    """Within it, no engine goes on (SIGSTOP): connections stay open, nothing comes."""
+    cores = stack.processes(CORE)
+    for core in cores:
+        core.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for core in cores:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a test has killed it
+                core.send_signal(signal.SIGCONT)
+
+
+def begin(app: App, number: int, **body: Any) -> list[Asking]:
+    """Half of so many requests with consent, half without; the first may leave."""
+    return [Asking(app.url, app.outgoing_key if each % 2 == 0 else app.key, **body) for each in range(number)]
+
+
+def check_split(seen: Sequence[Seen]) -> None:
+    """Those with consent were answered in full; those without were told an error, and nothing of theirs went out."""
+    for each in seen[::2]:
+        assert each.is_whole, each
+        assert each.models[-1] == "gemini"
+    for each in seen[1::2]:
+        assert each.code in ("engine_error", "engine_timeout", "model_not_ready"), each
+
+
+def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix: Matrix) -> None:
+    """An engine that dies takes nothing along that may be answered elsewhere, and nothing hangs, queued or begun."""
+    asked_before = len(gemini.requests)
+    streams = begin(app, SLOTS - 2, **LONG)
+    for stream in streams:
+        stream.until_begun()
+    with frozen(stack):
+        waiting = begin(app, 2 + QUEUED, **LONG)  # two of them in the engine, before their first token
+        eventually(lambda: queue_depth(stack) == QUEUED, FREE_WITHIN_S, "a queue in front of the engine")
+        stack.kill(CORE)
+        begun, not_begun = [each.done() for each in streams], [each.done() for each in waiting]
+    check_split(begun)
+    check_split(not_begun)
+    assert len(gemini.requests) == asked_before + (SLOTS + QUEUED) // 2
+    engine = engine_after(stack)
+    (after,) = begin(app, 1, max_tokens=4)
+    fault = f"engine killed: {len(begun)} in mid-stream, 2 before their first token, {QUEUED} queued; one after"
+    rows = app.conclude(matrix, fault, [*begun, *not_begun, after.done()], engine)
+    assert after.seen.models == ["bondhu-demo"]
+    counted = {row["request_id"]: row["completion_tokens"] for row in rows}
+    assert all(counted[each.request_id] > 0 for each in begun)
+
+
+def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix: Matrix) -> None:
+    """An engine that hangs is noticed by what it does not send, before the first token and after it."""
+    asked_before = len(gemini.requests)
+    streams = begin(app, 2, **LONG, stream_options={"include_usage": True})
+    guided = Asking(app.url, app.outgoing_key, **LONG, response_format=MANY_WORDS)
+    for stream in (*streams, guided):
+        stream.until_begun()
+    with frozen(stack):
+        waiting = begin(app, 2, **LONG)
+        begun, not_begun = [each.done() for each in streams], [each.done() for each in waiting]
+        half = guided.done()
+    check_split(begun)
+    check_split(not_begun)
+    assert half.status == 200
+    assert not half.is_whole, "half a JSON document is not gone on with by another model"
+    assert half.code
+    engine = engine_after(stack)
+    fault = "engine frozen (SIGSTOP): 2 in mid-stream, 1 with a JSON schema, 2 before their first token"
+    rows = app.conclude(matrix, fault, [*begun, half, *not_begun], engine)
+    check_provenance(begun[0], next(row for row in rows if row["request_id"] == begun[0].request_id))
+    sent_out = [request.body["contents"][-1] for request in gemini.requests[asked_before:]]
+    assert len(sent_out) == 2
+    told = ["".join(part["text"] for part in each["parts"]) for each in sent_out if each["role"] == "model"]
+    assert [begun[0].text.startswith(text) for text in told] == [True], "it goes on from the text"
+
+
+def check_provenance(seen: Seen, row: dict[str, Any]) -> None:
+    """One stream with one id; who made which of its tokens, and why, told alike to the client and in the ledger."""
+    assert len(seen.ids) == 1
+    first, second = seen.segments
+    assert (first["reason"], second["model"], second["reason"]) == ("asked", "gemini", "stalled")
+    assert (first["from_token"], first["to_token"]) == (0, second["from_token"])
+    assert second["to_token"] == row["completion_tokens"]
+    assert [each | {"engine_s": 0} for each in seen.segments] == [each | {"engine_s": 0} for each in row["segments"]]
+
+
+def queue_depth(stack: LocalStack) -> int:
+    """How many requests wait in front of the engine, by the gateway's metrics."""
+    token = stack.secret("secrets.env", "BONDHU_SCRAPE_TOKEN")
+    answer = httpx.get(f"{stack.url}/metrics", headers={"authorization": f"Bearer {token}"}, timeout=10)
+    depths = re.findall(r"^bondhu_queue_depth\{[^}]*\} (\S+)$", answer.text, re.M)
+    return int(sum(map(float, depths)))
