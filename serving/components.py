@@ -67,6 +67,7 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
         **environ,
         "BONDHU_ROOT": str(settings.root),
         "BONDHU_VAR_DIR": str(settings.var_dir),
+        "BONDHU__RUNTIME_DIR": str(settings.runtime_dir),  # its default lies in TMPDIR, which is another one below
         "BONDHU_PROFILE": settings.profile,
         "BONDHU_REDIS_URL": redis_url(settings),
         "BONDHU_DATABASE_URL": database_url(settings),

@@ -219,5 +219,5 @@ def _refuse_passwords(merged: Merged, problems: list[Problem]) -> None:
 
 def _runtime_dir(var_dir: Path, environ: Mapping[str, str]) -> Path:
     """Return a path short enough for a Unix socket (108 bytes), distinct for each var_dir."""
-    base = Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    base = Path(environ.get("XDG_RUNTIME_DIR") or environ.get("TMPDIR") or tempfile.gettempdir())
     return base / f"bondhu-{os.getuid()}-{hashlib.sha256(str(var_dir).encode()).hexdigest()[:8]}"

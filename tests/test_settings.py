@@ -1,6 +1,7 @@
 """Configuration: what a stranger gets wrong is named with its file, key and remedy, before anything starts."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import yaml
 from jinja2 import Environment
 from typer.testing import CliRunner
 
-from serving import cli_models
+from serving import addresses, cli_models
+from serving.components import environment
 from serving.config_reference import reference
+from serving.credentials import Secrets
 from serving.settings import ConfigError, ModelSpec, Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -350,3 +353,13 @@ def test_the_demonstration_models_label_is_what_its_weights_are() -> None:
     ].values()
     activations = group["input_activations"]
     assert spec.quantization == f"W{group['weights']['num_bits']}A{activations['num_bits'] if activations else 16}"
+
+
+def test_every_process_of_a_stack_finds_the_same_sockets(root: Path) -> None:
+    """What `bondhu up` gives its processes leads them to the directories that it has itself, whatever their TMPDIR."""
+    environ = {"BONDHU_ROOT": str(root), "PATH": os.environ["PATH"]}
+    settings = load_settings(environ=environ)
+    secrets = Secrets(cluster_key="c", ray_token="t", scrape_token="s")
+    below = load_settings(environ=environment(settings, secrets, environ))
+    assert (below.runtime_dir, below.var_dir) == (settings.runtime_dir, settings.var_dir)
+    assert addresses.redis_url(below) == addresses.redis_url(settings)

@@ -55,7 +55,10 @@ class App:
             totals.update(asyncio.run(self._totals()))
             return totals["open_requests"] == 0 and totals["settled_tokens"] == expected
 
-        eventually(look, SETTLED_WITHIN_S, f"{expected} tokens to be charged for {rows} in {totals}")
+        try:
+            eventually(look, SETTLED_WITHIN_S, "the limits to have kept what was used")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}: {expected} tokens of {told_of(rows)}, but {totals}") from None
         reserved, settled, refunded = (totals[f"{what}_tokens"] for what in ("reserved", "settled", "refunded"))
         assert reserved == settled + refunded, totals
         return f"{reserved} reserved = {settled} used + {refunded} given back"
@@ -94,6 +97,12 @@ class App:
             return await LimitStore(redis, window_s=60, hold_s=60).totals(self.name)
         finally:
             await redis.aclose()
+
+
+def told_of(rows: Sequence[Row]) -> str:
+    """Rows in short, like ones counted."""
+    names = ("outcome", "status", "error_code", "prompt_tokens", "completion_tokens", "tokens_reserved")
+    return str(Counter(tuple(row[name] for name in names) for row in rows))
 
 
 def charged(row: Row) -> int:

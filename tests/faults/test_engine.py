@@ -31,7 +31,6 @@ MANY_WORDS = {
         },
     },
 }
-LONG: dict[str, Any] = {"max_tokens": 1500, "ignore_eos": True}
 FREE_WITHIN_S = 30.0
 
 
@@ -49,36 +48,44 @@ def frozen(stack: LocalStack) -> Iterator[None]:
                 core.send_signal(signal.SIGCONT)
 
 
-def begin(app: App, number: int, **body: Any) -> list[Asking]:
-    """Half of so many requests with consent, half without; the first may leave."""
-    return [Asking(app.url, app.outgoing_key if each % 2 == 0 else app.key, **body) for each in range(number)]
+def outgoing(app: App, number: int, **body: Any) -> list[Asking]:
+    """So many requests that may be answered outside: with nothing that only vLLM understands."""
+    return [Asking(app.url, app.outgoing_key, **{"max_tokens": 1500, **body}) for _ in range(number)]
 
 
-def check_split(seen: Sequence[Seen]) -> None:
-    """Those with consent were answered in full; those without were told an error, and nothing of theirs went out."""
-    for each in seen[::2]:
-        assert each.is_whole, each
-        assert each.models[-1] == "gemini"
-    for each in seen[1::2]:
-        assert each.code in ("engine_error", "engine_timeout", "model_not_ready"), each
+def kept(app: App, number: int) -> list[Asking]:
+    """So many that may not, and take long."""
+    return [Asking(app.url, app.key, max_tokens=1500, ignore_eos=True) for _ in range(number)]
+
+
+def check(outgoing: Sequence[Asking], kept: Sequence[Asking]) -> list[Seen]:
+    """Those with consent were answered in full; those without were told an error. Returns what all saw."""
+    for each in outgoing:
+        assert each.done().is_whole, each.seen
+        assert each.seen.models[-1] == "gemini"
+    for each in kept:
+        assert each.done().code in ("engine_error", "engine_timeout", "model_not_ready"), each.seen
+    return [each.seen for each in (*outgoing, *kept)]
 
 
 def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix: Matrix) -> None:
     """An engine that dies takes nothing along that may be answered elsewhere, and nothing hangs, queued or begun."""
     asked_before = len(gemini.requests)
-    streams = begin(app, SLOTS - 2, **LONG)
-    for stream in streams:
+    begun_kept = kept(app, SLOTS - 6)
+    for stream in begun_kept:
+        stream.until_begun()
+    begun_outgoing = outgoing(app, 4)
+    for stream in begun_outgoing:
         stream.until_begun()
     with frozen(stack):
-        waiting = begin(app, 2 + QUEUED, **LONG)  # two of them in the engine, before their first token
+        waiting = outgoing(app, 3), kept(app, 3)  # two of them in the engine, before their first token
         eventually(lambda: queue_depth(stack) == QUEUED, FREE_WITHIN_S, "a queue in front of the engine")
         stack.kill(CORE)
-        begun, not_begun = [each.done() for each in streams], [each.done() for each in waiting]
-    check_split(begun)
-    check_split(not_begun)
-    assert len(gemini.requests) == asked_before + (SLOTS + QUEUED) // 2
+        begun = check(begun_outgoing, begun_kept)
+        not_begun = check(*waiting)
+    assert len(gemini.requests) == asked_before + 7
     engine = engine_after(stack)
-    (after,) = begin(app, 1, max_tokens=4)
+    (after,) = outgoing(app, 1, max_tokens=4)
     fault = f"engine killed: {len(begun)} in mid-stream, 2 before their first token, {QUEUED} queued; one after"
     rows = app.conclude(matrix, fault, [*begun, *not_begun, after.done()], engine)
     assert after.seen.models == ["bondhu-demo"]
@@ -89,16 +96,16 @@ def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix
 def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix: Matrix) -> None:
     """An engine that hangs is noticed by what it does not send, before the first token and after it."""
     asked_before = len(gemini.requests)
-    streams = begin(app, 2, **LONG, stream_options={"include_usage": True})
-    guided = Asking(app.url, app.outgoing_key, **LONG, response_format=MANY_WORDS)
-    for stream in (*streams, guided):
+    begun_kept = kept(app, 1)
+    (guided,) = outgoing(app, 1, response_format=MANY_WORDS)
+    begun_outgoing = outgoing(app, 1, stream_options={"include_usage": True})
+    for stream in (*begun_kept, guided, *begun_outgoing):
         stream.until_begun()
     with frozen(stack):
-        waiting = begin(app, 2, **LONG)
-        begun, not_begun = [each.done() for each in streams], [each.done() for each in waiting]
+        waiting = outgoing(app, 1), kept(app, 1)
+        begun = check(begun_outgoing, begun_kept)
+        not_begun = check(*waiting)
         half = guided.done()
-    check_split(begun)
-    check_split(not_begun)
     assert half.status == 200
     assert not half.is_whole, "half a JSON document is not gone on with by another model"
     assert half.code
