@@ -50,13 +50,19 @@ def command_of(pid: int) -> bytes:
 
 
 class GatewayProcess:
-    """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both."""
+    """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both.
 
-    def __init__(self, folder: Path, *, workers: int = 1, **environ: str) -> None:
+    With `beside` it uses that one's folder, Redis and engines, and listens on a port of its own.
+    """
+
+    def __init__(
+        self, folder: Path, *, workers: int = 1, beside: "GatewayProcess | None" = None, **environ: str
+    ) -> None:
         self.var_dir = folder / "var"
         self.run_dir = folder / "run"
         self.log = folder / "gateway.log"
-        self.ingress_port = free_port()
+        self.ingress_port = beside.ingress_port if beside else free_port()
+        self._is_first = beside is None
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BONDHU", "OTEL"))}
         self._environ = kept | {
             "BONDHU_ROOT": str(ROOT),
@@ -79,31 +85,49 @@ class GatewayProcess:
 
     def __enter__(self) -> "GatewayProcess":
         """Start both and wait for /health."""
-        for directory in (self.var_dir, self.run_dir):
-            directory.mkdir()
-        migrate.upgrade(self.database_url)
-        flags = ("--port", "0", "--unixsocket", str(self.run_dir / "redis.sock"), "--dir", str(self.run_dir))
-        self._redis = subprocess.Popen([redis_server(), *flags, "--save", ""], stdout=subprocess.DEVNULL)
+        if self._is_first:
+            for directory in (self.var_dir, self.run_dir):
+                directory.mkdir()
+            migrate.upgrade(self.database_url)
+            flags = ("--port", "0", "--unixsocket", str(self.run_dir / "redis.sock"), "--dir", str(self.run_dir))
+            self._redis = subprocess.Popen([redis_server(), *flags, "--save", ""], stdout=subprocess.DEVNULL)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the gateway alone and wait for /health."""
         with self.log.open("ab") as output:
             environ = {**self._environ, **self._part.environment}
             self._gateway = subprocess.Popen(self._part.command, env=environ, cwd=ROOT, stdout=output, stderr=output)
         wait_for(self._is_healthy, f"the gateway to answer; its log: {self.log}")
-        return self
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the gateway has been started, and neither stopped nor killed."""
+        return self._gateway is not None
 
     def __exit__(self, *_: object) -> None:
         """End both."""
         self.stop()
         self.kill_redis()
 
-    def stop(self) -> None:
-        """Stop the gateway as the supervisor does."""
-        if self._gateway is not None:
-            self._gateway.terminate()
-            try:
-                self._gateway.wait(DEADLINE_S)
-            finally:
-                self._gateway.kill()
-            self._gateway = None
+    def stop(self) -> int | None:
+        """Stop the gateway as the supervisor does; returns its exit status."""
+        gateway, self._gateway = self._gateway, None
+        if gateway is None:
+            return None
+        gateway.terminate()
+        try:
+            return gateway.wait(DEADLINE_S)
+        finally:
+            gateway.kill()
+
+    def kill(self) -> None:
+        """SIGKILL the gateway."""
+        assert self._gateway is not None
+        self._gateway.kill()
+        self._gateway.wait()
+        self._gateway = None
 
     def kill_redis(self) -> None:
         """SIGKILL Redis."""

@@ -150,7 +150,7 @@ def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, http: httpx.Cl
 def test_a_killed_gateway_returns(stack: LocalStack, client: OpenAI) -> None:
     """When the gateway dies it is started again, with the same keys, and the engine has not noticed."""
     (before,) = stack.replicas()
-    stack.kill(r"uvicorn serving\.app")
+    stack.kill(r"serving\.gateway serving\.app")
 
     def answers() -> bool:
         try:
