@@ -20,8 +20,8 @@ from serving.errors import InvalidRequest, UnknownStream
 DISCONNECT_HEADER, RESUME_HEADER = "x-bondhu-on-disconnect", "last-event-id"
 ABORT_S, FINISH_S = 0.0, float("inf")
 GREEDY_BELOW = 1e-5  # a temperature that vLLM takes for zero (vllm/sampling_params.py, _SAMPLING_EPS)
-_GRACE = re.compile(r"grace:(\d{1,6}(?:\.\d{1,3})?)s")
-_EVENT_ID = re.compile(r"([0-9a-f]{1,64}-[0-9a-f]{1,16}):(\d{1,12})")
+_GRACE = re.compile(r"grace:([0-9]{1,6}(?:\.[0-9]{1,3})?)s")
+_EVENT_ID = re.compile(r"([0-9a-f]{1,64}-[0-9a-f]{1,16}):([0-9]{1,12})")
 
 
 def patience_of(named: str | None, max_grace_s: float) -> float:

@@ -89,8 +89,7 @@ class GatewayProcess:
             for directory in (self.var_dir, self.run_dir):
                 directory.mkdir()
             migrate.upgrade(self.database_url)
-            flags = ("--port", "0", "--unixsocket", str(self.run_dir / "redis.sock"), "--dir", str(self.run_dir))
-            self._redis = subprocess.Popen([redis_server(), *flags, "--save", ""], stdout=subprocess.DEVNULL)
+            self.start_redis()
         self.start()
         return self
 
@@ -107,9 +106,10 @@ class GatewayProcess:
         return self._gateway is not None
 
     def __exit__(self, *_: object) -> None:
-        """End both."""
-        self.stop()
+        """End both; an orderly stop has status 0."""
+        status = self.stop()
         self.kill_redis()
+        assert status in (None, 0), f"the gateway ended with status {status}; its log: {self.log}"
 
     def stop(self) -> int | None:
         """Stop the gateway as the supervisor does; returns its exit status."""
@@ -135,6 +135,21 @@ class GatewayProcess:
             self._redis.kill()
             self._redis.wait()
             self._redis = None
+
+    def start_redis(self) -> None:
+        """Start Redis, empty."""
+        flags = ("--port", "0", "--unixsocket", str(self.run_dir / "redis.sock"), "--dir", str(self.run_dir))
+        self._redis = subprocess.Popen([redis_server(), *flags, "--save", ""], stdout=subprocess.DEVNULL)
+
+    def freeze_redis(self) -> None:
+        """SIGSTOP Redis: it takes connections and does not answer."""
+        assert self._redis is not None
+        self._redis.send_signal(signal.SIGSTOP)
+
+    def thaw_redis(self) -> None:
+        """SIGCONT Redis."""
+        assert self._redis is not None
+        self._redis.send_signal(signal.SIGCONT)
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""

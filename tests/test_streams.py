@@ -4,9 +4,8 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -81,6 +80,12 @@ class Pair:
     def connections(self) -> int:
         """How many clients read a recording."""
         return sum(int(value(gateway.scrape(), "bondhu_recordings", what="readers") or 0) for gateway in self.gateways)
+
+    def trusts_redis(self) -> bool:
+        """Whether both gateways ask Redis."""
+        samples = [gateway.scrape() for gateway in self.gateways]
+        names = ("redis", "redis-streams")
+        return all(value(each, "bondhu_breaker_open", breaker=name) == 0 for each in samples for name in names)
 
     async def are_open(self, number: int) -> None:
         """Return once the gateways work on so many requests."""
@@ -411,80 +416,72 @@ async def test_openais_client_reads_events_with_ids(pair: Pair) -> None:
 
 
 async def test_sigterm_ends_streams_in_order(pair: Pair) -> None:
-    """Within the drain: one is completed, one ends with a typed error, one is handed over and resumed; status 0."""
+    """One is completed, those that cannot be told so; those that can go on elsewhere or after a restart; status 0."""
     pair.engine.allow(3)
     headers = {"x_bondhu_on_disconnect": "grace:60s"}
     async with (
+        AsyncExitStack() as stack,
         pair.stream(0, asking("Short", max_tokens=3)) as short,
         pair.stream(0, asking("Cut", temperature=1)) as cut,
         pair.stream(0, asking("Hand over"), **headers) as handed,
+        pair.stream(0, asking("Restart"), **headers) as kept,
+        pair.stream(1, asking("Elsewhere")) as elsewhere,
     ):
-        for each in (short, cut, handed):
+        await elsewhere.until(text_of(3))
+        followed = await stack.enter_async_context(pair.stream(0, asking("Elsewhere")))
+        for each in (short, cut, handed, kept, followed):
             await each.until(text_of(3))
         status = asyncio.create_task(asyncio.to_thread(pair.gateways[0].stop))
+        assert await followed.rest() == text_of(3)
+        assert followed.error == "shutting_down"
         assert await cut.rest() == text_of(3)
         assert (cut.error, cut.done) == ("shutting_down", False)
-        await handed.rest()
-        assert handed.error == "shutting_down"
+        for each in (handed, kept):
+            await each.rest()
+            assert each.error == "shutting_down"
         await short.rest()
         assert short.done
-    assert await status == 0
-    pair.engine.allow(None)
+        assert await status == 0
+        pair.engine.allow(None)
+        assert await elsewhere.rest() == text_of(TOKENS)
     assert handed.content + await pair.text(1, b"", last_event_id=handed.ids[-1]) == text_of(TOKENS)
-    rows = await pair.rows(4)
+    await asyncio.to_thread(pair.gateways[0].start)
+    wait_for(partial(knows_the_engine, pair.gateways[0]), "the engine to be known")
+    assert kept.content + await pair.text(0, b"", last_event_id=kept.ids[-1]) == text_of(TOKENS)
+    rows = await pair.rows(8)
     ends = [(row["outcome"], row["error_code"], row["completion_tokens"]) for row in rows]
     assert sorted(ends, key=str) == [
-        ("degraded", "handed_over", 3),
+        *[("degraded", "handed_over", 3)] * 2,
         ("ok", None, 3),
-        ("ok", None, TOKENS - 3),
+        *[("ok", None, TOKENS - 3)] * 2,
+        ("ok", None, TOKENS),
+        ("unavailable", "shutting_down", 0),  # who read along with the one elsewhere
         ("unavailable", "shutting_down", 3),
     ]
     await pair.limits_add_up()
 
 
-async def test_a_restarted_worker_goes_on(pair: Pair) -> None:
-    """What one process handed over, its successor completes."""
-    pair.engine.allow(3)
-    async with pair.stream(0, asking("Restart"), x_bondhu_on_disconnect="finish") as first:
-        await first.until(text_of(3))
-    assert await asyncio.to_thread(pair.gateways[0].stop) == 0
-    pair.engine.allow(None)
-    await asyncio.to_thread(pair.gateways[0].start)
-    wait_for(partial(knows_the_engine, pair.gateways[0]), "the engine to be known")
-    assert first.content + await pair.text(0, b"", last_event_id=first.ids[-1]) == text_of(TOKENS)
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[tuple[list[GatewayProcess], EngineServer]]:
-    """Two gateways whose Redis a test may kill."""
-    first = GatewayProcess(tmp_path, **SETTINGS)
-    second = GatewayProcess(tmp_path, beside=first, **SETTINGS)
-    with EngineServer(first.ingress_port) as engine, first, second:
-        for gateway in (first, second):
-            wait_for(partial(knows_the_engine, gateway), "the engine to be known")
-        yield [first, second], engine
-
-
-async def test_redis_may_vanish(mortal: tuple[list[GatewayProcess], EngineServer]) -> None:
-    """Killed in mid-stream: readers at both workers get all of it; afterwards a worker shares and resumes alone."""
-    gateways, engine = mortal
-    pair = await Pair.open(gateways, engine, "shop")
-    engine.allow(2)
-    async with pair.stream(0, asking("Before"), x_bondhu_on_disconnect="grace:60s") as one:
-        await one.until(text_of(2))
-        async with pair.stream(1, asking("Before"), x_bondhu_on_disconnect="grace:60s") as two:
-            await two.until(text_of(2))
-            gateways[0].kill_redis()
-            engine.allow(None)
-            assert await one.rest() == await two.rest() == text_of(TOKENS)
-    engine.asked.clear()
-    engine.allow(2)
-    async with pair.stream(0, asking("After"), x_bondhu_on_disconnect="grace:60s") as one:
-        await one.until(text_of(2))
-        async with pair.stream(0, asking("After"), x_bondhu_on_disconnect="grace:60s") as two:
-            await two.until(text_of(2))
-    engine.allow(None)
-    assert two.content + await pair.text(0, b"", last_event_id=two.ids[-1]) == text_of(TOKENS)
-    assert len(engine.asked) == 1
-    await pair.rows(5)
-    await pair.http.aclose()
+async def test_redis_may_vanish(pair: Pair) -> None:
+    """Frozen or killed in mid-stream: readers at both workers get all; without it a worker shares and resumes alone."""
+    engine, owner = pair.engine, pair.gateways[0]
+    for away, back in ((owner.freeze_redis, owner.thaw_redis), (owner.kill_redis, owner.start_redis)):
+        engine.allow(2)
+        async with pair.stream(0, asking("Before"), x_bondhu_on_disconnect="grace:60s") as one:
+            await one.until(text_of(2))
+            async with pair.stream(1, asking("Before"), x_bondhu_on_disconnect="grace:60s") as two:
+                await two.until(text_of(2))
+                away()
+                engine.allow(None)
+                assert await one.rest() == await two.rest() == text_of(TOKENS)
+        engine.asked.clear()
+        engine.allow(2)
+        async with pair.stream(0, asking("After"), x_bondhu_on_disconnect="grace:60s") as one:
+            await one.until(text_of(2))
+            async with pair.stream(0, asking("After"), x_bondhu_on_disconnect="grace:60s") as two:
+                await two.until(text_of(2))
+        engine.allow(None)
+        assert two.content + await pair.text(0, b"", last_event_id=two.ids[-1]) == text_of(TOKENS)
+        assert len(engine.asked) == 1
+        back()
+        await eventually(pair.trusts_redis, "Redis to be trusted again")
+    await pair.rows(10)
