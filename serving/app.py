@@ -25,6 +25,7 @@ from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.deploy.manifest import routing
+from serving.drain import Drain
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.exchange import exchange_of
@@ -35,6 +36,7 @@ from serving.metrics import Readings
 from serving.routes import catalogue, embed, generate, health, metrics, usage
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
+from serving.tape_store import open_tape_redis
 from serving.telemetry import Telemetry, open_telemetry
 from storage.database import open_engine
 from storage.keys import find_key
@@ -135,11 +137,18 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
         local = partial(wiring.local_target, settings, fleet, engines, telemetry.tracing)
         chains = Chains(settings.catalogue, local, outside)
+        drain = Drain(limits.drain_s)
+        tapes_redis = open_tape_redis(addresses.redis_url(settings))
+        tapes, publisher = wiring.open_tapes(settings, tapes_redis, worker, drain)
         readings = Readings(
             queue_depth=chains.queue_depth,
-            breakers_open=lambda: {"redis": limiter.breaker.is_open} | {each.model: each.is_open for each in external},
+            breakers_open=lambda: (
+                {"redis": limiter.breaker.is_open, "redis-streams": publisher.breaker.is_open}
+                | {each.model: each.is_open for each in external}
+            ),
             redis_connections=partial(wiring.redis_connections, redis),
             sql_connections=partial(wiring.sql_connections, database),
+            recordings=tapes.numbers,
         )
         app.state.gateway = Gateway(
             settings=settings,
@@ -148,6 +157,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
             chains=chains,
+            tapes=tapes,
+            drain=drain,
             limiter=limiter,
             database=database,
             redis=redis,
@@ -158,14 +169,17 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, embedder, uses, active_users, limiter, ledger)
+        works = (fleet, embedder, uses, active_users, limiter, ledger, publisher)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
-            yield
+            with drain.on_signals():
+                yield
         finally:
+            drain.begin()
+            await tapes.close()
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
@@ -176,6 +190,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             for each in external:
                 await each.close()
             await limits_redis.aclose()
+            await tapes_redis.aclose()
     await redis.aclose()
     await database.dispose()
     await asyncio.to_thread(telemetry.tracing.close)

@@ -1,6 +1,7 @@
 """What a stack is made of: each process's command line, and how to tell that it serves."""
 
 import asyncio
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from serving.config_schema import Settings
 from serving.credentials import CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
 
 CONNECT_TIMEOUT_S = 2.0
+SETTLE_S = 5  # of the gateway, after its drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +128,14 @@ def _gateway(settings: Settings) -> Component:
         "workers": gateway.workers,
         "loop": "uvloop",
         "http": "httptools",
-        "timeout-graceful-shutdown": int(gateway.drain_s),
+        "timeout-graceful-shutdown": math.ceil(gateway.drain_s) + SETTLE_S,  # what is left by then is cancelled
         "log-level": "warning",
     }
     given = (f"--{name}={value}" for name, value in flags.items())
     command = (
         sys.executable,
         "-m",
-        "uvicorn",
+        "serving.gateway",
         "serving.app:create_app",
         "--factory",
         "--no-access-log",
@@ -142,4 +144,4 @@ def _gateway(settings: Settings) -> Component:
     address = ("127.0.0.1" if gateway.host == "0.0.0.0" else gateway.host, gateway.port)  # noqa: S104
     # One worker needs no files: it answers for itself.
     several = {"PROMETHEUS_MULTIPROC_DIR": str(settings.runtime_dir / "metrics")} if gateway.workers > 1 else {}
-    return Component("gateway", command, several, address, 60, gateway.drain_s + 5)
+    return Component("gateway", command, several, address, 60, gateway.drain_s + 2 * SETTLE_S)

@@ -72,6 +72,23 @@ class GatewaySettings(Frozen):
     cors_origins: tuple[str, ...] = Field(default=(), description="origins that browsers may call from")
 
 
+class StreamsSettings(Frozen):
+    """Answers that several clients read, or one client on several connections."""
+
+    coalesce: Literal["auto", "off", "worker", "all"] = Field(
+        default="auto",
+        description="identical requests in flight are computed once: never, within a gateway worker, or over all that "
+        "share Redis; auto: all, unless there is one worker only",
+    )
+    max_grace_s: float = Field(default=120, gt=0, description="longest grace that a client may ask for, s")
+    keep_s: float = Field(default=120, ge=5, description="how long an ended stream can be resumed, s")
+    max_tape_bytes: int = Field(
+        default=4 * 2**20,
+        ge=2**16,
+        description="kept of an answer; beyond, its beginning goes, and readers that still need it are cut off, bytes",
+    )
+
+
 class AdmissionSettings(Frozen):
     """The queue in front of the engines. Numbers of requests are those of one gateway worker and one model."""
 
@@ -316,6 +333,7 @@ class ServiceFile(Frozen):
     embedder: EmbedderSettings = EmbedderSettings()
     gateway: GatewaySettings = GatewaySettings()
     admission: AdmissionSettings = AdmissionSettings()
+    streams: StreamsSettings = StreamsSettings()
     ray: RaySettings = RaySettings()
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()

@@ -39,6 +39,7 @@ class Entry:
         "cache",
         "cached_tokens",
         "completion_tokens",
+        "counting",
         "prompt_tokens",
         "segments",
         "status",
@@ -59,6 +60,7 @@ class Entry:
         self.completion_tokens = 0
         self.cache: CacheUse | None = None
         self.status: int | None = None
+        self.counting: Callable[[], Usage] | None = None  # what the engine that is answering has told so far
 
     @property
     def id(self) -> str:
@@ -74,6 +76,15 @@ class Entry:
         """The first token went to the client now; later calls change nothing."""
         if self._ttft_s is None:
             self._ttft_s = self._clock() - self._started_s
+
+    def so_far(self) -> Usage:
+        """The tokens noted, and those of the engine that is answering."""
+        running = self.counting() if self.counting else Usage()
+        return Usage(
+            self.prompt_tokens or running.prompt_tokens,
+            self.cached_tokens,
+            self.completion_tokens + running.completion_tokens,
+        )
 
     def segment(
         self, model: str, revision: str, quantization: str, *, usage: Usage, reason: str, engine_s: float

@@ -7,10 +7,13 @@
     ├── UnknownTier               403     invalid_request_error   tier_not_configured
     ├── UnknownModel              404     invalid_request_error   model_not_found
     ├── UnknownRequest            404     invalid_request_error   request_not_found
+    ├── UnknownStream             404     invalid_request_error   stream_not_found
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── RateLimited               429     requests, or tokens     rate_limit_exceeded
     ├── EngineFailed              502     api_error               engine_error
     ├── EngineUnavailable         503     api_error               model_not_ready
+    ├── ReaderTooSlow             502     api_error               reader_too_slow
+    ├── ShuttingDown              503     api_error               shutting_down
     ├── LedgerFull                503     api_error               ledger_full
     ├── DatabaseAway              503     api_error               database_unavailable
     ├── QueueFull                 503     api_error               queue_full
@@ -122,6 +125,19 @@ class UnknownRequest(ApiError):
         )
 
 
+class UnknownStream(ApiError):
+    """This application's user has no stream with this event that could still be read; nobody learns whose it is."""
+
+    status, type, default_code = 404, "invalid_request_error", "stream_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No stream with this event can be resumed: its id is unknown, or it is over for too long. Send the request "
+            "without Last-Event-ID to begin anew.",
+            param="last-event-id",
+        )
+
+
 class BodyTooLarge(ApiError):
     """The body exceeds `gateway.max_body_bytes`."""
 
@@ -171,6 +187,32 @@ class EngineUnavailable(ApiError):
     """The model is configured, but nothing can answer for it now."""
 
     status, default_code = 503, "model_not_ready"
+
+
+class ReaderTooSlow(ApiError):
+    """One of several readers of a stream is further behind than what is kept of it."""
+
+    status, default_code = 502, "reader_too_slow"
+
+    def __init__(self) -> None:
+        super().__init__("This stream was read too slowly: what follows is no longer kept.")
+
+
+class ShuttingDown(ApiError):
+    """The gateway worker stops: nothing begins, and what could not be completed in time ends."""
+
+    status, default_code = 503, "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway is being stopped. Try again; a stream whose events have ids goes on with Last-Event-ID.",
+            retry_after_s=1,
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Come again, on another connection: whoever listens there then is another process."""
+        return super().headers | {"connection": "close"}
 
 
 class LedgerFull(ApiError):

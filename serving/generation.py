@@ -8,6 +8,7 @@ does not know how a target answers, nor HTTP beyond ASGI.
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,14 +16,24 @@ from starlette.types import Receive, Scope, Send
 from serving import errors
 from serving.call import Call
 from serving.continuation import Beginning, can_be_continued, is_spent, read_back
+from serving.drain import Drain
 from serving.entry import Entry, outcome_of
 from serving.limits import Limiter, Reservation
+from serving.metering import Usage
 from serving.reply import DONE, Reply
 from serving.target import Target, TargetFailed
 
 log = logging.getLogger(__name__)
 
 MOST_SWITCHES = 4  # within one stream; a model that breaks again and again is not gone on with for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a client has of a stream from a gateway worker that is gone, and the tokens that it took."""
+
+    events: list[bytes]
+    counted: Usage
 
 
 class Generation(Response):
@@ -36,6 +47,10 @@ class Generation(Response):
         tier: of the key.
         tokens: the most that it can use, as far as can be told before.
         timeout_s: for the whole request.
+        drain: ends it when the worker stops.
+        hands_over: whether another worker can go on with a stream that the end of this one breaks off; then it just
+            stops, and the entry says so.
+        sent: its beginning, by another worker; None: there is none.
 
     Raises (when called, before anything was sent):
         ApiError: a limit refuses it, nobody answered, or not in time.
@@ -52,6 +67,9 @@ class Generation(Response):
         tier: str,
         tokens: int,
         timeout_s: float,
+        drain: Drain,
+        hands_over: bool = False,
+        sent: Sent | None = None,
     ) -> None:
         super().__init__()
         self._call = call
@@ -61,6 +79,20 @@ class Generation(Response):
         self._tier = tier
         self._tokens = tokens
         self._timeout_s = timeout_s
+        self._drain = drain
+        self._hands_over = hands_over
+        self._sent = sent
+        self._earlier = sent.counted if sent else Usage()
+
+    @property
+    def counted(self) -> Usage:
+        """The answer's tokens so far, an earlier worker's included."""
+        earlier, own = self._earlier, self._entry.so_far()
+        return Usage(
+            earlier.prompt_tokens or own.prompt_tokens,
+            earlier.cached_tokens or own.cached_tokens,
+            earlier.completion_tokens + own.completion_tokens,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; returns early when the client leaves."""
@@ -69,6 +101,8 @@ class Generation(Response):
             reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
             reply = Reply(send, entry, headers, keeps=can_be_continued(call))
+            if self._sent:
+                reply.goes_on(self._sent.events)
             try:
                 await self._until_departure(receive, reply)
             except errors.ApiError as problem:
@@ -83,10 +117,11 @@ class Generation(Response):
         assert answering is not None, "a server runs every request in a task"
         departure = asyncio.create_task(_on_departure(receive, reply, answering))
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._answer(reply)
+            async with asyncio.timeout(self._timeout_s) as limit:
+                with self._drain.ends(limit):
+                    await self._answer(reply)
         except TimeoutError:
-            await self._give_up(reply, errors.EngineTimeout(f"No complete answer within {self._timeout_s:g} s."))
+            await self._run_out(reply)
         except asyncio.CancelledError:
             if not departure.done():
                 raise  # the server is shutting down
@@ -97,10 +132,19 @@ class Generation(Response):
 
     async def _answer(self, reply: Reply) -> None:
         """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
-        why = "asked"
+        why = "worker_lost" if self._sent else "asked"
         told: errors.ApiError | None = None  # what is wrong with the model that was asked for, not with its stand-ins
         beginning: Beginning | None = None
         for _ in range(MOST_SWITCHES):
+            if reply.started:
+                beginning = self._beginning(reply)
+                if beginning is None:
+                    break
+                if beginning.finished or is_spent(self._call, beginning):
+                    await reply.event(DONE, "")
+                    await reply.end()
+                    self._entry.end("ok")
+                    return
             reason, why = why, ""
             for target in self._chain:
                 try:
@@ -116,25 +160,26 @@ class Generation(Response):
                         break
             else:
                 break  # nobody is left to ask
-            beginning = self._beginning(reply)
-            if beginning is None:
-                break
-            if beginning.finished or is_spent(self._call, beginning):
-                await reply.event(DONE, "")
-                await reply.end()
-                self._entry.end("ok")
-                return
         await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
 
     def _has_gone_on(self, beginning: Beginning | None) -> bool:
         """Whether the client has more of the answer than when the target was asked."""
-        return beginning is None or self._entry.completion_tokens > beginning.completion_tokens
+        return beginning is None or self.counted.completion_tokens > beginning.completion_tokens
 
     def _beginning(self, reply: Reply) -> Beginning | None:
         if not reply.is_kept:
             return None
-        entry = self._entry
-        return read_back(reply.sent, completion_tokens=entry.completion_tokens, prompt_tokens=entry.prompt_tokens)
+        counted = self.counted
+        return read_back(reply.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens)
+
+    async def _run_out(self, reply: Reply) -> None:
+        """The time is over: the request's, or the worker's."""
+        if not self._drain.is_over:
+            await self._give_up(reply, errors.EngineTimeout(f"No complete answer within {self._timeout_s:g} s."))
+        elif self._hands_over and reply.started:
+            self._entry.end("degraded", error_code="handed_over")
+        else:
+            await self._give_up(reply, errors.ShuttingDown())
 
     async def _give_up(self, reply: Reply, error: errors.ApiError) -> None:
         """Tell of a failure as the state of the answer allows: an error response, or the stream's last event."""

@@ -140,6 +140,7 @@ class _Attempt:
         self._splice = beginning and Splice(beginning, call)
         self._meter = StreamMeter(COUNTED if beginning else call.stream_options)
         self._usage = Usage()
+        entry.counting = lambda: self._meter.usage
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
 
@@ -176,6 +177,7 @@ class _Attempt:
     def note(self) -> None:
         """Write down what it came to, if it came to anything."""
         segment = self._segment()
+        self._entry.counting = None
         if self.told or segment.prompt_tokens + segment.to_token > segment.from_token:
             self._entry.add(segment, continues=self._beginning is not None)
 

@@ -70,6 +70,9 @@ class Readings:
     breakers_open: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by name: 1 while open
     redis_connections: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by state: idle, used
     sql_connections: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by state: idle, used
+    recordings: Callable[[], Mapping[str, float]] = field(
+        default=_nothing
+    )  # of answers, in the making: recordings, readers
 
 
 class _Bounded:
@@ -145,6 +148,9 @@ class Metrics:
         self._breakers = gauge("bondhu_breaker_open", "Workers whose breaker is open", "breaker")
         self._redis = gauge("bondhu_redis_connections", "Pooled connections to Redis", "state")
         self._sql = gauge("bondhu_sql_connections", "Pooled connections to SQL", "state")
+        self._recordings = gauge(
+            "bondhu_recordings", "Answers that can be shared or resumed, and their readers", "what"
+        )
         self._told: dict[Gauge, set[str]] = defaultdict(set)
 
     def observe(self, seen: Observed) -> None:
@@ -188,6 +194,7 @@ class Metrics:
         self._set(self._breakers, readings.breakers_open())
         self._set(self._redis, readings.redis_connections())
         self._set(self._sql, readings.sql_connections())
+        self._set(self._recordings, readings.recordings())
 
     def _set(self, gauge: Gauge, values: Mapping[str, float]) -> None:
         told = self._told[gauge]

@@ -39,6 +39,14 @@ class Reply:
         """Whether `sent` is all that was sent."""
         return self._keeps
 
+    def goes_on(self, sent: list[bytes]) -> None:
+        """The client has these events of the stream already, from a gateway worker that is gone."""
+        self.started = True
+        self._entry.status = 200
+        for events in sent:
+            if self._keeps:
+                self._keep(events)
+
     async def event(self, events: bytes, label: str) -> None:
         """Send a part of a stream: whole events. `label` is who answers; it holds for the first part only."""
         if not self.started:

@@ -12,6 +12,7 @@ from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.config_schema import Settings
+from serving.drain import Drain
 from serving.embeddings import Embedder
 from serving.exchange import exchange_of
 from serving.fleet import Fleet
@@ -19,6 +20,7 @@ from serving.key_uses import KeyUses
 from serving.ledger import Ledger
 from serving.limits import Limiter
 from serving.metrics import Readings
+from serving.tapes import Tapes
 from serving.telemetry import Telemetry
 from storage.keys import KeyRecord
 
@@ -33,6 +35,8 @@ class Gateway:
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
     chains: Chains
+    tapes: Tapes
+    drain: Drain
     limiter: Limiter
     database: AsyncEngine
     redis: Redis
@@ -50,7 +54,8 @@ async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain 
 
 
 async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
-    """The key that the request presents; raises Unauthenticated."""
+    """The key that the request presents; raises Unauthenticated, and ShuttingDown when nothing may begin any more."""
+    gateway.drain.admit()
     record = await gateway.keys.admit(request.headers.get("authorization"))
     gateway.key_uses.note(record.id)
     exchange_of(request.scope).noted["app"] = record.app

@@ -18,6 +18,7 @@ from serving import exchange
 from serving.active_users import ActiveUsers
 from serving.admission import Gate, slots_of_worker
 from serving.config_schema import DEFAULT_MAX_IN_FLIGHT
+from serving.drain import Drain
 from serving.engine_client import EngineClient
 from serving.external_target import ExternalTarget
 from serving.fleet import Fleet
@@ -28,7 +29,10 @@ from serving.limits import AWAY, Limiter
 from serving.local_target import LocalTarget
 from serving.metrics import Observed
 from serving.prices import Prices
+from serving.publisher import Publisher
 from serving.settings import Settings
+from serving.tape_store import TapeStore
+from serving.tapes import Tapes
 from serving.telemetry import Telemetry
 from serving.traces import Tracing
 from storage.ledger import insert_requests
@@ -112,6 +116,24 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
         adopt_s=settings.ledger.adopt_s,
         max_bytes=settings.ledger.max_journal_bytes,
     )
+
+
+def open_tapes(settings: Settings, redis: "Redis", worker: str, drain: Drain) -> tuple[Tapes, Publisher]:
+    """The recordings of answers, and who writes them to Redis."""
+    streams = settings.streams
+    alone = settings.gateway.workers == 1 and settings.redis.url is None
+    shares = streams.coalesce == "all" or (streams.coalesce == "auto" and not alone)
+    store = TapeStore(redis, worker)
+    publisher = Publisher(store, most_bytes=streams.max_tape_bytes, listens=shares)
+    tapes = Tapes(
+        store=store,
+        publisher=publisher,
+        shares=shares,
+        drain=drain,
+        most_bytes=streams.max_tape_bytes,
+        keep_s=streams.keep_s,
+    )
+    return tapes, publisher
 
 
 def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, model: str) -> LocalTarget:

@@ -39,7 +39,13 @@ Outcome = Literal[
     "internal_error",
 ]
 RequestClass = Literal["interactive", "agent", "job"]
-CacheUse = Literal["hit", "miss", "bypass"]
+CacheUse = Literal[
+    "hit",
+    "miss",
+    "bypass",
+    "shared",  # read along with an identical request, whose row has the tokens
+    "resumed",  # read on from another request's recording, whose row has the tokens
+]
 
 
 def _one_of(column: str, choices: Any, name: str) -> CheckConstraint:

@@ -68,16 +68,24 @@ def make_key(database_url: str, app: str, **options: Any) -> str:
 class GatewayProcess:
     """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both.
 
-    `environ` goes to the gateway, `redis_environ` to Redis.
+    With `beside` it uses that one's folder, Redis and engines, and listens on a port of its own. `environ` goes to the
+    gateway, `redis_environ` to Redis.
     """
 
     def __init__(
-        self, folder: Path, *, workers: int = 1, redis_environ: Mapping[str, str] = {}, **environ: str
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        beside: "GatewayProcess | None" = None,
+        redis_environ: Mapping[str, str] = {},
+        **environ: str,
     ) -> None:
         self.var_dir = folder / "var"
         self.run_dir = folder / "run"
         self.log = folder / "gateway.log"
-        self.ingress_port = free_port()
+        self.ingress_port = beside.ingress_port if beside else free_port()
+        self._is_first = beside is None
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BONDHU", "OTEL"))}
         self._environ = kept | {
             "BONDHU_ROOT": str(ROOT),
@@ -92,37 +100,57 @@ class GatewayProcess:
         }
         settings = load_settings(environ=self._environ)
         self.url = f"http://127.0.0.1:{settings.gateway.port}"
-        self.redis = RedisProcess(self.run_dir, **redis_environ)
+        self.redis = beside.redis if beside else RedisProcess(self.run_dir, **redis_environ)
         self.database_url = addresses.database_url(settings)
         (self._part,) = [part for part in components(settings) if part.name == "gateway"]
         self._gateway: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "GatewayProcess":
         """Start both and wait for /health."""
-        for directory in (self.var_dir, self.run_dir):
-            directory.mkdir()
-        migrate.upgrade(self.database_url)
-        self.redis.start()
+        if self._is_first:
+            for directory in (self.var_dir, self.run_dir):
+                directory.mkdir()
+            migrate.upgrade(self.database_url)
+            self.redis.start()
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the gateway alone and wait for /health."""
         with self.log.open("ab") as output:
             environ = {**self._environ, **self._part.environment}
             self._gateway = subprocess.Popen(self._part.command, env=environ, cwd=ROOT, stdout=output, stderr=output)
         wait_for(self._is_healthy, f"the gateway to answer; its log: {self.log}")
-        return self
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the gateway has been started, and neither stopped nor killed."""
+        return self._gateway is not None
 
     def __exit__(self, *_: object) -> None:
-        """End both."""
-        self.stop()
-        self.redis.kill()
+        """End both; an orderly stop has status 0."""
+        status = self.stop()
+        if self._is_first:
+            self.redis.kill()
+        assert status in (None, 0), f"the gateway ended with status {status}; its log: {self.log}"
 
-    def stop(self) -> None:
-        """Stop the gateway as the supervisor does."""
-        if self._gateway is not None:
-            self._gateway.terminate()
-            try:
-                self._gateway.wait(DEADLINE_S)
-            finally:
-                self._gateway.kill()
-            self._gateway = None
+    def stop(self) -> int | None:
+        """Stop the gateway as the supervisor does; returns its exit status."""
+        gateway, self._gateway = self._gateway, None
+        if gateway is None:
+            return None
+        gateway.terminate()
+        try:
+            return gateway.wait(DEADLINE_S)
+        finally:
+            gateway.kill()
+
+    def kill(self) -> None:
+        """SIGKILL the gateway."""
+        assert self._gateway is not None
+        self._gateway.kill()
+        self._gateway.wait()
+        self._gateway = None
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""

@@ -1,17 +1,23 @@
 """POST /v1/chat/completions and /v1/completions: everything that vLLM's own server accepts passes through."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving import openapi
 from serving.call import CHAT, COMPLETION, Call
+from serving.entry import Entry
 from serving.errors import ApiError, InvalidRequest
-from serving.generation import Generation
+from serving.generation import Generation, Sent
+from serving.reading import Reading
 from serving.routes.asker import about, class_of, end_user
-from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_json
+from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_body, read_json, read_leniently
 from serving.routes.direct import DirectRoute
+from serving.sharing import ABORT_S, DISCONNECT_HEADER, RESUME_HEADER, identity_of, patience_of, read_event_id, whose
 from serving.state import Gateway, caller_of, gateway_of
 from storage.keys import KeyRecord
 
@@ -32,28 +38,94 @@ async def completions(request: Request) -> Response:
     return await _generate(request, COMPLETION, "prompt")
 
 
-async def _generate(request: Request, path: str, required: str) -> Generation:
+async def _generate(request: Request, path: str, required: str) -> Response:
     gateway = await gateway_of(request)
     caller = await caller_of(request, gateway)
+    if last_event := request.headers.get(RESUME_HEADER):
+        return await _resume(request, gateway, caller, path, last_event)
     settings = gateway.settings.gateway
     parsed: dict[str, Any] = {}
     try:
         body, parsed = await read_json(request, settings.max_body_bytes)
         call = _call(request, gateway, caller, path, parsed, required)
+        patience_s = patience_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError:
         with gateway.ledger.begin(**about(request, caller, path, parsed)):
             raise
+    identity = None
+    if gateway.settings.streams.coalesce != "off":
+        wish = request.headers.get("cache-control", "")
+        identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and patience_s > 0)
+    if identity is None and patience_s == ABORT_S:
+        return _generation(gateway, caller.tier, tokens, call, entry)
+    tape, _ = gateway.tapes.of(call, identity, entry.id, patience_s)
+    return Reading(
+        tape,
+        entry=entry,
+        generate=partial(_generation, gateway, caller.tier, tokens),
+        reserve=partial(_reserve, gateway, caller.tier, call.app, call.user),
+        patience_s=patience_s,
+        use="shared",
+    )
+
+
+async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str) -> Reading:
+    """Read on where an earlier connection broke; its body tells at most who the end user is."""
+    parsed: dict[str, Any] = {}
+    try:
+        parsed = read_leniently(await read_body(request, gateway.settings.gateway.max_body_bytes))
+        named = request.headers.get(DISCONNECT_HEADER)
+        patience_s = None if named is None else patience_of(named, gateway.settings.streams.max_grace_s)
+        tape_id, event = read_event_id(last_event)
+        tape = await gateway.tapes.find(tape_id, whose(caller.app, end_user(request, parsed), path))
+        entry = gateway.ledger.begin(**about(request, caller, path, parsed))
+    except ApiError:
+        with gateway.ledger.begin(**about(request, caller, path, parsed)):
+            raise
+    return Reading(
+        tape,
+        entry=entry,
+        generate=partial(_generation, gateway, caller.tier, None),
+        reserve=None,
+        patience_s=patience_s,
+        use="resumed",
+        next_event=event + 1,
+    )
+
+
+def _generation(
+    gateway: Gateway,
+    tier: str,
+    tokens: int | None,
+    call: Call,
+    entry: Entry,
+    sent: Sent | None = None,
+    hands_over: bool = False,
+) -> Generation:
+    settings = gateway.settings.gateway
+    if tokens is None:
+        tokens = most_tokens(call.parsed, len(orjson.dumps(call.parsed)), settings.reserve_completion_tokens)
     return Generation(
         call=call,
         chain=gateway.chains.of(call.model),
         entry=entry,
         limiter=gateway.limiter,
-        tier=caller.tier,
+        tier=tier,
         tokens=tokens,
         timeout_s=settings.request_timeout_s,
+        drain=gateway.drain,
+        hands_over=hands_over,
+        sent=sent,
     )
+
+
+async def _reserve(gateway: Gateway, tier: str, app: str, user: str | None, entry_id: str) -> dict[str, str]:
+    """Count a request that has no tokens of its own; an id beside its entry's, which may yet generate."""
+    reservation = await gateway.limiter.reserve(app, user, tier, 0, f"{entry_id}.0")
+    await gateway.limiter.settle(reservation, 0)
+    return reservation.headers
 
 
 def _call(
@@ -75,7 +147,7 @@ def _call(
     )
 
 
-def most_tokens(parsed: dict[str, Any], body_bytes: int, completion_tokens: int) -> int:
+def most_tokens(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
     """About the most that a request can use; `completion_tokens` where it does not say."""
     for field in ("max_completion_tokens", "max_tokens"):
         if isinstance(asked := parsed.get(field), int) and asked > 0:

@@ -13,9 +13,9 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health")
-async def health() -> dict[str, str]:
-    """The gateway's process is alive."""
-    return {"status": "ok"}
+async def health(gateway: Worker) -> dict[str, str]:
+    """The gateway's process is alive; `draining` when it is being stopped."""
+    return {"status": "draining" if gateway.drain.has_begun else "ok"}
 
 
 @router.get("/ready", responses=openapi.READY_RESPONSES)

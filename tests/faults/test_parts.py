@@ -157,7 +157,7 @@ def test_a_killed_gateway_returns(stack: LocalStack, app: App, watch: Watch, mat
     """When the gateway dies it is started again, with the same keys, and the engine has not noticed."""
     (before,) = stack.replicas()
     stream = watch.stream()
-    stack.kill(r"uvicorn serving\.app")
+    stack.kill(r"serving\.gateway serving\.app")
     stream.done()
 
     def answers() -> bool:
