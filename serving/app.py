@@ -42,6 +42,7 @@ from storage.keys import find_key
 EXPOSED = (  # to scripts in browsers
     "x-request-id",
     "x-bondhu-model",
+    "x-bondhu-cache",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
@@ -130,6 +131,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         active_users = ActiveUsers(redis)
         limits_redis = open_redis(addresses.redis_url(settings))
         limiter = wiring.open_limiter(settings, limits_redis, worker)
+        answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
+        answers = wiring.open_answers(settings, answers_redis, fleet, embedder)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         external = wiring.open_external(settings, os.environ, telemetry.tracing)
         outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
@@ -137,7 +140,10 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         chains = Chains(settings.catalogue, local, outside)
         readings = Readings(
             queue_depth=chains.queue_depth,
-            breakers_open=lambda: {"redis": limiter.breaker.is_open} | {each.model: each.is_open for each in external},
+            breakers_open=lambda: (
+                {"redis": limiter.breaker.is_open, "redis-answers": answers.store.breaker.is_open}
+                | {each.model: each.is_open for each in external}
+            ),
             redis_connections=partial(wiring.redis_connections, redis),
             sql_connections=partial(wiring.sql_connections, database),
         )
@@ -149,6 +155,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             key_uses=uses,
             chains=chains,
             limiter=limiter,
+            answers=answers,
             database=database,
             redis=redis,
             ledger=ledger,
@@ -158,7 +165,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, embedder, uses, active_users, limiter, ledger)
+        works = (fleet, embedder, uses, active_users, limiter, answers, ledger)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
@@ -176,6 +183,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             for each in external:
                 await each.close()
             await limits_redis.aclose()
+            await answers_redis.aclose()
     await redis.aclose()
     await database.dispose()
     await asyncio.to_thread(telemetry.tracing.close)

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.active_users import ActiveUsers
+from serving.answer_cache import AnswerCache
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.config_schema import Settings
@@ -34,6 +35,7 @@ class Gateway:
     key_uses: KeyUses
     chains: Chains
     limiter: Limiter
+    answers: AnswerCache
     database: AsyncEngine
     redis: Redis
     ledger: Ledger

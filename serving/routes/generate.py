@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving import openapi
+from serving.cache_wish import read_wish
 from serving.call import CHAT, COMPLETION, Call
 from serving.errors import ApiError, InvalidRequest
 from serving.generation import Generation
@@ -40,6 +41,7 @@ async def _generate(request: Request, path: str, required: str) -> Generation:
     try:
         body, parsed = await read_json(request, settings.max_body_bytes)
         call = _call(request, gateway, caller, path, parsed, required)
+        wish = read_wish(request.headers, gateway.settings.cache.ttl_s)
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError:
@@ -50,6 +52,7 @@ async def _generate(request: Request, path: str, required: str) -> Generation:
         chain=gateway.chains.of(call.model),
         entry=entry,
         limiter=gateway.limiter,
+        lookup=gateway.answers.lookup(call, wish),
         tier=caller.tier,
         tokens=tokens,
         timeout_s=settings.request_timeout_s,
