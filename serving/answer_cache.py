@@ -165,11 +165,8 @@ class Lookup:
 
     def _comparable(self) -> str | None:
         asked = self._wish.mode == "semantic"
-        if (
-            self._cache.semantic is None
-            or self._wish.mode == "exact"
-            or not (asked or self._cache.rules.semantic.enabled)
-        ):
+        by_default = self._cache.rules.semantic.enabled and self._wish.mode is None and self._call.user is not None
+        if self._cache.semantic is None or not (asked or by_default):
             return None
         return question_of(self._call, even_personal=asked)
 

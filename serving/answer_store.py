@@ -23,7 +23,7 @@ from serving.breaker import Breaker
 
 log = logging.getLogger(__name__)
 
-PREFIX = "bondhu:answers:"
+PREFIX = "bondhu:answers:1:"  # the number changes with what the values are
 AWAY = (RedisError, OSError, TimeoutError)
 PROBE_S = 1.0
 AT_ONCE = 32  # calls to Redis; one takes well under a millisecond, and has a connection meanwhile

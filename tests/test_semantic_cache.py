@@ -11,6 +11,8 @@ import numpy
 import orjson
 import pytest
 
+from bench import semantic_cache
+from bench.semantic_cache import PARTS
 from serving.answer_cache import AnswerCache, Makers
 from serving.answer_store import AnswerStore
 from serving.cache_wish import Wish
@@ -82,7 +84,7 @@ async def cache(server: RedisProcess, embedder: Words) -> AsyncIterator[AnswerCa
     await client.aclose()
 
 
-def ask(text: str, *, system: str = "Be brief.", user: str = "maya", **fields: Any) -> Call:
+def ask(text: str, *, system: str = "Be brief.", user: str | None = "maya", **fields: Any) -> Call:
     """A sampled chat with one question."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     body = {"model": "alias", "messages": messages, "temperature": 0.7, **fields}
@@ -180,6 +182,13 @@ async def test_what_is_personal_is_compared_only_when_asked(cache: AnswerCache) 
     assert [await answered(cache, sad, SEMANTIC) for _ in range(2)] == ["miss", "hit"]
 
 
+async def test_without_a_user_questions_are_compared_only_when_asked(cache: AnswerCache) -> None:
+    """Nobody knows whether two such requests come from one person."""
+    nameless = ask(CAPITAL, user=None)
+    assert [await answered(cache, nameless) for _ in range(2)] == ["bypass", "bypass"]
+    assert [await answered(cache, nameless, SEMANTIC) for _ in range(2)] == ["miss", "hit"]
+
+
 async def test_only_exactly_the_same_when_asked(cache: AnswerCache) -> None:
     """`x-bondhu-cache: exact`."""
     await answered(cache, ask(CAPITAL, temperature=0))
@@ -270,6 +279,32 @@ def test_order_matters_only_among_the_same_words() -> None:
 
 
 def test_the_threshold_is_the_measured_one() -> None:
-    """The default is what `python -m bench.semantic_cache` chose, on the rules as they are."""
+    """The default is what `python -m bench.semantic_cache` chose, on the pairs and the words as they are."""
     result = orjson.loads((RESULTS / "semantic-cache.json").read_bytes())
     assert SemanticCacheSettings().threshold == result["threshold"]
+    pairs = semantic_cache.read_pairs()
+    for part, expected in result["told_apart"].items():
+        assert semantic_cache.told_apart([pair for pair in pairs if pair.part == part]) == expected
+
+
+def test_no_question_is_in_both_parts_of_the_measurement() -> None:
+    """What the threshold is tried on was not there when it was chosen."""
+    pairs = semantic_cache.read_pairs()
+    chosen, held_out = (
+        {text for pair in pairs if pair.part == part for text in (pair.one, pair.other)} for part in PARTS
+    )
+    assert len(pairs) >= 300
+    assert chosen.isdisjoint(held_out)
+
+
+def test_the_bound_is_wilsons() -> None:
+    """Known values of the interval's upper end: no hit of 10, and 8 of 10."""
+    assert semantic_cache.upper_bound(0, 10) == pytest.approx(0.2775, abs=1e-4)
+    assert semantic_cache.upper_bound(8, 10) == pytest.approx(0.9433, abs=1e-4)
+
+
+def test_the_least_threshold_whose_bound_holds_is_chosen() -> None:
+    """Not one below which it holds again by chance; none when it holds nowhere."""
+    rows = [{"threshold": at, "false_hit_upper": upper} for at, upper in ((0.8, 0.01), (0.9, 0.5), (0.95, 0.01))]
+    assert semantic_cache.choose(rows) == 0.95
+    assert semantic_cache.choose(rows[:2]) is None
