@@ -80,7 +80,7 @@ async def run(block: Block) -> Seen:
     """Put the load on and return what was seen."""
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {block.key}\r\n"
-        f"content-type: application/json\r\n{block.headers}"
+        f"content-type: application/json\r\ncache-control: no-cache\r\n{block.headers}"
     ).encode()
     connections = [await Connection.open(block.url) for _ in range(block.concurrency)]
     bodies = requests(block)

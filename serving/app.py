@@ -19,6 +19,7 @@ from fastapi.responses import Response
 from redis.asyncio import Redis
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from serving import addresses, errors, wiring
 from serving.active_users import ActiveUsers
@@ -44,10 +45,12 @@ from storage.keys import find_key
 EXPOSED = (  # to scripts in browsers
     "x-request-id",
     "x-bondhu-model",
+    "x-bondhu-cache",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 ADMIN_TIER = "admin"
+GZIP_LEVEL = 1  # 60 us for an answer of 1.5 kB; a higher level takes off a few bytes more, and longer
 KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
 
 
@@ -70,6 +73,8 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_bug)
+    if settings.gateway.gzip_min_bytes:  # streams of events are left alone: Starlette excludes them
+        app.add_middleware(GZipMiddleware, minimum_size=settings.gateway.gzip_min_bytes, compresslevel=GZIP_LEVEL)
     if settings.gateway.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -132,6 +137,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         active_users = ActiveUsers(redis)
         limits_redis = open_redis(addresses.redis_url(settings))
         limiter = wiring.open_limiter(settings, limits_redis, worker)
+        answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
+        answers = wiring.open_answers(settings, answers_redis, fleet, embedder)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         external = wiring.open_external(settings, os.environ, telemetry.tracing)
         outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
@@ -143,7 +150,11 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         readings = Readings(
             queue_depth=chains.queue_depth,
             breakers_open=lambda: (
-                {"redis": limiter.breaker.is_open, "redis-streams": publisher.breaker.is_open}
+                {
+                    "redis": limiter.breaker.is_open,
+                    "redis-streams": publisher.breaker.is_open,
+                    "redis-answers": answers.store.breaker.is_open,
+                }
                 | {each.model: each.is_open for each in external}
             ),
             redis_connections=partial(wiring.redis_connections, redis),
@@ -160,6 +171,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             tapes=tapes,
             drain=drain,
             limiter=limiter,
+            answers=answers,
             database=database,
             redis=redis,
             ledger=ledger,
@@ -169,7 +181,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, embedder, uses, active_users, limiter, ledger, publisher)
+        works = (fleet, embedder, uses, active_users, limiter, answers, ledger, publisher)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
@@ -191,6 +203,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
                 await each.close()
             await limits_redis.aclose()
             await tapes_redis.aclose()
+            await answers_redis.aclose()
     await redis.aclose()
     await database.dispose()
     await asyncio.to_thread(telemetry.tracing.close)

@@ -8,6 +8,7 @@ from storage.schema import RequestClass
 
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
+GREEDY_BELOW = 1e-5  # a temperature that vLLM takes for zero (vllm/sampling_params.py, _SAMPLING_EPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,10 @@ class Call:
     def stream_options(self) -> Mapping[str, Any]:
         """The request's own, {} without any."""
         return self.parsed.get("stream_options") or {}
+
+
+def is_deterministic(parsed: Mapping[str, Any]) -> bool:
+    """Whether the engine answers the same request the same again: greedy, one candidate a token, or with a seed."""
+    temperature, top_k, seed = parsed.get("temperature"), parsed.get("top_k"), parsed.get("seed")
+    greedy = isinstance(temperature, int | float) and temperature < GREEDY_BELOW
+    return greedy or (type(top_k) is int and top_k == 1) or type(seed) is int

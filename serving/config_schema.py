@@ -69,6 +69,9 @@ class GatewaySettings(Frozen):
     ready_within_s: float = Field(default=30.0, gt=0, description="how recent a generation makes /ready true, s")
     drain_s: float = Field(default=20, ge=0, description="for open requests at shutdown, s")
     retry_after_s: int = Field(default=5, ge=1, description="Retry-After of a 503, s")
+    gzip_min_bytes: int = Field(
+        default=1024, ge=0, description="smallest reply that is compressed, never a stream; 0: none is, bytes"
+    )
     cors_origins: tuple[str, ...] = Field(default=(), description="origins that browsers may call from")
 
 
@@ -161,6 +164,37 @@ class LedgerSettings(Frozen):
     max_journal_bytes: int = Field(
         default=256 * 2**20, ge=2**20, description="a worker's journal; beyond, while SQL is away: 503, bytes"
     )
+
+
+class SemanticCacheSettings(Frozen):
+    """Answers to chats' first questions that mean the same as one before; of English questions only."""
+
+    enabled: bool = Field(
+        default=False,
+        description="for every chat that may have one; else for those that ask: `x-bondhu-cache: semantic`",
+    )
+    ttl_s: float = Field(default=300, gt=0, description="how long a question is compared with, s")
+    threshold: float = Field(
+        default=0.92, gt=0, le=1, description="least cosine of two questions that are one (bench/semantic_cache.py)"
+    )
+    timeout_s: float = Field(default=0.1, gt=0, description="for the embedding of a question; beyond: a miss, s")
+    most_questions: int = Field(default=64, ge=1, description="that one is compared with, the newest")
+
+
+class CacheSettings(Frozen):
+    """The cache of answers, in Redis; each application's end user has their own."""
+
+    enabled: bool = Field(default=True, description="answer from it at all")
+    deterministic_ttl_s: float = Field(
+        default=3600, gt=0, description="a request that leaves nothing to chance: temperature 0, a seed, s"
+    )
+    ttl_s: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={"recommendations": 1800, "stats": 900, "genres": 86400},
+        description="the kinds that `x-bondhu-cache-kind` may name, each with its time, s",
+    )
+    max_answer_bytes: int = Field(default=2**18, ge=1, description="largest answer that is kept, compressed, bytes")
+    most_answers: int = Field(default=256, ge=1, description="of one end user; beyond, what would expire next goes")
+    semantic: SemanticCacheSettings = SemanticCacheSettings()
 
 
 class TokenPrice(Frozen):
@@ -339,6 +373,7 @@ class ServiceFile(Frozen):
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
     ledger: LedgerSettings = LedgerSettings()
+    cache: CacheSettings = CacheSettings()
     external: dict[str, ExternalSpec] = Field(
         default_factory=dict, description="models outside, by an id of your choosing"
     )

@@ -158,6 +158,16 @@ class Fleet:
         """The model ids that clients may name, ready or not."""
         return list(self.routing["models"])
 
+    def fingerprint(self, model: str) -> str:
+        """The configuration that new requests for `model` go to; "" when it is not served."""
+        return self.routing["models"].get(model, "")
+
+    def labels(self, model: str) -> set[tuple[str, str]]:
+        """Of each replica that serves `model`, or still ends what it began: its fingerprint and its label."""
+        mine = [replica for replica in self._replicas.values() if replica.report["model"] == model]
+        up = [replica for replica in mine if replica.report["state"] in ("ready", "draining")]
+        return {(replica.report["fingerprint"], replica.label) for replica in up}
+
     def reports(self) -> list[ReplicaReport]:
         """What the replicas last said of themselves."""
         return [replica.report for replica in self._replicas.values()]

@@ -1,8 +1,8 @@
 """One generation, from its admission to its row in the ledger: the response object of the generating routes.
 
-It takes what the limits allow, asks the model's chain of targets one after another until one answers, settles what was
-used, and ends the ledger's entry, whatever happens in between. When the client leaves, everything stops at once. It
-does not know how a target answers, nor HTTP beyond ASGI.
+It takes what the limits allow, looks for a kept answer, else asks the model's chain of targets one after another until
+one answers, settles what was used, and ends the ledger's entry, whatever happens in between. When the client leaves,
+everything stops at once. It does not know how a target answers, nor HTTP beyond ASGI.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving import errors
+from serving.answer_cache import Lookup
 from serving.call import Call
 from serving.continuation import Beginning, can_be_continued, is_spent, read_back
 from serving.drain import Drain
@@ -21,6 +22,7 @@ from serving.entry import Entry, outcome_of
 from serving.limits import Limiter, Reservation
 from serving.metering import Usage
 from serving.reply import DONE, Reply
+from serving.stored_answer import Stored
 from serving.target import Target, TargetFailed
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Generation(Response):
         chain: who may answer it, in order.
         entry: its entry in the ledger, begun.
         limiter: what the key may use.
+        lookup: the request in the cache of answers.
         tier: of the key.
         tokens: the most that it can use, as far as can be told before.
         timeout_s: for the whole request.
@@ -64,6 +67,7 @@ class Generation(Response):
         chain: Sequence[Target],
         entry: Entry,
         limiter: Limiter,
+        lookup: Lookup,
         tier: str,
         tokens: int,
         timeout_s: float,
@@ -76,6 +80,7 @@ class Generation(Response):
         self._chain = chain
         self._entry = entry
         self._limiter = limiter
+        self._lookup = lookup
         self._tier = tier
         self._tokens = tokens
         self._timeout_s = timeout_s
@@ -100,7 +105,7 @@ class Generation(Response):
         with self._entry as entry:
             reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
-            reply = Reply(send, entry, headers, keeps=can_be_continued(call))
+            reply = Reply(send, entry, headers, keeps=self._lookup.keeps or can_be_continued(call))
             if self._sent:
                 reply.goes_on(self._sent.events)
             try:
@@ -111,6 +116,7 @@ class Generation(Response):
                 raise
             finally:
                 await self._settle(reservation, reply)
+        await self._keep(reply)
 
     async def _until_departure(self, receive: Receive, reply: Reply) -> None:
         answering = asyncio.current_task()
@@ -131,6 +137,20 @@ class Generation(Response):
             departure.cancel()
 
     async def _answer(self, reply: Reply) -> None:
+        """Answer from the cache, or by asking."""
+        kept = None if self._sent else await self._lookup.find()
+        self._entry.cache = self._lookup.use
+        if kept is None:
+            await self._ask(reply)
+            return
+        if kept.streams:
+            await reply.event(kept.body, kept.label)
+            await reply.end()
+        else:
+            await reply.whole(200, kept.body, kept.label)
+        self._entry.end("ok")
+
+    async def _ask(self, reply: Reply) -> None:
         """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
         why = "worker_lost" if self._sent else "asked"
         told: errors.ApiError | None = None  # what is wrong with the model that was asked for, not with its stand-ins
@@ -167,7 +187,7 @@ class Generation(Response):
         return beginning is None or self.counted.completion_tokens > beginning.completion_tokens
 
     def _beginning(self, reply: Reply) -> Beginning | None:
-        if not reply.is_kept:
+        if not reply.is_kept or not can_be_continued(self._call):
             return None
         counted = self.counted
         return read_back(reply.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens)
@@ -188,10 +208,16 @@ class Generation(Response):
         await reply.broken(error)
         self._entry.end(outcome_of(error.status), error_code=error.code)
 
+    async def _keep(self, reply: Reply) -> None:
+        """Have the cache keep a complete answer of the model that was asked for; the client has it already."""
+        segments = self._entry.segments
+        if self._entry.status == 200 and reply.is_kept and [segment.reason for segment in segments] == ["asked"]:
+            await self._lookup.keep(Stored(self._call.streams, b"".join(reply.sent), reply.label))
+
     async def _settle(self, reservation: Reservation, reply: Reply) -> None:
         entry = self._entry
         used = entry.prompt_tokens + entry.completion_tokens
-        if used or (reply.started and entry.status != 200):
+        if used or entry.cache == "hit" or (reply.started and entry.status != 200):
             await self._limiter.settle(reservation, used)
         elif reply.started or entry.status is None:
             # Left before the engine told anything of it, which of a request without a stream it never does.

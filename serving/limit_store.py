@@ -278,15 +278,15 @@ class Taken:
     buckets: tuple[Bucket, ...]
 
 
-def open_redis(url: str) -> "Redis":
-    """Open a client for the limits: it never tries twice, and who calls it bounds how long it may take."""
+def open_redis(url: str, *, decodes: bool = True) -> "Redis":
+    """Open a client that never tries twice, and whose caller bounds how long it may take; text, or else bytes."""
     return Redis.from_url(
         url,
         max_connections=10_000,
         socket_timeout=None,
         socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
+        decode_responses=decodes,
     )
 
 

@@ -8,8 +8,8 @@ from starlette.types import Send
 from serving import errors
 from serving.entry import Entry
 
-MODEL_HEADER = b"x-bondhu-model"
-KEEP_BYTES = 1 << 20  # of a stream; a longer one cannot be continued by another model
+MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
+KEEP_BYTES = 1 << 20  # of an answer; a longer one cannot be continued by another model, nor cached
 DONE = b"data: [DONE]\n\n"
 
 
@@ -20,7 +20,7 @@ class Reply:
         send: ASGI's.
         entry: the request's in the ledger: told of the status and of the first token.
         headers: to be sent beside the reply's own.
-        keeps: whether to remember what a stream sent, so that another model could continue it.
+        keeps: whether to remember what was sent, so that another model could continue it, or the cache keep it.
 
     """
 
@@ -30,7 +30,8 @@ class Reply:
         self._headers = headers
         self._keeps = keeps
         self._kept_bytes = 0
-        self.sent: list[bytes] = []  # a stream's events, while it can be continued
+        self.sent: list[bytes] = []  # a stream's events, or a body
+        self.label = ""  # who answers
         self.started = False  # the status line is out
         self.answered = False  # the last byte has been handed to the server
 
@@ -67,6 +68,8 @@ class Reply:
         await self._start(status, headers, label)
         if status == 200:
             self._entry.first_token()
+        if self._keeps:
+            self._keep(body)
         self.answered = True
         await self._send({"type": "http.response.body", "body": body})
 
@@ -77,8 +80,10 @@ class Reply:
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], label: str) -> None:
         self._entry.status = status
-        self.started = True
+        self.started, self.label = True, label
         headers = [*headers, *self._headers, (MODEL_HEADER, label.encode())]
+        if self._entry.cache is not None:
+            headers.append((CACHE_HEADER, self._entry.cache.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _keep(self, events: bytes) -> None:

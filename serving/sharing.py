@@ -4,22 +4,21 @@ Identical requests in flight are computed once when they would be answered alike
 when they come from one end user, for then somebody pressed twice. A sampled request without an end user is computed
 each time: an application that sends one prompt many times at once wants different samples. `Cache-Control: no-cache`
 or `no-store` is a wish for an answer of one's own. Identical means: the same application, end user, tier, class,
-consent, path, model and body. It does not know where answers are shared.
+consent, wish for the cache, path, model and body. It does not know where answers are shared.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from serving.call import Call
+from serving.cache_wish import Wish
+from serving.call import Call, is_deterministic
 from serving.errors import InvalidRequest, UnknownStream
 
 DISCONNECT_HEADER, RESUME_HEADER = "x-bondhu-on-disconnect", "last-event-id"
 ABORT_S, FINISH_S = 0.0, float("inf")
-GREEDY_BELOW = 1e-5  # a temperature that vLLM takes for zero (vllm/sampling_params.py, _SAMPLING_EPS)
 _GRACE = re.compile(r"grace:([0-9]{1,6}(?:\.[0-9]{1,3})?)s")
 _EVENT_ID = re.compile(r"([0-9a-f]{1,64}-[0-9a-f]{1,16}):([0-9]{1,12})")
 
@@ -61,21 +60,12 @@ def whose(app: str, user: str | None, path: str) -> str:
     return _digest([app, user, path])
 
 
-def identity_of(call: Call, tier: str, cache_control: str, *, is_resumable: bool) -> str | None:
+def identity_of(call: Call, tier: str, wish: Wish, *, is_resumable: bool) -> str | None:
     """A digest that identical requests have in common; None for a request that is not shared."""
-    if call.user is None and not is_deterministic(call.parsed):
+    if not wish.reads or (call.user is None and not is_deterministic(call.parsed)):
         return None
-    if "no-cache" in cache_control or "no-store" in cache_control:
-        return None
-    who = [call.app, call.user, tier, call.class_, call.allow_external, is_resumable]
+    who = [call.app, call.user, tier, call.class_, call.allow_external, wish.mode, wish.kind, is_resumable]
     return _digest([who, call.path, call.model, call.parsed])
-
-
-def is_deterministic(parsed: Mapping[str, Any]) -> bool:
-    """Whether the engine answers the same request the same again: greedy, one candidate a token, or with a seed."""
-    temperature, top_k, seed = parsed.get("temperature"), parsed.get("top_k"), parsed.get("seed")
-    greedy = isinstance(temperature, int | float) and temperature < GREEDY_BELOW
-    return greedy or (type(top_k) is int and top_k == 1) or type(seed) is int
 
 
 def _digest(parts: Any) -> str:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.active_users import ActiveUsers
+from serving.answer_cache import AnswerCache
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.config_schema import Settings
@@ -38,6 +39,7 @@ class Gateway:
     tapes: Tapes
     drain: Drain
     limiter: Limiter
+    answers: AnswerCache
     database: AsyncEngine
     redis: Redis
     ledger: Ledger

@@ -17,8 +17,11 @@ from models.gemini import Gemini
 from serving import exchange
 from serving.active_users import ActiveUsers
 from serving.admission import Gate, slots_of_worker
+from serving.answer_cache import AnswerCache, Makers
+from serving.answer_store import AnswerStore
 from serving.config_schema import DEFAULT_MAX_IN_FLIGHT
 from serving.drain import Drain
+from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.external_target import ExternalTarget
 from serving.fleet import Fleet
@@ -30,6 +33,7 @@ from serving.local_target import LocalTarget
 from serving.metrics import Observed
 from serving.prices import Prices
 from serving.publisher import Publisher
+from serving.semantic_cache import Semantic
 from serving.settings import Settings
 from serving.tape_store import TapeStore
 from serving.tapes import Tapes
@@ -92,6 +96,28 @@ def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
         shares=Shares(window_s=LIMIT_WINDOW_S, workers=settings.gateway.workers),
         tiers=settings.tiers,
         worker=worker,
+    )
+
+
+def open_answers(settings: Settings, redis: "Redis", fleet: Fleet, embedder: Embedder | None) -> AnswerCache:
+    """The cache of answers; `redis` answers in bytes."""
+    rules = settings.cache
+    semantic = None
+    if embedder is not None:
+        semantic = Semantic(
+            embedder.embed,
+            embedder=f"{settings.embedder.id} {settings.embedder.path}",
+            dimensions=embedder.dimensions,
+            threshold=rules.semantic.threshold,
+            timeout_s=rules.semantic.timeout_s,
+            most=rules.semantic.most_questions,
+        )
+    return AnswerCache(
+        AnswerStore(redis, most_fields=rules.most_answers),
+        rules=rules,
+        makers=lambda model: Makers(fleet.fingerprint(model), fleet.labels(model)),
+        semantic=semantic,
+        new_era=lambda: secrets.token_hex(8),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.cache_wish import Wish
 from serving.call import CHAT, COMPLETION, Call
 from serving.errors import InvalidRequest, ReaderTooSlow, UnknownStream
 from serving.sharing import identity_of, patience_of, read_event_id, whose, with_ids
@@ -158,10 +159,11 @@ def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> Call:
 )
 def test_samples_are_not_shared_unless_a_person_asks(fields: dict[str, Any], is_shared: bool) -> None:
     """Requests without an end user are shared when the engine would answer them alike; others always."""
-    assert (identity_of(call(fields), "free", "", is_resumable=False) is not None) == is_shared
-    assert identity_of(call(fields, user="maya"), "free", "", is_resumable=False) is not None
+    assert (identity_of(call(fields), "free", Wish(), is_resumable=False) is not None) == is_shared
+    assert identity_of(call(fields, user="maya"), "free", Wish(), is_resumable=False) is not None
     for wish in ("no-cache", "max-age=0, no-store"):
-        assert identity_of(call(fields, user="maya"), "free", wish, is_resumable=False) is None
+        own = read_wish({"cache-control": wish}, ())
+        assert identity_of(call(fields, user="maya"), "free", own, is_resumable=False) is None
 
 
 def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
@@ -179,12 +181,12 @@ def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
         (call(greedy | {"max_tokens": 5}), "free", False),
         (usual, "free", True),
     ]
-    identities = {identity_of(each, tier, "", is_resumable=resumable) for each, tier, resumable in others}
+    identities = {identity_of(each, tier, Wish(), is_resumable=resumable) for each, tier, resumable in others}
     assert len(identities) == len(others)
-    assert identity_of(usual, "free", "", is_resumable=False) not in identities
+    assert identity_of(usual, "free", Wish(), is_resumable=False) not in identities
     reordered = dict(reversed(greedy.items()))
-    assert identity_of(call(reordered), "free", "", is_resumable=False) == identity_of(
-        usual, "free", "", is_resumable=False
+    assert identity_of(call(reordered), "free", Wish(), is_resumable=False) == identity_of(
+        usual, "free", Wish(), is_resumable=False
     )
     assert len({whose("shop", None, CHAT), whose("shop", "", CHAT), whose("shop", None, COMPLETION)}) == 3
 

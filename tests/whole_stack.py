@@ -13,6 +13,7 @@ from local_stack import LocalStack
 from openai import AsyncOpenAI, OpenAI
 
 CLIENT_TIMEOUT_S = 120.0
+FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
 TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 12.0, 5.0  # of the models: an engine that is stopped is noticed within a test
 TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 
@@ -66,7 +67,13 @@ def stack(running_stack: LocalStack) -> LocalStack:
 @pytest.fixture
 def client(stack: LocalStack) -> Iterator[OpenAI]:
     """The official client, which never tries twice: a failure must be seen."""
-    with OpenAI(base_url=f"{stack.url}/v1", api_key=stack.api_key, max_retries=0, timeout=CLIENT_TIMEOUT_S) as client:
+    with OpenAI(
+        base_url=f"{stack.url}/v1",
+        api_key=stack.api_key,
+        max_retries=0,
+        timeout=CLIENT_TIMEOUT_S,
+        default_headers=FRESH,
+    ) as client:
         yield client
 
 
@@ -74,7 +81,11 @@ def client(stack: LocalStack) -> Iterator[OpenAI]:
 async def async_client(stack: LocalStack) -> AsyncIterator[AsyncOpenAI]:
     """The official asynchronous client."""
     async with AsyncOpenAI(
-        base_url=f"{stack.url}/v1", api_key=stack.api_key, max_retries=0, timeout=CLIENT_TIMEOUT_S
+        base_url=f"{stack.url}/v1",
+        api_key=stack.api_key,
+        max_retries=0,
+        timeout=CLIENT_TIMEOUT_S,
+        default_headers=FRESH,
     ) as client:
         yield client
 
@@ -91,6 +102,6 @@ def outgoing(stack: LocalStack) -> Iterator[OpenAI]:
 @pytest.fixture
 def http(stack: LocalStack) -> Iterator[httpx.Client]:
     """Plain HTTP with a valid key, for what the official client would not send."""
-    headers = {"authorization": f"Bearer {stack.api_key}"}
+    headers = {"authorization": f"Bearer {stack.api_key}", **FRESH}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=CLIENT_TIMEOUT_S) as client:
         yield client

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving import openapi
+from serving.cache_wish import Wish, read_wish
 from serving.call import CHAT, COMPLETION, Call
 from serving.entry import Entry
 from serving.errors import ApiError, InvalidRequest
@@ -49,6 +50,7 @@ async def _generate(request: Request, path: str, required: str) -> Response:
         body, parsed = await read_json(request, settings.max_body_bytes)
         call = _call(request, gateway, caller, path, parsed, required)
         patience_s = patience_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
+        wish = read_wish(request.headers, gateway.settings.cache.ttl_s)
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError:
@@ -56,15 +58,14 @@ async def _generate(request: Request, path: str, required: str) -> Response:
             raise
     identity = None
     if gateway.settings.streams.coalesce != "off":
-        wish = request.headers.get("cache-control", "")
         identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and patience_s > 0)
     if identity is None and patience_s == ABORT_S:
-        return _generation(gateway, caller.tier, tokens, call, entry)
+        return _generation(gateway, caller.tier, wish, tokens, call, entry)
     tape, _ = gateway.tapes.of(call, identity, entry.id, patience_s)
     return Reading(
         tape,
         entry=entry,
-        generate=partial(_generation, gateway, caller.tier, tokens),
+        generate=partial(_generation, gateway, caller.tier, wish, tokens),
         reserve=partial(_reserve, gateway, caller.tier, call.app, call.user),
         patience_s=patience_s,
         use="shared",
@@ -87,7 +88,7 @@ async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: s
     return Reading(
         tape,
         entry=entry,
-        generate=partial(_generation, gateway, caller.tier, None),
+        generate=partial(_generation, gateway, caller.tier, Wish(reads=False, keeps=False), None),
         reserve=None,
         patience_s=patience_s,
         use="resumed",
@@ -98,6 +99,7 @@ async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: s
 def _generation(
     gateway: Gateway,
     tier: str,
+    wish: Wish,
     tokens: int | None,
     call: Call,
     entry: Entry,
@@ -112,6 +114,7 @@ def _generation(
         chain=gateway.chains.of(call.model),
         entry=entry,
         limiter=gateway.limiter,
+        lookup=gateway.answers.lookup(call, wish),
         tier=tier,
         tokens=tokens,
         timeout_s=settings.request_timeout_s,
