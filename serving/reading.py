@@ -117,7 +117,8 @@ class Reading(Response):
                     self._note_token(head.status)
                     last = events
                     sent = with_ids(events, tape.id, first) if tape.is_resumable and streams else events
-                    await send({"type": "http.response.body", "body": sent, "more_body": True})
+                    self._answered = not streams and tape.is_over_for(self)
+                    await send({"type": "http.response.body", "body": sent, "more_body": not self._answered})
                 elif tape.is_over_for(self):
                     break
                 else:
@@ -127,15 +128,16 @@ class Reading(Response):
         except errors.ApiError as problem:  # the status is out: a stream tells it as its last event
             last = errors.stream_event(problem)
             await send({"type": "http.response.body", "body": last, "more_body": True})
-        self._answered = True
-        await send({"type": "http.response.body", "body": b""})
+        if not self._answered:
+            self._answered = True
+            await send({"type": "http.response.body", "body": b""})
         self._end_as(head.status, _code_within(last))
 
     async def _headers_of(self, head: Head) -> Headers:
         """The recording's, with limits that are this request's own."""
         entry = self._entry
         if entry is None:
-            return head.headers
+            return list(head.headers)  # middleware changes what it is given
         own: Headers = []
         if self._reserve is not None and head.status == 200:
             own = [(name.encode(), value.encode()) for name, value in (await self._reserve(entry.id)).items()]

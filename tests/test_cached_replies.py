@@ -163,5 +163,5 @@ def test_a_kept_answer_outlives_its_engine_and_nobody_waits_for_redis(tmp_path: 
             until_kept(service)
         assert cached(ask(service)) == "hit"
         assert ask(service, user="somebody").status_code == 503
-        gateway.kill_redis()
+        gateway.redis.kill()
         assert ask(service).status_code == 503

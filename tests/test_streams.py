@@ -215,7 +215,7 @@ async def test_identical_requests_are_computed_once(pair: Pair, other: int) -> N
             assert second.response.headers["x-request-id"] != first.response.headers["x-request-id"]
     assert len(pair.engine.asked) == 1
     one, two = await pair.rows(2)
-    assert (one["outcome"], one["cache"], one["completion_tokens"]) == ("ok", None, TOKENS)
+    assert (one["outcome"], one["cache"], one["completion_tokens"]) == ("ok", "miss", TOKENS)
     assert (two["outcome"], two["cache"], two["completion_tokens"], two["prompt_tokens"]) == ("ok", "shared", 0, 0)
     await pair.limits_add_up()
 
@@ -318,7 +318,7 @@ async def test_a_stream_is_resumed_where_it_broke(pair: Pair, other: int) -> Non
     assert second.ids[0] == first.ids[-1]
     assert len(set(first.ids + second.ids)) == len(first.ids) + len(second.ids) - 1
     one, two = await pair.rows(2)
-    assert (one["outcome"], one["completion_tokens"], one["cache"]) == ("ok", TOKENS, None)
+    assert (one["outcome"], one["completion_tokens"], one["cache"]) == ("ok", TOKENS, "miss")
     assert (two["outcome"], two["completion_tokens"], two["cache"]) == ("ok", 0, "resumed")
     assert await pair.text(other, b"{}", last_event_id=first.ids[-1]) == text_of(TOKENS)[len(text_of(3)) :]
     await pair.limits_add_up()

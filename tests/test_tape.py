@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cache_wish import Wish
+from serving.cache_wish import Wish, read_wish
 from serving.call import CHAT, COMPLETION, Call
 from serving.errors import InvalidRequest, ReaderTooSlow, UnknownStream
 from serving.sharing import identity_of, patience_of, read_event_id, whose, with_ids

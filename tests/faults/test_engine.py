@@ -113,10 +113,15 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     fault = "engine frozen (SIGSTOP): 2 in mid-stream, 1 with a JSON schema, 2 before their first token"
     rows = app.conclude(matrix, fault, [*begun, half, *not_begun], engine)
     check_provenance(begun[0], next(row for row in rows if row["request_id"] == begun[0].request_id))
-    sent_out = [request.body["contents"][-1] for request in gemini.requests[asked_before:]]
+    sent_out = [request.body["contents"] for request in gemini.requests[asked_before:]]
     assert len(sent_out) == 2
-    told = ["".join(part["text"] for part in each["parts"]) for each in sent_out if each["role"] == "model"]
+    told = ["".join(part["text"] for part in said["parts"]) for all_ in sent_out for said in all_ if is_answer(said)]
     assert [begun[0].text.startswith(text) for text in told] == [True], "it goes on from the text"
+
+
+def is_answer(said: dict[str, Any]) -> bool:
+    """Whether a turn of Gemini's conversation is the model's."""
+    return bool(said["role"] == "model")
 
 
 def check_provenance(seen: Seen, row: dict[str, Any]) -> None:
