@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -27,9 +28,13 @@ class RedisProcess:
         flags = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._directory), "--save", ""]
         self._server = subprocess.Popen([redis_server(), *flags], env=self._environ, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + DEADLINE_S
-        while not self.socket.exists():
+        while not self._listens():
             assert time.monotonic() < deadline, "redis-server does not listen"
             time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:  # the path is there a moment before anybody listens on it
+            return client.connect_ex(str(self.socket)) == 0
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal: SIGSTOP freezes it, SIGCONT lets it go on."""
