@@ -17,6 +17,7 @@ from serving.cache_wish import Wish
 from serving.call import CHAT, Call
 from serving.config_schema import CacheSettings, TierSpec
 from serving.continuation import Beginning
+from serving.drain import Drain
 from serving.entry import Entry
 from serving.errors import ApiError, EngineUnavailable
 from serving.generation import Generation
@@ -102,6 +103,7 @@ class Worker:
             tier="free",
             tokens=10,
             timeout_s=30,
+            drain=Drain(30),
         )
         with contextlib.suppress(ApiError):
             await generation({"type": "http"}, receive, send)
