@@ -24,6 +24,7 @@ AWAY = (RedisError, OSError, TimeoutError)
 FLUSH_S = 0.02
 FLUSH_WITHIN_S = 0.1
 TICK_S = 1.0
+SHARED_S = 10.0  # how long a recording is kept for readers elsewhere that cannot come back
 
 
 class Publisher:
@@ -162,14 +163,15 @@ class Publisher:
             await channel.subscribe(CHANNEL + self._store.worker)
             async for message in channel.listen():
                 if message["type"] == "message":
-                    await self._asked_for(*message["data"].decode().split(" "))
+                    tape_id, _, whose = message["data"].decode().partition(" ")
+                    await self._asked_for(tape_id, whose)
 
     async def _asked_for(self, tape_id: str, whose: str) -> None:
         tape = self.find(tape_id)
         if tape is None or tape.whose != whose:
             await self._store.say_gone(tape_id, whose)
         else:
-            self.publish(tape, ttl_s=2 * ALIVE_MS / 1000)
+            self.publish(tape, ttl_s=SHARED_S)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

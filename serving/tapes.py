@@ -18,7 +18,7 @@ from serving.call import Call
 from serving.continuation import can_be_continued
 from serving.drain import Drain
 from serving.generation import Sent
-from serving.publisher import AWAY, Publisher
+from serving.publisher import AWAY, SHARED_S, Publisher
 from serving.reading import Reading
 from serving.sharing import whose
 from serving.tape import Tape
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 ASK_WITHIN_S = 0.05
 READ_BLOCK_MS = 100
 READ_WITHIN_S = 0.35  # a Redis that froze holds a reader up for that long
+SILENT_S = 1.0  # without news, whoever writes a recording may be gone; whether it is, Redis knows
 POLL_S = 0.1
 MOST_KEPT = 256  # ended recordings; older ones are in Redis
 Answer = TypeVar("Answer")
@@ -177,6 +178,7 @@ class Tapes:
 
     async def _copy(self, tape: Tape, *, is_written: bool) -> Literal["ended", "seized", "alone"]:
         last, told_at = b"0", float("-inf")
+        news_at = self._clock() if is_written else float("-inf")
         try:
             while tape.is_wanted() and not self._drain.is_over:
                 if self._clock() - told_at >= HEAR_S:
@@ -184,22 +186,15 @@ class Tapes:
                     await self._within(self._store.hear(tape.id))
                 entries = await self._entries(tape, last, READ_BLOCK_MS if is_written else None)
                 is_written = True  # by whoever is faster, if it cannot be seized
-                end: bytes | None = None
-                for last, fields in entries:  # noqa: B007  # where to read on
-                    end = fields.get(b"e")
-                    if not self._apply(tape, fields):
-                        return "ended"
                 if entries:
-                    tape.tell()
-                    await tape.make_room()
-                if end == b"complete":
-                    tape.finish("complete")
-                    return "ended"
-                is_idle = not entries or end is not None
-                if is_idle and tape.readers and await self._within(self._store.seize(tape.id)):
-                    for _, fields in await self._entries(tape, last, None):  # written since the last look
-                        self._apply(tape, fields)
-                    return "seized"
+                    last, news_at = entries[-1][0], self._clock()
+                    if await self._apply(tape, entries):
+                        return "ended"
+                is_over = bool(entries) and entries[-1][1].get(b"e") == b"gone"
+                is_silent = self._clock() - news_at > SILENT_S
+                if (is_over or is_silent) and tape.readers and await self._within(self._store.seize(tape.id)):
+                    rest = await self._entries(tape, last, None)  # written since the last look
+                    return "ended" if await self._apply(tape, rest) else "seized"
         except AWAY as problem:
             log.info("recording %s cannot be followed: %r", tape.id, problem)
             return "alone" if tape.readers else "ended"
@@ -207,12 +202,19 @@ class Tapes:
             tape.finish("gone")
         return "ended"
 
-    def _apply(self, tape: Tape, fields: Fields) -> bool:
+    async def _apply(self, tape: Tape, entries: list[tuple[bytes, Fields]]) -> bool:
+        """Copy entries; returns whether the recording has ended."""
         request_id = tape.id if tape.call is None else tape.call.request_id
-        if apply(tape, fields, request_id):
-            return True
-        tape.fail(errors.UnknownStream() if tape.head is None else errors.ReaderTooSlow())
-        return False
+        for _, fields in entries:
+            if not apply(tape, fields, request_id):
+                tape.fail(errors.UnknownStream() if tape.head is None else errors.ReaderTooSlow())
+                return True
+        tape.tell()
+        await tape.make_room()
+        if not entries or entries[-1][1].get(b"e") != b"complete":
+            return False
+        tape.finish("complete")
+        return True
 
     async def _entries(self, tape: Tape, last: bytes, block_ms: int | None) -> list[tuple[bytes, Fields]]:
         async with asyncio.timeout(READ_WITHIN_S):
@@ -231,7 +233,7 @@ class Tapes:
             return
         tape.counted = lambda: generation.counted
         if publishes:
-            self._publisher.publish(tape, ttl_s=self._keep_s, since=since)
+            self._publisher.publish(tape, ttl_s=self._keep_s if tape.is_resumable else SHARED_S, since=since)
 
         async def left() -> Message:
             await self._until_abandoned(tape)
@@ -264,7 +266,7 @@ class Tapes:
     def _forget(self, tape: Tape) -> None:
         """Its task ends."""
         self._remove(tape)
-        if tape.identity:
+        if tape.identity and tape.identity not in self._flights:  # else it has taken off again since
             self._publisher.landed(tape.identity)
         if tape.end is None:
             tape.finish("gone" if self._drain.is_over and tape.is_resumable else "dropped")

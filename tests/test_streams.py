@@ -420,26 +420,26 @@ async def test_sigterm_ends_streams_in_order(pair: Pair) -> None:
     """One is completed, those that cannot be told so; those that can go on elsewhere or after a restart; status 0."""
     pair.engine.allow(3)
     headers = {"x_bondhu_on_disconnect": "grace:60s"}
+    async with pair.stream(0, asking("Restart"), **headers) as kept:
+        await kept.until(text_of(3))
     async with (
         AsyncExitStack() as stack,
         pair.stream(0, asking("Short", max_tokens=3)) as short,
         pair.stream(0, asking("Cut", temperature=1)) as cut,
         pair.stream(0, asking("Hand over"), **headers) as handed,
-        pair.stream(0, asking("Restart"), **headers) as kept,
         pair.stream(1, asking("Elsewhere")) as elsewhere,
     ):
         await elsewhere.until(text_of(3))
         followed = await stack.enter_async_context(pair.stream(0, asking("Elsewhere")))
-        for each in (short, cut, handed, kept, followed):
+        for each in (short, cut, handed, followed):
             await each.until(text_of(3))
         status = asyncio.create_task(asyncio.to_thread(pair.gateways[0].stop))
         assert await followed.rest() == text_of(3)
         assert followed.error == "shutting_down"
         assert await cut.rest() == text_of(3)
         assert (cut.error, cut.done) == ("shutting_down", False)
-        for each in (handed, kept):
-            await each.rest()
-            assert each.error == "shutting_down"
+        await handed.rest()
+        assert handed.error == "shutting_down"
         await short.rest()
         assert short.done
         assert await status == 0
