@@ -20,7 +20,7 @@ from serving.continuation import Beginning, Splice, events_of, has_penalties, re
 from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.entry import Entry
 from serving.fleet import Fleet, Replica
-from serving.metering import MalformedEvent, StreamMeter, Usage, usage_of_body, with_running_counts
+from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
 from serving.prices import Segment
 from serving.reply import DONE, Reply
 from serving.target import TargetFailed
@@ -232,10 +232,7 @@ class _Attempt:
 
     async def _pass_stream(self, answer: Answer, limit: asyncio.Timeout, stall_timeout_s: float | None) -> None:
         while block := await answer.block():
-            try:
-                events = self._meter.feed(block)
-            except MalformedEvent as problem:
-                raise ConnectionLost(f"an event that cannot be read: {problem}") from None
+            events = self._meter.feed(block)
             if ERROR_EVENT in events:  # vLLM checks some of a streamed request only after its 200
                 events = await self._error_within(events)
                 if self._reply.answered:
@@ -246,6 +243,8 @@ class _Attempt:
                 self.told = True
                 limit.reschedule(None)  # a client that reads slowly is no engine that stalls
                 await self._reply.event(events, self._replica.label)
+            if self._meter.problem:
+                raise ConnectionLost(self._meter.problem)
             if stall_timeout_s is not None and self.told:
                 limit.reschedule(self._loop.time() + stall_timeout_s)
         if not self._meter.is_complete:

@@ -20,10 +20,6 @@ _END = b"\n\n"
 _DATA, _DONE = b"data: ", b"data: [DONE]"
 
 
-class MalformedEvent(Exception):
-    """An event of the engine's cannot be read: whatever made it, no client should have to."""
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one request, as the engine counted them."""
@@ -64,6 +60,7 @@ class StreamMeter:
 
     Attributes:
         is_complete: the stream's last event has come.
+        problem: what is wrong with an event that cannot be read; it and all that follow are kept from the client.
 
     """
 
@@ -72,6 +69,7 @@ class StreamMeter:
         self._wants_last = bool(options.get("include_usage"))
         self._wants_all = self._wants_last and bool(options.get("continuous_usage_stats"))
         self.is_complete = False
+        self.problem: str | None = None
         self._told: dict[bytes, bytes] = {}  # by choice: each tells its own completion tokens
         self._total = b""
         self._rest = b""
@@ -87,10 +85,7 @@ class StreamMeter:
         return Usage(told[0].prompt_tokens, told[0].cached_tokens, sum(each.completion_tokens for each in told))
 
     def feed(self, block: bytes) -> bytes:
-        """What goes on to the client of what came in: whole events, b"" while there is none.
-
-        Raises MalformedEvent.
-        """
+        """What goes on to the client of what came in: whole events, b"" while there is none."""
         block = self._rest + block
         cut = block.rfind(_END) + len(_END)
         if cut < len(_END):
@@ -100,13 +95,16 @@ class StreamMeter:
         return b"".join([self._of_event(event) for event in events.split(_END) if event])
 
     def _of_event(self, event: bytes) -> bytes:
+        if self.problem:
+            return b""
         if event == _DONE:
             self.is_complete = True
             return event + _END
         try:
             orjson.loads(event.removeprefix(_DATA))
         except orjson.JSONDecodeError as problem:
-            raise MalformedEvent(str(problem)) from None
+            self.problem = f"an event that cannot be read: {problem}"
+            return b""
         found = _COUNTS.search(event)
         if found is None:
             return event + _END

@@ -37,6 +37,7 @@ class EngineServer:
         self.aborted = 0
         self._port = port
         self._allowed: int | None = None
+        self._spoilt: tuple[int, bytes] | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -49,6 +50,10 @@ class EngineServer:
             self._changed = asyncio.Event()
 
         self._loop.call_soon_threadsafe(change)
+
+    def spoil(self, after: int, event: bytes) -> None:
+        """Send `event` instead of the next stream's token number `after`, and end that stream as if it were whole."""
+        self._spoilt = (after, event)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -113,7 +118,11 @@ class EngineServer:
         await response.prepare(request)
         told = 0
         await response.write(_event({"role": "assistant", "content": ""}, None, told))
+        spoilt, self._spoilt = self._spoilt, None
         async for word in self._words(body):
+            if spoilt is not None and told == spoilt[0]:
+                await response.write(spoilt[1])
+                return response
             told += 1
             await response.write(_event({"content": word}, None, told))
         await response.write(_event({}, "stop", told))

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aftermath import App
 from edges import app_of, with_gemini
-from gateway_process import GatewayProcess
+from engine_server import EngineServer, text_of
+from gateway_process import GatewayProcess, wait_for
 from gemini_server import (
     GeminiServer,
     Script,
@@ -105,6 +106,32 @@ def test_quota_of_the_day(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) 
         seen = ask(app, 3)
         assert len(gemini.requests) == asked_before + 1
         app.conclude(matrix, "Gemini: 429 (quota of the day), and two more requests", seen, NO_ENGINE)
+
+
+@pytest.mark.parametrize(
+    ("fault", "event"),
+    [
+        ("a chunk that cannot be read", b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","cho\n\n'),
+        ("a stream without its end", b""),
+    ],
+)
+def test_engine_garbles(tmp_path: Path, gemini: GeminiServer, matrix: Matrix, fault: str, event: bytes) -> None:
+    """What an engine cannot have meant reaches no client: the answer goes on elsewhere, or ends with an error."""
+    gateway = GatewayProcess(tmp_path, **with_gemini(gemini))
+    with EngineServer(gateway.ingress_port) as engine, gateway:
+        app = app_of(gateway)
+        seen = []
+        for key, tokens in ((app.outgoing_key, 3), (app.key, 5)):
+            engine.spoil(tokens, event)
+            wait_for(lambda: "bondhu-demo" in gateway.get("/v1/models", app.key).text, "the engine to be known")
+            seen.append(Asking(app.url, key, max_tokens=20).done())
+        outgoing, kept = seen
+        assert outgoing.is_whole
+        assert outgoing.models == ["bondhu-demo", "gemini"]
+        assert outgoing.text.startswith(text_of(3))
+        assert (kept.text, kept.code, kept.is_whole) == (text_of(5), "engine_error", False)
+        assert not [line for each in seen for line in each.garbled]
+        app.conclude(matrix, f"engine: {fault}; with consent, without", seen, "scripted, for no real one does this")
 
 
 def test_redis_frozen(edge: GatewayProcess, matrix: Matrix) -> None:
