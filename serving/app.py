@@ -32,7 +32,7 @@ from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.metrics import Readings
-from serving.routes import catalogue, embed, generate, health, metrics, usage
+from serving.routes import catalogue, consent, embed, generate, health, metrics, usage
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
 from serving.telemetry import Telemetry, open_telemetry
@@ -42,6 +42,7 @@ from storage.keys import find_key
 EXPOSED = (  # to scripts in browsers
     "x-request-id",
     "x-bondhu-model",
+    "x-bondhu-degraded",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
@@ -60,7 +61,7 @@ def create_app() -> FastAPI:
         lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
         separate_input_output_schemas=False,
     )
-    for router in (generate.router, embed.router, catalogue.router, usage.router, health.router):
+    for router in (generate.router, embed.router, catalogue.router, usage.router, consent.router, health.router):
         app.include_router(router)
     if settings.observability.metrics:
         app.include_router(metrics.router)
@@ -84,7 +85,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
     gateway: Gateway = app.state.gateway
     return (
         name in settings.catalogue
-        or name in settings.external
+        or name in gateway.live.settings.external
         or name == settings.embedder.id
         or name in gateway.fleet.routing["models"]
     )
@@ -131,13 +132,13 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         limits_redis = open_redis(addresses.redis_url(settings))
         limiter = wiring.open_limiter(settings, limits_redis, worker)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
-        external = wiring.open_external(settings, os.environ, telemetry.tracing)
-        outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
-        local = partial(wiring.local_target, settings, fleet, engines, telemetry.tracing)
-        chains = Chains(settings.catalogue, local, outside)
+        consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
+        outside = wiring.open_outside(os.environ, telemetry.tracing, consents)
+        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing))
+        live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         readings = Readings(
             queue_depth=chains.queue_depth,
-            breakers_open=lambda: {"redis": limiter.breaker.is_open} | {each.model: each.is_open for each in external},
+            breakers_open=lambda: {"redis": limiter.breaker.is_open} | outside.breakers(),
             redis_connections=partial(wiring.redis_connections, redis),
             sql_connections=partial(wiring.sql_connections, database),
         )
@@ -148,6 +149,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
             chains=chains,
+            consents=consents,
+            degraded=wiring.open_degraded(lambda: live.settings),
+            live=live,
             limiter=limiter,
             database=database,
             redis=redis,
@@ -158,7 +162,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, embedder, uses, active_users, limiter, ledger)
+        works = (fleet, live, embedder, uses, active_users, limiter, ledger)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
@@ -173,8 +177,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             await ledger.close()
             await active_users.flush()
             engines.close()
-            for each in external:
-                await each.close()
+            await outside.close()
             await limits_redis.aclose()
     await redis.aclose()
     await database.dispose()

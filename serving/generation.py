@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 from serving import errors
 from serving.call import Call
 from serving.continuation import Beginning, can_be_continued, is_spent, read_back
+from serving.degraded import Degraded, is_for_a_person
 from serving.entry import Entry, outcome_of
 from serving.limits import Limiter, Reservation
 from serving.reply import DONE, Reply
-from serving.target import Target, TargetFailed
+from serving.target import Target, TargetFailed, Withheld
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Generation(Response):
         chain: who may answer it, in order.
         entry: its entry in the ledger, begun.
         limiter: what the key may use.
+        degraded: answers what nobody may be asked.
         tier: of the key.
         tokens: the most that it can use, as far as can be told before.
         timeout_s: for the whole request.
@@ -49,6 +51,7 @@ class Generation(Response):
         chain: Sequence[Target],
         entry: Entry,
         limiter: Limiter,
+        degraded: Degraded,
         tier: str,
         tokens: int,
         timeout_s: float,
@@ -58,6 +61,8 @@ class Generation(Response):
         self._chain = chain
         self._entry = entry
         self._limiter = limiter
+        self._degraded = degraded
+        self._withheld: frozenset[str] = frozenset()  # what is private in it, if that kept it from being answered
         self._tier = tier
         self._tokens = tokens
         self._timeout_s = timeout_s
@@ -105,11 +110,13 @@ class Generation(Response):
             for target in self._chain:
                 try:
                     await target.answer(self._call, reply, self._entry, reason=reason, beginning=beginning)
-                    self._entry.end(outcome_of(self._entry.status or 200))
+                    self._entry.end("degraded" if reply.degraded else outcome_of(self._entry.status or 200))
                     return
                 except TargetFailed as failure:
                     log.info("%s did not answer %s: %s", target.model, self._entry.id, failure)
                     why, told = why or failure.reason, told or failure.error
+                    if isinstance(failure, Withheld):
+                        self._withheld |= failure.classes
                     if not reply.started:
                         reason = why
                     if reply.started and self._has_gone_on(beginning):
@@ -124,7 +131,10 @@ class Generation(Response):
                 await reply.end()
                 self._entry.end("ok")
                 return
-        await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
+        if self._withheld and not reply.started and is_for_a_person(self._call):
+            await self._degraded.answer(self._call, reply, self._entry, self._withheld)
+        else:
+            await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
 
     def _has_gone_on(self, beginning: Beginning | None) -> bool:
         """Whether the client has more of the answer than when the target was asked."""
@@ -146,7 +156,7 @@ class Generation(Response):
     async def _settle(self, reservation: Reservation, reply: Reply) -> None:
         entry = self._entry
         used = entry.prompt_tokens + entry.completion_tokens
-        if used or (reply.started and entry.status != 200):
+        if used or (reply.started and (entry.status != 200 or (reply.degraded and not entry.segments))):
             await self._limiter.settle(reservation, used)
         elif reply.started or entry.status is None:
             # Left before the engine told anything of it, which of a request without a stream it never does.

@@ -9,6 +9,7 @@ from serving import errors
 from serving.entry import Entry
 
 MODEL_HEADER = b"x-bondhu-model"
+DEGRADED_HEADER = b"x-bondhu-degraded"
 KEEP_BYTES = 1 << 20  # of a stream; a longer one cannot be continued by another model
 DONE = b"data: [DONE]\n\n"
 
@@ -31,6 +32,7 @@ class Reply:
         self._keeps = keeps
         self._kept_bytes = 0
         self.sent: list[bytes] = []  # a stream's events, while it can be continued
+        self.degraded = ""  # why it is not all that was asked for; the client is told, unless it has started
         self.started = False  # the status line is out
         self.answered = False  # the last byte has been handed to the server
 
@@ -71,6 +73,8 @@ class Reply:
         self._entry.status = status
         self.started = True
         headers = [*headers, *self._headers, (MODEL_HEADER, label.encode())]
+        if self.degraded:
+            headers.append((DEGRADED_HEADER, self.degraded.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _keep(self, events: bytes) -> None:

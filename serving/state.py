@@ -12,12 +12,15 @@ from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.config_schema import Settings
+from serving.consents import Consents
+from serving.degraded import Degraded
 from serving.embeddings import Embedder
 from serving.exchange import exchange_of
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
 from serving.ledger import Ledger
 from serving.limits import Limiter
+from serving.live import Live
 from serving.metrics import Readings
 from serving.telemetry import Telemetry
 from storage.keys import KeyRecord
@@ -33,6 +36,9 @@ class Gateway:
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
     chains: Chains
+    consents: Consents
+    degraded: Degraded
+    live: Live
     limiter: Limiter
     database: AsyncEngine
     redis: Redis

@@ -9,6 +9,7 @@ from serving import openapi
 from serving.call import CHAT, COMPLETION, Call
 from serving.errors import ApiError, InvalidRequest
 from serving.generation import Generation
+from serving.marks import check_marks
 from serving.routes.asker import about, class_of, end_user
 from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_json
 from serving.routes.direct import DirectRoute
@@ -50,6 +51,7 @@ async def _generate(request: Request, path: str, required: str) -> Generation:
         chain=gateway.chains.of(call.model),
         entry=entry,
         limiter=gateway.limiter,
+        degraded=gateway.degraded,
         tier=caller.tier,
         tokens=tokens,
         timeout_s=settings.request_timeout_s,
@@ -63,6 +65,7 @@ def _call(
     if required not in parsed:
         raise InvalidRequest(f"{required}: field required.", param=required)
     check_shape(parsed)
+    check_marks(parsed.get("messages"))
     return Call(
         path=path,
         parsed=parsed,
@@ -72,6 +75,7 @@ def _call(
         user=end_user(request, parsed),
         class_=class_of(request),
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
+        allow_sensitive=caller.allow_sensitive,
     )
 
 
