@@ -34,7 +34,7 @@ from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.metrics import Readings
-from serving.routes import catalogue, embed, generate, health, metrics, usage
+from serving.routes import catalogue, consent, embed, generate, health, metrics, usage
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
 from serving.tape_store import open_tape_redis
@@ -46,6 +46,7 @@ EXPOSED = (  # to scripts in browsers
     "x-request-id",
     "x-bondhu-model",
     "x-bondhu-cache",
+    "x-bondhu-degraded",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
@@ -65,7 +66,7 @@ def create_app() -> FastAPI:
         lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
         separate_input_output_schemas=False,
     )
-    for router in (generate.router, embed.router, catalogue.router, usage.router, health.router):
+    for router in (generate.router, embed.router, catalogue.router, usage.router, consent.router, health.router):
         app.include_router(router)
     if settings.observability.metrics:
         app.include_router(metrics.router)
@@ -91,7 +92,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
     gateway: Gateway = app.state.gateway
     return (
         name in settings.catalogue
-        or name in settings.external
+        or name in gateway.live.settings.external
         or name == settings.embedder.id
         or name in gateway.fleet.routing["models"]
     )
@@ -140,10 +141,10 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
         answers = wiring.open_answers(settings, answers_redis, fleet, embedder)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
-        external = wiring.open_external(settings, os.environ, telemetry.tracing)
-        outside = {**dict.fromkeys(settings.external), **{each.model: each for each in external}}
-        local = partial(wiring.local_target, settings, fleet, engines, telemetry.tracing)
-        chains = Chains(settings.catalogue, local, outside)
+        consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
+        outside = wiring.open_outside(os.environ, telemetry.tracing, consents)
+        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing))
+        live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         drain = Drain(limits.drain_s)
         tapes_redis = open_tape_redis(addresses.redis_url(settings))
         tapes, publisher = wiring.open_tapes(settings, tapes_redis, worker, drain)
@@ -155,7 +156,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
                     "redis-streams": publisher.breaker.is_open,
                     "redis-answers": answers.store.breaker.is_open,
                 }
-                | {each.model: each.is_open for each in external}
+                | outside.breakers()
             ),
             redis_connections=partial(wiring.redis_connections, redis),
             sql_connections=partial(wiring.sql_connections, database),
@@ -170,6 +171,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             chains=chains,
             tapes=tapes,
             drain=drain,
+            consents=consents,
+            degraded=wiring.open_degraded(lambda: live.settings),
+            live=live,
             limiter=limiter,
             answers=answers,
             database=database,
@@ -181,7 +185,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, embedder, uses, active_users, limiter, answers, ledger, publisher)
+        works = (fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
@@ -199,8 +203,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             await ledger.close()
             await active_users.flush()
             engines.close()
-            for each in external:
-                await each.close()
+            await outside.close()
             await limits_redis.aclose()
             await tapes_redis.aclose()
             await answers_redis.aclose()

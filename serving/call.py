@@ -16,7 +16,8 @@ class Call:
     """One request.
 
     `parsed` is the body in OpenAI's field names, `model` the id that its `model` resolved to, `path` one of CHAT and
-    COMPLETION. `allow_external` says whether it may leave for a model outside.
+    COMPLETION. `allow_external` says whether its key lets it leave for a model outside, `allow_sensitive` whether with
+    what is private in it; its end user has a say as well (`serving.consents`).
     """
 
     path: str
@@ -27,6 +28,7 @@ class Call:
     user: str | None
     class_: RequestClass
     allow_external: bool
+    allow_sensitive: bool = False
 
     @property
     def streams(self) -> bool:

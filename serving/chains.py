@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from serving.config_schema import ModelSpec
 from serving.target import Target
 
 
@@ -11,41 +10,45 @@ class Chains:
     """The chain of every model.
 
     Args:
-        catalogue: the models by id.
         local: makes the target of a local model, of which the configuration may have learnt after the start.
-        external: the models outside, by id; None for those that have no key.
 
     """
 
-    def __init__(
-        self,
-        catalogue: Mapping[str, ModelSpec],
-        local: Callable[[str], Target],
-        external: Mapping[str, Target | None],
-    ) -> None:
-        self._catalogue = catalogue
-        self._local = local
-        self._targets = dict(external)
+    def __init__(self, local: Callable[[str], Target]) -> None:
+        self._make_local = local
+        self._local: dict[str, Target] = {}
+        self._fallback: Mapping[str, Sequence[str]] = {}
+        self._external: Mapping[str, Target | None] = {}
         self._chains: dict[str, Sequence[Target]] = {}
 
+    def use(self, fallback: Mapping[str, Sequence[str]], external: Mapping[str, Target | None]) -> None:
+        """Have chains begun from now on follow these settings.
+
+        Args:
+            fallback: by model, who answers when it cannot.
+            external: the models outside, by id; None for those that have no key.
+
+        """
+        self._fallback, self._external, self._chains = fallback, external, {}
+
     def of(self, model: str) -> Sequence[Target]:
-        """The targets to ask for `model`, which is served; one that was not configured at start has only itself."""
+        """The targets to ask for `model`, which is served."""
         chain = self._chains.get(model)
         if chain is None:
-            spec = self._catalogue.get(model)
-            found = [self._target(name) for name in (model, *(spec.fallback if spec else ()))]
+            found = [self._target(name) for name in (model, *self._fallback.get(model, ()))]
             chain = self._chains[model] = [target for target in found if target is not None]
         return chain
 
     def queue_depth(self) -> dict[str, float]:
         """How many requests wait for admission, by class."""
         depth: Counter[str] = Counter()
-        for target in self._targets.values():
-            if target is not None:
-                depth.update(target.waiting())
+        for target in self._local.values():
+            depth.update(target.waiting())
         return dict(depth)
 
     def _target(self, name: str) -> Target | None:
-        if name not in self._targets:
-            self._targets[name] = self._local(name)
-        return self._targets[name]
+        if name in self._external:
+            return self._external[name]
+        if name not in self._local:
+            self._local[name] = self._make_local(name)
+        return self._local[name]

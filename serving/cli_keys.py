@@ -45,6 +45,10 @@ def create(
     allow_external: Annotated[
         bool, typer.Option("--allow-external", help="The app's requests may leave for a model outside, as Gemini.")
     ] = False,
+    allow_sensitive: Annotated[
+        bool,
+        typer.Option("--allow-sensitive", help="What is private in them may go along; only with --allow-external."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, once."""
@@ -53,6 +57,8 @@ def create(
     tiers = settings_or_exit().tiers
     if tier not in tiers:
         fail(f"no tier is called {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
+    if allow_sensitive and not allow_external:
+        fail("--allow-sensitive says nothing without --allow-external", Exit.CONFIGURATION)
     now = datetime.now(UTC)
     made = with_database(
         lambda db: keys.create_key(
@@ -63,6 +69,7 @@ def create(
             tier=tier,
             expires_at=None if expires_in is None else now + expires_in,
             allow_external=allow_external,
+            allow_sensitive=allow_sensitive,
         )
     )
     _show_once(made, as_json)
@@ -83,7 +90,7 @@ def list_keys(as_json: Json = False) -> None:
     for record in records:
         instants = (record.created_at, record.last_used_at, record.expires_at, record.revoked_at)
         shown = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in instants]
-        external = "yes" if record.allow_external else ""
+        external = ("yes, private too" if record.allow_sensitive else "yes") if record.allow_external else ""
         table.add_row(record.id, record.app, record.name, record.prefix + "...", record.tier, external, *shown)
     out.print(table)
 

@@ -214,6 +214,33 @@ class WorkerSettings(Frozen):
     concurrency: int = Field(default=1, ge=1, description="worker processes")
 
 
+class ConsentSettings(Frozen):
+    """What may leave for a model outside, and what is said instead of an answer."""
+
+    app_covers_users: bool = Field(
+        default=False,
+        description="a key's consent holds for end users who were never asked; else only their own yes does",
+    )
+    words: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="further words that make a text private, by class, as health: [krebs*]; * is any letters",
+    )
+    degraded_text: str = Field(
+        default="I can't give you a proper answer right now: part of me is being repaired, and what you wrote is too "
+        "personal to send anywhere else. Please try again in a little while.",
+        min_length=1,
+        description="the answer to a private question that only a model outside could answer",
+    )
+    crisis_text: str = Field(
+        default="I can't answer properly right now, and what you wrote matters too much to leave it at that. If you "
+        "might hurt yourself, or are in danger, please call your local emergency number or a crisis line now "
+        "(findahelpline.com lists them by country), or go to someone who can be with you. Please don't stay alone "
+        "with this. I'd like to talk as soon as I can again.",
+        min_length=1,
+        description="the same, to who writes of harming themselves; name the help that your people can reach",
+    )
+
+
 class TierSpec(Frozen):
     """What the keys of a tier may ask; each is a number or none, which is no limit."""
 
@@ -381,6 +408,7 @@ class ServiceFile(Frozen):
         default_factory=dict,
         description="external models by id: input_usd_per_mtok, output_usd_per_mtok, cached_input_usd_per_mtok",
     )
+    consent: ConsentSettings = ConsentSettings()
     tiers: dict[TierName, TierSpec] = Field(default=DEFAULT_TIERS, min_length=1, description="limits of keys, by tier")
     observability: ObservabilitySettings = ObservabilitySettings()
 

@@ -1,14 +1,17 @@
 """A model outside, as a target: asked only with consent, left alone while it is broken or its quota is used up.
 
-Every call that leaves is written to the audit log before it does: who, which kind of request, which model; never what
-was said. The breaker opens after a few failures in a row, or at once where the model says how long to wait, and lets
-one request try when that time is over. It does not know the model's protocol (`models.gemini`).
+What is private in a request stays here without consent for that: the rest goes alone, if it still is a question. An
+answer that has begun is not gone on with outside then, because it may tell of what was left out. Every call that leaves
+is written to the audit log before it does: who, which model, which classes of private things went along or stayed; never
+what was said. The breaker opens after a few failures in a row, or at once where the model says how long to wait, and
+lets one request try when that time is over. It does not know the model's protocol (`models.gemini`).
 """
 
+import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -17,14 +20,17 @@ import orjson
 
 from models import gemini_errors
 from models.collect import collect
-from serving import errors
+from serving import degraded, errors
 from serving.call import CHAT, Call
+from serving.consents import Allowed
 from serving.continuation import Beginning, Splice, what_is_left
 from serving.entry import Entry
 from serving.metering import Usage, read_usage
 from serving.prices import Segment
 from serving.reply import DONE, Reply
-from serving.target import TargetFailed
+from serving.sensitive import Detect
+from serving.sift import Sifted, sift
+from serving.target import TargetFailed, Withheld
 from serving.traces import Span, Tracing
 
 audit = logging.getLogger("bondhu.audit")
@@ -53,6 +59,8 @@ class ExternalTarget:
         id_: its id in the configuration.
         outside: the model.
         tracing: gets a span for each call.
+        allowed: what of a request may leave.
+        detect: finds classes of private things in a text.
         clock: monotonic seconds.
         now: the time of day, UTC.
 
@@ -64,12 +72,16 @@ class ExternalTarget:
         outside: ChatModel,
         *,
         tracing: Tracing,
+        allowed: Callable[[Call], Awaitable[Allowed]],
+        detect: Detect,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.model = id_
         self._outside = outside
         self._tracing = tracing
+        self._allowed = allowed
+        self._detect = detect
         self._clock = clock
         self._now = now
         self._failures = 0
@@ -94,8 +106,15 @@ class ExternalTarget:
     async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
         """See `serving.target.Target`."""
         self._refuse(call)
-        self._audit(call, reason)
-        asked = call.parsed if beginning is None else what_is_left(call, beginning)
+        allowed = await self._allowed(call)
+        if not allowed.external:
+            raise _no_consent()
+        sifted = await self._sifted(call, allowed, beginning)
+        self._audit(call, reason, allowed, sifted)
+        asked = dict(call.parsed if beginning is None else what_is_left(call, beginning))
+        asked["messages"] = sifted.messages
+        if sifted.withheld:
+            reply.degraded = degraded.note(sifted.withheld)
         passing = _Passing(self, call, reply, entry, reason, beginning)
         chunks = self._outside.chat(asked, continue_from=beginning.text if beginning else "")
         try:
@@ -104,6 +123,8 @@ class ExternalTarget:
                     await passing.all_of(chunks)
             self._failures = 0
         except gemini_errors.GeminiFailure as failure:
+            if not reply.started:
+                reply.degraded = ""  # another answers, perhaps with everything
             raise self._failed(failure) from failure
         finally:
             passing.note()
@@ -128,16 +149,22 @@ class ExternalTarget:
         if call.path != CHAT:
             raise TargetFailed("external_unsupported", errors.EngineUnavailable("Models outside answer chats only."))
         if not call.allow_external:
-            raise TargetFailed(
-                "no_consent",
-                errors.EngineUnavailable(
-                    "The model cannot answer right now, and this request may not be sent outside."
-                ),
-            )
+            raise _no_consent()
         if self.is_open:
             raise TargetFailed("breaker_open", self._why_closed)
 
-    def _audit(self, call: Call, reason: str) -> None:
+    async def _sifted(self, call: Call, allowed: Allowed, beginning: Beginning | None) -> Sifted:
+        """What may leave; raises Withheld when that is no question, or no answer that could be gone on with."""
+        sifted = await asyncio.to_thread(  # a long conversation takes a while, and others stream meanwhile
+            sift, call.parsed.get("messages"), self._detect, allow_sensitive=allowed.sensitive
+        )
+        told = beginning.text if beginning else ""
+        withheld = sifted.withheld if allowed.sensitive else sifted.withheld | self._detect(told)
+        if sifted.messages is None or (told and withheld):
+            raise Withheld(errors.EngineUnavailable(_PRIVATE), withheld)
+        return sifted
+
+    def _audit(self, call: Call, reason: str, allowed: Allowed, sifted: Sifted) -> None:
         who = hashlib.blake2b((call.user or "").encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         record = {
             "event": "external_call",
@@ -146,7 +173,9 @@ class ExternalTarget:
             "user": who if call.user else None,
             "model": self.model,
             "class": "chat",
-            "consent": "key",
+            "consent": allowed.by,
+            "private": sorted(sifted.kept),
+            "withheld": sorted(sifted.withheld),
             "reason": reason,
         }
         audit.warning("%s", orjson.dumps(record).decode())
@@ -180,6 +209,12 @@ class ExternalTarget:
         return (there.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - there).total_seconds()
 
 
+def _no_consent() -> TargetFailed:
+    message = "The model cannot answer right now, and this request may not be sent outside."
+    return TargetFailed("no_consent", errors.EngineUnavailable(message))
+
+
+_PRIVATE = "The model cannot answer right now, and what is private in this request may not be sent outside."
 _SORRY = "Neither the model nor what stands in for it can answer right now."
 
 

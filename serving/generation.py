@@ -17,13 +17,14 @@ from serving import errors
 from serving.answer_cache import Lookup
 from serving.call import Call
 from serving.continuation import Beginning, can_be_continued, is_spent, read_back
+from serving.degraded import Degraded, is_for_a_person
 from serving.drain import Drain
 from serving.entry import Entry, outcome_of
 from serving.limits import Limiter, Reservation
 from serving.metering import Usage
 from serving.reply import DONE, Reply
 from serving.stored_answer import Stored
-from serving.target import Target, TargetFailed
+from serving.target import Target, TargetFailed, Withheld
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Generation(Response):
         entry: its entry in the ledger, begun.
         limiter: what the key may use.
         lookup: the request in the cache of answers.
+        degraded: answers what nobody may be asked.
         tier: of the key.
         tokens: the most that it can use, as far as can be told before.
         timeout_s: for the whole request.
@@ -68,6 +70,7 @@ class Generation(Response):
         entry: Entry,
         limiter: Limiter,
         lookup: Lookup,
+        degraded: Degraded,
         tier: str,
         tokens: int,
         timeout_s: float,
@@ -81,6 +84,8 @@ class Generation(Response):
         self._entry = entry
         self._limiter = limiter
         self._lookup = lookup
+        self._degraded = degraded
+        self._withheld: frozenset[str] = frozenset()  # what is private in it, if that kept it from being answered
         self._tier = tier
         self._tokens = tokens
         self._timeout_s = timeout_s
@@ -169,18 +174,23 @@ class Generation(Response):
             for target in self._chain:
                 try:
                     await target.answer(self._call, reply, self._entry, reason=reason, beginning=beginning)
-                    self._entry.end(outcome_of(self._entry.status or 200))
+                    self._entry.end("degraded" if reply.degraded else outcome_of(self._entry.status or 200))
                     return
                 except TargetFailed as failure:
                     log.info("%s did not answer %s: %s", target.model, self._entry.id, failure)
                     why, told = why or failure.reason, told or failure.error
+                    if isinstance(failure, Withheld):
+                        self._withheld |= failure.classes
                     if not reply.started:
                         reason = why
                     if reply.started and self._has_gone_on(beginning):
                         break
             else:
                 break  # nobody is left to ask
-        await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
+        if self._withheld and not reply.started and is_for_a_person(self._call):
+            await self._degraded.answer(self._call, reply, self._entry, self._withheld)
+        else:
+            await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
 
     def _has_gone_on(self, beginning: Beginning | None) -> bool:
         """Whether the client has more of the answer than when the target was asked."""
@@ -217,7 +227,8 @@ class Generation(Response):
     async def _settle(self, reservation: Reservation, reply: Reply) -> None:
         entry = self._entry
         used = entry.prompt_tokens + entry.completion_tokens
-        if used or entry.cache == "hit" or (reply.started and entry.status != 200):
+        is_free = entry.cache == "hit" or entry.status != 200 or (reply.degraded and not entry.segments)
+        if used or (reply.started and is_free):
             await self._limiter.settle(reservation, used)
         elif reply.started or entry.status is None:
             # Left before the engine told anything of it, which of a request without a stream it never does.

@@ -128,6 +128,10 @@ class Ledger:
         entry = self._open[fields["id"]] = Entry(fields, self._clock, self._end)
         return entry
 
+    def use(self, prices: Prices) -> None:
+        """Requests that end from now on cost this."""
+        self._prices = prices
+
     def running(self, app: str, request_id: str) -> Entry | None:
         """The newest open request of `app` with this id, when it is this worker's."""
         for entry in reversed(self._open.values()):

@@ -96,6 +96,10 @@ class Limiter:
         self._fewer_since: float | None = None
         self._swept_at = clock()
 
+    def use(self, tiers: Mapping[str, TierSpec]) -> None:
+        """From now on these tiers hold; what has been used counts on."""
+        self._tiers = tiers
+
     async def reserve(self, app: str, user: str | None, tier: str, tokens: int, request_id: str) -> Reservation:
         """Take one request and `tokens` from every limit that applies, or nothing from any.
 

@@ -20,6 +20,7 @@ from serving.continuation import Beginning, Splice, events_of, has_penalties, re
 from serving.engine_client import Answer, ConnectionLost, EngineClient
 from serving.entry import Entry
 from serving.fleet import Fleet, Replica
+from serving.marks import without_marks
 from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
 from serving.prices import Segment
 from serving.reply import DONE, Reply
@@ -159,7 +160,7 @@ class _Attempt:
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
         """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
-        body = await self._body()
+        body = without_marks(await self._body())
         if not self._call.streams:
             await self._post(body)
             return

@@ -33,7 +33,8 @@ STRING: Schema = {"type": "string"}
 BOOLEAN: Schema = {"type": "boolean"}
 ANY_OBJECT: Schema = {"type": "object"}
 
-_TEXT_PART = _object(["type", "text"], type={"const": "text"}, text=STRING)
+_MARK = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}
+_TEXT_PART = _object(["type", "text"], type={"const": "text"}, text=STRING, bondhu=_MARK)
 _CONTENT = _one_of(STRING, _array(_TEXT_PART, minItems=1))
 _CALL = _object(
     ["id", "type", "function"],
@@ -42,9 +43,21 @@ _CALL = _object(
     function=_object(["name", "arguments"], name=STRING, arguments=STRING),
 )
 _MESSAGE = _one_of(
-    _object(["role", "content"], role={"enum": ["system", "developer", "user"]}, content=_CONTENT, name=STRING),
-    _object(["role", "content"], role={"const": "assistant"}, content=_CONTENT, tool_calls=_array(_CALL)),
-    _object(["role", "content", "tool_call_id"], role={"const": "tool"}, content=_CONTENT, tool_call_id=STRING),
+    _object(
+        ["role", "content"],
+        role={"enum": ["system", "developer", "user"]},
+        content=_CONTENT,
+        name=STRING,
+        bondhu=_MARK,
+    ),
+    _object(["role", "content"], role={"const": "assistant"}, content=_CONTENT, tool_calls=_array(_CALL), bondhu=_MARK),
+    _object(
+        ["role", "content", "tool_call_id"],
+        role={"const": "tool"},
+        content=_CONTENT,
+        tool_call_id=STRING,
+        bondhu=_MARK,
+    ),
 )
 _TOOL = _object(
     ["type", "function"],
@@ -108,9 +121,26 @@ def _request(schema: Schema) -> Schema:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+_CONSENT_REQUEST = _object(
+    ["allow_external"],
+    allow_external={"type": "boolean", "description": "requests may leave for a model outside, as Gemini"},
+    allow_sensitive={"type": "boolean", "description": "what is private in them may go along"},
+)
+
+CONSENT = _request(_CONSENT_REQUEST)
 CHAT = _request(_CHAT_REQUEST)
 COMPLETION = _request(_COMPLETION_REQUEST)
 EMBEDDING = _request(_EMBEDDING_REQUEST)
+
+CONSENT_FIELDS: dict[str, Schema] = {
+    "object": {"const": "consent"},
+    "user": STRING,
+    "asked": BOOLEAN,
+    "allow_external": BOOLEAN,
+    "allow_sensitive": BOOLEAN,
+    "changed_at": {"type": ["string", "null"], "format": "date-time"},
+    "holds": _object(["allow_external", "allow_sensitive"], allow_external=BOOLEAN, allow_sensitive=BOOLEAN),
+}
 
 _ERROR = _object(
     ["error"],
@@ -211,6 +241,8 @@ _SUM = _object(
 _SUMS = _object(["object", "data", "has_more"], object={"const": "list"}, data=_array(_SUM), has_more=BOOLEAN)
 REQUEST_USAGE_RESPONSES = {200: _json("What it used.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
 USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 503)}
+_CONSENT = _object(list(CONSENT_FIELDS), **CONSENT_FIELDS)
+CONSENT_RESPONSES = {200: _json("The person's answer, and what holds.", _CONSENT), **_errors(400, 401, 413, 503)}
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
 METRICS_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},

@@ -1,6 +1,6 @@
 """What an engine replica, the directory and the gateways tell one another: plain typed dicts, JSON on the wire."""
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 ReplicaState = Literal["starting", "ready", "draining", "failed", "stopped"]
 
@@ -29,6 +29,7 @@ class Routing(TypedDict):
     alias: str  # the name that always means the active model
     active: str  # model id
     models: dict[str, str]  # model id -> fingerprint that new requests go to
+    live: NotRequired[dict[str, Any]]  # settings that reach a running gateway (serving.live)
 
 
 class DirectoryAnswer(TypedDict):

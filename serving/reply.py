@@ -9,6 +9,7 @@ from serving import errors
 from serving.entry import Entry
 
 MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
+DEGRADED_HEADER = b"x-bondhu-degraded"
 KEEP_BYTES = 1 << 20  # of an answer; a longer one cannot be continued by another model, nor cached
 DONE = b"data: [DONE]\n\n"
 
@@ -32,6 +33,7 @@ class Reply:
         self._kept_bytes = 0
         self.sent: list[bytes] = []  # a stream's events, or a body
         self.label = ""  # who answers
+        self.degraded = ""  # why it is not all that was asked for; the client is told, unless it has started
         self.started = False  # the status line is out
         self.answered = False  # the last byte has been handed to the server
 
@@ -84,6 +86,8 @@ class Reply:
         headers = [*headers, *self._headers, (MODEL_HEADER, label.encode())]
         if self._entry.cache is not None:
             headers.append((CACHE_HEADER, self._entry.cache.encode()))
+        if self.degraded:
+            headers.append((DEGRADED_HEADER, self.degraded.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _keep(self, events: bytes) -> None:

@@ -64,8 +64,8 @@ def identity_of(call: Call, tier: str, wish: Wish, *, is_resumable: bool) -> str
     """A digest that identical requests have in common; None for a request that is not shared."""
     if not wish.reads or (call.user is None and not is_deterministic(call.parsed)):
         return None
-    who = [call.app, call.user, tier, call.class_, call.allow_external, wish.mode, wish.kind, is_resumable]
-    return _digest([who, call.path, call.model, call.parsed])
+    who = [call.app, call.user, tier, call.class_, call.allow_external, call.allow_sensitive]
+    return _digest([who, wish.mode, wish.kind, is_resumable, call.path, call.model, call.parsed])
 
 
 def _digest(parts: Any) -> str:

@@ -13,6 +13,8 @@ from serving.answer_cache import AnswerCache
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.config_schema import Settings
+from serving.consents import Consents
+from serving.degraded import Degraded
 from serving.drain import Drain
 from serving.embeddings import Embedder
 from serving.exchange import exchange_of
@@ -20,6 +22,7 @@ from serving.fleet import Fleet
 from serving.key_uses import KeyUses
 from serving.ledger import Ledger
 from serving.limits import Limiter
+from serving.live import Live
 from serving.metrics import Readings
 from serving.tapes import Tapes
 from serving.telemetry import Telemetry
@@ -38,6 +41,9 @@ class Gateway:
     chains: Chains
     tapes: Tapes
     drain: Drain
+    consents: Consents
+    degraded: Degraded
+    live: Live
     limiter: Limiter
     answers: AnswerCache
     database: AsyncEngine

@@ -1,6 +1,6 @@
 """Who can answer a call: a model on the service's own engines, or one outside. A chain of them is tried in order."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from serving.call import Call
@@ -23,6 +23,20 @@ class TargetFailed(Exception):
         super().__init__(f"{reason}: {error.message}")
         self.reason = reason
         self.error = error
+
+
+class Withheld(TargetFailed):
+    """It was not asked, because of what is private in the request.
+
+    Args:
+        error: what the client is told when nobody else answers.
+        classes: of what is private, and why nothing could be asked without it.
+
+    """
+
+    def __init__(self, error: ApiError, classes: Collection[str]) -> None:
+        super().__init__("private", error)
+        self.classes = frozenset(classes)
 
 
 class Target(Protocol):

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,10 @@ from serving.active_users import ActiveUsers
 from serving.admission import Gate, slots_of_worker
 from serving.answer_cache import AnswerCache, Makers
 from serving.answer_store import AnswerStore
-from serving.config_schema import DEFAULT_MAX_IN_FLIGHT
+from serving.chains import Chains
+from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec
+from serving.consents import Consents
+from serving.degraded import Degraded
 from serving.drain import Drain
 from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
@@ -29,16 +32,20 @@ from serving.ledger import Ledger
 from serving.limit_shares import Shares
 from serving.limit_store import LimitStore
 from serving.limits import AWAY, Limiter
+from serving.live import Live, LiveSettings, live_of
 from serving.local_target import LocalTarget
 from serving.metrics import Observed
+from serving.outside import Outside
 from serving.prices import Prices
 from serving.publisher import Publisher
 from serving.semantic_cache import Semantic
+from serving.sensitive import Detect
 from serving.settings import Settings
 from serving.tape_store import TapeStore
 from serving.tapes import Tapes
 from serving.telemetry import Telemetry
 from serving.traces import Tracing
+from storage.consents import find_consent
 from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
@@ -123,7 +130,7 @@ def open_answers(settings: Settings, redis: "Redis", fleet: Fleet, embedder: Emb
 
 def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str, observer: Observer) -> Ledger:
     """The ledger; it has what a dead worker reserved given back."""
-    local = {name: spec.gpu_second_usd for name, spec in settings.catalogue.items() if spec.gpu_second_usd is not None}
+    prices = prices_of(live_of(settings))
 
     async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
         log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
@@ -136,7 +143,7 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
         insert=partial(insert_requests, database),
         on_lost=refund,
         on_end=observer,
-        prices=Prices(local, settings.prices),
+        prices=prices,
         write_s=settings.ledger.write_s,
         sync_s=settings.ledger.sync_s,
         adopt_s=settings.ledger.adopt_s,
@@ -185,29 +192,67 @@ def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracin
     )
 
 
-def open_external(settings: Settings, environ: Mapping[str, str], tracing: Tracing) -> list[ExternalTarget]:
-    """The models outside whose key is in the environment."""
+def open_outside(environ: Mapping[str, str], tracing: Tracing, consents: Consents) -> Outside:
+    """The models outside; those whose key is in the environment are on."""
     key = environ.get(GEMINI_KEY, "")
-    if not key:
-        return []
-    return [
-        ExternalTarget(
-            id_,
-            Gemini(
-                model=spec.model,
-                api_key=key,
-                base_url=spec.base_url,
-                thinking_tokens=spec.thinking_tokens,
-                ttft_timeout_s=spec.ttft_timeout_s,
-                stall_timeout_s=spec.stall_timeout_s,
-                total_timeout_s=spec.timeout_s,
-                now=time.time,
-                new_id=lambda: secrets.token_hex(12),
-            ),
-            tracing=tracing,
+
+    def make(id_: str, spec: ExternalSpec, detect: Detect) -> ExternalTarget | None:
+        if not key:
+            return None
+        gemini = Gemini(
+            model=spec.model,
+            api_key=key,
+            base_url=spec.base_url,
+            thinking_tokens=spec.thinking_tokens,
+            ttft_timeout_s=spec.ttft_timeout_s,
+            stall_timeout_s=spec.stall_timeout_s,
+            total_timeout_s=spec.timeout_s,
+            now=time.time,
+            new_id=new_id,
         )
-        for id_, spec in settings.external.items()
-    ]
+        return ExternalTarget(id_, gemini, tracing=tracing, allowed=consents.allowed, detect=detect)
+
+    return Outside(make)
+
+
+def open_live(
+    settings: Settings, *, fleet: Fleet, chains: Chains, outside: Outside, limiter: Limiter, ledger: Ledger
+) -> Live:
+    """The settings that may change while the worker runs; its parts use those that it starts with, and new ones."""
+
+    def use(new: LiveSettings) -> None:
+        chains.use(new.fallback, outside.use(new))
+        limiter.use(new.tiers)
+        ledger.use(prices_of(new))
+
+    first = live_of(settings)
+    use(first)
+    return Live(first, lambda: fleet.routing.get("live"), use)
+
+
+def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -> Consents:
+    """Who consented to what, as SQL has it."""
+    return Consents(lambda app, user: find_consent(database, app=app, user=user), app_covers_users=app_covers_users)
+
+
+def open_degraded(live: Callable[[], LiveSettings]) -> Degraded:
+    """What is said where nobody may be asked."""
+    return Degraded(
+        text=lambda: live().consent.degraded_text,
+        crisis_text=lambda: live().consent.crisis_text,
+        now=time.time,
+        new_id=new_id,
+    )
+
+
+def prices_of(live: LiveSettings) -> Prices:
+    """What tokens and engine seconds cost."""
+    return Prices(live.engine_second_usd, live.prices)
+
+
+def new_id() -> str:
+    """An id unlike any other."""
+    return secrets.token_hex(12)
 
 
 def redis_connections(redis: "Redis") -> Mapping[str, float]:

@@ -25,7 +25,7 @@ class KeyRecord:
     """What may be shown of a key: everything but the key.
 
     `prefix` is its first characters; `allow_external` is the application's consent that its requests may leave for a
-    model of somebody else's.
+    model of somebody else's, `allow_sensitive` that what is private in them may go along.
     """
 
     id: str
@@ -34,6 +34,7 @@ class KeyRecord:
     prefix: str
     tier: str
     allow_external: bool
+    allow_sensitive: bool
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -62,9 +63,18 @@ async def create_key(
     tier: str = "standard",
     expires_at: datetime | None = None,
     allow_external: bool = False,
+    allow_sensitive: bool = False,
 ) -> NewKey:
     """Make and store a key for application `app`; `name` is a label for people."""
-    made = _new_key(app=app, name=name, now=now, tier=tier, expires_at=expires_at, allow_external=allow_external)
+    made = _new_key(
+        app=app,
+        name=name,
+        now=now,
+        tier=tier,
+        expires_at=expires_at,
+        allow_external=allow_external,
+        allow_sensitive=allow_sensitive,
+    )
     async with engine.begin() as connection:
         await _store(connection, made)
     return made
@@ -93,6 +103,7 @@ async def rotate_key(engine: AsyncEngine, key_id: str, *, now: datetime, overlap
             tier=old.tier,
             expires_at=None if lifetime is None else now + lifetime,
             allow_external=old.allow_external,
+            allow_sensitive=old.allow_sensitive,
         )
         await _store(connection, made)
         if old.expires_at is None or ends < old.expires_at:
@@ -146,7 +157,14 @@ def _unexpired(now: datetime) -> ColumnElement[bool]:
 
 
 def _new_key(
-    *, app: str, name: str, now: datetime, tier: str, expires_at: datetime | None, allow_external: bool
+    *,
+    app: str,
+    name: str,
+    now: datetime,
+    tier: str,
+    expires_at: datetime | None,
+    allow_external: bool,
+    allow_sensitive: bool,
 ) -> NewKey:
     secret = PREFIX + secrets.token_urlsafe(32)
     record = KeyRecord(
@@ -156,6 +174,7 @@ def _new_key(
         prefix=secret[:SHOWN_CHARACTERS],
         tier=tier,
         allow_external=allow_external,
+        allow_sensitive=allow_sensitive,
         created_at=now,
         expires_at=expires_at,
         revoked_at=None,

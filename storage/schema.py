@@ -92,10 +92,23 @@ class ApiKey(Base):
     hash: Mapped[str] = mapped_column(String(64), unique=True)
     tier: Mapped[str] = mapped_column(String(32), server_default="standard")
     allow_external: Mapped[bool] = mapped_column(server_default=false())
+    allow_sensitive: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Consent(Base):
+    """What one end user of an application allows; no row: they were never asked."""
+
+    __tablename__ = "consents"
+
+    app: Mapped[str] = mapped_column(String(64), primary_key=True)
+    end_user: Mapped[str] = mapped_column(String(256), primary_key=True)
+    allow_external: Mapped[bool]
+    allow_sensitive: Mapped[bool]
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Request(Base):

@@ -9,6 +9,7 @@ https://docs.ray.io/en/latest/serve/production-guide/config.html
 from typing import Any
 
 from models import engine_args
+from serving import live
 from serving.config_schema import AutoscalingSpec, DeploymentSpec, ModelSpec, Settings
 from serving.replica import Routing
 
@@ -39,11 +40,12 @@ def assemble(settings: Settings, routes: Routing, engines: list[Application]) ->
 
 
 def routing(settings: Settings) -> Routing:
-    """The routing table that the settings ask for."""
+    """The routing table that the settings ask for, and what else a running gateway is to know."""
     return {
         "alias": settings.models.alias,
         "active": settings.models.active,
         "models": {spec.id: spec.fingerprint() for spec in settings.served()},
+        "live": live.sent(settings),
     }
 
 

@@ -1,5 +1,6 @@
 """On whose behalf a request comes, and in which class: from its headers, or the body's `user`."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -15,6 +16,9 @@ USER_HEADER, CLASS_HEADER = "x-bondhu-user", "x-bondhu-class"
 def end_user(request: Request, parsed: Mapping[str, Any]) -> str | None:
     """The application's end user, as the application calls them; None when the request names nobody."""
     named = request.headers.get(USER_HEADER) or parsed.get("user")
+    if USER_HEADER in request.headers and isinstance(named, str):
+        with contextlib.suppress(UnicodeError):
+            named = named.encode("latin-1").decode()  # the same name as in a body or a path, which are UTF-8
     return named if isinstance(named, str) and named else None
 
 

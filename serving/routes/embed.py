@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from serving import embeddings, openapi
 from serving.errors import ApiError, InvalidRequest, UnknownModel
-from serving.routes.asker import about, end_user
+from serving.routes.asker import about, class_of, end_user
 from serving.routes.body import BYTES_PER_TOKEN, model_name, read_json
 from serving.state import Caller, Worker
 
@@ -27,6 +27,7 @@ async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
         embedder = gateway.embedder
         if embedder is None or name != embedder.model:
             raise UnknownModel(name)
+        class_of(request)
         inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
         reserved = len(body) // BYTES_PER_TOKEN
         entry = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)

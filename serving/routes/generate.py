@@ -14,6 +14,7 @@ from serving.call import CHAT, COMPLETION, Call
 from serving.entry import Entry
 from serving.errors import ApiError, InvalidRequest
 from serving.generation import Generation, Sent
+from serving.marks import check_marks
 from serving.reading import Reading
 from serving.routes.asker import about, class_of, end_user
 from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_body, read_json, read_leniently
@@ -115,6 +116,7 @@ def _generation(
         entry=entry,
         limiter=gateway.limiter,
         lookup=gateway.answers.lookup(call, wish),
+        degraded=gateway.degraded,
         tier=tier,
         tokens=tokens,
         timeout_s=settings.request_timeout_s,
@@ -138,6 +140,7 @@ def _call(
     if required not in parsed:
         raise InvalidRequest(f"{required}: field required.", param=required)
     check_shape(parsed)
+    check_marks(parsed.get("messages"))
     return Call(
         path=path,
         parsed=parsed,
@@ -147,6 +150,7 @@ def _call(
         user=end_user(request, parsed),
         class_=class_of(request),
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
+        allow_sensitive=caller.allow_sensitive,
     )
 
 

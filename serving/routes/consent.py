@@ -1,0 +1,112 @@
+"""/api/v1/users/{user}/consent: what an end user allows; every key reaches those of its own application alone."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError, model_validator
+
+from serving import openapi
+from serving.errors import DatabaseAway, InvalidRequest
+from serving.routes.body import read_json
+from serving.state import Caller, Gateway, Worker
+from storage.consents import ConsentRecord, find_consent, forget_consent, set_consent
+from storage.database import AWAY
+from storage.keys import KeyRecord
+
+router = APIRouter(tags=["consent"])
+
+log = logging.getLogger(__name__)
+
+PATH = "/api/v1/users/{user:path}/consent"  # an application's own names of people may have slashes
+ANSWER_WITHIN_S = 5.0  # a database that hangs keeps nobody longer
+MOST_BYTES = 1024  # of a body
+User = Annotated[str, Path(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Given(BaseModel):
+    """A person's answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    allow_external: StrictBool
+    allow_sensitive: StrictBool = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.allow_sensitive and not self.allow_external:
+            raise ValueError("allow_sensitive says nothing without allow_external")
+        return self
+
+
+@router.get(PATH, responses=openapi.CONSENT_RESPONSES)
+async def read(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
+    """What the person answered, and what holds for a request of theirs with this key."""
+    async with _reached():
+        record = await find_consent(gateway.database, app=caller.app, user=user)
+    return _answer(gateway, caller, user, record)
+
+
+@router.put(PATH, openapi_extra=openapi.CONSENT, responses=openapi.CONSENT_RESPONSES)
+async def give(user: User, request: Request, gateway: Worker, caller: Caller) -> dict[str, Any]:
+    """Set the person's answer. A withdrawal holds at once in this worker, within five seconds in all."""
+    given = await _read(request)
+    async with _changing(gateway, caller, user):
+        now = datetime.now(UTC)
+        record = await set_consent(gateway.database, app=caller.app, user=user, **given.model_dump(), now=now)
+    return _answer(gateway, caller, user, record)
+
+
+@router.delete(PATH, responses=openapi.CONSENT_RESPONSES)
+async def forget(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
+    """Forget the person's answer, as if they had never been asked."""
+    async with _changing(gateway, caller, user):
+        await forget_consent(gateway.database, app=caller.app, user=user)
+    return _answer(gateway, caller, user, None)
+
+
+async def _read(request: Request) -> Given:
+    _, parsed = await read_json(request, MOST_BYTES)
+    try:
+        return Given.model_validate(parsed)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        param = ".".join(map(str, first["loc"])) or None
+        raise InvalidRequest(f"{param or 'body'}: {first['msg']}", param=param) from None
+
+
+@asynccontextmanager
+async def _reached() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            yield
+    except AWAY as problem:
+        log.warning("a consent was asked for, but the database is away: %r", problem)
+        raise DatabaseAway from problem
+
+
+@asynccontextmanager
+async def _changing(gateway: Gateway, caller: KeyRecord, user: str) -> AsyncIterator[None]:
+    """Whatever becomes of the change, what was known before it is not relied on."""
+    try:
+        async with _reached():
+            yield
+    finally:
+        gateway.consents.changed(caller.app, user)
+
+
+def _answer(gateway: Gateway, caller: KeyRecord, user: str, record: ConsentRecord | None) -> dict[str, Any]:
+    external, sensitive = gateway.consents.combined(record, caller.allow_external, caller.allow_sensitive)
+    return {
+        "object": "consent",
+        "user": user,
+        "asked": record is not None,
+        "allow_external": record is not None and record.allow_external,
+        "allow_sensitive": record is not None and record.allow_sensitive,
+        "changed_at": record and record.changed_at,
+        "holds": {"allow_external": external, "allow_sensitive": sensitive},
+    }

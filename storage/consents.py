@@ -1,0 +1,52 @@
+"""What people allow to be done with what they write: one row for an end user of an application who was asked.
+
+It does not know what follows from it (`serving.consents`), nor who may ask.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.schema import Consent
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRecord:
+    """A person's own answer, and when they last gave it.
+
+    `allow_external`: their requests may leave for a model of somebody else's; `allow_sensitive`: what is private in
+    them may go along, which says nothing without the former.
+    """
+
+    allow_external: bool
+    allow_sensitive: bool
+    changed_at: datetime
+
+
+async def set_consent(
+    engine: AsyncEngine, *, app: str, user: str, allow_external: bool, allow_sensitive: bool, now: datetime
+) -> ConsentRecord:
+    """Store a person's answer in place of any earlier one."""
+    given = {"allow_external": allow_external, "allow_sensitive": allow_sensitive, "changed_at": now}
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(Consent).values(app=app, end_user=user, **given)
+    async with engine.begin() as connection:
+        await connection.execute(statement.on_conflict_do_update(index_elements=["app", "end_user"], set_=given))
+    return ConsentRecord(allow_external, allow_sensitive, now)
+
+
+async def find_consent(engine: AsyncEngine, *, app: str, user: str) -> ConsentRecord | None:
+    """Return a person's answer; None when they were never asked, or it was forgotten."""
+    query = select(Consent.allow_external, Consent.allow_sensitive, Consent.changed_at)
+    async with engine.connect() as connection:
+        row = (await connection.execute(query.where(Consent.app == app, Consent.end_user == user))).one_or_none()
+    return None if row is None else ConsentRecord(*row)
+
+
+async def forget_consent(engine: AsyncEngine, *, app: str, user: str) -> None:
+    """Delete a person's answer, as if they had never been asked."""
+    async with engine.begin() as connection:
+        await connection.execute(delete(Consent).where(Consent.app == app, Consent.end_user == user))
