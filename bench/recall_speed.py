@@ -39,14 +39,28 @@ WEIGHTS = np.cumsum(1.0 / np.arange(1, len(WORDS) + 1)).tolist()
 console = Console(stderr=True)
 
 
+class Stock:
+    """Texts and vectors to make pasts of, made once: what is random need not be another's for everybody."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice, self.noise = random.Random(seed), np.random.default_rng(seed)
+        self.texts = [" ".join(_words(18, self.dice)) for _ in range(max(SIZES))]
+        self.vectors = _unit(self.noise, 2 * max(SIZES))
+
+    def turn(self, number: int) -> Item:
+        """Turn `number` of somebody's past, with any text."""
+        at, conversation = START + timedelta(minutes=number), str(number // TURNS_A_CONVERSATION)
+        return Item(f"t{number}", "turn", self.dice.choice(self.texts), at, ("Ann", "Bob")[number % 2], conversation)
+
+
 class Person:
     """Somebody with a past of `size` turns; building it is timed."""
 
-    def __init__(self, size: int, dice: random.Random, noise: np.random.Generator) -> None:
-        turns = [_turn(number, dice) for number in range(size)]
-        vectors = [_unit(noise, size), _unit(noise, size)]
+    def __init__(self, size: int, stock: Stock) -> None:
+        turns = [stock.turn(number) for number in range(size)]
+        first = stock.dice.randrange(max(SIZES) - size + 1)
         began = time.perf_counter()
-        self.dense = Dense(*(_index(each) for each in vectors))
+        self.dense = Dense(*(_index(half[first : first + size]) for half in np.split(stock.vectors, 2)))
         indexed = time.perf_counter()
         self.corpus = Corpus()
         for turn in turns:
@@ -55,8 +69,8 @@ class Person:
 
 
 def main(
-    questions: Annotated[int, typer.Option(min=100, help="Questions at each size.")] = 2_000,
-    budget_mb: Annotated[int, typer.Option(help="Memory for the people kept.")] = 2_000,
+    questions: Annotated[int, typer.Option(min=100, help="Questions at each size.")] = 1_000,
+    budget_mb: Annotated[int, typer.Option(help="Memory for the people kept.")] = 1_500,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
 ) -> None:
     """Measure recall's latency, build time and memory."""
@@ -73,26 +87,26 @@ def main(
 
 def measure(size: int, questions: int, budget_mb: int, seed: int) -> dict[str, Any]:
     """One size: the numbers as plain data, times in ms."""
-    dice, noise = random.Random(seed), np.random.default_rng(seed)
-    process = psutil.Process()
+    stock = Stock(seed)
+    dice, process = stock.dice, psutil.Process()
     before = process.memory_info().rss
-    people = [Person(size, dice, noise)]
+    people = [Person(size, stock)]
     told_mb = (people[0].corpus.size_bytes + 2 * size * DIMENSIONS * 4) / 1e6
     kept = max(1, min(PEOPLE, int(budget_mb / told_mb)))
     with console.status(f"{kept} people with {size} turns each"):
-        people += [Person(size, dice, noise) for _ in range(kept - 1)]
+        people += [Person(size, stock) for _ in range(kept - 1)]
     grown_mb = (process.memory_info().rss - before) / 1e6 / kept
     search, whole, whole_cpu = [], [], []
     for _ in range(questions):
         person = dice.choice(people)
         asked = put("When did Ann " + " ".join(_words(5, dice)) + "?", person.corpus.people)
-        vectors = _unit(noise, len(asked.texts))
+        vectors = _unit(stock.noise, len(asked.texts))
         search.append(_ms(partial(person.dense.single.search, vectors[:1], DEPTH))[0])
         person = dice.choice(people)
         took, worked = _ms(partial(recall, person.corpus, person.dense, asked, vectors, now=START))
         whole.append(took)
         whole_cpu.append(worked)
-    news = [(dice.choice(people).corpus, _turn(size, dice)) for _ in range(questions)]
+    news = [(dice.choice(people).corpus, stock.turn(size)) for _ in range(questions)]
     added = [_ms(partial(corpus.add, turn))[0] for corpus, turn in news]
     return {
         "people_kept": kept,
@@ -120,12 +134,6 @@ def markdown(result: dict[str, Any]) -> str:
         for size, told in result["sizes"].items()
     ]  # fmt: skip
     return table(["turns", "people kept", *(f"{name}, ms" for name in names.values()), "MB a person"], rows) + "\n"
-
-
-def _turn(number: int, dice: random.Random) -> Item:
-    speaker = ("Ann", "Bob")[number % 2]
-    at, conversation = START + timedelta(minutes=number), str(number // TURNS_A_CONVERSATION)
-    return Item(f"t{number}", "turn", " ".join(_words(18, dice)), at, speaker, conversation)
 
 
 def _words(count: int, dice: random.Random) -> list[str]:
