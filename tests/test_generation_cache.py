@@ -17,6 +17,7 @@ from serving.cache_wish import Wish
 from serving.call import CHAT, Call
 from serving.config_schema import CacheSettings, TierSpec
 from serving.continuation import Beginning
+from serving.degraded import Degraded
 from serving.drain import Drain
 from serving.entry import Entry
 from serving.errors import ApiError, EngineUnavailable
@@ -104,6 +105,7 @@ class Worker:
             tokens=10,
             timeout_s=30,
             drain=Drain(30),
+            degraded=Degraded(text=lambda: "", crisis_text=lambda: "", now=lambda: 0.0, new_id=lambda: "d"),
         )
         with contextlib.suppress(ApiError):
             await generation({"type": "http"}, receive, send)
