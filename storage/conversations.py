@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert
+from sqlalchemy import and_, func, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory_schema import Conversation, Embedding, Memory, Message
@@ -70,18 +70,30 @@ async def ingest(
     """Add `messages` to the conversation that the application calls `external_id`; those that are there stay."""
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
-        conversation_id = await _conversation(connection, owner, external_id, now)
-        present = await _present(connection, owner, conversation_id, [each.external_id for each in messages])
-        ids = {external: id_ for external, (id_, _) in present.items()}
-        wanted = {each.external_id: each for each in messages}
-        fresh = [each for each in wanted.values() if each.external_id not in present]
-        if fresh:
-            rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
-            await connection.execute(insert(Message), rows)
-            ids |= {row["external_id"]: row["id"] for row in rows}
-        differing = tuple(name for name, (_, text) in present.items() if wanted[name].text != text)
-    added = frozenset(each.external_id for each in fresh)
-    return Ingested(conversation_id, ids, added, differing, version)
+        return await take_in(connection, owner, external_id, messages, version=version, now=now)
+
+
+async def take_in(
+    connection: AsyncConnection,
+    owner: Owner,
+    external_id: str,
+    messages: Sequence[NewMessage],
+    *,
+    version: int,
+    now: datetime,
+) -> Ingested:
+    """Do what `ingest` does within a change that has begun."""
+    conversation_id = await _conversation(connection, owner, external_id, now)
+    wanted = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
+    present = await _present(connection, owner, conversation_id, list(wanted))
+    ids = {external: id_ for external, (id_, _) in present.items()}
+    fresh = [each for external, each in reversed(wanted.items()) if external not in present]
+    if fresh:
+        rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
+        await connection.execute(insert(Message), rows)
+        ids |= {row["external_id"]: row["id"] for row in rows}
+    differing = tuple(name for name, (_, text) in present.items() if wanted[name].text != text)
+    return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
 
 
 async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
@@ -91,10 +103,12 @@ async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -
         return {row.id: MessageRecord(*row) for row in rows}
 
 
-async def delete_conversation(engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime) -> int | None:
+async def delete_conversation(
+    engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
+) -> list[str] | None:
     """Delete it with its messages, and with the memories that quote one of them.
 
-    Returns how many messages there were; None when there is no such conversation.
+    Returns the ids of the messages; None when there is no such conversation.
     """
     async with engine.begin() as connection:
         await bump(connection, owner, now=now, rewrites=True)
@@ -111,9 +125,30 @@ async def delete_conversation(engine: AsyncEngine, owner: Owner, external_id: st
         later = owner.update(Memory).where(Memory.superseded_by.in_(drawn))
         await connection.execute(later.values(superseded_by=None).execution_options(synchronize_session=False))
         await connection.execute(owner.delete(Memory).where(Memory.message_id.in_(turns)))
-        deleted = await connection.execute(owner.delete(Message).where(Message.conversation_id == found))
+        ids = list((await connection.execute(turns)).scalars())
+        await connection.execute(owner.delete(Message).where(Message.conversation_id == found))
         await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
-    return int(deleted.rowcount)
+    return ids
+
+
+async def count_conversation(
+    engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
+) -> dict[str, int]:
+    """How many rows of each table have to do with a conversation, or with one of these messages."""
+    counts = dict.fromkeys(("conversations", "messages", "memories", "embeddings"), 0)
+    named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
+    async with engine.connect() as connection:
+        counts["conversations"] = (await connection.execute(named)).scalar_one()
+        for first in range(0, len(message_ids), AT_ONCE):
+            some = message_ids[first : first + AT_ONCE]
+            for table, condition in (
+                (Message, Message.id.in_(some)),
+                (Memory, Memory.message_id.in_(some)),
+                (Embedding, and_(Embedding.kind == "turn", Embedding.item_id.in_(some))),
+            ):
+                query = owner.select(table, func.count()).where(condition)
+                counts[table.__tablename__] += (await connection.execute(query)).scalar_one()
+    return counts
 
 
 _SHOWN = (

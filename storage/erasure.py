@@ -46,7 +46,7 @@ async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:
 
 
 def _tables() -> list[Table]:
-    return [table for table in Base.metadata.sorted_tables if {"app", "end_user"} <= table.columns.keys()]
+    return [table for table in Base.metadata.sorted_tables if {"app", "end_user"} <= set(table.columns.keys())]
 
 
 def _of(table: Table, whom: Owner | str) -> list[ColumnElement[bool]]:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -102,7 +102,7 @@ async def add_memory(
         NoSuchMessage, NotVerbatim, EmptyInterval: see there.
 
     """
-    _check_interval(new.valid_from, new.valid_until)
+    check_interval(new.valid_from, new.valid_until)
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         if id_ is not None:
@@ -110,9 +110,8 @@ async def add_memory(
             if found is not None:
                 await connection.rollback()
                 return found, False
-        speaker = await _check_source(connection, owner, new.quote, new.message_id)
-        fields = {field: getattr(new, field) for field in NewMemory.__dataclass_fields__}
-        row = fields | {
+        speaker = await check_source(connection, owner, new.quote, new.message_id)
+        row = asdict(new) | {
             "id": id_ or secrets.token_hex(8),
             "speaker": new.speaker or speaker,
             "changed_in": version,
@@ -121,7 +120,8 @@ async def add_memory(
         }
         await connection.execute(insert(Memory).values(**owner.columns, **row))
         if supersedes is not None:
-            await _supersede(connection, owner, supersedes, by=row["id"], at=new.valid_from or now, version=version)
+            ended = {"superseded_by": row["id"], "changed_in": version, "updated_at": now}
+            await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
     return MemoryRecord(**row), True
 
 
@@ -178,9 +178,9 @@ async def edit_memory(
             raise ChangedMeanwhile(before.changed_in)
         values = dict(changes) | {"changed_in": version, "updated_at": now}
         after = replace(before, **values)
-        _check_interval(after.valid_from, after.valid_until)
+        check_interval(after.valid_from, after.valid_until)
         if not changes.keys().isdisjoint({"quote", "message_id"}):
-            await _check_source(connection, owner, after.quote, after.message_id)
+            await check_source(connection, owner, after.quote, after.message_id)
         await connection.execute(owner.update(Memory).where(Memory.id == id_).values(values))
         if after.text != before.text:
             await _void_embeddings(connection, owner, id_)
@@ -207,6 +207,29 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
     }
     async with engine.connect() as connection:
         return {table: int((await connection.execute(query)).scalar_one()) for table, query in counts.items()}
+
+
+async def check_source(
+    connection: AsyncConnection, owner: Owner, quote: str | None, message_id: str | None
+) -> str | None:
+    """Who said it; raises NoSuchMessage and NotVerbatim. A quote without a message is of no message: not verbatim."""
+    if message_id is None:
+        if quote is not None:
+            raise NotVerbatim
+        return None
+    query = owner.select(Message, Message.text, Message.speaker).where(Message.id == message_id)
+    source = (await connection.execute(query)).one_or_none()
+    if source is None:
+        raise NoSuchMessage(message_id)
+    if quote is not None and quote not in source.text:
+        raise NotVerbatim
+    return str(source.speaker)
+
+
+def check_interval(valid_from: datetime | None, valid_until: datetime | None) -> None:
+    """Raise EmptyInterval when nothing lies from `valid_from` up to `valid_until`."""
+    if valid_from is not None and valid_until is not None and valid_until <= valid_from:
+        raise EmptyInterval
 
 
 _RECALLED = {"text", "speaker", "event_at"}  # what recall ranks by: see storage.corpus_rows
@@ -239,39 +262,15 @@ async def _find(connection: AsyncConnection, owner: Owner, id_: str) -> MemoryRe
     return None if row is None else MemoryRecord(**row._mapping)
 
 
-async def _check_source(
-    connection: AsyncConnection, owner: Owner, quote: str | None, message_id: str | None
-) -> str | None:
-    """Who said it; raises NoSuchMessage and NotVerbatim. A quote without a message is of no message: not verbatim."""
-    if message_id is None:
-        if quote is not None:
-            raise NotVerbatim
-        return None
-    query = owner.select(Message, Message.text, Message.speaker).where(Message.id == message_id)
-    source = (await connection.execute(query)).one_or_none()
-    if source is None:
-        raise NoSuchMessage(message_id)
-    if quote is not None and quote not in source.text:
-        raise NotVerbatim
-    return str(source.speaker)
-
-
-def _check_interval(valid_from: datetime | None, valid_until: datetime | None) -> None:
-    if valid_from is not None and valid_until is not None and valid_until <= valid_from:
-        raise EmptyInterval
-
-
 async def _supersede(
-    connection: AsyncConnection, owner: Owner, id_: str, *, by: str, at: datetime, version: int
+    connection: AsyncConnection, owner: Owner, id_: str, values: Mapping[str, Any], *, at: datetime
 ) -> None:
     old = await _find(connection, owner, id_)
     if old is None:
         raise NoSuchMemory(id_)
-    if old.valid_from is not None and at <= old.valid_from:
-        raise EmptyInterval
+    check_interval(old.valid_from, at)
     until = at if old.valid_until is None else min(at, old.valid_until)
-    values = {"superseded_by": by, "valid_until": until, "changed_in": version, "updated_at": at}
-    await connection.execute(owner.update(Memory).where(Memory.id == id_).values(values))
+    await connection.execute(owner.update(Memory).where(Memory.id == id_).values(**values, valid_until=until))
 
 
 async def _void_embeddings(connection: AsyncConnection, owner: Owner, id_: str) -> None:
