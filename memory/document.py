@@ -4,6 +4,7 @@ The bounds are those of the columns (`storage.memory_schema`). Vectors are not i
 makes its own of the same texts, and recalls the same.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
@@ -15,7 +16,7 @@ from storage.memory_schema import MemoryKind, Sensitivity
 from storage.people import Profile
 from storage.transfer import History, MovedMemory
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 NO_NUL = r"^[^\x00]*$"  # Postgres knows none
 
 
@@ -121,7 +122,7 @@ class Document(Accepted):
 
     def history(self) -> History:
         """What there is to store."""
-        conversations = {
+        conversations: dict[str, Sequence[MessageRecord]] = {
             each.external_id: [MessageRecord(conversation_id="", **turn.model_dump()) for turn in each.messages]
             for each in self.conversations
         }

@@ -140,13 +140,14 @@ class Store:
         async with self._locks.setdefault(owner, asyncio.Lock()):
             while most is None or done < most:
                 found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since)
-                if not found:
-                    return
                 try:
-                    embedded = await _embedded(self._embedder, found)
+                    embedded = await _embedded(self._embedder, found) if found else []
                 except EmbedderAway:
                     return
-                await store_embeddings(self._engine, owner, space, embedded, now=self._now())
+                if embedded:
+                    await store_embeddings(self._engine, owner, space, embedded, now=self._now())
+                if len(found) < AT_ONCE:
+                    return
                 done += len(found)
 
 

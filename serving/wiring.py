@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from memory.shelf import Shelf
 from models.gemini import Gemini
 from serving import exchange
 from serving.active_users import ActiveUsers
@@ -26,11 +27,13 @@ from serving.limit_shares import Shares
 from serving.limit_store import LimitStore
 from serving.limits import AWAY, Limiter
 from serving.local_target import LocalTarget
+from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Observed
 from serving.prices import Prices
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from serving.traces import Tracing
+from storage.embeddings import Space
 from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
@@ -160,6 +163,12 @@ def open_external(settings: Settings, environ: Mapping[str, str], tracing: Traci
         )
         for id_, spec in settings.external.items()
     ]
+
+
+def open_shelf(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedder | None) -> Shelf:
+    """The worker's views of people's pasts; without an embedder they have words only."""
+    space, dimensions = (Space("none", ""), 1) if embedder is None else (embedder.space, embedder.dimensions)
+    return Shelf(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
 
 
 def redis_connections(redis: "Redis") -> Mapping[str, float]:

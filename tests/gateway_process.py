@@ -125,12 +125,12 @@ class GatewayProcess:
         wait_for(lambda: victim not in self.workers() and len(self.workers()) == 2, "another worker")
         return victim
 
-    def make_key(self, app: str) -> str:
+    def make_key(self, app: str, *, tier: str = "standard") -> str:
         """Store a key; return its secret."""
 
         async def make() -> str:
             engine = open_engine(self.database_url)
-            made = await keys.create_key(engine, app=app, name="", now=datetime.now(UTC))
+            made = await keys.create_key(engine, app=app, name="", now=datetime.now(UTC), tier=tier)
             await engine.dispose()
             return made.secret
 

@@ -20,14 +20,7 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
         InvalidRequest: it is no JSON object, or nested deeper than DEEPEST.
 
     """
-    announced = request.headers.get("content-length")
-    if announced is not None and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
-    body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > max_bytes:
-            raise _too_large(max_bytes)
+    body = await read_bytes(request, max_bytes)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as problem:
@@ -36,7 +29,20 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
         raise InvalidRequest("The request body must be a JSON object.")
     if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
         _refuse_deep(parsed)
-    return bytes(body), parsed
+    return body, parsed
+
+
+async def read_bytes(request: Request, max_bytes: int) -> bytes:
+    """The body; raises BodyTooLarge when it has more than `max_bytes`."""
+    announced = request.headers.get("content-length")
+    if announced is not None and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+    body = bytearray()
+    async for block in request.stream():
+        body += block
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+    return bytes(body)
 
 
 def _refuse_deep(parsed: dict[str, Any]) -> None:
