@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 import aiohttp
@@ -21,6 +22,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
+from memory.forget import Forgetter
+from memory.store import Store
 from serving import addresses, errors, wiring
 from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
@@ -33,13 +36,27 @@ from serving.exchange import exchange_of
 from serving.fleet import Fleet, stopped
 from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
+from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Readings
-from serving.routes import catalogue, consent, embed, generate, health, metrics, usage
+from serving.routes import (
+    catalogue,
+    consent,
+    conversations,
+    embed,
+    generate,
+    health,
+    memories,
+    metrics,
+    people,
+    recall,
+    receipts,
+    usage,
+)
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
 from serving.tape_store import open_tape_redis
 from serving.telemetry import Telemetry, open_telemetry
-from storage.database import open_engine
+from storage.database import Pool, open_engine
 from storage.keys import find_key
 
 EXPOSED = (  # to scripts in browsers
@@ -68,6 +85,15 @@ def create_app() -> FastAPI:
     )
     for router in (generate.router, embed.router, catalogue.router, usage.router, consent.router, health.router):
         app.include_router(router)
+    for of_memory in (
+        conversations.router,
+        memories.router,
+        recall.router,
+        people.router,
+        people.imports,
+        receipts.router,
+    ):
+        app.include_router(of_memory)
     if settings.observability.metrics:
         app.include_router(metrics.router)
     app.add_exception_handler(errors.ApiError, _on_api_error)
@@ -104,7 +130,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     worker = secrets.token_hex(8)  # this process's name, unlike any other's
     ingress = f"http://127.0.0.1:{settings.ray.ingress_port}"
-    database = open_engine(addresses.database_url(settings))
+    kept = settings.database
+    pool = Pool(kept.pool_min, kept.pool_max, kept.pool_timeout_s)
+    database = open_engine(addresses.database_url(settings), pool)
     redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
     engines = EngineClient(connect_timeout_s=limits.connect_timeout_s, keep_alive_s=KEEP_ALIVE_S)
@@ -134,6 +162,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             if settings.embedder.enabled
             else None
         )
+        memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.path)
+        shelf = wiring.open_shelf(settings, database, memory_embedder)
+        now = partial(datetime.now, UTC)
         uses = KeyUses(redis)
         active_users = ActiveUsers(redis)
         limits_redis = open_redis(addresses.redis_url(settings))
@@ -182,10 +213,13 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             telemetry=telemetry,
             readings=readings,
             active_users=active_users,
+            memory=Store(database, shelf, memory_embedder, now),
+            forgetter=Forgetter(database, shelf, {}, now),
+            now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher)
+        works = (fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
@@ -204,6 +238,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             await active_users.flush()
             engines.close()
             await outside.close()
+            shelf.close()
             await limits_redis.aclose()
             await tapes_redis.aclose()
             await answers_redis.aclose()

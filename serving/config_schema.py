@@ -148,9 +148,18 @@ class RedisSettings(Frozen):
 
 
 class DatabaseSettings(Frozen):
-    """The truth."""
+    """The truth. The pool is Postgres': each process has its own."""
 
     url: str | None = Field(default=None, description="SQLAlchemy async address; none: SQLite under var_dir")
+    pool_min: int = Field(default=2, ge=1, description="connections that stay open once they were")
+    pool_max: int = Field(default=10, ge=1, description="most connections; at least pool_min")
+    pool_timeout_s: float = Field(default=30, gt=0, description="longest wait for one, s")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.pool_min > self.pool_max:
+            raise ValueError(f"pool_min {self.pool_min} is above pool_max {self.pool_max}")
+        return self
 
 
 class LedgerSettings(Frozen):
@@ -195,6 +204,15 @@ class CacheSettings(Frozen):
     max_answer_bytes: int = Field(default=2**18, ge=1, description="largest answer that is kept, compressed, bytes")
     most_answers: int = Field(default=256, ge=1, description="of one end user; beyond, what would expire next goes")
     semantic: SemanticCacheSettings = SemanticCacheSettings()
+
+
+class MemorySettings(Frozen):
+    """What a gateway worker keeps of people's pasts (memory/)."""
+
+    index_bytes: int = Field(
+        default=256 * 2**20, ge=2**20, description="a worker's views of people, made from SQL when used, bytes"
+    )
+    max_import_bytes: int = Field(default=32 * 2**20, ge=1024, description="largest history to take in, bytes")
 
 
 class TokenPrice(Frozen):
@@ -401,6 +419,7 @@ class ServiceFile(Frozen):
     worker: WorkerSettings = WorkerSettings()
     ledger: LedgerSettings = LedgerSettings()
     cache: CacheSettings = CacheSettings()
+    memory: MemorySettings = MemorySettings()
     external: dict[str, ExternalSpec] = Field(
         default_factory=dict, description="models outside, by an id of your choosing"
     )

@@ -82,8 +82,10 @@ class Embedder:
                 pass  # `problem` says so
             await asyncio.sleep(self._probe_interval_s if self.ready else self.RETRY_S)
 
-    async def embed(self, inputs: list[str] | list[list[int]]) -> tuple[bytes, int]:
+    async def embed(self, inputs: list[str] | list[list[int]], *, truncate: bool = False) -> tuple[bytes, int]:
         """Float32 rows, little-endian, one per input, and the number of prompt tokens.
+
+        With `truncate`, an input that is longer than the model's window is embedded by its beginning.
 
         Raises:
             InvalidRequest: an input is longer than the model's window, or has an unknown token id.
@@ -92,11 +94,13 @@ class Embedder:
         """
         if self.problem is not None:
             raise self._unavailable(self.problem)
-        return await self._ask(inputs, self._timeout_s)
+        return await self._ask(inputs, self._timeout_s, truncate)
 
-    async def _ask(self, inputs: list[str] | list[list[int]], timeout_s: float) -> tuple[bytes, int]:
+    async def _ask(
+        self, inputs: list[str] | list[list[int]], timeout_s: float, truncate: bool = False
+    ) -> tuple[bytes, int]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
-        body = orjson.dumps({"inputs": inputs})
+        body = orjson.dumps({"inputs": inputs, "truncate": truncate})
         try:
             async with self._session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
                 answer = await response.read()

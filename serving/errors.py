@@ -8,6 +8,9 @@
     ├── UnknownModel              404     invalid_request_error   model_not_found
     ├── UnknownRequest            404     invalid_request_error   request_not_found
     ├── UnknownStream             404     invalid_request_error   stream_not_found
+    ├── UnknownMemory             404     invalid_request_error   memory_not_found
+    ├── UnknownConversation       404     invalid_request_error   conversation_not_found
+    ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── RateLimited               429     requests, or tokens     rate_limit_exceeded
     ├── EngineFailed              502     api_error               engine_error
@@ -138,8 +141,26 @@ class UnknownStream(ApiError):
         )
 
 
+class UnknownMemory(ApiError):
+    """This person has no memory with this id."""
+
+    status, type, default_code = 404, "invalid_request_error", "memory_not_found"
+
+
+class UnknownConversation(ApiError):
+    """This person has no conversation with this external id."""
+
+    status, type, default_code = 404, "invalid_request_error", "conversation_not_found"
+
+
+class MemoryChanged(ApiError):
+    """The memory is in another state than the one that was to be changed."""
+
+    status, type, default_code = 409, "invalid_request_error", "memory_changed"
+
+
 class BodyTooLarge(ApiError):
-    """The body exceeds `gateway.max_body_bytes`."""
+    """The body exceeds what the route takes."""
 
     status, type, default_code = 413, "invalid_request_error", "request_too_large"
 

@@ -167,7 +167,8 @@ def _errors(*statuses: int) -> dict[int | str, Schema]:
         400: "The request is wrong; `error.param` names the field.",
         401: "No API key, or one that is unknown or revoked.",
         403: "The key may not do this.",
-        404: "The model, or the request, does not exist.",
+        404: "What the request names does not exist.",
+        409: "It has changed meanwhile.",
         413: "The body is too large.",
         429: "A limit of the key's tier; see Retry-After.",
         502: "The engine broke while it answered.",
@@ -244,6 +245,7 @@ USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 503)
 _CONSENT = _object(list(CONSENT_FIELDS), **CONSENT_FIELDS)
 CONSENT_RESPONSES = {200: _json("The person's answer, and what holds.", _CONSENT), **_errors(400, 401, 413, 503)}
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
+MEMORY_RESPONSES = _errors(400, 401, 403, 404, 409, 413, 429, 503)
 METRICS_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
     **_errors(401, 403),

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from memory.forget import Forgetter
+from memory.store import Store
 from serving.active_users import ActiveUsers
 from serving.answer_cache import AnswerCache
 from serving.auth import KeyRing
@@ -52,6 +55,9 @@ class Gateway:
     telemetry: Telemetry
     readings: Readings
     active_users: ActiveUsers
+    memory: Store
+    forgetter: Forgetter
+    now: Callable[[], datetime]
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own
     started_at: int  # unix seconds
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from memory.shelf import Shelf
 from models.gemini import Gemini
 from serving import exchange
 from serving.active_users import ActiveUsers
@@ -34,6 +35,7 @@ from serving.limit_store import LimitStore
 from serving.limits import AWAY, Limiter
 from serving.live import Live, LiveSettings, live_of
 from serving.local_target import LocalTarget
+from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Observed
 from serving.outside import Outside
 from serving.prices import Prices
@@ -46,6 +48,7 @@ from serving.tapes import Tapes
 from serving.telemetry import Telemetry
 from serving.traces import Tracing
 from storage.consents import find_consent
+from storage.embeddings import Space
 from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
@@ -253,6 +256,12 @@ def prices_of(live: LiveSettings) -> Prices:
 def new_id() -> str:
     """An id unlike any other."""
     return secrets.token_hex(12)
+
+
+def open_shelf(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedder | None) -> Shelf:
+    """The worker's views of people's pasts; without an embedder they have words only."""
+    space, dimensions = (Space("none", ""), 1) if embedder is None else (embedder.space, embedder.dimensions)
+    return Shelf(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
 
 
 def redis_connections(redis: "Redis") -> Mapping[str, float]:

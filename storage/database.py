@@ -1,5 +1,7 @@
 """Connections: one pool per process, SQLite tuned for several processes that read and write at once."""
 
+import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -12,14 +14,37 @@ BUSY_TIMEOUT_MS = 10_000
 AWAY = (exc.DBAPIError, exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
-def open_engine(url: str) -> AsyncEngine:
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections to Postgres: `least` stay open once they were, `most` there are, `timeout_s` is waited for one."""
+
+    least: int = 2
+    most: int = 10
+    timeout_s: float = 30.0
+
+
+def open_engine(url: str, pool: Pool = Pool()) -> AsyncEngine:
     """Open a pool on `url` (sqlite+aiosqlite:// or postgresql+asyncpg://); connects when first used.
+
+    Between it and Postgres there may be PgBouncer in transaction mode: no prepared statement outlives its use, and
+    none has a name that another client's has.
 
     Dispose of it (`await engine.dispose()`) when done. A database that cannot be reached raises
     one of `AWAY` at first use.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        return create_async_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=pool.least,
+            max_overflow=pool.most - pool.least,
+            pool_timeout=pool.timeout_s,
+            connect_args={
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": lambda: f"bondhu_{uuid.uuid4().hex}",
+            },
+        )
     engine = create_async_engine(url)
     event.listen(engine.sync_engine, "connect", _tune_sqlite)
     return engine

@@ -48,7 +48,8 @@ CacheUse = Literal[
 ]
 
 
-def _one_of(column: str, choices: Any, name: str) -> CheckConstraint:
+def one_of(column: str, choices: Any, name: str) -> CheckConstraint:
+    """A constraint that the column holds one of the Literal `choices`."""
     accepted = ", ".join(f"'{choice}'" for choice in get_args(choices))
     return CheckConstraint(f"{column} IN ({accepted})", name=name)
 
@@ -120,9 +121,9 @@ class Request(Base):
 
     __tablename__ = "requests"
     __table_args__ = (
-        _one_of("outcome", Outcome, "outcome"),
-        _one_of("class", RequestClass, "class"),
-        _one_of("cache", CacheUse, "cache"),
+        one_of("outcome", Outcome, "outcome"),
+        one_of("class", RequestClass, "class"),
+        one_of("cache", CacheUse, "cache"),
         Index("ix_requests_app_request_id", "app", "request_id"),
         Index("ix_requests_app_started_at", "app", "started_at"),
         Index("ix_requests_started_at", "started_at"),

@@ -1,8 +1,8 @@
 """The embedder deployment: sentence-transformers with dynamic batching, on the private ingress.
 
-POST {"inputs": [text or token ids, …]} with the cluster key; the answer is the raw float32 matrix, little-endian,
-row by row, with `x-bondhu-tokens` (the prompt tokens) and `x-bondhu-dimensions`. The gateway turns it into OpenAI's
-shape. A text longer than the model's window is refused, never cut silently.
+POST {"inputs": [text or token ids, …], "truncate": false} with the cluster key; the answer is the raw float32 matrix,
+little-endian, row by row, with `x-bondhu-tokens` (the prompt tokens) and `x-bondhu-dimensions`. The gateway turns it
+into OpenAI's shape. A text longer than the model's window is refused, or with `truncate` embedded by its beginning.
 """
 
 import importlib.resources
@@ -44,13 +44,16 @@ class Embedder:
             return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
         tokenizer = self._model.tokenizer
         texts = []
-        for index, item in enumerate(orjson.loads(await request.body())["inputs"]):
+        asked = orjson.loads(await request.body())
+        for index, item in enumerate(asked["inputs"]):
             if isinstance(item, list):
                 if any(token >= len(tokenizer) for token in item):
                     return _refuse(index, f"has a token id outside 0..{len(tokenizer) - 1}")
                 item = tokenizer.decode(item, skip_special_tokens=True)
             texts.append(item)
         lengths = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+        if asked.get("truncate"):
+            lengths = [min(length, self._window) for length in lengths]  # sentence-transformers cuts there
         for index, length in enumerate(lengths):
             if length > self._window:
                 why = f"has {length} tokens, more than the model's window of {self._window}"

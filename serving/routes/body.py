@@ -12,7 +12,27 @@ BYTES_PER_TOKEN = 3  # to reserve for a body before it is counted: rather too ma
 DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
 
 
-async def read_body(request: Request, max_bytes: int) -> bytearray:
+async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
+    """The body's bytes and the object in it.
+
+    Raises:
+        BodyTooLarge: it has more than `max_bytes`.
+        InvalidRequest: it is no JSON object, or nested deeper than DEEPEST.
+
+    """
+    body = await read_bytes(request, max_bytes)
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
+    if not isinstance(parsed, dict):
+        raise InvalidRequest("The request body must be a JSON object.")
+    if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
+        _refuse_deep(parsed)
+    return body, parsed
+
+
+async def read_bytes(request: Request, max_bytes: int) -> bytes:
     """The body; raises BodyTooLarge when it has more than `max_bytes`."""
     announced = request.headers.get("content-length")
     if announced is not None and int(announced) > max_bytes:
@@ -22,30 +42,10 @@ async def read_body(request: Request, max_bytes: int) -> bytearray:
         body += block
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
-    return body
+    return bytes(body)
 
 
-async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
-    """The body's bytes and the object in it.
-
-    Raises:
-        BodyTooLarge: it has more than `max_bytes`.
-        InvalidRequest: it is no JSON object, or nested deeper than DEEPEST.
-
-    """
-    body = await read_body(request, max_bytes)
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as problem:
-        raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
-    if not isinstance(parsed, dict):
-        raise InvalidRequest("The request body must be a JSON object.")
-    if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
-        _refuse_deep(parsed)
-    return bytes(body), parsed
-
-
-def read_leniently(body: bytearray) -> dict[str, Any]:
+def read_leniently(body: bytes) -> dict[str, Any]:
     """The object in a body whose content does not matter much: {} for none; raises InvalidRequest for no JSON."""
     if not body.strip():
         return {}

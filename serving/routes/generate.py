@@ -17,7 +17,7 @@ from serving.generation import Generation, Sent
 from serving.marks import check_marks
 from serving.reading import Reading
 from serving.routes.asker import about, class_of, end_user
-from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_body, read_json, read_leniently
+from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_bytes, read_json, read_leniently
 from serving.routes.direct import DirectRoute
 from serving.sharing import ABORT_S, DISCONNECT_HEADER, RESUME_HEADER, identity_of, patience_of, read_event_id, whose
 from serving.state import Gateway, caller_of, gateway_of
@@ -77,7 +77,7 @@ async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: s
     """Read on where an earlier connection broke; its body tells at most who the end user is."""
     parsed: dict[str, Any] = {}
     try:
-        parsed = read_leniently(await read_body(request, gateway.settings.gateway.max_body_bytes))
+        parsed = read_leniently(await read_bytes(request, gateway.settings.gateway.max_body_bytes))
         named = request.headers.get(DISCONNECT_HEADER)
         patience_s = None if named is None else patience_of(named, gateway.settings.streams.max_grace_s)
         tape_id, event = read_event_id(last_event)

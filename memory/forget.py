@@ -1,0 +1,93 @@
+"""Forgetting, and a receipt of it: every place that held something is asked again afterwards.
+
+SQL and this process's views are known here; other places (caches of answers) are passed in. Views of other gateway
+workers answer nothing of what is gone, because they ask SQL first, and are dropped within `memory.shelf.SWEEP_S`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.shelf import Shelf
+from storage import conversations, erasure, memories
+from storage.owner import Owner
+
+
+class Place(Protocol):
+    """Another place that may hold what was made of a person's past; `whom` is a person, or an application's name."""
+
+    async def forget(self, whom: Owner | str) -> None:
+        """Delete it."""
+        ...
+
+    async def count(self, whom: Owner | str) -> int:
+        """How much is there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a second look found: how much each place still has. `kept` is what is not meant to be forgotten."""
+
+    erased_at: datetime
+    remaining: Mapping[str, int]
+    kept: Mapping[str, int]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing remains."""
+        return not any(self.remaining.values())
+
+
+class Forgetter:
+    """Forgets, on one database.
+
+    Args:
+        engine: the database.
+        shelf: this process's views of it.
+        places: further ones, by name.
+        now: the time, aware.
+
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, shelf: Shelf, places: Mapping[str, Place], now: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._shelf = shelf
+        self._places = places
+        self._now = now
+
+    async def memory(self, owner: Owner, id_: str) -> Receipt:
+        """Forget one memory; raises NoSuchMemory."""
+        await memories.delete_memory(self._engine, owner, id_, now=self._now())
+        remaining = await memories.count_memory(self._engine, owner, id_)
+        in_view = await self._shelf.with_view(owner, lambda view: ("memory", id_) in view)
+        return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
+
+    async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
+        """Forget a conversation, and the memories that quote it; None when there is none."""
+        ids = await conversations.delete_conversation(self._engine, owner, external_id, now=self._now())
+        if ids is None:
+            return None
+        remaining = await conversations.count_conversation(self._engine, owner, external_id, ids)
+        in_view = await self._shelf.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
+        return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
+
+    async def everything(self, whom: Owner | str) -> Receipt:
+        """Forget a person, or all people of an application."""
+        await erasure.erase(self._engine, whom)
+        self._shelf.drop(whom)
+        counts = await erasure.count(self._engine, whom)
+        remaining = {table: count for table, count in counts.items() if table not in erasure.KEPT}
+        kept = {table: count for table, count in counts.items() if table in erasure.KEPT}
+        return await self._elsewhere(whom, remaining | {"indexes": self._shelf.count(whom)}, kept)
+
+    async def _elsewhere(self, whom: Owner | str, remaining: dict[str, int], kept: dict[str, int]) -> Receipt:
+        for name, place in self._places.items():
+            await place.forget(whom)
+            remaining[name] = await place.count(whom)
+        return Receipt(self._now(), remaining, kept)

@@ -1,0 +1,158 @@
+"""What can be done with a person's past: take in, remember, change, and recall.
+
+Words are stored first, in a transaction of their own; what has been acknowledged is in SQL. Vectors are made of them
+afterwards, and made up for at the next write or recall should the embedder have been away or the process have died in
+between. It does not know HTTP, limits, or who may ask.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.embedder import Embedder, EmbedderAway
+from memory.recall import Matrix, Ranked
+from memory.shelf import Shelf
+from memory.voice import put
+from memory.windows import window_text
+from storage import conversations, memories, people, transfer
+from storage.conversations import Ingested, MessageRecord, NewMessage
+from storage.embeddings import Embedded, Unembedded, find_unembedded, store_embeddings
+from storage.memories import MemoryRecord, NewMemory
+from storage.owner import Owner
+
+AT_ONCE = 64  # items embedded between two writes
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """An item that was found, as SQL has it, and what the rankers said of it."""
+
+    record: MessageRecord | MemoryRecord
+    ranked: Ranked
+
+
+class Store:
+    """The use cases, on one database.
+
+    Args:
+        engine: the database.
+        shelf: this process's views of it.
+        embedder: makes vectors; None: recall goes by words alone.
+        now: the time, aware.
+
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, shelf: Shelf, embedder: Embedder | None, now: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._shelf = shelf
+        self._embedder = embedder
+        self._now = now
+        self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def ingest(self, owner: Owner, conversation: str, messages: Sequence[NewMessage]) -> Ingested:
+        """Take in messages of a conversation; see `storage.conversations.ingest`."""
+        taken = await conversations.ingest(self._engine, owner, conversation, messages, now=self._now())
+        await self._embed(owner, since=taken.version)
+        return taken
+
+    async def add(
+        self, owner: Owner, new: NewMemory, *, id_: str | None = None, supersedes: str | None = None
+    ) -> tuple[MemoryRecord, bool]:
+        """Remember; see `storage.memories.add_memory`."""
+        record, is_new = await memories.add_memory(
+            self._engine, owner, new, now=self._now(), id_=id_, supersedes=supersedes
+        )
+        if is_new:
+            await self._embed(owner, since=record.changed_in)
+        return record, is_new
+
+    async def edit(
+        self, owner: Owner, id_: str, changes: Mapping[str, Any], *, changed_in: int | None = None
+    ) -> MemoryRecord:
+        """Change a memory; see `storage.memories.edit_memory`."""
+        record = await memories.edit_memory(self._engine, owner, id_, changes, now=self._now(), changed_in=changed_in)
+        await self._embed(owner, since=record.changed_in)
+        return record
+
+    async def take_in(self, owner: Owner, history: transfer.History) -> None:
+        """Add a history from elsewhere; see `storage.transfer.write_history`."""
+        version = await transfer.write_history(self._engine, owner, history, now=self._now())
+        await self._embed(owner, since=version)
+
+    async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
+        """The best `limit` turns and memories for a question.
+
+        Args:
+            owner: whose.
+            question: in words.
+            limit: how many.
+            asker: who asks, as a speaker of the conversations; else the profile's name.
+
+        """
+        known = await self._shelf.with_view(owner, lambda view: (view.people, view.lacks_vectors))
+        if known is None:
+            return []
+        speakers, lacks_vectors = known
+        if lacks_vectors:
+            await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
+        asker = asker or (await people.read_profile(self._engine, owner)).name
+        asked = put(question, speakers, asker=asker)
+        vectors, now = await self._vectors(asked.texts), self._now()
+        found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=limit))
+        return await self._as_stored(owner, found or [])
+
+    async def _as_stored(self, owner: Owner, found: Sequence[Ranked]) -> list[Recalled]:
+        """With their records; what was deleted in this moment is left out."""
+        of_kind = {kind: [each.item.id for each in found if each.item.kind == kind] for kind in ("turn", "memory")}
+        records: dict[tuple[str, str], MessageRecord | MemoryRecord] = {}
+        if of_kind["turn"]:
+            turns = await conversations.find_messages(self._engine, owner, of_kind["turn"])
+            records |= {("turn", id_): record for id_, record in turns.items()}
+        if of_kind["memory"]:
+            remembered = await memories.find_memories(self._engine, owner, of_kind["memory"])
+            records |= {("memory", id_): record for id_, record in remembered.items()}
+        keys = [(each.item.kind, each.item.id) for each in found]
+        return [Recalled(records[key], each) for key, each in zip(keys, found, strict=True) if key in records]
+
+    async def _vectors(self, texts: Sequence[str]) -> Matrix | None:
+        if self._embedder is None:
+            return None
+        try:
+            return await self._embedder.embed(texts)
+        except EmbedderAway:
+            return None
+
+    async def _embed(self, owner: Owner, *, since: int, most: int | None = None) -> None:
+        """Make vectors for about `most` items that changed in `since` or later and lack them, if the embedder is there.
+
+        One at a time for a person: the next finds what this one made.
+        """
+        if self._embedder is None:
+            return
+        space, done = self._embedder.space, 0
+        async with self._locks.setdefault(owner, asyncio.Lock()):
+            while most is None or done < most:
+                found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since)
+                try:
+                    embedded = await _embedded(self._embedder, found) if found else []
+                except EmbedderAway:
+                    return
+                if embedded:
+                    await store_embeddings(self._engine, owner, space, embedded, now=self._now())
+                if len(found) < AT_ONCE:
+                    return
+                done += len(found)
+
+
+async def _embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
+    windows = {item: window_text(item.around) for item in items if item.around}
+    texts = list(dict.fromkeys([*(item.text for item in items), *windows.values()]))
+    rows = dict(zip(texts, (row.astype("<f4").tobytes() for row in await embedder.embed(texts)), strict=True))
+    return [Embedded(item, rows[item.text], rows[windows[item]] if item in windows else None) for item in items]

@@ -1,0 +1,116 @@
+"""All of a person's, as recall needs it: the corpus, its vectors' indexes, and how far it has come.
+
+It is made from SQL's feed (`storage.corpus_rows`) and from nothing else, so it can be dropped at any time. A row that
+is delivered again changes vectors and validity; other words make a new view necessary. One thread at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from memory.corpus import Corpus, Item
+from memory.index import VectorIndex
+from memory.lexical import Rows
+from memory.recall import Dense, Matrix, Ranked, recall
+from memory.time_expressions import Interval, interval
+from memory.voice import Asked
+from storage.corpus_rows import CorpusRow
+from storage.memory_schema import ItemKind
+from storage.people import Version
+
+MOST_RANKED = 1000  # more than three rankers name for a question, so that what does not hold can be left out after
+
+
+class View:
+    """A person's items.
+
+    Args:
+        era: of the person's counter.
+        dimensions: of a vector.
+
+    """
+
+    def __init__(self, era: str, dimensions: int) -> None:
+        self.era = era
+        self.version = 0
+        self._corpus = Corpus()
+        self._indexes = (VectorIndex(dimensions), VectorIndex(dimensions))  # of items alone, and within their windows
+        self._numbers: dict[tuple[ItemKind, str], int] = {}
+        self._bounded: dict[int, tuple[datetime | None, datetime | None]] = {}
+        self._dimensions = dimensions
+
+    def __contains__(self, item: tuple[ItemKind, str]) -> bool:
+        return item in self._numbers
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it holds in memory."""
+        return self._corpus.size_bytes + sum(each.size_bytes for each in self._indexes) + 200 * len(self._numbers)
+
+    @property
+    def people(self) -> Sequence[str]:
+        """Who has spoken."""
+        return self._corpus.people
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether an item cannot be found by its embedding."""
+        return any(len(index) < len(self._corpus) for index in self._indexes)
+
+    def can_reach(self, version: Version) -> bool:
+        """Whether what changed since makes this a view of `version`; else a new one has to be made."""
+        return self.era == version.era and self.version >= version.rewritten
+
+    def apply(self, rows: Sequence[CorpusRow]) -> None:
+        """Take in what the feed delivers."""
+        numbers = [self._number(row) for row in rows]
+        for number, row in zip(numbers, rows, strict=True):
+            self._bounded.pop(number, None)
+            if row.valid_from is not None or row.valid_until is not None:
+                self._bounded[number] = (row.valid_from, row.valid_until)
+        singles = [row.single for row in rows]
+        windows = [row.window if row.kind == "turn" else row.single for row in rows]  # a memory stands for itself
+        for index, vectors in zip(self._indexes, (singles, windows), strict=True):
+            found = {number: each for number, each in zip(numbers, vectors, strict=True) if each is not None}
+            matrix = np.frombuffer(b"".join(found.values()), dtype="<f4").reshape(len(found), self._dimensions)
+            index.put(list(found), matrix)
+
+    def recall(self, asked: Asked, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
+        """The best for a question, of what holds at the time that it asks about (`now`, when it names none).
+
+        Without `vectors`, by words alone.
+        """
+        dense = Dense(*self._indexes)
+        if vectors is None:
+            dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(asked.texts), 1), dtype=np.float32)
+        found = recall(self._corpus, dense, asked, vectors, now=now, limit=MOST_RANKED)
+        holds = self._holding(interval(asked.question, now), now)
+        return [each for each in found if holds(each)][:limit]
+
+    def _number(self, row: CorpusRow) -> int:
+        key = (row.kind, row.id)
+        if key not in self._numbers:
+            item = Item(row.id, row.kind, row.text, row.at, speaker=row.speaker, conversation=row.conversation)
+            self._numbers[key] = self._corpus.add(item)
+        return self._numbers[key]
+
+    def _holding(self, asked_for: Interval | None, now: datetime) -> Callable[[Ranked], bool]:
+        def holds(found: Ranked) -> bool:
+            bounds = self._bounded.get(self._numbers[found.item.kind, found.item.id])
+            if bounds is None:
+                return True
+            begins, ends = bounds
+            if asked_for is None:
+                return (begins is None or begins <= now) and (ends is None or now < ends)
+            return (begins is None or begins < asked_for.end) and (ends is None or asked_for.start < ends)
+
+        return holds
+
+
+class _Blind:
+    """Stands for an index when there is no vector to search it with: nothing is near."""
+
+    def search(self, queries: Matrix, depth: int, /) -> tuple[Matrix, Rows]:
+        shape = (len(queries), depth)
+        return np.zeros(shape, dtype=np.float32), np.full(shape, -1, dtype=np.int64)

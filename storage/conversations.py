@@ -1,0 +1,245 @@
+"""Conversations and their messages. Taking in a message twice is taking it in once: its external id decides.
+
+It does not know embeddings, but for this: when a turn gets another neighbour, the embedding of its window is void.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, func, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.memory_schema import Conversation, Embedding, Memory, Message
+from storage.owner import Owner
+from storage.people import bump
+
+AT_ONCE = 500  # ids in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A turn to be taken in."""
+
+    external_id: str
+    speaker: str
+    text: str
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A turn."""
+
+    id: str
+    conversation_id: str
+    external_id: str
+    speaker: str
+    text: str
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of it: the ids of all messages by their external id, and which of them are new.
+
+    `differing` are the external ids that were there already with other words; those stay.
+    """
+
+    conversation_id: str
+    ids: dict[str, str]
+    added: frozenset[str]
+    differing: tuple[str, ...]
+    version: int
+
+
+class _Place(NamedTuple):
+    """Where a turn stands in its conversation."""
+
+    said_at: datetime
+    position: int
+    id: str
+
+
+async def ingest(
+    engine: AsyncEngine, owner: Owner, external_id: str, messages: Sequence[NewMessage], *, now: datetime
+) -> Ingested:
+    """Add `messages` to the conversation that the application calls `external_id`; those that are there stay."""
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        return await take_in(connection, owner, external_id, messages, version=version, now=now)
+
+
+async def take_in(
+    connection: AsyncConnection,
+    owner: Owner,
+    external_id: str,
+    messages: Sequence[NewMessage],
+    *,
+    version: int,
+    now: datetime,
+) -> Ingested:
+    """Do what `ingest` does within a change that has begun."""
+    conversation_id = await _conversation(connection, owner, external_id, now)
+    wanted = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
+    present = await _present(connection, owner, conversation_id, list(wanted))
+    ids = {external: id_ for external, (id_, _) in present.items()}
+    fresh = [each for external, each in reversed(wanted.items()) if external not in present]
+    if fresh:
+        rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
+        await connection.execute(insert(Message), rows)
+        ids |= {row["external_id"]: row["id"] for row in rows}
+    differing = tuple(name for name, (_, text) in present.items() if wanted[name].text != text)
+    return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
+
+
+async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
+    """Those of `ids` that are the owner's."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(owner.select(Message, *_SHOWN).where(Message.id.in_(ids)))
+        return {row.id: MessageRecord(*row) for row in rows}
+
+
+async def delete_conversation(
+    engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
+) -> list[str] | None:
+    """Delete it with its messages, and with the memories that quote one of them.
+
+    Returns the ids of the messages; None when there is no such conversation.
+    """
+    async with engine.begin() as connection:
+        await bump(connection, owner, now=now, rewrites=True)
+        conversation = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+        found = (await connection.execute(conversation)).scalar_one_or_none()
+        if found is None:
+            await connection.rollback()
+            return None
+        turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
+        drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
+        for kind, items in (("memory", drawn), ("turn", turns)):
+            gone = owner.delete(Embedding).where(Embedding.kind == kind, Embedding.item_id.in_(items))
+            await connection.execute(gone)
+        later = owner.update(Memory).where(Memory.superseded_by.in_(drawn))
+        await connection.execute(later.values(superseded_by=None).execution_options(synchronize_session=False))
+        await connection.execute(owner.delete(Memory).where(Memory.message_id.in_(turns)))
+        ids = list((await connection.execute(turns)).scalars())
+        await connection.execute(owner.delete(Message).where(Message.conversation_id == found))
+        await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
+    return ids
+
+
+async def count_conversation(
+    engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
+) -> dict[str, int]:
+    """How many rows of each table have to do with a conversation, or with one of these messages."""
+    counts = dict.fromkeys(("conversations", "messages", "memories", "embeddings"), 0)
+    named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
+    async with engine.connect() as connection:
+        counts["conversations"] = (await connection.execute(named)).scalar_one()
+        for first in range(0, len(message_ids), AT_ONCE):
+            some = message_ids[first : first + AT_ONCE]
+            for table, condition in (
+                (Message, Message.id.in_(some)),
+                (Memory, Memory.message_id.in_(some)),
+                (Embedding, and_(Embedding.kind == "turn", Embedding.item_id.in_(some))),
+            ):
+                query = owner.select(table, func.count()).where(condition)
+                counts[table.__tablename__] += (await connection.execute(query)).scalar_one()
+    return counts
+
+
+_SHOWN = (
+    Message.id,
+    Message.conversation_id,
+    Message.external_id,
+    Message.speaker,
+    Message.text,
+    Message.said_at,
+)
+
+
+async def _conversation(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
+    query = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+    found = (await connection.execute(query)).scalar_one_or_none()
+    if found is not None:
+        return str(found)
+    made = secrets.token_hex(8)
+    await connection.execute(
+        insert(Conversation).values(**owner.columns, id=made, external_id=external_id, created_at=now)
+    )
+    return made
+
+
+async def _present(
+    connection: AsyncConnection, owner: Owner, conversation_id: str, external_ids: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """Id and text of those that are there."""
+    present: dict[str, tuple[str, str]] = {}
+    of_conversation = owner.select(Message, Message.external_id, Message.id, Message.text).where(
+        Message.conversation_id == conversation_id
+    )
+    for first in range(0, len(external_ids), AT_ONCE):
+        some = external_ids[first : first + AT_ONCE]
+        rows = await connection.execute(of_conversation.where(Message.external_id.in_(some)))
+        present |= {external: (id_, text) for external, id_, text in rows}
+    return present
+
+
+async def _placed(
+    connection: AsyncConnection,
+    owner: Owner,
+    conversation_id: str,
+    fresh: Sequence[NewMessage],
+    *,
+    version: int,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """The rows of new turns in their places; the turns beside them are told that their windows have changed."""
+    of_conversation = owner.select(Message, Message.said_at, Message.position, Message.id).where(
+        Message.conversation_id == conversation_id
+    )
+    last_first = of_conversation.order_by(Message.said_at.desc(), Message.position.desc())
+    last = (await connection.execute(last_first.limit(1))).one_or_none()
+    is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
+    before = [last] if is_appended and last else await connection.execute(of_conversation) if last else []
+    there = [_Place(*row) for row in before]
+    top = await connection.execute(
+        owner.select(Message, func.max(Message.position)).where(Message.conversation_id == conversation_id)
+    )
+    first = (top.scalar() or 0) + 1
+    in_order = sorted(fresh, key=lambda each: each.said_at)
+    new = [_Place(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
+    await _void_windows(connection, owner, _beside(there, new), version)
+    if not is_appended:
+        await bump(connection, owner, now=now, rewrites=True)
+    return [
+        {
+            **owner.columns,
+            **place._asdict(),
+            "conversation_id": conversation_id,
+            "external_id": each.external_id,
+            "speaker": each.speaker,
+            "text": each.text,
+            "changed_in": version,
+            "created_at": now,
+        }
+        for place, each in zip(new, in_order, strict=True)
+    ]
+
+
+def _beside(there: Sequence[_Place], new: Sequence[_Place]) -> list[str]:
+    """The ids of turns that were there and have a new one beside them."""
+    fresh = {place.id for place in new}
+    pairs = pairwise(place.id for place in sorted([*there, *new]))
+    return list({id_ for pair in pairs if not fresh.isdisjoint(pair) for id_ in pair if id_ not in fresh})
+
+
+async def _void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[str], version: int) -> None:
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))
+        of_turns = owner.update(Embedding).where(Embedding.kind == "turn", Embedding.item_id.in_(some))
+        await connection.execute(of_turns.values(window=None))

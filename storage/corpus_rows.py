@@ -1,0 +1,70 @@
+"""A person's turns and memories as recall reads them: a feed of what changed since a version, with its vectors."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, null, union
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.embeddings import Space, joins
+from storage.memory_schema import Embedding, ItemKind, Memory, Message
+from storage.owner import Owner
+
+AT_ONCE = 256  # rows: some milliseconds of work for those who take them
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRow:
+    """A turn or a memory; `single` and `window` are its vectors' bytes, None where there is none (yet)."""
+
+    kind: ItemKind
+    id: str
+    text: str
+    at: datetime
+    speaker: str | None
+    conversation: str | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    single: bytes | None
+    window: bytes | None
+
+
+async def changes(engine: AsyncEngine, owner: Owner, space: Space, *, since: int) -> AsyncIterator[Sequence[CorpusRow]]:
+    """What changed after version `since` (0: everything), in portions; turns of a conversation in their order.
+
+    What changes meanwhile may be among it or not: it comes again with the next version.
+    """
+    async with engine.connect() as connection:
+        queries: tuple[tuple[ItemKind, Select[Any]], ...] = (
+            ("turn", _turns(owner, space, since)),
+            ("memory", _memories(owner, space, since)),
+        )
+        for kind, query in queries:
+            rows = await connection.stream(query)
+            async for portion in rows.partitions(AT_ONCE):
+                yield [CorpusRow(kind, *row) for row in portion]
+
+
+def _turns(owner: Owner, space: Space, since: int) -> Select[Any]:
+    shown = (Message.id, Message.text, Message.said_at, Message.speaker, Message.conversation_id)
+    query = owner.select(Message, *shown, null(), null(), Embedding.single, Embedding.window)
+    query = query.outerjoin(Embedding, joins(Message, "turn", space)).where(*_since(owner, Message, "turn", since))
+    return query.order_by(Message.said_at, Message.position, Message.external_id)
+
+
+def _memories(owner: Owner, space: Space, since: int) -> Select[Any]:
+    at = func.coalesce(Memory.event_at, Memory.created_at)
+    shown = (Memory.id, Memory.text, at, Memory.speaker, null(), Memory.valid_from, Memory.valid_until)
+    query = owner.select(Memory, *shown, Embedding.single, null())
+    query = query.outerjoin(Embedding, joins(Memory, "memory", space)).where(*_since(owner, Memory, "memory", since))
+    return query.order_by(Memory.created_at, Memory.id)
+
+
+def _since(owner: Owner, table: type[Message] | type[Memory], kind: ItemKind, since: int) -> list[ColumnElement[bool]]:
+    if since == 0:
+        return []
+    itself = owner.select(table, table.id).where(table.changed_in > since)
+    vectors = owner.select(Embedding, Embedding.item_id).where(Embedding.kind == kind, Embedding.changed_in > since)
+    return [table.id.in_(union(itself, vectors))]
