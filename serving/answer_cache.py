@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from serving.answer_store import AnswerStore, Item
-from serving.cache_key import digest, owner_of
+from serving.cache_key import digest, owner_of, owners_of
 from serving.cache_wish import Wish
 from serving.call import Call, is_deterministic
 from serving.config_schema import CacheSettings
@@ -81,6 +81,10 @@ class AnswerCache:
         What is being answered meanwhile is not kept. Raises `serving.answer_store.AWAY` when Redis does not do it.
         """
         await self.store.forget(owner_of(app, user), self._new_era())
+
+    async def forget_app(self, app: str) -> None:
+        """Delete all answers of an application. Raises as `forget`."""
+        await self.store.forget_all(owners_of(app), self._new_era)
 
     async def run(self) -> None:
         """Watch Redis until cancelled."""

@@ -12,7 +12,7 @@ Redis may also be away. Nobody waits for it longer than `timeout_s`, nor at all 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
@@ -149,6 +149,23 @@ class AnswerStore:
             pipe.set(era_key, era, ex=ERA_S)
             pipe.unlink(answers, due)
             await pipe.execute()
+
+    async def forget_all(self, owners: str, era: Callable[[], str]) -> None:
+        """`forget` every owner whose name begins with `owners`: looks at all keys, so it is for rare occasions."""
+        async for owner in self._owners(owners):
+            await self.forget(owner, era())
+
+    async def count(self, owner: str) -> int:
+        """How many fields are kept for the owner; raises what is in AWAY."""
+        return int(await self._redis.hlen(_keys(owner)[0]))
+
+    async def count_all(self, owners: str) -> int:
+        """How many are kept for every owner whose name begins with `owners`; raises what is in AWAY."""
+        return sum([await self.count(owner) async for owner in self._owners(owners)])
+
+    async def _owners(self, begin: str) -> AsyncIterator[str]:
+        async for key in self._redis.scan_iter(match=f"{PREFIX}{{{begin}*}}:answers", count=1000):
+            yield key.decode().removeprefix(PREFIX + "{").removesuffix("}:answers")
 
     async def run(self) -> None:
         """While Redis is away, look whether it is back, until cancelled."""

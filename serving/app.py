@@ -34,6 +34,7 @@ from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.exchange import exchange_of
 from serving.fleet import Fleet, stopped
+from serving.forgotten_answers import ForgottenAnswers
 from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.memory_embedder import MemoryEmbedder
@@ -214,7 +215,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             readings=readings,
             active_users=active_users,
             memory=Store(database, shelf, memory_embedder, now),
-            forgetter=Forgetter(database, shelf, {}, now),
+            forgetter=Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),

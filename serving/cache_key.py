@@ -30,9 +30,14 @@ DIGEST_BYTES = 32
 
 
 def owner_of(app: str, user: str | None) -> str:
-    """Whose answers these are: 32 hex digits that tell nobody who it is. A request without a user is the app's own."""
+    """Whose answers these are: hex digits that tell nobody who it is. A request without a user is the app's own."""
     who = orjson.dumps(app) + b"\0" + (b"" if user is None else b"=" + user.encode("utf-8", "surrogatepass"))
-    return hashlib.blake2b(who, digest_size=16).hexdigest()
+    return owners_of(app) + hashlib.blake2b(who, digest_size=16).hexdigest()
+
+
+def owners_of(app: str) -> str:
+    """What the names of all owners of an application begin with."""
+    return hashlib.blake2b(orjson.dumps(app), digest_size=8).hexdigest()
 
 
 def digest(call: Call, body: Mapping[str, Any], *about: str | None) -> bytes:

@@ -19,6 +19,7 @@
     ├── ShuttingDown              503     api_error               shutting_down
     ├── LedgerFull                503     api_error               ledger_full
     ├── DatabaseAway              503     api_error               database_unavailable
+    ├── CacheAway                 503     api_error               cache_unavailable
     ├── QueueFull                 503     api_error               queue_full
     │   └── CallerQueueFull       429     requests                rate_limit_exceeded
     ├── QueueTimeout              503     api_error               queue_timeout
@@ -252,6 +253,17 @@ class DatabaseAway(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The database cannot be reached right now.", retry_after_s=5)
+
+
+class CacheAway(ApiError):
+    """Redis does not answer, and what is to be forgotten is there."""
+
+    status, default_code = 503, "cache_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What is remembered is deleted; cached answers could not be, because Redis does not answer. Ask again."
+        )
 
 
 class QueueFull(ApiError):

@@ -20,8 +20,10 @@ from serving.cache_wish import Wish, read_wish
 from serving.call import CHAT, Call, is_deterministic
 from serving.config_schema import CacheSettings
 from serving.errors import InvalidRequest
+from serving.forgotten_answers import ForgottenAnswers
 from serving.limit_store import open_redis
 from serving.stored_answer import Stored
+from storage.owner import Owner
 from tests.redis_process import RedisProcess
 
 HELLO = [{"role": "user", "content": "Name a colour."}]
@@ -305,6 +307,21 @@ async def test_a_person_is_forgotten_and_nobody_else(cache: AnswerCache, server:
     kept = [key async for key in client.scan_iter(PREFIX + "*answers")]
     assert kept == [f"{PREFIX}{{{owner_of('shop', 'arif')}}}:answers".encode()]
     await client.aclose()
+
+
+async def test_an_application_is_forgotten_and_no_other(cache: AnswerCache) -> None:
+    """All answers of all its end users go, and a second look says so; another application's stay."""
+    other = call(app="zoo")
+    for asked in (call(), call(user="arif"), call(user=None), other):
+        await answered(cache, asked)
+    place = ForgottenAnswers(cache)
+    assert await place.count("shop") == 3
+    assert await place.count(Owner("shop", "arif")) == 1
+    await place.forget(Owner("shop", "arif"))
+    assert (await place.count("shop"), await place.count(Owner("shop", "arif"))) == (2, 0)
+    await place.forget("shop")
+    assert await place.count("shop") == 0
+    assert await found(cache, other) == ANSWER
 
 
 async def test_what_is_generated_while_a_person_is_forgotten_is_not_kept(cache: AnswerCache) -> None:
