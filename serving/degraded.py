@@ -2,8 +2,8 @@
 
 A short text that says so, as a completion like any other, so that a person reads a sentence and not an error; its model
 is `bondhu-degraded`, so that nobody takes it for one. Who writes of harming themselves gets another text than everybody
-else, one that names help: nothing here judges whether they meant it. A program that expects a tool call, JSON, or several
-choices gets the error.
+else, one that names help: nothing here judges whether they meant it. A program that expects a tool call, JSON, or
+several choices gets the error.
 """
 
 from collections.abc import Callable, Collection

@@ -2,9 +2,9 @@
 
 What is private in a request stays here without consent for that: the rest goes alone, if it still is a question. An
 answer that has begun is not gone on with outside then, because it may tell of what was left out. Every call that leaves
-is written to the audit log before it does: who, which model, which classes of private things went along or stayed; never
-what was said. The breaker opens after a few failures in a row, or at once where the model says how long to wait, and
-lets one request try when that time is over. It does not know the model's protocol (`models.gemini`).
+is written to the audit log before it does: who, which model, which classes of private things went along or stayed;
+never what was said. The breaker opens after a few failures in a row, or at once where the model says how long to wait,
+and lets one request try when that time is over. It does not know the model's protocol (`models.gemini`).
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Finds what is probably private in a text, by words and by the shape of numbers: no model, nothing that learns.
 
 It errs on the side of finding: a hit costs a person at most a worse answer, a miss tells a stranger. The classes are
-what most laws treat as special (https://gdpr-info.eu/art-9-gdpr/: health, sex life), what harms when it is known (abuse,
-self-harm, secrets) and what finds a person (identity documents, cards, addresses). Words are English; configuration
-adds others. It does not understand a text: irony, other languages and "you know what I mean" pass.
+what most laws treat as special (https://gdpr-info.eu/art-9-gdpr/: health, sex life), what harms when it is known
+(abuse, self-harm, secrets) and what finds a person (identity documents, cards, addresses). Words are English;
+configuration adds others. It does not understand a text: irony, other languages and "you know what I mean" pass.
 
 Card numbers: ISO/IEC 7812-1 (length, first digit, Luhn's check digit). Phone numbers: E.164 (up to 15 digits).
 """

@@ -15,10 +15,12 @@ USER_HEADER, CLASS_HEADER = "x-bondhu-user", "x-bondhu-class"
 
 def end_user(request: Request, parsed: Mapping[str, Any]) -> str | None:
     """The application's end user, as the application calls them; None when the request names nobody."""
-    named = request.headers.get(USER_HEADER) or parsed.get("user")
-    if USER_HEADER in request.headers and isinstance(named, str):
+    named = request.headers.get(USER_HEADER)
+    if named:
         with contextlib.suppress(UnicodeError):
             named = named.encode("latin-1").decode()  # the same name as in a body or a path, which are UTF-8
+    else:
+        named = parsed.get("user")
     return named if isinstance(named, str) and named else None
 
 
