@@ -56,6 +56,7 @@ def _draw_added(axis: Any, conditions: list[Result], stream: bool) -> None:
                 if value["value"] is not None and value["value"] > 0:
                     label = f"{side}, {share}" if index == 0 else None
                     axis.bar(at, value["value"], 0.22, color=COLOURS[side], alpha=height, label=label)
+    axis.set_xlim(-0.6, len(conditions) - 0.4)
     axis.set_yscale("log")
     axis.set_xticks(range(len(conditions)), [f"{each['rate_per_s']:g}/s" for each in conditions])
     axis.set_ylabel("added to a whole request, ms (log)")

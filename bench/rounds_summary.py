@@ -16,6 +16,7 @@ from bench.summary import percentile, percentiles
 
 RESAMPLES = 1000
 DIRECT, AGAIN, ON, OFF, LITELLM = "direct", "direct, again", "Bondhu, all on", "Bondhu, all off", "LiteLLM"
+SIDES = (DIRECT, AGAIN, ON, OFF, LITELLM)
 Rounds = Mapping[int, Sample]
 Statistic = Callable[[Sequence[int]], float | None]  # of the rounds that were drawn
 
@@ -31,7 +32,7 @@ def summarise(samples: Sequence[Sample], seed: int) -> list[dict[str, Any]]:
 
 def _condition(condition: Condition, samples: Sequence[Sample], dice: random.Random) -> dict[str, Any]:
     rounds: dict[str, dict[int, Sample]] = {}
-    for each in samples:
+    for each in sorted(samples, key=lambda it: SIDES.index(it.side)):
         rounds.setdefault(each.side, {})[each.round] = each
     told: dict[str, Any] = {
         "name": condition.name,
