@@ -197,7 +197,11 @@ def main(
     rows = summarise(sides)
     name = "admission-server" if url else "admission-model"
     RESULTS.mkdir(exist_ok=True)
-    result = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+    result: dict[str, Any] = {
+        "commit": commit(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+    }
     result |= {"plan": asdict(plan), "rounds": rounds if url else 1, "sides": rows}
     (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     (RESULTS / f"{name}.md").write_text(markdown(rows) + "\n")

@@ -54,9 +54,11 @@ def install(directory: Path) -> str:
     if _installed(directory) != wanted:
         uv, python = shutil.which("uv"), str(directory / "bin/python")
         make = [uv, "venv", "--clear", "--python", sys.executable] if uv else [sys.executable, "-m", "venv", "--clear"]
-        add = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--quiet"]
+        add = (
+            [uv, "pip", "install", "--python", python, "--compile-bytecode"] if uv else [python, "-m", "pip", "install"]
+        )
         try:
-            for command in ([*make, str(directory)], [*add, "-r", str(PINNED)]):
+            for command in ([*make, str(directory)], [*add, "--no-deps", "-r", str(PINNED)]):
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as problem:
             told = getattr(problem, "stderr", None) or str(problem)
