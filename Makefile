@@ -65,6 +65,7 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.serving
 	@$(BIN)/python -m bench.added
+	@$(BIN)/python -m bench.gateway
 
 clean:
 	rm -rf $(VENV) build *.egg-info

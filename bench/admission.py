@@ -1,7 +1,8 @@
 """How much background work delays people: time to first token alone, beside jobs, and beside jobs admitted as such.
 
     python -m bench.admission                                the real gate before a model of an engine, in virtual time
-    python -m bench.admission --url http://127.0.0.1:8000    a running Bondhu (its key in BONDHU_BENCH_KEY)
+    python -m bench.admission --url http://127.0.0.1:8000    a running Bondhu (its key, of a tier without limits, in
+                                                             BONDHU_BENCH_KEY)
 
 Closed loops: a few interactive clients, many background ones with longer answers. Without admission, the background is
 sent straight to the engine (the model) or as interactive work (a running Bondhu). In virtual time nothing is noise and
@@ -14,7 +15,7 @@ import random
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -24,13 +25,13 @@ import uvloop
 from bench import load, virtual_time
 from bench.engine_model import EngineModel
 from bench.report import table
+from bench.serving import RESULTS, commit, machine
 from bench.summary import percentiles
 from serving.admission import Gate
 from serving.config_schema import AdmissionSettings
 from serving.errors import ApiError
 from storage.schema import RequestClass
 
-RESULTS = Path(__file__).parent / "results"
 ALONE, MIXED = "alone", "beside background work, no admission"
 
 
@@ -130,11 +131,13 @@ def summarise(sides: list[Side]) -> list[dict[str, Any]]:
     for side in sides:
         ttft = percentiles(side.ttft_ms)
         added = {name: round((value or 0) - (base[name] or 0), 3) for name, value in ttft.items()}
+        share = {name: round(value / (base[name] or 1), 3) for name, value in added.items()}
         rows.append(
             {
                 "side": side.name,
                 "ttft_ms": ttft,
                 "added_ms": added,
+                "added_share_of_alone": share,
                 "interactive_requests_per_s": round(len(side.ttft_ms) / side.duration_s, 2),
                 "background_requests_per_s": round(side.background_requests / side.duration_s, 2),
                 "errors": side.errors,
@@ -149,6 +152,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         "interactive requests",
         "TTFT ms, p50 / p95 / p99",
         "added",
+        "added, as a share of alone",
         "requests/s",
         "background requests/s",
         "errors",
@@ -160,6 +164,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
                 row["side"],
                 _triple(row["ttft_ms"]),
                 _triple(row["added_ms"]),
+                " / ".join(f"{value:.0%}" for value in row["added_share_of_alone"].values()),
                 f"{row['interactive_requests_per_s']:.1f}",
                 f"{row['background_requests_per_s']:.1f}",
                 ", ".join(f"{what}: {count}" for what, count in row["errors"].items()) or "none",
@@ -192,7 +197,12 @@ def main(
     rows = summarise(sides)
     name = "admission-server" if url else "admission-model"
     RESULTS.mkdir(exist_ok=True)
-    result = {"plan": asdict(plan), "sides": rows}
+    result: dict[str, Any] = {
+        "commit": commit(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+    }
+    result |= {"plan": asdict(plan), "rounds": rounds if url else 1, "sides": rows}
     (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     (RESULTS / f"{name}.md").write_text(markdown(rows) + "\n")
     typer.echo(markdown(rows))

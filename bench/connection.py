@@ -41,12 +41,15 @@ class Connection(asyncio.Protocol):
         _, connection = await asyncio.get_running_loop().create_connection(cls, address.hostname, address.port or 80)
         return connection
 
-    async def post(self, head: bytes, body: bytes) -> Exchange:
-        """Send a request (`head` lacks only the content length) and return its answer once that is complete."""
+    async def post(self, head: bytes, body: bytes, due_at: float | None = None) -> Exchange:
+        """Send a request (`head` lacks only the content length) and return its answer once that is complete.
+
+        `due_at` is when it should have been sent, if that was not now; its latency counts from then.
+        """
         assert self._transport is not None, "opened"
         self._answer = asyncio.get_running_loop().create_future()
         request = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
-        self._exchange = Exchange(time.monotonic())
+        self._exchange = Exchange(time.monotonic() if due_at is None else due_at)
         self._transport.write(request)
         return await self._answer
 

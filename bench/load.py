@@ -1,11 +1,12 @@
-"""The load generator: a process of its own that keeps N requests in flight for a few seconds and reports what it saw.
+"""The load generator: a process of its own that puts load on a server for a few seconds and reports what it saw.
 
     python -m bench.load        one `Block` as a JSON line in, one `Seen` as a JSON line out, until the input ends
 
-A closed loop: every client holds one keep-alive connection and sends its next request when the last is answered.
-The bodies' bytes are kept with their arrival times and parsed after the block, so that measuring costs little while
-it matters; `cpu_share` says how little. Every prompt is different, over all blocks with the same `seed`: no request
-profits from another's prefix cache.
+A closed loop keeps N requests in flight: every client holds one keep-alive connection and sends its next request when
+the last is answered. With `rate_per_s` the loop is open: see `bench.arrivals`. The bodies' bytes are kept with their
+arrival times and parsed after the block, so that measuring costs little while it matters; `cpu_share` says how little.
+Every prompt is different, over all blocks with different `seed`s of a run: no request profits from another's prefix
+cache.
 """
 
 import asyncio
@@ -14,14 +15,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count, pairwise
 
 import orjson
 import uvloop
 
+from bench.arrivals import Answered, instants, put_on
 from bench.connection import Connection, Exchange
 
+OVERDUE_S = 1.0
+REFUSED_S = 1.0  # a client that is refused waits so long, else it would do nothing but ask
 WORDS = (  # noqa: SIM905 - as a list literal it is a page
     "rain music window garden quiet morning friend story coffee river summer paper letter train winter song bread "
     "light mountain evening holiday kitchen sister brother film game guitar piano book walk dream city village sea"
@@ -42,6 +46,9 @@ class Block:
     duration_s: float
     seed: int
     headers: str = ""  # further ones, each with its line end
+    temperature: float = 0.7
+    rate_per_s: float = 0.0  # requests/s, however many are in flight; 0: a closed loop
+    arrivals_seed: int = 0  # blocks with the same one have the same arrivals
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,9 @@ class Seen:
     ttft_ms: list[float]
     inter_token_ms: list[float]
     cpu_share: float  # of one core, used by the load generator
+    late_ms: list[float] = field(default_factory=list)  # open loop: how much later than due each request was sent
+    overdue: int = 0  # open loop: counted requests that were not answered within OVERDUE_S after the block's end
+    answered: int = 0  # all requests that were, the uncounted ones too: what the server's work went into
 
 
 def requests(block: Block) -> Iterator[bytes]:
@@ -70,7 +80,7 @@ def requests(block: Block) -> Iterator[bytes]:
                 "messages": [{"role": "user", "content": content}],
                 "max_tokens": block.output_tokens,
                 "ignore_eos": True,  # else the model ends when it likes
-                "temperature": 0.7,
+                "temperature": block.temperature,
                 **options,
             }
         )
@@ -83,26 +93,43 @@ async def run(block: Block) -> Seen:
         f"content-type: application/json\r\ncache-control: no-cache\r\n{block.headers}"
     ).encode()
     connections = [await Connection.open(block.url) for _ in range(block.concurrency)]
-    bodies = requests(block)
-    exchanges: list[Exchange] = []
-    broken: Counter[str] = Counter()
-    started_at = time.monotonic()
+    started_at, cpu_before = time.monotonic(), time.process_time()
     counted_from, until = started_at + block.warmup_s, started_at + block.warmup_s + block.duration_s
+    if block.rate_per_s:
+        dice = random.Random(block.arrivals_seed)
+        due_at = [started_at + at for at in instants(block.rate_per_s, until - started_at, dice)]
+        answered = await put_on(block.url, head, requests(block), due_at, connections)
+        counted = [exchange for exchange in answered.exchanges if counted_from <= exchange.sent_at]
+    else:
+        answered = await _closed_loop(block, head, connections, until)
+        counted = [exchange for exchange in answered.exchanges if counted_from <= exchange.ended_at < until]
+    cpu_share = (time.process_time() - cpu_before) / (time.monotonic() - started_at)
+    return replace(
+        _seen(block, counted, Counter(answered.broken), cpu_share),
+        late_ms=[1000 * late_s for late_s in answered.late_s],
+        overdue=sum(exchange.ended_at > until + OVERDUE_S for exchange in counted),
+        answered=len(answered.exchanges),
+    )
+
+
+async def _closed_loop(block: Block, head: bytes, connections: list[Connection], until: float) -> Answered:
+    bodies, answered = requests(block), Answered()
 
     async def client(connection: Connection) -> None:
         while time.monotonic() < until:
             try:
-                exchanges.append(await connection.post(head, next(bodies)))
+                exchange = await connection.post(head, next(bodies))
             except ConnectionError as problem:
-                broken[type(problem).__name__] += 1
+                answered.broken.append(type(problem).__name__)
                 connection = await Connection.open(block.url)
+                continue
+            answered.exchanges.append(exchange)
+            if exchange.status != 200:
+                await asyncio.sleep(REFUSED_S)
         connection.close()
 
-    cpu_before = time.process_time()
     await asyncio.gather(*(client(connection) for connection in connections))
-    cpu_share = (time.process_time() - cpu_before) / (time.monotonic() - started_at)
-    counted = [exchange for exchange in exchanges if counted_from <= exchange.ended_at < until]
-    return _seen(block, counted, broken, cpu_share)
+    return answered
 
 
 def _seen(block: Block, exchanges: list[Exchange], broken: Counter[str], cpu_share: float) -> Seen:

@@ -20,6 +20,8 @@ ROLES = (  # the first whose text is in the command line
     ("serving.supervise", "supervisor"),
     ("serving.app:", "gateway"),
     ("redis-server", "Redis"),
+    ("bin/litellm", "LiteLLM"),
+    ("bench.stub", "stub"),
     ("jobs.worker", "Celery"),
     ("[cel", "Celery"),
     ("ray.scripts", "ray start"),

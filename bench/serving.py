@@ -65,7 +65,7 @@ def main(
 def run(plan: Plan, directory: Path, overrides: dict[str, str]) -> dict[str, Any]:
     """Start both, measure, stop both; the result as plain data."""
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    result |= {"plan": asdict(plan), "machine": machine(), "versions": _versions()}
+    result |= {"plan": asdict(plan), "machine": machine(), "versions": versions()}
     bondhu = Bondhu(directory, overrides)
     alone: VllmAlone | None = None
     try:
@@ -146,7 +146,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide about speed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Bondhu:
     """A stack in `directory`; `overrides` are further settings (`BONDHU__...`)."""
 
     def __init__(self, directory: Path, overrides: Mapping[str, str]) -> None:
-        ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._environ = {
             **os.environ,
             **{f"BONDHU__{name}": str(port) for name, port in ports.items()},
@@ -67,7 +67,7 @@ class Bondhu:
         """`bondhu up`; returns at the first token, after `first_token_s`. Raises StartFailed."""
         command = (sys.executable, "-m", "serving.cli", "up")
         began = time.monotonic()
-        self._process = _tethered(command, self._environ, self.log)
+        self._process = tethered(command, self._environ, self.log)
         while True:
             with contextlib.suppress(OSError, KeyError):
                 if generates(self.gateway()):
@@ -76,7 +76,7 @@ class Bondhu:
             applied = runfiles.read_state(self.settings.var_dir).get("apply", {})
             if applied.get("state") == "failed":
                 raise StartFailed(applied["detail"])
-            _check(self._process, began, self.log)
+            check_alive(self._process, began, self.log)
 
     def gateway(self) -> Target:
         """The gateway, with the key that `bondhu up` made."""
@@ -111,7 +111,7 @@ class Bondhu:
 
     def stop(self) -> None:
         """End it; returns when nothing is left."""
-        _end(self._process)
+        end(self._process)
 
 
 class VllmAlone:
@@ -119,7 +119,7 @@ class VllmAlone:
 
     def __init__(self, api_server_pid: int, model: str, log: Path) -> None:
         self.command = processes.command_line(api_server_pid)
-        (port,) = _free_ports(1)
+        (port,) = free_ports(1)
         self.command[self.command.index("--port") + 1] = str(port)
         key = secrets.token_urlsafe(24)
         self._environ = {**processes.environment(api_server_pid), KEY_VARIABLE: key}
@@ -130,9 +130,9 @@ class VllmAlone:
     def start(self) -> None:
         """Start it; returns when it has generated. Raises StartFailed."""
         began = time.monotonic()
-        self._process = _tethered(self.command, self._environ, self.log)
+        self._process = tethered(self.command, self._environ, self.log)
         while not generates(self.target):
-            _check(self._process, began, self.log)
+            check_alive(self._process, began, self.log)
 
     def roles(self) -> dict[str, list[int]]:
         """Its processes by role."""
@@ -141,7 +141,7 @@ class VllmAlone:
 
     def stop(self) -> None:
         """End it; returns when nothing is left."""
-        _end(self._process)
+        end(self._process)
 
 
 def generates(target: Target) -> bool:
@@ -156,14 +156,16 @@ def generates(target: Target) -> bool:
         return False
 
 
-def _tethered(command: "list[str] | tuple[str, ...]", environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def tethered(command: Sequence[str], environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a command that ends with this process, however that ends."""
     with log.open("ab") as output:
         return subprocess.Popen(
             tether.argv(command, grace_s=GRACE_S), stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ
         )
 
 
-def _check(process: subprocess.Popen[bytes], began: float, log: Path) -> None:
+def check_alive(process: subprocess.Popen[bytes], began: float, log: Path) -> None:
+    """Wait a moment for what was started at `began` (monotonic seconds); raises StartFailed when that is in vain."""
     if process.poll() is not None:
         problem = f"it ended with status {process.returncode}"
     elif time.monotonic() - began > START_TIMEOUT_S:
@@ -174,13 +176,15 @@ def _check(process: subprocess.Popen[bytes], began: float, log: Path) -> None:
     raise StartFailed(f"{problem}; its log ends: {log.read_text(errors='replace')[-2000:]}")
 
 
-def _end(process: subprocess.Popen[bytes] | None) -> None:
+def end(process: subprocess.Popen[bytes] | None) -> None:
+    """End what `tethered` started, if it was; returns when nothing is left."""
     if process is not None:
         process.terminate()
         process.wait()
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports of the loopback that nobody listens on now."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:
