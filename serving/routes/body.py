@@ -21,10 +21,7 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
 
     """
     body = await read_bytes(request, max_bytes)
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as problem:
-        raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
+    parsed = check_json(body)
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
@@ -43,6 +40,14 @@ async def read_bytes(request: Request, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
     return bytes(body)
+
+
+def check_json(body: bytes) -> Any:
+    """The value that it holds; raises InvalidRequest."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
 
 
 def _refuse_deep(parsed: dict[str, Any]) -> None:
