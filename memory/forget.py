@@ -87,6 +87,7 @@ class Forgetter:
         return await self._elsewhere(whom, remaining | {"indexes": self._shelf.count(whom)}, kept)
 
     async def _elsewhere(self, whom: Owner | str, remaining: dict[str, int], kept: dict[str, int]) -> Receipt:
+        await erasure.scrub(self._engine)
         for name, place in self._places.items():
             await place.forget(whom)
             remaining[name] = await place.count(whom)

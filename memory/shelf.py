@@ -13,6 +13,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -121,8 +122,9 @@ class Shelf:
 
     async def _bring_up(self, owner: Owner, view: View, version: Version) -> None:
         """Read what changed. Cut off, it is read again: a view's version moves last."""
-        async for rows in changes(self._engine, owner, self._space, since=view.version):
-            await self._in_thread(view.apply, rows)
+        async with aclosing(changes(self._engine, owner, self._space, since=view.version)) as portions:
+            async for rows in portions:
+                await self._in_thread(view.apply, rows)
         view.version = version.version
         self._sizes_bytes[owner] = await self._in_thread(lambda: view.size_bytes)
 

@@ -1,6 +1,6 @@
 """A person's turns and memories as recall reads them: a feed of what changed since a version, with its vectors."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,9 @@ class CorpusRow:
     window: bytes | None
 
 
-async def changes(engine: AsyncEngine, owner: Owner, space: Space, *, since: int) -> AsyncIterator[Sequence[CorpusRow]]:
+async def changes(
+    engine: AsyncEngine, owner: Owner, space: Space, *, since: int
+) -> AsyncGenerator[Sequence[CorpusRow], None]:
     """What changed after version `since` (0: everything), in portions; turns of a conversation in their order.
 
     What changes meanwhile may be among it or not: it comes again with the next version.

@@ -35,6 +35,17 @@ async def erase(engine: AsyncEngine, whom: Owner | str) -> None:
                 raise
 
 
+async def scrub(engine: AsyncEngine) -> None:
+    """Let what was deleted leave SQLite's files too, as far as no reader is in the way; the next time gets the rest.
+
+    Pages are overwritten when they are freed (`storage.database`), but first in the write-ahead log. Postgres does it
+    by itself, when it vacuums.
+    """
+    if engine.dialect.name == "sqlite":
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:
     """How many rows each table has of them, KEPT ones too."""
     left = {}

@@ -90,7 +90,6 @@ async def add_memory(
     *,
     now: datetime,
     id_: str | None = None,
-    created_at: datetime | None = None,
     supersedes: str | None = None,
 ) -> tuple[MemoryRecord, bool]:
     """Store a memory; with an `id_` that is there, return that one unchanged. Whether it is new comes second.
@@ -111,17 +110,18 @@ async def add_memory(
                 await connection.rollback()
                 return found, False
         speaker = await check_source(connection, owner, new.quote, new.message_id)
+        id_ = id_ or secrets.token_hex(8)
+        if supersedes is not None:
+            ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
+            await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
         row = asdict(new) | {
-            "id": id_ or secrets.token_hex(8),
+            "id": id_,
             "speaker": new.speaker or speaker,
             "changed_in": version,
-            "created_at": created_at or now,
+            "created_at": now,
             "updated_at": now,
         }
         await connection.execute(insert(Memory).values(**owner.columns, **row))
-        if supersedes is not None:
-            ended = {"superseded_by": row["id"], "changed_in": version, "updated_at": now}
-            await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
     return MemoryRecord(**row), True
 
 

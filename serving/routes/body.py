@@ -21,10 +21,7 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
 
     """
     body = await read_bytes(request, max_bytes)
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as problem:
-        raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
+    parsed = check_json(body)
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
@@ -47,13 +44,16 @@ async def read_bytes(request: Request, max_bytes: int) -> bytes:
 
 def read_leniently(body: bytes) -> dict[str, Any]:
     """The object in a body whose content does not matter much: {} for none; raises InvalidRequest for no JSON."""
-    if not body.strip():
-        return {}
+    parsed = check_json(body) if body.strip() else {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def check_json(body: bytes) -> Any:
+    """The value that it holds; raises InvalidRequest."""
     try:
-        parsed = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as problem:
         raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _refuse_deep(parsed: dict[str, Any]) -> None:

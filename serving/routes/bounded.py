@@ -1,4 +1,8 @@
-"""Routes whose JSON body FastAPI reads into a model, within a bound: what is too large is refused before it is held."""
+"""Routes whose JSON body FastAPI reads into a model, within a bound: what is too large is refused before it is held.
+
+Python's own parser, which FastAPI uses, takes what is no JSON (NaN, half of a surrogate pair) and nothing downstream
+can store; so the body is parsed by a strict one before.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,12 +13,12 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from serving.config_schema import Settings
-from serving.routes.body import read_bytes
+from serving.routes.body import check_json, read_bytes
 from serving.state import gateway_of
 
 
 class BoundedRoute(APIRoute):
-    """Takes bodies of at most `gateway.max_body_bytes`; raises BodyTooLarge."""
+    """Takes bodies of at most `gateway.max_body_bytes`; raises BodyTooLarge, and InvalidRequest for what is no JSON."""
 
     def most_bytes(self, settings: Settings) -> int:
         """How many bytes a body may have."""
@@ -27,6 +31,8 @@ class BoundedRoute(APIRoute):
         async def handle_bounded(request: Request) -> Response:
             gateway = await gateway_of(request)
             body = await read_bytes(request, self.most_bytes(gateway.settings))
+            if body:
+                check_json(body)
             received: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
             async def receive() -> Message:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,19 @@ async def test_a_person_is_gone_everywhere(
     assert (shelf.count(ANN), shelf.count(BEN)) == (0, 1)
     assert await store.recall(ANN, "aardvark", limit=9) == []
     assert len(await store.recall(BEN, "buffalo", limit=9)) == 3
+
+
+async def test_what_is_forgotten_leaves_the_file(
+    store: Store, engine: AsyncEngine, forgetter: Forgetter, tmp_path: Path
+) -> None:
+    """SQLite's file and its log do not hold the bytes any more; those of others they do."""
+    if engine.dialect.name != "sqlite":
+        pytest.skip("Postgres overwrites when it vacuums")
+    await fill(store, engine)
+    await forgetter.everything(ANN)
+    held = b"".join((tmp_path / name).read_bytes() for name in ("bondhu.db", "bondhu.db-wal"))
+    assert b"aardvark" not in held
+    assert b"buffalo" in held
 
 
 async def test_all_people_of_an_application_are_gone(store: Store, engine: AsyncEngine, forgetter: Forgetter) -> None:

@@ -39,7 +39,9 @@ class Client:
     def __call__(self, method: str, path: str, body: Any = None, **params: Any) -> httpx.Response:
         """Return the answer."""
         with httpx.Client(verify=False, timeout=DEADLINE_S) as client:
-            return client.request(method, self._url + path, headers=self._headers, json=body, params=params)
+            content = None if body is None else json.dumps(body)
+            headers = self._headers | {"content-type": "application/json"}
+            return client.request(method, self._url + path, headers=headers, content=content, params=params)
 
 
 def error(answer: httpx.Response) -> tuple[int, str | None, str | None]:
@@ -121,6 +123,10 @@ def test_refusals_name_the_field(gateway: GatewayProcess, keys: dict[str, str]) 
     assert error(ann("POST", "/api/v1/conversations", {"external_id": "c", "messages": [turn(1, "")]}))[2] == (
         "messages.0.text"
     )
+    for details in ({"a": "\ud800"}, {"\ud800": 1}, {"a": [float("nan")]}):
+        assert error(ann("PUT", "/api/v1/profile", {"details": details}))[0] == 400
+    assert ann("PUT", "/api/v1/profile", {"details": {"a": "b\0"}}).status_code == 200
+    assert ann("GET", "/api/v1/profile").json()["details"] == {"a": "b\0"}
     assert error(ann("POST", "/api/v1/forget", {"app": "two"})) == (400, None, "app")
     assert error(ann("GET", "/api/v1/memories", after="nothing"))[0] == 404
     large = {"external_id": "c", "messages": [turn(1, "x" * 30_000)] * 200}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from word_embedder import WordEmbedder
 
@@ -203,10 +204,22 @@ async def test_fifty_writers_and_readers_of_one_person(store: Store, engine: Asy
     assert sorted(found) == sorted([*(f"said {n}" for n in range(25)), *(f"thing {n}" for n in range(50)), "10"])
 
 
+async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: Store) -> None:
+    """Behind PgBouncer in transaction mode a prepared statement would be another client's: none outlives its use."""
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no server")
+    for number in range(5):
+        await store.add(ANN, NewMemory(f"Number {number}"))
+    async with engine.connect() as connection:
+        left = await connection.execute(text("select name from pg_prepared_statements"))
+        assert len(left.all()) <= 2  # this one, and the last, which goes with the next
+
+
 async def test_a_profile_names_the_asker(store: Store, engine: AsyncEngine) -> None:
     """A question in the first person is put to what its asker said, when the profile says who that is."""
     await store.ingest(ANN, "c", [said(1, "I love hiking"), said(2, "I love sailing", speaker="Bob")])
-    await people.write_profile(engine, ANN, people.Profile("Bob", {"zone": "UTC"}), now=DAY)
+    await people.write_profile(engine, ANN, people.Profile("Bob", {"odd": "a\0b"}), now=DAY)
+    assert (await people.read_profile(engine, ANN)).details == {"odd": "a\0b"}
     (first, *_) = await store.recall(ANN, "What do I love?", limit=2)
     assert first.record.text == "I love sailing"
     assert await people.read_profile(engine, BEN) == people.Profile(None, {})

@@ -1,0 +1,143 @@
+"""A process that is killed at any step of any operation leaves all of it or nothing; what it acknowledged is there."""
+
+import asyncio
+import multiprocessing
+import shutil
+import signal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_steps import ANN, BEN, OPERATIONS, Workplace, run
+from sqlalchemy import text
+
+from storage import erasure, migrate
+from storage.embeddings import read_progress
+from storage.owner import Owner
+from storage.transfer import read_history
+
+QUICK = {"append", "supersede", "delete a conversation", "forget a person"}  # the others are as others of these
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["crash_steps"])
+
+
+class Sqlite:
+    """A database in a file, of which a copy is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._kept = folder / "bondhu.db", folder / "kept.db"
+        self.url = f"sqlite+aiosqlite:///{self._path}"
+
+    def keep(self) -> None:
+        """Keep what there is."""
+        shutil.copy(self._path, self._kept)
+
+    async def reset(self) -> None:
+        """Bring back what was kept."""
+        for old in self._path.parent.glob("bondhu.db*"):
+            old.unlink()
+        shutil.copy(self._kept, self._path)
+
+
+class Postgres:
+    """A database of a server, whose rows are kept in tables of their own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def keep(self) -> None:
+        """Keep nothing: `reset` makes it anew."""
+
+    async def reset(self) -> None:
+        """Bring back what was prepared."""
+        place = Workplace(self.url)
+        await erasure.erase(place.engine, "app")
+        await place.prepare()
+        await place.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Sqlite | Postgres:
+    """Return a migrated, prepared database of each kind."""
+    if request.param == "sqlite":
+        made: Sqlite | Postgres = Sqlite(tmp_path)
+    else:
+        made = Postgres(request.getfixturevalue("postgres").url)
+        migrate.downgrade(made.url)
+    migrate.upgrade(made.url)
+    asyncio.run(prepare(made.url))
+    made.keep()
+    return made
+
+
+async def prepare(url: str) -> None:
+    """Give both people their past."""
+    place = Workplace(url)
+    await place.prepare()
+    async with place.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    await place.close()
+
+
+async def words(url: str) -> dict[Owner, Any]:
+    """Return what both have, in words, once it is seen that recall has the same."""
+    place = Workplace(url)
+    found = {owner: await of(place, owner) for owner in (ANN, BEN)}
+    await check_recall(place)
+    await place.close()
+    return found
+
+
+async def of(place: Workplace, owner: Owner) -> Any:
+    """Return all that somebody has but for ids and versions that are drawn anew."""
+    history = await read_history(place.engine, owner)
+    turns = {name: [(each.external_id, each.text) for each in said] for name, said in history.conversations.items()}
+    memories = {each.id: (each.text, each.pinned, each.superseded_by, each.quote) for each in history.memories}
+    return (turns, memories, history.profile)
+
+
+async def check_recall(place: Workplace) -> None:
+    """What is recalled is what SQL has, after the first read all of it by its vectors."""
+    for owner in (ANN, BEN):
+        turns, memories, _ = await of(place, owner)
+        expected = [said for each in turns.values() for _, said in each]
+        expected += [text for text, _, superseded, _ in memories.values() if superseded is None]
+        for _ in range(2):
+            found = await place.store.recall(owner, "Turn quoted plain new edited", limit=50)
+            assert sorted(each.record.text for each in found) == sorted(expected)
+        assert all({"single", "window"} <= set(each.ranked.said) for each in found)
+        progress = await read_progress(place.engine, owner, place.embedder.space)
+        assert progress.embedded == progress.items
+    counts = await erasure.count(place.engine, "app")
+    assert counts["embeddings"] == counts["messages"] + counts["memories"]
+
+
+@pytest.mark.parametrize(
+    "operation", [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in OPERATIONS]
+)
+def test_a_kill_leaves_all_or_nothing(database: Sqlite | Postgres, operation: str, tmp_path: Path) -> None:
+    """At every moment of every write: before or after, never between; after, when it was acknowledged."""
+    acknowledged = tmp_path / "acknowledged"
+    asyncio.run(database.reset())
+    before = asyncio.run(words(database.url))
+    killed: list[Any] = []
+    for moment in count():
+        asyncio.run(database.reset())
+        process = FORK.Process(target=run, args=(database.url, operation, moment, acknowledged))
+        process.start()
+        process.join()
+        after = asyncio.run(words(database.url))
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        assert not acknowledged.exists()
+        killed.append(after)
+    assert acknowledged.exists()
+    assert after != before
+    assert len(killed) >= 4
+    assert killed[0] == before
+    assert killed[-1] == after
+    for each in killed:
+        assert each in (before, after)
