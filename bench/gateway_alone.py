@@ -29,11 +29,18 @@ LIMITS = {
     for whose in ("", "user_")
     for what in ("requests_per_minute", "tokens_per_minute", "tokens_per_day")
 }
-ON = {"BONDHU__TIERS": json.dumps({TIER: LIMITS}), "BONDHU__OBSERVABILITY__LOG_FORMAT": "json"}
+ON = {
+    "BONDHU__TIERS": json.dumps({TIER: LIMITS}),
+    "BONDHU__OBSERVABILITY__LOG_FORMAT": "json",
+    "BONDHU__STREAMS__COALESCE": "worker",
+}
 OFF = {
     "BONDHU__TIERS": json.dumps({TIER: {}}),
     "BONDHU__OBSERVABILITY__METRICS": "false",
     "BONDHU__OBSERVABILITY__LOG_LEVEL": "error",
+    "BONDHU__CACHE__ENABLED": "false",
+    "BONDHU__STREAMS__COALESCE": "off",
+    "BONDHU__GATEWAY__GZIP_MIN_BYTES": "0",
 }
 USER_HEADER = "x-bondhu-user: bench\r\n"
 

@@ -7,7 +7,7 @@ import pytest
 from aftermath import App
 from edges import new_app
 from local_stack import LocalStack
-from matrix import Matrix
+from matrix import Matrix, faults_of
 
 from serving import addresses
 from serving.settings import load_settings
@@ -17,11 +17,13 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/faults.md"
 
 @pytest.fixture(scope="session")
 def matrix(pytestconfig: pytest.Config) -> Iterator[Matrix]:
-    """The table; with --write-faults it becomes docs/faults.md at the end of the run."""
+    """The table; with --write-faults it becomes docs/faults.md at the end of the run, else that must know its lines."""
     matrix = Matrix()
     yield matrix
     if pytestconfig.getoption("--write-faults"):
         matrix.write(PAGE)
+    untold = set(matrix.lines) - set(faults_of(PAGE.read_text()))
+    assert not untold, f"docs/faults.md does not tell of {untold}: run `make faults`"
 
 
 @pytest.fixture

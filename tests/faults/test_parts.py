@@ -140,6 +140,7 @@ def test_a_killed_ray_head_is_restarted(stack: LocalStack, app: App, watch: Watc
     app.conclude(matrix, "Ray head killed", watch.seen, f"{engine}; no process of the old Ray lives")
 
 
+@pytest.mark.slow  # a minute more of what the test above shows in a minute; `make faults` runs it
 def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When everything that `ray stop --force` would kill is killed, no engine survives it; then all comes back."""
     engines = [*stack.processes(SERVER), *stack.processes(CORE)]
