@@ -129,7 +129,7 @@ def test_only_a_persons_own_yes_lets_their_words_out(diary: Client, gemini: Gemi
     told = diary.audited("bob-1")
     assert (told["app"], told["consent"], told["private"], told["withheld"]) == ("diary", "user", [], [])
     assert "cook" not in json.dumps(told)
-    assert "bob" != told["user"]
+    assert told["user"] != "bob"
 
 
 def test_a_withdrawal_reaches_every_worker(diary: Client, gemini: GeminiServer) -> None:
