@@ -258,6 +258,13 @@ class ConsentSettings(Frozen):
         description="the same, to who writes of harming themselves; name the help that your people can reach",
     )
 
+    @model_validator(mode="after")
+    def _classes_fit_a_header(self) -> Self:
+        for name in self.words:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+                raise ValueError(f"words: a class is named in lower-case letters, digits and _, not {name!r}")
+        return self
+
 
 class TierSpec(Frozen):
     """What the keys of a tier may ask; each is a number or none, which is no limit."""

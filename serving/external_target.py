@@ -158,10 +158,8 @@ class ExternalTarget:
         sifted = await asyncio.to_thread(  # a long conversation takes a while, and others stream meanwhile
             sift, call.parsed.get("messages"), self._detect, allow_sensitive=allowed.sensitive
         )
-        told = beginning.text if beginning else ""
-        withheld = sifted.withheld if allowed.sensitive else sifted.withheld | self._detect(told)
-        if sifted.messages is None or (told and withheld):
-            raise Withheld(errors.EngineUnavailable(_PRIVATE), withheld)
+        if sifted.messages is None or (beginning is not None and sifted.withheld):
+            raise Withheld(errors.EngineUnavailable(_PRIVATE), sifted.withheld)
         return sifted
 
     def _audit(self, call: Call, reason: str, allowed: Allowed, sifted: Sifted) -> None:

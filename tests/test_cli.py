@@ -180,3 +180,18 @@ def test_tokens_are_printed_alone(environ: dict[str, str]) -> None:
     assert token == load_secrets(var, {}).ray_token
     assert bondhu(environ, "status", "--scrape-token").stdout.strip() == load_secrets(var, {}).scrape_token
     assert (var / "secrets.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_persons_consent_is_set_shown_and_forgotten(environ: dict[str, str]) -> None:
+    """The whole life of a consent; private content needs the ordinary one, for people as for keys."""
+    assert bondhu(environ, "consent", "show", "shop", "maya").stdout == "never asked\n"
+    given = answer(bondhu(environ, "consent", "set", "shop", "maya", "--external", "--sensitive", "--json"))
+    assert (given["asked"], given["allow_external"], given["allow_sensitive"]) == (True, True, True)
+    assert answer(bondhu(environ, "consent", "show", "shop", "maya", "--json")) == given
+    assert answer(bondhu(environ, "consent", "show", "other", "maya", "--json"))["asked"] is False
+    assert bondhu(environ, "consent", "set", "shop", "maya", "--no-external").stdout.startswith("nothing leaves")
+    assert bondhu(environ, "consent", "set", "shop", "maya", "--no-external", "--sensitive").returncode == 2
+    assert bondhu(environ, "consent", "forget", "shop", "maya").stdout == "never asked\n"
+    assert bondhu(environ, "keys", "create", "--allow-sensitive").returncode == 2
+    both = answer(bondhu(environ, "keys", "create", "--allow-external", "--allow-sensitive", "--json"))
+    assert (both["allow_external"], both["allow_sensitive"]) == (True, True)

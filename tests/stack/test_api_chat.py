@@ -79,6 +79,15 @@ def test_content_may_come_in_parts(client: OpenAI) -> None:
     assert text_of(say(client, messages=[{"role": "user", "content": parts}])) == text_of(say(client))
 
 
+def test_marks_are_for_the_gateway_alone(client: OpenAI) -> None:
+    """A conversation with marks is answered as the same one without."""
+    plain = [{"role": "system", "content": "You are a friend."}, {"role": "user", "content": "Hi!"}]
+    marked = [plain[0] | {"bondhu": {"private": "memory"}}, plain[1]]
+    answers = [say(client, messages=messages, temperature=0) for messages in (plain, marked)]
+    assert text_of(answers[0]) == text_of(answers[1])
+    assert {answer.usage.prompt_tokens for answer in answers if answer.usage} == {answers[0].usage.prompt_tokens}
+
+
 def test_the_alias_means_the_active_model(client: OpenAI) -> None:
     """`bondhu` answers as the active model, and the reply names what really answered."""
     raw = client.chat.completions.with_raw_response.create(model="bondhu", messages=HELLO, max_tokens=4)

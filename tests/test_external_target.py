@@ -1,0 +1,58 @@
+"""A model outside as a target: what keeps a request from going there."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import pytest
+
+from serving.call import CHAT, COMPLETION, Call
+from serving.consents import Allowed
+from serving.continuation import Beginning
+from serving.external_target import ExternalTarget
+from serving.sensitive import detector
+from serving.target import TargetFailed, Withheld
+from serving.traces import NoTracing
+
+MEMORY = {"role": "system", "content": "Maya has two cats.", "bondhu": {"private": "memory"}}
+MESSAGES = [{"role": "system", "content": "You are a friend."}, MEMORY, {"role": "user", "content": "Hi"}]
+BEGINNING = Beginning("c1", 5, "How are your two", 4, 9, finished=False)
+
+
+class Unreachable:
+    """A model that nobody may ask."""
+
+    model = "outside"
+
+    def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[dict[str, Any], None]:
+        """Fail the test."""
+        raise AssertionError("it was asked")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("path", "key_allows", "allowed", "beginning", "reason"),
+    [
+        (CHAT, False, Allowed(True, True, "key"), None, "no_consent"),
+        (CHAT, True, Allowed(False, False, "user"), None, "no_consent"),
+        (COMPLETION, True, Allowed(True, True, "key"), None, "external_unsupported"),
+        (CHAT, True, Allowed(True, False, "user"), BEGINNING, "private"),
+    ],
+)
+async def test_what_may_not_leave_is_not_sent(
+    path: str, key_allows: bool, allowed: Allowed, beginning: Beginning | None, reason: str
+) -> None:
+    """No consent of either; no chat; an answer that a memory is in, begun here, is not gone on with outside."""
+
+    async def ask(_: Call) -> Allowed:
+        return allowed
+
+    target = ExternalTarget("gemini", Unreachable(), tracing=NoTracing(), allowed=ask, detect=detector({}))
+    call = Call(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
+    with pytest.raises(TargetFailed) as failed:
+        await target.answer(call, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]
+    assert failed.value.reason == reason
+    assert failed.value.error.status == 503
+    if isinstance(failed.value, Withheld):
+        assert failed.value.classes == {"memory"}
