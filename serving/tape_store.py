@@ -207,7 +207,8 @@ def _described(tape: Tape) -> bytes:
     patience_s = tape.patience_s if tape.patience_s != float("inf") else None
     return orjson.dumps(
         {"patience_s": patience_s, "path": call.path, "parsed": call.parsed, "model": call.model}
-        | {"class_": call.class_, "allow_external": call.allow_external, "app": call.app, "user": call.user}
+        | {"class_": call.class_, "app": call.app, "user": call.user}
+        | {"allow_external": call.allow_external, "allow_sensitive": call.allow_sensitive}
     )
 
 
