@@ -55,7 +55,7 @@ def _corrected(data: dict[str, Any]) -> Conversation:
     turns = []
     for session in data["sessions"]:
         at = _moment(session["date_time"])
-        turns += [_turn(turn, turn["id"], turn["caption"], at, str(session["number"])) for turn in session["turns"]]
+        turns += [_turn(turn, turn["id"], turn.get("caption"), at, str(session["number"])) for turn in session["turns"]]
     questions = ((each["question"], each["category"], each["evidence"]) for each in data["questions"])
     return Conversation(data["id"], tuple(turns), tuple(_counted(questions, turns)))
 

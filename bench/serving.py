@@ -124,7 +124,9 @@ def commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "serving", "models", "configs", "storage")
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", "serving", "memory", "models", "configs", "storage"
+    )
     return (git("rev-parse", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 

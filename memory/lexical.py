@@ -57,8 +57,7 @@ class LexicalIndex:
     def __init__(self, *, k1: float = K1, b: float = B) -> None:
         self._k1, self._b = k1, b
         self._terms = Terms()
-        self._rows: dict[str, array[int]] = {}
-        self._counts: dict[str, array[int]] = {}
+        self._postings: dict[str, array[int]] = {}  # an item and the term's count there, in turn
         self._lengths = array("i")
         self._total = 0
 
@@ -68,16 +67,18 @@ class LexicalIndex:
     @property
     def size_bytes(self) -> int:
         """About what it holds in memory."""
-        postings = sum(len(rows) for rows in self._rows.values())
-        return 8 * postings + 4 * len(self._lengths) + 400 * len(self._rows)  # 400: two arrays, two entries, the term
+        postings = sum(len(pairs) for pairs in self._postings.values())
+        return 4 * postings + 4 * len(self._lengths) + 250 * len(self._postings)  # 250: an array, an entry, the term
 
     def add(self, text: str) -> int:
         """Take in the next item; its number."""
         row = len(self._lengths)
         terms = self._terms(text)
         for term, count in Counter(terms).items():
-            self._rows.setdefault(term, array("i")).append(row)
-            self._counts.setdefault(term, array("i")).append(count)
+            postings = self._postings.get(term)
+            if postings is None:
+                postings = self._postings[term] = array("i")
+            postings.extend((row, count))
         self._lengths.append(len(terms))
         self._total += len(terms)
         return row
@@ -87,10 +88,9 @@ class LexicalIndex:
         size = len(self)
         lengths = np.array(self._lengths, dtype=np.float64) * size / max(self._total, 1)
         for term, weight in Counter(self._terms(text)).items():
-            if term not in self._rows:
+            if term not in self._postings:
                 continue
-            rows = np.array(self._rows[term], dtype=np.int64)
-            counts = np.array(self._counts[term], dtype=np.float64)
+            rows, counts = np.array(self._postings[term], dtype=np.int64).reshape(-1, 2).T
             idf = np.log1p((size - len(rows) + 0.5) / (len(rows) + 0.5))
             damping = self._k1 * (1 - self._b + self._b * lengths[rows])
             yield rows, weight * idf * counts * (self._k1 + 1) / (counts + damping)

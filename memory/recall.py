@@ -81,11 +81,16 @@ class Ranked:
     factors: Mapping[str, float]
 
 
-class _Ranking(NamedTuple):
+class _Ranking:
     """Rows, best first, and their scores."""
 
-    rows: Rows
-    scores: Scores
+    def __init__(self, rows: Rows, scores: Scores) -> None:
+        self.rows = rows
+        self._said = dict(zip(rows.tolist(), enumerate(scores.tolist(), 1), strict=True))
+
+    def said(self, row: int) -> Said | None:
+        """What the ranker said of `row`."""
+        return Said(*self._said[row]) if row in self._said else None
 
 
 class _Heard(NamedTuple):
@@ -94,6 +99,11 @@ class _Heard(NamedTuple):
     rankings: Mapping[str, _Ranking]
     person: Scores
     fused: Scores
+
+    def said(self, row: int) -> dict[str, Said]:
+        """What each ranker that named `row` said of it."""
+        told = {name: ranking.said(row) for name, ranking in self.rankings.items()}
+        return {name: said for name, said in told.items() if said is not None}
 
 
 def recall(
@@ -131,7 +141,7 @@ def recall(
     for row in best_first(scores, limit).tolist():
         best = heard[int(each_voice[:, row].argmax())]
         moved = {"person": float(best.person[row]), "time": float(time[row]), "recency": float(recency[row])}
-        found.append(Ranked(corpus.items[row], float(scores[row]), _said(best.rankings, row), moved))
+        found.append(Ranked(corpus.items[row], float(scores[row]), best.said(row), moved))
     return found
 
 
@@ -182,11 +192,3 @@ def _in_time(corpus: Corpus, asked_for: Interval, factors: Factors) -> Scores:
 def _recency(corpus: Corpus, now: datetime, factors: Factors) -> Scores:
     age_s = np.maximum(now.timestamp() - corpus.at_s(), 0.0)
     return 1.0 + (factors.newest - 1.0) * 0.5 ** (age_s / factors.half_life_s)
-
-
-def _said(rankings: Mapping[str, _Ranking], row: int) -> dict[str, Said]:
-    said = {}
-    for name, ranking in rankings.items():
-        for place in np.flatnonzero(ranking.rows == row).tolist():
-            said[name] = Said(place + 1, float(ranking.scores[place]))
-    return said

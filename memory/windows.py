@@ -5,6 +5,7 @@ of a question counts for a turn by its nearest mention, halved with every turn o
 add up to a strong one, so a long talk around a topic does not drown the turn that says it.
 """
 
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,8 +21,8 @@ class Neighbours:
     """Who comes before and after whom, by number, within a conversation."""
 
     def __init__(self) -> None:
-        self._before: list[int] = []
-        self._after: list[int] = []
+        self._before = array("q")
+        self._after = array("q")
         self._last: dict[str, int] = {}
 
     def add(self, conversation: str | None) -> int:
