@@ -19,7 +19,7 @@ from memory.recall import Matrix, Ranked
 from memory.shelf import Shelf
 from memory.voice import put
 from memory.windows import window_text
-from storage import conversations, memories, people, transfer
+from storage import conversations, memories, transfer
 from storage.conversations import Ingested, MessageRecord, NewMessage
 from storage.embeddings import Embedded, Unembedded, find_unembedded, store_embeddings
 from storage.memories import MemoryRecord, NewMemory
@@ -96,14 +96,13 @@ class Store:
             asker: who asks, as a speaker of the conversations; else the profile's name.
 
         """
-        known = await self._shelf.with_view(owner, lambda view: (view.people, view.lacks_vectors))
+        known = await self._shelf.with_view(owner, lambda view: (view.people, view.name, view.lacks_vectors))
         if known is None:
             return []
-        speakers, lacks_vectors = known
+        speakers, name, lacks_vectors = known
         if lacks_vectors:
             await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
-        asker = asker or (await people.read_profile(self._engine, owner)).name
-        asked = put(question, speakers, asker=asker)
+        asked = put(question, speakers, asker=asker or name)
         vectors, now = await self._vectors(asked.texts), self._now()
         found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=limit))
         return await self._as_stored(owner, found or [])

@@ -4,8 +4,8 @@ It is made from SQL's feed (`storage.corpus_rows`) and from nothing else, so it 
 is delivered again changes vectors and validity; other words make a new view necessary. One thread at a time.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from storage.corpus_rows import CorpusRow
 from storage.memory_schema import ItemKind
 from storage.people import Version
 
-MOST_RANKED = 1000  # more than three rankers name for a question, so that what does not hold can be left out after
+INSTANT = timedelta(microseconds=1)
 
 
 class View:
@@ -34,6 +34,7 @@ class View:
     def __init__(self, era: str, dimensions: int) -> None:
         self.era = era
         self.version = 0
+        self.name: str | None = None  # the person's own, by their profile
         self._corpus = Corpus()
         self._indexes = (VectorIndex(dimensions), VectorIndex(dimensions))  # of items alone, and within their windows
         self._numbers: dict[tuple[ItemKind, str], int] = {}
@@ -84,9 +85,9 @@ class View:
         dense = Dense(*self._indexes)
         if vectors is None:
             dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(asked.texts), 1), dtype=np.float32)
-        found = recall(self._corpus, dense, asked, vectors, now=now, limit=MOST_RANKED)
-        holds = self._holding(interval(asked.question, now), now)
-        return [each for each in found if holds(each)][:limit]
+        past = self._not_holding(interval(asked.question, now) or Interval(now, now + INSTANT))
+        found = recall(self._corpus, dense, asked, vectors, now=now, limit=limit + len(past))
+        return [each for each in found if self._numbers[each.item.kind, each.item.id] not in past][:limit]
 
     def _number(self, row: CorpusRow) -> int:
         key = (row.kind, row.id)
@@ -95,17 +96,13 @@ class View:
             self._numbers[key] = self._corpus.add(item)
         return self._numbers[key]
 
-    def _holding(self, asked_for: Interval | None, now: datetime) -> Callable[[Ranked], bool]:
-        def holds(found: Ranked) -> bool:
-            bounds = self._bounded.get(self._numbers[found.item.kind, found.item.id])
-            if bounds is None:
-                return True
-            begins, ends = bounds
-            if asked_for is None:
-                return (begins is None or begins <= now) and (ends is None or now < ends)
-            return (begins is None or begins < asked_for.end) and (ends is None or asked_for.start < ends)
-
-        return holds
+    def _not_holding(self, time: Interval) -> set[int]:
+        """What holds at no moment of `time`."""
+        return {
+            number
+            for number, (begins, ends) in self._bounded.items()
+            if (begins is not None and begins >= time.end) or (ends is not None and ends <= time.start)
+        }
 
 
 class _Blind:

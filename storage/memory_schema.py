@@ -36,8 +36,8 @@ class Owned(Base):
 
     __abstract__ = True
 
-    app: Mapped[str] = mapped_column(String(64), primary_key=True)
-    end_user: Mapped[str] = mapped_column(String(256), primary_key=True)
+    app: Mapped[str] = mapped_column(String(64), primary_key=True, sort_order=-2)
+    end_user: Mapped[str] = mapped_column(String(256), primary_key=True, sort_order=-1)
 
 
 class Person(Owned):

@@ -23,12 +23,13 @@ class Version:
     """How far a person's data has come; a greater `version` of the same `era` is a later one.
 
     What was read at `rewritten` or after can be brought up to date by reading what changed since; what was read before,
-    or in another era, has to be read anew.
+    or in another era, has to be read anew. `name` is the profile's, as of this version.
     """
 
     era: str
     version: int
     rewritten: int
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ async def bump(connection: AsyncConnection, owner: Owner, *, now: datetime, rewr
 
 async def read_version(engine: AsyncEngine, owner: Owner) -> Version | None:
     """How far the person's data has come; None when there is nothing of theirs."""
-    query = owner.select(Person, Person.era, Person.version, Person.rewritten)
+    query = owner.select(Person, Person.era, Person.version, Person.rewritten, Person.name)
     async with engine.connect() as connection:
         row = (await connection.execute(query)).one_or_none()
     return None if row is None else Version(*row)

@@ -48,7 +48,7 @@ async def read_history(engine: AsyncEngine, owner: Owner) -> History:
             await connection.exec_driver_sql("BEGIN")  # which the driver would not send before a SELECT
         person = (await connection.execute(owner.select(Person, Person.name, Person.profile))).one_or_none()
         named = owner.select(Conversation, Conversation.id, Conversation.external_id)
-        names = await connection.execute(named.order_by(Conversation.created_at, Conversation.id))
+        names = await connection.execute(named.order_by(Conversation.external_id))
         messages: dict[str, list[MessageRecord]] = {}
         externals = {id_: messages.setdefault(external, []) for id_, external in names}
         columns = [getattr(Message, field) for field in MessageRecord.__dataclass_fields__]

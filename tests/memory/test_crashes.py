@@ -19,7 +19,7 @@ from storage.transfer import read_history
 
 QUICK = {"append", "supersede", "delete a conversation", "forget a person"}  # the others are as others of these
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["crash_steps"])
+FORK.set_forkserver_preload(["aiosqlite", "asyncpg", "faiss", "pydantic", "sqlalchemy.ext.asyncio"])  # once, not each
 
 
 class Sqlite:

@@ -173,6 +173,15 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
 }
 
 
+def test_nothing_is_told_without_a_key(gateway: GatewayProcess) -> None:
+    """Whatever the body, who has no valid key is told that first."""
+    for key in (None, "bd-wrong"):
+        for (method, path), (body, params) in WALK.items():
+            if path.startswith("/api/v1/"):
+                for sent in (body, None, {"model": "bondhu"}):
+                    assert Client(gateway, key)(method.upper(), path, sent, **params).status_code == 401, (method, path)
+
+
 def test_no_secret_crosses(gateway: GatewayProcess, keys: dict[str, str]) -> None:
     """Of people of one application and of two, nobody gets to see or touch another's, on any route there is."""
     people = {

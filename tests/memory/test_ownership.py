@@ -1,0 +1,75 @@
+"""Isolation below the API: no statement without an owner, and no more views than there is room for."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.forget import Forgetter
+from memory.shelf import Shelf
+from memory.store import Store
+from memory.view import View
+from storage.conversations import NewMessage
+from storage.memories import NewMemory, Wanted, list_memories
+from storage.memory_schema import Owned
+from storage.owner import Owner
+from storage.people import Profile, write_profile
+from storage.transfer import read_history
+
+ANN = Owner("app", "ann")
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+TABLES = [each.__tablename__ for each in Owned.__subclasses__()]
+
+
+async def test_every_statement_names_its_owner(store: Store, engine: AsyncEngine, shelf: Shelf) -> None:
+    """Whatever reads or writes a person's table says whose: each table, each time it is named, with app and user."""
+    statements: list[str] = []
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    forgetter = Forgetter(engine, shelf, {}, lambda: DAY)
+    for text in ("One", "Two"):
+        taken = await store.ingest(ANN, "c", [NewMessage(text, "Ann", text, DAY)])
+    await store.ingest(ANN, "c", [NewMessage("Before", "Ann", "Before", datetime(2025, 1, 1, tzinfo=UTC))])
+    quoted = NewMemory("x", quote="Two", message_id=taken.ids["Two"])
+    old, _ = await store.add(ANN, quoted, id_="old")
+    new, _ = await store.add(ANN, NewMemory("y"), supersedes=old.id)
+    await store.edit(ANN, new.id, {"text": "z"})
+    await write_profile(engine, ANN, Profile("Ann", {}), now=DAY)
+    await store.recall(ANN, "One", limit=5)
+    await list_memories(engine, ANN, Wanted(contains="z"), limit=5, after=new.id)
+    await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
+    await forgetter.memory(ANN, new.id)
+    await forgetter.conversation(ANN, "c")
+    await forgetter.everything(ANN)
+    about_people = [each for each in statements if re.search(rf"\b({'|'.join(TABLES)})\b", each)]
+    assert len(about_people) > 60
+    for statement in about_people:
+        assert re.search(r"INSERT INTO \w+ \(app, end_user|app = \S+ AND \S*end_user = ", statement), statement
+        for selected in re.findall(r"\(SELECT .+?\)", statement, re.DOTALL):
+            assert "end_user = " in selected, statement
+
+
+async def test_views_that_were_not_used_for_longest_go(store: Store, make_shelf: Callable[..., Shelf]) -> None:
+    """The bytes of all views stay within the bound, the one in use stays whatever its size, and a view comes back."""
+    owners = [Owner("app", str(number)) for number in range(5)]
+    for owner in owners:
+        await store.add(owner, NewMemory(f"Of {owner.user}: {'many words ' * 50}"))
+    measure = make_shelf()
+    await measure.with_view(owners[0], len_of_people)
+    one_bytes = measure.size_bytes
+    shelf = make_shelf(int(one_bytes * 2.5))
+    for owner in (*owners[:3], owners[1], owners[3]):
+        assert await shelf.with_view(owner, len_of_people) == 0
+        assert shelf.size_bytes <= one_bytes * 2.5
+    assert [shelf.count(owner) for owner in owners] == [0, 1, 0, 1, 0]
+    tiny = make_shelf(1)
+    for owner in owners:
+        assert await tiny.with_view(owner, len_of_people) == 0
+        assert tiny.count("app") == tiny.count(owner) == 1
+    assert await shelf.with_view(Owner("app", "nobody"), len_of_people) is None
+
+
+def len_of_people(view: View) -> int:
+    """Return how many have spoken."""
+    return len(view.people)
