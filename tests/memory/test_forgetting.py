@@ -84,7 +84,7 @@ async def test_a_person_is_gone_everywhere(
     receipt = await forgetter.everything(ANN)
     assert receipt.is_complete
     owned = {each.__tablename__ for each in Owned.__subclasses__()}
-    assert set(receipt.remaining) == owned | {"indexes", "answers"}
+    assert set(receipt.remaining) == owned | {"consents", "indexes", "answers"}
     assert receipt.kept == {"requests": 0}
     left = await everything(engine)
     assert "aardvark" not in left
