@@ -27,6 +27,19 @@ OPERATIONS = {
     "GET /api/v1/users/{user}/consent": "",
     "PUT /api/v1/users/{user}/consent": "",
     "DELETE /api/v1/users/{user}/consent": "",
+    "POST /api/v1/conversations": "",
+    "DELETE /api/v1/conversations": "",
+    "GET /api/v1/memories": "",
+    "POST /api/v1/memories": "",
+    "GET /api/v1/memories/{id}": "",
+    "PATCH /api/v1/memories/{id}": "",
+    "DELETE /api/v1/memories/{id}": "",
+    "POST /api/v1/recall": "",
+    "GET /api/v1/profile": "",
+    "PUT /api/v1/profile": "",
+    "GET /api/v1/export": "",
+    "POST /api/v1/import": "",
+    "POST /api/v1/forget": "",
     "GET /metrics": "",
     "GET /health": "",
     "GET /ready": "",
@@ -77,6 +90,8 @@ def test_the_service_keeps_its_own_contract(stack: LocalStack, document: Any, la
 
 def _quick(body: dict[str, Any], model: str) -> dict[str, Any]:
     """The same request for a model that exists, and for a short answer; wrong values stay as they are."""
+    if not model:
+        return body
     changes: dict[str, Any] = {"model": model} if isinstance(body.get("model"), str) else {}
     for field in ("max_tokens", "max_completion_tokens"):
         asked = body.get(field)
