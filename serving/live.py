@@ -42,12 +42,12 @@ class LiveSettings(Frozen):
 
 
 def live_of(settings: Settings) -> LiveSettings:
-    """The live part of the whole configuration."""
-    models = settings.catalogue.items()
+    """The live part of the whole configuration; of models, those that are served."""
+    served = settings.served()
     return LiveSettings(
         **{name: getattr(settings, name) for name in LiveSettings.model_fields if name in ServiceFile.model_fields},
-        fallback={name: spec.fallback for name, spec in models if spec.fallback},
-        engine_second_usd={name: spec.gpu_second_usd for name, spec in models if spec.gpu_second_usd is not None},
+        fallback={spec.id: spec.fallback for spec in served if spec.fallback},
+        engine_second_usd={spec.id: spec.gpu_second_usd for spec in served if spec.gpu_second_usd is not None},
     )
 
 

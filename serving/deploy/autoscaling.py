@@ -25,5 +25,8 @@ def engine_load(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
     wanted = math.ceil(load / context.config.target_ongoing_requests)
     if fullest > FULL_CACHE:
         wanted = max(wanted, context.current_num_replicas + 1)
+    if sum(reported.get("ready", {}).values()) < context.current_num_replicas:
+        # An engine starts or restarts. Serve does not know which: to take one away now could take the one that answers.
+        wanted = max(wanted, context.current_num_replicas)
     bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted))
     return bounded, {}

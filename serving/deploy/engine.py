@@ -69,8 +69,9 @@ class Engine:
             raise RuntimeError(self._reason)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """The engine's own load, for the autoscaling policy: requests running plus waiting, and KV-cache use (0..1)."""
+        """For the autoscaling policy: requests running plus waiting, KV-cache use (0..1), and 1 while it can answer."""
         return {
+            "ready": float(self._state == "ready"),
             "load": float(self._load.running + self._load.waiting),
             "kv_cache_usage": self._load.kv_cache_usage,
         }

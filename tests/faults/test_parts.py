@@ -140,8 +140,8 @@ def test_a_killed_ray_head_is_restarted(stack: LocalStack, app: App, watch: Watc
     app.conclude(matrix, "Ray head killed", watch.seen, f"{engine}; no process of the old Ray lives")
 
 
-@pytest.mark.slow  # a minute more of what the test above shows in a minute; `make faults` runs it
-def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
+@pytest.mark.slow  # a minute more, of what the test above shows
+def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, watch: Watch) -> None:
     """When everything that `ray stop --force` would kill is killed, no engine survives it; then all comes back."""
     engines = [*stack.processes(SERVER), *stack.processes(CORE)]
     assert engines
@@ -150,8 +150,7 @@ def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, app: App, watc
             process.kill()
     psutil.wait_procs(engines, timeout=SEEN_WITHIN_S)
     assert not any(is_alive(process) for process in engines)
-    engine = watch.outage()
-    app.conclude(matrix, "every process of Ray killed at once", watch.seen, engine)
+    watch.outage()
 
 
 def test_a_killed_gateway_returns(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
