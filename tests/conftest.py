@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["whole_stack"]
+pytest_plugins = ["servers", "whole_stack"]
 
 settings.register_profile("bondhu", derandomize=True, deadline=None)
 settings.load_profile("bondhu")

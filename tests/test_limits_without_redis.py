@@ -3,9 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -35,21 +34,12 @@ class Outage:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisProcess]:
-    """Return a running, empty Redis."""
-    server = RedisProcess(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def make_limiter(server: RedisProcess) -> AsyncIterator[MakeLimiter]:
+async def make_limiter(redis_process: RedisProcess) -> AsyncIterator[MakeLimiter]:
     """Return a function that makes a worker's limiter, with a connection of its own."""
     clients = []
 
     def make(name: str, **options: object) -> Limiter:
-        clients.append(open_redis(server.url))
+        clients.append(open_redis(redis_process.url))
         given = {"timeout_s": 0.5, "tiers": TIERS, "shares": Shares(window_s=LONG_S, workers=1)} | options
         return Limiter(store=LimitStore(clients[-1], window_s=LONG_S, hold_s=LONG_S), worker=name, **given)
 
@@ -59,11 +49,11 @@ async def make_limiter(server: RedisProcess) -> AsyncIterator[MakeLimiter]:
 
 
 @pytest.fixture(params=["killed", "frozen", "full"])
-def outage(request: pytest.FixtureRequest, server: RedisProcess) -> Outage:
+def outage(request: pytest.FixtureRequest, redis_process: RedisProcess) -> Outage:
     """Return each way for Redis to be away; killed, it comes back empty."""
 
     async def limit_memory(size: str) -> None:
-        client = open_redis(server.url)
+        client = open_redis(redis_process.url)
         await client.config_set("maxmemory", size)
         await client.aclose()
 
@@ -71,8 +61,8 @@ def outage(request: pytest.FixtureRequest, server: RedisProcess) -> Outage:
         await asyncio.to_thread(action, *arguments)
 
     ways = {
-        "killed": (lambda: call(server.kill), lambda: call(server.start)),
-        "frozen": (lambda: call(server.send, signal.SIGSTOP), lambda: call(server.send, signal.SIGCONT)),
+        "killed": (lambda: call(redis_process.kill), lambda: call(redis_process.start)),
+        "frozen": (lambda: call(redis_process.send, signal.SIGSTOP), lambda: call(redis_process.send, signal.SIGCONT)),
         "full": (lambda: limit_memory("1"), lambda: limit_memory("0")),
     }
     return Outage(request.param, *ways[request.param])
@@ -107,9 +97,9 @@ async def heal(*limiters: Limiter) -> None:
         assert not limiter.breaker.is_open
 
 
-async def totals(server: RedisProcess) -> dict[str, int]:
+async def totals(redis_process: RedisProcess) -> dict[str, int]:
     """Return the application's totals."""
-    client = open_redis(server.url)
+    client = open_redis(redis_process.url)
     counted = await LimitStore(client, window_s=LONG_S, hold_s=LONG_S).totals("app")
     await client.aclose()
     return counted
@@ -117,7 +107,7 @@ async def totals(server: RedisProcess) -> dict[str, int]:
 
 @pytest.mark.parametrize(("one_before", "two_before"), [(100, 0), (60, 0), (50, 50), (0, 0)])
 async def test_an_outage_lets_through_no_more_than_the_bound(
-    make_limiter: MakeLimiter, server: RedisProcess, outage: Outage, one_before: int, two_before: int
+    make_limiter: MakeLimiter, redis_process: RedisProcess, outage: Outage, one_before: int, two_before: int
 ) -> None:
     """Two workers: each grants what its share leaves; together at most limit x (2 - 1/2), and after healing none more.
 
@@ -142,7 +132,7 @@ async def test_an_outage_lets_through_no_more_than_the_bound(
 
     await outage.end()
     await heal(one, two)
-    known = await totals(server)
+    known = await totals(redis_process)
     patient = make_limiter("three", timeout_s=DEADLINE_S)  # a busy machine is no second outage
     after = await hammer(patient, "a")
     assert len(after) == max(0, LIMIT - known["reserved_requests"] + known["refunded_requests"])
@@ -150,7 +140,7 @@ async def test_an_outage_lets_through_no_more_than_the_bound(
 
     for reservation in [*before, *meanwhile[0], *meanwhile[1], *after]:
         await patient.settle(reservation, 5)
-    counted = await totals(server)
+    counted = await totals(redis_process)
     granted = len(before) + sum(map(len, meanwhile)) + len(after)
     assert counted["open_requests"] == 0
     assert counted["settled_requests"] == granted
@@ -169,10 +159,12 @@ async def test_one_worker_alone_never_exceeds_a_limit(make_limiter: MakeLimiter,
     assert len(await hammer(limiter, "m")) == LIMIT - 69
 
 
-async def test_refusals_by_share_are_told_like_any_other(make_limiter: MakeLimiter, server: RedisProcess) -> None:
+async def test_refusals_by_share_are_told_like_any_other(
+    make_limiter: MakeLimiter, redis_process: RedisProcess
+) -> None:
     """429 with a time to wait and the headers; the limit that is named is the whole one."""
     limiter = make_limiter("one", shares=Shares(window_s=LONG_S, workers=2))
-    server.kill()
+    redis_process.kill()
     granted = await hammer(limiter, "m")
     assert len(granted) == LIMIT // 2
     with pytest.raises(RateLimited) as caught:
@@ -182,65 +174,67 @@ async def test_refusals_by_share_are_told_like_any_other(make_limiter: MakeLimit
     assert 1 <= int(caught.value.headers["retry-after"]) <= LONG_S
 
 
-async def test_once_it_is_known_nobody_waits_for_redis(make_limiter: MakeLimiter, server: RedisProcess) -> None:
+async def test_once_it_is_known_nobody_waits_for_redis(make_limiter: MakeLimiter, redis_process: RedisProcess) -> None:
     """With the breaker open a frozen Redis is not asked: with hours of patience, the calls still come back."""
     limiter = make_limiter("one", timeout_s=10_000.0)
-    server.send(signal.SIGSTOP)
+    redis_process.send(signal.SIGSTOP)
     for _ in range(3):
         limiter.breaker.failed(TimeoutError(), began=float("inf"))
     async with asyncio.timeout(DEADLINE_S):
         for number in range(10):
             await limiter.settle(await limiter.reserve("app", None, "tier", 10, str(number)), 5)
-    server.send(signal.SIGCONT)
+    redis_process.send(signal.SIGCONT)
     await limiter.tick()
-    assert (await totals(server))["settled_tokens"] == 50
+    assert (await totals(redis_process))["settled_tokens"] == 50
 
 
 async def test_a_frozen_redis_holds_nobody_up_and_heals_in_the_background(
-    make_limiter: MakeLimiter, server: RedisProcess
+    make_limiter: MakeLimiter, redis_process: RedisProcess
 ) -> None:
     """Every call ends though Redis answers none; `run` finds it back without any request's help."""
     limiter = make_limiter("one", timeout_s=0.05)
     background = asyncio.create_task(limiter.run())
-    server.send(signal.SIGSTOP)
+    redis_process.send(signal.SIGSTOP)
     reservations = await hammer(limiter, "m", 50)
     assert len(reservations) == 50
     async with asyncio.timeout(DEADLINE_S):
         await asyncio.gather(*map(limiter.refund, reservations))
     assert limiter.breaker.is_open
-    server.send(signal.SIGCONT)
+    redis_process.send(signal.SIGCONT)
     async with asyncio.timeout(DEADLINE_S):
         while limiter.breaker.is_open:  # noqa: ASYNC110 there is nothing to wait on: that is the point
             await asyncio.sleep(0.05)
-    counted = await totals(server)
+    counted = await totals(redis_process)
     assert counted["open_requests"] == counted["settled_requests"] == 0
     assert counted["reserved_requests"] == counted["refunded_requests"]
     background.cancel()
 
 
-async def test_a_restart_that_nobody_noticed_loses_no_charge(make_limiter: MakeLimiter, server: RedisProcess) -> None:
+async def test_a_restart_that_nobody_noticed_loses_no_charge(
+    make_limiter: MakeLimiter, redis_process: RedisProcess
+) -> None:
     """What is settled in a Redis that came back empty in between is charged there, in full."""
     limiter = make_limiter("one")
     reservation = await limiter.reserve("app", "bob", "tier", 10, "1")
-    server.kill()
-    server.start()
+    redis_process.kill()
+    redis_process.start()
     await limiter.settle(reservation, 7)
     await limiter.tick()
-    counted = await totals(server)
+    counted = await totals(redis_process)
     assert (counted["reserved_tokens"], counted["settled_tokens"], counted["refunded_tokens"]) == (10, 7, 3)
 
 
-async def test_what_redis_is_to_be_told_has_a_bound(make_limiter: MakeLimiter, server: RedisProcess) -> None:
+async def test_what_redis_is_to_be_told_has_a_bound(make_limiter: MakeLimiter, redis_process: RedisProcess) -> None:
     """A long outage does not fill the memory: the oldest is dropped, and counted."""
     limiter = make_limiter("one", most_untold=5)
-    server.kill()
+    redis_process.kill()
     reservations = await hammer(limiter, "m", 20)
     for reservation in reservations:
         await limiter.settle(reservation, 10)
-    server.start()
+    redis_process.start()
     await heal(limiter)
     assert limiter.dropped >= 15
-    assert (await totals(server))["settled_requests"] == 5
+    assert (await totals(redis_process))["settled_requests"] == 5
 
 
 async def test_a_worker_that_leaves_gives_its_share_to_the_others(make_limiter: MakeLimiter) -> None:

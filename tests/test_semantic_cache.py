@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +62,9 @@ def embedder() -> Words:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisProcess]:
-    """Return a running, empty Redis."""
-    server = RedisProcess(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def cache(server: RedisProcess, embedder: Words) -> AsyncIterator[AnswerCache]:
+async def cache(redis_process: RedisProcess, embedder: Words) -> AsyncIterator[AnswerCache]:
     """Return a cache that takes questions for the same from a cosine of 0.7."""
-    client = open_redis(server.url, decodes=False)
+    client = open_redis(redis_process.url, decodes=False)
     yield AnswerCache(
         AnswerStore(client, most_fields=256, timeout_s=5.0),
         rules=CacheSettings(semantic=SemanticCacheSettings(enabled=True)),

