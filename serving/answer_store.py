@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from serving.breaker import Breaker
+from serving.patience import answer_within
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class AnswerStore:
         """What Redis answers; None when it refuses, or does not answer."""
         began = self._clock()
         try:
-            async with asyncio.timeout(self._timeout_s), self._slots:
+            async with answer_within(self._timeout_s), self._slots:
                 answer = await call(*args, **kwargs)
         except ResponseError as refusal:
             log.debug("answers: %s", refusal)

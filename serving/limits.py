@@ -24,6 +24,7 @@ from serving.errors import UnknownTier
 from serving.limit_buckets import Bucket, headers, refusal, refuse_impossible, scopes
 from serving.limit_shares import Shares
 from serving.limit_store import FORGET, KEEP_OPEN, REFUND, LimitStore, Record
+from serving.patience import answer_within
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +262,7 @@ class Limiter:
     async def _ask(self, call: Callable[Given, Awaitable[Answer]], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         began = self._clock()
         try:
-            async with asyncio.timeout(self._timeout_s), self._slots:
+            async with answer_within(self._timeout_s), self._slots:
                 answer = await call(*args, **kwargs)
         except AWAY as problem:
             self.breaker.failed(problem, began)

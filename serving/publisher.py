@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from serving import errors
 from serving.breaker import Breaker
+from serving.patience import answer_within
 from serving.tape import Tape
 from serving.tape_store import ALIVE_MS, CHANNEL, Copy, TapeStore, flight
 
@@ -107,7 +108,7 @@ class Publisher:
     async def tick(self) -> None:
         """Refresh what expires, and try a Redis that was away; raises what Redis raises."""
         copies = list(self._copies.values())
-        async with asyncio.timeout(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
+        async with answer_within(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
             pipe.ping()
             for identity in self._flights:
                 pipe.pexpire(flight(identity), ALIVE_MS)
@@ -127,7 +128,7 @@ class Publisher:
         written = []
         began = self._clock()
         try:
-            async with asyncio.timeout(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
+            async with answer_within(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
                 if landed:
                     pipe.unlink(*map(flight, landed))
                 for copy in copies:

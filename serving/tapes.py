@@ -18,6 +18,7 @@ from serving.call import Call
 from serving.continuation import can_be_continued
 from serving.drain import Drain
 from serving.generation import Sent
+from serving.patience import answer_within
 from serving.publisher import AWAY, SHARED_S, Publisher
 from serving.reading import Reading
 from serving.sharing import whose
@@ -217,7 +218,7 @@ class Tapes:
         return True
 
     async def _entries(self, tape: Tape, last: bytes, block_ms: int | None) -> list[tuple[bytes, Fields]]:
-        async with asyncio.timeout(READ_WITHIN_S):
+        async with answer_within(READ_WITHIN_S):
             return await self._store.read(tape.id, tape.whose, last, block_ms)
 
     async def _produce(self, tape: Tape, *, since: int | None, publishes: bool) -> None:
@@ -306,5 +307,5 @@ class Tapes:
             if asyncio.iscoroutine(call):
                 call.close()
             raise ConnectionError("Redis is away")
-        async with asyncio.timeout(ASK_WITHIN_S):
+        async with answer_within(ASK_WITHIN_S):
             return await call

@@ -188,6 +188,20 @@ async def test_once_it_is_known_nobody_waits_for_redis(make_limiter: MakeLimiter
     assert (await totals(redis_process))["settled_tokens"] == 50
 
 
+async def test_a_loop_that_is_late_is_no_redis_that_is_away(
+    make_limiter: MakeLimiter, redis_process: RedisProcess
+) -> None:
+    """An answer that came in time counts, though this process was too busy to look for it until time was up."""
+    limiter = make_limiter("one", timeout_s=0.1)
+    await limiter.reserve("app", None, "tier", 0, "early")
+    redis_process.send(signal.SIGSTOP)
+    late = asyncio.create_task(limiter.reserve("app", None, "tier", 0, "late"))
+    await asyncio.sleep(0.02)  # it is on its way
+    redis_process.send(signal.SIGCONT)
+    time.sleep(0.3)  # noqa: ASYNC251 the loop is late: that is the point
+    assert (await late).era, "granted by Redis"
+
+
 async def test_a_frozen_redis_holds_nobody_up_and_heals_in_the_background(
     make_limiter: MakeLimiter, redis_process: RedisProcess
 ) -> None:
