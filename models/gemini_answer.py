@@ -169,7 +169,8 @@ class Answer:
 
     def _chunk(self, delta: Json, *, finish_reason: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return {**self._head, "choices": [choice]}
+        # The counts so far, as vLLM tells them on request (`continuous_usage_stats`): an answer may be broken off.
+        return {**self._head, "choices": [choice], "usage": self._usage()}
 
     def _count(self, response: GenerateContentResponse) -> None:
         """Counts are of the whole answer so far; a response that lacks one leaves it."""

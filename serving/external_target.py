@@ -259,8 +259,9 @@ class _Passing:
         async for chunk in chunks:
             self._told = True
             chunk["model"] = self._target.model
-            if chunk.get("usage"):
-                self._usage = read_usage(chunk["usage"])
+            self._usage = read_usage(chunk["usage"])
+            if chunk["choices"]:
+                del chunk["usage"]  # the counts so far are not the client's
             if self._call.streams:
                 await self._event(chunk)
             else:
