@@ -33,7 +33,7 @@ TICK_S = 1.0
 SWEEP_S = 15.0
 WORKER_GONE_S = 10.0  # a worker that was not seen for this long no longer has a share
 ROUNDS = 5  # of telling, before Redis is trusted: each tells what was granted during the one before
-AT_ONCE = 32  # calls to Redis; one takes well under a millisecond, and has a connection meanwhile
+AT_ONCE = 128  # calls to Redis, each with a connection meanwhile: a burst waits for the loop, and not here as well
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
