@@ -48,7 +48,7 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
 
 faults: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest tests/faults --write-faults
+	@$(BIN)/python -m pytest tests/faults -m 'not gpu' --write-faults
 
 test-slow: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m slow

@@ -19,10 +19,18 @@ TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests with a stack the time that starts and recoveries of real engines take."""
+    """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
+
+    First, because the last of them look for anything that the stack left behind: processes of other tests are none.
+    """
+    items.sort(key=lambda item: not _has_stack(item))
     for item in items:
-        if "running_stack" in getattr(item, "fixturenames", ()):
+        if _has_stack(item):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+def _has_stack(item: pytest.Item) -> bool:
+    return "running_stack" in getattr(item, "fixturenames", ())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -115,6 +115,7 @@ def test_a_killed_server_is_restarted(stack: LocalStack, app: App, watch: Watch,
     app.conclude(matrix, "vLLM's server killed in mid-stream", watch.seen, f"{engine}, in the same replica")
 
 
+@pytest.mark.slow  # for the time of make test; `make faults` runs it
 def test_a_killed_replica_is_replaced(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When the actor that supervises an engine dies, the engine dies with it and Ray makes another."""
     (before,) = stack.replicas()
@@ -140,7 +141,7 @@ def test_a_killed_ray_head_is_restarted(stack: LocalStack, app: App, watch: Watc
     app.conclude(matrix, "Ray head killed", watch.seen, f"{engine}; no process of the old Ray lives")
 
 
-@pytest.mark.slow  # a minute more, of what the test above shows
+@pytest.mark.slow  # for the time of make test
 def test_a_forced_stop_of_ray_leaves_no_engine(stack: LocalStack, watch: Watch) -> None:
     """When everything that `ray stop --force` would kill is killed, no engine survives it; then all comes back."""
     engines = [*stack.processes(SERVER), *stack.processes(CORE)]

@@ -6,6 +6,7 @@ The last file of this folder: it ends the stack of the whole run and starts othe
 import signal
 
 import httpx
+import pytest
 from client_load import SHORT
 from local_stack import START_WITHIN_S, LocalStack
 from polling import eventually
@@ -65,6 +66,7 @@ def test_a_killed_supervisor_leaves_nothing(running_stack: LocalStack) -> None:
     running_stack.until_gone(GONE_WITHIN_S)
 
 
+@pytest.mark.slow  # for the time of make test
 def test_a_killed_start_command_leaves_nothing(running_stack: LocalStack) -> None:
     """When `bondhu up` itself is killed, everything ends, and the next start finds its ports free."""
     running_stack.launch()
