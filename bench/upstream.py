@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -49,7 +50,9 @@ class Upstream:
             "waiting": 0,
             "kv_cache_usage": 0.0,
         }
-        plan = Plan(routing(settings), report, first_s, step_s)
+        # Without live settings: each gateway keeps those that it was started with, on or off.
+        routes: Any = {name: told for name, told in routing(settings).items() if name != "live"}
+        plan = Plan(routes, report, first_s, step_s)
         command = [sys.executable, "-m", "bench.stub"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None, "piped"
