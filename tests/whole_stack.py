@@ -5,6 +5,7 @@ end it.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ CLIENT_TIMEOUT_S = 120.0
 FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
 TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 12.0, 5.0  # of the models: an engine that is stopped is noticed within a test
 TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
+STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _has_stack(item):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the stack after its last test: what other tests leave behind is not its own, nor does it take their time."""
+    if _has_stack(item) and not (nextitem and _has_stack(nextitem)) and STACK_END in item.config.stash:
+        item.config.stash[STACK_END].close()
 
 
 def _has_stack(item: pytest.Item) -> bool:
@@ -46,8 +55,10 @@ def gemini() -> Iterator[GeminiServer]:
 
 
 @pytest.fixture(scope="session")
-def running_stack(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer) -> Iterator[LocalStack]:
-    """The stack, up; at the end of the run it is stopped with `bondhu down` and must have left nothing."""
+def running_stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer
+) -> LocalStack:
+    """The stack, up; after its last test it is stopped with `bondhu down` and must have left nothing."""
     stack = LocalStack(tmp_path_factory.mktemp("stack"))
     stack.configure(
         external={"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}},
@@ -56,11 +67,15 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer
     stack.env["GEMINI_API_KEY"] = gemini.key
     for model in ("bondhu-demo", "bondhu-demo-bf16"):
         stack.edit_model(model, ttft_timeout_s=TTFT_TIMEOUT_S, stall_timeout_s=STALL_TIMEOUT_S)
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stopped = stack.bondhu("down")
+    end = request.config.stash[STACK_END] = ExitStack()
+    request.addfinalizer(end.close)  # noqa: PT021 - for a run that is cut short: a `yield` here ends at the run's end
+    end.callback(_stop, stack)
+    stack.up()
+    return stack
+
+
+def _stop(stack: LocalStack) -> None:
+    stopped = stack.bondhu("down")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     stack.until_gone()
 

@@ -5,6 +5,7 @@ No engine runs here: the gateway answers by Gemini's stand-in, in milliseconds, 
 
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -249,12 +250,19 @@ def test_postgres_gone(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) -> 
     ("way", "jump", "then"), [("an hour on", 3600, [200, 200, 200, 429]), ("an hour back", -3600, [429])]
 )
 def test_clock_jumps(
-    tmp_path: Path, gemini: GeminiServer, matrix: Matrix, way: str, jump: int, then: list[int]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    gemini: GeminiServer,
+    matrix: Matrix,
+    way: str,
+    jump: int,
+    then: list[int],
 ) -> None:
     """A clock that jumps in mid-stream, gateway's and Redis's alike, breaks no stream and locks nobody out for long.
 
     Set on, it lets a minute's requests through once more; set back, what was asked counts for a minute from then.
     """
+    request.addfinalizer(partial(remove_new, Path("/dev/shm"), "*faketime*", set(Path("/dev/shm").iterdir())))
     offset = tmp_path / "offset"
     offset.write_text("+0")
     faked = {
@@ -282,6 +290,12 @@ def test_clock_jumps(
         assert later[0].status == 200
         fault = f"clock set {way} in mid-stream, a minute later another request; 3 a minute allowed"
         app.conclude(matrix, fault, [*before, *after, *later], NO_ENGINE)
+
+
+def remove_new(folder: Path, pattern: str, known: set[Path]) -> None:
+    """Remove what a killed process could not: the clock's shared memory."""
+    for path in set(folder.glob(pattern)) - known:
+        path.unlink()
 
 
 def find_faketime() -> Path:
