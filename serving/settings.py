@@ -1,11 +1,12 @@
 """Loads and cross-checks the configuration: `load_settings` is the only way in.
 
-Order, later wins: configs/bondhu.yaml, configs/profiles/<profile>.yaml, BONDHU__SECTION__KEY variables. Every
-problem that can be found in one pass is reported in one `ConfigError`. Imports neither torch, vLLM nor Ray.
+Order, later wins: configs/bondhu.yaml, configs/profiles/<profile>.yaml, DATABASE_URL, BONDHU__SECTION__KEY variables.
+Every problem that can be found in one pass is reported in one `ConfigError`. Imports neither torch, vLLM nor Ray.
 """
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,6 +56,8 @@ __all__ = [
 ]
 
 SERVICE_FILE = "configs/bondhu.yaml"
+DATABASE_URL = "DATABASE_URL"  # as hosts of Postgres hand it out, Supabase among them: without SQLAlchemy's driver
+_DRIVERLESS = re.compile(r"^postgres(ql)?://")
 _SECRET_SUFFIXES = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")
 
 
@@ -115,6 +118,8 @@ def _merge_sources(root: Path, environ: Mapping[str, str], problems: list[Proble
     for name, key in (("BONDHU_PROFILE", "profile"), ("BONDHU_VAR_DIR", "var_dir")):
         if environ.get(name):
             overrides.append((name, {key: environ[name]}))
+    if url := environ.get(DATABASE_URL):
+        overrides.insert(0, (DATABASE_URL, {"database": {"url": _DRIVERLESS.sub("postgresql+asyncpg://", url)}}))
     chosen = merged.values.get("profile", "cpu")
     for _, values in overrides:
         chosen = values.get("profile", chosen)

@@ -205,6 +205,16 @@ def test_password_in_the_environment_is_accepted(root: Path) -> None:
     assert load(root, BONDHU__DATABASE__URL=url).database.url == url
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_database_url_is_taken_as_hosts_give_it(root: Path, scheme: str) -> None:
+    """DATABASE_URL goes over the files, gets the driver that is used here, and yields to the longer name."""
+    (root / "configs/bondhu.yaml").open("a").write("database: {url: sqlite+aiosqlite:///mine.db}\n")
+    given = {"DATABASE_URL": f"{scheme}://bondhu:hunter2@pooler:6543/postgres"}
+    assert load(root, **given).database.url == "postgresql+asyncpg://bondhu:hunter2@pooler:6543/postgres"
+    other = "sqlite+aiosqlite:///other.db"
+    assert load(root, **given, BONDHU__DATABASE__URL=other).database.url == other
+
+
 def test_missing_and_broken_files_are_named(root: Path) -> None:
     """Broken YAML is located by line, a missing profile by name."""
     (root / "configs/profiles/cpu.yaml").unlink()

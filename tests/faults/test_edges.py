@@ -234,7 +234,7 @@ def test_postgres_gone(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) -> 
     postgres = PostgresServer(binaries)
     postgres.start()
     try:
-        with GatewayProcess(tmp_path, BONDHU__DATABASE__URL=postgres.url, **with_gemini(gemini)) as gateway:
+        with GatewayProcess(tmp_path, DATABASE_URL=postgres.url, **with_gemini(gemini)) as gateway:
             app = app_of(gateway)
             seen = ask(app)
             postgres.stop()
