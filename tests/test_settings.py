@@ -208,7 +208,8 @@ def test_password_in_the_environment_is_accepted(root: Path) -> None:
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
 def test_database_url_is_taken_as_hosts_give_it(root: Path, scheme: str) -> None:
     """DATABASE_URL goes over the files, gets the driver that is used here, and yields to the longer name."""
-    (root / "configs/bondhu.yaml").open("a").write("database: {url: sqlite+aiosqlite:///mine.db}\n")
+    with (root / "configs/bondhu.yaml").open("a") as file:
+        file.write("database:\n  url: sqlite+aiosqlite:///mine.db\n")
     given = {"DATABASE_URL": f"{scheme}://bondhu:hunter2@pooler:6543/postgres"}
     assert load(root, **given).database.url == "postgresql+asyncpg://bondhu:hunter2@pooler:6543/postgres"
     other = "sqlite+aiosqlite:///other.db"

@@ -5,7 +5,6 @@ No engine runs here: the gateway answers by Gemini's stand-in, in milliseconds, 
 
 import signal
 from collections.abc import Iterator, Sequence
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from seen import Asking, Seen
 NO_ENGINE = "none runs: Gemini answers"
 HELD_UP_S = 5.0  # far above what a part that is away may cost a request (tens of ms), far below a hang
 WHILE_AWAY = 20  # requests
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -246,28 +246,30 @@ def test_postgres_gone(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) -> 
         postgres.remove()
 
 
+@pytest.fixture
+def clock(tmp_path: Path) -> Iterator[Path]:
+    """A file that says how far the clock is off, s; what killed processes leave of it in shared memory is removed."""
+    before = set(SHARED_MEMORY.iterdir())
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    yield offset
+    for path in set(SHARED_MEMORY.glob("*faketime*")) - before:
+        path.unlink()
+
+
 @pytest.mark.parametrize(
     ("way", "jump", "then"), [("an hour on", 3600, [200, 200, 200, 429]), ("an hour back", -3600, [429])]
 )
 def test_clock_jumps(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    gemini: GeminiServer,
-    matrix: Matrix,
-    way: str,
-    jump: int,
-    then: list[int],
+    tmp_path: Path, clock: Path, gemini: GeminiServer, matrix: Matrix, way: str, jump: int, then: list[int]
 ) -> None:
     """A clock that jumps in mid-stream, gateway's and Redis's alike, breaks no stream and locks nobody out for long.
 
     Set on, it lets a minute's requests through once more; set back, what was asked counts for a minute from then.
     """
-    request.addfinalizer(partial(remove_new, Path("/dev/shm"), "*faketime*", set(Path("/dev/shm").iterdir())))
-    offset = tmp_path / "offset"
-    offset.write_text("+0")
     faked = {
         "LD_PRELOAD": str(find_faketime()),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
@@ -278,10 +280,10 @@ def test_clock_jumps(
         begun = Asking(app.url, app.outgoing_key)
         begun.until_begun()
         before = ask(app, 3)
-        offset.write_text(f"{jump:+}")
+        clock.write_text(f"{jump:+}")
         gemini.release()
         after = [begun.done(), *ask(app, len(then))]
-        offset.write_text(f"{jump + 61:+}")
+        clock.write_text(f"{jump + 61:+}")
         later = ask(app)
         assert [each.status for each in before] == [200, 200, 429]
         assert after[0].is_whole
@@ -290,12 +292,6 @@ def test_clock_jumps(
         assert later[0].status == 200
         fault = f"clock set {way} in mid-stream, a minute later another request; 3 a minute allowed"
         app.conclude(matrix, fault, [*before, *after, *later], NO_ENGINE)
-
-
-def remove_new(folder: Path, pattern: str, known: set[Path]) -> None:
-    """Remove what a killed process could not: the clock's shared memory."""
-    for path in set(folder.glob(pattern)) - known:
-        path.unlink()
 
 
 def find_faketime() -> Path:
