@@ -22,10 +22,13 @@ from memory.windows import window_text
 from storage import conversations, memories, transfer
 from storage.conversations import Ingested, MessageRecord, NewMessage
 from storage.embeddings import Embedded, Unembedded, find_unembedded, store_embeddings
+from storage.given import Given, store_reply
 from storage.memories import MemoryRecord, NewMemory
 from storage.owner import Owner
+from storage.people import Profile, read_profile
 
 AT_ONCE = 64  # items embedded between two writes
+PINNED = 20  # the newest ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,14 @@ class Store:
         await self._embed(owner, since=taken.version)
         return taken
 
+    async def answered(
+        self, owner: Owner, conversation: str, reply: NewMessage, given: Sequence[Given], *, answers: str
+    ) -> None:
+        """Take in a reply and what it was given; see `storage.given.store_reply`."""
+        since = await store_reply(self._engine, owner, conversation, reply, given, answers=answers, now=self._now())
+        if since is not None:
+            await self._embed(owner, since=since)
+
     async def add(
         self, owner: Owner, new: NewMemory, *, id_: str | None = None, supersedes: str | None = None
     ) -> tuple[MemoryRecord, bool]:
@@ -85,6 +96,12 @@ class Store:
         """Add a history from elsewhere; see `storage.transfer.write_history`."""
         version = await transfer.write_history(self._engine, owner, history, now=self._now())
         await self._embed(owner, since=version)
+
+    async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
+        """What is told of a person whatever they ask: their profile, and PINNED pinned memories that hold now."""
+        wanted = memories.Wanted(pinned=True, holding_at=self._now())
+        profile = await read_profile(self._engine, owner)
+        return profile, await memories.list_memories(self._engine, owner, wanted, limit=PINNED)
 
     async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
@@ -148,6 +165,13 @@ class Store:
                 if len(found) < AT_ONCE:
                     return
                 done += len(found)
+
+
+def given_of(rank: int, recalled: Recalled) -> Given:
+    """What is noted of an item that a reply is given, at this place."""
+    ranked = recalled.ranked
+    said = {name: list(each) for name, each in ranked.said.items()}
+    return Given(ranked.item.kind, ranked.item.id, rank, ranked.score, said, dict(ranked.factors))
 
 
 async def _embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:

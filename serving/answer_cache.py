@@ -71,9 +71,9 @@ class AnswerCache:
         self.semantic = semantic
         self._new_era = new_era
 
-    def lookup(self, call: Call, wish: Wish, memory_version: str | None = None) -> "Lookup":
-        """What can be done for one request; `memory_version` is of what is remembered of the user, in its prompt."""
-        return Lookup(self, call, wish, memory_version)
+    def lookup(self, call: Call, wish: Wish) -> "Lookup":
+        """What can be done for one request, with all that its model is told."""
+        return Lookup(self, call, wish)
 
     async def forget(self, app: str, user: str | None) -> None:
         """Delete all answers of an application's end user (None: of its requests without one).
@@ -97,13 +97,12 @@ class Lookup:
     `use` says what became of it: bypass until it is looked for, then hit or miss. `keeps` whether an answer is wanted.
     """
 
-    def __init__(self, cache: AnswerCache, call: Call, wish: Wish, memory_version: str | None) -> None:
+    def __init__(self, cache: AnswerCache, call: Call, wish: Wish) -> None:
         self.use: CacheUse = "bypass"
         self.keeps = False
         self._cache = cache
         self._wish = wish
         self._call = call
-        self._memory_version = memory_version
         self._exact_ttl_s: float | None = None
         self._question: str | None = None
         self._asked: Asked | None = None
@@ -120,7 +119,7 @@ class Lookup:
             return None
         cache, call = self._cache, self._call
         self._owner = owner_of(call.app, call.user)
-        about = (cache.makers(call.model).wanted, self._wish.kind, self._memory_version)
+        about = (cache.makers(call.model).wanted, self._wish.kind)
         self._digest = digest(call, call.parsed, *about)
         fields = [_ANSWER + self._digest]
         if self._question is not None and cache.semantic is not None:

@@ -47,6 +47,7 @@ from serving.routes import (
     generate,
     health,
     memories,
+    messages,
     metrics,
     people,
     recall,
@@ -65,6 +66,7 @@ EXPOSED = (  # to scripts in browsers
     "x-bondhu-model",
     "x-bondhu-cache",
     "x-bondhu-degraded",
+    "x-bondhu-memory",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
@@ -89,6 +91,7 @@ def create_app() -> FastAPI:
     for of_memory in (
         conversations.router,
         memories.router,
+        messages.router,
         recall.router,
         people.router,
         people.imports,

@@ -46,7 +46,7 @@ def digest(call: Call, body: Mapping[str, Any], *about: str | None) -> bytes:
     Args:
         call: the request.
         body: its own, or what of it matters.
-        about: what else the answer depends on: the model's configuration, the kind of answer, the user's memories.
+        about: what else the answer depends on: the model's configuration, the kind of answer.
 
     """
     fields = sorted((name, value) for name, value in body.items() if name not in INDIFFERENT)

@@ -29,6 +29,7 @@ class Call:
     class_: RequestClass
     allow_external: bool
     allow_sensitive: bool = False
+    conversation: str | None = None
 
     @property
     def streams(self) -> bool:

@@ -49,6 +49,9 @@ def create(
         bool,
         typer.Option("--allow-sensitive", help="What is private in them may go along; only with --allow-external."),
     ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Its chats are remembered and recalled for, unless a request says not to.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, once."""
@@ -70,6 +73,7 @@ def create(
             expires_at=None if expires_in is None else now + expires_in,
             allow_external=allow_external,
             allow_sensitive=allow_sensitive,
+            memory=memory,
         )
     )
     _show_once(made, as_json)
@@ -85,13 +89,26 @@ def list_keys(as_json: Json = False) -> None:
         typer.echo(json.dumps([_plain(record) for record in records], indent=2))
         return
     table = Table(box=None)
-    for heading in ("id", "app", "name", "key", "tier", "external", "created", "last used", "expires", "revoked"):
+    for heading in (
+        "id",
+        "app",
+        "name",
+        "key",
+        "tier",
+        "external",
+        "memory",
+        "created",
+        "last used",
+        "expires",
+        "revoked",
+    ):
         table.add_column(heading)
     for record in records:
         instants = (record.created_at, record.last_used_at, record.expires_at, record.revoked_at)
         shown = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in instants]
         external = ("yes, private too" if record.allow_sensitive else "yes") if record.allow_external else ""
-        table.add_row(record.id, record.app, record.name, record.prefix + "...", record.tier, external, *shown)
+        allowed = (external, "yes" if record.memory else "")
+        table.add_row(record.id, record.app, record.name, record.prefix + "...", record.tier, *allowed, *shown)
     out.print(table)
 
 

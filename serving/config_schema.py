@@ -206,6 +206,14 @@ class CacheSettings(Frozen):
     semantic: SemanticCacheSettings = SemanticCacheSettings()
 
 
+class ChatMemorySettings(Frozen):
+    """What a chat with memory is told of the person's past."""
+
+    recalled_tokens: int = Field(default=512, ge=0, description="most that is recalled, tokens (3 bytes each)")
+    most: int = Field(default=12, ge=1, le=100, description="most turns and memories that are recalled")
+    timeout_s: float = Field(default=2.0, gt=0, description="later, a chat is answered without them, s")
+
+
 class MemorySettings(Frozen):
     """What a gateway worker keeps of people's pasts (memory/)."""
 
@@ -213,6 +221,7 @@ class MemorySettings(Frozen):
         default=256 * 2**20, ge=2**20, description="a worker's views of people, made from SQL when used, bytes"
     )
     max_import_bytes: int = Field(default=32 * 2**20, ge=1024, description="largest history to take in, bytes")
+    chat: ChatMemorySettings = ChatMemorySettings()
 
 
 class TokenPrice(Frozen):

@@ -148,6 +148,12 @@ class UnknownMemory(ApiError):
     status, type, default_code = 404, "invalid_request_error", "memory_not_found"
 
 
+class UnknownMessage(ApiError):
+    """This person has no message with this id."""
+
+    status, type, default_code = 404, "invalid_request_error", "message_not_found"
+
+
 class UnknownConversation(ApiError):
     """This person has no conversation with this external id."""
 

@@ -7,7 +7,7 @@ everything stops at once. It does not know how a target answers, nor HTTP beyond
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from serving.drain import Drain
 from serving.entry import Entry, outcome_of
 from serving.limits import Limiter, Reservation
 from serving.metering import Usage
+from serving.recollection import Recollection
 from serving.reply import DONE, Reply
 from serving.stored_answer import Stored
 from serving.target import Target, TargetFailed, Withheld
@@ -47,7 +48,8 @@ class Generation(Response):
         chain: who may answer it, in order.
         entry: its entry in the ledger, begun.
         limiter: what the key may use.
-        lookup: the request in the cache of answers.
+        lookup: makes a request's lookup in the cache of answers.
+        recollection: the past of whom it is for; None: the request is all that the model is told.
         degraded: answers what nobody may be asked.
         tier: of the key.
         tokens: the most that it can use, as far as can be told before.
@@ -69,7 +71,8 @@ class Generation(Response):
         chain: Sequence[Target],
         entry: Entry,
         limiter: Limiter,
-        lookup: Lookup,
+        lookup: Callable[[Call], Lookup],
+        recollection: Recollection | None,
         degraded: Degraded,
         tier: str,
         tokens: int,
@@ -83,7 +86,10 @@ class Generation(Response):
         self._chain = chain
         self._entry = entry
         self._limiter = limiter
-        self._lookup = lookup
+        self._lookup_of = lookup
+        self._lookup = lookup(call)
+        self._recollection = recollection
+        self._handed_over = False
         self._degraded = degraded
         self._withheld: frozenset[str] = frozenset()  # what is private in it, if that kept it from being answered
         self._tier = tier
@@ -110,7 +116,7 @@ class Generation(Response):
         with self._entry as entry:
             reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
-            reply = Reply(send, entry, headers, keeps=self._lookup.keeps or can_be_continued(call))
+            reply = Reply(send, entry, headers, keeps=self._keeps())
             if self._sent:
                 reply.goes_on(self._sent.events)
             try:
@@ -122,6 +128,12 @@ class Generation(Response):
             finally:
                 await self._settle(reservation, reply)
         await self._keep(reply)
+        if self._recollection is not None and not self._handed_over:
+            await self._recollection.keep(reply)
+
+    def _keeps(self) -> bool:
+        """Whether what is sent is needed afterwards."""
+        return self._lookup.keeps or self._recollection is not None or can_be_continued(self._call)
 
     async def _until_departure(self, receive: Receive, reply: Reply) -> None:
         answering = asyncio.current_task()
@@ -143,6 +155,9 @@ class Generation(Response):
 
     async def _answer(self, reply: Reply) -> None:
         """Answer from the cache, or by asking."""
+        if self._recollection is not None:
+            self._call = await self._recollection.inform(reply)
+            self._lookup = self._lookup_of(self._call)
         kept = None if self._sent else await self._lookup.find()
         self._entry.cache = self._lookup.use
         if kept is None:
@@ -207,6 +222,7 @@ class Generation(Response):
         if not self._drain.is_over:
             await self._give_up(reply, errors.EngineTimeout(f"No complete answer within {self._timeout_s:g} s."))
         elif self._hands_over and reply.started:
+            self._handed_over = True
             self._entry.end("degraded", error_code="handed_over")
         else:
             await self._give_up(reply, errors.ShuttingDown())

@@ -50,6 +50,10 @@ class Reply:
             if self._keeps:
                 self._keep(events)
 
+    def add_header(self, name: bytes, value: bytes) -> None:
+        """Tell the client more; too late once the reply has started."""
+        self._headers.append((name, value))
+
     async def event(self, events: bytes, label: str) -> None:
         """Send a part of a stream: whole events. `label` is who answers; it holds for the first part only."""
         if not self.started:

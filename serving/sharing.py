@@ -4,7 +4,7 @@ Identical requests in flight are computed once when they would be answered alike
 when they come from one end user, for then somebody pressed twice. A sampled request without an end user is computed
 each time: an application that sends one prompt many times at once wants different samples. `Cache-Control: no-cache`
 or `no-store` is a wish for an answer of one's own. Identical means: the same application, end user, tier, class,
-consent, wish for the cache, path, model and body. It does not know where answers are shared.
+consent, conversation, wish for the cache, path, model and body. It does not know where answers are shared.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def identity_of(call: Call, tier: str, wish: Wish, *, is_resumable: bool) -> str
     """A digest that identical requests have in common; None for a request that is not shared."""
     if not wish.reads or (call.user is None and not is_deterministic(call.parsed)):
         return None
-    who = [call.app, call.user, tier, call.class_, call.allow_external, call.allow_sensitive]
+    who = [call.app, call.user, tier, call.class_, call.allow_external, call.allow_sensitive, call.conversation]
     return _digest([who, wish.mode, wish.kind, is_resumable, call.path, call.model, call.parsed])
 
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, insert
+from sqlalchemy import and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory_schema import Conversation, Embedding, Memory, Message
+from storage.memory_schema import Conversation, Embedding, Given, Memory, Message
 from storage.owner import Owner
 from storage.people import bump
 
@@ -120,8 +120,10 @@ async def delete_conversation(
         turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
         drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
         for kind, items in (("memory", drawn), ("turn", turns)):
-            gone = owner.delete(Embedding).where(Embedding.kind == kind, Embedding.item_id.in_(items))
-            await connection.execute(gone)
+            for table in (Embedding, Given):
+                gone = owner.delete(table).where(table.kind == kind, table.item_id.in_(items))
+                await connection.execute(gone)
+        await connection.execute(owner.delete(Given).where(Given.message_id.in_(turns)))
         later = owner.update(Memory).where(Memory.superseded_by.in_(drawn))
         await connection.execute(later.values(superseded_by=None).execution_options(synchronize_session=False))
         await connection.execute(owner.delete(Memory).where(Memory.message_id.in_(turns)))
@@ -135,7 +137,7 @@ async def count_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
 ) -> dict[str, int]:
     """How many rows of each table have to do with a conversation, or with one of these messages."""
-    counts = dict.fromkeys(("conversations", "messages", "memories", "embeddings"), 0)
+    counts = dict.fromkeys(("conversations", "messages", "memories", "embeddings", "given"), 0)
     named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
     async with engine.connect() as connection:
         counts["conversations"] = (await connection.execute(named)).scalar_one()
@@ -145,6 +147,7 @@ async def count_conversation(
                 (Message, Message.id.in_(some)),
                 (Memory, Memory.message_id.in_(some)),
                 (Embedding, and_(Embedding.kind == "turn", Embedding.item_id.in_(some))),
+                (Given, or_(and_(Given.kind == "turn", Given.item_id.in_(some)), Given.message_id.in_(some))),
             ):
                 query = owner.select(table, func.count()).where(condition)
                 counts[table.__tablename__] += (await connection.execute(query)).scalar_one()

@@ -25,7 +25,8 @@ class KeyRecord:
     """What may be shown of a key: everything but the key.
 
     `prefix` is its first characters; `allow_external` is the application's consent that its requests may leave for a
-    model of somebody else's, `allow_sensitive` that what is private in them may go along.
+    model of somebody else's, `allow_sensitive` that what is private in them may go along. `memory`: its chats are
+    remembered, and recalled for, unless a request says otherwise.
     """
 
     id: str
@@ -35,6 +36,7 @@ class KeyRecord:
     tier: str
     allow_external: bool
     allow_sensitive: bool
+    memory: bool
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -64,6 +66,7 @@ async def create_key(
     expires_at: datetime | None = None,
     allow_external: bool = False,
     allow_sensitive: bool = False,
+    memory: bool = False,
 ) -> NewKey:
     """Make and store a key for application `app`; `name` is a label for people."""
     made = _new_key(
@@ -74,6 +77,7 @@ async def create_key(
         expires_at=expires_at,
         allow_external=allow_external,
         allow_sensitive=allow_sensitive,
+        memory=memory,
     )
     async with engine.begin() as connection:
         await _store(connection, made)
@@ -104,6 +108,7 @@ async def rotate_key(engine: AsyncEngine, key_id: str, *, now: datetime, overlap
             expires_at=None if lifetime is None else now + lifetime,
             allow_external=old.allow_external,
             allow_sensitive=old.allow_sensitive,
+            memory=old.memory,
         )
         await _store(connection, made)
         if old.expires_at is None or ends < old.expires_at:
@@ -165,6 +170,7 @@ def _new_key(
     expires_at: datetime | None,
     allow_external: bool,
     allow_sensitive: bool,
+    memory: bool,
 ) -> NewKey:
     secret = PREFIX + secrets.token_urlsafe(32)
     record = KeyRecord(
@@ -175,6 +181,7 @@ def _new_key(
         tier=tier,
         allow_external=allow_external,
         allow_sensitive=allow_sensitive,
+        memory=memory,
         created_at=now,
         expires_at=expires_at,
         revoked_at=None,

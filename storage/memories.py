@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory_schema import Embedding, Memory, MemoryKind, Message, Sensitivity
+from storage.memory_schema import Embedding, Given, Memory, MemoryKind, Message, Sensitivity
 from storage.owner import Owner
 from storage.people import bump
 
@@ -195,6 +195,7 @@ async def delete_memory(engine: AsyncEngine, owner: Owner, id_: str, *, now: dat
         if not deleted.rowcount:
             raise NoSuchMemory(id_)
         await _void_embeddings(connection, owner, id_)
+        await connection.execute(owner.delete(Given).where(Given.kind == "memory", Given.item_id == id_))
         others = owner.update(Memory).where(Memory.superseded_by == id_)
         await connection.execute(others.values(superseded_by=None, changed_in=version))
 
@@ -204,6 +205,7 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
     counts = {
         "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
         "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
+        "given": owner.select(Given, func.count()).where(Given.kind == "memory", Given.item_id == id_),
     }
     async with engine.connect() as connection:
         return {table: int((await connection.execute(query)).scalar_one()) for table, query in counts.items()}

@@ -151,3 +151,25 @@ class Embedding(Owned):
     single: Mapped[bytes] = mapped_column(LargeBinary)
     window: Mapped[bytes | None] = mapped_column(LargeBinary)
     changed_in: Mapped[int] = mapped_column(BigInteger)
+
+
+class Given(Owned):
+    """An item of the person's past that a reply was given: its place there, from 1, and why (`memory.recall.Ranked`).
+
+    It has no words of its own, and goes with the reply and with the item.
+    """
+
+    __tablename__ = "given"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", ItemKind, "kind"),
+        Index("ix_given_item", "app", "end_user", "kind", "item_id"),
+    )
+
+    message_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    item_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rank: Mapped[int]
+    score: Mapped[float]
+    said: Mapped[dict[str, Any]] = mapped_column(JSON)
+    factors: Mapped[dict[str, Any]] = mapped_column(JSON)

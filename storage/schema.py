@@ -94,6 +94,7 @@ class ApiKey(Base):
     tier: Mapped[str] = mapped_column(String(32), server_default="standard")
     allow_external: Mapped[bool] = mapped_column(server_default=false())
     allow_sensitive: Mapped[bool] = mapped_column(server_default=false())
+    memory: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

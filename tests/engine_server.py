@@ -2,7 +2,8 @@
 
 Speaks what `serving.fleet` polls and what vLLM's server streams (its compact JSON, running counts when asked for). An
 answer is " w0 w1 ..." up to `max_tokens`; one that is asked to continue goes on with the next word, so that a test can
-see whether a spliced text is whole. Runs in a thread of its own:
+see whether a spliced text is whole. With `echoes` an answer begins with all that the engine was told. With `embeds` it
+is an embedder as well. Runs in a thread of its own:
 
     with EngineServer(port) as engine:
         engine.allow(3)  # tokens of every answer, until more are allowed
@@ -13,13 +14,16 @@ see whether a spliced text is whole. Runs in a thread of its own:
 import asyncio
 import json
 import threading
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
+from word_embedder import WordEmbedder
 
 MODEL = "bondhu-demo"
 PROMPT_TOKENS = 7
+DEFAULT_TOKENS = 3
 Json = dict[str, Any]
 
 
@@ -32,7 +36,10 @@ class EngineServer:
 
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, echoes: bool = False, embeds: bool = False) -> None:
+        self._echoes = echoes
+        self._embeds = embeds
+        self._ids = count(1)
         self.asked: list[Json] = []
         self.aborted = 0
         self._port = port
@@ -72,6 +79,8 @@ class EngineServer:
         app.router.add_get("/directory", self._directory)
         app.router.add_post("/v1/completions", self._answer)
         app.router.add_post("/v1/chat/completions", self._answer)
+        if self._embeds:
+            app.router.add_post("/embedder", _embed)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._port).start()
@@ -107,7 +116,7 @@ class EngineServer:
             if body.get("stream"):
                 return await self._stream(request, body)
             words = [word async for word in self._words(body)]
-            whole = _compact(_whole("".join(words), len(words)))
+            whole = _compact(_whole(next(self._ids), "".join(words), len(words)))
             return web.Response(body=whole, content_type="application/json")
         except (asyncio.CancelledError, ConnectionError):
             self.aborted += 1
@@ -116,25 +125,27 @@ class EngineServer:
     async def _stream(self, request: web.Request, body: Json) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        told = 0
-        await response.write(_event({"role": "assistant", "content": ""}, None, told))
+        told, id_ = 0, next(self._ids)
+        await response.write(_event(id_, {"role": "assistant", "content": ""}, None, told))
         spoilt, self._spoilt = self._spoilt, None
         async for word in self._words(body):
             if spoilt is not None and told == spoilt[0]:
                 await response.write(spoilt[1])
                 return response
             told += 1
-            await response.write(_event({"content": word}, None, told))
-        await response.write(_event({}, "stop", told))
-        last = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": []}
+            await response.write(_event(id_, {"content": word}, None, told))
+        await response.write(_event(id_, {}, "stop", told))
+        last = {"id": f"chatcmpl-{id_}", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": []}
         await response.write(_line({**last, "usage": _usage(told)}))
         await response.write(b"data: [DONE]\n\n")
         return response
 
     async def _words(self, body: Json) -> Any:
-        last = body["messages"][-1]
+        if self._echoes:
+            yield json.dumps(body.get("messages"), ensure_ascii=False)
+        last = (body.get("messages") or [{"role": "user"}])[-1]
         first = len(last["content"].split()) if last["role"] == "assistant" else 0
-        for number in range(first, first + body["max_tokens"]):
+        for number in range(first, first + body.get("max_tokens", DEFAULT_TOKENS)):
             while self._allowed is not None and number >= self._allowed:
                 await self._changed.wait()
             yield f" w{number}"
@@ -149,9 +160,14 @@ def _usage(told: int) -> Json:
     return {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS + told, "completion_tokens": told}
 
 
-def _event(delta: Json, finish: str | None, told: int) -> bytes:
+async def _embed(request: web.Request) -> web.Response:
+    vectors = await WordEmbedder().embed((await request.json())["inputs"])
+    return web.Response(body=vectors.astype("<f4").tobytes(), headers={"x-bondhu-tokens": "1"})
+
+
+def _event(id_: int, delta: Json, finish: str | None, told: int) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+    head = {"id": f"chatcmpl-{id_}", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
     return _line({**head, "choices": [choice], "usage": _usage(told)})
 
 
@@ -163,8 +179,8 @@ def _compact(value: Json) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _whole(text: str, told: int) -> Json:
+def _whole(id_: int, text: str, told: int) -> Json:
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}
+    head = {"id": f"chatcmpl-{id_}", "object": "chat.completion", "created": 1, "model": MODEL}
     return {**head, "choices": [choice], "usage": _usage(told)}

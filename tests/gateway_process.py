@@ -165,9 +165,9 @@ class GatewayProcess:
         wait_for(lambda: victim not in self.workers() and len(self.workers()) == 2, "another worker")
         return victim
 
-    def make_key(self, app: str, *, tier: str = "standard") -> str:
-        """Store a key; return its secret."""
-        return make_key(self.database_url, app, tier=tier)
+    def make_key(self, app: str, **options: Any) -> str:
+        """Store a key with these options of `create_key`; return its secret."""
+        return make_key(self.database_url, app, **options)
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
         """Ask on a connection of its own, so that any worker may answer."""

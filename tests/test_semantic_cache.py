@@ -114,15 +114,6 @@ async def test_another_name_person_prompt_or_setting_is_a_miss(cache: AnswerCach
     assert await answered(cache, other) == "miss"
 
 
-async def test_other_memories_are_other_answers(cache: AnswerCache) -> None:
-    """What is remembered of a person is part of the question."""
-    first = cache.lookup(ask(CAPITAL), Wish(), memory_version="1")
-    await first.find()
-    await first.keep(ANSWER)
-    for version, expected in (("2", None), ("1", ANSWER)):
-        assert await cache.lookup(ask(CAPITAL), Wish(), memory_version=version).find() == expected
-
-
 async def test_nobody_waits_for_an_embedding_that_cannot_help(cache: AnswerCache, embedder: Words) -> None:
     """Before an answer a question is embedded only where there is one to compare with, and never for the same again."""
     first = cache.lookup(ask(CAPITAL), Wish())

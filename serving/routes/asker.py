@@ -6,21 +6,20 @@ from typing import Any, cast, get_args
 
 from fastapi import Request
 
+from serving.call import CHAT
 from serving.errors import InvalidRequest
 from storage.keys import KeyRecord
 from storage.schema import RequestClass
 
 USER_HEADER, CLASS_HEADER = "x-bondhu-user", "x-bondhu-class"
+MEMORY_HEADER, CONVERSATION_HEADER = "x-bondhu-memory", "x-bondhu-conversation"
+DEFAULT_CONVERSATION = "chat"
+LONGEST_NAME = 256  # characters
 
 
 def end_user(request: Request, parsed: Mapping[str, Any]) -> str | None:
     """The application's end user, as the application calls them; None when the request names nobody."""
-    named = request.headers.get(USER_HEADER)
-    if named:
-        with contextlib.suppress(UnicodeError):
-            named = named.encode("latin-1").decode()  # the same name as in a body or a path, which are UTF-8
-    else:
-        named = parsed.get("user")
+    named = _header(request, USER_HEADER) or parsed.get("user")
     return named if isinstance(named, str) and named else None
 
 
@@ -31,6 +30,29 @@ def class_of(request: Request) -> RequestClass:
         accepted = ", ".join(get_args(RequestClass))
         raise InvalidRequest(f"{CLASS_HEADER}: must be one of {accepted}.", param=CLASS_HEADER)
     return cast("RequestClass", named)
+
+
+def conversation_of(request: Request, caller: KeyRecord, path: str, parsed: Mapping[str, Any]) -> str | None:
+    """Where a chat is to be remembered; None when memory is not asked for, by the request or its key.
+
+    Raises InvalidRequest for a header that cannot be, and for one that asks for the memory of nobody.
+    """
+    asked = request.headers.get(MEMORY_HEADER)
+    if asked not in (None, "on", "off"):
+        raise InvalidRequest(f"{MEMORY_HEADER}: must be on or off.", param=MEMORY_HEADER)
+    named = _header(request, CONVERSATION_HEADER, DEFAULT_CONVERSATION)
+    if not 0 < len(named) <= LONGEST_NAME:
+        raise InvalidRequest(f"{CONVERSATION_HEADER}: 1 to {LONGEST_NAME} characters.", param=CONVERSATION_HEADER)
+    user = end_user(request, parsed)
+    if asked == "on":
+        if path != CHAT:
+            raise InvalidRequest(f"{MEMORY_HEADER}: only chats are remembered.", param=MEMORY_HEADER)
+        if user is None:
+            raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
+        if len(user) > LONGEST_NAME:
+            raise InvalidRequest(f"user: at most {LONGEST_NAME} characters.", param="user")
+    wanted = asked == "on" or (asked is None and caller.memory and path == CHAT)
+    return named if wanted and user is not None and len(user) <= LONGEST_NAME else None
 
 
 def about(request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,3 +68,11 @@ def about(request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[st
         "endpoint": endpoint,
         "model_asked": model if isinstance(model, str) else None,
     }
+
+
+def _header(request: Request, name: str, otherwise: str = "") -> str:
+    """A header's value as UTF-8, which a body or a path is in too."""
+    value = request.headers.get(name, otherwise)
+    with contextlib.suppress(UnicodeError):
+        return value.encode("latin-1").decode()
+    return value

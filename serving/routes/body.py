@@ -12,6 +12,11 @@ BYTES_PER_TOKEN = 3  # to reserve for a body before it is counted: rather too ma
 DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
 
 
+def tokens_of(text: str) -> int:
+    """About how many tokens it has: rather too many."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
 async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
     """The body's bytes and the object in it.
 

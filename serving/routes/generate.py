@@ -16,8 +16,17 @@ from serving.errors import ApiError, InvalidRequest
 from serving.generation import Generation, Sent
 from serving.marks import check_marks
 from serving.reading import Reading
-from serving.routes.asker import about, class_of, end_user
-from serving.routes.body import BYTES_PER_TOKEN, check_shape, model_name, read_bytes, read_json, read_leniently
+from serving.recollection import Recollection
+from serving.routes.asker import about, class_of, conversation_of, end_user
+from serving.routes.body import (
+    BYTES_PER_TOKEN,
+    check_shape,
+    model_name,
+    read_bytes,
+    read_json,
+    read_leniently,
+    tokens_of,
+)
 from serving.routes.direct import DirectRoute
 from serving.sharing import ABORT_S, DISCONNECT_HEADER, RESUME_HEADER, identity_of, patience_of, read_event_id, whose
 from serving.state import Gateway, caller_of, gateway_of
@@ -53,6 +62,7 @@ async def _generate(request: Request, path: str, required: str) -> Response:
         patience_s = patience_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
         wish = read_wish(request.headers, gateway.settings.cache.ttl_s)
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
+        tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError:
         with gateway.ledger.begin(**about(request, caller, path, parsed)):
@@ -115,7 +125,8 @@ def _generation(
         chain=gateway.chains.of(call.model),
         entry=entry,
         limiter=gateway.limiter,
-        lookup=gateway.answers.lookup(call, wish),
+        lookup=partial(gateway.answers.lookup, wish=wish),
+        recollection=_recollection(gateway, call),
         degraded=gateway.degraded,
         tier=tier,
         tokens=tokens,
@@ -124,6 +135,12 @@ def _generation(
         hands_over=hands_over,
         sent=sent,
     )
+
+
+def _recollection(gateway: Gateway, call: Call) -> Recollection | None:
+    if call.conversation is None:
+        return None
+    return Recollection(gateway.memory, gateway.settings.memory.chat, call, tokens_of, gateway.now)
 
 
 async def _reserve(gateway: Gateway, tier: str, app: str, user: str | None, entry_id: str) -> dict[str, str]:
@@ -151,6 +168,7 @@ def _call(
         class_=class_of(request),
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
+        conversation=conversation_of(request, caller, path, parsed),
     )
 
 

@@ -12,14 +12,12 @@ from fastapi import Depends, Query, Request, Response
 
 from memory.document import Accepted, Name
 from serving.errors import ApiError, DatabaseAway, InvalidRequest, MemoryChanged, UnknownMemory
-from serving.routes.asker import USER_HEADER, about, class_of, end_user
+from serving.routes.asker import LONGEST_NAME, USER_HEADER, about, class_of, end_user
 from serving.state import Caller, Gateway, Worker
 from storage import memories
 from storage.database import AWAY
 from storage.keys import KeyRecord
 from storage.owner import Owner
-
-LONGEST_USER = 256  # characters
 
 User = Annotated[
     Name | None, Query(description=f"the end user, as the application calls them; or in the header {USER_HEADER}")
@@ -78,8 +76,8 @@ class Asking:
         named = end_user(self._request, {"user": user})
         if named is None:
             raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
-        if len(named) > LONGEST_USER:
-            raise InvalidRequest(f"{USER_HEADER}: at most {LONGEST_USER} characters.", param=USER_HEADER)
+        if len(named) > LONGEST_NAME:
+            raise InvalidRequest(f"{USER_HEADER}: at most {LONGEST_NAME} characters.", param=USER_HEADER)
         return named
 
 

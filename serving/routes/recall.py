@@ -10,7 +10,7 @@ from memory.budget import within_budget
 from memory.document import Name, Words
 from memory.store import Recalled
 from serving import openapi
-from serving.routes.body import BYTES_PER_TOKEN
+from serving.routes.body import BYTES_PER_TOKEN, tokens_of
 from serving.routes.bounded import BoundedRoute
 from serving.routes.memories import MemoryAnswer
 from serving.routes.personal import Asker, OfUser
@@ -84,11 +84,7 @@ async def recall(body: Question, asker: Asker) -> FoundList:
     async with asker.about(body.user) as owner:
         found = await asker.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
     if body.budget_tokens is not None:
-        fit = within_budget([each.ranked for each in found], body.budget_tokens, _tokens)
+        fit = within_budget([each.ranked for each in found], body.budget_tokens, tokens_of)
         kept = {id(each) for each in fit}
         found = [each for each in found if id(each.ranked) in kept]
     return FoundList(data=[Found.of(each) for each in found])
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)

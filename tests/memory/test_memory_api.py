@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from embedder_server import EmbedderServer
+from engine_server import EngineServer
 from gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from word_embedder import DIMENSIONS
 
@@ -16,17 +16,18 @@ AT = "2026-01-01T12:00:00Z"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """Return a gateway with an embedder and no engines."""
+    """Return a gateway with an embedder, and an engine that answers with all that it is told."""
     folder = tmp_path_factory.mktemp("gateway")
     process = GatewayProcess(folder, workers=2, BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS))
-    with EmbedderServer(process.ingress_port), process:
+    with EngineServer(process.ingress_port, echoes=True, embeds=True), process:
+        wait_for(lambda: all(process.get("/ready").status_code == 200 for _ in range(10)), "both workers to see it")
         yield process
 
 
 @pytest.fixture(scope="module")
 def keys(gateway: GatewayProcess) -> dict[str, str]:
-    """Return a key without limits for each of two applications."""
-    return {app: gateway.make_key(app, tier="admin") for app in ("one", "two")}
+    """Return a key without limits, with memory, for each of two applications."""
+    return {app: gateway.make_key(app, tier="admin", memory=True) for app in ("one", "two")}
 
 
 class Client:
@@ -146,8 +147,11 @@ def test_requests_count(gateway: GatewayProcess) -> None:
 
 # What is asked on every route, by somebody who knows another's ids. A route that is not here fails the test.
 WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
-    ("post", "/v1/chat/completions"): ({"model": "bondhu", "messages": [{"role": "user", "content": "Hi"}]}, {}),
-    ("post", "/v1/completions"): ({"model": "bondhu", "prompt": "Hi"}, {}),
+    ("post", "/v1/chat/completions"): (
+        {"model": "bondhu", "messages": [{"role": "user", "content": "What is the secret word of the safe?"}]},
+        {},
+    ),
+    ("post", "/v1/completions"): ({"model": "bondhu", "prompt": ["Hi"]}, {}),
     ("post", "/v1/embeddings"): ({"model": "all-minilm-l6-v2", "input": "Hi"}, {}),
     ("get", "/v1/models"): (None, {}),
     ("get", "/v1/models/{model}"): (None, {}),
@@ -167,6 +171,7 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("post", "/api/v1/memories"): ({"text": "mine", "supersedes": "{id}"}, {}),
     ("post", "/api/v1/conversations"): ({"external_id": "{conversation}", "messages": [turn(7, "mine")]}, {}),
     ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
+    ("get", "/api/v1/messages/{message}/why"): (None, {}),
     ("post", "/api/v1/recall"): ({"query": "What is the secret word of the safe?", "limit": 100}, {}),
     ("get", "/api/v1/profile"): (None, {}),
     ("put", "/api/v1/profile"): ({"name": "me"}, {}),
@@ -219,7 +224,12 @@ def plant(client: Client, secret: str) -> dict[str, str]:
     new = {"text": f"Safe: {secret}", "quote": secret, "message_id": taken["messages"][0]["id"], "speaker": secret}
     made = client("POST", "/api/v1/memories", new).json()
     client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
-    return {"{id}": made["id"], "{conversation}": name}
+    (asked,) = WALK["post", "/v1/chat/completions"][:1]
+    told = client("POST", "/v1/chat/completions", asked)
+    assert secret in told.text, "what is remembered is told"
+    why = f"/api/v1/messages/{told.json()['id']}/why"
+    wait_for(lambda: secret in client("GET", why).text, "the reply to be stored")
+    return {"{id}": made["id"], "{conversation}": name, "{message}": told.json()["id"]}
 
 
 def content(client: Client) -> str:

@@ -34,6 +34,7 @@ OPERATIONS = {
     "GET /api/v1/memories/{id}": "",
     "PATCH /api/v1/memories/{id}": "",
     "DELETE /api/v1/memories/{id}": "",
+    "GET /api/v1/messages/{message}/why": "",
     "POST /api/v1/recall": "",
     "GET /api/v1/profile": "",
     "PUT /api/v1/profile": "",
