@@ -21,12 +21,14 @@ from memory.store import Store
 from storage import people
 from storage.conversations import NewMessage
 from storage.database import open_engine
+from storage.given import Given
 from storage.memories import NewMemory
 from storage.owner import Owner
 from storage.transfer import History, read_history
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
+GIVEN = Given("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
 
 
 def turns(*numbers: int) -> list[NewMessage]:
@@ -68,6 +70,7 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda place: place.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda place: place.store.ingest(ANN, "c1", turns(5, 6)),
     "insert between": lambda place: place.store.ingest(ANN, "c1", turns(3)),
+    "reply": lambda place: place.store.answered(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
     "add": lambda place: place.store.add(ANN, NewMemory("New"), id_="new"),
     "supersede": lambda place: place.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),

@@ -112,6 +112,8 @@ async def check_recall(place: Workplace) -> None:
         assert progress.embedded == progress.items
     counts = await erasure.count(place.engine, "app")
     assert counts["embeddings"] == counts["messages"] + counts["memories"]
+    turns, _, _ = await of(place, ANN)
+    assert counts["given"] == sum(name == "m7" for said in turns.values() for name, _ in said), "with the reply"
 
 
 @pytest.mark.parametrize(
