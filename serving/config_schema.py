@@ -211,6 +211,9 @@ class ChatMemorySettings(Frozen):
 
     recalled_tokens: int = Field(default=512, ge=0, description="most that is recalled, tokens (3 bytes each)")
     most: int = Field(default=12, ge=1, le=100, description="most turns and memories that are recalled")
+    place: Literal["system", "question"] = Field(
+        default="system", description="where they are told: in the system message, or before the words of the last one"
+    )
     timeout_s: float = Field(default=2.0, gt=0, description="later, a chat is answered without them, s")
 
 

@@ -107,7 +107,8 @@ class Recollection:
         recalled = [each for each in fresh if id(each.ranked) in fit]
         self._given = [given_of(rank, each) for rank, each in enumerate(recalled, 1)]
         self._given += [_always(rank, each.id) for rank, each in enumerate(pinned, len(recalled) + 1)]
-        messages = with_past(self._messages, profile_lines(profile, pinned), recalled_lines(recalled))
+        always, now = profile_lines(profile, pinned), recalled_lines(recalled)
+        messages = with_past(self._messages, always, now, place=rules.place)
         return replace(self._call, parsed={**self._call.parsed, "messages": messages})
 
     async def _take(self, said: str) -> NewMessage:
