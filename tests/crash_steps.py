@@ -64,6 +64,11 @@ async def _move(place: Workplace) -> None:
     await place.store.take_in(ANN, History(history.profile, {"moved": history.conversations["c1"]}, memories))
 
 
+async def _delete_message(place: Workplace) -> None:
+    (message,) = [each for each in (await read_history(place.engine, ANN)).conversations["c1"] if each.text == "Turn 1"]
+    await place.forgetter.message(ANN, message.id)
+
+
 OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda place: place.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda place: place.store.ingest(ANN, "c1", turns(5, 6)),
@@ -76,6 +81,7 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "take in": _move,
     "delete": lambda place: place.forgetter.memory(ANN, "quoted"),
     "delete a conversation": lambda place: place.forgetter.conversation(ANN, "c1"),
+    "delete a message": _delete_message,
     "forget a person": lambda place: place.forgetter.everything(ANN),
     "forget an application": lambda place: place.forgetter.everything("app"),
 }

@@ -1,4 +1,4 @@
-"""/api/v1/conversations: take in what was said, here or elsewhere before; forget a conversation."""
+"""/api/v1/conversations: take in what was said, here or elsewhere before; forget a conversation, or one turn of it."""
 
 from typing import Annotated, Literal
 
@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field
 
 from memory.document import Message, Name
 from serving import openapi
-from serving.errors import UnknownConversation
+from serving.errors import UnknownConversation, UnknownMessage
 from serving.routes.bounded import BoundedRoute
+from serving.routes.memories import PathId
 from serving.routes.personal import Asker, OfUser, User
 from serving.routes.receipts import ReceiptAnswer
 
@@ -66,4 +67,14 @@ async def forget_conversation(
         receipt = await asker.gateway.forgetter.conversation(owner, external_id)
         if receipt is None:
             raise UnknownConversation(f"This person has no conversation '{external_id}'.", param="external_id")
+    return ReceiptAnswer.of(receipt)
+
+
+@router.delete("/api/v1/messages/{id}")
+async def forget_message(id: PathId, asker: Asker, user: User = None) -> ReceiptAnswer:  # noqa: A002 - the path's name for it
+    """Forget one turn, and the memories that quote it."""
+    async with asker.about(user) as owner:
+        receipt = await asker.gateway.forgetter.message(owner, id)
+        if receipt is None:
+            raise UnknownMessage(f"This person has no message '{id}'.")
     return ReceiptAnswer.of(receipt)

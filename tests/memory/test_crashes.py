@@ -17,7 +17,13 @@ from storage.embeddings import read_progress
 from storage.owner import Owner
 from storage.transfer import read_history
 
-QUICK = {"append", "supersede", "delete a conversation", "forget a person"}  # the others are as others of these
+QUICK = {
+    "append",
+    "supersede",
+    "delete a message",
+    "delete a conversation",
+    "forget a person",
+}  # the others are as others of these
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["aiosqlite", "asyncpg", "faiss", "pydantic", "sqlalchemy.ext.asyncio"])  # once, not each
 

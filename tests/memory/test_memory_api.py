@@ -167,6 +167,7 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("post", "/api/v1/memories"): ({"text": "mine", "supersedes": "{id}"}, {}),
     ("post", "/api/v1/conversations"): ({"external_id": "{conversation}", "messages": [turn(7, "mine")]}, {}),
     ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
+    ("delete", "/api/v1/messages/{id}"): (None, {}),
     ("post", "/api/v1/recall"): ({"query": "What is the secret word of the safe?", "limit": 100}, {}),
     ("get", "/api/v1/profile"): (None, {}),
     ("put", "/api/v1/profile"): ({"name": "me"}, {}),
@@ -219,7 +220,7 @@ def plant(client: Client, secret: str) -> dict[str, str]:
     new = {"text": f"Safe: {secret}", "quote": secret, "message_id": taken["messages"][0]["id"], "speaker": secret}
     made = client("POST", "/api/v1/memories", new).json()
     client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
-    return {"{id}": made["id"], "{conversation}": name}
+    return {"{id}": made["id"], "/messages/{id}": f"/messages/{taken['messages'][0]['id']}", "{conversation}": name}
 
 
 def content(client: Client) -> str:
