@@ -1,7 +1,7 @@
 """Memories: add, find, change, delete. It does not know embeddings, but for this: other words void one."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,8 @@ class NewMemory:
     sensitivity: Sensitivity = "ordinary"
     pinned: bool = False
     superseded_by: str | None = None
+    painful_at: datetime | None = None
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Wanted:
     until: datetime | None = None
     holding_at: datetime | None = None
     pinned: bool | None = None
+    muted: bool | None = None
 
 
 async def add_memory(
@@ -122,6 +125,8 @@ async def add_memory(
             "updated_at": now,
         }
         await connection.execute(insert(Memory).values(**owner.columns, **row))
+        if new.muted or new.painful_at is not None:
+            await tell_sources(connection, owner, [new.message_id], version)
     return MemoryRecord(**row), True
 
 
@@ -184,6 +189,8 @@ async def edit_memory(
         await connection.execute(owner.update(Memory).where(Memory.id == id_).values(values))
         if after.text != before.text:
             await _void_embeddings(connection, owner, id_)
+        if not changes.keys().isdisjoint(_MARKS):
+            await tell_sources(connection, owner, [before.message_id, after.message_id], version)
     return after
 
 
@@ -226,6 +233,15 @@ async def check_source(
     return str(source.speaker)
 
 
+async def tell_sources(
+    connection: AsyncConnection, owner: Owner, message_ids: Iterable[str | None], version: int
+) -> None:
+    """Have recall read these messages again: they are marked as the memories are that quote them."""
+    named = list({id_ for id_ in message_ids if id_ is not None})
+    if named:
+        await connection.execute(owner.update(Message).where(Message.id.in_(named)).values(changed_in=version))
+
+
 def check_interval(valid_from: datetime | None, valid_until: datetime | None) -> None:
     """Raise EmptyInterval when nothing lies from `valid_from` up to `valid_until`."""
     if valid_from is not None and valid_until is not None and valid_until <= valid_from:
@@ -233,6 +249,7 @@ def check_interval(valid_from: datetime | None, valid_until: datetime | None) ->
 
 
 _RECALLED = {"text", "speaker", "event_at"}  # what recall ranks by: see storage.corpus_rows
+_MARKS = {"painful_at", "muted", "message_id"}
 _COLUMNS = tuple(getattr(Memory, field) for field in MemoryRecord.__dataclass_fields__)
 
 
@@ -254,6 +271,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         conditions.append(or_(Memory.valid_until.is_(None), Memory.valid_until > wanted.holding_at))
     if wanted.pinned is not None:
         conditions.append(Memory.pinned.is_(wanted.pinned))
+    if wanted.muted is not None:
+        conditions.append(Memory.muted.is_(wanted.muted))
     return conditions
 
 

@@ -41,7 +41,7 @@ class Workplace:
         self.engine = open_engine(url)
         self.embedder = WordEmbedder()
         self.shelf = Shelf(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
-        self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY)
+        self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY + timedelta(days=1))
         self.forgetter = Forgetter(self.engine, self.shelf, {}, lambda: DAY)
 
     async def close(self) -> None:
@@ -77,6 +77,7 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "supersede": lambda place: place.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),
     "pin": lambda place: place.store.edit(ANN, "plain", {"pinned": True}),
+    "mark": lambda place: place.store.edit(ANN, "quoted", {"painful_at": DAY}),
     "profile": lambda place: people.write_profile(place.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),
     "take in": _move,
     "delete": lambda place: place.forgetter.memory(ANN, "quoted"),
