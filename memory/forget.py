@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.shelf import Shelf
 from storage import erasure, forgetting, memories
-from storage.forgetting import Deleted
+from storage.forgetting import Touched
 from storage.owner import Owner
 
 
@@ -76,7 +76,7 @@ class Forgetter:
 
     async def items(
         self, owner: Owner, *, turns: Sequence[str] = (), memories: Sequence[str] = ()
-    ) -> tuple[Deleted, Receipt]:
+    ) -> tuple[Touched, Receipt]:
         """Forget some turns, with the memories that quote them, and some memories; those that are not there are none.
 
         The receipt counts what is left of all that were named, and of what went with them.

@@ -98,6 +98,11 @@ class View:
         found = recall(self._corpus, dense, asked, vectors, now=now, limit=most, painful_at_s=painful_at_s)
         return [each for each in found if self._numbers[each.item.kind, each.item.id] not in without][:limit]
 
+    def holding(self, text: str) -> list[tuple[ItemKind, str]]:
+        """What has every term of `text`, newest first; the muted as well, and what does not hold now."""
+        found = [self._corpus.items[row] for row in self._corpus.lexical.holding(text).tolist()]
+        return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
+
     def _number(self, row: CorpusRow) -> int:
         key = (row.kind, row.id)
         if key not in self._numbers:

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert
+from sqlalchemy import func, insert, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory_schema import Conversation, Embedding, Message
@@ -18,6 +18,7 @@ from storage.owner import Owner
 from storage.people import bump
 
 AT_ONCE = 500  # ids in one statement
+EXCHANGE = 20  # turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,25 @@ async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -
     async with engine.connect() as connection:
         rows = await connection.execute(owner.select(Message, *_SHOWN).where(Message.id.in_(ids)))
         return {row.id: MessageRecord(*row) for row in rows}
+
+
+async def last_exchange(
+    engine: AsyncEngine, owner: Owner, external_id: str, *, speaker: str, before: str | None
+) -> list[MessageRecord]:
+    """The last turn of `speaker` in a conversation, before the turn `before` if one is named, and what answers it.
+
+    Empty when there is none among the last EXCHANGE turns.
+    """
+    named = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+    turns = owner.select(Message, *_SHOWN).where(Message.conversation_id.in_(named))
+    if before is not None:
+        there = owner.select(Message, Message.said_at, Message.position).where(Message.id == before)
+        turns = turns.where(tuple_(Message.said_at, Message.position) < there.scalar_subquery())
+    turns = turns.order_by(Message.said_at.desc(), Message.position.desc()).limit(EXCHANGE)
+    async with engine.connect() as connection:
+        found = [MessageRecord(*row) for row in await connection.execute(turns)]
+    first = next((at for at, each in enumerate(found) if each.speaker.casefold() == speaker.casefold()), None)
+    return [] if first is None else found[first::-1]
 
 
 _SHOWN = (

@@ -19,8 +19,8 @@ from storage.people import bump
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
-    """The ids of what was there and is not any more; of the memories, those `drawn` quoted one of the turns."""
+class Touched:
+    """The ids of what was there and was changed or deleted; of the memories, those `drawn` quote one of the turns."""
 
     turns: tuple[str, ...] = ()
     memories: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ async def delete_conversation(
 
 async def delete_items(
     engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], now: datetime
-) -> Deleted:
+) -> Touched:
     """Delete these turns and memories (some hundreds at most); those that are not there are left out of the answer.
 
     A conversation of which no turn is left goes as well.
@@ -65,7 +65,7 @@ async def delete_items(
         remembered = {row.id: row.message_id for row in await connection.execute(sources)}
         if not going and not remembered:
             await connection.rollback()
-            return Deleted()
+            return Touched()
         for conversation in set(going.values()):
             await _tell_neighbours(connection, owner, conversation, set(going), version)
         await _delete(connection, owner, list(going), owner.select(Memory, Memory.id).where(quoting), version)
@@ -74,7 +74,7 @@ async def delete_items(
         empty = and_(Conversation.id.in_(touched), Conversation.id.not_in(left))
         await connection.execute(owner.delete(Conversation).where(empty))
     drawn = frozenset(id_ for id_, source in remembered.items() if source in going)
-    return Deleted(tuple(going), tuple(remembered), drawn)
+    return Touched(tuple(going), tuple(remembered), drawn)
 
 
 async def count_conversation(

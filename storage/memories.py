@@ -117,17 +117,16 @@ async def add_memory(
         if supersedes is not None:
             ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
             await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
-        row = asdict(new) | {
-            "id": id_,
-            "speaker": new.speaker or speaker,
-            "changed_in": version,
-            "created_at": now,
-            "updated_at": now,
-        }
+        row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
         await connection.execute(insert(Memory).values(**owner.columns, **row))
         if new.muted or new.painful_at is not None:
             await tell_sources(connection, owner, [new.message_id], version)
     return MemoryRecord(**row), True
+
+
+def new_row(new: NewMemory, id_: str, *, version: int, now: datetime) -> dict[str, Any]:
+    """The columns of a new memory, but for the owner's."""
+    return asdict(new) | {"id": id_, "changed_in": version, "created_at": now, "updated_at": now}
 
 
 async def find_memories(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MemoryRecord]:

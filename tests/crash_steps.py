@@ -16,8 +16,10 @@ from sqlalchemy import event
 from word_embedder import DIMENSIONS, WordEmbedder
 
 from memory.forget import Forgetter
+from memory.obey import Wishes
 from memory.shelf import Shelf
 from memory.store import Store
+from memory.wishes import Forget, Mute
 from storage import people
 from storage.conversations import NewMessage
 from storage.database import open_engine
@@ -43,6 +45,7 @@ class Workplace:
         self.shelf = Shelf(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
         self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY + timedelta(days=1))
         self.forgetter = Forgetter(self.engine, self.shelf, {}, lambda: DAY)
+        self.wishes = Wishes(self.engine, self.store, self.forgetter)
 
     async def close(self) -> None:
         """Let go of it."""
@@ -78,6 +81,8 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),
     "pin": lambda place: place.store.edit(ANN, "plain", {"pinned": True}),
     "mark": lambda place: place.store.edit(ANN, "quoted", {"painful_at": DAY}),
+    "mute": lambda place: place.wishes.obey(ANN, Mute("turn 1"), conversation="c1", message_id=None),
+    "wish to forget": lambda place: place.wishes.obey(ANN, Forget("turn 5"), conversation="c1", message_id=None),
     "profile": lambda place: people.write_profile(place.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),
     "take in": _move,
     "delete": lambda place: place.forgetter.memory(ANN, "quoted"),
