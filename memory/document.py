@@ -16,7 +16,7 @@ from storage.memory_schema import MemoryKind, Sensitivity
 from storage.people import Profile
 from storage.transfer import History, MovedMemory
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2  # since 2 memories have painful_at and muted; what is of 1 is taken in as well
 NO_NUL = r"^[^\x00]*$"  # Postgres knows none
 
 
@@ -66,6 +66,10 @@ class Memory(Accepted):
     confidence: float = Field(default=1.0, ge=0, le=1)
     sensitivity: Sensitivity = "ordinary"
     pinned: bool = False
+    painful_at: Moment | None = Field(
+        default=None, description="when it was marked as painful: from then on it is recalled less and less"
+    )
+    muted: bool = Field(default=False, description="kept, and not recalled")
 
     def as_new(self) -> NewMemory:
         """For storing."""
@@ -103,7 +107,7 @@ class About(Accepted):
 class Document(Accepted):
     """All that there is of a person."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     profile: About = About()
     conversations: list[StoredConversation] = []
     memories: list[StoredMemory] = []

@@ -4,7 +4,7 @@ SQL and this process's views are known here; other places (caches of answers) ar
 workers answer nothing of what is gone, because they ask SQL first, and are dropped within `memory.shelf.SWEEP_S`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -12,7 +12,8 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.shelf import Shelf
-from storage import conversations, erasure, memories
+from storage import erasure, forgetting, memories
+from storage.forgetting import Touched
 from storage.owner import Owner
 
 
@@ -68,12 +69,34 @@ class Forgetter:
         in_view = await self._shelf.with_view(owner, lambda view: ("memory", id_) in view)
         return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
 
+    async def message(self, owner: Owner, id_: str) -> Receipt | None:
+        """Forget one turn, and the memories that quote it; None when there is none."""
+        deleted, receipt = await self.items(owner, turns=[id_])
+        return receipt if deleted.turns else None
+
+    async def items(
+        self, owner: Owner, *, turns: Sequence[str] = (), memories: Sequence[str] = ()
+    ) -> tuple[Touched, Receipt]:
+        """Forget some turns, with the memories that quote them, and some memories; those that are not there are none.
+
+        The receipt counts what is left of all that were named, and of what went with them.
+        """
+        deleted = await forgetting.delete_items(self._engine, owner, turns=turns, memories=memories, now=self._now())
+        named = list({*memories, *deleted.memories})
+        remaining = await forgetting.count_items(self._engine, owner, turns=turns, memories=named)
+        in_view = await self._shelf.with_view(
+            owner,
+            lambda view: sum(("turn", id_) in view for id_ in turns) + sum(("memory", id_) in view for id_ in named),
+        )
+        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
+        return deleted, receipt
+
     async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
         """Forget a conversation, and the memories that quote it; None when there is none."""
-        ids = await conversations.delete_conversation(self._engine, owner, external_id, now=self._now())
+        ids = await forgetting.delete_conversation(self._engine, owner, external_id, now=self._now())
         if ids is None:
             return None
-        remaining = await conversations.count_conversation(self._engine, owner, external_id, ids)
+        remaining = await forgetting.count_conversation(self._engine, owner, external_id, ids)
         in_view = await self._shelf.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
         return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
 

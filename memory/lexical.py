@@ -16,6 +16,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,11 @@ class LexicalIndex:
         self._lengths.append(len(terms))
         self._total += len(terms)
         return row
+
+    def holding(self, text: str) -> Rows:
+        """The items that have every term of `text`, ascending; none when it has no terms."""
+        found = [np.array(self._postings.get(term, ()), dtype=np.int64)[::2] for term in set(self._terms(text))]
+        return reduce(np.intersect1d, found) if found else np.empty(0, dtype=np.int64)
 
     def by_term(self, text: str) -> Iterator[tuple[Rows, Scores]]:
         """For each term of `text` that occurs: the items that have it, ascending, and what it scores there."""

@@ -6,15 +6,17 @@
     fit = within_budget(found, ...)                       # memory.budget
 
 Three rankers each name their best: the embedding of an item, the embedding of a turn within its window, and BM25 by
-nearest mention. Reciprocal rank makes one ranking of them, and three bounded factors move it: what somebody else said
+nearest mention. Reciprocal rank makes one ranking of them, and four bounded factors move it: what somebody else said
 counts for less when the question is about one person; what is of the time that the question names counts for more;
-and of the rest, newer things a little more. It does not know where vectors come from nor how they are searched, and
-reads nothing but what it is given. What each part is worth: docs/recall.md.
+of the rest, newer things a little more; and what was marked as painful less and less, the longer ago that was. It does
+not know where vectors come from nor how they are searched, and reads nothing but what it is given. What each part is
+worth: docs/recall.md.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -54,7 +56,8 @@ class Factors:
 
     `others`: what somebody else said, when the question is about one person. `in_time`: what is of the time asked
     for; people tell of things afterwards, so `told_later_s` more counts as in time. `newest`: something of this
-    moment, when no time is asked for; half of the surplus is left after `half_life_s`.
+    moment, when no time is asked for; half of the surplus is left after `half_life_s`. `painful`: the least that is
+    left of what was marked as painful; until then it is halved every `half_life_s` since the mark.
     """
 
     others: float = 1 / 3
@@ -62,6 +65,7 @@ class Factors:
     told_later_s: float = 7 * DAY_S
     newest: float = 1.05
     half_life_s: float = 30 * DAY_S
+    painful: float = 1 / 8
 
 
 class Said(NamedTuple):
@@ -115,6 +119,7 @@ def recall(
     now: datetime,
     limit: int = 50,
     factors: Factors = Factors(),
+    painful_at_s: Mapping[int, float] = MappingProxyType({}),
 ) -> list[Ranked]:
     """The `limit` best of `corpus` for what was asked; only what a ranker named is among them.
 
@@ -126,6 +131,7 @@ def recall(
         now: the moment of asking.
         limit: how many.
         factors: how far they move ranks.
+        painful_at_s: when a row was marked as painful, in seconds since 1970, of those that were.
 
     """
     if not len(corpus):
@@ -135,12 +141,14 @@ def recall(
     plain = np.ones(len(corpus))
     time = _in_time(corpus, asked_for, factors) if asked_for else plain
     recency = plain if asked_for else _recency(corpus, now, factors)
+    painful = _painful(corpus, painful_at_s, now, factors)
     each_voice = np.stack([each.fused for each in heard])
-    scores = each_voice.max(axis=0) * time * recency
+    scores = each_voice.max(axis=0) * time * recency * painful
     found = []
     for row in best_first(scores, limit).tolist():
         best = heard[int(each_voice[:, row].argmax())]
         moved = {"person": float(best.person[row]), "time": float(time[row]), "recency": float(recency[row])}
+        moved["painful"] = float(painful[row])
         found.append(Ranked(corpus.items[row], float(scores[row]), best.said(row), moved))
     return found
 
@@ -192,3 +200,10 @@ def _in_time(corpus: Corpus, asked_for: Interval, factors: Factors) -> Scores:
 def _recency(corpus: Corpus, now: datetime, factors: Factors) -> Scores:
     age_s = np.maximum(now.timestamp() - corpus.at_s(), 0.0)
     return 1.0 + (factors.newest - 1.0) * 0.5 ** (age_s / factors.half_life_s)
+
+
+def _painful(corpus: Corpus, painful_at_s: Mapping[int, float], now: datetime, factors: Factors) -> Scores:
+    left = np.ones(len(corpus))
+    for row, at_s in painful_at_s.items():
+        left[row] = max(factors.painful, 0.5 ** (max(0.0, now.timestamp() - at_s) / factors.half_life_s))
+    return left

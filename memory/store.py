@@ -19,11 +19,13 @@ from memory.recall import Matrix, Ranked
 from memory.shelf import Shelf
 from memory.voice import put
 from memory.windows import window_text
-from storage import conversations, memories, transfer
+from storage import conversations, marking, memories, transfer
 from storage.conversations import Ingested, MessageRecord, NewMessage
 from storage.embeddings import Embedded, Unembedded, find_unembedded, store_embeddings
+from storage.forgetting import Touched
 from storage.given import Given, store_reply
 from storage.memories import MemoryRecord, NewMemory
+from storage.memory_schema import ItemKind
 from storage.owner import Owner
 from storage.people import Profile, read_profile
 
@@ -91,6 +93,19 @@ class Store:
         record = await memories.edit_memory(self._engine, owner, id_, changes, now=self._now(), changed_in=changed_in)
         await self._embed(owner, since=record.changed_in)
         return record
+
+    async def mute(self, owner: Owner, *, turns: Sequence[str], memories: Sequence[str]) -> Touched:
+        """Do not bring up these turns and memories; see `storage.marking.mute_items`."""
+        touched, version = await marking.mute_items(
+            self._engine, owner, turns=turns, memories=memories, now=self._now()
+        )
+        if version is not None:
+            await self._embed(owner, since=version)
+        return touched
+
+    async def holding(self, owner: Owner, text: str) -> list[tuple[ItemKind, str]]:
+        """The turns and memories that have every word of `text`, words of grammar aside; newest first."""
+        return await self._shelf.with_view(owner, lambda view: view.holding(text)) or []
 
     async def take_in(self, owner: Owner, history: transfer.History) -> None:
         """Add a history from elsewhere; see `storage.transfer.write_history`."""

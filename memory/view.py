@@ -1,7 +1,7 @@
 """All of a person's, as recall needs it: the corpus, its vectors' indexes, and how far it has come.
 
 It is made from SQL's feed (`storage.corpus_rows`) and from nothing else, so it can be dropped at any time. A row that
-is delivered again changes vectors and validity; other words make a new view necessary. One thread at a time.
+is delivered again changes vectors, validity and marks; other words make a new view necessary. One thread at a time.
 """
 
 from collections.abc import Sequence
@@ -39,6 +39,8 @@ class View:
         self._indexes = (VectorIndex(dimensions), VectorIndex(dimensions))  # of items alone, and within their windows
         self._numbers: dict[tuple[ItemKind, str], int] = {}
         self._bounded: dict[int, tuple[datetime | None, datetime | None]] = {}
+        self._painful_at_s: dict[int, float] = {}
+        self._muted: set[int] = set()
         self._dimensions = dimensions
 
     def __contains__(self, item: tuple[ItemKind, str]) -> bool:
@@ -70,6 +72,12 @@ class View:
             self._bounded.pop(number, None)
             if row.valid_from is not None or row.valid_until is not None:
                 self._bounded[number] = (row.valid_from, row.valid_until)
+            self._painful_at_s.pop(number, None)
+            if row.painful_at is not None:
+                self._painful_at_s[number] = row.painful_at.timestamp()
+            self._muted.discard(number)
+            if row.muted:
+                self._muted.add(number)
         singles = [row.single for row in rows]
         windows = [row.window if row.kind == "turn" else row.single for row in rows]  # a memory stands for itself
         for index, vectors in zip(self._indexes, (singles, windows), strict=True):
@@ -80,14 +88,20 @@ class View:
     def recall(self, asked: Asked, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
         """The best for a question, of what holds at the time that it asks about (`now`, when it names none).
 
-        Without `vectors`, by words alone.
+        Without `vectors`, by words alone. Nothing that is muted.
         """
         dense = Dense(*self._indexes)
         if vectors is None:
             dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(asked.texts), 1), dtype=np.float32)
-        past = self._not_holding(interval(asked.question, now) or Interval(now, now + INSTANT))
-        found = recall(self._corpus, dense, asked, vectors, now=now, limit=limit + len(past))
-        return [each for each in found if self._numbers[each.item.kind, each.item.id] not in past][:limit]
+        without = self._muted | self._not_holding(interval(asked.question, now) or Interval(now, now + INSTANT))
+        most, painful_at_s = limit + len(without), self._painful_at_s
+        found = recall(self._corpus, dense, asked, vectors, now=now, limit=most, painful_at_s=painful_at_s)
+        return [each for each in found if self._numbers[each.item.kind, each.item.id] not in without][:limit]
+
+    def holding(self, text: str) -> list[tuple[ItemKind, str]]:
+        """What has every term of `text`, newest first; the muted as well, and what does not hold now."""
+        found = [self._corpus.items[row] for row in self._corpus.lexical.holding(text).tolist()]
+        return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
 
     def _number(self, row: CorpusRow) -> int:
         key = (row.kind, row.id)

@@ -23,6 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from memory.forget import Forgetter
+from memory.obey import Wishes
 from memory.store import Store
 from serving import addresses, errors, wiring
 from serving.active_users import ActiveUsers
@@ -197,6 +198,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             sql_connections=partial(wiring.sql_connections, database),
             recordings=tapes.numbers,
         )
+        memory = Store(database, shelf, memory_embedder, now)
+        forgetter = Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now)
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,
@@ -217,8 +220,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             telemetry=telemetry,
             readings=readings,
             active_users=active_users,
-            memory=Store(database, shelf, memory_embedder, now),
-            forgetter=Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now),
+            memory=memory,
+            forgetter=forgetter,
+            wishes=Wishes(database, memory, forgetter),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),

@@ -10,6 +10,7 @@
     ├── UnknownStream             404     invalid_request_error   stream_not_found
     ├── UnknownMemory             404     invalid_request_error   memory_not_found
     ├── UnknownConversation       404     invalid_request_error   conversation_not_found
+    ├── UnknownMessage            404     invalid_request_error   message_not_found
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── RateLimited               429     requests, or tokens     rate_limit_exceeded

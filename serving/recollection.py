@@ -17,13 +17,15 @@ from typing import Any
 import orjson
 
 from memory.budget import within_budget
+from memory.obey import Done, Wishes
 from memory.store import Store, given_of
+from memory.wishes import Wish, wish_of
 from serving.call import Call
 from serving.config_schema import ChatMemorySettings
 from serving.continuation import events_of
-from serving.memory_prompt import profile_lines, recalled_lines, text_of, with_past
+from serving.memory_prompt import NOT_DONE, note_of, profile_lines, recalled_lines, text_of, with_past
 from serving.reply import Reply
-from storage.conversations import NewMessage
+from storage.conversations import Ingested, NewMessage
 from storage.database import AWAY
 from storage.given import Given
 from storage.owner import Owner
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 HEADER = b"x-bondhu-memory"
 PERSON, FRIEND = "user", "assistant"  # as speakers, where a profile has no name
 REPEATED_S = 600
+_PAST = {"remember": b"remembered", "forget": b"forgot", "mute": b"muted"}
 Clock = Callable[[], datetime]
 LONGEST_QUESTION = 2000  # characters of a message that are looked for: its end, where a question is
 
@@ -42,6 +45,7 @@ class Recollection:
 
     Args:
         store: people's pasts.
+        wishes: does what a person wishes of theirs.
         rules: how much of one a model is told.
         call: the request, with a user and a conversation.
         count: a text's tokens, about.
@@ -50,11 +54,18 @@ class Recollection:
     """
 
     def __init__(
-        self, store: Store, rules: ChatMemorySettings, call: Call, count: Callable[[str], int], now: Clock
+        self,
+        store: Store,
+        wishes: Wishes,
+        rules: ChatMemorySettings,
+        call: Call,
+        count: Callable[[str], int],
+        now: Clock,
     ) -> None:
         assert call.user is not None, "who asks for memory says whose"
         assert call.conversation is not None, "and where"
         self._store = store
+        self._wishes = wishes
         self._rules = rules
         self._call = call
         self._count = count
@@ -65,21 +76,27 @@ class Recollection:
         self._said = _last_said(self._messages)
         self._speaker = PERSON
         self._given: list[Given] = []
-        self._taking: asyncio.Task[NewMessage] | None = None
+        self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
     async def inform(self, reply: Reply) -> Call:
-        """The request with what is known of the person; the reply's header tells how much that is."""
+        """The request with what is known of the person; the reply's header tells how much that is.
+
+        What the person wishes of their friend's memory is done before the friend answers.
+        """
         if not self._said:
             return self._call
+        wish = wish_of(self._said) if self._messages[-1].get("role") == PERSON else None
         try:
+            done = None if wish is None else await self._obey(wish)
             async with asyncio.timeout(self._rules.timeout_s):
-                told = await self._told(self._said)
+                told = await self._told(self._said, done)
         except AWAY as problem:  # a timeout is one of them
             log.warning("a chat is answered without memory: %r", problem)
             reply.add_header(HEADER, b"away")
-            return self._call
-        reply.add_header(HEADER, b"recalled=%d" % len(self._given))
-        self._taking = asyncio.create_task(self._take(self._said))
+            return self._call if wish is None else self._with([], [], [NOT_DONE])
+        done_too = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
+        reply.add_header(HEADER, b"recalled=%d" % len(self._given) + done_too)
+        self._taking = self._taking or asyncio.create_task(self._take(self._said))
         return told
 
     async def keep(self, reply: Reply) -> None:
@@ -87,7 +104,7 @@ class Recollection:
         if self._taking is None:
             return
         try:
-            turn = await self._taking
+            turn, _ = await self._taking
             answer = _answer(reply) if reply.started and reply.is_kept else None
             if answer is not None:
                 id_, text = answer
@@ -96,26 +113,40 @@ class Recollection:
         except AWAY as problem:
             log.error("an exchange was not remembered: %r", problem)
 
-    async def _told(self, question: str) -> Call:
+    async def _obey(self, wish: Wish) -> Done | None:
+        """Take in the message and do what it wishes, once; None when that was done before."""
+        profile, _ = await self._store.brief(self._owner)
+        self._speaker = profile.name or PERSON
+        self._taking = asyncio.create_task(self._take(self._said))
+        turn, taken = await self._taking
+        if turn.external_id not in taken.added:
+            return None
+        id_ = taken.ids[turn.external_id]
+        return await self._wishes.obey(self._owner, wish, conversation=self._conversation, message_id=id_)
+
+    async def _told(self, question: str, done: Done | None) -> Call:
         owner, rules = self._owner, self._rules
         profile, pinned = await self._store.brief(owner)
         self._speaker = profile.name or PERSON
         found = await self._store.recall(owner, question[-LONGEST_QUESTION:], limit=rules.most, asker=self._speaker)
         told = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
-        fresh = [each for each in found if each.ranked.item.text.strip() not in told]
+        made = () if done is None else done.memories
+        fresh = [each for each in found if each.record.id not in made and each.ranked.item.text.strip() not in told]
         fit = {id(each) for each in within_budget([each.ranked for each in fresh], rules.recalled_tokens, self._count)}
         recalled = [each for each in fresh if id(each.ranked) in fit]
         self._given = [given_of(rank, each) for rank, each in enumerate(recalled, 1)]
         self._given += [_always(rank, each.id) for rank, each in enumerate(pinned, len(recalled) + 1)]
-        always, now = profile_lines(profile, pinned), recalled_lines(recalled)
-        messages = with_past(self._messages, always, now, place=rules.place)
+        notes = [] if done is None else [note_of(done)]
+        return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
+
+    def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> Call:
+        messages = with_past(self._messages, profile, recalled, notes, place=self._rules.place)
         return replace(self._call, parsed={**self._call.parsed, "messages": messages})
 
-    async def _take(self, said: str) -> NewMessage:
+    async def _take(self, said: str) -> tuple[NewMessage, Ingested]:
         now = self._now()
         turn = NewMessage(_turn_id(self._messages, now), self._speaker, said, now)
-        await self._store.ingest(self._owner, self._conversation, [turn])
-        return turn
+        return turn, await self._store.ingest(self._owner, self._conversation, [turn])
 
 
 def _last_said(messages: Sequence[Any]) -> str:

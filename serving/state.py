@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.forget import Forgetter
+from memory.obey import Wishes
 from memory.store import Store
 from serving.active_users import ActiveUsers
 from serving.answer_cache import AnswerCache
@@ -57,6 +58,7 @@ class Gateway:
     active_users: ActiveUsers
     memory: Store
     forgetter: Forgetter
+    wishes: Wishes
     now: Callable[[], datetime]
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own
     started_at: int  # unix seconds

@@ -10,14 +10,15 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, insert, or_
+from sqlalchemy import func, insert, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory_schema import Conversation, Embedding, Given, Memory, Message
+from storage.memory_schema import Conversation, Embedding, Message
 from storage.owner import Owner
 from storage.people import bump
 
 AT_ONCE = 500  # ids in one statement
+EXCHANGE = 20  # turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Ingested:
     version: int
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a turn stands in its conversation."""
 
     said_at: datetime
@@ -103,55 +104,23 @@ async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -
         return {row.id: MessageRecord(*row) for row in rows}
 
 
-async def delete_conversation(
-    engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
-) -> list[str] | None:
-    """Delete it with its messages, and with the memories that quote one of them.
+async def last_exchange(
+    engine: AsyncEngine, owner: Owner, external_id: str, *, speaker: str, before: str | None
+) -> list[MessageRecord]:
+    """The last turn of `speaker` in a conversation, before the turn `before` if one is named, and what answers it.
 
-    Returns the ids of the messages; None when there is no such conversation.
+    Empty when there is none among the last EXCHANGE turns.
     """
-    async with engine.begin() as connection:
-        await bump(connection, owner, now=now, rewrites=True)
-        conversation = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
-        found = (await connection.execute(conversation)).scalar_one_or_none()
-        if found is None:
-            await connection.rollback()
-            return None
-        turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
-        drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
-        for kind, items in (("memory", drawn), ("turn", turns)):
-            for table in (Embedding, Given):
-                gone = owner.delete(table).where(table.kind == kind, table.item_id.in_(items))
-                await connection.execute(gone)
-        await connection.execute(owner.delete(Given).where(Given.message_id.in_(turns)))
-        later = owner.update(Memory).where(Memory.superseded_by.in_(drawn))
-        await connection.execute(later.values(superseded_by=None).execution_options(synchronize_session=False))
-        await connection.execute(owner.delete(Memory).where(Memory.message_id.in_(turns)))
-        ids = list((await connection.execute(turns)).scalars())
-        await connection.execute(owner.delete(Message).where(Message.conversation_id == found))
-        await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
-    return ids
-
-
-async def count_conversation(
-    engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
-) -> dict[str, int]:
-    """How many rows of each table have to do with a conversation, or with one of these messages."""
-    counts = dict.fromkeys(("conversations", "messages", "memories", "embeddings", "given"), 0)
-    named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
+    named = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+    turns = owner.select(Message, *_SHOWN).where(Message.conversation_id.in_(named))
+    if before is not None:
+        there = owner.select(Message, Message.said_at, Message.position).where(Message.id == before)
+        turns = turns.where(tuple_(Message.said_at, Message.position) < there.scalar_subquery())
+    turns = turns.order_by(Message.said_at.desc(), Message.position.desc()).limit(EXCHANGE)
     async with engine.connect() as connection:
-        counts["conversations"] = (await connection.execute(named)).scalar_one()
-        for first in range(0, len(message_ids), AT_ONCE):
-            some = message_ids[first : first + AT_ONCE]
-            for table, condition in (
-                (Message, Message.id.in_(some)),
-                (Memory, Memory.message_id.in_(some)),
-                (Embedding, and_(Embedding.kind == "turn", Embedding.item_id.in_(some))),
-                (Given, or_(and_(Given.kind == "turn", Given.item_id.in_(some)), Given.message_id.in_(some))),
-            ):
-                query = owner.select(table, func.count()).where(condition)
-                counts[table.__tablename__] += (await connection.execute(query)).scalar_one()
-    return counts
+        found = [MessageRecord(*row) for row in await connection.execute(turns)]
+    first = next((at for at, each in enumerate(found) if each.speaker.casefold() == speaker.casefold()), None)
+    return [] if first is None else found[first::-1]
 
 
 _SHOWN = (
@@ -208,14 +177,14 @@ async def _placed(
     last = (await connection.execute(last_first.limit(1))).one_or_none()
     is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
     before = [last] if is_appended and last else await connection.execute(of_conversation) if last else []
-    there = [_Place(*row) for row in before]
+    there = [Place(*row) for row in before]
     top = await connection.execute(
         owner.select(Message, func.max(Message.position)).where(Message.conversation_id == conversation_id)
     )
     first = (top.scalar() or 0) + 1
     in_order = sorted(fresh, key=lambda each: each.said_at)
-    new = [_Place(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
-    await _void_windows(connection, owner, _beside(there, new), version)
+    new = [Place(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
+    await void_windows(connection, owner, beside(there, new), version)
     if not is_appended:
         await bump(connection, owner, now=now, rewrites=True)
     return [
@@ -233,14 +202,15 @@ async def _placed(
     ]
 
 
-def _beside(there: Sequence[_Place], new: Sequence[_Place]) -> list[str]:
-    """The ids of turns that were there and have a new one beside them."""
-    fresh = {place.id for place in new}
-    pairs = pairwise(place.id for place in sorted([*there, *new]))
-    return list({id_ for pair in pairs if not fresh.isdisjoint(pair) for id_ in pair if id_ not in fresh})
+def beside(staying: Sequence[Place], moving: Sequence[Place]) -> list[str]:
+    """The ids of those `staying` that have one of those `moving`, which come or go, beside them."""
+    moved = {place.id for place in moving}
+    pairs = pairwise(place.id for place in sorted([*staying, *moving]))
+    return list({id_ for pair in pairs if not moved.isdisjoint(pair) for id_ in pair if id_ not in moved})
 
 
-async def _void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[str], version: int) -> None:
+async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[str], version: int) -> None:
+    """Have the embeddings of these turns' windows made again."""
     for first in range(0, len(ids), AT_ONCE):
         some = ids[first : first + AT_ONCE]
         await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, null, union
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import ColumnElement, Select, func, null, or_, union
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.embeddings import Space, joins
 from storage.memory_schema import Embedding, ItemKind, Memory, Message
@@ -17,7 +17,10 @@ AT_ONCE = 256  # rows: some milliseconds of work for those who take them
 
 @dataclass(frozen=True, slots=True)
 class CorpusRow:
-    """A turn or a memory; `single` and `window` are its vectors' bytes, None where there is none (yet)."""
+    """A turn or a memory; `single` and `window` are its vectors' bytes, None where there is none (yet).
+
+    A turn is marked as the memories are that quote it: the latest of their marks, and muted when one of them is.
+    """
 
     kind: ItemKind
     id: str
@@ -29,6 +32,8 @@ class CorpusRow:
     valid_until: datetime | None
     single: bytes | None
     window: bytes | None
+    painful_at: datetime | None = None
+    muted: bool = False
 
 
 async def changes(
@@ -43,10 +48,26 @@ async def changes(
             ("turn", _turns(owner, space, since)),
             ("memory", _memories(owner, space, since)),
         )
+        marks = await _marks(connection, owner)
         for kind, query in queries:
             rows = await connection.stream(query)
             async for portion in rows.partitions(AT_ONCE):
-                yield [CorpusRow(kind, *row) for row in portion]
+                if kind == "memory":
+                    yield [CorpusRow(kind, *row) for row in portion]
+                else:
+                    yield [CorpusRow(kind, *row, *marks.get(row.id, ())) for row in portion]
+
+
+async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[datetime | None, bool]]:
+    """Of the messages that a marked memory quotes: when they were marked as painful, and whether they are muted."""
+    columns = (Memory.message_id, Memory.painful_at, Memory.muted)
+    is_marked = or_(Memory.painful_at.is_not(None), Memory.muted)
+    found: dict[str, tuple[datetime | None, bool]] = {}
+    query = owner.select(Memory, *columns).where(Memory.message_id.is_not(None), is_marked)
+    for id_, painful_at, muted in await connection.execute(query):
+        before, was_muted = found.get(id_, (None, False))
+        found[id_] = (max(filter(None, (before, painful_at)), default=None), was_muted or muted)
+    return found
 
 
 def _turns(owner: Owner, space: Space, since: int) -> Select[Any]:
@@ -59,7 +80,7 @@ def _turns(owner: Owner, space: Space, since: int) -> Select[Any]:
 def _memories(owner: Owner, space: Space, since: int) -> Select[Any]:
     at = func.coalesce(Memory.event_at, Memory.created_at)
     shown = (Memory.id, Memory.text, at, Memory.speaker, null(), Memory.valid_from, Memory.valid_until)
-    query = owner.select(Memory, *shown, Embedding.single, null())
+    query = owner.select(Memory, *shown, Embedding.single, null(), Memory.painful_at, Memory.muted)
     query = query.outerjoin(Embedding, joins(Memory, "memory", space)).where(*_since(owner, Memory, "memory", since))
     return query.order_by(Memory.created_at, Memory.id)
 

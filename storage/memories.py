@@ -1,7 +1,7 @@
 """Memories: add, find, change, delete. It does not know embeddings, but for this: other words void one."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,8 @@ class NewMemory:
     sensitivity: Sensitivity = "ordinary"
     pinned: bool = False
     superseded_by: str | None = None
+    painful_at: datetime | None = None
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Wanted:
     until: datetime | None = None
     holding_at: datetime | None = None
     pinned: bool | None = None
+    muted: bool | None = None
 
 
 async def add_memory(
@@ -114,15 +117,16 @@ async def add_memory(
         if supersedes is not None:
             ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
             await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
-        row = asdict(new) | {
-            "id": id_,
-            "speaker": new.speaker or speaker,
-            "changed_in": version,
-            "created_at": now,
-            "updated_at": now,
-        }
+        row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
         await connection.execute(insert(Memory).values(**owner.columns, **row))
+        if new.muted or new.painful_at is not None:
+            await tell_sources(connection, owner, [new.message_id], version)
     return MemoryRecord(**row), True
+
+
+def new_row(new: NewMemory, id_: str, *, version: int, now: datetime) -> dict[str, Any]:
+    """The columns of a new memory, but for the owner's."""
+    return asdict(new) | {"id": id_, "changed_in": version, "created_at": now, "updated_at": now}
 
 
 async def find_memories(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MemoryRecord]:
@@ -184,6 +188,8 @@ async def edit_memory(
         await connection.execute(owner.update(Memory).where(Memory.id == id_).values(values))
         if after.text != before.text:
             await _void_embeddings(connection, owner, id_)
+        if not changes.keys().isdisjoint(_MARKS):
+            await tell_sources(connection, owner, [before.message_id, after.message_id], version)
     return after
 
 
@@ -228,6 +234,15 @@ async def check_source(
     return str(source.speaker)
 
 
+async def tell_sources(
+    connection: AsyncConnection, owner: Owner, message_ids: Iterable[str | None], version: int
+) -> None:
+    """Have recall read these messages again: they are marked as the memories are that quote them."""
+    named = list({id_ for id_ in message_ids if id_ is not None})
+    if named:
+        await connection.execute(owner.update(Message).where(Message.id.in_(named)).values(changed_in=version))
+
+
 def check_interval(valid_from: datetime | None, valid_until: datetime | None) -> None:
     """Raise EmptyInterval when nothing lies from `valid_from` up to `valid_until`."""
     if valid_from is not None and valid_until is not None and valid_until <= valid_from:
@@ -235,6 +250,7 @@ def check_interval(valid_from: datetime | None, valid_until: datetime | None) ->
 
 
 _RECALLED = {"text", "speaker", "event_at"}  # what recall ranks by: see storage.corpus_rows
+_MARKS = {"painful_at", "muted", "message_id"}
 _COLUMNS = tuple(getattr(Memory, field) for field in MemoryRecord.__dataclass_fields__)
 
 
@@ -256,6 +272,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         conditions.append(or_(Memory.valid_until.is_(None), Memory.valid_until > wanted.holding_at))
     if wanted.pinned is not None:
         conditions.append(Memory.pinned.is_(wanted.pinned))
+    if wanted.muted is not None:
+        conditions.append(Memory.muted.is_(wanted.muted))
     return conditions
 
 

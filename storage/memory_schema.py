@@ -100,6 +100,7 @@ class Memory(Owned):
     """One thing remembered. It holds from `valid_from` up to, not including, `valid_until`; None is open.
 
     `quote` stands word for word in the message `message_id`; `superseded_by` is the memory that took its place.
+    `painful_at` is when it was marked as painful. What is `muted` is kept, and not brought up.
     """
 
     __tablename__ = "memories"
@@ -125,6 +126,8 @@ class Memory(Owned):
     sensitivity: Mapped[str] = mapped_column(String(16))
     pinned: Mapped[bool] = mapped_column(server_default=false())
     superseded_by: Mapped[str | None] = mapped_column(String(64))
+    painful_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    muted: Mapped[bool] = mapped_column(server_default=false())
     changed_in: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -16,8 +16,10 @@ from sqlalchemy import event
 from word_embedder import DIMENSIONS, WordEmbedder
 
 from memory.forget import Forgetter
+from memory.obey import Wishes
 from memory.shelf import Shelf
 from memory.store import Store
+from memory.wishes import Forget, Mute
 from storage import people
 from storage.conversations import NewMessage
 from storage.database import open_engine
@@ -43,8 +45,9 @@ class Workplace:
         self.engine = open_engine(url)
         self.embedder = WordEmbedder()
         self.shelf = Shelf(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
-        self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY)
+        self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY + timedelta(days=1))
         self.forgetter = Forgetter(self.engine, self.shelf, {}, lambda: DAY)
+        self.wishes = Wishes(self.engine, self.store, self.forgetter)
 
     async def close(self) -> None:
         """Let go of it."""
@@ -66,6 +69,11 @@ async def _move(place: Workplace) -> None:
     await place.store.take_in(ANN, History(history.profile, {"moved": history.conversations["c1"]}, memories))
 
 
+async def _delete_message(place: Workplace) -> None:
+    (message,) = [each for each in (await read_history(place.engine, ANN)).conversations["c1"] if each.text == "Turn 1"]
+    await place.forgetter.message(ANN, message.id)
+
+
 OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda place: place.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda place: place.store.ingest(ANN, "c1", turns(5, 6)),
@@ -75,10 +83,14 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "supersede": lambda place: place.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),
     "pin": lambda place: place.store.edit(ANN, "plain", {"pinned": True}),
+    "mark": lambda place: place.store.edit(ANN, "quoted", {"painful_at": DAY}),
+    "mute": lambda place: place.wishes.obey(ANN, Mute("turn 1"), conversation="c1", message_id=None),
+    "wish to forget": lambda place: place.wishes.obey(ANN, Forget("turn 5"), conversation="c1", message_id=None),
     "profile": lambda place: people.write_profile(place.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),
     "take in": _move,
     "delete": lambda place: place.forgetter.memory(ANN, "quoted"),
     "delete a conversation": lambda place: place.forgetter.conversation(ANN, "c1"),
+    "delete a message": _delete_message,
     "forget a person": lambda place: place.forgetter.everything(ANN),
     "forget an application": lambda place: place.forgetter.everything("app"),
 }

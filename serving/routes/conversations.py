@@ -1,4 +1,4 @@
-"""/api/v1/conversations: take in what was said, here or elsewhere before; forget a conversation."""
+"""/api/v1/conversations: take in what was said, here or elsewhere before; forget a conversation, or one turn of it."""
 
 from typing import Annotated, Literal
 

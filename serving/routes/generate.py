@@ -140,7 +140,7 @@ def _generation(
 def _recollection(gateway: Gateway, call: Call) -> Recollection | None:
     if call.conversation is None:
         return None
-    return Recollection(gateway.memory, gateway.settings.memory.chat, call, tokens_of, gateway.now)
+    return Recollection(gateway.memory, gateway.wishes, gateway.settings.memory.chat, call, tokens_of, gateway.now)
 
 
 async def _reserve(gateway: Gateway, tier: str, app: str, user: str | None, entry_id: str) -> dict[str, str]:

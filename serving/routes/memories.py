@@ -59,6 +59,8 @@ class Change(Accepted):
     confidence: float = Field(default_factory=float, ge=0, le=1)
     sensitivity: Sensitivity = Field(default_factory=lambda: "ordinary")
     pinned: bool = Field(default_factory=bool)
+    painful_at: Moment | None = None
+    muted: bool = Field(default_factory=bool)
 
 
 @router.get("/api/v1/memories")
@@ -71,11 +73,12 @@ async def memories(
     until: Annotated[Moment | None, Query(alias="to", description="happened, or was stored, before")] = None,
     holding_at: Annotated[Moment | None, Query(description="holds at this instant")] = None,
     pinned: Annotated[bool | None, Query()] = None,
+    muted: Annotated[bool | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[Id | None, Query(description="the last id of the page before")] = None,
 ) -> MemoryList:
     """A person's memories, newest first, in pages. To find them by meaning: POST /api/v1/recall."""
-    wanted = Wanted(kind, search, since, until, holding_at, pinned)
+    wanted = Wanted(kind, search, since, until, holding_at, pinned, muted)
     async with asker.about(user) as owner:
         found = await list_memories(asker.gateway.database, owner, wanted, limit=limit + 1, after=after)
     return MemoryList(data=[MemoryAnswer.model_validate(each) for each in found[:limit]], has_more=len(found) > limit)
@@ -104,7 +107,7 @@ async def memory(id: PathId, asker: Asker, user: User = None) -> MemoryAnswer:  
 
 @router.patch("/api/v1/memories/{id}")
 async def change(id: PathId, body: Change, asker: Asker) -> MemoryAnswer:  # noqa: A002
-    """Change a memory, or pin it."""
+    """Change a memory, pin it, or mark it."""
     changes = body.model_dump(include=body.model_fields_set - {"user", "changed_in"})
     async with asker.about(body.user) as owner:
         record = await asker.gateway.memory.edit(owner, id, changes, changed_in=body.changed_in)

@@ -1,4 +1,4 @@
-"""GET /api/v1/messages/{message}/why: what of a person's past a reply was given."""
+"""/api/v1/messages: why a reply said what it said, and forgetting a single message."""
 
 from typing import Annotated, Literal
 
@@ -10,13 +10,19 @@ from serving import openapi
 from serving.errors import UnknownMessage
 from serving.routes.bounded import BoundedRoute
 from serving.routes.memories import MemoryAnswer
-from serving.routes.personal import Asker, User
+from serving.routes.personal import Asker, Asking, User
 from serving.routes.recall import Found, FoundTurn, SaidOf
-from storage.conversations import find_messages
+from serving.routes.receipts import ReceiptAnswer
+from storage.conversations import MessageRecord, find_messages
 from storage.given import find_reply, list_given
 from storage.memories import find_memories
+from storage.owner import Owner
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
+
+
+PathMessage = Annotated[Name, Path(description="its id, or that of the completion (`chatcmpl-...`)")]
+_UNKNOWN = "This person has no message '{}'."
 
 
 class Why(BaseModel):
@@ -27,18 +33,23 @@ class Why(BaseModel):
     given: list[Found]
 
 
+@router.delete("/api/v1/messages/{message}")
+async def forget_message(message: PathMessage, asker: Asker, user: User = None) -> ReceiptAnswer:
+    """Forget one message, and the memories that quote it."""
+    async with asker.about(user) as owner:
+        found = await _find(asker, owner, message)
+        receipt = await asker.gateway.forgetter.message(owner, found.id)
+        if receipt is None:  # since it was found
+            raise UnknownMessage(_UNKNOWN.format(message))
+    return ReceiptAnswer.of(receipt)
+
+
 @router.get("/api/v1/messages/{message}/why")
-async def why(
-    message: Annotated[Name, Path(description="its id, or that of the completion (`chatcmpl-...`)")],
-    asker: Asker,
-    user: User = None,
-) -> Why:
+async def why(message: PathMessage, asker: Asker, user: User = None) -> Why:
     """The memories and turns that a reply was given, with their quotes, and what each ranker said of them."""
     database = asker.gateway.database
     async with asker.about(user) as owner:
-        reply = await find_reply(database, owner, message)
-        if reply is None:
-            raise UnknownMessage(f"This person has no message '{message}'.")
+        reply = await _find(asker, owner, message)
         given = await list_given(database, owner, reply.id)
         turns = await find_messages(database, owner, [each.item_id for each in given if each.kind == "turn"])
         remembered = await find_memories(database, owner, [each.item_id for each in given if each.kind == "memory"])
@@ -56,3 +67,10 @@ async def why(
         if (each.kind, each.item_id) in items
     ]
     return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=found)
+
+
+async def _find(asker: Asking, owner: Owner, message: str) -> MessageRecord:
+    found = await find_reply(asker.gateway.database, owner, message)
+    if found is None:
+        raise UnknownMessage(_UNKNOWN.format(message))
+    return found

@@ -168,6 +168,36 @@ def test_what_is_forgotten_is_no_reason_any_more(friend: Friend) -> None:
     assert friend.ask("GET", why).json()["given"] == []
 
 
+def test_wishes_are_done_before_the_friend_answers(friend: Friend) -> None:
+    """Remembered with its quote, then forgotten with everything that names it; the model knows, and is told truly."""
+    first = friend.say("Please remember that my sister lives in Porto.")
+    assert first.headers["x-bondhu-memory"] == "recalled=0, remembered=1"
+    (memory,) = friend.past()["memories"]
+    assert memory["quote"] == "my sister lives in Porto"
+    assert "noted just now" in friend.told()[0]["content"][-1]["text"]
+    again = friend.say("Please remember that my sister lives in Porto.", cache_control="no-cache")
+    assert "remembered" not in again.headers["x-bondhu-memory"]
+    wait_for(lambda: len(friend.texts()) >= 2, "the exchanges to be stored")
+    gone = friend.say("Forget that my sister lives in Porto.")
+    assert gone.headers["x-bondhu-memory"].endswith("forgot=1"), "a turn and the memory that quotes it"
+    prompt = json.dumps(friend.told()[0])
+    assert "Porto" not in prompt
+    assert "deleted from your memory: 1" in prompt
+    assert friend.past()["memories"] == []
+    assert not any("Porto" in text for text in friend.texts())
+    assert friend.say("Forget that I like chess.").headers["x-bondhu-memory"].endswith("forgot=0")
+    assert "nothing was found" in json.dumps(friend.told()[0])
+
+
+def test_what_is_not_to_be_brought_up_is_not(friend: Friend) -> None:
+    """Muted in one conversation, it is not told in another."""
+    friend.say("My uncle Zoltan sold the boat")
+    wait_for(lambda: len(friend.texts()) == 2, "the exchange to be stored")
+    assert friend.say("Don't bring up my uncle Zoltan again.").headers["x-bondhu-memory"].endswith("muted=1")
+    friend.say("What did my uncle Zoltan sell?", x_bondhu_conversation="later")
+    assert "boat" not in json.dumps(friend.told())
+
+
 @pytest.mark.parametrize(
     ("headers", "param"),
     [

@@ -14,10 +14,18 @@ from sqlalchemy import text
 
 from storage import erasure, migrate
 from storage.embeddings import read_progress
+from storage.memories import NewMemory
 from storage.owner import Owner
-from storage.transfer import read_history
+from storage.transfer import MovedMemory, read_history
 
-QUICK = {"append", "supersede", "delete a conversation", "forget a person"}  # the others are as others of these
+QUICK = {
+    "append",
+    "supersede",
+    "mark",
+    "delete a message",
+    "delete a conversation",
+    "forget a person",
+}  # the others are as others of these
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["aiosqlite", "asyncpg", "faiss", "pydantic", "sqlalchemy.ext.asyncio"])  # once, not each
 
@@ -94,19 +102,33 @@ async def of(place: Workplace, owner: Owner) -> Any:
     """Return all that somebody has but for ids and versions that are drawn anew."""
     history = await read_history(place.engine, owner)
     turns = {name: [(each.external_id, each.text) for each in said] for name, said in history.conversations.items()}
-    memories = {each.id: (each.text, each.pinned, each.superseded_by, each.quote) for each in history.memories}
+    memories = {name(each): (each.text, marks(each), each.superseded_by, each.quote) for each in history.memories}
     return (turns, memories, history.profile)
 
 
+def name(memory: MovedMemory) -> str:
+    """Return what tells it from others: its id, or its quote where an id is drawn."""
+    return f"muted {memory.quote}" if memory.muted else memory.id
+
+
+def marks(memory: NewMemory) -> tuple[object, ...]:
+    """Return what a memory is marked with."""
+    return memory.pinned, memory.painful_at, memory.muted
+
+
 async def check_recall(place: Workplace) -> None:
-    """What is recalled is what SQL has, after the first read all of it by its vectors."""
+    """What is recalled is what SQL has, after the first read by its vectors; marks move turns and memories."""
     for owner in (ANN, BEN):
         turns, memories, _ = await of(place, owner)
+        painful = {text for words, (_, at, _), _, quote in memories.values() if at for text in (words, quote)}
+        muted = {text for words, (_, _, is_muted), _, quote in memories.values() if is_muted for text in (words, quote)}
         expected = [said for each in turns.values() for _, said in each]
         expected += [text for text, _, superseded, _ in memories.values() if superseded is None]
+        expected = [each for each in expected if each not in muted]
         for _ in range(2):
             found = await place.store.recall(owner, "Turn quoted plain new edited", limit=50)
             assert sorted(each.record.text for each in found) == sorted(expected)
+            assert {each.record.text for each in found if each.ranked.factors["painful"] < 1} == painful
         assert all({"single", "window"} <= set(each.ranked.said) for each in found)
         progress = await read_progress(place.engine, owner, place.embedder.space)
         assert progress.embedded == progress.items

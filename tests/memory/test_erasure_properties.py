@@ -22,7 +22,7 @@ from storage.transfer import read_history
 OWNERS = [Owner(app, user) for app in ("one", "two") for user in ("ann", "ben")]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 WORDS = ("apple", "banana", "cherry", "damson")
-ACTIONS = ("say", "add", "edit", "delete", "leave", "forget", "read")
+ACTIONS = ("say", "add", "edit", "delete", "leave", "unsay", "forget", "read")
 STEPS = st.lists(
     st.tuples(st.sampled_from(ACTIONS), st.sampled_from(OWNERS), st.integers(0, 5), st.integers(0, 5)), max_size=14
 )
@@ -58,6 +58,13 @@ async def run(url: str, steps: list[tuple[str, Owner, int, int]]) -> None:
             receipt = await forgetter.conversation(owner, f"c{second % 2}")
             assert receipt is None or receipt.is_complete
             expected[owner] = {key: text for key, text in has.items() if key[:2] != ("turn", f"c{second % 2}")}
+        elif what == "unsay" and ("turn", f"c{second % 2}", f"m{first}") in has:
+            said = (await read_history(engine, owner)).conversations[f"c{second % 2}"]
+            (id_,) = [each.id for each in said if each.external_id == f"m{first}"]
+            receipt = await forgetter.message(owner, id_)
+            assert receipt is not None
+            assert receipt.is_complete
+            del has["turn", f"c{second % 2}", f"m{first}"]
         elif what == "forget" and first < 2:
             assert (await forgetter.everything(owner)).is_complete
             expected[owner] = {}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from word_embedder import WordEmbedder
 
 from memory.forget import Forgetter
 from memory.shelf import Shelf
@@ -160,6 +161,37 @@ async def test_a_conversation_is_gone_with_what_was_drawn_from_it(
     assert "My aardvark" not in left
     assert "Has a aardvark" not in left
     assert await forgetter.conversation(BEN, "about the aardvark") is None
+
+
+async def test_one_turn_is_gone_with_what_was_drawn_from_it(
+    store: Store, engine: AsyncEngine, forgetter: Forgetter, embedder: WordEmbedder
+) -> None:
+    """It, the memories that quote it, and all their vectors; the turns beside it stand beside each other at once."""
+    await fill(store, engine)
+    turns = [NewMessage(str(each), "Ann", f"Number {each}", DAY + timedelta(minutes=each)) for each in range(4)]
+    ids = (await store.ingest(ANN, "numbers", turns)).ids
+    quoted, _ = await store.add(ANN, NewMemory("Said one", quote="Number 1", message_id=ids["1"]))
+    before, _ = await store.add(ANN, NewMemory("Said none"))
+    await store.add(ANN, NewMemory("Said one at last", message_id=ids["1"]), supersedes=before.id)
+    receipt = await forgetter.message(ANN, ids["1"])
+    assert receipt is not None
+    assert receipt.is_complete
+    assert set(receipt.remaining) == {"messages", "memories", "embeddings", "given", "indexes", "answers"}
+    left = await everything(engine)
+    assert not [words for words in ("Number 1", "Said one", ids["1"], quoted.id) if words in left]
+    assert (await memories.find_memories(engine, ANN, [before.id]))[before.id].superseded_by is None
+    embedder.asked.clear()
+    assert len(await store.recall(ANN, "number", limit=9)) == 6  # three turns, and what there was
+    assert {"Ann: Number 0\nAnn: Number 2", "Ann: Number 0\nAnn: Number 2\nAnn: Number 3"} <= set(embedder.asked)
+    assert await forgetter.message(BEN, ids["2"]) is None
+    assert await forgetter.message(ANN, ids["1"]) is None
+
+
+async def test_a_conversation_without_turns_is_gone(store: Store, engine: AsyncEngine, forgetter: Forgetter) -> None:
+    """With its last turn goes the application's name for it, which may tell something."""
+    ids = (await store.ingest(ANN, "about the aardvark", [NewMessage("1", "Ann", "Hello", DAY)])).ids
+    await forgetter.message(ANN, ids["1"])
+    assert "aardvark" not in await everything(engine)
 
 
 async def test_views_of_the_forgotten_leave_other_workers(

@@ -93,6 +93,11 @@ def test_memories_are_edited_pinned_paged_and_forgotten(gateway: GatewayProcess,
     rest = ann("GET", "/api/v1/memories", limit=2, after=page["data"][-1]["id"]).json()
     assert ([each["text"] for each in rest["data"]], rest["has_more"]) == (["Number 0"], False)
     assert [each["text"] for each in ann("GET", "/api/v1/memories", pinned=True).json()["data"]] == ["Number 0"]
+    marked = ann("PATCH", f"/api/v1/memories/{made[2]['id']}", {"painful_at": AT, "muted": True}).json()
+    assert (marked["painful_at"], marked["muted"]) == (AT, True)
+    assert [each["text"] for each in ann("GET", "/api/v1/memories", muted=True).json()["data"]] == ["Number 2"]
+    found = ann("POST", "/api/v1/recall", {"query": "number"}).json()["data"]
+    assert {each["item"]["text"]: each["factors"]["painful"] for each in found} == {"Number 0": 1.0, "Number 1": 1.0}
     receipt = ann("DELETE", f"/api/v1/memories/{made[1]['id']}").json()
     assert (receipt["object"], receipt["complete"]) == ("erasure_receipt", True)
     assert error(ann("GET", f"/api/v1/memories/{made[1]['id']}")) == (404, "memory_not_found", None)
@@ -172,6 +177,7 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("post", "/api/v1/conversations"): ({"external_id": "{conversation}", "messages": [turn(7, "mine")]}, {}),
     ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
     ("get", "/api/v1/messages/{message}/why"): (None, {}),
+    ("delete", "/api/v1/messages/{message}"): (None, {}),
     ("post", "/api/v1/recall"): ({"query": "What is the secret word of the safe?", "limit": 100}, {}),
     ("get", "/api/v1/profile"): (None, {}),
     ("put", "/api/v1/profile"): ({"name": "me"}, {}),

@@ -40,8 +40,11 @@ async def fill(store: Store, engine: AsyncEngine) -> None:
         taken = await store.ingest(ANN, name, turns)
     quoted = NewMemory("Has a dog", "fact", quote="I have a dog", message_id=taken.ids["0"], valid_from=DAY)
     old, _ = await store.add(ANN, quoted)
-    new = NewMemory("Had a dog", "event", event_at=DAY, confidence=0.5, sensitivity="sensitive", pinned=True)
+    new = NewMemory(
+        "Had a dog", "event", event_at=DAY, confidence=0.5, sensitivity="sensitive", pinned=True, painful_at=DAY
+    )
     await store.add(ANN, new, supersedes=old.id)
+    await store.add(ANN, NewMemory("Rex is mine", quote="Rex", message_id=taken.ids["1"], muted=True))
     await people.write_profile(engine, ANN, people.Profile("Ann", {"zone": "Europe/Oslo"}), now=DAY)
 
 
@@ -66,6 +69,7 @@ async def test_an_import_recalls_the_same(
             assert told(await there.recall(anna, question, limit=50)) == told(found)
     again = Document.of(await read_history(elsewhere, anna))
     assert plain(again) == plain(Document.model_validate_json(document))
+    assert {each.schema_version for each in (again, Document.model_validate({"schema_version": 1}))} == {1, 2}
     shelf.close()
     await elsewhere.dispose()
 

@@ -29,6 +29,7 @@ OPERATIONS = {
     "DELETE /api/v1/users/{user}/consent": "",
     "POST /api/v1/conversations": "",
     "DELETE /api/v1/conversations": "",
+    "DELETE /api/v1/messages/{message}": "",
     "GET /api/v1/memories": "",
     "POST /api/v1/memories": "",
     "GET /api/v1/memories/{id}": "",

@@ -1,0 +1,165 @@
+"""What a person says to their friend about remembering: "remember this", "forget that", "don't bring that up again".
+
+Only what is surely meant is found, because it is obeyed at once and what is forgotten is gone: an order that begins a
+sentence. "I can't forget that day", "do you remember that?", "forget it, let's go" and what stands in quotation marks
+are none; nor is anything in a text so long that it is no word to a friend. English, by patterns: it does not understand
+what is said, and does not know who obeys.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MOST_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep these words of the message; None: what the person said just before."""
+
+    quote: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete what is about these words of the message; None: the turn before."""
+
+    about: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Do not bring up what is about these words of the message; None: the turn before."""
+
+    about: str | None
+
+
+Wish = Remember | Forget | Mute
+
+
+def wish_of(text: str) -> Wish | None:
+    """The first wish in a person's message, if there is one."""
+    if len(text) > MOST_CHARACTERS:
+        return None
+    plain = text.translate(_STRAIGHT)
+    for start, end in _sentences(plain):
+        for make, patterns in _PATTERNS:
+            for pattern in patterns:
+                if match := pattern.fullmatch(plain, start, end):
+                    wish = _made(make, match, text)
+                    if wish is not None:
+                        return wish
+    return None
+
+
+_STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})  # each one character long
+_SHORTENED = "".join(rf"(?<!\b{each})" for each in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Za-z]"))
+_END = re.compile(rf"{_SHORTENED}[.!?\u2026]+(?=\s|$)|\n+")
+
+# What may stand before the order, and after it.
+_GREETING = r"(?:(?:hey|hi|hello|oh|ok|okay|so|and|also|but|now|no|yes|well|actually|sorry|bondhu)\b[,!.]?\s+)*"
+_ASKING = r"(?:can|could|would|will)\s+you\s+please\b"
+_BEGIN = rf"{_GREETING}(?:(?:please|pls)\b,?\s+|{_ASKING}\s+|i(?:'d|\s+would)\s+like\s+you\s+to\s+)?(?:just\s+)?"
+_THANK = r"please|pls|thanks|thank\s+you"
+_THANKS = rf"(?:,?\s+(?:{_THANK})|,\s*ok(?:ay)?)*\W{{0,30}}"
+_DONE = rf"(?:,?\s+(?:{_THANK}|ok|okay|now|for\s+good|forever|completely|for\s+me|for\s+later))*\W{{0,30}}"
+_AGAIN = rf"(?:,?\s+(?:{_THANK}|ok|okay|again|any\s?more|ever|to\s+me|with\s+me))*\W{{0,30}}"
+# With what a sentence begins that tells something: "that my cat ..."; "that cat" points at something.
+_OWN = r"(?:i|i'\w+|my|we|we'\w+|our)\b"
+_NAME = r"(?-i:[^\W\d_a-z])"
+_OTHERS = r"(?:he|she|it|they)(?:'\w+)?\b|(?:his|her|their|its|the|an?|there|today|tomorrow|every|both|if|when|on|in)\b"
+_SUBJECT = rf"(?:{_OWN}|{_OTHERS}|there's\b|{_NAME})"
+_TOLD = (
+    r"i(?:'ve|\s+have)?(?:\s+(?:just|ever|once|already))?\s+(?:told|said|mentioned|wrote|asked)(?:\s+to)?(?:\s+you)?"
+)
+_BEFORE = rf"(?:that|this|(?:what|everything|anything)\s+(?:that\s+)?{_TOLD}(?:\s+just\s+now)?)"
+_LAST = r"(?:my\s+)?(?:last|previous)\s+(?:message|sentence|thing)"
+_THING = r"(?P<about>\S.*?)"
+_ONE_THING = r"\S[^,;\u2013\u2014]*?"  # what follows a comma is most often: "..., let's talk of something else"
+
+_DONT = r"(?:don't|do\s+not|dont)"
+_KEEP = rf"(?:remember|{_DONT}\s+forget|keep\s+in\s+mind|make\s+a\s+note)"
+_REMEMBER = (
+    rf"{_KEEP}(?:\s+(?:this|that))?\s*(?P<rest>:)\s*(?P<about>\S.*)",
+    rf"{_KEEP}\s+(?:this|that)\s*[,;\u2013\u2014-]\s*(?P<about>{_SUBJECT}.*?){_THANKS}",
+    rf"{_KEEP}\s+that,?\s+(?P<about>{_SUBJECT}.*?){_THANKS}",
+    rf"remember,\s+(?P<about>{_SUBJECT}.*?){_THANKS}",
+    rf"{_DONT}\s+forget\s+(?P<about>{_OWN}\s.*?){_THANKS}",
+    rf"remember\s+(?P<about>my\s+\S.*?\s(?:is|are|isn't|aren't)\s.*?){_THANKS}",
+    rf"remember\s+(?P<about>i(?:'m|\s+(?:am|have|can't|never|always|don't|hate|love|like))\s.*?){_THANKS}",
+    rf"(?:remember|{_DONT}\s+forget)\s+{_BEFORE}{_DONE}",
+    rf"(?:keep|make\s+a\s+note\s+of)\s+(?:that|this)(?:\s+in\s+mind)?{_DONE}",
+)
+_FORGET = (
+    rf"forget\s+(?:{_BEFORE}|{_LAST}|(?:that\s+)?{_TOLD}(?:\s+(?:that|this|anything|it|so))?){_DONE}",
+    rf"(?:delete|erase)\s+(?:what\s+{_TOLD}|{_LAST}){_DONE}",
+    rf"(?:forget|delete|erase)\s+(?:what|everything|anything|all)\s+(?:that\s+)?{_TOLD}\s+about\s+{_THING}{_DONE}",
+    rf"(?:delete|erase)\s+(?:the|your|that|any|all)\s+(?:\w+\s+)?memor(?:y|ies)\s+(?:of|about)\s+{_THING}{_DONE}",
+    rf"forget\s+(?:that\s+)?{_TOLD}\s+(?:about|that)\s+{_THING}{_THANKS}",
+    rf"forget\s+that\s+(?P<about>{_SUBJECT}.*?){_THANKS}",
+    rf"forget\s+(?P<about>(?:i|i'm|i've|we)\s.*?){_THANKS}",
+    rf"forget\s+(?:all\s+|everything\s+)?about\s+(?P<about>(?:(?:my|our)\s+|{_NAME}){_ONE_THING}){_DONE}",
+    rf"forget\s+(?P<about>(?:my|our)\s+{_ONE_THING}){_DONE}",
+)
+_NEVER = rf"(?:{_DONT}|never)(?:\s+ever)?"
+_TALK = r"(?:talk|speak|ask)(?:\s+(?:to\s+)?me)?\s+about"
+_NO_MORE = rf"\s+(?:any\s?more|again|ever){_AGAIN}"
+_MUTE = (
+    rf"{_NEVER}\s+(?:bring|dig)\s+{_THING}\s+up{_AGAIN}",
+    rf"{_NEVER}\s+(?:bring\s+up|dig\s+up|mention|{_TALK}|remind\s+me\s+(?:of|about))\s+{_THING}{_AGAIN}",
+    rf"stop\s+bringing\s+{_THING}\s+up{_AGAIN}",
+    rf"stop\s+(?:mentioning|bringing\s+up|talking\s+about|asking(?:\s+me)?\s+about)\s+{_THING}{_AGAIN}",
+    rf"stop\s+reminding\s+me\s+(?:of|about)\s+{_THING}{_AGAIN}",
+    rf"i\s+(?:{_DONT}|never)\s+(?:ever\s+)?want\s+to\s+(?:talk|hear|speak)\s+about\s+{_THING}{_NO_MORE}",
+    rf"let's\s+(?:not|never)\s+talk\s+about\s+{_THING}{_NO_MORE}",
+)
+_PATTERNS: tuple[tuple[type[Remember] | type[Forget] | type[Mute], list[re.Pattern[str]]], ...] = tuple(
+    (make, [re.compile(_BEGIN + each, re.IGNORECASE) for each in patterns])
+    for make, patterns in ((Remember, _REMEMBER), (Forget, _FORGET), (Mute, _MUTE))
+)
+_POLITE = re.compile(_GREETING + _ASKING, re.IGNORECASE)
+_POINTS = re.compile(
+    r"(?:that|this|it|them|those|these|him|her|me|us|you|yourself|everything|anything)\b", re.IGNORECASE
+)
+_POINTS_ALONE = re.compile(r"(?:that|this|it)(?:\s+(?:topic|subject|story|thing))?", re.IGNORECASE)
+_NOT_FOR_GOOD = re.compile(
+    r"\b(?:today|tonight|now|yet|at\s+the\s+moment|for\s+a\s+while|this\s+(?:week|month|morning|evening)|until|unless)\b"
+    r"|\b(?:to|with|in\s+front\s+of)\s+(?:him|her|them|my|the|anyone|anybody)\b",
+    re.IGNORECASE,
+)
+
+
+def _made(make: type[Remember] | type[Forget] | type[Mute], match: re.Match[str], text: str) -> Wish | None:
+    """The wish that a pattern found; None when, looked at more closely, it is none."""
+    named = match.groupdict()
+    if named.get("about") is None:
+        return make(None)
+    start, end = match.span("about")
+    about = text[start:end].strip()
+    if make is Remember:
+        if named.get("rest"):
+            about = text[start:].strip().removesuffix(".")
+        return Remember(about)
+    if make is Mute:
+        if _POINTS_ALONE.fullmatch(about):
+            idiom = about.lower() == "it" and re.search(r"mention\s+it\W{0,30}$", match[0], re.IGNORECASE)
+            return None if idiom else Mute(None)
+        if _NOT_FOR_GOOD.search(about):
+            return None
+    if _POINTS.match(about) or not re.search(r"\w", about):
+        return None
+    return make(about)
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Where each sentence begins and ends, without its mark; no questions, but for polite ones, and no quotations."""
+    start = 0
+    for end in [*_END.finditer(text), None]:
+        stop = len(text) if end is None else end.start()
+        sentence = text[start:stop]
+        begin = start + len(sentence) - len(sentence.lstrip())
+        asks = end is not None and "?" in end[0]
+        is_quoted = text.count('"', 0, begin) % 2 == 1
+        if begin < stop and not is_quoted and (not asks or _POLITE.match(sentence.lstrip())):
+            yield begin, stop
+        start = stop if end is None else end.end()
