@@ -4,15 +4,17 @@ from typing import Any
 
 from celery import Celery
 
-from jobs import tasks
+from jobs import reembedding, tasks
+from jobs.embedders import Ingress
 
 FLUSH_EVERY_S = 60.0
 
 
-def create_app(redis_url: str, database_url: str) -> Celery:
+def create_app(redis_url: str, database_url: str, *, ingress: Ingress | None = None) -> Celery:
     """Return the application on these services; connects to neither.
 
-    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
+    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine;
+    `ingress` leads to the embedders, None: their task is left out.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -25,6 +27,8 @@ def create_app(redis_url: str, database_url: str) -> Celery:
             "options": {"expires": FLUSH_EVERY_S},
         },
     }
+    if ingress is not None:
+        app.conf.beat_schedule |= reembedding.register(app, database_url, ingress)
     return app
 
 

@@ -14,14 +14,13 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.embedder import Embedder, EmbedderAway
+from memory.embedder import Embedder, EmbedderAway, embedded
 from memory.recall import Matrix, Ranked
 from memory.shelf import Shelf
 from memory.voice import put
-from memory.windows import window_text
 from storage import conversations, memories, transfer
 from storage.conversations import Ingested, MessageRecord, NewMessage
-from storage.embeddings import Embedded, Unembedded, find_unembedded, store_embeddings
+from storage.embeddings import find_unembedded, store_embeddings
 from storage.memories import MemoryRecord, NewMemory
 from storage.owner import Owner
 
@@ -140,18 +139,11 @@ class Store:
             while most is None or done < most:
                 found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since)
                 try:
-                    embedded = await _embedded(self._embedder, found) if found else []
+                    made = await embedded(self._embedder, found) if found else []
                 except EmbedderAway:
                     return
-                if embedded:
-                    await store_embeddings(self._engine, owner, space, embedded, now=self._now())
+                if made:
+                    await store_embeddings(self._engine, owner, space, made, now=self._now())
                 if len(found) < AT_ONCE:
                     return
                 done += len(found)
-
-
-async def _embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
-    windows = {item: window_text(item.around) for item in items if item.around}
-    texts = list(dict.fromkeys([*(item.text for item in items), *windows.values()]))
-    rows = dict(zip(texts, (row.astype("<f4").tobytes() for row in await embedder.embed(texts)), strict=True))
-    return [Embedded(item, rows[item.text], rows[windows[item]] if item in windows else None) for item in items]

@@ -130,7 +130,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     worker = secrets.token_hex(8)  # this process's name, unlike any other's
-    ingress = f"http://127.0.0.1:{settings.ray.ingress_port}"
+    ingress = addresses.ingress_url(settings)
     kept = settings.database
     pool = Pool(kept.pool_min, kept.pool_max, kept.pool_timeout_s)
     database = open_engine(addresses.database_url(settings), pool)
@@ -151,7 +151,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         )
         embedder = (
             Embedder(
-                url=f"{ingress}/embedder",
+                url=f"{ingress}/{settings.embedder.application}",
                 cluster_key=cluster_key,
                 session=session,
                 model=settings.embedder.id,
@@ -163,7 +163,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             if settings.embedder.enabled
             else None
         )
-        memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.path)
+        memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision)
         shelf = wiring.open_shelf(settings, database, memory_embedder)
         now = partial(datetime.now, UTC)
         uses = KeyUses(redis)
