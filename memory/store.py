@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.embedder import Embedder, EmbedderAway, embedded
 from memory.recall import Matrix, Ranked
+from memory.rerank import CrossEncoder, reranked
 from memory.shelf import Shelf
 from memory.voice import put
 from storage import conversations, memories, transfer
@@ -43,16 +44,23 @@ class Store:
         shelf: this process's views of it.
         embedder: makes vectors; None: recall goes by words alone.
         now: the time, aware.
+        reranker: takes a second look at what recall found; None: its own order stands.
 
     """
 
     def __init__(
-        self, engine: AsyncEngine, shelf: Shelf, embedder: Embedder | None, now: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        shelf: Shelf,
+        embedder: Embedder | None,
+        now: Callable[[], datetime],
+        reranker: CrossEncoder | None = None,
     ) -> None:
         self._engine = engine
         self._shelf = shelf
         self._embedder = embedder
         self._now = now
+        self._reranker = reranker
         self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def ingest(self, owner: Owner, conversation: str, messages: Sequence[NewMessage]) -> Ingested:
@@ -103,8 +111,11 @@ class Store:
             await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
         asked = put(question, speakers, asker=asker or name)
         vectors, now = await self._vectors(asked.texts), self._now()
-        found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=limit))
-        return await self._as_stored(owner, found or [])
+        most = limit if self._reranker is None else max(limit, self._reranker.most)
+        found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=most))
+        if found and self._reranker is not None:
+            found = await reranked(self._reranker, question, found)
+        return await self._as_stored(owner, (found or [])[:limit])
 
     async def _as_stored(self, owner: Owner, found: Sequence[Ranked]) -> list[Recalled]:
         """With their records; what was deleted in this moment is left out."""

@@ -164,6 +164,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             else None
         )
         memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision)
+        reranker = wiring.open_reranker(settings, ingress, cluster_key, session)
         shelf = wiring.open_shelf(settings, database, memory_embedder)
         now = partial(datetime.now, UTC)
         uses = KeyUses(redis)
@@ -214,7 +215,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             telemetry=telemetry,
             readings=readings,
             active_users=active_users,
-            memory=Store(database, shelf, memory_embedder, now),
+            memory=Store(database, shelf, memory_embedder, now, reranker),
             forgetter=Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
