@@ -21,8 +21,8 @@ from storage.database import open_engine
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 30.0
-RUN_S = 20.0
+EVERY_S = 15.0
+RUN_S = 10.0  # less than the supervisor gives the worker to finish
 
 
 def register(app: Celery, database_url: str, ingress: Ingress) -> dict[str, Any]:

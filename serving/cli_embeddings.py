@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imported where used: every other command starts without the
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 ROLES = ("present", "next")
-LOOK_S = 5.0
+LOOK_S = 15.0  # a whole period of the worker (jobs.reembedding), with its rest
 
 
 def embeddings(
