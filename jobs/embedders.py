@@ -18,7 +18,7 @@ from models.ingress import Away, ask
 from storage.embeddings import Space
 
 DIRECTORY_TIMEOUT_S = 5.0
-EMBED_TIMEOUT_S = 60.0
+EMBED_TIMEOUT_S = 20.0  # Serve holds requests while a replica starts: then the next run asks again
 
 
 @dataclass(frozen=True, slots=True)
