@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
+from models.ingress import CLUSTER_HEADER
 from models.vllm_server import KEY_VARIABLE
 from serving import runfiles, tether
 from serving.credentials import load_secrets, read_env_file
-from serving.fleet import CLUSTER_HEADER
 from serving.settings import load_settings
 
 START_TIMEOUT_S = 600.0

@@ -1,18 +1,22 @@
 """The Celery application: broker, manners and schedule. Tasks are added by `jobs.tasks.register`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
 from jobs import tasks
 
+if TYPE_CHECKING:
+    from jobs.embedders import Ingress
+
 FLUSH_EVERY_S = 60.0
 
 
-def create_app(redis_url: str, database_url: str) -> Celery:
+def create_app(redis_url: str, database_url: str, *, ingress: "Ingress | None" = None) -> Celery:
     """Return the application on these services; connects to neither.
 
-    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
+    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine;
+    `ingress` leads to the embedders, None: their task is left out.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -25,6 +29,10 @@ def create_app(redis_url: str, database_url: str) -> Celery:
             "options": {"expires": FLUSH_EVERY_S},
         },
     }
+    if ingress is not None:
+        from jobs import reembedding  # numpy and what else a worker without embedders does without
+
+        app.conf.beat_schedule |= reembedding.register(app, database_url, ingress)
     return app
 
 

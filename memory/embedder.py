@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from memory.recall import Matrix
-from storage.embeddings import Space
+from memory.windows import window_text
+from storage.embeddings import Embedded, Space, Unembedded
 
 
 class EmbedderAway(Exception):
@@ -20,3 +21,11 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> Matrix:
         """A row for each of `texts`; raises EmbedderAway."""
         ...
+
+
+async def embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
+    """The vectors of stored items, each different text embedded once; raises EmbedderAway."""
+    windows = {item: window_text(item.around) for item in items if item.around}
+    texts = list(dict.fromkeys([*(item.text for item in items), *windows.values()]))
+    rows = dict(zip(texts, (row.astype("<f4").tobytes() for row in await embedder.embed(texts)), strict=True))
+    return [Embedded(item, rows[item.text], rows[windows[item]] if item in windows else None) for item in items]

@@ -14,14 +14,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.embedder import Embedder, EmbedderAway
+from memory.embedder import Embedder, EmbedderAway, embedded
 from memory.recall import Matrix, Ranked
+from memory.rerank import CrossEncoder, reranked
 from memory.shelf import Shelf
 from memory.voice import put
-from memory.windows import window_text
 from storage import conversations, marking, memories, transfer
 from storage.conversations import Ingested, MessageRecord, NewMessage
-from storage.embeddings import Embedded, Unembedded, find_unembedded, store_embeddings
+from storage.embeddings import find_unembedded, store_embeddings
 from storage.forgetting import Touched
 from storage.given import Given, store_reply
 from storage.memories import MemoryRecord, NewMemory
@@ -49,16 +49,23 @@ class Store:
         shelf: this process's views of it.
         embedder: makes vectors; None: recall goes by words alone.
         now: the time, aware.
+        reranker: takes a second look at what recall found; None: its own order stands.
 
     """
 
     def __init__(
-        self, engine: AsyncEngine, shelf: Shelf, embedder: Embedder | None, now: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        shelf: Shelf,
+        embedder: Embedder | None,
+        now: Callable[[], datetime],
+        reranker: CrossEncoder | None = None,
     ) -> None:
         self._engine = engine
         self._shelf = shelf
         self._embedder = embedder
         self._now = now
+        self._reranker = reranker
         self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def ingest(self, owner: Owner, conversation: str, messages: Sequence[NewMessage]) -> Ingested:
@@ -136,8 +143,11 @@ class Store:
             await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
         asked = put(question, speakers, asker=asker or name)
         vectors, now = await self._vectors(asked.texts), self._now()
-        found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=limit))
-        return await self._as_stored(owner, found or [])
+        most = limit if self._reranker is None else max(limit, self._reranker.most)
+        found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=most))
+        if found and self._reranker is not None:
+            found = await reranked(self._reranker, question, found)
+        return await self._as_stored(owner, (found or [])[:limit])
 
     async def _as_stored(self, owner: Owner, found: Sequence[Ranked]) -> list[Recalled]:
         """With their records; what was deleted in this moment is left out."""
@@ -172,11 +182,11 @@ class Store:
             while most is None or done < most:
                 found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since)
                 try:
-                    embedded = await _embedded(self._embedder, found) if found else []
+                    made = await embedded(self._embedder, found) if found else []
                 except EmbedderAway:
                     return
-                if embedded:
-                    await store_embeddings(self._engine, owner, space, embedded, now=self._now())
+                if made:
+                    await store_embeddings(self._engine, owner, space, made, now=self._now())
                 if len(found) < AT_ONCE:
                     return
                 done += len(found)
@@ -187,10 +197,3 @@ def given_of(rank: int, recalled: Recalled) -> Given:
     ranked = recalled.ranked
     said = {name: list(each) for name, each in ranked.said.items()}
     return Given(ranked.item.kind, ranked.item.id, rank, ranked.score, said, dict(ranked.factors))
-
-
-async def _embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
-    windows = {item: window_text(item.around) for item in items if item.around}
-    texts = list(dict.fromkeys([*(item.text for item in items), *windows.values()]))
-    rows = dict(zip(texts, (row.astype("<f4").tobytes() for row in await embedder.embed(texts)), strict=True))
-    return [Embedded(item, rows[item.text], rows[windows[item]] if item in windows else None) for item in items]

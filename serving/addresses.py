@@ -20,6 +20,11 @@ def database_url(settings: Settings) -> str:
     return settings.database.url or f"sqlite+aiosqlite:///{settings.var_dir / 'bondhu.db'}"
 
 
+def ingress_url(settings: Settings) -> str:
+    """Return the base URL of Ray Serve's private ingress as seen from this machine, without a trailing slash."""
+    return f"http://127.0.0.1:{settings.ray.ingress_port}"
+
+
 def gateway_url(settings: Settings) -> str:
     """Return the gateway's base URL as seen from this machine, without a trailing slash."""
     return f"http://{_reachable(settings.gateway.host)}:{settings.gateway.port}"

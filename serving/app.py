@@ -134,7 +134,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     worker = secrets.token_hex(8)  # this process's name, unlike any other's
-    ingress = f"http://127.0.0.1:{settings.ray.ingress_port}"
+    ingress = addresses.ingress_url(settings)
     kept = settings.database
     pool = Pool(kept.pool_min, kept.pool_max, kept.pool_timeout_s)
     database = open_engine(addresses.database_url(settings), pool)
@@ -155,7 +155,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         )
         embedder = (
             Embedder(
-                url=f"{ingress}/embedder",
+                url=f"{ingress}/{settings.embedder.application}",
                 cluster_key=cluster_key,
                 session=session,
                 model=settings.embedder.id,
@@ -167,7 +167,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             if settings.embedder.enabled
             else None
         )
-        memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.path)
+        memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision)
+        reranker = wiring.open_reranker(settings, ingress, cluster_key, session)
         shelf = wiring.open_shelf(settings, database, memory_embedder)
         now = partial(datetime.now, UTC)
         uses = KeyUses(redis)
@@ -198,7 +199,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             sql_connections=partial(wiring.sql_connections, database),
             recordings=tapes.numbers,
         )
-        memory = Store(database, shelf, memory_embedder, now)
+        memory = Store(database, shelf, memory_embedder, now, reranker)
         forgetter = Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now)
         app.state.gateway = Gateway(
             settings=settings,

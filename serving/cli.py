@@ -10,6 +10,7 @@ import typer
 from serving import cli_consent, cli_keys, cli_models, readiness, runfiles
 from serving.addresses import dashboard_url, gateway_url
 from serving.cli_chat import chat
+from serving.cli_embeddings import embeddings
 from serving.cli_frame import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli_logs import logs
 from serving.cli_up import down, up
@@ -136,6 +137,7 @@ app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_consent.app, name="consent")
 app.command(epilog=EPILOG)(usage)
+app.command(epilog=EPILOG)(embeddings)
 app.command(epilog=EPILOG)(chat)
 app.command(epilog=EPILOG)(logs)
 

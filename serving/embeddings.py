@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import orjson
 
+from models.ingress import Away, Refused, ask
 from serving.errors import EngineTimeout, EngineUnavailable, InvalidRequest
-from serving.fleet import CLUSTER_HEADER
 from serving.prices import Segment
 
 MAX_INPUTS = 2048  # OpenAI's bound on the array
@@ -52,7 +52,7 @@ class Embedder:
         self.label = f"{model}; revision=packaged; quantization=none"
         self.problem: str | None = "it has not answered yet"
         self._url = url
-        self._headers = {CLUSTER_HEADER: cluster_key, "content-type": "application/json"}
+        self._cluster_key = cluster_key
         self._session = session
         self._probe_interval_s = probe_interval_s
         self._retry_after_s = retry_after_s
@@ -99,23 +99,19 @@ class Embedder:
     async def _ask(
         self, inputs: list[str] | list[list[int]], timeout_s: float, truncate: bool = False
     ) -> tuple[bytes, int]:
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        body = orjson.dumps({"inputs": inputs, "truncate": truncate})
+        body = {"inputs": inputs, "truncate": truncate}
         try:
-            async with self._session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
-                answer = await response.read()
-                if response.status == 400:
-                    refusal = orjson.loads(answer)
-                    said = f"input[{refusal['index']}] {refusal['error']}."
-                    raise InvalidRequest(said, param="input", code=refusal["code"])
-                if response.status != 200:
-                    raise self._unavailable(f"it answered {response.status}")
-                self.problem, self._answered_at = None, self._clock()
-                return answer, int(response.headers["x-bondhu-tokens"])
+            rows, headers = await ask(self._session, self._url, self._cluster_key, body, timeout_s=timeout_s)
+        except Refused as problem:
+            raise InvalidRequest(f"{problem}.", param="input", code=problem.code) from problem
         except TimeoutError as problem:
             raise EngineTimeout(f"The embedder did not answer within {timeout_s:g} s.") from problem
-        except aiohttp.ClientError as problem:
-            raise self._unavailable(f"it cannot be reached ({type(problem).__name__})") from problem
+        except Away as problem:
+            raise self._unavailable(str(problem)) from problem
+        if len(rows) != 4 * self.dimensions * len(inputs):  # else vectors of two models would be mixed
+            raise self._unavailable(f"its vectors do not have {self.dimensions} numbers (embedder.dimensions)")
+        self.problem, self._answered_at = None, self._clock()
+        return rows, int(headers["x-bondhu-tokens"])
 
     def _unavailable(self, problem: str) -> EngineUnavailable:
         self.problem = problem

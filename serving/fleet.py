@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from models.ingress import CLUSTER_HEADER
 from serving.errors import EngineUnavailable, UnknownModel
 from serving.replica import DirectoryAnswer, ReplicaReport, Routing
 
 log = logging.getLogger(__name__)
 
-CLUSTER_HEADER = "x-bondhu-cluster-key"
 RETRY_PROBE_S = 0.5  # how soon a replica that should answer, but did not, is tried again
 
 

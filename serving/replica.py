@@ -23,6 +23,15 @@ class ReplicaReport(TypedDict):
     kv_cache_usage: float  # 0..1
 
 
+class EmbedderPlace(TypedDict):
+    """An embedder that is deployed: whose vectors it makes, and where it answers on the private ingress."""
+
+    model: str
+    revision: str
+    dimensions: int
+    route: str
+
+
 class Routing(TypedDict):
     """Which models clients reach."""
 
@@ -30,6 +39,7 @@ class Routing(TypedDict):
     active: str  # model id
     models: dict[str, str]  # model id -> fingerprint that new requests go to
     live: NotRequired[dict[str, Any]]  # settings that reach a running gateway (serving.live)
+    embedders: NotRequired[list[EmbedderPlace]]  # the present one first, then the next; jobs.reembedding reads it
 
 
 class DirectoryAnswer(TypedDict):

@@ -183,6 +183,7 @@ def _cross_check(
         report("models.alias", f"`{service.models.alias}` is a model's own id")
     if service.embedder.enabled and service.embedder.id in {*catalogue, service.models.alias}:
         report("embedder.id", f"`{service.embedder.id}` already names a model")
+    problems += _check_next_embedder(service, catalogue, merged)
     for name in service.external:
         if name in {*catalogue, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")
@@ -205,6 +206,19 @@ def _check_fallbacks(service: ServiceFile, catalogue: Mapping[str, ModelSpec]) -
             if name not in known or name == spec.id:
                 why = "a model cannot stand in for itself" if name == spec.id else f"no model `{name}`"
                 yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why + suggest(name, known - {spec.id}))
+
+
+def _check_next_embedder(service: ServiceFile, catalogue: Mapping[str, ModelSpec], merged: Merged) -> Iterator[Problem]:
+    present, following = service.embedder, service.embedder.next
+    if following is None:
+        return
+    where = merged.origin(("embedder", "next"))
+    if not present.enabled:
+        yield Problem(where, "embedder.next", "there is none to follow: embedder.enabled is false")
+    if following.id in {*catalogue, *service.external, service.models.alias}:
+        yield Problem(where, "embedder.next.id", f"`{following.id}` already names a model")
+    if (following.id, following.path) == (present.id, present.path):
+        yield Problem(where, "embedder.next", "is the present one: another id or path is needed")
 
 
 def _refuse_passwords(merged: Merged, problems: list[Problem]) -> None:

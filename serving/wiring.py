@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import aiohttp
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
@@ -40,6 +41,7 @@ from serving.metrics import Observed
 from serving.outside import Outside
 from serving.prices import Prices
 from serving.publisher import Publisher
+from serving.reranker import Reranker
 from serving.semantic_cache import Semantic
 from serving.sensitive import Detect
 from serving.settings import Settings
@@ -262,6 +264,22 @@ def open_shelf(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedd
     """The worker's views of people's pasts; without an embedder they have words only."""
     space, dimensions = (Space("none", ""), 1) if embedder is None else (embedder.space, embedder.dimensions)
     return Shelf(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
+
+
+def open_reranker(
+    settings: Settings, ingress: str, cluster_key: str, session: aiohttp.ClientSession
+) -> Reranker | None:
+    """The cross-encoder's client, where one is configured; `ingress` is the private one's base URL."""
+    spec = settings.reranker
+    if spec is None:
+        return None
+    return Reranker(
+        url=f"{ingress}/reranker",
+        cluster_key=cluster_key,
+        session=session,
+        most=spec.most_candidates,
+        timeout_s=spec.timeout_s,
+    )
 
 
 def redis_connections(redis: "Redis") -> Mapping[str, float]:

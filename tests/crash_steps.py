@@ -17,6 +17,7 @@ from word_embedder import DIMENSIONS, WordEmbedder
 
 from memory.forget import Forgetter
 from memory.obey import Wishes
+from memory.reembed import Known, Reembedding
 from memory.shelf import Shelf
 from memory.store import Store
 from memory.wishes import Forget, Mute
@@ -96,6 +97,21 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
 }
 
 
+async def reembed(place: Workplace) -> None:
+    """Make the next model's vectors, 4 items at a time, and delete those of the one before the present."""
+
+    async def rest(_: float) -> None:
+        """Take none."""
+
+    background = Reembedding(
+        place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=rest, portion=4
+    )
+    await background.run(place.embedder, WordEmbedder("2"))
+
+
+BACKGROUND: dict[str, Callable[[Workplace], Awaitable[Any]]] = {"re-embed": reembed}
+
+
 def run(url: str, operation: str, moment: int, acknowledged: Path) -> None:
     """Do the operation and note that it was acknowledged; SIGKILL this process at this moment (from 0), if it comes."""
     asyncio.run(_run(url, operation, moment, acknowledged.touch))
@@ -131,6 +147,6 @@ async def _run(url: str, operation: str, moment: int, acknowledge: Callable[[], 
     event.listen(sync, "before_cursor_execute", lambda *given: pass_one() if is_write(given[2]) else None)
     event.listen(sync, "commit", commit)  # before the driver is told
     event.listen(sync.pool, "checkin", checkin)  # after
-    await OPERATIONS[operation](place)
+    await (OPERATIONS | BACKGROUND)[operation](place)
     acknowledge()
     await place.close()

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import orjson
 from word_embedder import WordEmbedder
@@ -22,20 +23,29 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        """Answer 404: there is no directory."""
-        self.send_response(404)
-        self.send_header("content-length", "0")
+        """Answer GET /directory with the routing table; 404 where there is none."""
+        assert isinstance(self.server, _Server)
+        routing = self.server.routing
+        body = b"" if routing is None else orjson.dumps({"routing": routing, "replicas": []})
+        self.send_response(200 if body else 404)
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
 
-class EmbedderServer:
-    """Listens on `port` while it is entered."""
+class _Server(ThreadingHTTPServer):
+    routing: Any = None
 
-    def __init__(self, port: int) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+
+class EmbedderServer:
+    """Listens on `port` while it is entered; with a `routing` table it is a directory too."""
+
+    def __init__(self, port: int, routing: Any = None) -> None:
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.routing = routing
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> "EmbedderServer":

@@ -14,7 +14,7 @@ from memory.budget import within_budget
 from memory.corpus import Corpus, Item
 from memory.lexical import Terms
 from memory.recall import Dense, Factors, Matrix, Ranked, recall
-from memory.rerank import reranked
+from memory.rerank import RerankerAway, reranked
 from memory.voice import put
 
 NOW = datetime(2024, 3, 6, 15, tzinfo=UTC)
@@ -170,16 +170,38 @@ def test_a_budget_takes_the_best_that_fit() -> None:
 class ByLength:
     """A cross-encoder that likes long texts."""
 
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.is_away = False
+
     async def score(self, question: str, texts: Sequence[str]) -> list[float]:
         """The texts' lengths."""
+        if self.is_away:
+            raise RerankerAway
         return [float(len(text)) for text in texts]
 
 
-async def test_a_cross_encoder_orders_the_head_only() -> None:
-    """The first few take the encoder's order; what comes after them stays."""
+async def test_a_cross_encoder_joins_the_ranking_of_the_head() -> None:
+    """Its order and the one before make one by reciprocal rank, which each item's score and rankers tell."""
     found = ask("beach", *(turn(str(place), "beach " + "x" * place, conversation=str(place)) for place in range(6)))
-    again = await reranked(ByLength(), "beach", found, head=4)
-    lengths = [len(each.item.text) for each in again[:4]]
-    assert lengths == sorted(lengths, reverse=True)
+    again = await reranked(ByLength(4), "beach", found)
     assert {each.item.id for each in again[:4]} == {each.item.id for each in found[:4]}
-    assert again[4:] == found[4:]
+    assert ids(again[4:]) == ids(found[4:])
+    assert [each.score for each in again] == sorted((each.score for each in again), reverse=True)
+    by_length = sorted(found[:4], key=lambda each: -len(each.item.text))
+    for each in again[:4]:
+        before = next(rank for rank, other in enumerate(found, 1) if other.item.id == each.item.id)
+        said = each.said["cross_encoder"]
+        assert by_length[said.rank - 1].item.id == each.item.id
+        assert said.score == len(each.item.text)
+        assert each.score == pytest.approx(1 / (10 + before) + 1 / (10 + said.rank))
+    assert all("cross_encoder" not in each.said for each in again[4:])
+
+
+async def test_without_its_cross_encoder_recall_is_as_it_was() -> None:
+    """Away, or with nothing to look at, it changes nothing."""
+    found = ask("beach", turn("a", "beach"), turn("b", "a long walk on the beach", conversation="two"))
+    encoder = ByLength(30)
+    assert await reranked(encoder, "beach", []) == []
+    encoder.is_away = True
+    assert await reranked(encoder, "beach", found) == found

@@ -10,7 +10,7 @@ from typing import Any
 
 from models import engine_args
 from serving import live
-from serving.config_schema import AutoscalingSpec, DeploymentSpec, ModelSpec, Settings
+from serving.config_schema import AutoscalingSpec, BatchedSpec, DeploymentSpec, EmbedderSpec, ModelSpec, Settings
 from serving.replica import Routing
 
 ENGINE_PREFIX = "engine-"
@@ -21,21 +21,23 @@ Manifest = dict[str, Any]
 
 
 def build(settings: Settings) -> Manifest:
-    """What should run: directory, embedder and one engine application per active model."""
+    """What should run: directory, embedders, reranker and one engine application per active model."""
     engines = [engine_application(settings, spec) for spec in settings.served()]
     return assemble(settings, routing(settings), engines)
 
 
 def assemble(settings: Settings, routes: Routing, engines: list[Application]) -> Manifest:
     """A whole document with these routes and these engine applications."""
-    embedder = [embedder_application(settings)] if settings.embedder.enabled else []
+    beside = [embedder_application(spec) for spec in settings.embedder.in_use]
+    if settings.reranker is not None:
+        beside.append(_batched("reranker", "Reranker", settings.reranker, settings.reranker.path))
     return {
         "proxy_location": "HeadOnly" if settings.ray.address is None else "EveryNode",
         "http_options": {
             "host": "127.0.0.1" if settings.ray.address is None else "0.0.0.0",  # noqa: S104 - the cluster's network
             "port": settings.ray.ingress_port,
         },
-        "applications": [directory_application(routes), *embedder, *engines],
+        "applications": [directory_application(routes), *beside, *engines],
     }
 
 
@@ -46,6 +48,15 @@ def routing(settings: Settings) -> Routing:
         "active": settings.models.active,
         "models": {spec.id: spec.fingerprint() for spec in settings.served()},
         "live": live.sent(settings),
+        "embedders": [
+            {
+                "model": spec.id,
+                "revision": spec.revision,
+                "dimensions": spec.dimensions,
+                "route": f"/{spec.application}",
+            }
+            for spec in settings.embedder.in_use
+        ],
     }
 
 
@@ -88,24 +99,27 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
     }
 
 
-def embedder_application(settings: Settings) -> Application:
-    """The embedder."""
-    embedder = settings.embedder
+def embedder_application(spec: EmbedderSpec) -> Application:
+    """An embedder, named after its model: when the next one becomes the present one, its replicas stay."""
+    return _batched(spec.application, "Embedder", spec, spec.path)
+
+
+def _batched(name: str, deployment: str, spec: BatchedSpec, path: str) -> Application:
     return {
-        "name": "embedder",
-        "route_prefix": "/embedder",
-        "import_path": "serving.deploy.embedder:build",
+        "name": name,
+        "route_prefix": f"/{name}",
+        "import_path": f"serving.deploy.{deployment.lower()}:build",
         "args": {
-            "path": embedder.path,
-            "max_batch_size": embedder.max_batch_size,
-            "batch_wait_s": embedder.batch_wait_s,
-            "threads": max(1, int(embedder.num_cpus)),
+            "path": path,
+            "max_batch_size": spec.max_batch_size,
+            "batch_wait_s": spec.batch_wait_s,
+            "threads": max(1, int(spec.num_cpus)),
         },
         "deployments": [
             {
-                "name": "Embedder",
-                "num_replicas": embedder.replicas,
-                "ray_actor_options": {"num_cpus": embedder.num_cpus, "num_gpus": embedder.num_gpus},
+                "name": deployment,
+                "num_replicas": spec.replicas,
+                "ray_actor_options": {"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus},
             }
         ],
     }

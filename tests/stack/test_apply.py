@@ -64,7 +64,7 @@ def test_the_plan_tells_a_restart_from_a_reconfiguration(stack: LocalStack) -> N
     stack.configure(embedder={"max_batch_size": 16})
     plan = planned(stack)
     stack.configure(embedder={"max_batch_size": 32})
-    assert plan["restart"] == ["embedder"]
+    assert [name.startswith("embedder-") for name in plan["restart"]] == [True]
 
 
 def test_a_wrong_configuration_changes_nothing(stack: LocalStack) -> None:
@@ -109,7 +109,7 @@ def test_the_plan_says_what_a_swap_will_do(stack: LocalStack) -> None:
     assert [name.startswith(f"engine-{UNQUANTISED}-") for name in plan["start"]] == [True]
     assert [name.startswith(f"engine-{QUANTISED}-") for name in plan["stop"]] == [True]
     assert plan["route"] == ["directory"]
-    assert plan["keep"] == ["embedder"]
+    assert [name.startswith("embedder-") for name in plan["keep"]] == [True]
     assert boots(stack) == before
 
 

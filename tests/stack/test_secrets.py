@@ -9,6 +9,8 @@ import psutil
 import pytest
 from local_stack import LocalStack
 
+from serving.settings import load_settings
+
 
 @pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/tokenize", "/version", "/openapi.json", "/v1/nonsense"])
 @pytest.mark.parametrize("key", [None, "wrong"])
@@ -33,6 +35,8 @@ def test_the_private_ingress_answers_only_a_holder_of_the_cluster_key(
     stack: LocalStack, path: str, key: str | None
 ) -> None:
     """Directory and embedder are 401 without the cluster key."""
+    if path == "/embedder":
+        path = f"/{load_settings(environ=stack.env).embedder.application}"
     headers = {} if key is None else {"x-bondhu-cluster-key": key}
     answer = httpx.request("GET" if path == "/directory" else "POST", stack.ingress_url + path, headers=headers)
     assert answer.status_code == 401
