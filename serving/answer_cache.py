@@ -17,7 +17,7 @@ from serving.cache_key import digest, owner_of, owners_of
 from serving.cache_wish import Wish
 from serving.call import Call, is_deterministic
 from serving.config_schema import CacheSettings
-from serving.pivots import pivots
+from memory.pivots import pivots
 from serving.semantic_cache import Asked, Semantic, question_of, without_question
 from serving.stored_answer import Stored
 from storage.schema import CacheUse

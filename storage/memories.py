@@ -101,27 +101,45 @@ async def add_memory(
         NoSuchMessage, NotVerbatim, EmptyInterval: see there.
 
     """
-    check_interval(new.valid_from, new.valid_until)
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
-        if id_ is not None:
-            found = await _find(connection, owner, id_)
-            if found is not None:
-                await connection.rollback()
-                return found, False
-        speaker = await check_source(connection, owner, new.quote, new.message_id)
-        id_ = id_ or secrets.token_hex(8)
-        if supersedes is not None:
-            ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
-            await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
-        row = asdict(new) | {
-            "id": id_,
-            "speaker": new.speaker or speaker,
-            "changed_in": version,
-            "created_at": now,
-            "updated_at": now,
-        }
-        await connection.execute(insert(Memory).values(**owner.columns, **row))
+        record, is_new = await put_memory(
+            connection, owner, new, version=version, now=now, id_=id_, supersedes=supersedes
+        )
+        if not is_new:
+            await connection.rollback()
+    return record, is_new
+
+
+async def put_memory(
+    connection: AsyncConnection,
+    owner: Owner,
+    new: NewMemory,
+    *,
+    version: int,
+    now: datetime,
+    id_: str | None = None,
+    supersedes: str | None = None,
+) -> tuple[MemoryRecord, bool]:
+    """Do what `add_memory` does within a change that has begun; whatever it raises, it has written nothing."""
+    check_interval(new.valid_from, new.valid_until)
+    if id_ is not None:
+        found = await _find(connection, owner, id_)
+        if found is not None:
+            return found, False
+    speaker = await check_source(connection, owner, new.quote, new.message_id)
+    id_ = id_ or secrets.token_hex(8)
+    if supersedes is not None:
+        ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
+        await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
+    row = asdict(new) | {
+        "id": id_,
+        "speaker": new.speaker or speaker,
+        "changed_in": version,
+        "created_at": now,
+        "updated_at": now,
+    }
+    await connection.execute(insert(Memory).values(**owner.columns, **row))
     return MemoryRecord(**row), True
 
 

@@ -21,7 +21,7 @@ from serving.config_schema import CacheSettings, SemanticCacheSettings
 from serving.errors import EngineUnavailable
 from serving.limit_store import open_redis
 from serving.personal import is_personal
-from serving.pivots import is_reordered, pivots, word_order
+from memory.pivots import is_reordered, pivots, word_order
 from serving.semantic_cache import Semantic, question_of
 from serving.stored_answer import Stored
 from tests.redis_process import RedisProcess
