@@ -3,16 +3,20 @@
 from typing import Any
 
 from celery import Celery
+from kombu import Queue
 
 from jobs import tasks
+from jobs.plan import Plan
 
 FLUSH_EVERY_S = 60.0
+DEFAULT_QUEUE = "jobs"
 
 
-def create_app(redis_url: str, database_url: str) -> Celery:
+def create_app(redis_url: str, database_url: str, extraction: Plan | None = None) -> Celery:
     """Return the application on these services; connects to neither.
 
     `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
+    Without a plan for `extraction` turns stay what they are.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -25,6 +29,16 @@ def create_app(redis_url: str, database_url: str) -> Celery:
             "options": {"expires": FLUSH_EVERY_S},
         },
     }
+    if extraction is not None:
+        from jobs import extraction_tasks  # numpy and what else a worker without extraction does without
+
+        extraction_tasks.register(app, database_url, extraction)
+        app.conf.task_queues = [Queue(name) for name in (DEFAULT_QUEUE, extraction_tasks.QUEUE)]
+        app.conf.beat_schedule["send-due-jobs"] = {
+            "task": extraction_tasks.SEND_DUE,
+            "schedule": extraction.every_s,
+            "options": {"expires": extraction.every_s},
+        }
     return app
 
 
@@ -41,7 +55,7 @@ _CONFIGURATION: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # Redis may be away for any time
     "broker_transport_options": {"global_keyprefix": "bondhu:celery:"},
-    "task_default_queue": "jobs",
+    "task_default_queue": DEFAULT_QUEUE,
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
     "timezone": "UTC",

@@ -2,7 +2,8 @@
 
     BONDHU_REDIS_URL=... BONDHU_DATABASE_URL=... python -m jobs.worker [--concurrency N] [--schedule FILE]
 
-Addresses come from the environment because they may hold passwords, and a command line is everybody's to read.
+Addresses come from the environment because they may hold passwords, and a command line is everybody's to read. So do
+BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.plan`).
 """
 
 import argparse
@@ -10,6 +11,7 @@ import logging
 import os
 
 from jobs.app import create_app
+from jobs.plan import read_plan
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     parser.add_argument("--schedule", default="beat-schedule", help="file in which the schedule remembers its runs")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    app = create_app(os.environ["BONDHU_REDIS_URL"], os.environ["BONDHU_DATABASE_URL"])
+    app = create_app(os.environ["BONDHU_REDIS_URL"], os.environ["BONDHU_DATABASE_URL"], read_plan(os.environ))
     # One task at a time needs no pool of processes: 40 MB less. Gossip and mingle are for talk between workers.
     pool = "solo" if options.concurrency == 1 else "prefork"
     how = [f"--pool={pool}", f"--concurrency={options.concurrency}", "--without-gossip", "--without-mingle"]

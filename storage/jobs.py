@@ -81,11 +81,19 @@ async def note_sent(engine: AsyncEngine, ids: Sequence[str], *, now: datetime, a
         await connection.execute(waiting.values(due_at=again_at))
 
 
-async def claim_job(engine: AsyncEngine, id_: str, *, now: datetime, until: datetime) -> Claim | None:
-    """Take a queued job, to be done by `until`; None when it is not there to be taken (any more)."""
-    taking = update(Job).where(Job.id == id_, Job.state == "queued")
+async def claim_job(
+    engine: AsyncEngine, id_: str, *, now: datetime, until: datetime, most_attempts: int
+) -> Claim | None:
+    """Take a queued job, to be done by `until`; None when it is not there to be taken (any more).
+
+    One that has had its attempts, and was lost in the last, is given up instead: it may be what kills its workers.
+    """
+    queued = and_(Job.id == id_, Job.state == "queued")
+    spent = update(Job).where(queued, Job.attempts >= most_attempts).values(state="dead", updated_at=now)
+    taking = update(Job).where(queued)
     taking = taking.values(state="running", attempts=Job.attempts + 1, due_at=until, updated_at=now)
     async with engine.begin() as connection:
+        await connection.execute(spent)
         row = (await connection.execute(taking.returning(Job.app, Job.end_user, Job.attempts))).one_or_none()
     return None if row is None else Claim(id_, Owner(row.app, row.end_user), row.attempts)
 

@@ -1,7 +1,7 @@
 """Memories: add, find, change, delete. It does not know embeddings, but for this: other words void one."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -148,6 +148,11 @@ async def find_memories(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -
     async with engine.connect() as connection:
         rows = await connection.execute(owner.select(Memory, *_COLUMNS).where(Memory.id.in_(ids)))
         return {row.id: MemoryRecord(**row._mapping) for row in rows}
+
+
+async def present_memories(connection: AsyncConnection, owner: Owner, ids: Collection[str]) -> set[str]:
+    """Which of `ids` are the owner's, within a change that has begun."""
+    return set((await connection.execute(owner.select(Memory, Memory.id).where(Memory.id.in_(ids)))).scalars())
 
 
 async def list_memories(

@@ -1,0 +1,49 @@
+"""How memories are to be extracted, as the worker is told it: one variable of settings, and one that is a secret."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+PLAN, KEY = "BONDHU_EXTRACTION", "BONDHU_JOBS_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked, and where: the gateway's base URL and key, ids of models (`embedder` None: there is none)."""
+
+    base_url: str
+    api_key: str
+    model: str
+    embedder: str | None
+    answer_tokens: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """When turns are due (so many tokens, or none newer), how many go into one question, and what failure costs."""
+
+    turn_tokens: int
+    idle_s: float
+    batch_tokens: int
+    timeout_s: float
+    most_attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All of it; `every_s` is the time between two looks for what is due."""
+
+    asked: Asked
+    rules: Rules
+    every_s: float
+
+
+def read_plan(environ: Mapping[str, str]) -> Plan | None:
+    """The plan in the environment (see `serving.components`); None: nothing is extracted."""
+    if not environ.get(PLAN):
+        return None
+    told = {**json.loads(environ[PLAN]), "api_key": environ[KEY]}
+    asked = Asked(**{field.name: told[field.name] for field in fields(Asked)})
+    rules = Rules(**{field.name: told[field.name] for field in fields(Rules)})
+    return Plan(asked=asked, rules=rules, every_s=told["every_s"])
