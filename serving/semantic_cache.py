@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy
 
+from memory.pivots import ORDER_BYTES, is_reordered, word_order
 from serving.cache_key import DIGEST_BYTES, INDIFFERENT
 from serving.call import CHAT, Call
 from serving.errors import ApiError
 from serving.personal import is_personal
-from memory.pivots import ORDER_BYTES, is_reordered, word_order
 
 MOST_CHARACTERS = 400  # of a question; the embedder's window is longer
 _HEAD_BYTES = DIGEST_BYTES + ORDER_BYTES

@@ -55,6 +55,9 @@ class EngineServer:
         """Send `event` instead of the next stream's token number `after`, and end that stream as if it were whole."""
         self._spoilt = (after, event)
 
+    def add_routes(self, app: web.Application) -> None:
+        """Serve more than that: for subclasses."""
+
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(timeout=30)
@@ -72,6 +75,7 @@ class EngineServer:
         app.router.add_get("/directory", self._directory)
         app.router.add_post("/v1/completions", self._answer)
         app.router.add_post("/v1/chat/completions", self._answer)
+        self.add_routes(app)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._port).start()
@@ -107,7 +111,7 @@ class EngineServer:
             if body.get("stream"):
                 return await self._stream(request, body)
             words = [word async for word in self._words(body)]
-            whole = _compact(_whole("".join(words), len(words)))
+            whole = compact(whole_answer("".join(words), len(words)))
             return web.Response(body=whole, content_type="application/json")
         except (asyncio.CancelledError, ConnectionError):
             self.aborted += 1
@@ -156,14 +160,16 @@ def _event(delta: Json, finish: str | None, told: int) -> bytes:
 
 
 def _line(event: Json) -> bytes:
-    return b"data: " + _compact(event) + b"\n\n"
+    return b"data: " + compact(event) + b"\n\n"
 
 
-def _compact(value: Json) -> bytes:
+def compact(value: Json) -> bytes:
+    """JSON as vLLM's server writes it."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _whole(text: str, told: int) -> Json:
+def whole_answer(text: str, told: int) -> Json:
+    """A chat's answer that is no stream."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}
