@@ -37,9 +37,11 @@ class Endpoint:
     @asynccontextmanager
     async def open(cls, asked: Asked) -> AsyncIterator[Self]:
         """Connections to the gateway, for as long as it is entered."""
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+        is_tls = asked.base_url.startswith("https:")  # reading the system's certificates takes longer than the rest
         async with AsyncOpenAI(
+            http_client=DefaultAsyncHttpxClient(verify=is_tls),
             base_url=f"{asked.base_url}/v1",
             api_key=asked.api_key,
             timeout=asked.timeout_s,
