@@ -22,7 +22,7 @@ class ModelServer(EngineServer):
     """The server; a context manager.
 
     Attributes:
-        says: the next answers: operations, a text, a status of an error, CUT or JUNK.
+        says: the next answers: operations, a text, a status of an error, CUT, JUNK, or what returns one of these.
         always: what it says when there is none.
         headers: of the requests that came in, beside `asked`.
         retry_after_s: what an error says of the next try.
@@ -60,6 +60,8 @@ class ModelServer(EngineServer):
         self.headers.append(dict(request.headers))
         self.asked.append(body)
         await asyncio.to_thread(self._may_answer.wait)
+        if callable(said):
+            said = await asyncio.to_thread(said)
         if said is CUT:
             response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "1000"})
             await response.prepare(request)
