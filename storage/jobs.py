@@ -4,8 +4,8 @@ Whoever runs a job holds a lease on it: `running` until `due_at`. That is the lo
 undone job of a kind for each. A lease that ran out is given to the next, and what the one before then wants to write
 is refused by the number of its attempt (a fencing token: M. Kleppmann, "How to do distributed locking", 2016).
 
-A worker looks for work of anybody's, and finds it by the job's random id: here, and only here, statements do not start
-with an owner. It does not know what jobs do.
+A worker looks for work of anybody's, and finds it by the job's random id: only here, and where `storage.unread` looks
+whose turn it is, do statements not start with an owner. It does not know what jobs do.
 """
 
 import secrets
