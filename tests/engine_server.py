@@ -111,7 +111,7 @@ class EngineServer:
             if body.get("stream"):
                 return await self._stream(request, body)
             words = [word async for word in self._words(body)]
-            whole = compact(whole_answer("".join(words), len(words)))
+            whole = _compact(_whole("".join(words), len(words)))
             return web.Response(body=whole, content_type="application/json")
         except (asyncio.CancelledError, ConnectionError):
             self.aborted += 1
@@ -160,16 +160,14 @@ def _event(delta: Json, finish: str | None, told: int) -> bytes:
 
 
 def _line(event: Json) -> bytes:
-    return b"data: " + compact(event) + b"\n\n"
+    return b"data: " + _compact(event) + b"\n\n"
 
 
-def compact(value: Json) -> bytes:
-    """JSON as vLLM's server writes it."""
+def _compact(value: Json) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def whole_answer(text: str, told: int) -> Json:
-    """A chat's answer that is no stream."""
+def _whole(text: str, told: int) -> Json:
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}

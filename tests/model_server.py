@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
-from engine_server import MODEL, EngineServer, Json, compact, whole_answer
+from engine_server import MODEL, EngineServer, Json
 from word_embedder import WordEmbedder
 
 CUT, JUNK = object(), object()  # a connection that ends in the middle of an answer; an answer that is no JSON
@@ -76,7 +76,11 @@ class ModelServer(EngineServer):
             error = {"error": {"message": "no", "type": "t", "code": "busy"}}
             return web.json_response(error, status=said, headers=headers)
         text = said if isinstance(said, str) else json.dumps({"operations": said})
-        return web.Response(body=compact(whole_answer(text, 5)), content_type="application/json")
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}
+        usage = {"prompt_tokens": 7, "total_tokens": 12, "completion_tokens": 5}
+        return web.json_response({**head, "choices": [choice], "usage": usage}, dumps=_compact)
 
     async def _embed(self, request: web.Request) -> web.Response:
         rows = await WordEmbedder().embed((await request.json())["input"])
@@ -88,3 +92,7 @@ def operation(turn: str, quote: str, text: str, *, op: str = "ADD", target: str 
     """What a model proposes."""
     about = {"kind": "fact", "event_at": None, "sensitivity": "ordinary", "confidence": 0.9}
     return {"turn": turn, "quote": quote, "op": op, "target": target, "text": text, **about, **others}
+
+
+def _compact(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))  # as vLLM's server writes it
