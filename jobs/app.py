@@ -1,22 +1,25 @@
 """The Celery application: broker, manners and schedule. Tasks are added by `jobs.tasks.register`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery
+from kombu import Queue
 
 from jobs import tasks
-
-if TYPE_CHECKING:
-    from jobs.embedders import Ingress
+from jobs.plan import Ingress, Plan
 
 FLUSH_EVERY_S = 60.0
+DEFAULT_QUEUE = "jobs"
 
 
-def create_app(redis_url: str, database_url: str, *, ingress: "Ingress | None" = None) -> Celery:
+def create_app(
+    redis_url: str, database_url: str, extraction: Plan | None = None, *, ingress: Ingress | None = None
+) -> Celery:
     """Return the application on these services; connects to neither.
 
-    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine;
-    `ingress` leads to the embedders, None: their task is left out.
+    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
+    Without a plan for `extraction` turns stay what they are; without `ingress`, which leads to the embedders, so do
+    vectors.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -33,6 +36,16 @@ def create_app(redis_url: str, database_url: str, *, ingress: "Ingress | None" =
         from jobs import reembedding  # numpy and what else a worker without embedders does without
 
         app.conf.beat_schedule |= reembedding.register(app, database_url, ingress)
+    if extraction is not None:
+        from jobs import extraction_tasks  # numpy and what else a worker without extraction does without
+
+        extraction_tasks.register(app, database_url, extraction)
+        app.conf.task_queues = [Queue(name) for name in (DEFAULT_QUEUE, extraction_tasks.QUEUE)]
+        app.conf.beat_schedule["send-due-jobs"] = {
+            "task": extraction_tasks.SEND_DUE,
+            "schedule": extraction.every_s,
+            "options": {"expires": extraction.every_s},
+        }
     return app
 
 
@@ -49,7 +62,7 @@ _CONFIGURATION: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # Redis may be away for any time
     "broker_transport_options": {"global_keyprefix": "bondhu:celery:"},
-    "task_default_queue": "jobs",
+    "task_default_queue": DEFAULT_QUEUE,
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
     "timezone": "UTC",

@@ -6,12 +6,12 @@ another one, and no worker needs a restart.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import aiohttp
 import numpy as np
 import orjson
 
+from jobs.plan import Ingress
 from memory.embedder import EmbedderAway
 from memory.recall import Matrix
 from models.ingress import Away, ask
@@ -19,14 +19,6 @@ from storage.embeddings import Space
 
 DIRECTORY_TIMEOUT_S = 5.0
 EMBED_TIMEOUT_S = 20.0  # Serve holds requests while a replica starts: then the next run asks again
-
-
-@dataclass(frozen=True, slots=True)
-class Ingress:
-    """Where the private ingress is (without a trailing slash), and what it wants to see."""
-
-    url: str
-    cluster_key: str
 
 
 class IngressEmbedder:

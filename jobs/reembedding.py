@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 from celery import Celery
 
-from jobs.embedders import Ingress, deployed
+from jobs.embedders import deployed
+from jobs.plan import Ingress
 from memory.reembed import Known, Reembedding, Report
 from models.ingress import Away
 from storage.database import open_engine

@@ -2,8 +2,9 @@
 
     BONDHU_REDIS_URL=... BONDHU_DATABASE_URL=... python -m jobs.worker [--concurrency N] [--schedule FILE]
 
-With BONDHU_INGRESS_URL and BONDHU_CLUSTER_KEY (Ray Serve's private ingress) it makes embeddings too (jobs.reembedding).
-Addresses come from the environment because they may hold passwords, and a command line is everybody's to read.
+Addresses come from the environment because they may hold passwords, and a command line is everybody's to read. So do
+BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.plan`); and BONDHU_INGRESS_URL and
+BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.reembedding`).
 """
 
 import argparse
@@ -11,7 +12,7 @@ import logging
 import os
 
 from jobs.app import create_app
-from jobs.embedders import Ingress
+from jobs.plan import read_ingress, read_plan
 
 
 def main() -> None:
@@ -21,9 +22,8 @@ def main() -> None:
     parser.add_argument("--schedule", default="beat-schedule", help="file in which the schedule remembers its runs")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    url, key = os.environ.get("BONDHU_INGRESS_URL"), os.environ.get("BONDHU_CLUSTER_KEY")
-    ingress = Ingress(url, key) if url and key else None
-    app = create_app(os.environ["BONDHU_REDIS_URL"], os.environ["BONDHU_DATABASE_URL"], ingress=ingress)
+    services = os.environ["BONDHU_REDIS_URL"], os.environ["BONDHU_DATABASE_URL"]
+    app = create_app(*services, read_plan(os.environ), ingress=read_ingress(os.environ))
     # One task at a time needs no pool of processes: 40 MB less. Gossip and mingle are for talk between workers.
     pool = "solo" if options.concurrency == 1 else "prefork"
     how = [f"--pool={pool}", f"--concurrency={options.concurrency}", "--without-gossip", "--without-mingle"]

@@ -121,7 +121,7 @@ class Store:
 
     async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
         """What is told of a person whatever they ask: their profile, and PINNED pinned memories that hold now."""
-        wanted = memories.Wanted(pinned=True, holding_at=self._now())
+        wanted = memories.Wanted(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
         return profile, await memories.list_memories(self._engine, owner, wanted, limit=PINNED)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving import cli_consent, cli_keys, cli_models, readiness, runfiles
+from serving import cli_consent, cli_jobs, cli_keys, cli_models, readiness, runfiles
 from serving.addresses import dashboard_url, gateway_url
 from serving.cli_chat import chat
 from serving.cli_embeddings import embeddings
@@ -136,6 +136,7 @@ def _show_status(settings: Settings, running: bool, state: dict[str, Any], ready
 app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_consent.app, name="consent")
+app.add_typer(cli_jobs.app, name="jobs")
 app.command(epilog=EPILOG)(usage)
 app.command(epilog=EPILOG)(embeddings)
 app.command(epilog=EPILOG)(chat)

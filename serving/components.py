@@ -1,6 +1,7 @@
 """What a stack is made of: each process's command line, and how to tell that it serves."""
 
 import asyncio
+import json
 import math
 import os
 import sys
@@ -10,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from serving import ray_head
-from serving.addresses import database_url, ingress_url, redis_socket, redis_url
+from serving.addresses import database_url, gateway_url, ingress_url, redis_socket, redis_url
 from serving.config_schema import Settings
-from serving.credentials import CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
+from serving.credentials import CLUSTER_KEY, JOBS_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
 
 CONNECT_TIMEOUT_S = 2.0
 SETTLE_S = 5  # of the gateway, after its drain
@@ -77,6 +78,7 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
         CLUSTER_KEY: secrets.cluster_key,
         RAY_TOKEN: secrets.ray_token,
         SCRAPE_TOKEN: secrets.scrape_token,
+        **({} if secrets.jobs_key is None else {JOBS_KEY: secrets.jobs_key}),
         "RAY_AUTH_MODE": "token",
         "RAY_worker_niceness": "0",  # Ray's 15 would make an engine yield to every other process
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -118,7 +120,13 @@ def _ray(settings: Settings) -> Component:
 def _worker(settings: Settings) -> Component:
     command = (sys.executable, "-m", "jobs.worker", "--concurrency", str(settings.worker.concurrency))
     schedule = settings.runtime_dir / "beat-schedule"
-    return Component("worker", (*command, "--schedule", str(schedule)), {}, None, 60, 15)
+    extraction = settings.memory.extraction
+    told: dict[str, str] = {}
+    if extraction.model is not None:
+        embedder = settings.embedder.id if settings.embedder.enabled else None
+        plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
+        told = {"BONDHU_EXTRACTION": json.dumps(plan)}  # as jobs.plan reads it
+    return Component("worker", (*command, "--schedule", str(schedule)), told, None, 60, 15)
 
 
 def _gateway(settings: Settings) -> Component:

@@ -259,6 +259,26 @@ class ChatMemorySettings(Frozen):
     timeout_s: float = Field(default=2.0, gt=0, description="later, a chat is answered without them, s")
 
 
+class ExtractionSettings(Frozen):
+    """Making memories of what people said, by a job of the worker; without it recall goes by their turns alone."""
+
+    model: str | None = Field(
+        default=None,
+        description="the served model that extracts; none: nothing is extracted, which is right for a small model",
+    )
+    turn_tokens: int = Field(
+        default=400, ge=1, description="unread tokens of a person that are due at once (4 characters each)"
+    )
+    idle_s: float = Field(default=120, ge=0, description="after a person's last turn, when fewer are due, s")
+    batch_tokens: int = Field(default=1500, ge=1, description="of turns in one question to the model, about")
+    answer_tokens: int = Field(default=1024, ge=1, description="longest answer of the model")
+    timeout_s: float = Field(
+        default=60, gt=0, le=600, description="all that a job asks; the worker's other tasks wait meanwhile, s"
+    )
+    most_attempts: int = Field(default=8, ge=1, description="then a job waits for `bondhu jobs retry`")
+    every_s: float = Field(default=30, gt=0, description="between two looks for what is due, s")
+
+
 class MemorySettings(Frozen):
     """What a gateway worker keeps of people's pasts (memory/)."""
 
@@ -267,6 +287,7 @@ class MemorySettings(Frozen):
     )
     max_import_bytes: int = Field(default=32 * 2**20, ge=1024, description="largest history to take in, bytes")
     chat: ChatMemorySettings = ChatMemorySettings()
+    extraction: ExtractionSettings = ExtractionSettings()
 
 
 class TokenPrice(Frozen):

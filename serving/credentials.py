@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN = "RAY_AUTH_TOKEN", "BONDHU_CLUSTER_KEY", "BONDHU_SCRAPE_TOKEN"
+JOBS_KEY = "BONDHU_JOBS_KEY"
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 
 
@@ -14,22 +15,30 @@ BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 class Secrets:
     """`ray_token` opens Ray's dashboard and its control store; `cluster_key` the private ingress.
 
-    `scrape_token` opens the gateway's /metrics, and nothing else.
+    `scrape_token` opens the gateway's /metrics, and nothing else. `jobs_key` is the worker's API key of the gateway:
+    made in the database by `serving.first_run`, None before that.
     """
 
     ray_token: str
     cluster_key: str
     scrape_token: str
+    jobs_key: str | None = None
 
 
 def load_secrets(var_dir: Path, environ: Mapping[str, str] = os.environ) -> Secrets:
     """Return the secrets, making and storing those that neither the environment nor the file has."""
-    path = var_dir / "secrets.env"
+    path = secrets_env(var_dir)
     stored = read_env_file(path)
     wanted = {name: stored.get(name) or secrets.token_hex(32) for name in (RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN)}
     if wanted.items() - stored.items():
         write_env_file(path, {**stored, **wanted})
-    return Secrets(*(environ.get(name) or wanted[name] for name in (RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN)))
+    ray_token, cluster_key, scrape_token = (environ.get(name) or value for name, value in wanted.items())
+    return Secrets(ray_token, cluster_key, scrape_token, environ.get(JOBS_KEY) or stored.get(JOBS_KEY))
+
+
+def secrets_env(var_dir: Path) -> Path:
+    """Return the file that keeps them."""
+    return var_dir / "secrets.env"
 
 
 def dev_env(var_dir: Path) -> Path:

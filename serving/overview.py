@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -22,8 +23,8 @@ from serving.embeddings import Embedder
 from serving.fleet import Fleet
 
 WITHIN_S = 0.5  # for everything that waits for another process
-JOBS_QUEUE = "jobs"
-JOBS_KEY = "bondhu:celery:jobs"  # where Celery's Redis transport keeps it: prefix and queue of jobs.app
+JOBS_QUEUES = ("jobs", "extraction")
+JOBS_PREFIX = "bondhu:celery:"  # before a queue's name, where Celery's Redis transport keeps it: see jobs.app
 
 NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bondhu_dependency_up": ("Whether it answered within half a second", ("dependency",)),
@@ -67,19 +68,20 @@ async def survey(
     *, fleet: Fleet, embedder: Embedder | None, redis: Redis, database: AsyncEngine, users: ActiveUsers
 ) -> Overview:
     """Ask everything, at the same time and for at most WITHIN_S."""
-    redis_up, sql_up, jobs, active = await asyncio.gather(
+    redis_up, sql_up, active, *waiting = await asyncio.gather(
         _learn(redis.ping),
         _learn(lambda: _select(database)),
-        _learn(lambda: redis.llen(JOBS_KEY)),
         _learn(users.count),
+        *(_learn(partial(redis.llen, JOBS_PREFIX + queue)) for queue in JOBS_QUEUES),
     )
     samples = [
         Sample("bondhu_dependency_up", ("redis",), float(redis_up is not None)),
         Sample("bondhu_dependency_up", ("sql",), float(sql_up is not None)),
         Sample("bondhu_directory_up", (), float(fleet.directory_problem is None)),
     ]
-    if jobs is not None:
-        samples.append(Sample("bondhu_jobs_waiting", (JOBS_QUEUE,), jobs))
+    for queue, jobs in zip(JOBS_QUEUES, waiting, strict=True):
+        if jobs is not None:
+            samples.append(Sample("bondhu_jobs_waiting", (queue,), jobs))
     if active is not None:
         samples.append(Sample("bondhu_active_users", (), active))
     if embedder is not None:

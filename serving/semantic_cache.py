@@ -1,7 +1,7 @@
 """Answers to questions that mean the same: which chats may have one, and which kept question is near enough.
 
 A question is compared only within its scope: same owner, model and body but for the question itself (so also the same
-system prompt), and same pivots (`serving.pivots`). A scope is a row of records of one size, the newest first: the
+system prompt), and same pivots (`memory.pivots`). A scope is a row of records of one size, the newest first: the
 digest under which the answer is kept, the order of the question's words, and its embedding as float32 of unit length.
 Only a conversation's first question is compared: what follows an answer belongs to it, and would never hit.
 It does not know where rows are kept, nor who embeds.
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy
 
+from memory.pivots import ORDER_BYTES, is_reordered, word_order
 from serving.cache_key import DIGEST_BYTES, INDIFFERENT
 from serving.call import CHAT, Call
 from serving.errors import ApiError
 from serving.personal import is_personal
-from serving.pivots import ORDER_BYTES, is_reordered, word_order
 
 MOST_CHARACTERS = 400  # of a question; the embedder's window is longer
 _HEAD_BYTES = DIGEST_BYTES + ORDER_BYTES

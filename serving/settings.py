@@ -184,6 +184,9 @@ def _cross_check(
     if service.embedder.enabled and service.embedder.id in {*catalogue, service.models.alias}:
         report("embedder.id", f"`{service.embedder.id}` already names a model")
     problems += _check_next_embedder(service, catalogue, merged)
+    extracts, served = service.memory.extraction.model, {*names, service.models.alias}
+    if extracts is not None and extracts not in served:
+        report("memory.extraction.model", f"`{extracts}` is not served" + suggest(extracts, served))
     for name in service.external:
         if name in {*catalogue, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")

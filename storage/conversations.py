@@ -82,8 +82,9 @@ async def take_in(
     *,
     version: int,
     now: datetime,
+    read_at: datetime | None = None,
 ) -> Ingested:
-    """Do what `ingest` does within a change that has begun."""
+    """Do what `ingest` does within a change that has begun; `read_at`: memories of the messages come from elsewhere."""
     conversation_id = await _conversation(connection, owner, external_id, now)
     wanted = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
     present = await _present(connection, owner, conversation_id, list(wanted))
@@ -91,7 +92,7 @@ async def take_in(
     fresh = [each for external, each in reversed(wanted.items()) if external not in present]
     if fresh:
         rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
-        await connection.execute(insert(Message), rows)
+        await connection.execute(insert(Message), [row | {"read_at": read_at} for row in rows])
         ids |= {row["external_id"]: row["id"] for row in rows}
     differing = tuple(name for name, (_, text) in present.items() if wanted[name].text != text)
     return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)

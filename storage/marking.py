@@ -46,6 +46,8 @@ async def mute_items(
         rows = [new_row(each, secrets.token_hex(8), version=version, now=now) for each in new]
         if rows:
             await connection.execute(insert(Memory), [owner.columns | row for row in rows])
+        read = owner.update(Message).where(Message.id.in_(list(said)), Message.read_at.is_(None))
+        await connection.execute(read.values(read_at=now))  # no memories are made of them any more
         await tell_sources(connection, owner, [*said, *(row.message_id for row in found)], version)
     drawn = {row.id for row in found if row.message_id in said} | {row["id"] for row in rows}
     ids = {row.id for row in found} | drawn

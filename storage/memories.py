@@ -1,7 +1,7 @@
 """Memories: add, find, change, delete. It does not know embeddings, but for this: other words void one."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -104,23 +104,41 @@ async def add_memory(
         NoSuchMessage, NotVerbatim, EmptyInterval: see there.
 
     """
-    check_interval(new.valid_from, new.valid_until)
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
-        if id_ is not None:
-            found = await _find(connection, owner, id_)
-            if found is not None:
-                await connection.rollback()
-                return found, False
-        speaker = await check_source(connection, owner, new.quote, new.message_id)
-        id_ = id_ or secrets.token_hex(8)
-        if supersedes is not None:
-            ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
-            await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
-        row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
-        await connection.execute(insert(Memory).values(**owner.columns, **row))
-        if new.muted or new.painful_at is not None:
-            await tell_sources(connection, owner, [new.message_id], version)
+        record, is_new = await put_memory(
+            connection, owner, new, version=version, now=now, id_=id_, supersedes=supersedes
+        )
+        if not is_new:
+            await connection.rollback()
+    return record, is_new
+
+
+async def put_memory(
+    connection: AsyncConnection,
+    owner: Owner,
+    new: NewMemory,
+    *,
+    version: int,
+    now: datetime,
+    id_: str | None = None,
+    supersedes: str | None = None,
+) -> tuple[MemoryRecord, bool]:
+    """Do what `add_memory` does within a change that has begun; whatever it raises, it has written nothing."""
+    check_interval(new.valid_from, new.valid_until)
+    if id_ is not None:
+        found = await _find(connection, owner, id_)
+        if found is not None:
+            return found, False
+    speaker = await check_source(connection, owner, new.quote, new.message_id)
+    id_ = id_ or secrets.token_hex(8)
+    if supersedes is not None:
+        ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
+        await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
+    row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
+    await connection.execute(insert(Memory).values(**owner.columns, **row))
+    if new.muted or new.painful_at is not None:
+        await tell_sources(connection, owner, [new.message_id], version)
     return MemoryRecord(**row), True
 
 
@@ -134,6 +152,11 @@ async def find_memories(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -
     async with engine.connect() as connection:
         rows = await connection.execute(owner.select(Memory, *_COLUMNS).where(Memory.id.in_(ids)))
         return {row.id: MemoryRecord(**row._mapping) for row in rows}
+
+
+async def present_memories(connection: AsyncConnection, owner: Owner, ids: Collection[str]) -> set[str]:
+    """Which of `ids` are the owner's, within a change that has begun."""
+    return set((await connection.execute(owner.select(Memory, Memory.id).where(Memory.id.in_(ids)))).scalars())
 
 
 async def list_memories(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,7 +28,15 @@ from storage.schema import Base, UtcDateTime, one_of
 MemoryKind = Literal["fact", "preference", "event", "feeling", "person", "goal"]
 Sensitivity = Literal["ordinary", "sensitive"]
 ItemKind = Literal["turn", "memory"]
+JobKind = Literal["extract"]
+JobState = Literal[
+    "queued",
+    "running",
+    "done",
+    "dead",  # given up: it waits for an operator
+]
 
+UNREAD, UNDONE = text("read_at IS NULL"), text("state <> 'done'")
 _OF_PERSON = (["app", "end_user"], ["people.app", "people.end_user"])
 
 
@@ -72,7 +81,10 @@ class Conversation(Owned):
 
 
 class Message(Owned):
-    """One turn; turns of a conversation are in order of `said_at`, and of `position` where those are equal."""
+    """One turn; turns of a conversation are in order of `said_at`, and of `position` where those are equal.
+
+    `read_at`: when extraction dealt with it; None: memories may yet be made of it.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -83,6 +95,7 @@ class Message(Owned):
         UniqueConstraint("app", "end_user", "conversation_id", "external_id"),
         Index("ix_messages_changed_in", "app", "end_user", "changed_in"),
         Index("ix_messages_order", "app", "end_user", "conversation_id", "said_at", "position"),
+        Index("ix_messages_unread", "app", "end_user", sqlite_where=UNREAD, postgresql_where=UNREAD),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -94,6 +107,7 @@ class Message(Owned):
     said_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_in: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Memory(Owned):
@@ -176,3 +190,30 @@ class Given(Owned):
     score: Mapped[float]
     said: Mapped[dict[str, Any]] = mapped_column(JSON)
     factors: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Job(Owned):
+    """Work on what a person said that a worker does in the background; of a kind, one at a time that is not done.
+
+    `due_at`: when it is to be sent to a worker (again), and of a running one when it counts as lost. `error` is the
+    kind of the last failure, never words of anybody's. The id is random and all that a queue knows of it.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", JobKind, "kind"),
+        one_of("state", JobState, "state"),
+        Index("ix_jobs_id", "id", unique=True),
+        Index("ix_jobs_due", "state", "due_at"),
+        Index("ix_jobs_undone", "app", "end_user", "kind", unique=True, sqlite_where=UNDONE, postgresql_where=UNDONE),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(8))
+    attempts: Mapped[int]
+    error: Mapped[str | None] = mapped_column(String(64))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

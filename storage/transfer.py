@@ -72,7 +72,7 @@ async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, 
         ids: dict[str, str] = {}
         for external_id, messages in history.conversations.items():
             new = [NewMessage(each.external_id, each.speaker, each.text, each.said_at) for each in messages]
-            taken = await take_in(connection, owner, external_id, new, version=version, now=now)
+            taken = await take_in(connection, owner, external_id, new, version=version, now=now, read_at=now)
             ids |= {each.id: taken.ids[each.external_id] for each in messages}
         rows: dict[str, dict[str, Any]] = {}
         for memory in history.memories:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 from word_embedder import DIMENSIONS, WordEmbedder
 
 from memory.forget import Forgetter
@@ -119,6 +120,14 @@ def run(url: str, operation: str, moment: int, acknowledged: Path) -> None:
 
 async def _run(url: str, operation: str, moment: int, acknowledge: Callable[[], None]) -> None:
     place = Workplace(url)
+    arm(place.engine, moment)
+    await (OPERATIONS | BACKGROUND)[operation](place)
+    acknowledge()
+    await place.close()
+
+
+def arm(engine: AsyncEngine, moment: int) -> None:
+    """SIGKILL this process at this moment (from 0) of what `engine` writes."""
     passed = 0
 
     def pass_one(*_: Any) -> None:
@@ -143,10 +152,7 @@ async def _run(url: str, operation: str, moment: int, acknowledge: Callable[[], 
             pass_one()
         committing = False
 
-    sync = place.engine.sync_engine
+    sync = engine.sync_engine
     event.listen(sync, "before_cursor_execute", lambda *given: pass_one() if is_write(given[2]) else None)
     event.listen(sync, "commit", commit)  # before the driver is told
     event.listen(sync.pool, "checkin", checkin)  # after
-    await (OPERATIONS | BACKGROUND)[operation](place)
-    acknowledge()
-    await place.close()

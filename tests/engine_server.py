@@ -62,6 +62,9 @@ class EngineServer:
         """Send `event` instead of the next stream's token number `after`, and end that stream as if it were whole."""
         self._spoilt = (after, event)
 
+    def add_routes(self, app: web.Application) -> None:
+        """Serve more than that: for subclasses."""
+
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(timeout=30)
@@ -80,7 +83,8 @@ class EngineServer:
         app.router.add_post("/v1/completions", self._answer)
         app.router.add_post("/v1/chat/completions", self._answer)
         if self._embeds:
-            app.router.add_post("/embedder", _embed)
+            app.router.add_post("/{embedder:embedder-[0-9a-f]+}", _embed)
+        self.add_routes(app)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._port).start()

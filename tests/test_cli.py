@@ -45,7 +45,9 @@ def answer(done: "subprocess.CompletedProcess[str]") -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "apply", "models", "keys", "usage", "chat", "logs"])
+@pytest.mark.parametrize(
+    "command", ["up", "down", "status", "apply", "models", "keys", "usage", "chat", "logs", "jobs"]
+)
 def test_every_command_explains_itself(environ: dict[str, str], command: str) -> None:
     """`--help` works and is more than a usage line; the exit codes are documented."""
     done = bondhu(environ, command, "--help")

@@ -16,7 +16,7 @@ from redis_process import RedisProcess
 from word_embedder import DIMENSIONS
 
 from jobs.app import create_app
-from jobs.embedders import Ingress
+from jobs.plan import Ingress
 from jobs.reembedding import EVERY_S, RUN_S, reembed
 from memory.reembed import Known, Report
 from storage import conversations, migrate

@@ -13,6 +13,7 @@ import pytest
 
 from bench import semantic_cache
 from bench.semantic_cache import PARTS
+from memory.pivots import is_reordered, pivots, word_order
 from serving.answer_cache import AnswerCache, Makers
 from serving.answer_store import AnswerStore
 from serving.cache_wish import Wish
@@ -21,7 +22,6 @@ from serving.config_schema import CacheSettings, SemanticCacheSettings
 from serving.errors import EngineUnavailable
 from serving.limit_store import open_redis
 from serving.personal import is_personal
-from serving.pivots import is_reordered, pivots, word_order
 from serving.semantic_cache import Semantic, question_of
 from serving.stored_answer import Stored
 from tests.redis_process import RedisProcess
