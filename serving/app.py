@@ -35,6 +35,7 @@ from serving.engine_client import EngineClient
 from serving.exchange import exchange_of
 from serving.fleet import Fleet, stopped
 from serving.forgotten_answers import ForgottenAnswers
+from serving.forgotten_streams import ForgottenStreams
 from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.memory_embedder import MemoryEmbedder
@@ -215,7 +216,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             readings=readings,
             active_users=active_users,
             memory=Store(database, shelf, memory_embedder, now),
-            forgetter=Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now),
+            forgetter=Forgetter(
+                database, shelf, {"answers": ForgottenAnswers(answers), "streams": ForgottenStreams(tapes)}, now
+            ),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
