@@ -225,7 +225,8 @@ def plant(client: Client, secret: str) -> dict[str, str]:
     new = {"text": f"Safe: {secret}", "quote": secret, "message_id": taken["messages"][0]["id"], "speaker": secret}
     made = client("POST", "/api/v1/memories", new).json()
     client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
-    return {"{id}": made["id"], "/messages/{id}": f"/messages/{taken['messages'][0]['id']}", "{conversation}": name}
+    said_id = taken["messages"][0]["id"]
+    return {"/messages/{id}": f"/messages/{said_id}", "{id}": made["id"], "{conversation}": name}
 
 
 def content(client: Client) -> str:
