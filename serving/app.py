@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from memory.forget import Forgetter
+from memory.forget import Forgetter, Place
 from memory.obey import Wishes
 from memory.store import Store
 from serving import addresses, errors, wiring
@@ -36,6 +36,7 @@ from serving.engine_client import EngineClient
 from serving.exchange import exchange_of
 from serving.fleet import Fleet, stopped
 from serving.forgotten_answers import ForgottenAnswers
+from serving.forgotten_streams import ForgottenStreams
 from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.memory_embedder import MemoryEmbedder
@@ -200,7 +201,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recordings=tapes.numbers,
         )
         memory = Store(database, shelf, memory_embedder, now, reranker)
-        forgetter = Forgetter(database, shelf, {"answers": ForgottenAnswers(answers)}, now)
+        places: dict[str, Place] = {"answers": ForgottenAnswers(answers), "streams": ForgottenStreams(tapes)}
+        forgetter = Forgetter(database, shelf, places, now)
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,

@@ -27,6 +27,7 @@ INDIFFERENT = frozenset(  # fields that say who asks, or how it is handled, and 
     }
 )
 DIGEST_BYTES = 32
+OWNER_DIGITS = 48  # of `owner_of`
 
 
 def owner_of(app: str, user: str | None) -> str:

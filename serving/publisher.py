@@ -9,7 +9,7 @@ worker only from then on.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from redis.exceptions import RedisError
 
@@ -17,7 +17,7 @@ from serving import errors
 from serving.breaker import Breaker
 from serving.patience import answer_within
 from serving.tape import Tape
-from serving.tape_store import ALIVE_MS, CHANNEL, Copy, TapeStore, flight
+from serving.tape_store import ALIVE_MS, CHANNEL, Copy, TapeStore, flight, stream
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ AWAY = (RedisError, OSError, TimeoutError)
 FLUSH_S = 0.02
 FLUSH_WITHIN_S = 0.1
 TICK_S = 1.0
+LISTEN_MS = 5000
 SHARED_S = 10.0  # how long a recording is kept for readers elsewhere that cannot come back
 
 
@@ -44,6 +45,7 @@ class Publisher:
     ) -> None:
         self.breaker = Breaker("Redis, for streams,", clock=clock)
         self.find: Callable[[str], Tape | None] = lambda _: None  # a recording of this worker
+        self.drop: Callable[[str], Awaitable[None]] = _drop_nothing  # what is of a person who has been forgotten
         self._store = store
         self._most_bytes = most_bytes
         self._listens = listens
@@ -57,7 +59,7 @@ class Publisher:
 
     def publish(self, tape: Tape, *, ttl_s: float, since: int | None = None) -> None:
         """Write `tape` from now on (from event `since`, when another worker has written those before)."""
-        if tape.id in self._copies or self.breaker.is_open:
+        if tape.id in self._copies or tape.is_forgotten or self.breaker.is_open:
             return
         self._copies[tape.id] = Copy(tape, ttl_s=ttl_s, since=since)
         tape.is_elsewhere = True
@@ -83,8 +85,18 @@ class Publisher:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())
             tasks.create_task(self._repeat(self.tick))
+            tasks.create_task(self._hear_of_forgotten())
             if self._listens:
                 tasks.create_task(self._repeat(self._listen))
+
+    async def forget(self, tapes: Sequence[Tape]) -> None:
+        """Write no more of them, and delete what is written; raises what Redis raises."""
+        written = [copy for tape in tapes if (copy := self._copies.get(tape.id))]
+        for copy in written:
+            self._give_up(copy)
+        async with self._flushing:  # what is on its way to Redis now gets there before
+            if written:
+                await self._store.redis.unlink(*(stream(copy.tape.id, copy.tape.whose) for copy in written))
 
     async def flush(self) -> None:
         """Write what is new."""
@@ -159,6 +171,20 @@ class Publisher:
             await self.flush()
             await asyncio.sleep(FLUSH_S)
 
+    async def _hear_of_forgotten(self) -> None:
+        """Drop what is of people whom another worker has been told to forget, however long Redis was away meanwhile."""
+        last: bytes | None = None
+        while True:
+            try:
+                if last is None:
+                    last = await self._store.last_forgotten()
+                for at, owner in await self._store.forgotten(last, LISTEN_MS):
+                    await self.drop(owner)
+                    last = at
+            except AWAY as problem:
+                log.debug("streams: Redis does not answer: %r", problem)
+                await asyncio.sleep(TICK_S)
+
     async def _listen(self) -> None:
         async with self._store.redis.pubsub() as channel:
             await channel.subscribe(CHANNEL + self._store.worker)
@@ -181,3 +207,7 @@ class Publisher:
             except AWAY as problem:
                 log.debug("streams: Redis does not answer: %r", problem)
             await asyncio.sleep(TICK_S)
+
+
+async def _drop_nothing(_: str) -> None:
+    """Stands for a worker without recordings."""

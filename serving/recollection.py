@@ -19,7 +19,7 @@ import orjson
 from memory.budget import within_budget
 from memory.obey import Done, Wishes
 from memory.store import Store, given_of
-from memory.wishes import Wish, wish_of
+from memory.wishes import Forget, Wish, wish_of
 from serving.call import Call
 from serving.config_schema import ChatMemorySettings
 from serving.continuation import events_of
@@ -75,6 +75,7 @@ class Recollection:
         self._messages: Sequence[Any] = call.parsed["messages"]
         self._said = _last_said(self._messages)
         self._speaker = PERSON
+        self._forgets = False  # then the reply may say again what was forgotten
         self._given: list[Given] = []
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
@@ -86,6 +87,7 @@ class Recollection:
         if not self._said:
             return self._call
         wish = wish_of(self._said) if self._messages[-1].get("role") == PERSON else None
+        self._forgets = isinstance(wish, Forget)
         try:
             done = None if wish is None else await self._obey(wish)
             async with asyncio.timeout(self._rules.timeout_s):
@@ -105,7 +107,7 @@ class Recollection:
             return
         try:
             turn, _ = await self._taking
-            answer = _answer(reply) if reply.started and reply.is_kept else None
+            answer = _answer(reply) if reply.started and reply.is_kept and not self._forgets else None
             if answer is not None:
                 id_, text = answer
                 said = NewMessage(id_, FRIEND, text, max(self._now(), turn.said_at))

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from serving.cache_key import owner_of
 from serving.cache_wish import Wish
 from serving.call import Call, is_deterministic
 from serving.errors import InvalidRequest, UnknownStream
@@ -56,8 +57,8 @@ def with_ids(events: bytes, tape_id: str, first: int) -> bytes:
 
 
 def whose(app: str, user: str | None, path: str) -> str:
-    """A digest of who may read an answer, and where it was asked for; "no user" is a user of its own."""
-    return _digest([app, user, path])
+    """Who may read an answer, and where it was asked for, as digests: first `serving.cache_key.owner_of` them."""
+    return f"{owner_of(app, user)}-{_digest(path)}"
 
 
 def identity_of(call: Call, tier: str, wish: Wish, *, is_resumable: bool) -> str | None:

@@ -77,6 +77,7 @@ class Tape:
         self.counted: Callable[[], Usage] = Usage  # tokens so far
         self.on_news: Callable[[], None] = lambda: None
         self.is_elsewhere = False  # other processes have been told of it
+        self.is_forgotten = False  # only those who read it already get the rest
         self._most_bytes = most_bytes
         self._clock = clock
         self._blocks: list[bytes] = []
@@ -205,6 +206,10 @@ class Tape:
         if self._shown is not None:
             self._shown = total
             self._wake()
+
+    def forget(self) -> None:
+        """Whose it is has been forgotten: nobody comes back to it, and nothing of it is kept."""
+        self.is_forgotten, self.is_resumable = True, False
 
     def tell(self) -> None:
         """Something is new."""

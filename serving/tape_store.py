@@ -5,11 +5,14 @@
     bondhu:tape:{id}:owner          the worker that writes it, likewise for ALIVE_S: without it nobody does
     bondhu:tape:{id}:heard          somebody elsewhere reads it, refreshed by all who do
     bondhu:tapes:WORKER             a channel on which a worker is asked to write a recording, which it does then only
+    bondhu:taped:{OWNER}            the recordings of a person: their keys, each until it expires
+    bondhu:forgotten                whom to forget, newest last: every worker reads it and keeps nothing of theirs
 
 An id begins with the worker that made it. Everything expires by itself; no clocks are compared. Entries: `n` number of
 the first event, `d` events, `h` head, `u` tokens counted so far, `c` the request (recordings that can be resumed), `e`
-end. WHOSE, a digest of the application and its end user, makes a stranger's guess find nothing. Methods raise
-redis.exceptions.RedisError or OSError when Redis is away; who calls bounds how long.
+end. WHOSE, a digest of the application and its end user (OWNER) and the path, makes a stranger's guess find nothing,
+and tells nobody who it is. Only the first entry makes a recording: one that was forgotten does not come back with its
+next. Methods raise redis.exceptions.RedisError or OSError when Redis is away; who calls bounds how long.
 """
 
 from collections.abc import Iterable
@@ -22,6 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.typing import EncodableT, FieldT
 
+from serving.cache_key import OWNER_DIGITS
 from serving.call import Call
 from serving.metering import Usage
 from serving.tape import Head, Tape
@@ -40,6 +44,17 @@ if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then return held end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return false
 """
+# Files a recording of which something is kept for ARGV[2] ms from now; those that have expired leave the file.
+_FILE = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+FORGOTTEN = "bondhu:forgotten"
+FORGOTTEN_S = 3600  # longer than a worker is without Redis and keeps a recording
+MOST_FORGOTTEN = 10_000
 
 
 def open_tape_redis(url: str) -> "Redis":
@@ -107,6 +122,42 @@ class TapeStore:
             pipe.pexpire(stream(tape_id, whose), ALIVE_MS)
             await pipe.execute()
 
+    async def forget(self, owner: str) -> None:
+        """Delete the recordings of whose names begin with `owner`, and have every worker keep no more of them."""
+        for key in await self._files(owner):
+            tapes = await self.redis.zrange(key, 0, -1)
+            async with self.redis.pipeline(transaction=True) as pipe:
+                pipe.unlink(key, *tapes)
+                await pipe.execute()
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(FORGOTTEN, {b"o": owner}, maxlen=MOST_FORGOTTEN)
+            pipe.expire(FORGOTTEN, FORGOTTEN_S)
+            await pipe.execute()
+
+    async def count(self, owner: str) -> int:
+        """How many recordings there are of whose names begin with `owner`."""
+        kept: list[bytes] = []
+        for key in await self._files(owner):
+            kept += await self.redis.zrange(key, 0, -1)  # type: ignore[arg-type]  # of more options than are used
+        return int(await self.redis.exists(*kept)) if kept else 0
+
+    async def last_forgotten(self) -> bytes:
+        """Up to where the list of the forgotten has been written."""
+        newest: Any = await self.redis.xrevrange(FORGOTTEN, count=1)
+        return bytes(newest[0][0]) if newest else b"0"
+
+    async def forgotten(self, last: bytes, block_ms: int) -> list[tuple[bytes, str]]:
+        """Who has been forgotten after `last`, and where in the list; waits for some for at most `block_ms`."""
+        answer: Any = await self.redis.xread({FORGOTTEN: last}, block=block_ms)
+        streams = answer.items() if isinstance(answer, dict) else answer
+        return [(at, fields[b"o"].decode()) for _, batches in streams for at, fields in _flat(batches)]
+
+    async def _files(self, owner: str) -> list[str]:
+        """The keys of the files of a person; of an application's people by a look at all keys, on a rare occasion."""
+        if len(owner) == OWNER_DIGITS:
+            return [filed(owner)]
+        return [key.decode() async for key in self.redis.scan_iter(match=filed(f"{owner}*"), count=1000)]
+
 
 def _flat(batches: Any) -> Iterable[tuple[bytes, Fields]]:
     """The entries of one stream, which a RESP3 connection's answer nests once more."""
@@ -115,6 +166,11 @@ def _flat(batches: Any) -> Iterable[tuple[bytes, Fields]]:
             yield each[0], each[1]
         else:
             yield from _flat(each)
+
+
+def owner_in(whose: str) -> str:
+    """The person, as a digest, in `serving.sharing.whose`."""
+    return whose.partition("-")[0]
 
 
 def flight(identity: str) -> str:
@@ -130,6 +186,11 @@ def stream(tape_id: str, whose: str) -> str:
 def owner(tape_id: str) -> str:
     """Key: who writes the recording."""
     return f"{PREFIX}:{{{tape_id}}}:owner"
+
+
+def filed(owner: str) -> str:
+    """Key: a person's recordings."""
+    return f"bondhu:taped:{{{owner}}}"
 
 
 def heard(tape_id: str) -> str:
@@ -162,7 +223,10 @@ class Copy:
         tape = self.tape
         fields: dict[FieldT, EncodableT] = {}
         data, upto = tape.since(self._next)
-        if not self._described:
+        is_first = not self._described
+        if is_first or tape.end:
+            self._file(pipe)
+        if is_first:
             pipe.set(owner(tape.id), worker, px=ALIVE_MS)
             fields[b"c"] = _described(tape)
         if tape.head and not self._headed:
@@ -182,7 +246,7 @@ class Copy:
             pipe.delete(key)
             return upto
         if fields:
-            pipe.xadd(key, fields)
+            pipe.xadd(key, fields, nomkstream=not is_first)
             self._entries += 1
             self._kept_bytes += len(data)
         if self._kept_bytes > most_bytes:
@@ -193,10 +257,16 @@ class Copy:
 
     def refresh(self, pipe: Pipeline, worker: str) -> None:
         """Say that it is still being written; the last of the answers tells by whom."""
+        self._file(pipe)
         pipe.set(owner(self.tape.id), worker, nx=True, px=ALIVE_MS)
         pipe.pexpire(owner(self.tape.id), ALIVE_MS)
         pipe.pexpire(stream(self.tape.id, self.tape.whose), self._ttl_ms)
         pipe.get(owner(self.tape.id))
+
+    def _file(self, pipe: Pipeline) -> None:
+        """Have it found by whose it is, until the next refreshment and for as long as it is kept then."""
+        key = stream(self.tape.id, self.tape.whose)
+        pipe.eval(_FILE, 1, filed(owner_in(self.tape.whose)), key, self._ttl_ms + ALIVE_MS)
 
 
 def _described(tape: Tape) -> bytes:

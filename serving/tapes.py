@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ASK_WITHIN_S = 0.05
 READ_BLOCK_MS = 100
+FORGET_WITHIN_S = 5.0
 READ_WITHIN_S = 0.35  # a Redis that froze holds a reader up for that long
 SILENT_S = 1.0  # without news, whoever writes a recording may be gone; whether it is, Redis knows
 POLL_S = 0.1
@@ -73,6 +74,7 @@ class Tapes:
         self._ended: dict[str, Tape] = {}  # that can be resumed, oldest first
         self._works: set[asyncio.Task[None]] = set()
         publisher.find = self._known.get
+        publisher.drop = self._drop
 
     def of(self, call: Call, identity: str | None, entry_id: str, patience_s: float) -> tuple[Tape, bool]:
         """The recording that answers `call`, and whether it is a new one.
@@ -112,6 +114,21 @@ class Tapes:
             raise errors.UnknownStream
         return tape
 
+    async def forget(self, owner: str) -> None:
+        """Keep no recording of a person (`owner_of`), or of an application's people (`owners_of`), at any worker.
+
+        Who reads one at this moment gets the rest of it, and cannot come back. Raises what is in AWAY.
+        """
+        async with answer_within(FORGET_WITHIN_S):
+            await self._drop(owner)
+            await self._store.forget(owner)
+
+    async def count(self, owner: str) -> int:
+        """How many recordings of theirs can be read again, in Redis and at this worker. Raises what is in AWAY."""
+        async with answer_within(FORGET_WITHIN_S):
+            in_redis = await self._store.count(owner)
+        return in_redis + sum(tape.whose.startswith(owner) for tape in self._known.values())
+
     def numbers(self) -> dict[str, float]:
         """How many recordings are in the making, and how many clients read one."""
         readers = sum(len(tape.readers) for tape in self._known.values())
@@ -146,19 +163,20 @@ class Tapes:
             if elsewhere is None:
                 await self._produce(tape, since=None, publishes=tape.is_resumable)
                 return
-            del self._known[tape.id]
+            self._known.pop(tape.id, None)
             tape.id = elsewhere
-            self._known[tape.id] = tape
+            if not tape.is_forgotten:
+                self._known[tape.id] = tape
             there = await self._ask(self._store.ask_for(tape.id, tape.whose), False)
             await self._follow(tape, is_written=there)
         finally:
-            self._forget(tape)
+            self._settle(tape)
 
     async def _follow_on(self, tape: Tape) -> None:
         try:
             await self._follow(tape, is_written=True)
         finally:
-            self._forget(tape)
+            self._settle(tape)
 
     async def _claim(self, tape: Tape, identity: str) -> str | None:
         """The id of the recording that another worker makes; None when this one has to."""
@@ -264,7 +282,7 @@ class Tapes:
             self._remove(tape)
             return
 
-    def _forget(self, tape: Tape) -> None:
+    def _settle(self, tape: Tape) -> None:
         """Its task ends."""
         self._remove(tape)
         if tape.identity and tape.identity not in self._flights:  # else it has taken off again since
@@ -273,6 +291,15 @@ class Tapes:
             tape.finish("gone" if self._drain.is_over and tape.is_resumable else "dropped")
         if tape.end == "complete" and tape.is_resumable:
             self._keep(tape)
+
+    async def _drop(self, owner: str) -> None:
+        """What this worker has of theirs."""
+        tapes = [tape for tape in self._known.values() if tape.whose.startswith(owner)]
+        for tape in tapes:
+            tape.forget()
+            self._remove(tape)
+            self._ended.pop(tape.id, None)
+        await self._publisher.forget(tapes)
 
     def _remove(self, tape: Tape) -> None:
         """No request finds it any more."""

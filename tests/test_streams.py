@@ -487,3 +487,35 @@ async def test_redis_may_vanish(pair: Pair) -> None:
         back()
         await eventually(pair.trusts_redis, "Redis to be trusted again")
     await pair.rows(10)
+
+
+@pytest.mark.parametrize("other", [0, 1], ids=["same-worker", "other-worker"])
+@pytest.mark.parametrize("whom", [{"user": "maya"}, {"app": ""}], ids=["person", "application"])
+async def test_streams_of_the_forgotten_are_gone(pair: Pair, whom: Row, other: int) -> None:
+    """One that is read is read to its end; none is there to come back to, at any worker; another's stays."""
+    finish = {"x_bondhu_on_disconnect": "finish"}
+    stranger = await Pair.open(pair.gateways, pair.engine, pair.app + "-stranger")
+    ended = []
+    for asker, gateway in ((pair, 0), (pair, 1), (stranger, 0)):
+        async with asker.stream(gateway, asking(f"Ended {gateway}", user="maya"), **finish) as events:
+            await events.rest()
+            ended.append(events.ids[0])
+    pair.engine.allow(3)
+    async with pair.stream(0, asking("Running", user="maya"), **finish) as running:
+        await running.until(text_of(3))
+        body = {name: value or pair.app for name, value in whom.items()}
+        receipt = (await pair.http.post(pair.gateways[other].url + "/api/v1/forget", json=body)).json()
+        assert receipt["complete"]
+        assert receipt["remaining"]["streams"] == 0
+        pair.engine.allow(None)
+        assert await running.rest() == text_of(TOKENS)
+
+    async def is_gone(gateway: int, last: str) -> bool:
+        answer = await pair.plain(gateway, {}, last_event_id=last, x_bondhu_user="maya")
+        return answer.status_code == 404
+
+    for gateway in (0, 1):
+        for last in (*ended[:2], running.ids[0]):
+            await eventually(partial(is_gone, gateway, last), "the stream to be gone")
+        assert await stranger.text(gateway, {}, last_event_id=ended[2], x_bondhu_user="maya") == text_of(TOKENS)
+    await stranger.http.aclose()
