@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
 
-import faiss
 import numpy as np
 import orjson
 import psutil
@@ -26,6 +25,7 @@ from bench.report import table
 from bench.serving import RESULTS, commit, machine
 from bench.summary import percentiles
 from memory.corpus import Corpus, Item
+from memory.index import VectorIndex, use_one_thread
 from memory.recall import DEPTH, Dense, Matrix, recall
 from memory.voice import put
 
@@ -74,7 +74,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
 ) -> None:
     """Measure recall's latency, build time and memory."""
-    faiss.omp_set_num_threads(1)
+    use_one_thread()
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result |= {"machine": machine(), "questions": questions, "budget_mb": budget_mb, "seed": seed}
     result["sizes"] = {str(size): measure(size, questions, budget_mb, seed) for size in SIZES}
@@ -146,9 +146,9 @@ def _unit(noise: np.random.Generator, rows: int) -> Matrix:
     return unit
 
 
-def _index(vectors: Matrix) -> faiss.IndexFlatIP:
-    index = faiss.IndexFlatIP(DIMENSIONS)
-    index.add(vectors)
+def _index(vectors: Matrix) -> VectorIndex:
+    index = VectorIndex(vectors.shape[1])
+    index.put(range(len(vectors)), vectors)
     return index
 
 
