@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bench.memory_speed import DIMENSIONS
 from bench.summary import percentiles
@@ -42,10 +43,11 @@ def compare(*, people: int, rounds: int) -> dict[str, Any]:
         if _installed():
             sides["sqlite-vec"] = _sqlite_vec(vectors, Path(folder) / "peer.db")
         took: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in sides}
-        for _ in range(rounds):
-            asked = [(int(draw.integers(people)), _unit(draw, 1)) for _ in range(BLOCK)]
-            for name, search in sides.items():
-                took[name].append([_timed(search, *each) for each in asked])
+        with threadpool_limits(1):  # numpy's
+            for _ in range(rounds):
+                asked = [(int(draw.integers(people)), _unit(draw, 1)) for _ in range(BLOCK)]
+                for name, search in sides.items():
+                    took[name].append([_timed(search, *each) for each in asked])
     medians = {name: [median(wall for wall, _ in block) for block in blocks] for name, blocks in took.items()}
     return {
         "people": people,

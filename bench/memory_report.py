@@ -101,10 +101,14 @@ def _draw_writes(axis: Any, writes: Result) -> None:
     for place, (database, by) in enumerate(writes.items()):
         at = [number + (place - 0.5) * 0.4 for number in range(len(conditions))]
         axis.bar(at, [by[kind][writers] for kind, writers in conditions], 0.38, color=COLOURS[place], label=database)
-    axis.set_xticks(range(len(conditions)), [f"{kind}\n{writers} at once" for kind, writers in conditions], fontsize=6)
+    axis.set_xticks(range(len(conditions)), [_stacked(kind, writers) for kind, writers in conditions], fontsize=7)
     axis.set_yscale("log")
     axis.set_ylabel("stored/s")
     _finish(axis)
+
+
+def _stacked(kind: str, writers: str) -> str:
+    return kind.replace(" ", "\n", 1) + f"\n{writers} at once"
 
 
 def _draw_search(axis: Any, told: Result) -> None:
