@@ -39,12 +39,15 @@ $(VENV)/.installed-dev: $(LOCKS)/dev.txt $(STAMP)
 	@$(PIP) install --no-deps --requirement $(LOCKS)/dev.txt
 	@touch $@
 
+$(VENV)/pgbouncer: | $(VENV)/bin/python
+	@deploy/unpack-pgbouncer.sh $@
+
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Bondhu needs Python 3.11 or 3.12 (found neither): install one, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment with $(PYTHON): install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(PIP) install --upgrade pip setuptools wheel
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(VENV)/pgbouncer
 	@$(BIN)/python -m pytest
 
 faults: $(VENV)/.installed-dev

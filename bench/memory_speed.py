@@ -47,6 +47,16 @@ class RandomEmbedder:
         return found
 
 
+def turns(count: int) -> list[NewMessage]:
+    """Made-up turns of 15 words, a minute apart."""
+    draw = np.random.default_rng(count)
+    said = [" ".join(WORDS[each] for each in draw.zipf(1.3, 15) % len(WORDS)) for _ in range(count)]
+    return [
+        NewMessage(str(number), ("Ann", "Bob")[number % 2], text, BEGINNING + timedelta(minutes=number))
+        for number, text in enumerate(said)
+    ]
+
+
 async def median_ms(work: Callable[[], Awaitable[object]], times: int) -> float:
     """The median of so many runs."""
     taken = []
@@ -62,15 +72,10 @@ async def measure(url: str, items: int) -> None:
     engine, embedder = open_engine(url), RandomEmbedder()
     shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
     store, owner = Store(engine, shelf, embedder, lambda: datetime.now(UTC)), Owner("bench", str(items))
-    draw = np.random.default_rng(items)
-    said = [" ".join(WORDS[each] for each in draw.zipf(1.3, 15) % len(WORDS)) for _ in range(items)]
-    turns = [
-        NewMessage(str(number), ("Ann", "Bob")[number % 2], text, BEGINNING + timedelta(minutes=number))
-        for number, text in enumerate(said)
-    ]
+    said = turns(items)
     began = time.perf_counter()
     for first in range(0, items, PIECE):
-        await store.ingest(owner, "c", turns[first : first + PIECE])
+        await store.ingest(owner, "c", said[first : first + PIECE])
     stored_s = time.perf_counter() - began
 
     async def recall() -> None:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import faiss
 import numpy as np
 import orjson
 import typer
@@ -26,6 +25,7 @@ from bench.locomo import CATEGORIES, Conversation
 from bench.report import table
 from bench.serving import RESULTS, commit, machine
 from memory.corpus import Corpus
+from memory.index import VectorIndex, use_one_thread
 from memory.recall import Dense, Matrix, recall
 from memory.voice import put
 
@@ -50,7 +50,7 @@ def main(
     name: Annotated[str, typer.Option(help="Results go to bench/results/NAME.{json,md,png}.")] = "recall",
 ) -> None:
     """Measure recall@10 and hit@10 by category."""
-    faiss.omp_set_num_threads(1)
+    use_one_thread()
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     began = time.perf_counter()
     conversations = locomo.read(data)
@@ -102,9 +102,9 @@ def _matrix(vector_of: Mapping[str, Matrix], texts: Sequence[str]) -> Matrix:
     return np.stack([vector_of[text] for text in texts])
 
 
-def _index(vectors: Matrix) -> faiss.IndexFlatIP:
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
+def _index(vectors: Matrix) -> VectorIndex:
+    index = VectorIndex(vectors.shape[1])
+    index.put(range(len(vectors)), vectors)
     return index
 
 

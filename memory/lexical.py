@@ -61,6 +61,7 @@ class LexicalIndex:
         self._postings: dict[str, array[int]] = {}  # an item and the term's count there, in turn
         self._lengths = array("i")
         self._total = 0
+        self._counts = 0
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -68,20 +69,23 @@ class LexicalIndex:
     @property
     def size_bytes(self) -> int:
         """About what it holds in memory."""
-        postings = sum(len(pairs) for pairs in self._postings.values())
-        return 4 * postings + 4 * len(self._lengths) + 250 * len(self._postings)  # 250: an array, an entry, the term
+        return (
+            8 * self._counts + 4 * len(self._lengths) + 250 * len(self._postings)
+        )  # 250: an array, an entry, the term
 
     def add(self, text: str) -> int:
         """Take in the next item; its number."""
         row = len(self._lengths)
         terms = self._terms(text)
-        for term, count in Counter(terms).items():
+        counts = Counter(terms)
+        for term, count in counts.items():
             postings = self._postings.get(term)
             if postings is None:
                 postings = self._postings[term] = array("i")
             postings.extend((row, count))
         self._lengths.append(len(terms))
         self._total += len(terms)
+        self._counts += len(counts)
         return row
 
     def holding(self, text: str) -> Rows:

@@ -70,5 +70,6 @@ def nearest_mentions(terms: Iterable[tuple[Rows, Scores]], links: tuple[Rows, Ro
 def _pass_on(best: Scores, rows: Rows, scores: Scores, link: Rows) -> None:
     for _ in range(REACH):
         there = link[rows]
-        rows, scores = there[there != NONE], scores[there != NONE] * DECAY
+        goes_on = there != NONE
+        rows, scores = there[goes_on], scores[goes_on] * DECAY
         best[rows] = np.maximum(best[rows], scores)  # a link leads to each item from one side only: no row twice

@@ -10,8 +10,11 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from storage.postgres_url import connect_arguments
 
 Profile = Literal["cpu", "gpu"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -196,6 +199,13 @@ class DatabaseSettings(Frozen):
     pool_min: int = Field(default=2, ge=1, description="connections that stay open once they were")
     pool_max: int = Field(default=10, ge=1, description="most connections; at least pool_min")
     pool_timeout_s: float = Field(default=30, gt=0, description="longest wait for one, s")
+
+    @field_validator("url")
+    @classmethod
+    def _connectable(cls, url: str | None) -> str | None:
+        if url is not None and url.startswith("postgres"):
+            connect_arguments(dict(parse_qsl(urlsplit(url).query)))
+        return url
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -21,6 +21,7 @@ from serving.consents import Consents
 from serving.degraded import Degraded
 from serving.drain import Drain
 from serving.embeddings import Embedder
+from serving.errors import DatabaseAway
 from serving.exchange import exchange_of
 from serving.fleet import Fleet
 from serving.key_uses import KeyUses
@@ -30,6 +31,7 @@ from serving.live import Live
 from serving.metrics import Readings
 from serving.tapes import Tapes
 from serving.telemetry import Telemetry
+from storage.database import AWAY
 from storage.keys import KeyRecord
 
 
@@ -70,9 +72,16 @@ async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain 
 
 
 async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
-    """The key that the request presents; raises Unauthenticated, and ShuttingDown when nothing may begin any more."""
+    """The key that the request presents.
+
+    Raises Unauthenticated, DatabaseAway for a key that has to be looked up and cannot, and ShuttingDown when nothing
+    may begin any more.
+    """
     gateway.drain.admit()
-    record = await gateway.keys.admit(request.headers.get("authorization"))
+    try:
+        record = await gateway.keys.admit(request.headers.get("authorization"))
+    except AWAY as problem:
+        raise DatabaseAway from problem
     gateway.key_uses.note(record.id)
     exchange_of(request.scope).noted["app"] = record.app
     return record

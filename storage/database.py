@@ -1,6 +1,5 @@
 """Connections: one pool per process, SQLite tuned for several processes that read and write at once."""
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,8 @@ import asyncpg
 from sqlalchemy import event, exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from storage.postgres_url import PLACES, connect_arguments
 
 BUSY_TIMEOUT_MS = 10_000
 # What using a pool may raise while the database is away: drivers do not wrap all that happens while they connect.
@@ -26,15 +27,17 @@ class Pool:
 def open_engine(url: str, pool: Pool = Pool()) -> AsyncEngine:
     """Open a pool on `url` (sqlite+aiosqlite:// or postgresql+asyncpg://); connects when first used.
 
-    Between it and Postgres there may be PgBouncer in transaction mode: no prepared statement outlives its use, and
-    none has a name that another client's has.
+    Between it and Postgres there may be PgBouncer in transaction mode: statements have no name, so that none outlives
+    its transaction. One with a name would stay for good on the server connection that the next transaction does not
+    happen to get.
 
     Dispose of it (`await engine.dispose()`) when done. A database that cannot be reached raises
-    one of `AWAY` at first use.
+    one of `AWAY` at first use. Raises UnknownParameter.
     """
-    if make_url(url).get_backend_name() != "sqlite":
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
         return create_async_engine(
-            url,
+            address.set(query={name: value for name, value in address.query.items() if name in PLACES}),
             pool_pre_ping=True,
             pool_size=pool.least,
             max_overflow=pool.most - pool.least,
@@ -42,7 +45,8 @@ def open_engine(url: str, pool: Pool = Pool()) -> AsyncEngine:
             connect_args={
                 "statement_cache_size": 0,
                 "prepared_statement_cache_size": 0,
-                "prepared_statement_name_func": lambda: f"bondhu_{uuid.uuid4().hex}",
+                "prepared_statement_name_func": str,  # called, it makes the empty name
+                **connect_arguments(address.query),
             },
         )
     engine = create_async_engine(url)

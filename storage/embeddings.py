@@ -7,6 +7,7 @@ while the item is as it was when its text was read (`changed_in`). It does not k
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select, tuple_
@@ -139,6 +140,7 @@ async def _turns(connection: AsyncConnection, owner: Owner, space: Space, limit:
     ]
 
 
+@cache  # making the expression takes SQLAlchemy longer than SQL takes to answer it
 def _neighbour(step: int) -> ScalarSelect[str]:
     """The id of the turn before (-1) or after (1) the one that the query is at."""
     other = aliased(Message)

@@ -25,23 +25,23 @@ def find_binaries() -> Path | None:
 
 
 class PostgresServer:
-    """An empty server; `start` and `stop` as often as needed, `remove` at the end."""
+    """An empty server; `start` and `stop` as often as needed, `remove` at the end. Its socket is in `folder`."""
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
-        self._folder = Path(tempfile.mkdtemp(prefix="bondhu-pg-"))  # short: a socket's path has 107 characters
+        self.folder = Path(tempfile.mkdtemp(prefix="bondhu-pg-"))  # short: a socket's path has 107 characters
         self._user = "nobody" if os.getuid() == 0 else None  # Postgres refuses root
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
-            shutil.chown(self._folder, self._user)
+            shutil.chown(self.folder, self._user)
         options = ("-U", "bondhu", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8")
-        self._run("initdb", *options, "-D", str(self._folder / "data")).wait()
-        self.url = f"postgresql+asyncpg://bondhu@/postgres?host={self._folder}"
+        self._run("initdb", *options, "-D", str(self.folder / "data")).wait()
+        self.url = f"postgresql+asyncpg://bondhu@/postgres?host={self.folder}"
 
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
-        options = ("-k", str(self._folder), "-c", "listen_addresses=", "-c", "fsync=off")
-        self._process = self._run("postgres", "-D", str(self._folder / "data"), *options)
+        options = ("-k", str(self.folder), "-c", "listen_addresses=", "-c", "fsync=off")
+        self._process = self._run("postgres", "-D", str(self.folder / "data"), *options)
         deadline = time.monotonic() + DEADLINE_S
         while not self._accepts():
             assert time.monotonic() < deadline, "Postgres does not start"
@@ -57,17 +57,17 @@ class PostgresServer:
     def remove(self) -> None:
         """Stop it and delete its data."""
         self.stop()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _run(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
         command = [str(self._binaries / program), *arguments]
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, user=self._user, cwd=self._folder, stdout=quiet, stderr=quiet)
+        return subprocess.Popen(command, user=self._user, cwd=self.folder, stdout=quiet, stderr=quiet)
 
     def _accepts(self) -> bool:
         """Whether a connection gets as far as authentication: before, the server says that it is starting up."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(self._folder / ".s.PGSQL.5432"))
+            client.connect(str(self.folder / ".s.PGSQL.5432"))
             startup = b"\x00\x03\x00\x00user\x00bondhu\x00database\x00postgres\x00\x00"
             client.sendall((len(startup) + 4).to_bytes(4, "big") + startup)
             return client.recv(1) == b"R"

@@ -1,9 +1,11 @@
 """Real servers and databases that tests of several folders use."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from pgbouncer_server import PgBouncer, find_pgbouncer
 from postgres_server import PostgresServer, find_binaries
 from redis_process import RedisProcess
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -31,6 +33,25 @@ def postgres() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.remove()
+
+
+@pytest.fixture
+def make_pgbouncer(postgres: PostgresServer) -> Iterator[Callable[..., PgBouncer]]:
+    """Return what starts a PgBouncer before a migrated database without rows."""
+    program = find_pgbouncer()
+    if program is None:
+        pytest.skip("no PgBouncer here: `apt-get install pgbouncer` brings one")
+    migrate.downgrade(postgres.url)
+    migrate.upgrade(postgres.url)
+    made: list[PgBouncer] = []
+
+    def make(**options: object) -> PgBouncer:
+        made.append(partial(PgBouncer, program, postgres.folder)(**options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -216,6 +216,15 @@ def test_database_url_is_taken_as_hosts_give_it(root: Path, scheme: str) -> None
     assert load(root, **given, BONDHU__DATABASE__URL=other).database.url == other
 
 
+def test_database_url_with_what_cannot_be_done_is_refused(root: Path) -> None:
+    """The message names the variable and the parameter, and holds no password."""
+    url = "postgresql://bondhu:hunter2@pooler:6543/postgres?sslmode=require&channel_binding=require"
+    with pytest.raises(ConfigError) as refused:
+        load(root, DATABASE_URL=url)
+    assert "DATABASE_URL: database.url: unknown parameter `channel_binding`; accepted: " in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_missing_and_broken_files_are_named(root: Path) -> None:
     """Broken YAML is located by line, a missing profile by name."""
     (root / "configs/profiles/cpu.yaml").unlink()
