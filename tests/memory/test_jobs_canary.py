@@ -1,0 +1,116 @@
+"""Two people of one application and one of another have secrets: no job mixes them up, and no job can be left out."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from embedder_server import EmbedderServer
+from gateway_process import CLUSTER_KEY, free_port
+from model_server import ModelServer, operation
+from redis_process import RedisProcess
+from word_embedder import DIMENSIONS, WordEmbedder
+
+from jobs.app import create_app
+from jobs.plan import Asked, Ingress, Plan, Rules
+from memory.shelf import Shelf
+from memory.store import Store
+from storage import jobs, migrate
+from storage.conversations import NewMessage, ingest
+from storage.database import open_engine
+from storage.memories import Wanted, list_memories
+from storage.owner import Owner
+
+SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two", "a"): "narwhal"}
+SAID = "The secret word of my safe is {}"
+PRESENT = {"model": "words", "revision": "1", "dimensions": DIMENSIONS, "route": "/embedder-1"}
+RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, most_attempts=3)
+
+
+class Place:
+    """A database with all three, a model that quotes all it is told, and the worker's tasks."""
+
+    def __init__(self, folder: Path, model: ModelServer, redis_url: str) -> None:
+        self.url = f"sqlite+aiosqlite:///{folder / 'bondhu.db'}"
+        self.model = model
+        asked = Asked(
+            base_url=model.url, api_key="bd-test", model="bondhu", embedder="words", answer_tokens=256, timeout_s=30
+        )
+        self.ingress_port = free_port()
+        ingress = Ingress(f"http://127.0.0.1:{self.ingress_port}", CLUSTER_KEY)
+        self.app = create_app(redis_url, self.url, Plan(asked=asked, rules=RULES, every_s=30), ingress=ingress)
+        migrate.upgrade(self.url)
+        model.always = self.quote_everything
+
+    def quote_everything(self) -> list[Any]:
+        """Return what a model proposes that takes every turn it sees for the person's own."""
+        told = json.loads(self.model.asked[-1]["messages"][1]["content"])["turns"]
+        return [operation(turn.get("id", "t1"), turn["text"], turn["text"]) for turn in told]
+
+    async def say(self) -> None:
+        """Have each say theirs, in conversations and turns of the same names."""
+        engine = open_engine(self.url)
+        for owner, secret in SECRETS.items():
+            turns = [NewMessage("1", "user", SAID.format(secret), datetime(2026, 1, 1, tzinfo=UTC))]
+            await ingest(engine, owner, "c", turns, now=datetime(2026, 1, 1, tzinfo=UTC))
+        await engine.dispose()
+
+    async def kept(self) -> dict[Owner, str]:
+        """Return all that is remembered and recalled of each."""
+        engine, embedder = open_engine(self.url), WordEmbedder()
+        shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+        store = Store(engine, shelf, embedder, lambda: datetime(2026, 2, 1, tzinfo=UTC))
+        kept = {}
+        for owner in SECRETS:
+            recalled = await store.recall(owner, "What is the secret word of the safe?", limit=50)
+            remembered = await list_memories(engine, owner, Wanted(), limit=50)
+            assert all({"single", "window"} <= set(each.ranked.said) for each in recalled), "each has its vectors"
+            kept[owner] = json.dumps(
+                [asdict(each.record) for each in recalled] + [asdict(each) for each in remembered], default=str
+            )
+        shelf.close()
+        await engine.dispose()
+        return kept
+
+    async def ids(self) -> list[str]:
+        """Return the ids of the jobs."""
+        engine = open_engine(self.url)
+        found = [each.id for each in await jobs.list_jobs(engine)]
+        await engine.dispose()
+        return found
+
+
+def extract_all(place: Place) -> None:
+    """Run every job, and any that there is not."""
+    task = place.app.tasks["jobs.extract"]
+    for id_ in [*asyncio.run(place.ids()), "nothing"]:
+        task.run(id_)
+
+
+JOBS: dict[str, Callable[[Place], Any]] = {  # in this order
+    "jobs.flush_key_uses": lambda place: place.app.tasks["jobs.flush_key_uses"].run(),
+    "jobs.send_due": lambda place: place.app.tasks["jobs.send_due"].run(),
+    "jobs.extract": extract_all,
+    "jobs.reembed": lambda place: place.app.tasks["jobs.reembed"].run(),
+}
+
+
+def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess) -> None:
+    """Every task that a worker knows is run; the model is asked of one person at a time, and each keeps their own."""
+    with ModelServer(free_port()) as model:
+        place = Place(tmp_path, model, redis_process.url)
+        assert set(JOBS) == {name for name in place.app.tasks if name.startswith("jobs.")}
+        asyncio.run(place.say())
+        with EmbedderServer(place.ingress_port, {"embedders": [PRESENT]}):
+            for run in JOBS.values():
+                run(place)
+        asked = [json.dumps(body) for body in model.asked]
+    for body in asked:
+        assert sum(secret in body for secret in SECRETS.values()) == 1
+    assert len(asked) == len(SECRETS)
+    for owner, text in asyncio.run(place.kept()).items():
+        assert text.count(SECRETS[owner]) > 2, "a turn, a memory, and its quote"
+        assert not [secret for other, secret in SECRETS.items() if other != owner and secret in text]
