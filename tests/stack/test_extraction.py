@@ -1,0 +1,35 @@
+"""Memories out of what was said, on a real stack: beat, worker, gateway and vLLM, with a model too small to be trusted."""
+
+import json
+from typing import Any
+
+import httpx
+from local_stack import LocalStack
+from polling import eventually
+
+USER = {"x-bondhu-user": "extracted"}
+TURNS = ["I moved to Oslo last spring.", "My sister plays the cello.", "I am allergic to nuts."]
+
+
+def jobs(stack: LocalStack) -> list[dict[str, Any]]:
+    """Return the person's jobs."""
+    listed = stack.bondhu("jobs", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    return [each for each in json.loads(listed.stdout) if each["end_user"] == USER["x-bondhu-user"]]
+
+
+def test_a_job_reads_what_was_said_and_keeps_only_what_it_can_quote(stack: LocalStack, http: httpx.Client) -> None:
+    """The engine holds its answer to the schema; whatever it says, each memory has a quote, and the turns stay."""
+    said = [
+        {"external_id": str(number), "speaker": "user", "text": text, "said_at": f"2026-01-01T12:0{number}:00Z"}
+        for number, text in enumerate(TURNS)
+    ]
+    body = {"external_id": "talk", "messages": said}
+    assert http.post("/api/v1/conversations", json=body, headers=USER).status_code == 200
+    eventually(lambda: [each["state"] for each in jobs(stack)] == ["done"], 120, "the job to be done")
+    (job,) = jobs(stack)
+    assert (job["attempts"], job["error"]) in ((1, None), (1, "unreadable"))
+    for memory in http.get("/api/v1/memories", headers=USER).json()["data"]:
+        assert any(memory["quote"] in text for text in TURNS)
+    found = http.post("/api/v1/recall", json={"query": "Where did I move to?"}, headers=USER).json()["data"]
+    assert TURNS[0] in [each["item"]["text"] for each in found]
