@@ -1,4 +1,4 @@
-"""Memories out of what was said, on a real stack: beat, worker, gateway and vLLM, with a model too small to be trusted."""
+"""Memories out of what was said, on a real stack, with a model that is too small to be trusted."""
 
 import json
 from typing import Any
