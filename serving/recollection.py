@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from memory.budget import within_budget
+from memory.document import as_words
 from memory.obey import Done, Wishes
 from memory.store import Store, given_of
 from memory.wishes import Forget, Wish, wish_of
@@ -72,7 +73,9 @@ class Recollection:
         self._now = now
         self._owner = Owner(call.app, call.user)
         self._conversation = call.conversation
-        self._messages: Sequence[Any] = call.parsed["messages"]
+        messages = call.parsed["messages"]
+        is_readable = isinstance(messages, list) and all(isinstance(each, dict) for each in messages)
+        self._messages: Sequence[Any] = messages if is_readable else ()  # what is not, its engine refuses
         self._said = _last_said(self._messages)
         self._speaker = PERSON
         self._forgets = False  # then the reply may say again what was forgotten
@@ -153,7 +156,7 @@ class Recollection:
 
 def _last_said(messages: Sequence[Any]) -> str:
     """The words of the person's last message; empty when there are none."""
-    return next((text_of(each) for each in reversed(messages) if each.get("role") == "user"), "").strip()
+    return as_words(next((text_of(each) for each in reversed(messages) if each.get("role") == PERSON), ""))
 
 
 def _turn_id(messages: Sequence[Any], now: datetime) -> str:
@@ -178,5 +181,5 @@ def _answer(reply: Reply) -> tuple[str, str] | None:
             told = choice.get("delta") or choice.get("message") or {}
             if choice.get("index", 0) == 0 and isinstance(told.get("content"), str):
                 texts.append(told["content"])
-    text = "".join(texts).strip()
+    text = as_words("".join(texts))
     return (events[0]["id"], text) if text else None

@@ -41,7 +41,7 @@ def conversation_of(request: Request, caller: KeyRecord, path: str, parsed: Mapp
     if asked not in (None, "on", "off"):
         raise InvalidRequest(f"{MEMORY_HEADER}: must be on or off.", param=MEMORY_HEADER)
     named = _header(request, CONVERSATION_HEADER, DEFAULT_CONVERSATION)
-    if not 0 < len(named) <= LONGEST_NAME:
+    if not named or not _is_name(named):
         raise InvalidRequest(f"{CONVERSATION_HEADER}: 1 to {LONGEST_NAME} characters.", param=CONVERSATION_HEADER)
     user = end_user(request, parsed)
     if asked == "on":
@@ -49,10 +49,10 @@ def conversation_of(request: Request, caller: KeyRecord, path: str, parsed: Mapp
             raise InvalidRequest(f"{MEMORY_HEADER}: only chats are remembered.", param=MEMORY_HEADER)
         if user is None:
             raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
-        if len(user) > LONGEST_NAME:
-            raise InvalidRequest(f"user: at most {LONGEST_NAME} characters.", param="user")
+        if not _is_name(user):
+            raise InvalidRequest(f"user: at most {LONGEST_NAME} characters, no NUL.", param="user")
     wanted = asked == "on" or (asked is None and caller.memory and path == CHAT)
-    return named if wanted and user is not None and len(user) <= LONGEST_NAME else None
+    return named if wanted and user is not None and _is_name(user) else None
 
 
 def about(request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +68,10 @@ def about(request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[st
         "endpoint": endpoint,
         "model_asked": model if isinstance(model, str) else None,
     }
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and "\0" not in name
 
 
 def _header(request: Request, name: str, otherwise: str = "") -> str:

@@ -198,6 +198,18 @@ def test_what_is_not_to_be_brought_up_is_not(friend: Friend) -> None:
     assert "boat" not in json.dumps(friend.told())
 
 
+def test_what_cannot_be_stored_does_not_stand_in_the_way(friend: Friend) -> None:
+    """NUL is left out, of a very long message the beginning is kept, and what is no message the engine refuses."""
+    assert friend.say("Nu\0l " + "x" * 40_000).status_code == 200
+    wait_for(lambda: len(friend.texts()) == 2, "the exchange to be stored")
+    assert friend.texts()[0] == ("Nul " + "x" * 40_000)[:32_768]
+    assert friend.ask("POST", "/api/v1/import", friend.past()).status_code == 200
+    for messages in ([], [None], "Hello", {}):
+        answer = friend.ask("POST", "/v1/chat/completions", {"model": "bondhu", "messages": messages})
+        assert "x-bondhu-memory" not in answer.headers
+        assert answer.json().get("error", {}).get("code") != "internal_error"
+
+
 @pytest.mark.parametrize(
     ("headers", "param"),
     [
