@@ -44,11 +44,6 @@ class LocalStack:
             "BONDHU_ROOT": str(self.root),
             "BONDHU_VAR_DIR": str(self.var_dir),
             "HF_HUB_OFFLINE": "1",
-            # For a model as small as this one not worth having, but it holds its answers to a schema like any other.
-            "BONDHU__MEMORY__EXTRACTION__MODEL": "bondhu",
-            "BONDHU__MEMORY__EXTRACTION__IDLE_S": "1",
-            "BONDHU__MEMORY__EXTRACTION__EVERY_S": "2",
-            "BONDHU__MEMORY__EXTRACTION__ANSWER_TOKENS": "128",
             **{f"BONDHU__{name}": str(port) for name, port in self.ports.items()},
         }
         self.url = f"http://127.0.0.1:{self.ports['GATEWAY__PORT']}"

@@ -1,11 +1,20 @@
 """Memories out of what was said, on a real stack, with a model that is too small to be trusted."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
-from local_stack import LocalStack
+import pytest
+from local_stack import REPOSITORY, LocalStack
 from polling import eventually
+
+from serving import addresses
+from serving.config_schema import ExtractionSettings
+from serving.settings import load_settings
 
 USER = {"x-bondhu-user": "extracted"}
 TURNS = ["I moved to Oslo last spring.", "My sister plays the cello.", "I am allergic to nuts."]
@@ -18,6 +27,28 @@ def jobs(stack: LocalStack) -> list[dict[str, Any]]:
     return [each for each in json.loads(listed.stdout) if each["end_user"] == USER["x-bondhu-user"]]
 
 
+@pytest.fixture
+def extracting(stack: LocalStack, tmp_path: Path) -> Iterator[None]:
+    """Run a worker that extracts beside the stack's own, which is not told to."""
+    settings = load_settings(environ=stack.env)
+    made = stack.bondhu("keys", "create", "--app", "bondhu", "--json")
+    assert made.returncode == 0, made.stderr
+    plan = ExtractionSettings(model="bondhu", idle_s=0, every_s=1, answer_tokens=128).model_dump()
+    environ = {
+        **stack.env,
+        "BONDHU_REDIS_URL": addresses.redis_url(settings),
+        "BONDHU_DATABASE_URL": addresses.database_url(settings),
+        "BONDHU_EXTRACTION": json.dumps({**plan, "base_url": stack.url, "embedder": settings.embedder.id}),
+        "BONDHU_JOBS_KEY": json.loads(made.stdout)["key"],
+    }
+    command = [sys.executable, "-m", "jobs.worker", "--schedule", str(tmp_path / "beat")]
+    worker = subprocess.Popen(command, env=environ, cwd=REPOSITORY)
+    yield
+    worker.terminate()
+    assert worker.wait(60) == 0
+
+
+@pytest.mark.usefixtures("extracting")
 def test_a_job_reads_what_was_said_and_keeps_only_what_it_can_quote(stack: LocalStack, http: httpx.Client) -> None:
     """The engine holds its answer to the schema; whatever it says, each memory has a quote, and the turns stay."""
     said = [
