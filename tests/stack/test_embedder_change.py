@@ -111,6 +111,7 @@ def test_the_embedding_model_is_changed_while_both_work(
     assert recall(http) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("changed", "past")
 def test_a_cross_encoder_joins_when_one_is_configured(stack: LocalStack, http: httpx.Client) -> None:
     """A real one, if of random weights, says something of what is found; killed, recall is as it was; it returns."""
