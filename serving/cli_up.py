@@ -42,7 +42,7 @@ def up(
     stack = _start(settings, lock_fd, detach)
     os.close(lock_fd)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(number, signal.default_int_handler)  # a shell that starts it with "&" has SIGINT ignored
     if detach:
         raise typer.Exit(_wait_detached(settings, stack, wait_s))
     raise typer.Exit(_stay(settings, stack))
