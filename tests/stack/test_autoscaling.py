@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from client_load import ClientLoad
 from local_stack import LocalStack
 from polling import eventually
@@ -32,6 +33,7 @@ def scaling(stack: LocalStack) -> Iterator[None]:
         eventually(lambda: len(stack.replicas()) == 1, SCALES_WITHIN_S, "one replica to be left")
 
 
+@pytest.mark.slow  # two and a half minutes: left out of make test
 def test_load_adds_a_replica_and_its_end_takes_one_away(stack: LocalStack) -> None:
     """More requests in hand than wanted start a second engine, fewer stop one, and no request fails meanwhile.
 
