@@ -187,6 +187,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         tapes_redis = open_tape_redis(addresses.redis_url(settings))
         tapes, publisher = wiring.open_tapes(settings, tapes_redis, worker, drain)
         readings = Readings(
+            models_ready=lambda: {model: fleet.state(model).ready for model in fleet.models()},
             queue_depth=chains.queue_depth,
             breakers_open=lambda: (
                 {

@@ -66,6 +66,7 @@ def _nothing() -> Mapping[str, float]:
 class Readings:
     """A worker's own state, read when it is asked for; each maps a label's values to numbers."""
 
+    models_ready: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by model: 1 while it can answer
     queue_depth: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by class: requests not yet admitted
     breakers_open: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by name: 1 while open
     redis_connections: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by state: idle, used
@@ -144,6 +145,7 @@ class Metrics:
             return Gauge(name, says, labels, registry=self.registry, multiprocess_mode="livesum")
 
         gauge("bondhu_gateway_workers", "Gateway workers that live").set(1)
+        self._ready = gauge("bondhu_ready_workers", "Gateway workers that have proof of a model", "model")
         self._queue = gauge("bondhu_queue_depth", "Requests that wait for admission", "class")
         self._breakers = gauge("bondhu_breaker_open", "Workers whose breaker is open", "breaker")
         self._redis = gauge("bondhu_redis_connections", "Pooled connections to Redis", "state")
@@ -190,6 +192,7 @@ class Metrics:
 
     def refresh(self, readings: Readings) -> None:
         """Set the gauges."""
+        self._set(self._ready, readings.models_ready())
         self._set(self._queue, readings.queue_depth())
         self._set(self._breakers, readings.breakers_open())
         self._set(self._redis, readings.redis_connections())

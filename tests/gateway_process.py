@@ -158,6 +158,13 @@ class GatewayProcess:
         children = Path(f"/proc/{self._gateway.pid}/task/{self._gateway.pid}/children").read_text().split()
         return [pid for pid in map(int, children) if b"spawn_main" in command_of(pid)]
 
+    def until_ready(self, model: str) -> None:
+        """Wait until each worker can answer, as the kernel may give connections to either."""
+        wait_for(
+            lambda: value(self.scrape(), "bondhu_ready_workers", model=model) == len(self.workers()),
+            f"every worker to know {model}",
+        )
+
     def kill_a_worker(self) -> int:
         """SIGKILL the busiest worker and wait until uvicorn has replaced it; returns its process id."""
         victim = max(self.workers(), key=lambda pid: len(psutil.Process(pid).net_connections("tcp")))

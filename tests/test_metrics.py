@@ -178,6 +178,7 @@ def test_two_workers_answer_one_scrape_with_their_sum(tmp_path: Path) -> None:
     """Whoever is asked tells the same, and a worker that is killed takes nothing with it."""
     with GatewayProcess(tmp_path, workers=2) as gateway:
         wait_for(lambda: value(gateway.scrape(), "bondhu_gateway_workers") == 2, "both workers")
+        assert not value(gateway.scrape(), "bondhu_ready_workers", model="bondhu-demo"), "nothing can answer"
         asked = {"method": "GET", "route": "/v1/models", "status": "401"}
         for _ in range(40):
             assert gateway.get("/v1/models").status_code == 401

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from engine_server import EngineServer
+from engine_server import MODEL, EngineServer
 from gateway_process import DEADLINE_S, GatewayProcess, make_key, wait_for
 from word_embedder import DIMENSIONS
 
@@ -27,7 +27,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 def engine(gateway: GatewayProcess) -> Iterator[EngineServer]:
     """Return the engine behind it, which is its embedder as well."""
     with EngineServer(gateway.ingress_port, embeds=True) as engine:
-        wait_for(lambda: all(gateway.get("/ready").status_code == 200 for _ in range(10)), "both workers to see it")
+        gateway.until_ready(MODEL)
         yield engine
 
 

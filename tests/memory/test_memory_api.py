@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from engine_server import EngineServer
+from engine_server import MODEL, EngineServer
 from gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from word_embedder import DIMENSIONS
 
@@ -20,7 +20,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     folder = tmp_path_factory.mktemp("gateway")
     process = GatewayProcess(folder, workers=2, BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS))
     with EngineServer(process.ingress_port, echoes=True, embeds=True), process:
-        wait_for(lambda: all(process.get("/ready").status_code == 200 for _ in range(10)), "both workers to see it")
+        process.until_ready(MODEL)
         yield process
 
 
