@@ -2,7 +2,8 @@
 
 SQL says what is to be done. A beat adds jobs and sends their ids; a message that is lost is sent again, one that comes
 twice finds nothing to claim. A failure is tried again later and later, and in the end given up: the job is `dead`, its
-turns stay unread, and the person gets no other job until an operator says so (`bondhu jobs retry`).
+turns stay unread, and the person gets no other job until it is tried again: a day later, so that the longest failure of
+a model ends by itself, or when an operator says so (`bondhu jobs retry`).
 """
 
 import logging
@@ -22,6 +23,7 @@ CHARACTERS_PER_TOKEN = 4
 AT_ONCE = 100  # jobs added, and sent, by a beat
 SEND_AGAIN = timedelta(minutes=10)  # what nobody has taken by then
 KEEP_DONE = timedelta(days=7)
+REST = timedelta(days=1)  # of a job that was given up
 MARGIN_S = 60.0  # of a lease, for what is not the model's time
 FIRST_RETRY_S, LONGEST_RETRY_S = 30.0, 3600.0
 
@@ -29,6 +31,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 30.0, 3600.0
 async def send_due(engine: AsyncEngine, rules: Rules, send: Callable[[str], object], *, now: datetime) -> int:
     """Add jobs for those whose turns are due, and send the ids of all jobs that are; how many were sent."""
     await jobs.prune_jobs(engine, before=now - KEEP_DONE)
+    await jobs.retry_jobs(engine, now=now, before=now - REST)
     characters = rules.turn_tokens * CHARACTERS_PER_TOKEN
     idle_since = now - timedelta(seconds=rules.idle_s)
     for owner in await find_people(engine, characters=characters, before=idle_since, limit=AT_ONCE):

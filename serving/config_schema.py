@@ -285,7 +285,7 @@ class ExtractionSettings(Frozen):
     timeout_s: float = Field(
         default=60, gt=0, le=600, description="all that a job asks; the worker's other tasks wait meanwhile, s"
     )
-    most_attempts: int = Field(default=8, ge=1, description="then a job waits for `bondhu jobs retry`")
+    most_attempts: int = Field(default=8, ge=1, description="then a job rests for a day, or until `bondhu jobs retry`")
     every_s: float = Field(default=30, gt=0, description="between two looks for what is due, s")
 
 

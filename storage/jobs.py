@@ -124,10 +124,19 @@ async def list_jobs(engine: AsyncEngine, *, state: JobState | None = None, limit
         return [JobRecord(*row) for row in await connection.execute(query)]
 
 
-async def retry_jobs(engine: AsyncEngine, id_: str | None = None, *, now: datetime) -> int:
-    """Queue a dead job again (all of them, without an id), with all its attempts; how many there were."""
-    dead = and_(Job.state == "dead", *([] if id_ is None else [Job.id == id_]))
-    again = update(Job).where(dead).values(state="queued", attempts=0, due_at=now, updated_at=now)
+async def retry_jobs(
+    engine: AsyncEngine, id_: str | None = None, *, now: datetime, before: datetime | None = None
+) -> int:
+    """Queue dead jobs again, with all their attempts; how many there were.
+
+    All of them, or the one with this id, or those that were given up `before` then.
+    """
+    dead = update(Job).where(Job.state == "dead")
+    if id_ is not None:
+        dead = dead.where(Job.id == id_)
+    if before is not None:
+        dead = dead.where(Job.updated_at <= before)
+    again = dead.values(state="queued", attempts=0, due_at=now, updated_at=now)
     async with engine.begin() as connection:
         return (await connection.execute(again)).rowcount
 

@@ -284,8 +284,9 @@ def test_waits_double_up_to_an_hour() -> None:
     assert retry_after_s(2, 1) == 30
 
 
-async def test_what_fails_for_good_waits_for_an_operator(engine: AsyncEngine, model: ModelServer) -> None:
-    """A dead job keeps its turns unread and its person out, until it is told to try again."""
+@pytest.mark.parametrize("told", [True, False], ids=["by-an-operator", "a-day-later"])
+async def test_what_was_given_up_is_tried_again(engine: AsyncEngine, model: ModelServer, *, told: bool) -> None:
+    """A dead job keeps its turns unread and its person out, until it is told to try again or has rested."""
     await say(engine, said(1, "I have two cats"))
     model.always = 500
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
@@ -293,10 +294,13 @@ async def test_what_fails_for_good_waits_for_an_operator(engine: AsyncEngine, mo
     for _ in range(RULES.most_attempts):
         await run(engine, model, id_)
     assert (await job_of(engine)).state == "dead"
-    later, sent = NOW + timedelta(days=1), list[str]()
+    later, sent = NOW + timedelta(hours=23), list[str]()
     assert await send_due(engine, RULES, sent.append, now=later) == 0
     assert await jobs.retry_jobs(engine, "another", now=later) == 0
-    assert await jobs.retry_jobs(engine, id_, now=later) == 1
+    if told:
+        assert await jobs.retry_jobs(engine, id_, now=later) == 1
+    else:
+        later = (await job_of(engine)).updated_at + timedelta(days=1)
     assert await send_due(engine, RULES, sent.append, now=later) == 1
     assert sent == [id_]
     model.always = [operation("t1", "two cats", "Ann has two cats")]
