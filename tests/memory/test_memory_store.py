@@ -204,10 +204,9 @@ async def test_fifty_writers_and_readers_of_one_person(store: Store, engine: Asy
     assert sorted(found) == sorted([*(f"said {n}" for n in range(13)), *(f"thing {n}" for n in range(25)), "10"])
 
 
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: Store) -> None:
     """Behind PgBouncer in transaction mode a prepared statement would be another client's: none outlives its use."""
-    if engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has no server")
     for number in range(5):
         await store.add(ANN, NewMemory(f"Number {number}"))
     async with engine.connect() as connection:

@@ -57,6 +57,7 @@ def test_an_interrupted_start_leaves_nothing(running_stack: LocalStack) -> None:
     running_stack.until_gone()
 
 
+@pytest.mark.slow  # for the time of make test
 def test_a_killed_supervisor_leaves_nothing(running_stack: LocalStack) -> None:
     """When the supervisor is killed, everything ends, and `bondhu up` ends with an error."""
     running_stack.launch()
