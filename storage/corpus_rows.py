@@ -3,14 +3,15 @@
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, null, or_, union
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, null, or_, union
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.embeddings import Space, joins
 from storage.memory_schema import Embedding, ItemKind, Memory, Message
-from storage.owner import Owner
+from storage.owner import WHOEVER, Owner
 
 AT_ONCE = 256  # rows: some milliseconds of work for those who take them
 
@@ -44,13 +45,14 @@ async def changes(
     What changes meanwhile may be among it or not: it comes again with the next version.
     """
     async with engine.connect() as connection:
+        is_all = since == 0
         queries: tuple[tuple[ItemKind, Select[Any]], ...] = (
-            ("turn", _turns(owner, space, since)),
-            ("memory", _memories(owner, space, since)),
+            ("turn", _turns(space, is_all=is_all)),
+            ("memory", _memories(space, is_all=is_all)),
         )
         marks = await _marks(connection, owner)
         for kind, query in queries:
-            rows = await connection.stream(query)
+            rows = await connection.stream(query, owner.columns | {"since": since})
             async for portion in rows.partitions(AT_ONCE):
                 if kind == "memory":
                     yield [CorpusRow(kind, *row) for row in portion]
@@ -70,24 +72,27 @@ async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[d
     return found
 
 
-def _turns(owner: Owner, space: Space, since: int) -> Select[Any]:
+@cache
+def _turns(space: Space, *, is_all: bool) -> Select[Any]:
     shown = (Message.id, Message.text, Message.said_at, Message.speaker, Message.conversation_id)
-    query = owner.select(Message, *shown, null(), null(), Embedding.single, Embedding.window)
-    query = query.outerjoin(Embedding, joins(Message, "turn", space)).where(*_since(owner, Message, "turn", since))
+    query = WHOEVER.select(Message, *shown, null(), null(), Embedding.single, Embedding.window)
+    query = query.outerjoin(Embedding, joins(Message, "turn", space)).where(*_since(Message, "turn", is_all=is_all))
     return query.order_by(Message.said_at, Message.position, Message.external_id)
 
 
-def _memories(owner: Owner, space: Space, since: int) -> Select[Any]:
+@cache
+def _memories(space: Space, *, is_all: bool) -> Select[Any]:
     at = func.coalesce(Memory.event_at, Memory.created_at)
     shown = (Memory.id, Memory.text, at, Memory.speaker, null(), Memory.valid_from, Memory.valid_until)
-    query = owner.select(Memory, *shown, Embedding.single, null(), Memory.painful_at, Memory.muted)
-    query = query.outerjoin(Embedding, joins(Memory, "memory", space)).where(*_since(owner, Memory, "memory", since))
+    query = WHOEVER.select(Memory, *shown, Embedding.single, null(), Memory.painful_at, Memory.muted)
+    query = query.outerjoin(Embedding, joins(Memory, "memory", space)).where(*_since(Memory, "memory", is_all=is_all))
     return query.order_by(Memory.created_at, Memory.id)
 
 
-def _since(owner: Owner, table: type[Message] | type[Memory], kind: ItemKind, since: int) -> list[ColumnElement[bool]]:
-    if since == 0:
+def _since(table: type[Message] | type[Memory], kind: ItemKind, *, is_all: bool) -> list[ColumnElement[bool]]:
+    if is_all:
         return []
-    itself = owner.select(table, table.id).where(table.changed_in > since)
-    vectors = owner.select(Embedding, Embedding.item_id).where(Embedding.kind == kind, Embedding.changed_in > since)
+    since = bindparam("since", type_=Integer)
+    itself = WHOEVER.select(table, table.id).where(table.changed_in > since)
+    vectors = WHOEVER.select(Embedding, Embedding.item_id).where(Embedding.kind == kind, Embedding.changed_in > since)
     return [table.id.in_(union(itself, vectors))]

@@ -10,14 +10,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
 from storage.conversations import AT_ONCE
 from storage.memory_schema import Embedding, ItemKind, Memory, Message
-from storage.owner import Owner
+from storage.owner import WHOEVER, Owner
 from storage.people import bump
 
 Line = tuple[str, str]
@@ -65,10 +65,8 @@ async def find_unembedded(
     """Up to `limit` (some hundreds) items that changed in version `since` or later and lack a vector."""
     async with engine.connect() as connection:
         turns = await _turns(connection, owner, space, limit, since)
-        columns = (Memory.id, Memory.changed_in, Memory.text)
-        query = owner.select(Memory, *columns).outerjoin(Embedding, joins(Memory, "memory", space))
-        query = query.where(Memory.changed_in >= since, Embedding.item_id.is_(None)).limit(limit - len(turns))
-        return turns + [Unembedded("memory", *row) for row in await connection.execute(query)]
+        told = owner.columns | {"since": since, "most": limit - len(turns)}
+        return turns + [Unembedded("memory", *row) for row in await connection.execute(_lacking_memories(space), told)]
 
 
 async def store_embeddings(
@@ -124,11 +122,7 @@ def joins(item: type[Message] | type[Memory], kind: ItemKind, space: Space) -> C
 
 
 async def _turns(connection: AsyncConnection, owner: Owner, space: Space, limit: int, since: int) -> list[Unembedded]:
-    columns = (Message.id, Message.changed_in, Message.text, Message.speaker, _neighbour(-1), _neighbour(1))
-    query = owner.select(Message, *columns).outerjoin(Embedding, joins(Message, "turn", space))
-    lacking = or_(Embedding.item_id.is_(None), Embedding.window.is_(None))
-    query = query.where(Message.changed_in >= since, lacking).order_by(Message.conversation_id, Message.said_at)
-    found = (await connection.execute(query.limit(limit))).all()
+    found = (await connection.execute(_lacking_turns(space), owner.columns | {"since": since, "most": limit})).all()
     lines = {row[0]: (row[3], row[2]) for row in found}
     others = {id_ for row in found for id_ in row[4:] if id_ is not None} - lines.keys()
     for some in _portions(list(others)):
@@ -140,7 +134,23 @@ async def _turns(connection: AsyncConnection, owner: Owner, space: Space, limit:
     ]
 
 
-@cache  # making the expression takes SQLAlchemy longer than SQL takes to answer it
+@cache
+def _lacking_turns(space: Space) -> Select[Any]:
+    columns = (Message.id, Message.changed_in, Message.text, Message.speaker, _neighbour(-1), _neighbour(1))
+    query = WHOEVER.select(Message, *columns).outerjoin(Embedding, joins(Message, "turn", space))
+    lacking = or_(Embedding.item_id.is_(None), Embedding.window.is_(None))
+    query = query.where(Message.changed_in >= bindparam("since"), lacking)
+    return query.order_by(Message.conversation_id, Message.said_at).limit(bindparam("most", type_=Integer))
+
+
+@cache
+def _lacking_memories(space: Space) -> Select[Any]:
+    columns = (Memory.id, Memory.changed_in, Memory.text)
+    query = WHOEVER.select(Memory, *columns).outerjoin(Embedding, joins(Memory, "memory", space))
+    query = query.where(Memory.changed_in >= bindparam("since"), Embedding.item_id.is_(None))
+    return query.limit(bindparam("most", type_=Integer))
+
+
 def _neighbour(step: int) -> ScalarSelect[str]:
     """The id of the turn before (-1) or after (1) the one that the query is at."""
     other = aliased(Message)
