@@ -139,12 +139,14 @@ class Store:
         if known is None:
             return []
         speakers, name, lacks_vectors = known
+        with_view = self._shelf.with_same_view
         if lacks_vectors:
             await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
+            with_view = self._shelf.with_view
         asked = put(question, speakers, asker=asker or name)
         vectors, now = await self._vectors(asked.texts), self._now()
         most = limit if self._reranker is None else max(limit, self._reranker.most)
-        found = await self._shelf.with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=most))
+        found = await with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=most))
         if found and self._reranker is not None:
             found = await reranked(self._reranker, question, found)
         return await self._as_stored(owner, (found or [])[:limit])

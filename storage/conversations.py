@@ -10,11 +10,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, tuple_
+from sqlalchemy import bindparam, func, insert, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory_schema import Conversation, Embedding, Message
-from storage.owner import Owner
+from storage.owner import WHOEVER, Owner
 from storage.people import bump
 
 AT_ONCE = 500  # ids in one statement
@@ -101,7 +101,7 @@ async def take_in(
 async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
     """Those of `ids` that are the owner's."""
     async with engine.connect() as connection:
-        rows = await connection.execute(owner.select(Message, *_SHOWN).where(Message.id.in_(ids)))
+        rows = await connection.execute(_NAMED, owner.columns | {"ids": ids})
         return {row.id: MessageRecord(*row) for row in rows}
 
 
@@ -132,11 +132,21 @@ _SHOWN = (
     Message.text,
     Message.said_at,
 )
+_CALLED = Conversation.external_id == bindparam("external_id")
+_CONVERSATION = WHOEVER.select(Conversation, Conversation.id).where(_CALLED)
+_WITHIN = Message.conversation_id == bindparam("conversation_id")
+_PRESENT = WHOEVER.select(Message, Message.external_id, Message.id, Message.text).where(
+    _WITHIN, Message.external_id.in_(bindparam("external_ids", expanding=True))
+)
+_PLACES = WHOEVER.select(Message, Message.said_at, Message.position, Message.id).where(_WITHIN)
+_LAST_PLACE = _PLACES.order_by(Message.said_at.desc(), Message.position.desc()).limit(1)
+_TOP = WHOEVER.select(Message, func.max(Message.position)).where(_WITHIN)
+_NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", expanding=True)))
 
 
 async def _conversation(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
-    query = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
-    found = (await connection.execute(query)).scalar_one_or_none()
+    told = owner.columns | {"external_id": external_id}
+    found = (await connection.execute(_CONVERSATION, told)).scalar_one_or_none()
     if found is not None:
         return str(found)
     made = secrets.token_hex(8)
@@ -151,12 +161,10 @@ async def _present(
 ) -> dict[str, tuple[str, str]]:
     """Id and text of those that are there."""
     present: dict[str, tuple[str, str]] = {}
-    of_conversation = owner.select(Message, Message.external_id, Message.id, Message.text).where(
-        Message.conversation_id == conversation_id
-    )
+    told = owner.columns | {"conversation_id": conversation_id}
     for first in range(0, len(external_ids), AT_ONCE):
         some = external_ids[first : first + AT_ONCE]
-        rows = await connection.execute(of_conversation.where(Message.external_id.in_(some)))
+        rows = await connection.execute(_PRESENT, told | {"external_ids": some})
         present |= {external: (id_, text) for external, id_, text in rows}
     return present
 
@@ -171,18 +179,12 @@ async def _placed(
     now: datetime,
 ) -> list[dict[str, Any]]:
     """The rows of new turns in their places; the turns beside them are told that their windows have changed."""
-    of_conversation = owner.select(Message, Message.said_at, Message.position, Message.id).where(
-        Message.conversation_id == conversation_id
-    )
-    last_first = of_conversation.order_by(Message.said_at.desc(), Message.position.desc())
-    last = (await connection.execute(last_first.limit(1))).one_or_none()
+    told = owner.columns | {"conversation_id": conversation_id}
+    last = (await connection.execute(_LAST_PLACE, told)).one_or_none()
     is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
-    before = [last] if is_appended and last else await connection.execute(of_conversation) if last else []
+    before = [last] if is_appended and last else await connection.execute(_PLACES, told) if last else []
     there = [Place(*row) for row in before]
-    top = await connection.execute(
-        owner.select(Message, func.max(Message.position)).where(Message.conversation_id == conversation_id)
-    )
-    first = (top.scalar() or 0) + 1
+    first = ((await connection.execute(_TOP, told)).scalar() or 0) + 1
     in_order = sorted(fresh, key=lambda each: each.said_at)
     new = [Place(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
     await void_windows(connection, owner, beside(there, new), version)

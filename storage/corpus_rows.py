@@ -62,14 +62,16 @@ async def changes(
 
 async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[datetime | None, bool]]:
     """Of the messages that a marked memory quotes: when they were marked as painful, and whether they are muted."""
-    columns = (Memory.message_id, Memory.painful_at, Memory.muted)
-    is_marked = or_(Memory.painful_at.is_not(None), Memory.muted)
     found: dict[str, tuple[datetime | None, bool]] = {}
-    query = owner.select(Memory, *columns).where(Memory.message_id.is_not(None), is_marked)
-    for id_, painful_at, muted in await connection.execute(query):
+    for id_, painful_at, muted in await connection.execute(_MARKS, owner.columns):
         before, was_muted = found.get(id_, (None, False))
         found[id_] = (max(filter(None, (before, painful_at)), default=None), was_muted or muted)
     return found
+
+
+_MARKS = WHOEVER.select(Memory, Memory.message_id, Memory.painful_at, Memory.muted).where(
+    Memory.message_id.is_not(None), or_(Memory.painful_at.is_not(None), Memory.muted)
+)
 
 
 @cache

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Insert, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
@@ -73,7 +73,6 @@ async def store_embeddings(
     engine: AsyncEngine, owner: Owner, space: Space, embedded: Sequence[Embedded], *, now: datetime
 ) -> None:
     """Store those whose items are as they were; replaces what there is for them in `space`."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         current = await _changed_in(connection, owner, [each.of for each in embedded])
@@ -94,10 +93,7 @@ async def store_embeddings(
         if not rows:
             await connection.rollback()
             return
-        new = insert(Embedding)
-        values = {name: new.excluded[name] for name in ("single", "window", "changed_in")}
-        keys = ["app", "end_user", "kind", "item_id", "model", "revision"]
-        await connection.execute(new.on_conflict_do_update(index_elements=keys, set_=values), rows)
+        await connection.execute(_put(engine.dialect.name), rows)
 
 
 async def read_progress(engine: AsyncEngine, owner: Owner, space: Space) -> Progress:
@@ -109,6 +105,14 @@ async def read_progress(engine: AsyncEngine, owner: Owner, space: Space) -> Prog
     async with engine.connect() as connection:
         embedded, turns, memories = [int((await connection.execute(query)).scalar_one()) for query in queries]
     return Progress(embedded, turns + memories)
+
+
+@cache
+def _put(dialect: str) -> Insert:
+    new = postgresql.insert(Embedding) if dialect == "postgresql" else sqlite.insert(Embedding)
+    values = {name: new.excluded[name] for name in ("single", "window", "changed_in")}
+    keys = ["app", "end_user", "kind", "item_id", "model", "revision"]
+    return new.on_conflict_do_update(index_elements=keys, set_=values)
 
 
 def _in(table: Any, space: Space) -> ColumnElement[bool]:

@@ -41,6 +41,6 @@ class Owner:
         return delete(table).where(self.has(table))
 
 
-# Whoever is named when a statement is executed, by `Owner.columns`. For the longest of the statements that every chat
-# needs: SQLAlchemy takes longer to make them than SQL to answer them, so they are made once.
+# Whoever is named when a statement is executed, by `Owner.columns`. For what every chat asks: SQLAlchemy takes longer
+# to make such a statement than SQL to answer it, so it is made once.
 WHOEVER = Owner(cast("str", bindparam("app")), cast("str", bindparam("end_user")))

@@ -8,14 +8,16 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.dml import ReturningInsert
 
 from storage.memory_schema import Person
-from storage.owner import Owner
+from storage.owner import WHOEVER, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,15 @@ class Profile:
 
 async def bump(connection: AsyncConnection, owner: Owner, *, now: datetime, rewrites: bool = False) -> int:
     """Begin a change: the version that it makes. `rewrites`: it takes away or alters what recall has read before."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(Person).values(
-        **owner.columns, era=secrets.token_hex(8), version=1, rewritten=0, name=None, profile={}, created_at=now
-    )
-    version = Person.version + 1
-    statement = new.on_conflict_do_update(
-        index_elements=["app", "end_user"],
-        set_={"version": version, "rewritten": version if rewrites else Person.rewritten},
-    ).returning(Person.version)
-    return int((await connection.execute(statement)).scalar_one())
+    first = {"era": secrets.token_hex(8), "version": 1, "rewritten": 0, "name": None, "profile": {}, "created_at": now}
+    statement = _bump(connection.dialect.name, rewrites=rewrites)
+    return int((await connection.execute(statement, owner.columns | first)).scalar_one())
 
 
 async def read_version(engine: AsyncEngine, owner: Owner) -> Version | None:
     """How far the person's data has come; None when there is nothing of theirs."""
-    query = owner.select(Person, Person.era, Person.version, Person.rewritten, Person.name)
     async with engine.connect() as connection:
-        row = (await connection.execute(query)).one_or_none()
+        row = (await connection.execute(_VERSION, owner.columns)).one_or_none()
     return None if row is None else Version(*row)
 
 
@@ -82,3 +76,16 @@ async def write_profile(engine: AsyncEngine, owner: Owner, profile: Profile, *, 
     async with engine.begin() as connection:
         await bump(connection, owner, now=now)
         await connection.execute(owner.update(Person).values(name=profile.name, profile=profile.details))
+
+
+@cache
+def _bump(dialect: str, *, rewrites: bool) -> ReturningInsert[int]:
+    new = postgresql.insert(Person) if dialect == "postgresql" else sqlite.insert(Person)
+    version = Person.version + 1
+    return new.on_conflict_do_update(
+        index_elements=["app", "end_user"],
+        set_={"version": version, "rewritten": version if rewrites else Person.rewritten},
+    ).returning(Person.version)
+
+
+_VERSION = WHOEVER.select(Person, Person.era, Person.version, Person.rewritten, Person.name)
