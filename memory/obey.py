@@ -2,6 +2,7 @@
 
 What a wish is about is found by its words: the turns and memories that have every one of them, words of grammar aside
 and stemmed (`memory.lexical`). That finds too little rather than too much, and anybody can see why something was found.
+What others say goes along when it would still tell of that (`memory.view.View.echoes`): replies above all.
 A wish shares the fate of what it names, because it names it; one that only points at the turn before stays. It does not
 know where a wish comes from, nor what the person is told of it.
 """
@@ -19,6 +20,7 @@ from memory.wishes import Forget, Mute, Remember, Wish
 from storage.conversations import MessageRecord, find_messages, last_exchange
 from storage.forgetting import Touched
 from storage.memories import NewMemory
+from storage.memory_schema import ItemKind
 from storage.owner import Owner
 from storage.people import read_profile
 
@@ -118,9 +120,14 @@ class Wishes:
             before = await self._before(owner, own, conversation)
             return [each.id for each in before], [], 0
         found = await self._store.holding(owner, about)
-        found = [each for each in found if own is None or each != ("turn", own.id)]
+        itself: list[tuple[ItemKind, str]] = [] if own is None else [("turn", own.id)]
+        found = [each for each in found if each not in itself]
+        if found:
+            speakers = {PERSON, owner.user, await self._speaker(owner, None), await self._speaker(owner, own)}
+            echoes = await self._store.echoes(owner, about, [*found, *itself], speakers)
+            found += [("turn", id_) for id_ in echoes]
         reached = found[:MOST]
-        turns = [id_ for kind, id_ in reached if kind == "turn"] + ([] if own is None else [own.id])
+        turns = [id_ for kind, id_ in [*reached, *itself] if kind == "turn"]
         return turns, [id_ for kind, id_ in reached if kind == "memory"], len(found) - len(reached)
 
     async def _before(self, owner: Owner, own: MessageRecord | None, conversation: str) -> Sequence[MessageRecord]:

@@ -7,7 +7,7 @@ between. It does not know HTTP, limits, or who may ask.
 
 import asyncio
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -113,6 +113,12 @@ class Store:
     async def holding(self, owner: Owner, text: str) -> list[tuple[ItemKind, str]]:
         """The turns and memories that have every word of `text`, words of grammar aside; newest first."""
         return await self._shelf.with_view(owner, lambda view: view.holding(text)) or []
+
+    async def echoes(
+        self, owner: Owner, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]
+    ) -> list[str]:
+        """The turns of others that would still tell of what is going; see `memory.view.View.echoes`."""
+        return await self._shelf.with_view(owner, lambda view: view.echoes(text, going, person)) or []
 
     async def take_in(self, owner: Owner, history: transfer.History) -> None:
         """Add a history from elsewhere; see `storage.transfer.write_history`."""

@@ -4,7 +4,7 @@ It is made from SQL's feed (`storage.corpus_rows`) and from nothing else, so it 
 is delivered again changes vectors, validity and marks; other words make a new view necessary. One thread at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -102,6 +102,31 @@ class View:
         """What has every term of `text`, newest first; the muted as well, and what does not hold now."""
         found = [self._corpus.items[row] for row in self._corpus.lexical.holding(text).tolist()]
         return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
+
+    def echoes(self, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]) -> list[str]:
+        """The turns that would still tell of what is `going` because `text` names it, newest first.
+
+        They are others', not of those who are called as in `person` (in any case): turns with a term of `text` that,
+        of all that is the person's, only what is going has; and replies to what is going that repeat a term of it.
+        """
+        items, lexical = self._corpus.items, self._corpus.lexical
+        gone = {self._numbers[each] for each in going if each in self._numbers}
+        called = {name.casefold() for name in person}
+
+        def others(rows: Iterable[int]) -> set[int]:
+            return {row for row in rows if (items[row].speaker or "").casefold() not in called | {""}}
+
+        found: set[int] = set()
+        for rows, _ in lexical.by_term(text):
+            telling = others(rows.tolist())
+            if gone.issuperset(set(rows.tolist()) - telling):
+                found |= telling
+        _, after = self._corpus.links()
+        for row in gone:
+            for rows, _ in lexical.by_term(items[row].text):
+                found |= others({int(after[row])} & set(rows.tolist()))
+        echoing = [items[row] for row in found - gone if items[row].kind == "turn"]
+        return [each.id for each in sorted(echoing, key=lambda each: each.at, reverse=True)]
 
     def _number(self, row: CorpusRow) -> int:
         key = (row.kind, row.id)

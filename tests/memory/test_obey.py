@@ -132,6 +132,29 @@ async def test_what_is_named_is_forgotten(chat: Chat, make_chat: Callable[[Owner
     assert (len(await ben.turns()), len(await ben.memories())) == (4, 2)
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "gone"), [("I fed it", {"A fine name, Kiwi", "It's Kiwi!"}), ("Kiwi bit me", {"A fine name, Kiwi"})]
+)
+@pytest.mark.parametrize("speaker", ["Ann", "user", "ANN"])
+async def test_what_others_say_of_it_goes_along(chat: Chat, speaker: str, elsewhere: str, gone: set[str]) -> None:
+    """Replies that repeat what was forgotten, unless the person has said that in words that they did not name."""
+    said = [
+        (speaker, "My parrot is called Kiwi"),
+        ("Friend", "A fine name, Kiwi"),
+        (speaker, elsewhere),
+        ("Friend", "Parrots are loud"),
+        (speaker, "What is my parrot called?"),
+        ("Friend", "It's Kiwi!"),
+    ]
+    for each in said:
+        await chat.say(*each)
+    done = await chat.wish("Forget that my parrot is called Kiwi")
+    assert done.receipt is not None
+    assert done.receipt.is_complete
+    left = [text for _, text in said[1:] if text not in gone]
+    assert (done.count, await chat.turns()) == (1 + len(gone), [text for _, text in PAST] + left)
+
+
 async def test_the_exchange_before_is_forgotten(chat: Chat) -> None:
     """Without a name: the person's last turn and the reply to it; the wish, which names nothing, stays."""
     done = await chat.wish("Forget that, please.")
