@@ -24,7 +24,7 @@ from storage.memory_schema import ItemKind
 from storage.owner import Owner
 from storage.people import read_profile
 
-MOST = 50  # things that one wish reaches, the newest
+MOST = 50  # things that one wish reaches, the newest, and as many turns of others that go along
 PERSON = "user"  # who speaks, when neither the message nor the profile says
 
 
@@ -122,13 +122,13 @@ class Wishes:
         found = await self._store.holding(owner, about)
         itself: list[tuple[ItemKind, str]] = [] if own is None else [("turn", own.id)]
         found = [each for each in found if each not in itself]
-        if found:
+        reached, echoes = found[:MOST], list[str]()
+        if reached:
             speakers = {PERSON, owner.user, await self._speaker(owner, None), await self._speaker(owner, own)}
-            echoes = await self._store.echoes(owner, about, [*found, *itself], speakers)
-            found += [("turn", id_) for id_ in echoes]
-        reached = found[:MOST]
-        turns = [id_ for kind, id_ in [*reached, *itself] if kind == "turn"]
-        return turns, [id_ for kind, id_ in reached if kind == "memory"], len(found) - len(reached)
+            echoes = await self._store.echoes(owner, about, [*reached, *itself], speakers)
+        turns = [id_ for kind, id_ in [*reached, *itself] if kind == "turn"] + echoes[:MOST]
+        left = len(found[MOST:]) + len(echoes[MOST:])
+        return turns, [id_ for kind, id_ in reached if kind == "memory"], left
 
     async def _before(self, owner: Owner, own: MessageRecord | None, conversation: str) -> Sequence[MessageRecord]:
         speaker = await self._speaker(owner, own)
