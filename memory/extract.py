@@ -33,12 +33,11 @@ from storage.memories import (
     put_memory,
 )
 from storage.owner import Owner
-from storage.people import bump, read_profile
+from storage.people import bump, names_of, read_profile
 from storage.unread import Batch, Turn, mark_read, read_batch
 
 log = logging.getLogger(__name__)
 
-PERSON = "user"  # as a speaker, where the profile has no name
 UNREADABLE = "unreadable"
 AROUND = 4  # turns before, as context
 MOST_SHOWN = 20  # known memories that a model may point at
@@ -195,7 +194,7 @@ class Extractor:
 
 def is_own(turn: Turn, owner: Owner, name: str | None) -> bool:
     """Whether the person said it: under the profile's name, as the application's id of them, or as `user`."""
-    return turn.speaker.casefold() in {each.casefold() for each in (PERSON, owner.user, name) if each}
+    return turn.speaker.casefold() in names_of(owner, name)
 
 
 def memory_id(message_id: str, text: str) -> str:

@@ -22,10 +22,9 @@ from storage.forgetting import Touched
 from storage.memories import NewMemory
 from storage.memory_schema import ItemKind
 from storage.owner import Owner
-from storage.people import read_profile
+from storage.people import PERSON, names_of, read_profile
 
 MOST = 50  # things that one wish reaches, the newest, and as many turns of others that go along
-PERSON = "user"  # who speaks, when neither the message nor the profile says
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,9 @@ class Wishes:
         found = [each for each in found if each not in itself]
         reached, echoes = found[:MOST], list[str]()
         if reached:
-            speakers = {PERSON, owner.user, await self._speaker(owner, None), await self._speaker(owner, own)}
-            echoes = await self._store.echoes(owner, about, [*reached, *itself], speakers)
+            person = names_of(owner, (await read_profile(self._engine, owner)).name)
+            person |= {own.speaker.casefold()} if own else set()
+            echoes = await self._store.echoes(owner, about, [*reached, *itself], person)
         turns = [id_ for kind, id_ in [*reached, *itself] if kind == "turn"] + echoes[:MOST]
         left = len(found[MOST:]) + len(echoes[MOST:])
         return turns, [id_ for kind, id_ in reached if kind == "memory"], left

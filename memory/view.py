@@ -106,15 +106,14 @@ class View:
     def echoes(self, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]) -> list[str]:
         """The turns that would still tell of what is `going` because `text` names it, newest first.
 
-        They are others', not of those who are called as in `person` (in any case): turns with a term of `text` that,
+        They are others', not of those who are called as in `person` (case folded): turns with a term of `text` that,
         of all that is the person's, only what is going has; and replies to what is going that repeat a term of it.
         """
         items, lexical = self._corpus.items, self._corpus.lexical
         gone = {self._numbers[each] for each in going if each in self._numbers}
-        called = {name.casefold() for name in person}
 
         def others(rows: Iterable[int]) -> set[int]:
-            return {row for row in rows if (items[row].speaker or "").casefold() not in called | {""}}
+            return {row for row in rows if (items[row].speaker or "").casefold() not in {*person, ""}}
 
         found: set[int] = set()
         for rows, _ in lexical.by_term(text):

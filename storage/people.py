@@ -19,6 +19,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 from storage.memory_schema import Person
 from storage.owner import WHOEVER, Owner
 
+PERSON = "user"  # who speaks, where the profile has no name
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -76,6 +78,11 @@ async def write_profile(engine: AsyncEngine, owner: Owner, profile: Profile, *, 
     async with engine.begin() as connection:
         await bump(connection, owner, now=now)
         await connection.execute(owner.update(Person).values(name=profile.name, profile=profile.details))
+
+
+def names_of(owner: Owner, name: str | None) -> frozenset[str]:
+    """What a person is called as a speaker, case folded: as their profile says (`name`), or else by the application."""
+    return frozenset(each.casefold() for each in (PERSON, owner.user, name) if each)
 
 
 @cache
