@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from storage.database import upsert
 from storage.schema import Consent
 
 
@@ -31,8 +31,7 @@ async def set_consent(
 ) -> ConsentRecord:
     """Store a person's answer in place of any earlier one."""
     given = {"allow_external": allow_external, "allow_sensitive": allow_sensitive, "changed_at": now}
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(Consent).values(app=app, end_user=user, **given)
+    statement = upsert(Consent, engine.dialect.name).values(app=app, end_user=user, **given)
     async with engine.begin() as connection:
         await connection.execute(statement.on_conflict_do_update(index_elements=["app", "end_user"], set_=given))
     return ConsentRecord(allow_external, allow_sensitive, now)

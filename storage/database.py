@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -63,3 +64,8 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     cursor.close()
+
+
+def upsert(table: type[Any], dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """An insert into `table` in the words of the database, which say what happens on a conflict."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
 from storage.conversations import AT_ONCE
+from storage.database import upsert
 from storage.memory_schema import Embedding, ItemKind, Memory, Message
 from storage.owner import WHOEVER, Owner
 from storage.people import bump
@@ -109,7 +109,7 @@ async def read_progress(engine: AsyncEngine, owner: Owner, space: Space) -> Prog
 
 @cache
 def _put(dialect: str) -> Insert:
-    new = postgresql.insert(Embedding) if dialect == "postgresql" else sqlite.insert(Embedding)
+    new = upsert(Embedding, dialect)
     values = {name: new.excluded[name] for name in ("single", "window", "changed_in")}
     keys = ["app", "end_user", "kind", "item_id", "model", "revision"]
     return new.on_conflict_do_update(index_elements=keys, set_=values)

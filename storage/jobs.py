@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, case, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.database import upsert
 from storage.memory_schema import UNDONE, Job, JobKind, JobState
 from storage.owner import Owner
 
@@ -51,9 +51,8 @@ class Claim:
 
 async def add_job(engine: AsyncEngine, owner: Owner, kind: JobKind, *, now: datetime) -> str | None:
     """Queue a job; its id. None when one of this kind is not done yet, or nothing of the person's is there."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     times = {"due_at": now, "created_at": now, "updated_at": now}
-    new = insert(Job).values(
+    new = upsert(Job, engine.dialect.name).values(
         **owner.columns, id=secrets.token_hex(16), kind=kind, state="queued", attempts=0, error=None, **times
     )
     new = new.on_conflict_do_nothing(index_elements=["app", "end_user", "kind"], index_where=UNDONE)

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from storage.database import upsert
 from storage.schema import Request
 
 Row = dict[str, Any]
@@ -99,8 +99,7 @@ async def sum_requests(
 
 
 async def _insert(engine: AsyncEngine, rows: Sequence[Mapping[str, Any]]) -> None:
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(Request).on_conflict_do_nothing(index_elements=["id"])
+    statement = upsert(Request, engine.dialect.name).on_conflict_do_nothing(index_elements=["id"])
     async with engine.begin() as connection:
         await connection.execute(statement, [dict(row) for row in rows])
 

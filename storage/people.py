@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
+from storage.database import upsert
 from storage.memory_schema import Person
 from storage.owner import WHOEVER, Owner
 
@@ -87,7 +87,7 @@ def names_of(owner: Owner, name: str | None) -> frozenset[str]:
 
 @cache
 def _bump(dialect: str, *, rewrites: bool) -> ReturningInsert[int]:
-    new = postgresql.insert(Person) if dialect == "postgresql" else sqlite.insert(Person)
+    new = upsert(Person, dialect)
     version = Person.version + 1
     return new.on_conflict_do_update(
         index_elements=["app", "end_user"],
