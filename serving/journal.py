@@ -12,6 +12,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any, Self
 import orjson
 
 Record = dict[str, Any]
+MAX_LINE_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,19 @@ class Journal:
         self._is_synced = False
 
     def lines(self, start: int = 0) -> Iterator[Line]:
-        """Read the complete lines from offset `start`; a torn one at the end is not among them."""
+        """Read the complete lines from offset `start`; a torn one at the end is not among them.
+
+        What has no newline for MAX_LINE_BYTES is no line of ours, and comes in damaged pieces of that length.
+        """
         with self.path.open("rb") as file:
             file.seek(max(start, HEADER_BYTES))
             end = file.tell()
-            for raw in file:
-                if not raw.endswith(b"\n"):
+            while raw := file.readline(MAX_LINE_BYTES):
+                is_line = raw.endswith(b"\n")
+                if not is_line and len(raw) < MAX_LINE_BYTES:
                     return
                 end += len(raw)
-                yield Line(_decode(raw), raw, end)
+                yield Line(_decode(raw) if is_line else None, raw, end)
 
     def settle(self, offset: int) -> None:
         """Remember that everything before `offset` is safely elsewhere."""
@@ -177,8 +183,11 @@ def _decode(raw: bytes) -> Record | None:
     checksum, _, json = raw.rstrip(b"\n").partition(b" ")
     if checksum != b"%08x" % zlib.crc32(json):
         return None
-    record: Record = orjson.loads(json)
-    return record
+    try:
+        record = orjson.loads(json)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _header(settled: int) -> bytes:
@@ -186,8 +195,10 @@ def _header(settled: int) -> bytes:
 
 
 def _settled_at(fd: int) -> int:
-    header = _decode(os.pread(fd, HEADER_BYTES, 0))
-    return HEADER_BYTES if header is None else int(header["settled"])
+    """What the header says; nothing is settled where it cannot be read, and repeating is harmless."""
+    header = _decode(os.pread(fd, HEADER_BYTES, 0)) or {}
+    settled = header.get("settled")
+    return int(settled) if isinstance(settled, str) and re.fullmatch(r"[0-9]{16}", settled) else HEADER_BYTES
 
 
 HEADER_BYTES = len(_header(0))

@@ -20,7 +20,8 @@ from serving.entry import Entry
 from serving.errors import LedgerFull
 from serving.journal import Journal, Record
 from serving.prices import Prices
-from serving.settlement import Insert, OnLost, adopt, replay
+from serving.settlement import Insert, OnLost, Rejected, adopt, replay
+from storage.database import AWAY
 from storage.schema import RequestClass
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Ledger:
         on_lost: told (app, id, tokens reserved) of every request that a dead worker left, before its row is made; again
             when the telling itself was cut off.
         on_end: told of every request that ended, row by row, on the request's path.
+        on_reject: told how many lines cannot become rows, whenever some are set aside.
         prices: what tokens and engine seconds cost.
         write_s: between two looks for rows to write.
         sync_s: between two fsyncs: what a crash of the machine, not of the process, may lose.
@@ -59,6 +61,7 @@ class Ledger:
         insert: Insert,
         on_lost: OnLost,
         on_end: Callable[[Record], None] = lambda _: None,
+        on_reject: Callable[[int], None] = lambda _: None,
         prices: Prices,
         write_s: float,
         sync_s: float,
@@ -83,6 +86,7 @@ class Ledger:
         self._open: dict[str, Entry] = {}
         self._unwritten: list[Record] = []  # ends that the disk did not take
         self._flushing = asyncio.Lock()
+        self._rejected = Rejected(on_reject)
         self._journal = Journal.create(directory / f"{boot_id}.journal")
 
     @property
@@ -142,7 +146,7 @@ class Ledger:
     async def flush(self) -> None:
         """Move what ended to SQL; raises what SQL raises, and then it stays in the journal."""
         async with self._flushing:
-            await replay(self._journal, self._insert_soon, self._journal.settled)
+            await replay(self._journal, self._insert_soon, self._journal.settled, self._rejected)
             is_idle = self._journal.is_settled and not self._open
             if is_idle or self._journal.settled >= self._shrink_bytes:
                 self._journal.shrink([entry.fields for entry in self._open.values()])
@@ -151,11 +155,20 @@ class Ledger:
                 del self._unwritten[0]
 
     async def adopt(self) -> None:
-        """Settle the journals of workers that died; raises what SQL or `on_lost` raises."""
+        """Settle the journals of workers that died; raises what SQL or `on_lost` raises, after the others' turn."""
+        failures: list[Exception] = []
         for path in sorted(self._directory.glob("*.journal")):
-            lost = await adopt(path, self._insert_soon, self._on_lost)
+            try:
+                lost = await adopt(path, self._insert_soon, self._on_lost, self._rejected)
+            except AWAY:
+                raise
+            except Exception as problem:  # noqa: BLE001 - one journal that nobody can settle keeps no other waiting
+                failures.append(problem)
+                continue
             if lost is not None:
                 log.warning("settled the journal %s of a worker that died: %d requests were lost", path.stem, lost)
+        if failures:
+            raise failures[0]
 
     async def run(self) -> None:
         """Write, sync and adopt until cancelled."""

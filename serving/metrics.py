@@ -137,6 +137,9 @@ class Metrics:
         self._completion = counter("bondhu_completion_tokens_total", "Completion tokens", "model", "class")
         self._cache = counter("bondhu_cache_lookups_total", "Answer cache: hit, miss or bypass", "result")
         self._fallbacks = counter("bondhu_fallbacks_total", "Answers by another model than asked", "model", "reason")
+        self._rejected = counter(
+            "bondhu_ledger_rejected_lines_total", "Lines of the ledger's journals that cannot become rows: kept aside"
+        )
         self._limited = counter("bondhu_limit_rejections_total", "Requests that a limit refused", "class", "limit")
 
     def _define_gauges(self) -> None:
@@ -179,6 +182,10 @@ class Metrics:
             count(self._fallbacks, model, self._reason(seen.fallback_reason)).inc()
         if seen.limit is not None:
             count(self._limited, class_, self._limit(seen.limit)).inc()
+
+    def count_rejected(self, lines: int) -> None:
+        """Count lines of the ledger that were set aside."""
+        self._rejected.inc(lines)
 
     def count_http(self, method: str, route: str, status: int) -> None:
         """Count a request of any kind; `route` is a template, never a path that a client chose."""

@@ -72,6 +72,10 @@ class Observer:
         self._telemetry = telemetry
         self._active_users = active_users
 
+    def count_rejected(self, lines: int) -> None:
+        """So many lines of the ledger's could not become rows."""
+        self._telemetry.metrics.count_rejected(lines)
+
     def __call__(self, row: Mapping[str, Any]) -> None:
         """`row` is the ledger's."""
         segments = row["segments"]
@@ -148,6 +152,7 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
         insert=partial(insert_requests, database),
         on_lost=refund,
         on_end=observer,
+        on_reject=observer.count_rejected,
         prices=prices,
         write_s=settings.ledger.write_s,
         sync_s=settings.ledger.sync_s,

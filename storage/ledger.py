@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import upsert
@@ -21,8 +21,19 @@ DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 _TABLE = Request.__table__
 COLUMNS = tuple(str(column.name) for column in _TABLE.columns)
+
+
+def _columns_of(kind: type) -> frozenset[str]:
+    return frozenset(str(column.name) for column in _TABLE.columns if column.type.python_type is kind)
+
+
+INTEGERS, FLOATS, TEXTS = _columns_of(int), _columns_of(float), _columns_of(str)
+NULLABLE = frozenset(str(column.name) for column in _TABLE.columns if column.nullable)
+MAX_INTEGER = 2**63 - 1  # what both databases' widest integers hold
 _GROUPS = {"app": Request.app, "user": Request.end_user, "model": Request.model, "day": Request.day}
 _TOTALS = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_microusd")
+_UNSTORABLE = (TypeError, ValueError, OverflowError)  # what drivers raise of a value, some of them unwrapped
+MAX_REASON_CHARS = 500  # of why a row cannot be stored: drivers repeat the row
 _ROWS_OWN_FAULT = ("22", "23")  # SQLSTATE classes: data exception, integrity constraint violation
 
 
@@ -34,11 +45,11 @@ async def insert_requests(engine: AsyncEngine, rows: Sequence[Mapping[str, Any]]
     """
     try:
         await _insert(engine, rows)
-    except SQLAlchemyError as problem:
+    except (StatementError, TypeError, ValueError, OverflowError) as problem:
         if not _is_rows_fault(problem):
             raise
         if len(rows) == 1:
-            return [(dict(rows[0]), str(problem.__cause__ or problem))]
+            return [(dict(rows[0]), str(problem.__cause__ or problem)[:MAX_REASON_CHARS])]
         middle = len(rows) // 2
         return await insert_requests(engine, rows[:middle]) + await insert_requests(engine, rows[middle:])
     return []
@@ -104,9 +115,11 @@ async def _insert(engine: AsyncEngine, rows: Sequence[Mapping[str, Any]]) -> Non
         await connection.execute(statement, [dict(row) for row in rows])
 
 
-def _is_rows_fault(problem: SQLAlchemyError) -> bool:
+def _is_rows_fault(problem: Exception) -> bool:
     """Whether the row is to blame, and not the connection or the database's state."""
     if not isinstance(problem, DBAPIError):
-        return False
+        cause = problem.orig if isinstance(problem, StatementError) else problem
+        return isinstance(cause, _UNSTORABLE)
     sqlstate = getattr(problem.orig, "sqlstate", None) or ""
-    return isinstance(problem, IntegrityError) or sqlstate[:2] in _ROWS_OWN_FAULT
+    is_unstorable = isinstance(problem.orig.__cause__, _UNSTORABLE) if problem.orig else False
+    return isinstance(problem, IntegrityError | DataError) or sqlstate[:2] in _ROWS_OWN_FAULT or is_unstorable
