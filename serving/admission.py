@@ -1,6 +1,7 @@
 """The gate in front of one model's engines: a bounded number of requests inside, a bounded and fair queue outside.
 
-A request holds a slot for as long as an engine works on it. Agents and jobs together hold at most `agent_share` of the
+A request holds a slot for each of its sequences (prompts x choices) for as long as an engine works on it: what follows
+counts requests of one, and a request of n counts as n. Agents and jobs together hold at most `agent_share` of the
 slots (`serving.slot_shares`): the R slots that are left are held by nobody but people. What follows for an interactive
 request, with T the longest time that a request holds a slot, while no replica is lost:
 
@@ -37,10 +38,15 @@ Observe = Callable[[RequestClass, Outcome, float], None]
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """A request at the gate: its class, whose it is, and how long it waited in seconds. The rest is the gate's."""
+    """A request at the gate: class, whose it is, how many slots it needs, how long it waited in seconds.
+
+    The rest is the gate's.
+    """
 
     class_: RequestClass
     flow: Flow
+    sequences: int = 1
+    held: int = 0
     waited_s: float = 0.0
     turn: "asyncio.Future[bool] | None" = None
     timer: asyncio.TimerHandle | None = None
@@ -49,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class GateNumbers:
-    """The state of a gate: slots, and by class how many requests hold one and how many wait."""
+    """The state of a gate: slots, and by class how many are held and how many requests wait."""
 
     slots: int
     inside: dict[RequestClass, int]
@@ -107,15 +113,22 @@ class Gate:
 
     @asynccontextmanager
     async def enter(
-        self, class_: RequestClass, app: str, user: str | None = None, deadline_s: float = math.inf
+        self,
+        class_: RequestClass,
+        app: str,
+        user: str | None = None,
+        deadline_s: float = math.inf,
+        *,
+        sequences: int = 1,
     ) -> AsyncIterator[Place]:
-        """Hold a slot while the context lasts, after waiting for it.
+        """Hold a slot for each of `sequences` while the context lasts, after waiting for them.
 
         Args:
             class_: of the request.
             app: the application that the key belongs to.
             user: its end user, if the request names one.
             deadline_s: the longest wait that is of use, seconds from now; the class's patience when that is less.
+            sequences: how many the engine will work on for it.
 
         Raises:
             CallerQueueFull: too many of this application or user wait.
@@ -123,7 +136,7 @@ class Gate:
             QueueTimeout: it waited that long, or is expected to.
 
         """
-        place = Place(class_, (app, user))
+        place = Place(class_, (app, user), sequences)
         outcome: Outcome = "left"
         began = self._loop.time()
         try:
@@ -150,7 +163,7 @@ class Gate:
 
     async def _queue(self, place: Place, limit_s: float) -> None:
         self._let_in()  # first those who wait for slots that have just come into being
-        if place.class_ in self._shares.may_take(self._slots()):  # then nobody waits who could have this one
+        if not self._line.depth(place.class_) and place.class_ in self._may_take(place):
             self._take(place)
             return
         wait_s = self._expected_wait_s(place)
@@ -167,7 +180,7 @@ class Gate:
     def _let_in(self) -> None:
         """Give what slots there are to those who wait, in their order."""
         while self._line:
-            place = self._line.pop(self._shares.may_take(self._slots()))
+            place = self._line.pop(self._may_take())
             if place is None:
                 return
             assert place.turn is not None, "it waits"
@@ -177,9 +190,18 @@ class Gate:
                 assert place.timer is not None, "set with the turn"
                 place.timer.cancel()
 
+    def _may_take(self, newcomer: Place | None = None) -> list[RequestClass]:
+        """The classes whose next request may go in; the newcomer is its class's next when none of it waits."""
+        needs = {} if newcomer is None else {newcomer.class_: newcomer.sequences}
+        for class_ in CLASSES:
+            if (first := self._line.first(class_)) is not None:
+                needs[class_] = first.sequences
+        return self._shares.may_take(self._slots(), needs)
+
     def _take(self, place: Place) -> None:
-        self._rate.taken(self._loop.time())
-        self._shares.inside[place.class_] += 1
+        place.held = self._shares.slots_for(place.class_, place.sequences, self._slots())
+        self._rate.taken(self._loop.time(), place.held)
+        self._shares.inside[place.class_] += place.held
         place.is_inside = True
 
     def _leave(self, place: Place) -> None:
@@ -187,15 +209,16 @@ class Gate:
         if place.timer is not None:
             place.timer.cancel()
         if place.is_inside:
-            self._rate.freed(self._loop.time())
-            self._shares.inside[place.class_] -= 1
-            self._let_in()
+            self._rate.freed(self._loop.time(), place.held)
+            self._shares.inside[place.class_] -= place.held
         else:
             self._line.remove(place.class_, place.flow, place)
+        self._let_in()  # also after one that only waited: it may have waited for more slots than who is next
 
     def _give_up(self, place: Place) -> None:
         if self._line.remove(place.class_, place.flow, place) and place.turn and not place.turn.done():
             place.turn.set_result(False)
+            self._let_in()
 
     def _watch_slots(self) -> None:
         if self._recheck is None:

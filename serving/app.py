@@ -57,11 +57,11 @@ from serving.routes import (
     usage,
 )
 from serving.settings import Settings, load_settings
-from serving.state import Gateway
+from serving.state import CALLER, Gateway
 from serving.tape_store import open_tape_redis
 from serving.telemetry import Telemetry, open_telemetry
 from storage.database import Pool, open_engine
-from storage.keys import find_key
+from storage.keys import KeyRecord, find_key
 
 EXPOSED = (  # to scripts in browsers
     "x-request-id",
@@ -73,6 +73,7 @@ EXPOSED = (  # to scripts in browsers
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 ADMIN_TIER = "admin"
+MAX_PARAM_CHARS = 512  # of what a refusal repeats
 GZIP_LEVEL = 1  # 60 us for an answer of 1.5 kB; a higher level takes off a few bytes more, and longer
 KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
 
@@ -141,7 +142,11 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
     database = open_engine(addresses.database_url(settings), pool)
     redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    engines = EngineClient(connect_timeout_s=limits.connect_timeout_s, keep_alive_s=KEEP_ALIVE_S)
+    engines = EngineClient(
+        connect_timeout_s=limits.connect_timeout_s,
+        keep_alive_s=KEEP_ALIVE_S,
+        max_answer_bytes=limits.max_answer_bytes,
+    )
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         fleet = Fleet(
@@ -270,11 +275,20 @@ async def _on_http_error(_: Request, error: Exception) -> Response:
     return Response(body, status, headers, media_type="application/json")
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    """What FastAPI refuses counts in the limits like what we refuse."""
     assert isinstance(error, RequestValidationError), "registered for it"
     first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:]) or None
-    return await _on_api_error(_, errors.InvalidRequest(f"{param}: {first['msg']}", param=param))
+    param = ".".join(str(part) for part in first["loc"][1:])[:MAX_PARAM_CHARS] or None
+    refusal: errors.ApiError = errors.InvalidRequest(f"{param}: {first['msg'][:MAX_PARAM_CHARS]}", param=param)
+    caller: KeyRecord | None = request.scope.get(CALLER)
+    if caller is not None:
+        gateway: Gateway = request.app.state.gateway
+        try:
+            await gateway.limiter.count(caller.app, None, caller.tier, gateway.ledger.new_id())
+        except errors.ApiError as problem:
+            refusal = problem
+    return await _on_api_error(request, refusal)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

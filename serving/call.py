@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serving.protocol.sequences import sequences_of
 from storage.schema import RequestClass
 
 CHAT = "/v1/chat/completions"
@@ -35,6 +36,11 @@ class Call:
     def streams(self) -> bool:
         """Whether the client wants events."""
         return bool(self.parsed.get("stream"))
+
+    @property
+    def sequences(self) -> int:
+        """How many answers it is for: prompts x choices. Limits and admission count them."""
+        return sequences_of(self.parsed)
 
     @property
     def stream_options(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import json
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -103,6 +103,9 @@ class GatewaySettings(Frozen):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Port = Field(default=8000, description="port to listen on")
     workers: int = Field(default=1, ge=1, description="uvicorn processes")
+    max_answer_bytes: int = Field(
+        default=16 * 2**20, ge=2**16, description="largest answer that is not streamed, bytes; beyond: 400"
+    )
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
@@ -351,10 +354,15 @@ class ConsentSettings(Frozen):
         return self
 
 
-class TierSpec(Frozen):
-    """What the keys of a tier may ask; each is a number or none, which is no limit."""
+Costly = Literal["best_of", "use_beam_search", "prompt_logprobs", "echo_logprobs"]
 
-    requests_per_minute: int | None = Field(default=None, ge=1, description="requests of an app, any 60 s")
+
+class TierSpec(Frozen):
+    """What the keys of a tier may ask; a limit of none is no limit. A request counts as many as it wants answers."""
+
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="requests of an app, any 60 s; one for n answers to m prompts counts n x m"
+    )
     tokens_per_minute: int | None = Field(
         default=None, ge=1, description="prompt and completion tokens of an app, any 60 s"
     )
@@ -362,13 +370,23 @@ class TierSpec(Frozen):
     user_requests_per_minute: int | None = Field(default=None, ge=1, description="requests of one end user, any 60 s")
     user_tokens_per_minute: int | None = Field(default=None, ge=1, description="tokens of one end user, any 60 s")
     user_tokens_per_day: int | None = Field(default=None, ge=1, description="tokens of one end user, a day (UTC)")
+    max_sequences: int = Field(
+        default=16, ge=1, le=2048, description="answers that one request may be for: prompts x n; beyond: 400"
+    )
+    allow: tuple[Costly, ...] = Field(
+        default=(),
+        description="what costs an engine much more than its tokens: best_of above n, use_beam_search, "
+        "prompt_logprobs, echo_logprobs (echo together with logprobs)",
+    )
 
 
 DEFAULT_TIERS = {
-    "free": TierSpec(requests_per_minute=50),
-    "standard": TierSpec(requests_per_minute=100),
-    "premium": TierSpec(requests_per_minute=200),
-    "admin": TierSpec(),
+    "free": TierSpec(requests_per_minute=50, tokens_per_minute=100_000, tokens_per_day=2_000_000, max_sequences=8),
+    "standard": TierSpec(requests_per_minute=100, tokens_per_minute=400_000, tokens_per_day=20_000_000),
+    "premium": TierSpec(
+        requests_per_minute=200, tokens_per_minute=2_000_000, tokens_per_day=200_000_000, max_sequences=32
+    ),
+    "admin": TierSpec(max_sequences=128, allow=get_args(Costly)),
 }
 
 
@@ -426,6 +444,10 @@ class Requirements(Frozen):
     gpu_capability: float | None = Field(default=None, gt=0, description="lowest CUDA compute capability, as 8.0")
 
 
+MediaPart = Literal["image_url", "input_image", "image_embeds", "audio_url", "input_audio", "audio_embeds", "video_url"]
+NEVER = frozenset({"cache_salt", "request_id"})  # fields of vLLM's that no model's file may allow
+
+
 class ExternalSpec(Frozen):
     """A model outside, for `fallback` in model files; off until its key is in the environment (GEMINI_API_KEY)."""
 
@@ -461,9 +483,36 @@ class ModelSpec(Frozen):
     stall_timeout_s: float | None = Field(
         default=30, gt=0, description="between two tokens of a stream; then another goes on, s"
     )
+    allow_fields: tuple[str, ...] = Field(
+        default=(),
+        description="further fields of vLLM's that requests may have, whatever their value, as mm_processor_kwargs; "
+        "the others are in /openapi.json",
+    )
+    allow_content: tuple[MediaPart, ...] = Field(
+        default=(),
+        description="parts of messages beside text, for a model that sees or hears; with URLs, "
+        "engine.allowed_media_domains must say from where",
+    )
     gpu_second_usd: Decimal | None = Field(
         default=None, ge=0, description="price of a second of its engine, USD; none: costs nothing in the ledger"
     )
+
+    @field_validator("allow_fields")
+    @classmethod
+    def _are_not_the_gateways(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if own := sorted(NEVER.intersection(names)):
+            raise ValueError(f"{own[0]} is the gateway's own: it keeps one client's requests apart from another's")
+        return names
+
+    @model_validator(mode="after")
+    def _says_where_media_come_from(self) -> Self:
+        fetched = [part for part in self.allow_content if part.endswith("_url")]
+        if fetched and not self.engine.get("allowed_media_domains"):
+            raise ValueError(
+                f"allow_content: {fetched[0]} has the engine fetch what a client names: list the hosts that it may in "
+                "engine.allowed_media_domains"
+            )
+        return self
 
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""

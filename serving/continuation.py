@@ -79,7 +79,7 @@ def what_is_left(call: Call, beginning: Beginning) -> dict[str, Any]:
     if isinstance(body.get("min_tokens"), int):
         body["min_tokens"] = max(0, body["min_tokens"] - beginning.completion_tokens)
     if isinstance(body.get("seed"), int):
-        body["seed"] += beginning.completion_tokens
+        body["seed"] = (body["seed"] + beginning.completion_tokens + 2**63) % 2**64 - 2**63  # within 64 bits
     return body
 
 

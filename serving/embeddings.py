@@ -13,6 +13,7 @@ import orjson
 from models.ingress import Away, Refused, ask
 from serving.errors import EngineTimeout, EngineUnavailable, InvalidRequest
 from serving.prices import Segment
+from serving.protocol.request_fields import MAX_TOKEN_ID
 
 MAX_INPUTS = 2048  # OpenAI's bound on the array
 
@@ -153,7 +154,11 @@ def _inputs(given: Any) -> list[str] | list[list[int]]:
 
 
 def _is_tokens(item: Any) -> bool:
-    return isinstance(item, list) and bool(item) and all(type(token) is int and token >= 0 for token in item)
+    return (
+        isinstance(item, list)
+        and bool(item)
+        and all(type(token) is int and 0 <= token <= MAX_TOKEN_ID for token in item)
+    )
 
 
 def answer(rows: bytes, tokens: int, *, model: str, dimensions: int, as_base64: bool) -> bytes:

@@ -14,11 +14,16 @@ from urllib.parse import urlsplit
 import httptools
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+MAX_ANSWER_BYTES = 16 * 2**20
 BUFFER_BYTES = 1 << 18  # an engine that is this far ahead of its client is not read from until the client catches up
 
 
 class ConnectionLost(Exception):
     """The engine refused the connection, or it broke before the answer was complete."""
+
+
+class TooLarge(Exception):
+    """The engine's whole answer has more bytes than are held for one."""
 
 
 class Answer(asyncio.Protocol):
@@ -27,8 +32,9 @@ class Answer(asyncio.Protocol):
     `status` and `content_type` hold once `EngineClient.post` has returned; `EngineClient.release` it in any case.
     """
 
-    def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, address: str, loop: asyncio.AbstractEventLoop, max_bytes: int) -> None:
         self.address = address
+        self._max_bytes = max_bytes
         self._loop = loop  # asking for the running one is a system call in uvloop, for every piece of a stream
         self.status = 0
         self.content_type = b""
@@ -63,10 +69,13 @@ class Answer(asyncio.Protocol):
         return block
 
     async def body(self) -> bytes:
-        """The whole of what is still to come. Raises ConnectionLost."""
-        blocks = []
+        """The whole of what is still to come. Raises ConnectionLost and TooLarge."""
+        blocks, size_bytes = [], 0
         while block := await self.block():
             blocks.append(block)
+            size_bytes += len(block)
+            if size_bytes > self._max_bytes:
+                raise TooLarge
         return b"".join(blocks)
 
     async def ask(self, request: bytes) -> None:
@@ -147,10 +156,14 @@ class EngineClient:
     Args:
         connect_timeout_s: for a new connection.
         keep_alive_s: how long an idle connection is used again; less than the engines' own limit.
+        max_answer_bytes: of an answer that is held whole.
 
     """
 
-    def __init__(self, *, connect_timeout_s: float, keep_alive_s: float) -> None:
+    def __init__(
+        self, *, connect_timeout_s: float, keep_alive_s: float, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
+        self._max_answer_bytes = max_answer_bytes
         self._connect_timeout_s = connect_timeout_s
         self._keep_alive_s = keep_alive_s
         self._idle: dict[str, list[Answer]] = {}
@@ -215,7 +228,7 @@ class EngineClient:
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(self._connect_timeout_s):
                 _, answer = await loop.create_connection(
-                    lambda: Answer(address, loop), where.hostname, where.port or 80
+                    lambda: Answer(address, loop, self._max_answer_bytes), where.hostname, where.port or 80
                 )
         except (OSError, TimeoutError) as problem:
             raise ConnectionLost(type(problem).__name__) from problem

@@ -2,6 +2,7 @@
 
     ApiError                      status  type                    code
     ├── InvalidRequest            400     invalid_request_error   (None, or what the engine says)
+    │   └── AnswerTooLarge        400     invalid_request_error   answer_too_large
     ├── Unauthenticated           401     authentication_error    invalid_api_key
     ├── Forbidden                 403     permission_error        admin_only
     ├── UnknownTier               403     invalid_request_error   tier_not_configured
@@ -80,6 +81,17 @@ class InvalidRequest(ApiError):
     """The client's mistake."""
 
     status, type = 400, "invalid_request_error"
+
+
+class AnswerTooLarge(InvalidRequest):
+    """The whole answer has more bytes than are held of one; what the engine did for it is charged."""
+
+    default_code = "answer_too_large"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer is larger than what is held of one: ask for fewer choices, tokens or logprobs, or for a stream."
+        )
 
 
 class Unauthenticated(ApiError):

@@ -39,6 +39,10 @@ class FairQueue(Generic[Flow, Item]):
             self._flows[flow] = mine  # at the end of the round
         return flow, item
 
+    def peek(self) -> Item:
+        """Return the next item and leave it there; StopIteration when there is none."""
+        return next(iter(next(iter(self._flows.values()))))
+
     def remove(self, flow: Flow, item: Item) -> bool:
         """Take an item out wherever it stands; False when it is not there."""
         mine = self._flows.get(flow, OrderedDict[Item, None]())

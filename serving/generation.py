@@ -90,6 +90,7 @@ class Generation(Response):
         self._lookup = lookup(call)
         self._recollection = recollection
         self._handed_over = False
+        self._is_charged = False  # though it failed
         self._degraded = degraded
         self._withheld: frozenset[str] = frozenset()  # what is private in it, if that kept it from being answered
         self._tier = tier
@@ -114,7 +115,9 @@ class Generation(Response):
         """Answer; returns early when the client leaves."""
         call = self._call
         with self._entry as entry:
-            reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
+            reservation = await self._limiter.reserve(
+                call.app, call.user, self._tier, self._tokens, entry.id, call.sequences
+            )
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
             reply = Reply(send, entry, headers, keeps=self._keeps())
             if self._sent:
@@ -123,6 +126,7 @@ class Generation(Response):
                 await self._until_departure(receive, reply)
             except errors.ApiError as problem:
                 entry.status = problem.status
+                self._is_charged = isinstance(problem, errors.AnswerTooLarge)
                 entry.end(outcome_of(problem.status), error_code=problem.code)
                 raise
             finally:
@@ -246,7 +250,7 @@ class Generation(Response):
         is_free = entry.cache == "hit" or entry.status != 200 or (reply.degraded and not entry.segments)
         if used or (reply.started and is_free):
             await self._limiter.settle(reservation, used)
-        elif reply.started or entry.status is None:
+        elif reply.started or entry.status is None or self._is_charged:
             # Left before the engine told anything of it, which of a request without a stream it never does.
             await self._limiter.settle(reservation, reservation.record.tokens)
         else:

@@ -99,6 +99,10 @@ class Ledger:
         """How much of the journal is not in SQL yet."""
         return self._journal.size_bytes - self._journal.settled
 
+    def new_id(self) -> str:
+        """An id that no request has, of this worker or another."""
+        return f"{self._boot_id}-{next(self._numbers):x}"
+
     def begin(
         self,
         *,
@@ -116,7 +120,7 @@ class Ledger:
             raise LedgerFull
         texts = {"request_id": request_id, "end_user": end_user, "endpoint": endpoint, "model_asked": model_asked}
         fields: Record = {
-            "id": f"{self._boot_id}-{next(self._numbers):x}",
+            "id": self.new_id(),
             "app": app,
             "key_id": key_id,
             "class": class_,

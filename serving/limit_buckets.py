@@ -99,9 +99,15 @@ def refusal(standing: Sequence[Bucket], *, app: str, user: str | None) -> RateLi
     )
 
 
-def refuse_impossible(limits: Sequence[Limits], tokens: int, *, app: str, user: str | None) -> None:
-    """Raise RateLimited for a request that asks for more tokens than a limit ever allows, however long it waits."""
+def refuse_impossible(limits: Sequence[Limits], tokens: int, requests: int = 1, *, app: str, user: str | None) -> None:
+    """Raise RateLimited for a request that asks for more than a limit ever allows, however long it waits."""
     for of, scope in zip(("app", "user"), limits, strict=False):
+        if scope.requests is not None and requests > scope.requests:
+            raise RateLimited(
+                f"This request can never pass: it counts as {requests} requests (prompts x n), and the limit for "
+                f"{_whose(of, app, user)} is {scope.requests} requests per min. Ask for fewer answers at once.",
+                unit="requests",
+            )
         for limit, period in ((scope.tokens, "min"), (scope.day_tokens, "day")):
             if limit is not None and tokens > limit:
                 raise RateLimited(

@@ -106,23 +106,26 @@ class Shares:
         self._windows: OrderedDict[tuple[str, str], Window] = OrderedDict()
 
     def take(
-        self, app: str, user: str, request_id: str, tokens: int, scopes: Sequence[Limits]
+        self, app: str, user: str, request_id: str, tokens: int, scopes: Sequence[Limits], requests: int = 1
     ) -> tuple[bool, tuple[Bucket, ...]]:
-        """Grant a request from the shares, in every scope or in none; where the limits stand, remaining by share."""
+        """Grant a request from the shares, in every scope or in none; where the limits stand, remaining by share.
+
+        It counts as `requests`.
+        """
         now = self._clock()
         granted, standing = True, []
         for (of, window), limits in zip(self._of(app, user), scopes, strict=True):
             use = window.use(now, self._window_s, DAY_S - self._now() % DAY_S)
             share = limits.share(self.workers)
-            waits = self._waits(window, share, use, tokens, now)
+            waits = self._waits(window, share, use, requests, tokens, now)
             granted = granted and not any(waits)
             standing.append((of, limits, share, use, waits))
         if granted:
-            self.note(app, user, request_id, tokens)
+            self.note(app, user, request_id, tokens, requests)
         told: list[Bucket] = []
         for of, limits, share, use, waits in standing:
             taken = use._replace(
-                requests=use.requests + granted,
+                requests=use.requests + granted * requests,
                 tokens=use.tokens + granted * tokens,
                 day_tokens=use.day_tokens + granted * tokens,
                 reset_s=self._window_s if granted else use.reset_s,
@@ -130,11 +133,11 @@ class Shares:
             told += _with_limits(buckets(of, share, taken, waits), limits)
         return granted, tuple(told)
 
-    def note(self, app: str, user: str, request_id: str, tokens: int) -> None:
+    def note(self, app: str, user: str, request_id: str, tokens: int, requests: int = 1) -> None:
         """Remember what was granted, by Redis or from the shares."""
         now = self._clock()
         for _, window in self._of(app, user):
-            window.add(request_id, now, 1, tokens)
+            window.add(request_id, now, requests, tokens)
             window.day_tokens += tokens
 
     def close(self, app: str, user: str, request_id: str, reserved: int, used: int | None, age_s: float) -> None:
@@ -145,9 +148,11 @@ class Shares:
             if day == window.day:
                 window.day_tokens = max(0, window.day_tokens + (used or 0) - reserved)
 
-    def _waits(self, window: Window, share: Limits, use: Use, tokens: int, now: float) -> tuple[float, ...]:
+    def _waits(
+        self, window: Window, share: Limits, use: Use, requests: int, tokens: int, now: float
+    ) -> tuple[float, ...]:
         waits = []
-        for part, (limit, used, cost) in enumerate(zip(share, use[:3], (1, tokens, tokens), strict=True)):
+        for part, (limit, used, cost) in enumerate(zip(share, use[:3], (requests, tokens, tokens), strict=True)):
             if limit is None or used + cost <= limit:
                 waits.append(0.0)
             elif part == 2:

@@ -103,7 +103,7 @@ end
 
 local function add(scope, window, requests, tokens, id, at)
   if at > now - window then
-    redis.call('ZADD', scope.log, int(at), requests .. ':' .. int(tokens) .. ':' .. id)
+    redis.call('ZADD', scope.log, int(at), int(requests) .. ':' .. int(tokens) .. ':' .. id)
     scope.r, scope.t = scope.r + requests, scope.t + tokens
   end
 end
@@ -112,15 +112,15 @@ local function book(scope, tokens, at)
   if math.floor(at / DAY) == scope.day then scope.d = math.max(0, scope.d + tokens) end
 end
 
-local function open(totals, scopes, window, id, tokens, user, at, hold)
-  totals.reserved_requests = totals.reserved_requests + 1
+local function open(totals, scopes, window, id, requests, tokens, user, at, hold)
+  totals.reserved_requests = totals.reserved_requests + requests
   totals.reserved_tokens = totals.reserved_tokens + tokens
   write_totals(totals)
-  redis.call('HSET', KEYS[1], id, int(tokens) .. ' ' .. int(at) .. ' ' .. user)
+  redis.call('HSET', KEYS[1], id, int(tokens) .. ' ' .. int(at) .. ' ' .. user .. ' ' .. int(requests))
   redis.call('ZADD', KEYS[2], int(now + hold), id)
   for _, scope in ipairs(scopes) do
     forget(scope)
-    add(scope, window, 1, tokens, id, at)
+    add(scope, window, requests, tokens, id, at)
     book(scope, tokens, at)
     save(scope, window)
     scope.gone, scope.is_new_day = 0, false
@@ -134,12 +134,14 @@ local function load_scopes(window)
 end
 """
 
-# ARGV: id, tokens, window us, hold us, user, then of each scope its limits (requests, tokens, day's tokens; -1: none).
+# ARGV: id, tokens, window us, hold us, user, requests, then of each scope its limits (requests, tokens, day's tokens;
+# -1: none).
 # Answers granted, era, now, and of each scope r, t, d, the newest entry's instant, and how long to wait for each limit.
 _TAKE = (
     _PRELUDE
     + """
 local id, tokens, window, hold, user = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local requests = tonumber(ARGV[6])
 
 -- Until enough of the oldest entries have left the log for `excess` to be gone. `part` 1: requests, 2: tokens.
 local function wait_for(scope, part, excess)
@@ -160,8 +162,8 @@ local totals = read_totals()
 local scopes = load_scopes(window)
 local waits, granted = {}, 1
 for index, scope in ipairs(scopes) do
-  local limits = {tonumber(ARGV[index * 3 + 3]), tonumber(ARGV[index * 3 + 4]), tonumber(ARGV[index * 3 + 5])}
-  local excess = {scope.r + 1 - limits[1], scope.t + tokens - limits[2], scope.d + tokens - limits[3]}
+  local limits = {tonumber(ARGV[index * 3 + 4]), tonumber(ARGV[index * 3 + 5]), tonumber(ARGV[index * 3 + 6])}
+  local excess = {scope.r + requests - limits[1], scope.t + tokens - limits[2], scope.d + tokens - limits[3]}
   for which = 1, 3 do
     local wait = 0
     if not known and limits[which] >= 0 and excess[which] > 0 then
@@ -172,7 +174,7 @@ for index, scope in ipairs(scopes) do
   end
 end
 
-if granted == 1 and not known then open(totals, scopes, window, id, tokens, user, now, hold) end
+if granted == 1 and not known then open(totals, scopes, window, id, requests, tokens, user, now, hold) end
 local answer = {granted, totals.era, now}
 for index, scope in ipairs(scopes) do
   local newest = now
@@ -187,8 +189,8 @@ return table.concat(answer, ' ') -- one string: a list of numbers takes the clie
 """
 )
 
-# ARGV: id, tokens used (or REFUND, or KEEP_OPEN), window us, hold us, user, tokens reserved, age us, and the era that
-# granted it: '' when Redis does not know of it, '*' when it is to be forgotten in that case.
+# ARGV: id, tokens used (or REFUND, or KEEP_OPEN), window us, hold us, user, tokens reserved, age us, the era that
+# granted it ('' when Redis does not know of it, '*' when it is to be forgotten in that case), and requests reserved.
 # Answers 1 when it changed something, 0 when there was nothing (left) to close.
 _CLOSE = (
     _PRELUDE
@@ -199,31 +201,31 @@ local totals = read_totals()
 if not record and (ARGV[8] == '*' or int(totals.era) == ARGV[8] or redis.call('ZSCORE', KEYS[2], id)) then return 0 end
 
 local scopes = load_scopes(window)
-local reserved, at = tonumber(ARGV[6]), now - ARGV[7]
+local reserved, at, requests = tonumber(ARGV[6]), now - ARGV[7], tonumber(ARGV[9])
 if record then
-  reserved, at = string.match(record, '^(%d+) (%d+)')
-  reserved, at = tonumber(reserved), tonumber(at)
+  reserved, at, requests = string.match(record, '^(%d+) (%d+) [^ ]* ?(%d*)$')
+  reserved, at, requests = tonumber(reserved), tonumber(at), tonumber(requests) or 1 -- 1: an earlier version's
 else -- granted while Redis was away, or before it lost its memory
-  open(totals, scopes, window, id, reserved, user, at, hold)
+  open(totals, scopes, window, id, requests, reserved, user, at, hold)
 end
 if used == -2 then return 1 end
 
 redis.call('HDEL', KEYS[1], id)
 local kept = math.max(0, used)
 local outcome = used < 0 and 'refunded_requests' or 'settled_requests'
-totals[outcome] = totals[outcome] + 1
+totals[outcome] = totals[outcome] + requests
 totals.reserved_tokens = totals.reserved_tokens + math.max(0, kept - reserved)
 totals.settled_tokens = totals.settled_tokens + kept
 totals.refunded_tokens = totals.refunded_tokens + math.max(0, reserved - kept)
 write_totals(totals)
 for _, scope in ipairs(scopes) do
   forget(scope)
-  local member = '1:' .. int(reserved) .. ':' .. id
+  local member = int(requests) .. ':' .. int(reserved) .. ':' .. id
   local score = redis.call('ZSCORE', scope.log, member)
   if score then
     redis.call('ZREM', scope.log, member)
-    scope.r, scope.t = scope.r - 1, scope.t - reserved
-    if used >= 0 then add(scope, window, 1, used, id, tonumber(score)) end
+    scope.r, scope.t = scope.r - requests, scope.t - reserved
+    if used >= 0 then add(scope, window, requests, used, id, tonumber(score)) end
   elseif used > reserved then -- it outlived the window, and its excess is of now
     add(scope, window, 0, used - reserved, id, now)
   end
@@ -267,6 +269,7 @@ class Record:
     user: str
     request_id: str
     tokens: int
+    requests: int = 1  # that it counts as
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +316,7 @@ class LimitStore:
         """Reserve in every scope (the app's, then the user's if there is one), or in none; one round trip."""
         limits: list[EncodableT] = [UNLIMITED if limit is None else limit for scope in scopes for limit in scope]
         call: list[EncodableT] = [record.request_id, record.tokens, self._window_us, self._hold_us, record.user]
-        answer = await self._take(_keys(record), call + limits)
+        answer = await self._take(_keys(record), [*call, record.requests, *limits])
         granted, era, now_us, *numbers = map(int, answer.split(" "))
         standing: list[Bucket] = []
         for of, scope, at in zip(("app", "user"), scopes, range(0, len(numbers), 7), strict=False):
@@ -329,7 +332,7 @@ class LimitStore:
         `age_s` is how long ago it was granted; `era` is Taken.era, or "" when Redis was away, or FORGET.
         """
         call: list[EncodableT] = [record.request_id, used, self._window_us, self._hold_us, record.user]
-        return bool(await self._close(_keys(record), [*call, record.tokens, round(age_s * 1e6), era]))
+        return bool(await self._close(_keys(record), [*call, record.tokens, round(age_s * 1e6), era, record.requests]))
 
     async def find(self, app: str, request_id: str) -> Record | None:
         """Return the open reservation with this id."""
@@ -354,7 +357,7 @@ class LimitStore:
             for unit in ("requests", "tokens")
         }
         return totals | {
-            "open_requests": len(records),
+            "open_requests": sum(_record("", "", record).requests for record in records),
             "open_tokens": sum(int(record.split(" ")[0]) for record in records),
         }
 
@@ -388,8 +391,8 @@ def _keys(record: Record) -> list[str]:
 
 
 def _record(app: str, request_id: str, stored: str) -> Record:
-    tokens, _at, user = stored.split(" ")
-    return Record(app, user, request_id, int(tokens))
+    tokens, _at, user, *requests = stored.split(" ")
+    return Record(app, user, request_id, int(tokens), int(requests[0]) if requests else 1)
 
 
 def _until_midnight_s(now_us: int) -> float:

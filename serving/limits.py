@@ -101,8 +101,23 @@ class Limiter:
         """From now on these tiers hold; what has been used counts on."""
         self._tiers = tiers
 
-    async def reserve(self, app: str, user: str | None, tier: str, tokens: int, request_id: str) -> Reservation:
-        """Take one request and `tokens` from every limit that applies, or nothing from any.
+    def tier(self, name: str) -> TierSpec:
+        """What the tier allows; raises UnknownTier."""
+        spec = self._tiers.get(name)
+        if spec is None:
+            raise UnknownTier(f"The tier '{name}' of this key is not configured{suggest(name, self._tiers)}")
+        return spec
+
+    async def count(self, app: str, user: str | None, tier: str, request_id: str, requests: int = 1) -> dict[str, str]:
+        """Take a request that has no tokens of its own; returns the `x-ratelimit-*` headers. Raises as `reserve`."""
+        reservation = await self.reserve(app, user, tier, 0, request_id, requests)
+        await self.settle(reservation, 0)
+        return reservation.headers
+
+    async def reserve(
+        self, app: str, user: str | None, tier: str, tokens: int, request_id: str, requests: int = 1
+    ) -> Reservation:
+        """Take `requests` and `tokens` from every limit that applies, or nothing from any.
 
         Args:
             app: the application that the key belongs to.
@@ -110,18 +125,16 @@ class Limiter:
             tier: the key's tier.
             tokens: the most that the request can use.
             request_id: unlike any other's.
+            requests: how many it counts as.
 
         Raises:
             RateLimited: a limit refuses it.
             UnknownTier: the tier is not configured.
 
         """
-        spec = self._tiers.get(tier)
-        if spec is None:
-            raise UnknownTier(f"The tier '{tier}' of this key is not configured{suggest(tier, self._tiers)}")
-        limits = scopes(spec, has_user=user is not None)
-        refuse_impossible(limits, tokens, app=app, user=user)
-        record = Record(app, _user_key(user), request_id, tokens)
+        limits = scopes(self.tier(tier), has_user=user is not None)
+        refuse_impossible(limits, tokens, requests, app=app, user=user)
+        record = Record(app, _user_key(user), request_id, tokens, requests)
         reservation = Reservation(record, self._clock())
         if all(limit is None for scope in limits for limit in scope):
             reservation.is_closed = True  # nothing is taken, so nothing is given back
@@ -143,10 +156,10 @@ class Limiter:
                 if not taken.granted:
                     raise refusal(taken.buckets, app=app, user=user)
                 reservation.era, reservation.buckets = str(taken.era), taken.buckets
-                self._shares.note(app, record.user, request_id, tokens)
+                self._shares.note(app, record.user, request_id, tokens, requests)
                 return reservation
         self._apps.add(app)
-        granted, reservation.buckets = self._shares.take(app, record.user, request_id, tokens, limits)
+        granted, reservation.buckets = self._shares.take(app, record.user, request_id, tokens, limits, requests)
         if not granted:
             if asked:
                 self._tell_later(reservation, REFUND, FORGET)

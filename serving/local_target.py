@@ -17,12 +17,13 @@ from serving import engine_errors, errors
 from serving.admission import Gate
 from serving.call import CHAT, Call
 from serving.continuation import Beginning, Splice, events_of, has_penalties, rest_of
-from serving.engine_client import Answer, ConnectionLost, EngineClient
+from serving.engine_client import Answer, ConnectionLost, EngineClient, TooLarge
 from serving.entry import Entry
 from serving.fleet import Fleet, Replica
 from serving.marks import without_marks
 from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
 from serving.prices import Segment
+from serving.protocol.check import for_engines
 from serving.reply import DONE, Reply
 from serving.target import TargetFailed
 from serving.traces import Span, Tracing
@@ -71,7 +72,7 @@ class LocalTarget:
         """See `serving.target.Target`."""
         self._choose()  # with no engine there is nothing to wait for
         try:
-            async with self._gate.enter(call.class_, call.app, call.user):
+            async with self._gate.enter(call.class_, call.app, call.user, sequences=call.sequences):
                 await self._answer(call, reply, entry, reason, beginning)
         except errors.CallerQueueFull:
             raise  # the client's own doing: nobody else answers for it
@@ -160,7 +161,7 @@ class _Attempt:
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
         """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
-        body = without_marks(await self._body())
+        body = for_engines(without_marks(await self._body()))
         if not self._call.streams:
             await self._post(body)
             return
@@ -223,7 +224,10 @@ class _Attempt:
                 await self._pass_stream(answer, limit, stall_timeout_s)
                 self._replica.proven(self._loop.time())
             else:
-                whole = await answer.body()
+                try:
+                    whole = await answer.body()
+                except TooLarge:
+                    raise errors.AnswerTooLarge from None
                 self._usage = usage_of_body(whole)
                 self.told = True
                 await self._reply.whole(200, whole, self._replica.label)

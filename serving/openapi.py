@@ -1,10 +1,15 @@
 """The request and response schemas of the OpenAPI document, for bodies that pass through unparsed.
 
-Field names and bounds are OpenAI's (https://platform.openai.com/docs/api-reference) as vLLM's server accepts them;
-further vLLM sampling fields are allowed and listed in its documentation.
+Those of generation requests are made from the list that requests are checked against
+(`serving.protocol.request_fields`), so that the document cannot say anything else.
 """
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel
+
+from serving.protocol.request_fields import ChatRequest, CompletionRequest
 
 Schema = dict[str, Any]
 
@@ -33,80 +38,27 @@ STRING: Schema = {"type": "string"}
 BOOLEAN: Schema = {"type": "boolean"}
 ANY_OBJECT: Schema = {"type": "object"}
 
-_MARK = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}
-_TEXT_PART = _object(["type", "text"], type={"const": "text"}, text=STRING, bondhu=_MARK)
-_CONTENT = _one_of(STRING, _array(_TEXT_PART, minItems=1))
-_CALL = _object(
-    ["id", "type", "function"],
-    id=STRING,
-    type={"const": "function"},
-    function=_object(["name", "arguments"], name=STRING, arguments=STRING),
-)
-_MESSAGE = _one_of(
-    _object(
-        ["role", "content"],
-        role={"enum": ["system", "developer", "user"]},
-        content=_CONTENT,
-        name=STRING,
-        bondhu=_MARK,
-    ),
-    _object(["role", "content"], role={"const": "assistant"}, content=_CONTENT, tool_calls=_array(_CALL), bondhu=_MARK),
-    _object(
-        ["role", "content", "tool_call_id"],
-        role={"const": "tool"},
-        content=_CONTENT,
-        tool_call_id=STRING,
-        bondhu=_MARK,
-    ),
-)
-_TOOL = _object(
-    ["type", "function"],
-    type={"const": "function"},
-    function=_object(["name"], name=STRING, description=STRING, parameters=ANY_OBJECT),
-)
-_SAMPLING: dict[str, Schema] = {
-    "model": {"type": "string", "description": "a model id, as GET /v1/models lists them"},
-    "stream": BOOLEAN,
-    "stream_options": _object([], include_usage=BOOLEAN),
-    "n": _integer(1, 8),
-    "max_tokens": _integer(1, 1024),
-    "temperature": _number(0, 2),
-    "top_p": _number(0.01, 1),
-    "frequency_penalty": _number(-2, 2),
-    "presence_penalty": _number(-2, 2),
-    "seed": _integer(-(2**31), 2**31),
-    "stop": _one_of(STRING, _array(STRING, maxItems=4)),
-    "user": STRING,
-}
-_CHAT_REQUEST = _object(
-    ["model", "messages"],
-    **_SAMPLING,
-    messages=_array(_MESSAGE, minItems=1),
-    max_completion_tokens=_integer(1, 1024),
-    logprobs=BOOLEAN,
-    top_logprobs=_integer(0, 20),
-    tools=_array(_TOOL, minItems=1),
-    tool_choice=_one_of(
-        {"enum": ["none", "auto", "required"]},
-        _object(["type", "function"], type={"const": "function"}, function=_object(["name"], name=STRING)),
-    ),
-    response_format=_one_of(
-        _object(["type"], type={"enum": ["text", "json_object"]}),
-        _object(
-            ["type", "json_schema"],
-            type={"const": "json_schema"},
-            json_schema=_object(["name", "schema"], name=STRING, schema=ANY_OBJECT, strict=BOOLEAN),
-        ),
-    ),
-)
-_COMPLETION_REQUEST = _object(
-    ["model", "prompt"],
-    **_SAMPLING,
-    prompt=_one_of(STRING, _array(STRING, minItems=1), _array(_integer(0, 2**31), minItems=1)),
-    echo=BOOLEAN,
-    logprobs=_integer(0, 5),
-    suffix={"type": "null"},
-)
+
+def _inlined(schema: Any, definitions: Mapping[str, Schema]) -> Any:
+    """A model's schema with what it refers to put in place; none of them refers to itself."""
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if (name := schema.get("$ref")) is not None:
+        return _inlined(definitions[name.rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key not in ("$defs", "title")}
+
+
+def _fields(model: type[BaseModel]) -> Schema:
+    schema = model.model_json_schema(by_alias=True)
+    return dict(_inlined(schema, schema.get("$defs", {})))
+
+
+_PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}
+_CHAT_REQUEST, _COMPLETION_REQUEST = _fields(ChatRequest), _fields(CompletionRequest)
+_MESSAGE = _CHAT_REQUEST["properties"]["messages"]["items"]
+_MESSAGE["properties"]["bondhu"] = _PRIVATE  # read by `serving.marks`
 _EMBEDDING_REQUEST = _object(
     ["model", "input"],
     model=STRING,
@@ -241,9 +193,12 @@ _SUM = _object(
 )
 _SUMS = _object(["object", "data", "has_more"], object={"const": "list"}, data=_array(_SUM), has_more=BOOLEAN)
 REQUEST_USAGE_RESPONSES = {200: _json("What it used.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
-USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 503)}
+USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 429, 503)}
 _CONSENT = _object(list(CONSENT_FIELDS), **CONSENT_FIELDS)
-CONSENT_RESPONSES = {200: _json("The person's answer, and what holds.", _CONSENT), **_errors(400, 401, 413, 503)}
+CONSENT_RESPONSES = {
+    200: _json("The person's answer, and what holds.", _CONSENT),
+    **_errors(400, 401, 403, 413, 429, 503),
+}
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
 MEMORY_RESPONSES = _errors(400, 401, 403, 404, 409, 413, 429, 503)
 METRICS_RESPONSES: dict[int | str, Schema] = {

@@ -27,15 +27,15 @@ class ServiceRate:
         self._weights = 0.0
         self._completions = 0
 
-    def taken(self, now: float) -> None:
-        """A request got a slot."""
+    def taken(self, now: float, slots: int = 1) -> None:
+        """A request got its slots."""
         self._advance(now)
-        self._held += 1
+        self._held += slots
 
-    def freed(self, now: float) -> None:
-        """A request left its slot, for whatever reason."""
+    def freed(self, now: float, slots: int = 1) -> None:
+        """A request left its slots, for whatever reason: one completion, of all their slot-seconds."""
         self._advance(now)
-        self._held -= 1
+        self._held -= slots
         self._completions += 1
         self._slot_seconds = self._slot_seconds * (1 - 1 / MEMORY) + self._since
         self._weights = self._weights * (1 - 1 / MEMORY) + 1

@@ -149,9 +149,9 @@ def row_of(record: Record) -> Row:
     for name, value in row.items():
         if value is None and name in NULLABLE:
             continue
-        if name in INTEGERS and not (type(value) is int and 0 <= value <= MAX_INTEGER):
+        if name in INTEGERS and (type(value) is not int or not 0 <= value <= MAX_INTEGER):
             raise ValueError(f"{name}: {value!r:.100} is no whole number from 0 to {MAX_INTEGER}")
-        if name in FLOATS and not (type(value) in (int, float) and 0 <= value <= MAX_INTEGER):
+        if name in FLOATS and (not isinstance(value, int | float) or not 0 <= value <= MAX_INTEGER):
             raise ValueError(f"{name}: {value!r:.100} is no number of seconds")
         if name in TEXTS and not isinstance(value, str):
             raise TypeError(f"{name}: {value!r:.100} is no text")

@@ -34,6 +34,8 @@ from serving.telemetry import Telemetry
 from storage.database import AWAY
 from storage.keys import KeyRecord
 
+CALLER = "bondhu.caller"  # in the scope of a request whose key has been checked
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -84,6 +86,7 @@ async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gatewa
         raise DatabaseAway from problem
     gateway.key_uses.note(record.id)
     exchange_of(request.scope).noted["app"] = record.app
+    request.scope[CALLER] = record
     return record
 
 

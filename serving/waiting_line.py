@@ -72,6 +72,11 @@ class WaitingLine(Generic[Item]):
         self._left(chosen, flow[0])
         return item
 
+    def first(self, class_: RequestClass) -> Item | None:
+        """Who is next of a class; None when none waits."""
+        queue = self._queues[class_]
+        return queue.peek() if queue else None
+
     def before(self, class_: RequestClass, flow: Flow) -> tuple[int, int]:
         """How many would go before one that is pushed now, if nobody else came: of its class, and of the others."""
         place = CLASSES.index(class_)

@@ -336,6 +336,8 @@ def test_llama_template_puts_tools_and_their_results_where_the_model_expects_the
 def test_tiers_are_laid_over_by_name(root: Path) -> None:
     """The shipped limits; a variable changes one number and adds a tier, and the others stay."""
     tiers = load(root).tiers
+    assert all(tier.tokens_per_minute and tier.tokens_per_day for name, tier in tiers.items() if name != "admin")
+    assert [name for name, tier in tiers.items() if tier.allow] == ["admin"]
     assert {name: tier.requests_per_minute for name, tier in tiers.items()} == {
         "free": 50,
         "standard": 100,
@@ -353,7 +355,7 @@ def test_a_mistake_in_a_tier_is_named(root: Path, edit: Edit) -> None:
     """An unknown limit with the nearest one, a limit of nothing, a tier with an impossible name."""
     edit("bondhu.yaml", "requests_per_minute: 50", "request_per_minute: 50")
     edit("bondhu.yaml", "requests_per_minute: 100", "requests_per_minute: 0")
-    edit("bondhu.yaml", "admin: {}", "Chief Admin: {}")
+    edit("bondhu.yaml", "  admin: ", "  Chief Admin: ")
     said = error(root)
     assert "tiers.free.request_per_minute: unknown key; did you mean `requests_per_minute`?" in said
     assert "tiers.standard.requests_per_minute" in said

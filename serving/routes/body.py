@@ -76,21 +76,6 @@ def _inside(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def check_shape(parsed: dict[str, Any]) -> None:
-    """Refuse shapes that vLLM's server reads before it validates them, and breaks on; raises InvalidRequest."""
-    for field in ("response_format", "structured_outputs", "stream_options"):
-        if not isinstance(parsed.get(field), dict | None):
-            raise InvalidRequest(f"{field}: must be an object.", param=field)
-    tools = parsed.get("tools")
-    if not isinstance(tools, list | None):
-        raise InvalidRequest("tools: must be an array.", param="tools")
-    for index, tool in enumerate(tools or ()):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            where = f"tools.{index}.function"
-            raise InvalidRequest(f"{where}: must be an object with a name.", param=where)
-
-
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than the {max_bytes} bytes that are accepted.")
 

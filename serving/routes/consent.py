@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError, model_validator
 
 from serving import openapi
 from serving.errors import DatabaseAway, InvalidRequest
 from serving.routes.body import read_json
+from serving.routes.counted import counted
 from serving.state import Caller, Gateway, Worker
 from storage.consents import ConsentRecord, find_consent, forget_consent, set_consent
 from storage.database import AWAY
@@ -51,7 +52,7 @@ async def read(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
     return _answer(gateway, caller, user, record)
 
 
-@router.put(PATH, openapi_extra=openapi.CONSENT, responses=openapi.CONSENT_RESPONSES)
+@router.put(PATH, openapi_extra=openapi.CONSENT, responses=openapi.CONSENT_RESPONSES, dependencies=[Depends(counted)])
 async def give(user: User, request: Request, gateway: Worker, caller: Caller) -> dict[str, Any]:
     """Set the person's answer. A withdrawal holds at once in this worker, within five seconds in all."""
     given = await _read(request)
@@ -61,7 +62,7 @@ async def give(user: User, request: Request, gateway: Worker, caller: Caller) ->
     return _answer(gateway, caller, user, record)
 
 
-@router.delete(PATH, responses=openapi.CONSENT_RESPONSES)
+@router.delete(PATH, responses=openapi.CONSENT_RESPONSES, dependencies=[Depends(counted)])
 async def forget(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
     """Forget the person's answer, as if they had never been asked."""
     async with _changing(gateway, caller, user):

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions and /v1/completions: everything that vLLM's own server accepts passes through."""
+"""POST /v1/chat/completions and /v1/completions: what is on the list of fields passes through to vLLM's own server."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,21 +12,23 @@ from serving import openapi
 from serving.cache_wish import Wish, read_wish
 from serving.call import CHAT, COMPLETION, Call
 from serving.entry import Entry
-from serving.errors import ApiError, InvalidRequest
+from serving.errors import ApiError
 from serving.generation import Generation, Sent
 from serving.marks import check_marks
+from serving.protocol.check import check_request
+from serving.protocol.sequences import check_tier, sequences_of
 from serving.reading import Reading
 from serving.recollection import Recollection
 from serving.routes.asker import about, class_of, conversation_of, end_user
 from serving.routes.body import (
     BYTES_PER_TOKEN,
-    check_shape,
     model_name,
     read_bytes,
     read_json,
     read_leniently,
     tokens_of,
 )
+from serving.routes.counted import refuse
 from serving.routes.direct import DirectRoute
 from serving.sharing import ABORT_S, DISCONNECT_HEADER, RESUME_HEADER, identity_of, patience_of, read_event_id, whose
 from serving.state import Gateway, caller_of, gateway_of
@@ -40,16 +42,16 @@ CONSENT_HEADER = "x-bondhu-allow-external"
 @router.post(CHAT, openapi_extra=openapi.CHAT, responses=openapi.GENERATION_RESPONSES)
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    return await _generate(request, CHAT, "messages")
+    return await _generate(request, CHAT)
 
 
 @router.post(COMPLETION, openapi_extra=openapi.COMPLETION, responses=openapi.GENERATION_RESPONSES)
 async def completions(request: Request) -> Response:
     """Continue a text."""
-    return await _generate(request, COMPLETION, "prompt")
+    return await _generate(request, COMPLETION)
 
 
-async def _generate(request: Request, path: str, required: str) -> Response:
+async def _generate(request: Request, path: str) -> Response:
     gateway = await gateway_of(request)
     caller = await caller_of(request, gateway)
     if last_event := request.headers.get(RESUME_HEADER):
@@ -58,15 +60,15 @@ async def _generate(request: Request, path: str, required: str) -> Response:
     parsed: dict[str, Any] = {}
     try:
         body, parsed = await read_json(request, settings.max_body_bytes)
-        call = _call(request, gateway, caller, path, parsed, required)
+        call = _call(request, gateway, caller, path, parsed)
         patience_s = patience_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
         wish = read_wish(request.headers, gateway.settings.cache.ttl_s)
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError:
-        with gateway.ledger.begin(**about(request, caller, path, parsed)):
-            raise
+        await refuse(request, gateway, caller, path, parsed)
+        raise
     identity = None
     if gateway.settings.streams.coalesce != "off":
         identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and patience_s > 0)
@@ -77,7 +79,7 @@ async def _generate(request: Request, path: str, required: str) -> Response:
         tape,
         entry=entry,
         generate=partial(_generation, gateway, caller.tier, wish, tokens),
-        reserve=partial(_reserve, gateway, caller.tier, call.app, call.user),
+        reserve=partial(_count, gateway, caller.tier, call.app, call.user, call.sequences),
         patience_s=patience_s,
         use="shared",
     )
@@ -94,13 +96,13 @@ async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: s
         tape = await gateway.tapes.find(tape_id, whose(caller.app, end_user(request, parsed), path))
         entry = gateway.ledger.begin(**about(request, caller, path, parsed))
     except ApiError:
-        with gateway.ledger.begin(**about(request, caller, path, parsed)):
-            raise
+        await refuse(request, gateway, caller, path, parsed)
+        raise
     return Reading(
         tape,
         entry=entry,
         generate=partial(_generation, gateway, caller.tier, Wish(reads=False, keeps=False), None),
-        reserve=None,
+        reserve=partial(_count, gateway, caller.tier, caller.app, end_user(request, parsed), 1),
         patience_s=patience_s,
         use="resumed",
         next_event=event + 1,
@@ -143,20 +145,21 @@ def _recollection(gateway: Gateway, call: Call) -> Recollection | None:
     return Recollection(gateway.memory, gateway.wishes, gateway.settings.memory.chat, call, tokens_of, gateway.now)
 
 
-async def _reserve(gateway: Gateway, tier: str, app: str, user: str | None, entry_id: str) -> dict[str, str]:
+async def _count(
+    gateway: Gateway, tier: str, app: str, user: str | None, requests: int, entry_id: str
+) -> dict[str, str]:
     """Count a request that has no tokens of its own; an id beside its entry's, which may yet generate."""
-    reservation = await gateway.limiter.reserve(app, user, tier, 0, f"{entry_id}.0")
-    await gateway.limiter.settle(reservation, 0)
-    return reservation.headers
+    return await gateway.limiter.count(app, user, tier, f"{entry_id}.0", requests)
 
 
-def _call(
-    request: Request, gateway: Gateway, caller: KeyRecord, path: str, parsed: dict[str, Any], required: str
-) -> Call:
+def _call(request: Request, gateway: Gateway, caller: KeyRecord, path: str, parsed: dict[str, Any]) -> Call:
     model = gateway.fleet.resolve(model_name(parsed))
-    if required not in parsed:
-        raise InvalidRequest(f"{required}: field required.", param=required)
-    check_shape(parsed)
+    spec = gateway.settings.catalogue.get(model)
+    if spec is None:
+        check_request(path, parsed)
+    else:
+        check_request(path, parsed, allow_fields=spec.allow_fields, allow_content=spec.allow_content)
+    check_tier(parsed, gateway.limiter.tier(caller.tier))
     check_marks(parsed.get("messages"))
     return Call(
         path=path,
@@ -173,11 +176,9 @@ def _call(
 
 
 def most_tokens(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
-    """About the most that a request can use; `completion_tokens` where it does not say."""
+    """About the most that a request, which has been checked, can use; `completion_tokens` where it does not say."""
     for field in ("max_completion_tokens", "max_tokens"):
         if isinstance(asked := parsed.get(field), int) and asked > 0:
             completion_tokens = asked
             break
-    choices = parsed.get("n")
-    choices = choices if isinstance(choices, int) and choices > 0 else 1
-    return body_bytes // BYTES_PER_TOKEN + completion_tokens * choices
+    return body_bytes // BYTES_PER_TOKEN + completion_tokens * sequences_of(parsed)

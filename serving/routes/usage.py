@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 
 from serving import openapi
 from serving.errors import DatabaseAway, Forbidden, InvalidRequest, UnknownRequest
+from serving.routes.counted import counted
 from serving.state import Caller, Gateway, Worker
 from storage.database import AWAY
 from storage.ledger import Dimension, Row, find_request, sum_requests
@@ -40,7 +41,7 @@ async def request_usage(
     return _answer(row, "ended")
 
 
-@router.get("/api/v1/usage", responses=openapi.USAGE_RESPONSES)
+@router.get("/api/v1/usage", responses=openapi.USAGE_RESPONSES, dependencies=[Depends(counted)])
 async def usage(
     gateway: Worker,
     caller: Caller,

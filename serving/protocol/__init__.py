@@ -1,0 +1,1 @@
+"""The shape of what travels between clients, the gateway and the engines."""

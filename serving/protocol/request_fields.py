@@ -1,0 +1,325 @@
+"""The fields that a generation request may have, each with its type and bounds: the one list of them.
+
+A request is checked against it before anything is written down, counted or sent (`serving.protocol.check`), and the
+OpenAPI document is made from it (`serving.openapi`). Names are OpenAI's
+(https://platform.openai.com/docs/api-reference/chat/create) and vLLM's (https://docs.vllm.ai, OpenAI-compatible
+server). What vLLM knows and is not here is refused: it steers the engine for others too (`priority`, `cache_salt`,
+`kv_transfer_params`), fetches or runs what a client wrote (`media_io_kwargs`, `chat_template`), or is not for text
+(`prompt_embeds`); a model's file may allow more (`allow_fields`).
+
+Lists stop at their first fault and objects are counted before they are looked at, so that a large wrong body costs no
+more than a large right one. It does not know what a key's tier allows (`serving.protocol.sequences`), nor what is in a
+schema or a grammar.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+MAX_INT64 = 2**63 - 1
+MAX_TOKENS = 10_000_000  # in a number of tokens: more than any model's window
+MAX_TOKEN_ID = 2**31 - 1
+MAX_NAME_CHARS = 256
+MAX_FIELDS = 128  # of one object
+MAX_PROMPTS = 2048
+MAX_CHOICES = 1024
+
+Count = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
+Word = Annotated[str, Field(max_length=32)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Stop = Annotated[str, Field(max_length=1024)]
+
+
+def _object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    return value
+
+
+Object = Annotated[Any, PlainValidator(_object), WithJsonSchema({"type": "object"})]  # never copied
+Scalar = bool | int | float | Annotated[str, Field(max_length=1024)] | None
+
+
+def _at_most(entries: int) -> BeforeValidator:
+    """Refuses an object with more entries before any of them is looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > entries:
+            raise ValueError(f"at most {entries} entries")
+        return value
+
+    return BeforeValidator(check)
+
+
+class Fields(BaseModel):
+    """Exactly these fields, of exactly these types: a number in quotes is none. null is as good as absent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Options(Fields):
+    """As that, of a field; the request itself is counted by who checks it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MAX_FIELDS:
+            raise ValueError(f"at most {MAX_FIELDS} fields")
+        return given
+
+
+class Open(BaseModel):
+    """These fields, and whatever else is there: it is not looked at."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class StreamOptions(Options):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Part(Open):
+    """A piece of a message; which types there may be is the model's (`allow_content`)."""
+
+    type: Word
+    text: str | None = None
+
+
+class CalledFunction(Open):
+    """What a tool call calls."""
+
+    name: Name
+    arguments: str | Object | None = None
+
+
+class ToolCall(Open):
+    """A call that the assistant made."""
+
+    id: Name | None = None
+    type: Literal["function"] | None = None
+    function: CalledFunction
+
+
+class Message(Open):
+    """One message; what else clients send along (as `refusal: null`) is not looked at."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | Annotated[list[str | Part], Field(fail_fast=True)] | None = None
+    name: Name | None = None
+    tool_call_id: Name | None = None
+    tool_calls: Annotated[list[ToolCall], Field(fail_fast=True, max_length=128)] | None = None
+
+
+class Function(Open):
+    """A function that may be called."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+    description: str | None = None
+    parameters: Object | None = None
+    strict: bool | None = None
+
+
+class Tool(Open):
+    """A tool."""
+
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class NamedFunction(Options):
+    """A function by name."""
+
+    name: Name
+
+
+class NamedTool(Options):
+    """The tool that has to be called."""
+
+    type: Literal["function"] = "function"
+    function: NamedFunction
+
+
+class ResponseFormat(Open):
+    """OpenAI's way to ask for JSON."""
+
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
+    json_schema: Object | None = None
+
+
+class StructuredOutputs(Options):
+    """vLLM's way to guide an answer; one of the first six."""
+
+    json_: str | Object | None = Field(default=None, alias="json")
+    regex: str | None = None
+    choice: Annotated[list[str], Field(fail_fast=True)] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+    structural_tag: str | None = None
+    disable_any_whitespace: bool = False
+    disable_additional_properties: bool = False
+    whitespace_pattern: Annotated[str, Field(max_length=256)] | None = None
+
+
+class RepetitionDetection(Options):
+    """When vLLM ends an answer that repeats itself."""
+
+    max_pattern_size: Annotated[int, Field(ge=0, le=64)] = 0
+    min_pattern_size: Annotated[int, Field(ge=0, le=64)] = 0
+    min_count: Annotated[int, Field(ge=0, le=1024)] = 0
+
+
+class Generated(Fields):
+    """What chats and completions have in common."""
+
+    model: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)] = Field(
+        description="a model id, as GET /v1/models lists them"
+    )
+    user: Name | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        default=None, description="answers to each prompt; a key's tier bounds prompts x n (`max_sequences`)"
+    )
+    max_tokens: Count | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(ge=0.0001, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000)] | None = None
+    min_p: Unit | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] | None = None
+    seed: Annotated[int, Field(ge=-MAX_INT64 - 1, le=MAX_INT64)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(fail_fast=True, max_length=4)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=256)] | None = None
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    logit_bias: (
+        Annotated[
+            dict[
+                Annotated[str, Field(pattern=r"^[0-9]{1,10}$")],
+                Annotated[float, Field(ge=-100, le=100)],
+            ],
+            _at_most(1024),
+            Field(max_length=1024),
+        ]
+        | None
+    ) = None
+    allowed_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=4096)] | None = None
+    bad_words: Annotated[list[Annotated[str, Field(max_length=256)]], Field(fail_fast=True, max_length=128)] | None = (
+        None
+    )
+    use_beam_search: bool | None = Field(default=None, description="where a key's tier allows it (`allow`)")
+    prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
+        default=None, description="where a key's tier allows it (`allow`)"
+    )
+    logprob_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=128)] | None = None
+    echo: bool | None = Field(default=None, description="with logprobs where a key's tier allows it (`allow`)")
+    add_special_tokens: bool | None = None
+    skip_special_tokens: bool | None = None
+    spaces_between_special_tokens: bool | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=MAX_TOKENS)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    thinking_token_budget: Annotated[int, Field(ge=-1, le=MAX_TOKENS)] | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    return_tokens_as_token_ids: bool | None = None
+    return_token_ids: bool | None = None
+    repetition_detection: RepetitionDetection | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+            _at_most(16),
+            Field(max_length=16),
+        ]
+        | None
+    ) = None
+    store: bool | None = None
+    service_tier: Word | None = None
+    safety_identifier: Name | None = None
+    prompt_cache_key: Name | None = None
+    prompt_cache_retention: Word | None = None
+
+
+class ChatRequest(Generated):
+    """POST /v1/chat/completions."""
+
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1)]
+    max_completion_tokens: Count | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[Tool], Field(fail_fast=True, max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[list[Function], Field(fail_fast=True, max_length=128)] | None = None
+    function_call: Literal["none", "auto"] | NamedFunction | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    include_reasoning: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    documents: (
+        Annotated[list[Annotated[dict[Name, str], _at_most(64)]], Field(fail_fast=True, max_length=64)] | None
+    ) = None
+    chat_template_kwargs: (
+        Annotated[
+            dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], Scalar],
+            _at_most(16),
+            Field(max_length=16),
+        ]
+        | None
+    ) = None
+    modalities: Annotated[list[Literal["text"]], Field(fail_fast=True, max_length=1)] | None = None
+    verbosity: Word | None = None
+    prediction: Object | None = None
+    moderation: Object | None = None
+    prompt_cache_options: Object | None = None
+    web_search_options: Object | None = None
+
+
+class CompletionRequest(Generated):
+    """POST /v1/completions."""
+
+    prompt: (
+        str
+        | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MAX_PROMPTS)]
+        | Annotated[list[TokenId], Field(fail_fast=True, min_length=1)]
+        | Annotated[
+            list[Annotated[list[TokenId], Field(fail_fast=True, min_length=1)]],
+            Field(min_length=1, max_length=MAX_PROMPTS),
+        ]
+    )
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        default=None, description="above `n` where a key's tier allows it (`allow`)"
+    )
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    suffix: None = None
+
+
+NOT_FOR_ENGINES = frozenset(
+    {
+        "store",
+        "metadata",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "modalities",
+        "verbosity",
+        "prediction",
+        "moderation",
+        "web_search_options",
+        "best_of",
+    }
+)
+"""OpenAI's fields that vLLM does not know: accepted, because its clients send them, and not passed on."""
+
+TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})

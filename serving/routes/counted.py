@@ -1,0 +1,32 @@
+"""What the limits count beside requests that are answered: refused ones, and those that only ask the database.
+
+Without it, whoever has a key could have the gateway parse, write down and look up as much as the network carries.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request, Response
+
+from serving.routes.asker import about, end_user
+from serving.state import Caller, Gateway, Worker
+from storage.keys import KeyRecord
+
+
+async def refuse(
+    request: Request, gateway: Gateway, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]
+) -> None:
+    """Within the handling of an ApiError: write the request down as that, and count it.
+
+    Raises the ApiError again; RateLimited instead when the limits refuse even that.
+    """
+    with gateway.ledger.begin(**about(request, caller, endpoint, parsed)) as entry:
+        await gateway.limiter.count(caller.app, end_user(request, parsed), caller.tier, entry.id)
+        raise
+
+
+async def counted(request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
+    """Count a request that has no row in the ledger; raises RateLimited."""
+    user = request.path_params.get("user")
+    headers = await gateway.limiter.count(caller.app, user, caller.tier, gateway.ledger.new_id())
+    response.headers.update(headers)
