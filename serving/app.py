@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import aiohttp
 from fastapi import FastAPI, Request
@@ -25,7 +26,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from memory.forget import Forgetter, Place
 from memory.obey import Wishes
 from memory.store import Store
-from serving import addresses, errors, wiring
+from serving import addresses, errors, openapi, wiring
 from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
@@ -103,6 +104,7 @@ def create_app() -> FastAPI:
         app.include_router(of_memory)
     if settings.observability.metrics:
         app.include_router(metrics.router)
+    app.openapi = partial(_document, app, settings)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -119,6 +121,15 @@ def create_app() -> FastAPI:
         )
     telemetry.watch(app)
     return app
+
+
+def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document, with what the files of the served models allow in requests."""
+    is_new = app.openapi_schema is None
+    document = FastAPI.openapi(app)
+    if is_new:
+        openapi.allow(document, sorted({name for spec in settings.served() for name in spec.allow_fields}))
+    return document
 
 
 def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:

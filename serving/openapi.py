@@ -4,11 +4,13 @@ Those of generation requests are made from the list that requests are checked ag
 (`serving.protocol.request_fields`), so that the document cannot say anything else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from serving.call import CHAT as CHAT_PATH
+from serving.call import COMPLETION as COMPLETION_PATH
 from serving.protocol.request_fields import ChatRequest, CompletionRequest
 
 Schema = dict[str, Any]
@@ -53,6 +55,14 @@ def _inlined(schema: Any, definitions: Mapping[str, Schema]) -> Any:
 def _fields(model: type[BaseModel]) -> Schema:
     schema = model.model_json_schema(by_alias=True)
     return dict(_inlined(schema, schema.get("$defs", {})))
+
+
+def allow(document: Schema, names: Iterable[str]) -> None:
+    """Add to the service's document the fields of generation requests that some model's file allows beside the list."""
+    for path in (CHAT_PATH, COMPLETION_PATH):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for name in names:
+            body["properties"][name] = {"description": "vLLM's; some of the models here take it"}
 
 
 _PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}

@@ -699,3 +699,55 @@ def test_rules_that_shut_people_out_are_refused(rules: dict[str, float], message
     """The configuration cannot let background work fill slots or queue."""
     with pytest.raises(ValidationError, match=message):
         AdmissionSettings.model_validate(rules)
+
+
+@virtual
+async def test_a_request_holds_a_slot_for_each_of_its_sequences() -> None:
+    """Of four slots, three answers leave one: another three wait, and nobody who comes later passes them."""
+    scene = Scene(4)
+    scene.send("interactive", "three", sequences=3)
+    scene.send("interactive", "one")
+    await scene.settle()
+    assert scene.entered == ["three", "one"]
+    assert scene.gate.numbers().inside["interactive"] == 4
+    scene.send("interactive", "three more", 1.0, sequences=3)
+    scene.send("interactive", "small", 0.1)
+    scene.send("job", "a job", 0.1)
+    await scene.settle()
+    assert scene.entered == ["three", "one"]
+    await scene.finish()
+    assert scene.entered[2] == "three more"
+    assert scene.is_empty()
+
+
+@virtual
+async def test_one_with_more_sequences_than_slots_goes_in_alone() -> None:
+    """It is not refused for ever, and takes no slot from people that its class may not hold."""
+    scene = Scene(8)
+    scene.send("job", "large", 5.0, sequences=100)
+    await scene.settle()
+    assert scene.entered == ["large"]
+    scene.send("job", "other", 1.0)
+    for number in range(4):
+        scene.send("interactive", f"person {number}", 1.0)
+    await scene.settle()
+    assert len(scene.entered) == 5, "the job waits, people do not"
+    await scene.finish()
+    assert scene.waited_s["other"] == 5.0
+    assert scene.is_empty()
+
+
+@virtual
+async def test_who_waits_for_many_slots_and_leaves_lets_the_next_in() -> None:
+    """A client that gives up makes way for one that needs less."""
+    scene = Scene(2)
+    scene.send("interactive", "first", 10.0)
+    many = scene.send("interactive", "many", sequences=2)
+    small = scene.send("interactive", "small", 1.0)
+    await scene.settle()
+    assert scene.entered == ["first"]
+    many.cancel()
+    await small
+    assert scene.waited_s["small"] == 0
+    await asyncio.gather(*scene.tasks, return_exceptions=True)
+    assert scene.is_empty()

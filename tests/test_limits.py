@@ -472,3 +472,46 @@ def test_no_window_ever_holds_more_than_the_limits(calls: list[tuple[float, int,
             shares.close("app", "", str(index), tokens, used, 0.0)
             if used is not None:
                 kept.append((now, used))
+
+
+async def test_a_request_counts_as_its_sequences(make_limiter: MakeLimiter, redis: Redis) -> None:
+    """Four answers are four requests of the window, settled or refunded as four, in Redis and in the shares."""
+    limiter = make_limiter(requests_per_minute=10)
+    first = await limiter.reserve("app", None, "tier", 0, "1", 4)
+    second = await limiter.reserve("app", None, "tier", 0, "2", 5)
+    assert (await totals(redis))["reserved_requests"] == 9
+    with pytest.raises(RateLimited):
+        await limiter.reserve("app", None, "tier", 0, "3", 2)
+    await limiter.refund(first)
+    assert first.headers["x-ratelimit-remaining-requests"] == "6"
+    await limiter.settle(second, 0)
+    counted = await totals(redis)
+    assert (counted["refunded_requests"], counted["settled_requests"]) == (4, 5)
+    assert balanced(counted)
+    assert await granted(limiter, "4")
+    with pytest.raises(RateLimited, match="can never pass: it counts as 11 requests"):
+        await limiter.reserve("app", None, "tier", 0, "5", 11)
+
+
+def test_a_share_counts_sequences() -> None:
+    """Without Redis as with it."""
+    shares = Shares(window_s=LONG_S, workers=1)
+    limits = (Limits(10, None, None),)
+    assert shares.take("app", "", "1", 0, limits, 8)[0]
+    assert not shares.take("app", "", "2", 0, limits, 3)[0]
+    shares.close("app", "", "1", 0, None, 0)
+    assert shares.take("app", "", "3", 0, limits, 10)[0]
+
+
+async def test_a_reservation_of_an_earlier_version_can_be_closed(make_limiter: MakeLimiter, redis: Redis) -> None:
+    """A record without its number of requests counts as one."""
+    limiter = make_limiter(requests_per_minute=10)
+    for user in (None, "bob"):
+        reservation = await limiter.reserve("app", user, "tier", 7, f"of {user}")
+        key = "bondhu:limits:{app}:open"
+        stored = str(await redis.hget(key, f"of {user}"))
+        await redis.hset(key, f"of {user}", stored.rpartition(" ")[0])
+        await limiter.settle(reservation, 3)
+    counted = await totals(redis)
+    assert (counted["settled_requests"], counted["settled_tokens"]) == (2, 6)
+    assert balanced(counted)

@@ -33,7 +33,12 @@ def check_tier(parsed: Mapping[str, Any], tier: TierSpec) -> None:
         ("best_of", (parsed.get("best_of") or 1) > (parsed.get("n") or 1) and "best_of"),
         ("use_beam_search", parsed.get("use_beam_search") and "use_beam_search"),
         ("prompt_logprobs", parsed.get("prompt_logprobs") is not None and "prompt_logprobs"),
-        ("echo", parsed.get("echo") and parsed.get("logprobs") not in (None, False) and "echo_logprobs"),
+        ("echo", parsed.get("echo") and _wants_logprobs(parsed) and "echo_logprobs"),
     ):
         if what and what not in tier.allow:
             raise InvalidRequest(f"{param}: this key's tier does not allow it (`tiers`, `allow`: {what}).", param=param)
+
+
+def _wants_logprobs(parsed: Mapping[str, Any]) -> bool:
+    logprobs = parsed.get("logprobs")
+    return logprobs is not None and logprobs is not False  # 0 is a number of them, and the prompt's own come along

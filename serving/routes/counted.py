@@ -8,21 +8,27 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from serving.errors import ApiError
 from serving.routes.asker import about, end_user
 from serving.state import Caller, Gateway, Worker
 from storage.keys import KeyRecord
 
 
-async def refuse(
-    request: Request, gateway: Gateway, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]
-) -> None:
-    """Within the handling of an ApiError: write the request down as that, and count it.
-
-    Raises the ApiError again; RateLimited instead when the limits refuse even that.
-    """
-    with gateway.ledger.begin(**about(request, caller, endpoint, parsed)) as entry:
-        await gateway.limiter.count(caller.app, end_user(request, parsed), caller.tier, entry.id)
-        raise
+async def refused(
+    problem: ApiError,
+    request: Request,
+    gateway: Gateway,
+    caller: KeyRecord,
+    endpoint: str,
+    parsed: Mapping[str, Any],
+) -> ApiError:
+    """Write a refused request down and count it; returns `problem`, or what refuses even to count it."""
+    try:
+        with gateway.ledger.begin(**about(request, caller, endpoint, parsed)) as entry:
+            await gateway.limiter.count(caller.app, end_user(request, parsed), caller.tier, entry.id)
+            raise problem
+    except ApiError as final:
+        return final
 
 
 async def counted(request: Request, response: Response, gateway: Worker, caller: Caller) -> None:

@@ -10,7 +10,7 @@ from serving import embeddings, openapi
 from serving.errors import ApiError, InvalidRequest, UnknownModel
 from serving.routes.asker import about, class_of, end_user
 from serving.routes.body import BYTES_PER_TOKEN, model_name, read_json
-from serving.routes.counted import refuse
+from serving.routes.counted import refused
 from serving.state import Caller, Worker
 
 router = APIRouter(tags=["embeddings"])
@@ -32,9 +32,8 @@ async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
         inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
         reserved = len(body) // BYTES_PER_TOKEN
         entry = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)
-    except ApiError:
-        await refuse(request, gateway, caller, PATH, parsed)
-        raise
+    except ApiError as problem:
+        raise await refused(problem, request, gateway, caller, PATH, parsed) from None
     with entry:
         user = end_user(request, parsed)
         reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, entry.id)

@@ -28,7 +28,7 @@ from serving.routes.body import (
     read_leniently,
     tokens_of,
 )
-from serving.routes.counted import refuse
+from serving.routes.counted import refused
 from serving.routes.direct import DirectRoute
 from serving.sharing import ABORT_S, DISCONNECT_HEADER, RESUME_HEADER, identity_of, patience_of, read_event_id, whose
 from serving.state import Gateway, caller_of, gateway_of
@@ -66,9 +66,8 @@ async def _generate(request: Request, path: str) -> Response:
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
-    except ApiError:
-        await refuse(request, gateway, caller, path, parsed)
-        raise
+    except ApiError as problem:
+        raise await refused(problem, request, gateway, caller, path, parsed) from None
     identity = None
     if gateway.settings.streams.coalesce != "off":
         identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and patience_s > 0)
@@ -95,9 +94,8 @@ async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: s
         tape_id, event = read_event_id(last_event)
         tape = await gateway.tapes.find(tape_id, whose(caller.app, end_user(request, parsed), path))
         entry = gateway.ledger.begin(**about(request, caller, path, parsed))
-    except ApiError:
-        await refuse(request, gateway, caller, path, parsed)
-        raise
+    except ApiError as problem:
+        raise await refused(problem, request, gateway, caller, path, parsed) from None
     return Reading(
         tape,
         entry=entry,

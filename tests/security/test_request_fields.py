@@ -216,3 +216,12 @@ def test_whatever_is_sent_is_accepted_or_refused() -> None:
         body = VALID[path] | {name: chance.choice(values) for name in names}
         with contextlib.suppress(InvalidRequest):
             check_request(path, body)
+
+
+def test_the_document_says_what_an_operator_allows() -> None:
+    """A field that a model's file allows is in the document as well."""
+    shape = {"properties": {"model": {}}}
+    post = {"post": {"requestBody": {"content": {"application/json": {"schema": shape}}}}}
+    document: dict[str, Any] = {"paths": {CHAT: post, COMPLETION: post}}
+    openapi.allow(document, ["priority"])
+    assert set(shape["properties"]) == {"model", "priority"}
