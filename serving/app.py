@@ -41,6 +41,7 @@ from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Readings
+from serving.prefix_salt import PrefixSalt
 from serving.routes import (
     catalogue,
     consent,
@@ -181,7 +182,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         outside = wiring.open_outside(os.environ, telemetry.tracing, consents)
-        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing))
+        salt = PrefixSalt(cluster_key)
+        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing, salt))
         live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         drain = Drain(limits.drain_s)
         tapes_redis = open_tape_redis(addresses.redis_url(settings))

@@ -39,6 +39,7 @@ from serving.local_target import LocalTarget
 from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Observed
 from serving.outside import Outside
+from serving.prefix_salt import PrefixSalt
 from serving.prices import Prices
 from serving.publisher import Publisher
 from serving.reranker import Reranker
@@ -174,7 +175,9 @@ def open_tapes(settings: Settings, redis: "Redis", worker: str, drain: Drain) ->
     return tapes, publisher
 
 
-def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, model: str) -> LocalTarget:
+def local_target(
+    settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, salt: PrefixSalt, model: str
+) -> LocalTarget:
     """The target of a local model, with a gate of its own."""
     spec = settings.catalogue.get(model)
     max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
@@ -192,6 +195,7 @@ def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracin
         fleet=fleet,
         engines=engines,
         tracing=tracing,
+        salt=salt,
         ttft_timeout_s=spec.ttft_timeout_s if spec else None,
         stall_timeout_s=spec.stall_timeout_s if spec else None,
     )
