@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import aiohttp
 from fastapi import FastAPI, Request
@@ -25,7 +26,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from memory.forget import Forgetter, Place
 from memory.obey import Wishes
 from memory.store import Store
-from serving import addresses, errors, wiring
+from serving import addresses, errors, http_protocol, wiring
 from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
@@ -132,7 +133,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[dict[str, Any]]:
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     worker = secrets.token_hex(8)  # this process's name, unlike any other's
@@ -240,7 +241,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
             with drain.on_signals():
-                yield
+                yield {http_protocol.STATE_KEY: wiring.connection_limits(limits)}
         finally:
             drain.begin()
             await tapes.close()

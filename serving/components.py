@@ -136,7 +136,8 @@ def _gateway(settings: Settings) -> Component:
         "port": gateway.port,
         "workers": gateway.workers,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "serving.http_protocol:LimitedProtocol",
+        "ws": "none",
         "timeout-graceful-shutdown": math.ceil(gateway.drain_s) + SETTLE_S,  # what is left by then is cancelled
         "log-level": "warning",
     }

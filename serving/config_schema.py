@@ -104,6 +104,15 @@ class GatewaySettings(Frozen):
     port: Port = Field(default=8000, description="port to listen on")
     workers: int = Field(default=1, ge=1, description="uvicorn processes")
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
+    max_connections: int = Field(
+        default=2048, ge=8, description="open connections of a worker, idle ones too; beyond: 503"
+    )
+    max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="a request's headers, bytes; beyond: 431")
+    header_timeout_s: float = Field(default=10, gt=0, description="for a request's headers to arrive, s; beyond: 408")
+    body_timeout_s: float = Field(default=60, gt=0, description="for its body, from then on, s; beyond: 408")
+    write_timeout_s: float = Field(
+        default=120, gt=0, description="for a client to read what was written; beyond, it is cut off, s"
+    )
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
     reserve_completion_tokens: int = Field(

@@ -34,6 +34,8 @@ from serving.telemetry import Telemetry
 from storage.database import AWAY
 from storage.keys import KeyRecord
 
+CALLER = "bondhu.caller"  # in a request's scope, once it is known
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -72,16 +74,21 @@ async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain 
 
 
 async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
-    """The key that the request presents.
+    """The key that the request presents; asked again, the same.
 
-    Raises Unauthenticated, DatabaseAway for a key that has to be looked up and cannot, and ShuttingDown when nothing
-    may begin any more.
+    Raises Unauthenticated, TooManyKeys, DatabaseAway for a key that has to be looked up and cannot, and ShuttingDown
+    when nothing may begin any more.
     """
+    known: KeyRecord | None = request.scope.get(CALLER)
+    if known is not None:
+        return known
     gateway.drain.admit()
+    address = request.client.host if request.client else ""
     try:
-        record = await gateway.keys.admit(request.headers.get("authorization"))
+        record = await gateway.keys.admit(request.headers.get("authorization"), address)
     except AWAY as problem:
         raise DatabaseAway from problem
+    request.scope[CALLER] = record
     gateway.key_uses.note(record.id)
     exchange_of(request.scope).noted["app"] = record.app
     return record

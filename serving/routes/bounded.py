@@ -1,4 +1,6 @@
-"""Routes whose JSON body FastAPI reads into a model, within a bound: what is too large is refused before it is held.
+"""Routes whose JSON body FastAPI reads into a model, within a bound, once it is known who calls.
+
+FastAPI reads a body before it asks for anything that an endpoint depends on, a key too: a stranger's is not read here.
 
 Python's own parser, which FastAPI uses, takes what is no JSON (NaN, half of a surrogate pair) and nothing downstream
 can store; so the body is parsed by a strict one before.
@@ -14,11 +16,11 @@ from starlette.types import Message
 
 from serving.config_schema import Settings
 from serving.routes.body import check_json, read_bytes
-from serving.state import gateway_of
+from serving.state import caller_of, gateway_of
 
 
 class BoundedRoute(APIRoute):
-    """Takes bodies of at most `gateway.max_body_bytes`; raises BodyTooLarge, and InvalidRequest for what is no JSON."""
+    """Takes bodies of at most `gateway.max_body_bytes`, of whoever has a key; raises as `caller_of` and `read_json`."""
 
     def most_bytes(self, settings: Settings) -> int:
         """How many bytes a body may have."""
@@ -30,6 +32,7 @@ class BoundedRoute(APIRoute):
 
         async def handle_bounded(request: Request) -> Response:
             gateway = await gateway_of(request)
+            await caller_of(request, gateway)
             body = await read_bytes(request, self.most_bytes(gateway.settings))
             if body:
                 check_json(body)
