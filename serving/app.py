@@ -62,6 +62,7 @@ from serving.settings import Settings, load_settings
 from serving.state import Gateway
 from serving.tape_store import open_tape_redis
 from serving.telemetry import Telemetry, open_telemetry
+from serving.watchdog import Watchdog
 from storage.database import Pool, open_engine
 from storage.keys import find_key
 
@@ -234,7 +235,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
+        watchdog = Watchdog(limits.hang_timeout_s)
+        works = (watchdog, fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()

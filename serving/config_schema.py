@@ -113,6 +113,9 @@ class GatewaySettings(Frozen):
     write_timeout_s: float = Field(
         default=120, gt=0, description="for a client to read what was written; beyond, it is cut off, s"
     )
+    hang_timeout_s: float = Field(
+        default=20, ge=1, description="for a worker's event loop to stand still; beyond, the worker is replaced, s"
+    )
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
     reserve_completion_tokens: int = Field(
