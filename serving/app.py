@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
+from memory.document_reader import DocumentReader
 from memory.forget import Forgetter, Place
 from memory.obey import Wishes
 from memory.store import Store
@@ -229,6 +230,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             readings=readings,
             active_users=active_users,
             memory=memory,
+            documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
             forgetter=forgetter,
             wishes=Wishes(database, memory, forgetter),
             now=now,

@@ -85,6 +85,7 @@ def redis_server() -> str:
 
 def _redis(settings: Settings) -> Component:
     socket = redis_socket(settings)
+    assert socket is not None, "it is started where no other's address is given"
     directory = settings.var_dir / "redis"
     flags = {
         "port": "0",

@@ -308,6 +308,7 @@ class MemorySettings(Frozen):
         default=256 * 2**20, ge=2**20, description="a worker's views of people, made from SQL when used, bytes"
     )
     max_import_bytes: int = Field(default=32 * 2**20, ge=1024, description="largest history to take in, bytes")
+    import_timeout_s: float = Field(default=60, ge=1, description="for reading one, before anything is written, s")
     chat: ChatMemorySettings = ChatMemorySettings()
     extraction: ExtractionSettings = ExtractionSettings()
 

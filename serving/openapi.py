@@ -128,6 +128,7 @@ _CONSENT_REQUEST = _object(
 )
 
 CONSENT = _request(_CONSENT_REQUEST)
+IMPORT = _request({"$ref": "#/components/schemas/Document"})  # what an export answers
 CHAT = _request(_CHAT_REQUEST)
 COMPLETION = _request(_COMPLETION_REQUEST)
 EMBEDDING = _request(_EMBEDDING_REQUEST)

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from memory.document_reader import DocumentReader
 from memory.forget import Forgetter
 from memory.obey import Wishes
 from memory.store import Store
@@ -61,6 +62,7 @@ class Gateway:
     readings: Readings
     active_users: ActiveUsers
     memory: Store
+    documents: DocumentReader
     forgetter: Forgetter
     wishes: Wishes
     now: Callable[[], datetime]

@@ -8,6 +8,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from serving.errors import BodyTooLarge, IncompleteBody, InvalidRequest
+from serving.routes.json_values import check_values
 
 BYTES_PER_TOKEN = 3  # to reserve for a body before it is counted: rather too many tokens than too few
 DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
@@ -24,10 +25,11 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
     Raises:
         BodyTooLarge: it has more than `max_bytes`.
         IncompleteBody: its client left before all of it was there.
-        InvalidRequest: it is no JSON object, or nested deeper than DEEPEST.
+        InvalidRequest: it is no JSON object, has too many values, or is nested deeper than DEEPEST.
 
     """
     body = await read_bytes(request, max_bytes)
+    await check_values(body)
     parsed = check_json(body)
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")

@@ -14,17 +14,13 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
-from serving.config_schema import Settings
 from serving.routes.body import check_json, read_bytes
+from serving.routes.json_values import check_values
 from serving.state import caller_of, gateway_of
 
 
 class BoundedRoute(APIRoute):
     """Takes bodies of at most `gateway.max_body_bytes`, of whoever has a key; raises as `caller_of` and `read_json`."""
-
-    def most_bytes(self, settings: Settings) -> int:
-        """How many bytes a body may have."""
-        return settings.gateway.max_body_bytes
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, given a body that has been read."""
@@ -33,8 +29,9 @@ class BoundedRoute(APIRoute):
         async def handle_bounded(request: Request) -> Response:
             gateway = await gateway_of(request)
             await caller_of(request, gateway)
-            body = await read_bytes(request, self.most_bytes(gateway.settings))
+            body = await read_bytes(request, gateway.settings.gateway.max_body_bytes)
             if body:
+                await check_values(body)
                 check_json(body)
             received: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
