@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message
 
 from serving.routes.body import check_json, read_bytes
-from serving.routes.json_values import check_values
+from serving.routes.json_values import MODELLED, check_values
 from serving.state import caller_of, gateway_of
 
 
@@ -31,7 +31,7 @@ class BoundedRoute(APIRoute):
             await caller_of(request, gateway)
             body = await read_bytes(request, gateway.settings.gateway.max_body_bytes)
             if body:
-                await check_values(body)
+                await check_values(body, MODELLED)
                 check_json(body)
             received: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

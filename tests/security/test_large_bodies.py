@@ -23,13 +23,14 @@ from word_embedder import DIMENSIONS
 from memory.document import Document
 from memory.document_reader import SMALL_BYTES, DocumentReader, WrongDocument
 from serving.errors import InvalidRequest
-from serving.routes.json_values import MAX_CONTAINERS, MAX_VALUES, check_values
+from serving.routes.json_values import GENERAL, MODELLED, check_values
 from storage import transfer
 from storage.memories import NoSuchMessage, NotVerbatim
 from storage.owner import Owner
 from storage.people import read_version
 from storage.transfer import ROWS_AT_ONCE
 
+MAX_VALUES, MAX_CONTAINERS = GENERAL.values, GENERAL.containers
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ANN = Owner("app", "ann")
 Json = dict[str, Any]
@@ -256,3 +257,6 @@ def test_values_are_counted_on_the_routes(gateway: GatewayProcess) -> None:
         answer = httpx.post(gateway.url + path, headers=headers, content=body, timeout=DEADLINE_S)
         assert answer.status_code == 400, path
         assert "arrays and objects" in answer.json()["error"]["message"]
+    body = b"{%s}" % b",".join(b'"field-%d": 1' % number for number in range(MODELLED.values + 1))
+    answer = httpx.put(f"{gateway.url}/api/v1/profile", headers=headers, content=body, timeout=DEADLINE_S)
+    assert "values" in answer.json()["error"]["message"], "and not of each field that it is unknown"
