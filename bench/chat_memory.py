@@ -3,8 +3,9 @@
     python -m bench.chat_memory [--people 4] [--turns 6]
 
 People with the same kind of past chat in turns, so that each one's next message comes after everybody else's. Every
-way of laying out the same content gets people and a cache (vLLM's `cache_salt`) of its own: as the gateway does it, in
-a real chat with memory; the same with what changes most first; and with what was recalled beside the last message.
+way of laying out the same content gets people of its own: as the gateway does it, in a real chat with memory, where the
+gateway gives each person a part of the cache of their own; the same with what changes most first, and with what was
+recalled beside the last message, both without the gateway's memory, so in the application's part of the cache.
 """
 
 import random
@@ -114,7 +115,7 @@ class Chats:
 
     def answer(self, layout: Layout, user: str, messages: Sequence[Message], memory: str) -> str:
         """Ask, and add up what it took."""
-        body = {"model": "bondhu", "messages": messages, "max_tokens": 8, "temperature": 0, "cache_salt": layout.name}
+        body = {"model": "bondhu", "messages": messages, "max_tokens": 8, "temperature": 0}
         headers = {"x-bondhu-memory": memory, "x-bondhu-cache": "off"}
         answer = self._ask("POST", "/v1/chat/completions", user, body, headers)
         told = answer.json()

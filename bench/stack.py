@@ -54,6 +54,7 @@ class Bondhu:
         self._environ = {
             **os.environ,
             **{f"BONDHU__{name}": str(port) for name, port in ports.items()},
+            "BONDHU__GATEWAY__HANG_TIMEOUT_S": "3600",  # it is stopped (SIGSTOP) while something else is measured
             **overrides,
             "BONDHU_VAR_DIR": str(directory),
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),

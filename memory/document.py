@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, JsonValue
 
 from storage.conversations import MessageRecord, NewMessage
 from storage.memories import NewMemory
@@ -100,7 +100,7 @@ class StoredConversation(Accepted):
     """A conversation of a document, its turns in order."""
 
     external_id: Name
-    messages: list[StoredMessage]
+    messages: Annotated[list[StoredMessage], FailFast()]
 
 
 class About(Accepted):
@@ -115,8 +115,8 @@ class Document(Accepted):
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     profile: About = About()
-    conversations: list[StoredConversation] = []
-    memories: list[StoredMemory] = []
+    conversations: Annotated[list[StoredConversation], FailFast()] = []
+    memories: Annotated[list[StoredMemory], FailFast()] = []
 
     @classmethod
     def of(cls, history: History) -> Self:

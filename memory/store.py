@@ -120,10 +120,14 @@ class Store:
         """The turns of others that would still tell of what is going; see `memory.view.View.echoes`."""
         return await self._shelf.with_view(owner, lambda view: view.echoes(text, going, person)) or []
 
-    async def take_in(self, owner: Owner, history: transfer.History) -> None:
-        """Add a history from elsewhere; see `storage.transfer.write_history`."""
-        version = await transfer.write_history(self._engine, owner, history, now=self._now())
-        await self._embed(owner, since=version)
+    async def take_in(self, owner: Owner, history: transfer.History) -> transfer.Moved:
+        """Add a history from elsewhere; see `storage.transfer.write_history`.
+
+        Vectors are made of about AT_ONCE items at once, of the rest by the worker, or when somebody recalls.
+        """
+        moved = await transfer.write_history(self._engine, owner, history, now=self._now())
+        await self._embed(owner, since=moved.since, most=AT_ONCE)
+        return moved
 
     async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
         """What is told of a person whatever they ask: their profile, and PINNED pinned memories that hold now."""

@@ -23,10 +23,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
+from memory.document_reader import DocumentReader
 from memory.forget import Forgetter, Place
 from memory.obey import Wishes
 from memory.store import Store
-from serving import addresses, errors, openapi, wiring
+from serving import addresses, errors, http_protocol, openapi, wiring
 from serving.active_users import ActiveUsers
 from serving.auth import KeyRing
 from serving.chains import Chains
@@ -42,6 +43,7 @@ from serving.key_uses import KeyUses
 from serving.limit_store import open_redis
 from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Readings
+from serving.prefix_salt import PrefixSalt
 from serving.routes import (
     catalogue,
     consent,
@@ -61,6 +63,7 @@ from serving.settings import Settings, load_settings
 from serving.state import CALLER, Gateway
 from serving.tape_store import open_tape_redis
 from serving.telemetry import Telemetry, open_telemetry
+from serving.watchdog import Watchdog
 from storage.database import Pool, open_engine
 from storage.keys import KeyRecord, find_key
 
@@ -143,7 +146,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[dict[str, Any]]:
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
     worker = secrets.token_hex(8)  # this process's name, unlike any other's
@@ -197,7 +200,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         outside = wiring.open_outside(os.environ, telemetry.tracing, consents)
-        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing))
+        salt = PrefixSalt(cluster_key)
+        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing, salt))
         live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         drain = Drain(limits.drain_s)
         tapes_redis = open_tape_redis(addresses.redis_url(settings))
@@ -241,20 +245,22 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             readings=readings,
             active_users=active_users,
             memory=memory,
+            documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
             forgetter=forgetter,
             wishes=Wishes(database, memory, forgetter),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
-        works = (fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
+        watchdog = Watchdog(limits.hang_timeout_s)
+        works = (watchdog, fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
         gc.freeze()  # start-up's half a million objects: no later collection looks at them again
         try:
             with drain.on_signals():
-                yield
+                yield {http_protocol.STATE_KEY: wiring.connection_limits(limits)}
         finally:
             drain.begin()
             await tapes.close()

@@ -1,6 +1,5 @@
 """What a stack is made of: each process's command line, and how to tell that it serves."""
 
-import asyncio
 import json
 import math
 import os
@@ -14,42 +13,32 @@ from serving import ray_head
 from serving.addresses import database_url, gateway_url, ingress_url, redis_socket, redis_url
 from serving.config_schema import Settings
 from serving.credentials import CLUSTER_KEY, JOBS_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
+from serving.probe import Probe
 
-CONNECT_TIMEOUT_S = 2.0
 SETTLE_S = 5  # of the gateway, after its drain
+GATEWAY_ANSWERS_S = 5.0  # /health, which waits for nothing
+RAY_ANSWERS_S = 30.0  # its dashboard, slow while a model loads on few cores; a restart ends every engine
+REDIS_ANSWERS_S = 10.0  # PING, behind the command that runs
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
     """One supervised process.
 
-    `address` (host and port, or a Unix socket) accepts connections once it serves; None: running is serving.
-    `start_timeout_s` is the time for that; `grace_s` the time between SIGTERM and SIGKILL.
+    `probe` tells whether it serves; None: running is serving. `start_timeout_s` is the time until it first does;
+    `grace_s` the time between SIGTERM and SIGKILL.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    address: tuple[str, int] | Path | None = None
+    probe: Probe | None = None
     start_timeout_s: float = 60
     grace_s: float = 10
 
     async def serves(self) -> bool:
-        """Whether something accepts connections at the address."""
-        if self.address is None:
-            return True
-        if isinstance(self.address, Path):
-            opening = asyncio.open_unix_connection(str(self.address))
-        else:
-            opening = asyncio.open_connection(*self.address)
-        try:
-            _, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
-        except TimeoutError:
-            return True  # a full backlog: busy, not gone
-        except OSError:
-            return False
-        writer.close()
-        return True
+        """Whether it answers, within the probe's deadline."""
+        return self.probe is None or await self.probe.answers()
 
 
 def components(settings: Settings) -> tuple[Component, ...]:
@@ -96,6 +85,7 @@ def redis_server() -> str:
 
 def _redis(settings: Settings) -> Component:
     socket = redis_socket(settings)
+    assert socket is not None, "it is started where no other's address is given"
     directory = settings.var_dir / "redis"
     flags = {
         "port": "0",
@@ -109,12 +99,14 @@ def _redis(settings: Settings) -> Component:
         "maxmemory-policy": "volatile-lru",
     }
     given = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
-    return Component("redis", (redis_server(), *given), {}, socket, 15, 10)
+    probe = Probe(socket, b"PING\r\n", (b"+PONG", b"-LOADING", b"-BUSY"), REDIS_ANSWERS_S)
+    return Component("redis", (redis_server(), *given), {}, probe, 15, 10)
 
 
 def _ray(settings: Settings) -> Component:
     address = (settings.ray.dashboard_host, settings.ray.dashboard_port)
-    return Component("ray", ray_head.command(settings), ray_head.environment(), address, 120, 20)
+    probe = Probe.http(address, "/", RAY_ANSWERS_S)
+    return Component("ray", ray_head.command(settings), ray_head.environment(), probe, 120, 20)
 
 
 def _worker(settings: Settings) -> Component:
@@ -136,7 +128,8 @@ def _gateway(settings: Settings) -> Component:
         "port": gateway.port,
         "workers": gateway.workers,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "serving.http_protocol:LimitedProtocol",
+        "ws": "none",
         "timeout-graceful-shutdown": math.ceil(gateway.drain_s) + SETTLE_S,  # what is left by then is cancelled
         "log-level": "warning",
     }
@@ -153,4 +146,5 @@ def _gateway(settings: Settings) -> Component:
     address = ("127.0.0.1" if gateway.host == "0.0.0.0" else gateway.host, gateway.port)  # noqa: S104
     # One worker needs no files: it answers for itself.
     several = {"PROMETHEUS_MULTIPROC_DIR": str(settings.runtime_dir / "metrics")} if gateway.workers > 1 else {}
-    return Component("gateway", command, several, address, 60, gateway.drain_s + 2 * SETTLE_S)
+    probe = Probe.http(address, "/health", GATEWAY_ANSWERS_S)
+    return Component("gateway", command, several, probe, 60, gateway.drain_s + 2 * SETTLE_S)

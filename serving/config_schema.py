@@ -107,6 +107,18 @@ class GatewaySettings(Frozen):
         default=16 * 2**20, ge=2**16, description="largest answer that is not streamed, bytes; beyond: 400"
     )
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
+    max_connections: int = Field(
+        default=2048, ge=8, description="open connections of a worker, idle ones too; beyond: 503"
+    )
+    max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="a request's headers, bytes; beyond: 431")
+    header_timeout_s: float = Field(default=10, gt=0, description="for a request's headers to arrive, s; beyond: 408")
+    body_timeout_s: float = Field(default=60, gt=0, description="for its body, from then on, s; beyond: 408")
+    write_timeout_s: float = Field(
+        default=120, gt=0, description="for a client to read what was written; beyond, it is cut off, s"
+    )
+    hang_timeout_s: float = Field(
+        default=20, ge=1, description="for a worker's event loop to stand still; beyond, the worker is replaced, s"
+    )
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
     reserve_completion_tokens: int = Field(
@@ -299,6 +311,7 @@ class MemorySettings(Frozen):
         default=256 * 2**20, ge=2**20, description="a worker's views of people, made from SQL when used, bytes"
     )
     max_import_bytes: int = Field(default=32 * 2**20, ge=1024, description="largest history to take in, bytes")
+    import_timeout_s: float = Field(default=60, ge=1, description="for reading one, before anything is written, s")
     chat: ChatMemorySettings = ChatMemorySettings()
     extraction: ExtractionSettings = ExtractionSettings()
 

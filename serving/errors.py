@@ -4,6 +4,7 @@
     ├── InvalidRequest            400     invalid_request_error   (None, or what the engine says)
     │   └── AnswerTooLarge        400     invalid_request_error   answer_too_large
     ├── Unauthenticated           401     authentication_error    invalid_api_key
+    ├── TooManyKeys               429     authentication_error    too_many_invalid_keys
     ├── Forbidden                 403     permission_error        admin_only
     ├── UnknownTier               403     invalid_request_error   tier_not_configured
     ├── UnknownModel              404     invalid_request_error   model_not_found
@@ -13,6 +14,7 @@
     ├── UnknownConversation       404     invalid_request_error   conversation_not_found
     ├── UnknownMessage            404     invalid_request_error   message_not_found
     ├── MemoryChanged             409     invalid_request_error   memory_changed
+    ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── RateLimited               429     requests, or tokens     rate_limit_exceeded
     ├── EngineFailed              502     api_error               engine_error
@@ -105,6 +107,15 @@ class Unauthenticated(ApiError):
         return {"www-authenticate": "Bearer"}
 
 
+class TooManyKeys(ApiError):
+    """Too many keys from this address were none; this one has not been looked at."""
+
+    status, type, default_code = 429, "authentication_error", "too_many_invalid_keys"
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__("Too many invalid API keys came from your address. Try again later.", retry_after_s=wait_s)
+
+
 class Forbidden(ApiError):
     """The key is valid, and may not do this."""
 
@@ -177,6 +188,15 @@ class MemoryChanged(ApiError):
     """The memory is in another state than the one that was to be changed."""
 
     status, type, default_code = 409, "invalid_request_error", "memory_changed"
+
+
+class IncompleteBody(ApiError):
+    """The body ended before it was whole: the client left, or took too long."""
+
+    status, type, default_code = 408, "invalid_request_error", "incomplete_body"
+
+    def __init__(self) -> None:
+        super().__init__("The request's body did not arrive.")
 
 
 class BodyTooLarge(ApiError):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from models.ingress import CLUSTER_HEADER
+from serving import prefix_salt
 from serving.errors import EngineUnavailable, UnknownModel
 from serving.replica import DirectoryAnswer, ReplicaReport, Routing
 
@@ -229,7 +230,7 @@ class Fleet:
 
     async def _probe(self, replica: Replica) -> None:
         report = replica.report
-        body = {"model": report["model"], "prompt": "Hi", "max_tokens": 1}
+        body = {"model": report["model"], "prompt": "Hi", "max_tokens": 1, "cache_salt": prefix_salt.OWN}
         headers = {"authorization": f"Bearer {report['key']}"}
         timeout = aiohttp.ClientTimeout(total=self._ready_within_s)
         try:

@@ -22,6 +22,7 @@ from serving.entry import Entry
 from serving.fleet import Fleet, Replica
 from serving.marks import without_marks
 from serving.metering import StreamMeter, Usage, usage_of_body, with_running_counts
+from serving.prefix_salt import PrefixSalt
 from serving.prices import Segment
 from serving.protocol.check import for_engines
 from serving.reply import DONE, Reply
@@ -44,6 +45,7 @@ class LocalTarget:
         fleet: picks the replica.
         engines: the HTTP client.
         tracing: gets a span for each try.
+        salt: says whose part of the engine's prefix cache a request may hit.
         ttft_timeout_s: from asking an engine for a stream to its first event; None: no limit but the request's.
         stall_timeout_s: between two events of a stream; None: likewise.
 
@@ -57,6 +59,7 @@ class LocalTarget:
         fleet: Fleet,
         engines: EngineClient,
         tracing: Tracing,
+        salt: PrefixSalt,
         ttft_timeout_s: float | None = None,
         stall_timeout_s: float | None = None,
     ) -> None:
@@ -65,6 +68,7 @@ class LocalTarget:
         self._fleet = fleet
         self._engines = engines
         self._tracing = tracing
+        self._salt = salt
         self._ttft_timeout_s = ttft_timeout_s
         self._stall_timeout_s = stall_timeout_s
 
@@ -93,7 +97,8 @@ class LocalTarget:
         tried: list[Replica] = []
         for _ in range(TRIES):
             replica = self._choose(tried)
-            attempt = _Attempt(replica, self._engines, self._tracing, call, reply, entry, reason, beginning)
+            salt = self._salt.of(call)
+            attempt = _Attempt(replica, self._engines, self._tracing, salt, call, reply, entry, reason, beginning)
             replica.outstanding += 1
             try:
                 with attempt.span():
@@ -124,6 +129,7 @@ class _Attempt:
         replica: Replica,
         engines: EngineClient,
         tracing: Tracing,
+        salt: str,
         call: Call,
         reply: Reply,
         entry: Entry,
@@ -134,6 +140,7 @@ class _Attempt:
         self._replica = replica
         self._engines = engines
         self._tracing = tracing
+        self._salt = salt
         self._call = call
         self._reply = reply
         self._entry = entry
@@ -195,11 +202,11 @@ class _Attempt:
         )
 
     async def _body(self) -> Mapping[str, Any]:
-        model = {"model": self._replica.report["model"]}
+        ours = {"model": self._replica.report["model"], "cache_salt": self._salt}  # a client's own is never taken
         if self._beginning is None:
-            return {**self._call.parsed, **model}
+            return {**self._call.parsed, **ours}
         tokens = await self._tokens(self._beginning.text) if has_penalties(self._call.parsed) else ()
-        return {**rest_of(self._call, self._beginning, tokens), **model}
+        return {**rest_of(self._call, self._beginning, tokens), **ours}
 
     async def _tokens(self, text: str) -> list[int]:
         """The ids of a text's tokens, as the engine cuts it."""

@@ -90,6 +90,7 @@ _CONSENT_REQUEST = _object(
 )
 
 CONSENT = _request(_CONSENT_REQUEST)
+IMPORT = _request({"$ref": "#/components/schemas/Document"})  # what an export answers
 CHAT = _request(_CHAT_REQUEST)
 COMPLETION = _request(_COMPLETION_REQUEST)
 EMBEDDING = _request(_EMBEDDING_REQUEST)
@@ -130,14 +131,18 @@ def _errors(*statuses: int) -> dict[int | str, Schema]:
         401: "No API key, or one that is unknown or revoked.",
         403: "The key may not do this.",
         404: "What the request names does not exist.",
+        408: "The body did not arrive, or not in time.",
         409: "It has changed meanwhile.",
         413: "The body is too large.",
-        429: "A limit of the key's tier; see Retry-After.",
+        429: "A limit of the key's tier, or too many invalid keys from the same address; see Retry-After.",
         502: "The engine broke while it answered.",
         503: "Nothing can answer now; see Retry-After.",
         504: "The engine did not finish in time.",
     }
-    return {status: _json(meanings[status], _ERROR) for status in statuses}
+    # Whoever is asked for a key may have sent too many that are none; whose body is bounded may fail to send it.
+    follows = {429: 401 in statuses, 408: 413 in statuses}
+    told = sorted({*statuses, *(status for status, is_so in follows.items() if is_so)})
+    return {status: _json(meanings[status], _ERROR) for status in told}
 
 
 _GENERATED = _object(

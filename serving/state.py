@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from memory.document_reader import DocumentReader
 from memory.forget import Forgetter
 from memory.obey import Wishes
 from memory.store import Store
@@ -34,7 +35,7 @@ from serving.telemetry import Telemetry
 from storage.database import AWAY
 from storage.keys import KeyRecord
 
-CALLER = "bondhu.caller"  # in the scope of a request whose key has been checked
+CALLER = "bondhu.caller"  # in a request's scope, once it is known
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Gateway:
     readings: Readings
     active_users: ActiveUsers
     memory: Store
+    documents: DocumentReader
     forgetter: Forgetter
     wishes: Wishes
     now: Callable[[], datetime]
@@ -74,19 +76,23 @@ async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain 
 
 
 async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
-    """The key that the request presents.
+    """The key that the request presents; asked again, the same.
 
-    Raises Unauthenticated, DatabaseAway for a key that has to be looked up and cannot, and ShuttingDown when nothing
-    may begin any more.
+    Raises Unauthenticated, TooManyKeys, DatabaseAway for a key that has to be looked up and cannot, and ShuttingDown
+    when nothing may begin any more.
     """
+    known: KeyRecord | None = request.scope.get(CALLER)
+    if known is not None:
+        return known
     gateway.drain.admit()
+    address = request.client.host if request.client else ""
     try:
-        record = await gateway.keys.admit(request.headers.get("authorization"))
+        record = await gateway.keys.admit(request.headers.get("authorization"), address)
     except AWAY as problem:
         raise DatabaseAway from problem
+    request.scope[CALLER] = record
     gateway.key_uses.note(record.id)
     exchange_of(request.scope).noted["app"] = record.app
-    request.scope[CALLER] = record
     return record
 
 

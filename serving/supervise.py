@@ -114,7 +114,7 @@ class Stack:
                     return f"ended with status {ended.result()}"
                 misses = 0 if await part.serves() else misses + 1
                 self._trim_log(part.name)
-            return "no longer accepts connections"
+            return "no longer answers"
 
     async def _until_serving(self, part: Component, ended: asyncio.Task[int]) -> bool:
         deadline = time.monotonic() + part.start_timeout_s

@@ -22,7 +22,7 @@ from serving.admission import Gate, slots_of_worker
 from serving.answer_cache import AnswerCache, Makers
 from serving.answer_store import AnswerStore
 from serving.chains import Chains
-from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec
+from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, GatewaySettings
 from serving.consents import Consents
 from serving.degraded import Degraded
 from serving.drain import Drain
@@ -30,6 +30,7 @@ from serving.embeddings import Embedder
 from serving.engine_client import EngineClient
 from serving.external_target import ExternalTarget
 from serving.fleet import Fleet
+from serving.http_protocol import ConnectionLimits
 from serving.ledger import Ledger
 from serving.limit_shares import Shares
 from serving.limit_store import LimitStore
@@ -39,6 +40,7 @@ from serving.local_target import LocalTarget
 from serving.memory_embedder import MemoryEmbedder
 from serving.metrics import Observed
 from serving.outside import Outside
+from serving.prefix_salt import PrefixSalt
 from serving.prices import Prices
 from serving.publisher import Publisher
 from serving.reranker import Reranker
@@ -102,6 +104,17 @@ class Observer:
         if seen is not None:
             who = {} if user is None else {"user": self._telemetry.user_hash(row["app"], user)}
             seen.noted |= {**who, "class": row["class"], **told}
+
+
+def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
+    """What a connection may take."""
+    return ConnectionLimits(
+        max_connections=settings.max_connections,
+        max_header_bytes=settings.max_header_bytes,
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        write_timeout_s=settings.write_timeout_s,
+    )
 
 
 def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
@@ -179,7 +192,9 @@ def open_tapes(settings: Settings, redis: "Redis", worker: str, drain: Drain) ->
     return tapes, publisher
 
 
-def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, model: str) -> LocalTarget:
+def local_target(
+    settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, salt: PrefixSalt, model: str
+) -> LocalTarget:
     """The target of a local model, with a gate of its own."""
     spec = settings.catalogue.get(model)
     max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
@@ -197,6 +212,7 @@ def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracin
         fleet=fleet,
         engines=engines,
         tracing=tracing,
+        salt=salt,
         ttft_timeout_s=spec.ttft_timeout_s if spec else None,
         stall_timeout_s=spec.stall_timeout_s if spec else None,
     )

@@ -245,16 +245,20 @@ async def check_source(
 ) -> str | None:
     """Who said it; raises NoSuchMessage and NotVerbatim. A quote without a message is of no message: not verbatim."""
     if message_id is None:
-        if quote is not None:
-            raise NotVerbatim
+        check_quote(quote, None)
         return None
     query = owner.select(Message, Message.text, Message.speaker).where(Message.id == message_id)
     source = (await connection.execute(query)).one_or_none()
     if source is None:
         raise NoSuchMessage(message_id)
-    if quote is not None and quote not in source.text:
-        raise NotVerbatim
+    check_quote(quote, source.text)
     return str(source.speaker)
+
+
+def check_quote(quote: str | None, text: str | None) -> None:
+    """Raise NotVerbatim when a quote does not stand in `text`; in no text stands none."""
+    if quote is not None and (text is None or quote not in text):
+        raise NotVerbatim
 
 
 async def tell_sources(

@@ -4,19 +4,23 @@ Embeddings stay behind: they are made of the texts, by whatever model is there. 
 taking the same in twice is taking it in once. Messages get ids of the new place, memories keep theirs.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.conversations import AT_ONCE, MessageRecord, NewMessage, take_in
-from storage.memories import NewMemory, check_interval, check_source
+from storage.conversations import MessageRecord, NewMessage, take_in
+from storage.memories import NewMemory, NoSuchMessage, check_interval, check_quote, present_memories
 from storage.memory_schema import Conversation, Memory, Message, Person
 from storage.owner import Owner
 from storage.people import Profile, bump
+
+ROWS_AT_ONCE = 200  # in one transaction: some tens of milliseconds on two slow cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,32 +66,146 @@ async def read_history(engine: AsyncEngine, owner: Owner) -> History:
     return History(profile, dict(messages), memories)
 
 
-async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, now: datetime) -> int:
-    """Add what is not there, all of it or nothing; the version that this makes. The profile only where there is none.
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a history: how many of its messages and memories are new here, and how many were here before.
+
+    `since` is the first version that taking it in has made.
+    """
+
+    new_messages: int
+    known_messages: int
+    new_memories: int
+    known_memories: int
+    since: int
+
+
+async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, now: datetime) -> Moved:
+    """Add what is not there, in pieces of ROWS_AT_ONCE rows; the profile only where there is none.
+
+    All of it is checked before anything is written. Each piece is a transaction of its own, with as long a pause after
+    it as it took, so that nobody waits long for SQLite's one writer. Should the process die in between, a part is
+    there: the same taken in again adds the rest.
 
     Raises NoSuchMessage, NotVerbatim and EmptyInterval as `storage.memories.add_memory`.
     """
-    async with engine.begin() as connection:
+    await _check(engine, owner, history)
+    writing = _Writing(owner, history.profile, now)
+    for piece in _pieces(history):
+        began_s = time.monotonic()
+        async with engine.begin() as connection:
+            await writing.write(connection, piece)
+        if not piece.is_last:
+            await asyncio.sleep(time.monotonic() - began_s)
+    return writing.moved()
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What is written in one transaction: turns by their conversation, then memories."""
+
+    turns: list[tuple[str, list[MessageRecord]]] = field(default_factory=list)
+    memories: list[MovedMemory] = field(default_factory=list)
+    is_last: bool = False
+
+
+def _pieces(history: History) -> Iterator[_Piece]:
+    """The history cut up; at least one piece, the last of which says so."""
+    piece, free = _Piece(), ROWS_AT_ONCE
+    for external_id, messages in history.conversations.items():
+        left = sorted(messages, key=lambda each: each.said_at)  # a later piece is then never put before an earlier one
+        while True:
+            some, left = left[:free], left[free:]
+            piece.turns.append((external_id, some))
+            free -= max(len(some), 1)
+            if free <= 0:
+                yield piece
+                piece, free = _Piece(), ROWS_AT_ONCE
+            if not left:
+                break
+    memories = list({each.id: each for each in history.memories}.values())
+    while memories:
+        piece.memories, memories = memories[:free], memories[free:]
+        if memories:
+            yield piece
+            piece, free = _Piece(), ROWS_AT_ONCE
+    piece.is_last = True
+    yield piece
+
+
+class _Writing:
+    """A history on its way into the database, piece by piece."""
+
+    def __init__(self, owner: Owner, profile: Profile, now: datetime) -> None:
+        self._owner = owner
+        self._profile = profile
+        self._now = now
+        self._ids: dict[str, str] = {}  # a message's id here, by its id in the history
+        self._messages = self._new_messages = self._memories = self._new_memories = 0
+        self._since: int | None = None
+
+    def moved(self) -> Moved:
+        """What has become of it."""
+        assert self._since is not None, "there is at least one piece"
+        known = self._messages - self._new_messages, self._memories - self._new_memories
+        return Moved(self._new_messages, known[0], self._new_memories, known[1], self._since)
+
+    async def write(self, connection: AsyncConnection, piece: _Piece) -> None:
+        """Write one, within a transaction."""
+        owner, now = self._owner, self._now
         version = await bump(connection, owner, now=now, rewrites=True)
-        ids: dict[str, str] = {}
-        for external_id, messages in history.conversations.items():
+        self._since = version if self._since is None else self._since
+        for external_id, messages in piece.turns:
             new = [NewMessage(each.external_id, each.speaker, each.text, each.said_at) for each in messages]
             taken = await take_in(connection, owner, external_id, new, version=version, now=now, read_at=now)
-            ids |= {each.id: taken.ids[each.external_id] for each in messages}
-        rows: dict[str, dict[str, Any]] = {}
-        for memory in history.memories:
-            check_interval(memory.valid_from, memory.valid_until)
-            message_id = None if memory.message_id is None else ids.get(memory.message_id, memory.message_id)
-            await check_source(connection, owner, memory.quote, message_id)
-            moved = {"message_id": message_id, "changed_in": version, "updated_at": now, **owner.columns}
-            rows[memory.id] = asdict(memory) | moved
-        for first in range(0, len(rows), AT_ONCE):
-            some = list(rows)[first : first + AT_ONCE]
-            there = await connection.execute(owner.select(Memory, Memory.id).where(Memory.id.in_(some)))
-            missing = set(some).difference(there.scalars())
-            if missing:
-                await connection.execute(insert(Memory), [rows[id_] for id_ in some if id_ in missing])
-        absent = owner.update(Person).where(Person.name.is_(None))
-        if history.profile.name is not None:
-            await connection.execute(absent.values(name=history.profile.name, profile=history.profile.details))
-    return version
+            self._ids |= {each.id: taken.ids[each.external_id] for each in messages}
+            self._messages += len(taken.ids)
+            self._new_messages += len(taken.added)
+        if piece.memories:
+            await self._write_memories(connection, piece.memories, version)
+        if piece.is_last and self._profile.name is not None:
+            absent = owner.update(Person).where(Person.name.is_(None))
+            await connection.execute(absent.values(name=self._profile.name, profile=self._profile.details))
+
+    async def _write_memories(self, connection: AsyncConnection, memories: Sequence[MovedMemory], version: int) -> None:
+        owner = self._owner
+        here = [replace(each, message_id=self._ids.get(each.message_id or "", each.message_id)) for each in memories]
+        await _check_sources(connection, owner, here)  # a message may have been forgotten since all were checked
+        there = await present_memories(connection, owner, [each.id for each in here])
+        changed = {"changed_in": version, "updated_at": self._now, **owner.columns}
+        rows: list[dict[str, Any]] = [asdict(each) | changed for each in here if each.id not in there]
+        if rows:
+            await connection.execute(insert(Memory), rows)
+        self._memories += len(here)
+        self._new_memories += len(rows)
+
+
+async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
+    """Raise what writing the history would raise, before anything of it is written."""
+    texts = {turn.id: turn.text for messages in history.conversations.values() for turn in messages}
+    elsewhere: list[MovedMemory] = []
+    for number, memory in enumerate(history.memories):
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)  # others have the event loop
+        check_interval(memory.valid_from, memory.valid_until)
+        if memory.message_id is None or memory.message_id in texts:
+            check_quote(memory.quote, texts.get(memory.message_id or ""))
+        else:
+            elsewhere.append(memory)
+    async with engine.connect() as connection:
+        for first in range(0, len(elsewhere), ROWS_AT_ONCE):
+            await _check_sources(connection, owner, elsewhere[first : first + ROWS_AT_ONCE])
+
+
+async def _check_sources(connection: AsyncConnection, owner: Owner, memories: Sequence[MovedMemory]) -> None:
+    """Raise NoSuchMessage and NotVerbatim, as the database has the messages; one statement for all."""
+    named = list({each.message_id for each in memories if each.message_id is not None})
+    if not named:
+        return
+    found = await connection.execute(owner.select(Message, Message.id, Message.text).where(Message.id.in_(named)))
+    texts = {row.id: row.text for row in found}
+    for memory in memories:
+        if memory.message_id is not None:
+            if memory.message_id not in texts:
+                raise NoSuchMessage(memory.message_id)
+            check_quote(memory.quote, texts[memory.message_id])

@@ -152,6 +152,15 @@ class GatewayProcess:
         self._gateway.wait()
         self._gateway = None
 
+    def send(self, number: signal.Signals) -> None:
+        """Send the gateway a signal."""
+        assert self._gateway is not None
+        self._gateway.send_signal(number)
+
+    def serves(self) -> bool:
+        """Whether it does, as the supervisor sees it."""
+        return asyncio.run(self._part.serves())
+
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
         assert self._gateway is not None

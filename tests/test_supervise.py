@@ -14,6 +14,7 @@ import pytest
 from serving import runfiles, tether
 from serving.components import Component
 from serving.config_schema import ModelsSettings, Settings
+from serving.probe import Probe
 from serving.supervise import Stack, prepare_directories
 
 DEADLINE_S = 30.0
@@ -40,7 +41,9 @@ server.bind(path)
 server.listen()
 note("starts")
 while True:
-    server.accept()[0].close()
+    with server.accept()[0] as client:
+        if client.recv(100):
+            client.sendall(b"here")
 """
 APPLY = """
 import os, sys
@@ -73,7 +76,14 @@ async def running(settings: Settings, *names: str) -> AsyncIterator[Stack]:
     """Run a stack of such servers; leaving the block stops it, and nothing is left."""
     folder = str(settings.root)
     parts = tuple(
-        Component(name, (sys.executable, "-c", SERVER, name, folder), {}, settings.root / f"{name}.sock", 20, 5)
+        Component(
+            name,
+            (sys.executable, "-c", SERVER, name, folder),
+            {},
+            Probe(settings.root / f"{name}.sock", b"there?", (b"here",), 5),
+            20,
+            5,
+        )
         for name in names
     )
     stack = Stack(settings, parts, dict(os.environ), (sys.executable, "-c", APPLY, folder))

@@ -5,8 +5,10 @@ from typing import Any
 
 import orjson
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
-from serving.errors import BodyTooLarge, InvalidRequest
+from serving.errors import BodyTooLarge, IncompleteBody, InvalidRequest
+from serving.routes.json_values import check_values
 
 BYTES_PER_TOKEN = 3  # to reserve for a body before it is counted: rather too many tokens than too few
 DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
@@ -22,10 +24,12 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
 
     Raises:
         BodyTooLarge: it has more than `max_bytes`.
-        InvalidRequest: it is no JSON object, or nested deeper than DEEPEST.
+        IncompleteBody: its client left before all of it was there.
+        InvalidRequest: it is no JSON object, has too many values, or is nested deeper than DEEPEST.
 
     """
     body = await read_bytes(request, max_bytes)
+    await check_values(body)
     parsed = check_json(body)
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
@@ -35,15 +39,18 @@ async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, 
 
 
 async def read_bytes(request: Request, max_bytes: int) -> bytes:
-    """The body; raises BodyTooLarge when it has more than `max_bytes`."""
+    """The body; raises BodyTooLarge when it has more than `max_bytes`, and IncompleteBody when its client leaves."""
     announced = request.headers.get("content-length")
     if announced is not None and int(announced) > max_bytes:
         raise _too_large(max_bytes)
     body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > max_bytes:
-            raise _too_large(max_bytes)
+    try:
+        async for block in request.stream():
+            body += block
+            if len(body) > max_bytes:
+                raise _too_large(max_bytes)
+    except ClientDisconnect:
+        raise IncompleteBody from None
     return bytes(body)
 
 

@@ -1,4 +1,6 @@
-"""Routes whose JSON body FastAPI reads into a model, within a bound: what is too large is refused before it is held.
+"""Routes whose JSON body FastAPI reads into a model, within a bound, once it is known who calls.
+
+FastAPI reads a body before it asks for anything that an endpoint depends on, a key too: a stranger's is not read here.
 
 Python's own parser, which FastAPI uses, takes what is no JSON (NaN, half of a surrogate pair) and nothing downstream
 can store; so the body is parsed by a strict one before.
@@ -12,17 +14,13 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
-from serving.config_schema import Settings
 from serving.routes.body import check_json, read_bytes
-from serving.state import gateway_of
+from serving.routes.json_values import MODELLED, check_values
+from serving.state import caller_of, gateway_of
 
 
 class BoundedRoute(APIRoute):
-    """Takes bodies of at most `gateway.max_body_bytes`; raises BodyTooLarge, and InvalidRequest for what is no JSON."""
-
-    def most_bytes(self, settings: Settings) -> int:
-        """How many bytes a body may have."""
-        return settings.gateway.max_body_bytes
+    """Takes bodies of at most `gateway.max_body_bytes`, of whoever has a key; raises as `caller_of` and `read_json`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler, given a body that has been read."""
@@ -30,8 +28,10 @@ class BoundedRoute(APIRoute):
 
         async def handle_bounded(request: Request) -> Response:
             gateway = await gateway_of(request)
-            body = await read_bytes(request, self.most_bytes(gateway.settings))
+            await caller_of(request, gateway)
+            body = await read_bytes(request, gateway.settings.gateway.max_body_bytes)
             if body:
+                await check_values(body, MODELLED)
                 check_json(body)
             received: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

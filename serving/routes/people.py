@@ -1,26 +1,33 @@
 """/api/v1/profile, /api/v1/export, /api/v1/import: what is kept of a person, and all of it, out and in."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
 
 from memory.document import About, Document
 from serving import openapi
-from serving.config_schema import Settings
+from serving.routes.body import read_bytes
 from serving.routes.bounded import BoundedRoute
 from serving.routes.personal import Asker, User
 from storage.people import Profile, read_profile, write_profile
 from storage.transfer import read_history
 
 
-class ImportRoute(BoundedRoute):
-    """Takes bodies of at most `memory.max_import_bytes`."""
+class Taken(BaseModel):
+    """How many are new here, and how many were here before."""
 
-    def most_bytes(self, settings: Settings) -> int:
-        """How many bytes a body may have."""
-        return settings.memory.max_import_bytes
+    new: int
+    known: int
+
+
+class Imported(About):
+    """The profile after an import, and what became of the document."""
+
+    messages: Taken
+    memories: Taken
 
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
-imports = APIRouter(tags=["memory"], route_class=ImportRoute, responses=openapi.MEMORY_RESPONSES)
+imports = APIRouter(tags=["memory"], responses=openapi.MEMORY_RESPONSES)  # whose bodies are not FastAPI's to read
 
 
 @router.get("/api/v1/profile")
@@ -46,9 +53,20 @@ async def export(asker: Asker, user: User = None) -> Document:
         return Document.of(await read_history(asker.gateway.database, owner))
 
 
-@imports.post("/api/v1/import")
-async def take_in(body: Document, asker: Asker, user: User = None) -> About:
-    """Add the content of an exported document, all of it or nothing; what is there already stays as it is."""
+@imports.post("/api/v1/import", openapi_extra=openapi.IMPORT)
+async def take_in(request: Request, asker: Asker, user: User = None) -> Imported:
+    """Add the content of an exported document; what is there already stays as it is.
+
+    All of it is checked before anything is written. Sent again, it adds what is missing.
+    """
+    gateway = asker.gateway
+    body = await read_bytes(request, gateway.settings.memory.max_import_bytes)
     async with asker.about(user) as owner:
-        await asker.gateway.memory.take_in(owner, body.history())
-        return About.model_validate(await read_profile(asker.gateway.database, owner))
+        moved = await gateway.memory.take_in(owner, await gateway.documents.read(body))
+        about = await read_profile(gateway.database, owner)
+    return Imported(
+        name=about.name,
+        details=about.details,
+        messages=Taken(new=moved.new_messages, known=moved.known_messages),
+        memories=Taken(new=moved.new_memories, known=moved.known_memories),
+    )

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, Response
 
 from memory.document import Accepted, Name
+from memory.document_reader import WrongDocument
 from serving.errors import ApiError, DatabaseAway, InvalidRequest, MemoryChanged, UnknownMemory
 from serving.routes.asker import LONGEST_NAME, USER_HEADER, about, class_of, end_user
 from serving.state import Caller, Gateway, Worker
@@ -96,6 +97,10 @@ def _as_api_error(problem: Exception) -> ApiError | None:
             return InvalidRequest("valid_until: must be later than valid_from.", param="valid_until")
         case memories.ChangedMeanwhile(args=(int(now),)):
             return MemoryChanged(f"changed_in: the memory is at {now} by now; read it again.", param="changed_in")
+        case WrongDocument(args=(None, message)):
+            return InvalidRequest(f"{message}.")
+        case WrongDocument(args=(str(param), message)):
+            return InvalidRequest(f"{param}: {message}", param=param)
         case _ if isinstance(problem, AWAY):
             return DatabaseAway()
     return None
