@@ -214,7 +214,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             tapes=tapes,
             drain=drain,
             consents=consents,
-            degraded=wiring.open_degraded(lambda: live.settings),
+            degraded=wiring.open_degraded(lambda: live.settings, outside.detect),
             live=live,
             limiter=limiter,
             answers=answers,

@@ -334,13 +334,11 @@ class ConsentSettings(Frozen):
         min_length=1,
         description="the answer to a private question that only a model outside could answer",
     )
-    crisis_text: str = Field(
-        default="I can't answer properly right now, and what you wrote matters too much to leave it at that. If you "
-        "might hurt yourself, or are in danger, please call your local emergency number or a crisis line now "
-        "(findahelpline.com lists them by country), or go to someone who can be with you. Please don't stay alone "
-        "with this. I'd like to talk as soon as I can again.",
+    crisis_text: str | None = Field(
+        default=None,
         min_length=1,
-        description="the same, to who writes of harming themselves; name the help that your people can reach",
+        description="what who writes of harming themselves is told when nothing can answer, before the helplines of "
+        "their country and the directories of them, which always follow; none: the text of agents/safety/reply.py",
     )
 
     @model_validator(mode="after")

@@ -133,6 +133,9 @@ class Recollection:
         owner, rules = self._owner, self._rules
         profile, pinned = await self._store.brief(owner)
         self._speaker = profile.name or PERSON
+        country = profile.details.get("country")
+        if self._call.country is None and isinstance(country, str):
+            self._call = replace(self._call, country=country)
         found = await self._store.recall(owner, question[-LONGEST_QUESTION:], limit=rules.most, asker=self._speaker)
         told = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
         made = () if done is None else done.memories

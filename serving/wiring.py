@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from agents.safety.reply import TEXT
 from memory.shelf import Shelf
 from models.gemini import Gemini
 from serving import exchange
@@ -240,11 +241,12 @@ def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -
     return Consents(lambda app, user: find_consent(database, app=app, user=user), app_covers_users=app_covers_users)
 
 
-def open_degraded(live: Callable[[], LiveSettings]) -> Degraded:
+def open_degraded(live: Callable[[], LiveSettings], detect: Detect) -> Degraded:
     """What is said where nobody may be asked."""
     return Degraded(
         text=lambda: live().consent.degraded_text,
-        crisis_text=lambda: live().consent.crisis_text,
+        crisis_text=lambda: live().consent.crisis_text or TEXT,
+        detect=detect,
         now=time.time,
         new_id=new_id,
     )
