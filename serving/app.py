@@ -55,6 +55,7 @@ from serving.routes import (
     recall,
     receipts,
     usage,
+    wishes,
 )
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
@@ -98,6 +99,7 @@ def create_app() -> FastAPI:
         people.router,
         people.imports,
         receipts.router,
+        wishes.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -226,7 +228,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             active_users=active_users,
             memory=memory,
             forgetter=forgetter,
-            wishes=Wishes(database, memory, forgetter),
+            wishes=Wishes(database, memory, forgetter, now),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),

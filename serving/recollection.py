@@ -100,6 +100,7 @@ class Recollection:
             reply.add_header(HEADER, b"away")
             return self._call if wish is None else self._with([], [], [NOT_DONE])
         done_too = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
+        done_too += b"" if done is None or not done.count or done.undo is None else b", undo=%s" % done.undo.encode()
         reply.add_header(HEADER, b"recalled=%d" % len(self._given) + done_too)
         self._taking = self._taking or asyncio.create_task(self._take(self._said))
         return told
