@@ -103,6 +103,7 @@ class GatewaySettings(Frozen):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Port = Field(default=8000, description="port to listen on")
     workers: int = Field(default=1, ge=1, description="uvicorn processes")
+    docs: bool = Field(default=True, description="serve /openapi.json, /docs and /redoc, to anybody")
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
@@ -377,6 +378,9 @@ class ObservabilitySettings(Frozen):
     log_level: LogLevel = Field(default="info", description="of the gateway's own messages")
     log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON elsewhere")
     log_prompts: bool = Field(default=False, description="with log_level debug: log what clients ask")
+    audit_days: int = Field(
+        default=365, ge=1, description="how long var/audit keeps what left for a model outside, days"
+    )
 
 
 class AutoscalingSpec(Frozen):

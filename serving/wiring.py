@@ -25,6 +25,7 @@ from serving.answer_store import AnswerStore
 from serving.chains import Chains
 from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec
 from serving.consents import Consents
+from serving.credentials import GEMINI_KEY
 from serving.degraded import Degraded
 from serving.drain import Drain
 from serving.embeddings import Embedder
@@ -56,7 +57,6 @@ from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
 
-GEMINI_KEY = "GEMINI_API_KEY"
 LIMIT_WINDOW_S = 60.0  # "per minute"
 
 
@@ -198,7 +198,9 @@ def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracin
     )
 
 
-def open_outside(environ: Mapping[str, str], tracing: Tracing, consents: Consents) -> Outside:
+def open_outside(
+    environ: Mapping[str, str], telemetry: Telemetry, consents: Consents, audit: Callable[[Mapping[str, Any]], None]
+) -> Outside:
     """The models outside; those whose key is in the environment are on."""
     key = environ.get(GEMINI_KEY, "")
 
@@ -216,7 +218,15 @@ def open_outside(environ: Mapping[str, str], tracing: Tracing, consents: Consent
             now=time.time,
             new_id=new_id,
         )
-        return ExternalTarget(id_, gemini, tracing=tracing, allowed=consents.allowed, detect=detect)
+        return ExternalTarget(
+            id_,
+            gemini,
+            tracing=telemetry.tracing,
+            allowed=consents.allowed,
+            detect=detect,
+            audit=audit,
+            user_hash=telemetry.user_hash,
+        )
 
     return Outside(make)
 
