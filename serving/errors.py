@@ -13,6 +13,7 @@
     ├── UnknownMemory             404     invalid_request_error   memory_not_found
     ├── UnknownConversation       404     invalid_request_error   conversation_not_found
     ├── UnknownMessage            404     invalid_request_error   message_not_found
+    ├── UnknownWish               404     invalid_request_error   wish_not_found
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
@@ -182,6 +183,12 @@ class UnknownConversation(ApiError):
     """This person has no conversation with this external id."""
 
     status, type, default_code = 404, "invalid_request_error", "conversation_not_found"
+
+
+class UnknownWish(ApiError):
+    """This person has no wish with this id that could be undone."""
+
+    status, type, default_code = 404, "invalid_request_error", "wish_not_found"
 
 
 class MemoryChanged(ApiError):

@@ -19,7 +19,7 @@ from serving.protocol.check import check_request
 from serving.protocol.sequences import check_tier, sequences_of
 from serving.reading import Reading
 from serving.recollection import Recollection
-from serving.routes.asker import about, class_of, conversation_of, end_user
+from serving.routes.asker import about, class_of, conversation_of, country_of, end_user
 from serving.routes.body import (
     BYTES_PER_TOKEN,
     model_name,
@@ -58,6 +58,7 @@ async def _generate(request: Request, path: str) -> Response:
         return await _resume(request, gateway, caller, path, last_event)
     settings = gateway.settings.gateway
     parsed: dict[str, Any] = {}
+    call: Call | None = None
     try:
         body, parsed = await read_json(request, settings.max_body_bytes)
         call = _call(request, gateway, caller, path, parsed)
@@ -67,6 +68,8 @@ async def _generate(request: Request, path: str) -> Response:
         tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError as problem:
+        if call is not None and (comfort := await gateway.degraded.comfort_at_the_door(call, problem)):
+            return comfort
         raise await refused(problem, request, gateway, caller, path, parsed) from None
     identity = None
     if gateway.settings.streams.coalesce != "off":
@@ -170,6 +173,7 @@ def _call(request: Request, gateway: Gateway, caller: KeyRecord, path: str, pars
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
         conversation=conversation_of(request, caller, path, parsed),
+        country=country_of(request),
     )
 
 
