@@ -81,7 +81,7 @@ red orange yellow green blue purple violet pink brown black white grey gray silv
 """
 _IS_OPENER, _IS_UNIT = frozenset(_OPENERS.split()), frozenset(_UNITS.split())
 _TURNS = frozenset(" ".join((_LACK, _ASKED, _COMPARED, _WHERE, _OPPOSITES, _DEEDS, _TIMES, _COLOURS)).split())
-_STRENGTH = re.compile(r"(?=.{5})[a-z]+(?:est|er)")  # highest, longer: also water and paper, which does no harm
+_STRENGTH = re.compile(r"(?=.{5})[a-z]{1,40}(?:est|er)")  # highest, longer: also water and paper, which does no harm
 _SIGNS = re.compile(r"[^\w\s.,;:!?'\"()-]+")  # C++ and C#, 10 % and 10 $
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)$")
 _NEGATIONS = {"cannot", "can't", "not", "no", "never"}

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 # Google's names of what a violation is about, each beginning the path that it reports, and the client's name for it.
 _FIELDS = {
     "contents": "messages",

@@ -23,12 +23,15 @@ import aiohttp
 log = logging.getLogger(__name__)
 
 KEY_VARIABLE = "BONDHU_ENGINE_KEY"
-MIDDLEWARE = "models.vllm_middleware.RequireKey"
+MIDDLEWARE = ("models.vllm_guard.RequestGuard", "models.vllm_middleware.RequireKey")  # the last one is asked first
 LOG_TAIL_LINES = 300  # a start that fails leaves the tracebacks of three processes
 _PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|CRITICAL) \S+ \S+ \[[^\]]*\] )?")
-_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt): \S|\S+: error: ")  # a traceback's last line, or argparse's
+_ERROR = re.compile(
+    r"[\w.]{0,200}(Error|Exception|Interrupt): \S|\S{1,200}: error: "
+)  # a traceback's last line, or argparse's
 _CONSEQUENCE = re.compile(r"(Engine core|WorkerProc) initialization failed|EngineDeadError")
-_GAUGE = re.compile(r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)\{[^}]*\} (\S+)$", re.M)
+_NUMBERS = "num_requests_running|num_requests_waiting|kv_cache_usage_perc|iteration_tokens_total_count"
+_GAUGE = re.compile(rf"^vllm:({_NUMBERS})\{{[^}}]*\}} (\S+)$", re.M)
 
 
 class EngineStartError(RuntimeError):
@@ -37,11 +40,15 @@ class EngineStartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Load:
-    """What the engine has in hand: requests running and waiting, and the share of its KV cache in use (0..1)."""
+    """What the engine has in hand: requests running and waiting, and the share of its KV cache in use (0..1).
+
+    `steps` is how many it has made since its start.
+    """
 
     running: int = 0
     waiting: int = 0
     kv_cache_usage: float = 0.0
+    steps: int = 0
 
 
 class VllmServer:
@@ -78,7 +85,7 @@ class VllmServer:
             *tether, sys.executable, "-m", "vllm.entrypoints.openai.api_server",
             "--model", model, "--served-model-name", served_name,
             "--host", host, "--port", str(self.port),
-            "--middleware", MIDDLEWARE, "--disable-uvicorn-access-log",
+            *(f"--middleware={each}" for each in MIDDLEWARE), "--disable-uvicorn-access-log",
             "--enable-prompt-tokens-details",  # how many of a prompt's tokens were in the prefix cache
             *arguments,
         ]  # fmt: skip
@@ -142,6 +149,7 @@ class VllmServer:
             running=int(numbers.get("num_requests_running", 0)),
             waiting=int(numbers.get("num_requests_waiting", 0)),
             kv_cache_usage=numbers.get("kv_cache_usage_perc", 0.0),
+            steps=int(numbers.get("iteration_tokens_total_count", 0)),
         )
 
     async def drain(self, timeout_s: float) -> bool:

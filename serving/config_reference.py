@@ -63,8 +63,8 @@ def _type(annotation: Any) -> str:
     text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else None
     text = text or str(annotation)
     text = re.sub(r"(typing|pathlib|decimal|serving\.config_schema)\.", "", text).replace(" | None", " or none")
-    text = re.sub(r"tuple\[(.*), \.\.\.\]", r"list of \1", text)
-    return re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", "").replace(", ", " or "), text)
+    text = re.sub(r"Literal\[([^\[\]]*)\]", lambda match: match[1].replace("'", "").replace(", ", " or "), text)
+    return re.sub(r"tuple\[([^\[\]]*), \.\.\.\]", r"list of \1", text)
 
 
 def _default(info: FieldInfo) -> str:

@@ -369,6 +369,17 @@ class ConsentSettings(Frozen):
 Costly = Literal["best_of", "use_beam_search", "prompt_logprobs", "echo_logprobs"]
 
 
+class StructuredOutputsSpec(Frozen):
+    """Bounds of a request's regular expressions, grammars, JSON schemas and tools (serving/structured_outputs.py)."""
+
+    max_bytes: int = Field(default=32_768, ge=0, description="of all of a request together, bytes; 0: none at all")
+    max_depth: int = Field(default=16, ge=1, le=30, description="levels of groups, of schemas within schemas")
+    max_values: int = Field(default=1000, ge=1, description="of an enum, a choice, an object's properties, each")
+    max_repetition: int = Field(
+        default=10_000, ge=1, description="of a bounded repetition; those within one another multiplied"
+    )
+
+
 class TierSpec(Frozen):
     """What the keys of a tier may ask; a limit of none is no limit. A request counts as many as it wants answers."""
 
@@ -390,6 +401,7 @@ class TierSpec(Frozen):
         description="what costs an engine much more than its tokens: best_of above n, use_beam_search, "
         "prompt_logprobs, echo_logprobs (echo together with logprobs)",
     )
+    structured_outputs: StructuredOutputsSpec = StructuredOutputsSpec()
 
 
 DEFAULT_TIERS = {
@@ -430,6 +442,16 @@ class AutoscalingSpec(Frozen):
         return self
 
 
+class GrammarsSpec(Frozen):
+    """What a grammar may cost, tried beside the engine before that sees it (models/grammar_pool.py)."""
+
+    cpu_s: float = Field(default=1.0, gt=0, description="to compile a grammar and take its first steps, CPU s")
+    memory_mb: int = Field(default=512, ge=64, description="meanwhile, MB")
+    step_s: float = Field(default=0.05, gt=0, description="for the longest of those steps, CPU s")
+    workers: int = Field(default=1, ge=1, description="processes that try grammars, started when there is one to try")
+    max_waiting: int = Field(default=64, ge=1, description="grammars that wait to be tried; beyond: 400")
+
+
 class DeploymentSpec(Frozen):
     """How Ray places, scales and restarts a model's engine."""
 
@@ -438,6 +460,12 @@ class DeploymentSpec(Frozen):
     num_cpus: float = Field(default=0.5, ge=0, description="CPUs reserved in Ray for a replica")
     num_gpus: float = Field(default=0, ge=0, description="GPUs reserved in Ray for a replica")
     startup_timeout_s: float = Field(default=600, gt=0, description="from start to first token, s")
+    step_timeout_s: float = Field(
+        default=60,
+        gt=0,
+        description="an engine that has work and makes no step for longer is ended and started again, s",
+    )
+    grammars: GrammarsSpec = GrammarsSpec()
     drain_s: float = Field(default=30, ge=0, description="for open requests when a replica stops, s")
     max_restarts: int = Field(default=3, ge=0, description="in-place restarts of vLLM before the replica is replaced")
     max_in_flight: int | None = Field(

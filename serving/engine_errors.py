@@ -15,11 +15,12 @@ from serving.errors import ApiError, EngineFailed, InvalidRequest
 
 CONSTRAINTS = ("response_format", "structured_outputs", "tool_choice", "tools")
 
-_PYDANTIC = re.compile(r"'loc': \('body'(?P<loc>.*?)\), 'msg': (?P<quote>['\"])(?P<msg>.*?)(?P=quote), '", re.S)
+MAX_CHARACTERS = 2000  # of a message: what follows repeats what the client wrote
+_LOC, _MSG = "'loc': ('body'", "), 'msg': "  # pydantic's error dicts, as Python writes them
 _FIELD_NAME = re.compile(r"[a-z_][a-z0-9_]*|\d+")
 _TYPE_NAMES = frozenset({"str", "int", "float", "bool", "dict", "list"})  # of a union's members, in pydantic's paths
-_PARAMETER = re.compile(r" ?\(parameter=(?P<param>[\w.]+)(?:, value=.*)?\)$", re.S)
-_LEADING_NAME = re.compile(r"`?(?P<param>[a-z]+(?:_[a-z]+)*)`? (?:must|is not|should|cannot)\b")
+_PARAMETER = re.compile(r" ?\(parameter=(?P<param>[\w.]{1,100})(?=[,)])")
+_LEADING_NAME = re.compile(r"`?(?P<param>[a-z_]{1,64})`? (?:must|is not|should|cannot)\b")
 _TOO_LONG = re.compile(r"context length|max_model_len|maximum model length")
 _OF_THE_PROMPT = re.compile(r"prompt|conversation|[Uu]nknown role|vocabulary|multimodal|TextEncode|input_tokens")
 _OF_A_CONSTRAINT = re.compile(r"grammar|constraints for structured|^Choice '")
@@ -29,7 +30,7 @@ def translate(status: int, body: bytes, asked: Collection[str]) -> ApiError:
     """The error to raise for vLLM's error answer; `asked` are the names of the request's fields."""
     try:
         error = orjson.loads(body)["error"]
-        message, param = str(error["message"]), error.get("param")
+        message, param = str(error["message"])[: MAX_CHARACTERS + 1], error.get("param")
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return EngineFailed("The engine's answer could not be read.")
     constraint = next((name for name in CONSTRAINTS if name in asked), None)
@@ -46,6 +47,8 @@ def translate(status: int, body: bytes, asked: Collection[str]) -> ApiError:
             return InvalidRequest("JSON within a string of this request is nested too deeply.", param=constraint)
         return EngineFailed("The engine failed on this request.")
     message, named = _readable(message)
+    if len(message) > MAX_CHARACTERS:
+        message = message[:MAX_CHARACTERS] + "…"
     param = _path(param) or named or _leading(message, asked)
     if param == "max_tokens" and "max_completion_tokens" in asked:  # the one that vLLM takes when both are given
         param, message = "max_completion_tokens", message.replace("max_tokens", "max_completion_tokens")
@@ -69,14 +72,16 @@ def translate_event(body: bytes, asked: Collection[str]) -> ApiError:
 
 def _path(param: Any) -> str | None:
     """`body.messages.0.content` as the client knows it: `messages.0.content`."""
-    return _named(param.removeprefix("body").split(".")) if isinstance(param, str) else None
+    return _named(param[:MAX_CHARACTERS].removeprefix("body").split(".")) if isinstance(param, str) else None
 
 
 def _readable(message: str) -> tuple[str, str | None]:
     """The message without pydantic's internals, and the field that it names, if any."""
-    if match := _PYDANTIC.search(message):
-        field = _named(part.strip(" '") for part in match["loc"].split(","))
-        return f"{field or 'body'}: {match['msg']}", field
+    _, is_pydantic, rest = message.partition(_LOC)
+    loc, has_text, rest = rest.partition(_MSG)
+    if is_pydantic and has_text and rest[:1] in ("'", '"'):
+        field = _named(part.strip(" '") for part in loc.split(","))
+        return f"{field or 'body'}: {rest[1:].partition(f'{rest[0]}, {chr(39)}')[0]}", field
     if match := _PARAMETER.search(message):
         return message[: match.start()], match["param"]
     return message, None

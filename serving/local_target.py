@@ -32,6 +32,7 @@ from serving.traces import Span, Tracing
 log = logging.getLogger(__name__)
 
 TRIES = 3
+ENDED_FOR_IT_S = 10.0  # a constrained request that had its engine this long when it was lost
 ERROR_EVENT = b'data: {"error"'  # no text can look like it: its quotes would be escaped
 COUNTED = {"include_usage": True}
 
@@ -111,6 +112,8 @@ class LocalTarget:
             except ConnectionLost as loss:
                 replica.broken(f"it {'broke off an answer' if attempt.told else 'cannot be reached'} ({loss})")
                 log.info("engine %s lost: %s", replica.report["replica_id"], loss)
+                if not attempt.told and _may_have_caused(call, attempt):
+                    raise errors.EngineFailed("The engine stopped while it worked on this request.") from loss
                 if attempt.told:
                     message = "The engine stopped in the middle of this answer."
                     raise TargetFailed("engine_lost", errors.EngineFailed(message)) from loss
@@ -152,6 +155,11 @@ class _Attempt:
         entry.counting = lambda: self._meter.usage
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was asked."""
+        return self._loop.time() - self._began_s
 
     def span(self) -> AbstractContextManager[Span]:
         """What traces see of it."""
@@ -198,7 +206,7 @@ class _Attempt:
             report["quantization"],
             usage=self._meter.usage if self._call.streams else self._usage,
             reason=self._reason,
-            engine_s=self._loop.time() - self._began_s,
+            engine_s=self.age_s,
         )
 
     async def _body(self) -> Mapping[str, Any]:
@@ -297,3 +305,8 @@ class _Attempt:
 
     def _parts(self) -> "set[str]":
         return set(self._call.parsed)
+
+
+def _may_have_caused(call: Call, attempt: _Attempt) -> bool:
+    """Whether the loss of its engine may be the request's own doing: then no other engine is given it."""
+    return attempt.age_s > ENDED_FOR_IT_S and any(call.parsed.get(name) for name in engine_errors.CONSTRAINTS)

@@ -8,6 +8,7 @@ the engine's own, because requests reach vLLM directly and Serve's counters neve
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 import os
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import ray
 from ray import serve
 
+from models.grammar_pool import LIMITS_VARIABLE
+from models.stall_watch import StallWatch
 from models.vllm_server import EngineStartError, Load, VllmServer
 from serving import tether
 from serving.replica import ReplicaReport, ReplicaState
@@ -39,7 +42,8 @@ class Engine:
 
     Args:
         spec: the application's arguments: model, fingerprint, path, revision, quantization, arguments, environment,
-            startup_timeout_s, drain_s, max_restarts, loopback.
+            startup_timeout_s, step_timeout_s, grammars,
+            drain_s, max_restarts, loopback.
 
     """
 
@@ -53,6 +57,8 @@ class Engine:
         self._failures = 0
         self._load = Load()
         self._server: VllmServer | None = None
+        self._stalls: StallWatch | None = None  # while the engine serves
+        self._stalled = ""
         self._revision = spec["revision"] or await asyncio.to_thread(weights_revision, Path(spec["path"]))
         self._reports = asyncio.create_task(self._report_for_ever())
         try:
@@ -101,13 +107,14 @@ class Engine:
             model=spec["path"],
             served_name=spec["model"],
             arguments=spec["arguments"],
-            environment=spec["environment"],
+            environment={LIMITS_VARIABLE: json.dumps(spec["grammars"]), **spec["environment"]},
             host=self._host,
             log_path=Path(os.environ["BONDHU_VAR_DIR"]) / "logs" / log_name,
             tether=tether.argv([], grace_s=5),
         )
         await self._become("starting", "vLLM is loading the model")
         await self._server.start(spec["startup_timeout_s"])
+        self._stalls = StallWatch(spec["step_timeout_s"], asyncio.get_running_loop().time())
         await self._become("ready", "")
 
     async def _keep_alive(self) -> None:
@@ -116,9 +123,11 @@ class Engine:
             assert self._server is not None, "booted in the constructor"
             booted_at = asyncio.get_running_loop().time()
             status = await self._server.wait_exit()
+            self._stalls = None
             if asyncio.get_running_loop().time() - booted_at > STABLE_AFTER_S:
                 self._failures = 0
-            reason = f"vLLM's server ended with status {status}: {self._server.last_error()}"
+            reason = self._stalled or f"vLLM's server ended with status {status}: {self._server.last_error()}"
+            self._stalled = ""
             log.warning("engine %s: %s; restarting it", self._spec["model"], reason)
             await self._become("starting", reason)
             await self._server.stop()
@@ -158,10 +167,19 @@ class Engine:
     async def _report_for_ever(self) -> None:
         while True:
             if self._server is not None and self._state in ("ready", "draining"):
-                with contextlib.suppress(OSError, TimeoutError):  # then the last known load stands
-                    self._load = await self._server.load()
+                await self._look_at(self._server)
             await self._tell_directory()
             await asyncio.sleep(REPORT_INTERVAL_S)
+
+    async def _look_at(self, server: VllmServer) -> None:
+        """Note the load; end a server that stands still, which `_keep_alive` then starts again."""
+        load = None
+        with contextlib.suppress(OSError, TimeoutError):  # then the last known load stands
+            load = self._load = await server.load()
+        stall = self._stalls and self._stalls.look(load, asyncio.get_running_loop().time())
+        if stall:
+            self._stalls, self._stalled = None, f"vLLM was ended because it stood still: {stall}"
+            await server.stop(grace_s=0)
 
     async def _tell_directory(self) -> None:
         try:

@@ -91,6 +91,8 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
             "arguments": server_arguments,
             "environment": spec.env,
             "startup_timeout_s": placement.startup_timeout_s,
+            "step_timeout_s": placement.step_timeout_s,
+            "grammars": placement.grammars.model_dump(),
             "drain_s": placement.drain_s,
             "max_restarts": placement.max_restarts,
             "loopback": settings.ray.address is None,

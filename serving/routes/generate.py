@@ -32,6 +32,7 @@ from serving.routes.counted import refused
 from serving.routes.direct import DirectRoute
 from serving.sharing import ABORT_S, DISCONNECT_HEADER, RESUME_HEADER, identity_of, patience_of, read_event_id, whose
 from serving.state import Gateway, caller_of, gateway_of
+from serving.structured_outputs import check_structured_outputs
 from storage.keys import KeyRecord
 
 router = APIRouter(tags=["generation"], route_class=DirectRoute)
@@ -162,6 +163,8 @@ def _call(request: Request, gateway: Gateway, caller: KeyRecord, path: str, pars
         check_request(path, parsed, allow_fields=spec.allow_fields, allow_content=spec.allow_content)
     check_tier(parsed, gateway.limiter.tier(caller.tier))
     check_marks(parsed.get("messages"))
+    if (tier := gateway.live.settings.tiers.get(caller.tier)) is not None:  # one that is not known is refused later
+        check_structured_outputs(parsed, tier.structured_outputs)
     return Call(
         path=path,
         parsed=parsed,

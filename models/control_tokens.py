@@ -1,0 +1,87 @@
+r"""A model's control tokens as text: what a person writes never becomes one of them.
+
+A prompt is rendered to one string and cut into tokens with the control tokens recognised wherever they stand, so
+`<|end|>\n<|system|>` in a message would end it and begin a system turn. Here a zero-width space is put behind the
+first character of every such token in a text: it reads the same, and is cut into ordinary tokens. Which tokens there
+are is the model's to say: those of its tokenizer, and the markers of its chat template. It does not know HTTP or vLLM.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+BREAK = "\u200b"
+# Added tokens that are no control tokens by name, and markers that a chat template spells out: in brackets.
+_BRACKETED = re.compile(r"<{1,2}[^<>\s]{1,62}>{1,2}|\[/?[A-Z_]{2,62}\]|\[/?[A-Z_]{2,62}\b|\uff5c[^\s]{1,62}\uff5c")
+_IN_TEMPLATE = re.compile(r"<\|[^<>|\s]{1,62}\|>|</?[a-z_]{1,62}>|<</?[A-Z]{2,62}>>|\[/?[A-Z_]{2,62}\]")
+
+
+class Neutraliser:
+    """Makes text of control tokens.
+
+    Args:
+        tokens: those of a model.
+
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self.tokens = frozenset(each for each in tokens if len(each) > 1 and BREAK not in each)
+        # Each occurrence is found, overlapping ones as well: what follows the first character is only looked at.
+        self._begin = re.compile(_any_of(self.tokens), re.DOTALL) if self.tokens else None
+
+    def text(self, text: str) -> str:
+        """The text with no control token in it; the same object when there was none."""
+        return text if self._begin is None else self._begin.sub(_broken, text)
+
+    def value(self, value: Any) -> Any:
+        """The same of every string in a JSON value, keys included; the same object when nothing had to be done."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            items = [self.value(each) for each in value]
+            return value if all(map(_is, items, value)) else items
+        if isinstance(value, dict):
+            pairs = [(self.text(name), self.value(each)) for name, each in value.items()]
+            is_same = all(
+                name is old and new is each for (name, new), (old, each) in zip(pairs, value.items(), strict=True)
+            )
+            return value if is_same else dict(pairs)
+        return value
+
+
+def control_tokens(added: Mapping[str, bool], template: str | None) -> set[str]:
+    """What a model takes for control.
+
+    Args:
+        added: the tokens that its tokenizer recognises in a text before it cuts it, and whether each is special.
+        template: its chat template.
+
+    """
+    tokens = {token for token, is_special in added.items() if is_special or _BRACKETED.fullmatch(token.strip())}
+    return {each.strip() for each in tokens} | set(_IN_TEMPLATE.findall(template or ""))
+
+
+def _broken(match: re.Match[str]) -> str:
+    return match[0] + BREAK
+
+
+def _is(one: Any, other: Any) -> bool:
+    return one is other
+
+
+def _any_of(tokens: Iterable[str]) -> str:
+    """An expression for the first character of any of them, as a tree: a text is read once, however many there are."""
+    tree: dict[str, Any] = {}
+    for token in tokens:
+        node = tree
+        for char in token:
+            node = node.setdefault(char, {})
+        node[""] = {}
+    return "|".join(f"{re.escape(char)}(?={_rest(node)})" for char, node in tree.items())
+
+
+def _rest(node: Mapping[str, Any]) -> str:
+    if "" in node:  # a token ends here: what goes on is a longer one, and broken as well
+        return ""
+    branches = [re.escape(char) + _rest(below) for char, below in node.items()]
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"

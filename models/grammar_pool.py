@@ -1,0 +1,150 @@
+"""What a grammar costs, found out beside the engine: compiled and walked in a process with limits before it is used.
+
+An engine compiles and follows grammars in the process that generates for everybody, without limits. Here each grammar
+is first tried in a worker (`models.grammar_worker`) that the kernel ends when it takes too much time or memory, and
+what was found is remembered. It does not know requests, nor HTTP.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+LIMITS_VARIABLE = "BONDHU_GRAMMAR_LIMITS"  # GrammarLimits as JSON, for the engine's server
+START_WITHIN_S = 120.0
+MAX_REMEMBERED = 4096
+PATIENCE = 10  # times its processor time, for a worker on a busy machine
+LINE_BYTES = 2**26
+SECRET = ("KEY", "TOKEN", "PASSWORD", "SECRET", "URL")  # ends of variables' names that a worker has no use for
+
+
+@dataclass(frozen=True)
+class GrammarLimits:
+    """What a grammar may cost.
+
+    `cpu_s` to compile it and take its first steps, `memory_mb` meanwhile, `step_s` for the longest step; `workers` is
+    how many are tried at once, and `max_waiting` how many wait for that.
+    """
+
+    cpu_s: float = 1.0
+    memory_mb: int = 512
+    step_s: float = 0.05
+    workers: int = 1
+    max_waiting: int = 64
+
+
+class PoolBusy(Exception):
+    """Too many grammars wait to be tried."""
+
+
+class GrammarPool:
+    """Tries grammars.
+
+    Args:
+        limits: what one may cost.
+        header: makes the first line that a worker is given, when one is needed first.
+
+    """
+
+    def __init__(self, limits: GrammarLimits, header: Callable[[], Awaitable[str]]) -> None:
+        self._limits = limits
+        self._header = header
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._slots = asyncio.Semaphore(limits.workers)
+        self._waiting = 0
+        self._found: OrderedDict[bytes, str | None] = OrderedDict()
+
+    async def problem(self, kind: str, spec: str) -> str | None:
+        """Why a grammar is refused; None: it is not. Raises PoolBusy.
+
+        Args:
+            kind: "regex", "grammar" (EBNF), "json" (a schema) or "structural_tag".
+            spec: the grammar.
+
+        """
+        key = hashlib.blake2b(f"{kind} {spec}".encode(errors="surrogatepass"), digest_size=16).digest()
+        if key in self._found:
+            self._found.move_to_end(key)
+            return self._found[key]
+        if self._waiting >= self._limits.max_waiting:
+            raise PoolBusy
+        self._waiting += 1
+        try:
+            async with self._slots:
+                if key not in self._found:
+                    self._found[key] = await self._tried(kind, spec)
+                    if len(self._found) > MAX_REMEMBERED:
+                        self._found.popitem(last=False)
+                return self._found[key]
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        """End the workers."""
+        while self._idle:
+            await _end(self._idle.pop())
+
+    async def _tried(self, kind: str, spec: str) -> str | None:
+        worker = self._idle.pop() if self._idle else await self._started()
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        keeps = False
+        try:
+            worker.stdin.write(json.dumps({"kind": kind, "spec": spec}).encode() + b"\n")
+            async with asyncio.timeout(self._limits.cpu_s * PATIENCE + 5):
+                line = await worker.stdout.readline()
+                keeps = bool(line)
+                status = None if line else await worker.wait()
+        except (TimeoutError, ConnectionError):
+            line, status = b"", -signal.SIGPROF
+        finally:
+            if keeps:
+                self._idle.append(worker)
+            else:
+                await _end(worker)
+        if not line:
+            return self._excess(status)
+        step_s = json.loads(line).get("step_s", 0.0)  # what xgrammar does not take is the engine's to refuse
+        return self._slow() if step_s > self._limits.step_s else None
+
+    def _excess(self, status: int | None) -> str:
+        if status == -signal.SIGPROF:
+            return f"compiling it takes longer than the {self._limits.cpu_s:g} s that are allowed"
+        return f"compiling it takes more than the {self._limits.memory_mb} MB that are allowed"
+
+    def _slow(self) -> str:
+        return f"choosing a token by it takes longer than the {self._limits.step_s * 1000:g} ms that are allowed"
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "models.grammar_worker")
+        environment = {name: value for name, value in os.environ.items() if not name.endswith(SECRET)}
+        worker = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, limit=LINE_BYTES, env={**environment, "OMP_NUM_THREADS": "1"}
+        )
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        try:
+            async with asyncio.timeout(START_WITHIN_S):
+                worker.stdin.write((await self._header()).encode() + b"\n")
+                await worker.stdin.drain()
+                if not await worker.stdout.readline():
+                    raise RuntimeError(f"the grammar worker ended with status {await worker.wait()} at its start")
+        except BaseException:
+            await _end(worker)
+            raise
+        return worker
+
+
+async def _end(worker: asyncio.subprocess.Process) -> None:
+    if worker.returncode is None:
+        worker.kill()
+    await worker.wait()

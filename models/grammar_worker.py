@@ -1,0 +1,112 @@
+"""Compiles one grammar after another and says what each costs, in a process that may die of it.
+
+    python -m models.grammar_worker
+
+The first line of its input is a JSON object: `tokenizer` (xgrammar's own JSON of it; none: bytes), `any_whitespace`,
+`memory_mb` (beyond what it needs itself) and `cpu_s` (for one grammar). Each line after it is a grammar, `{"kind": ...,
+"spec": ...}`, and is answered by a line: `{"step_s": ...}`, the longest step of the first STEPS tokens, or
+`{"problem": ...}` for what xgrammar does not take. What costs more than is allowed ends the process: the kernel does.
+Time is the processor's, so that a busy machine refuses nothing. It does not know requests.
+"""
+
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import numpy
+import xgrammar
+
+STEPS = 24
+
+
+class Bench:
+    """Measures grammars.
+
+    Args:
+        tokenizer: xgrammar's description of one.
+        any_whitespace: whether JSON may have any.
+
+    """
+
+    def __init__(self, tokenizer: xgrammar.TokenizerInfo, *, any_whitespace: bool) -> None:
+        self._tokenizer = tokenizer
+        self._lengths = numpy.array([len(token) for token in tokenizer.decoded_vocab])
+        self._stops = list(tokenizer.stop_token_ids)
+        compiler = xgrammar.GrammarCompiler(tokenizer, max_threads=1, cache_enabled=False)
+        self._compile: dict[str, Callable[[str], Any]] = {
+            "regex": compiler.compile_regex,
+            "grammar": compiler.compile_grammar,
+            "json": lambda schema: compiler.compile_json_schema(schema, any_whitespace=any_whitespace),
+            "structural_tag": compiler.compile_structural_tag,
+        }
+
+    def measure(self, kind: str, spec: str) -> float:
+        """The longest of the first steps, seconds of the processor. Raises what xgrammar does."""
+        matcher = xgrammar.GrammarMatcher(self._compile[kind](spec))
+        mask = xgrammar.allocate_token_bitmask(1, self._tokenizer.vocab_size)
+        longest_s = 0.0
+        for step in range(STEPS):
+            began_s = time.process_time()
+            matcher.fill_next_token_bitmask(mask, 0)
+            token = self._choose(mask.numpy(), takes_longest=step % 2 == 1)
+            ended = token is None or not matcher.accept_token(token) or matcher.is_terminated()
+            longest_s = max(longest_s, time.process_time() - began_s)
+            if ended:
+                break
+        return longest_s
+
+    def _choose(self, mask: Any, *, takes_longest: bool) -> int | None:
+        """One of the allowed tokens that end nothing: short and long in turns, so that states are many."""
+        bits = numpy.unpackbits(mask.view(numpy.uint8)[0], bitorder="little")[: len(self._lengths)].astype(bool)
+        bits[self._stops] = False
+        bits &= self._lengths > 0
+        allowed = numpy.flatnonzero(bits)
+        if not len(allowed):
+            return None
+        lengths = self._lengths[allowed]
+        return int(allowed[lengths.argmax() if takes_longest else lengths.argmin()])
+
+
+def main(lines: TextIO, answers: TextIO) -> None:
+    """Measure until the input ends."""
+    rules = json.loads(next(lines))
+    if rules["tokenizer"] is None:
+        tokenizer = xgrammar.TokenizerInfo([b"<end>", *(bytes([each]) for each in range(256))], stop_token_ids=[0])
+    else:
+        tokenizer = xgrammar.TokenizerInfo.deserialize_json(rules["tokenizer"])
+    bench = Bench(tokenizer, any_whitespace=rules["any_whitespace"])
+    most = _virtual_bytes() + rules["memory_mb"] * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _tell(answers, {"ready": True})
+    for line in lines:
+        grammar = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, rules["cpu_s"])  # its signal's default action ends the process
+        try:
+            answer: dict[str, Any] = {"step_s": bench.measure(grammar["kind"], grammar["spec"])}
+        except MemoryError:
+            raise
+        except Exception as problem:
+            if "alloc" in str(problem):
+                raise
+            answer = {"problem": str(problem)[:500]}
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _tell(answers, answer)
+
+
+def _tell(answers: TextIO, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _virtual_bytes() -> int:
+    with open("/proc/self/statm") as sizes:
+        return int(sizes.read().split()[0]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main(sys.stdin, sys.stdout)

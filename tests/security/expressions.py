@@ -1,0 +1,200 @@
+"""Finds every regular expression of the packages and reads adversarial texts with each; run by test_expressions.py.
+
+    python expressions.py list            a line for each expression: its number, where it stands, what it says
+    python expressions.py read FIRST      reads with expression FIRST and those after it; prints each number before
+
+An expression is found when its module is imported (whatever calls `re.compile` there), or by its literal in a call
+within a function. The texts that it is given are made from its own syntax: each repetition is driven on as long as it
+goes, and then disappointed. A text takes more than CPU_S of processor time: the process is killed by the kernel.
+"""
+
+import ast
+import importlib
+import pkgutil
+import re
+import re._constants as ops  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("agents", "jobs", "memory", "models", "serving", "storage")
+LENGTH = 100_000
+CPU_S = 2.0
+# What does not run in the service: the demonstration model's training, and the two modules that import vLLM or Ray.
+LEFT_OUT = ("models.demo", "storage.migrations.env", "models.engine_args_source")
+FUNCTIONS = {"compile", "match", "search", "sub", "subn", "fullmatch", "findall", "finditer", "split"}
+MADE = object()  # an expression that is put together within a function
+
+Found = tuple[str, "re.Pattern[Any]"]
+
+
+def found() -> list[Found]:
+    """Where each expression stands, and itself."""
+    patterns: dict[tuple[str, str | bytes, int], re.Pattern[Any]] = {}
+    compile_ = re.compile
+
+    def recording(pattern: Any, flags: Any = 0) -> Any:
+        compiled = compile_(pattern, flags)
+        module = sys._getframe(1).f_globals.get("__name__", "")
+        if module.partition(".")[0] in PACKAGES:
+            patterns[module, compiled.pattern, compiled.flags] = compiled
+        return compiled
+
+    re.compile = recording
+    names = [name for name in modules() if not name.startswith(LEFT_OUT)]
+    for name in names:
+        importlib.import_module(name)
+    for name in names:
+        for literal, flags in literals(Path(str(sys.modules[name].__file__)).read_text()):
+            if literal is not MADE:
+                compiled = compile_(literal, flags)
+                patterns[name, compiled.pattern, compiled.flags] = compiled
+    run_time_expressions()
+    re.compile = compile_
+    return [(module, pattern) for (module, _, _), pattern in sorted(patterns.items(), key=lambda each: str(each[0]))]
+
+
+def modules() -> Iterator[str]:
+    """Every module of the packages."""
+    for package in PACKAGES:
+        if (ROOT / package).is_dir():
+            yield package
+            yield from (each.name for each in pkgutil.walk_packages([str(ROOT / package)], f"{package}."))
+
+
+def literals(source: str) -> Iterator[tuple[Any, int]]:
+    """The expressions in calls of `re`, with their flags; MADE for one that is no literal."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+            continue
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "re" and node.func.attr in FUNCTIONS:
+            first = node.args[0]
+            names = {
+                each.attr
+                for value in [*node.args, *[k.value for k in node.keywords]]
+                for each in ast.walk(value)
+                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "re"
+            }
+            flags = 0
+            for name in names & {"S", "M", "I", "DOTALL", "MULTILINE", "IGNORECASE"}:
+                flags |= int(getattr(re, name))
+            yield (first.value if isinstance(first, ast.Constant) else MADE), flags
+
+
+def run_time_expressions() -> None:
+    """Those that are put together within functions, made as the service makes them."""
+    from models.control_tokens import Neutraliser
+    from serving.logs import Redactor
+    from serving.sensitive import detector  # and, with it, serving.unicode_text
+
+    Redactor({"a-secret-of-the-environment"})
+
+    detector({"more": ("word*", "other words")})
+    Neutraliser(["<|end|>", "<|endoftext|>", "[INST]", "[/INST]", "<s>", "</s>"])
+
+
+def texts(pattern: "re.Pattern[Any]") -> Iterator[str]:
+    """Adversarial texts of LENGTH characters."""
+    pumps = {"a", " ", "\n", "0", "/a", "a ", "_", "'", '"', "(", "{", "<", "@a", "\\", "a.", "0 ", "-", "\u00e9", "A0"}
+    tree = parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
+    for before, body in repetitions(tree):
+        yield (before + body * (LENGTH // max(1, len(body))))[:LENGTH] + "\x00"
+        yield ((before + body) * (LENGTH // max(1, len(before + body))))[:LENGTH] + "\x00"
+        yield ((before + body * 3) * (LENGTH // max(1, len(before + body * 3))))[:LENGTH] + "\x00"
+    whole = sample(tree)
+    pumps |= {whole, whole[:-1], whole[: len(whole) // 2]} - {""}
+    for pump in sorted(pumps):
+        yield (pump * (LENGTH // len(pump) + 1))[:LENGTH] + "\x00"
+
+
+def repetitions(tree: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    """Of each repetition without a small bound: what leads to it, and what it repeats."""
+    for op, value in tree:
+        if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
+            _, most, body = value
+            if most > 1:
+                yield before, sample(body) or "a"
+            yield from repetitions(body, before)
+        elif op is ops.SUBPATTERN:
+            yield from repetitions(value[3], before)
+        elif op is ops.BRANCH:
+            for branch in value[1]:
+                yield from repetitions(branch, before)
+        before += sample([(op, value)])
+
+
+def sample(tree: Any) -> str:
+    """A text that it matches, about."""
+    text = ""
+    for op, value in tree:
+        if op is ops.LITERAL:
+            text += chr(value)
+        elif op is ops.NOT_LITERAL:
+            text += "b" if value == ord("a") else "a"
+        elif op is ops.ANY:
+            text += "a"
+        elif op is ops.IN:
+            text += one_of(value)
+        elif op is ops.BRANCH:
+            text += sample(value[1][0])
+        elif op is ops.SUBPATTERN:
+            text += sample(value[3])
+        elif op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
+            text += sample(value[2]) * max(1, min(value[0], 50))
+    return text
+
+
+def one_of(members: Any) -> str:
+    """A character of a set."""
+    kinds = {ops.CATEGORY_DIGIT: "0", ops.CATEGORY_SPACE: " ", ops.CATEGORY_WORD: "a"}
+    kinds |= {ops.CATEGORY_NOT_DIGIT: "a", ops.CATEGORY_NOT_SPACE: "a", ops.CATEGORY_NOT_WORD: "-"}
+    kind = {ops.LITERAL: chr, ops.RANGE: lambda bounds: chr(bounds[0]), ops.CATEGORY: kinds.__getitem__}
+    if members[0][0] is ops.NEGATE:
+        compiled = re.compile("[^" + "".join(map(re.escape, positive(members[1:]))) + "]")
+        return next(char for char in "a0 -;\n~\u00e9" if compiled.match(char))
+    return str(kind[members[0][0]](members[0][1]))
+
+
+def positive(members: Any) -> Iterator[str]:
+    """Characters that stand for a set's members."""
+    for op, value in members:
+        if op is ops.LITERAL:
+            yield chr(value)
+        elif op is ops.RANGE:
+            yield from map(chr, range(value[0], min(value[1], value[0] + 200) + 1))
+        elif op is ops.CATEGORY:
+            yield {ops.CATEGORY_SPACE: " \n", ops.CATEGORY_WORD: "a0_\u00e9", ops.CATEGORY_DIGIT: "0"}.get(value, "")
+
+
+def read(first: int, limits: dict[str, int]) -> None:
+    """Read every text with each expression from number `first` on."""
+    patterns = found()
+    for number in range(first, len(patterns)):
+        module, pattern = patterns[number]
+        bound = limits.get(module, LENGTH + 1)
+        for text in dict.fromkeys(texts(pattern)):
+            given: Any = text[:bound] if isinstance(pattern.pattern, str) else text[:bound].encode()
+            print(number, repr(given[:60]), flush=True)
+            signal.setitimer(signal.ITIMER_PROF, CPU_S)  # its signal's default action ends the process
+            pattern.fullmatch(given)
+            for _ in pattern.finditer(given):  # searches again and again
+                pass
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.argv[1] == "list":
+        for number, (module, pattern) in enumerate(found()):
+            print(number, module, repr(pattern.pattern))
+    else:
+        import json
+
+        read(int(sys.argv[2]), json.loads(sys.argv[3]))

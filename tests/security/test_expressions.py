@@ -1,0 +1,88 @@
+"""No text, however long and however it is made, holds a process in a regular expression."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import expressions
+import pytest
+
+SCRIPT = Path(expressions.__file__)
+WITHIN_S = 600.0
+# Characters that an expression is ever given: its module refuses longer texts, as the tests below hold.
+BOUNDED = {"memory.wishes": 1000}
+# Expressions that are put together within a function, and are made by `expressions.run_time_expressions`.
+MADE_AT_RUN_TIME = {"models.control_tokens", "serving.logs", "serving.sensitive", "serving.unicode_text"}
+AT_IMPORT = {
+    "models.vllm_server",
+    "memory.time_expressions",
+    "memory.wishes",
+    "serving.sensitive",
+}  # of parts, when their module is imported
+
+
+@pytest.fixture(scope="module")
+def named() -> dict[str, str]:
+    """Where each expression stands, and what it says, by its number."""
+    listed = subprocess.run([sys.executable, str(SCRIPT), "list"], capture_output=True, text=True, check=True).stdout
+    return dict(line.split(" ", 1) for line in listed.splitlines())
+
+
+@pytest.mark.timeout(900)
+def test_every_expression_of_the_packages_reads_100_kb_of_any_text_at_once(named: dict[str, str]) -> None:
+    """Each is given texts made from its own syntax; one that backtracks runs out of processor time and is named."""
+    too_slow, number = [], 0
+    while number < len(named):
+        command = [sys.executable, str(SCRIPT), "read", str(number), json.dumps(BOUNDED)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+        lines = ended.stdout.splitlines()
+        assert lines, ended.stderr
+        if lines[-1] == "done":
+            break
+        assert ended.returncode < 0, ended.stderr
+        last, _, text = lines[-1].partition(" ")
+        too_slow.append(f"{named[last]}: {text}")
+        number = int(last) + 1
+    assert not too_slow, "\n".join(too_slow)
+
+
+def test_the_search_sees_expressions_wherever_they_stand(named: dict[str, str]) -> None:
+    """At import, within functions, and put together at run time."""
+    modules = {each.split()[0] for each in named.values()}
+    assert {"serving.sensitive", "serving.logs", "models.gemini_errors", "models.control_tokens"} <= modules
+    assert len(named) > 80
+
+
+def test_an_expression_that_is_put_together_at_run_time_is_known_here() -> None:
+    """Else the one above would not see it."""
+    made = set()
+    for name in expressions.modules():
+        if not name.startswith(expressions.LEFT_OUT):
+            path = expressions.ROOT / Path(*name.split("."))
+            source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+            found = expressions.literals(source.read_text())
+            made |= {name for literal, _ in found if literal is expressions.MADE}
+    assert made <= MADE_AT_RUN_TIME | AT_IMPORT
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+b", r"'x(.*?)y(.*?)z'", r"(?:/[\w\-]+)+/[\w\-]+\.\w+", r"(\d+(?:\.\d+)?)s"])
+def test_the_texts_find_an_expression_that_backtracks(pattern: str) -> None:
+    """Those that were found by reading are found by the texts."""
+    script = (
+        "import re, signal, sys; sys.path.insert(0, sys.argv[1]); import expressions\n"
+        "pattern = re.compile(sys.argv[2])\n"
+        "signal.setitimer(signal.ITIMER_PROF, 2 * expressions.CPU_S)\n"
+        "for text in expressions.texts(pattern):\n"
+        "    pattern.search(text)\n"
+    )
+    command = [sys.executable, "-c", script, str(SCRIPT.parent), pattern]
+    assert subprocess.run(command, timeout=WITHIN_S, check=False).returncode < 0
+
+
+def test_wishes_are_looked_for_in_short_texts_only() -> None:
+    """Their expressions are bounded by the length of what they are given."""
+    from memory.wishes import MOST_CHARACTERS, wish_of
+
+    assert BOUNDED["memory.wishes"] >= MOST_CHARACTERS
+    assert wish_of("remember that " + "my cat is old " * 10_000) is None
