@@ -10,7 +10,7 @@ STAMP   := $(VENV)/.installed-$(PROFILE)
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: up down install test test-slow faults test-gpu check bench audit clean
+.PHONY: up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 up: $(STAMP)
@@ -60,6 +60,10 @@ test-slow: $(VENV)/.installed-dev
 
 test-gpu: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m gpu
+
+# What it needs of the machine is a GPU and an installed `make install PROFILE=gpu`; GPU_CHECK="--base DIR --adapter DIR".
+gpu-check: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench.gpu $(GPU_CHECK)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

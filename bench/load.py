@@ -49,6 +49,8 @@ class Block:
     temperature: float = 0.7
     rate_per_s: float = 0.0  # requests/s, however many are in flight; 0: a closed loop
     arrivals_seed: int = 0  # blocks with the same one have the same arrivals
+    prompt_words: int = 8  # drawn words of the question; about a token each
+    system: str = ""  # a system message that all requests share
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,22 @@ class Seen:
     late_ms: list[float] = field(default_factory=list)  # open loop: how much later than due each request was sent
     overdue: int = 0  # open loop: counted requests that were not answered within OVERDUE_S after the block's end
     answered: int = 0  # all requests that were, the uncounted ones too: what the server's work went into
+    tpot_ms: list[float] = field(default_factory=list)  # streams: mean time between tokens, a value a request
 
 
 def requests(block: Block) -> Iterator[bytes]:
     """Request bodies without end, no two of a run alike; each generates exactly `output_tokens` tokens."""
     chance = random.Random(block.seed)
     options: dict[str, object] = {"stream": True, "stream_options": {"include_usage": True}} if block.stream else {}
+    system = [{"role": "system", "content": block.system}] if block.system else []
     for number in count(block.seed % 100_000 * 100_000):
         content = f"Message {number}: tell me about {' and '.join(chance.choices(WORDS, k=8))}."
+        if block.prompt_words > 8:
+            content += " " + " ".join(chance.choices(WORDS, k=block.prompt_words - 8))
         yield orjson.dumps(
             {
                 "model": block.model,
-                "messages": [{"role": "user", "content": content}],
+                "messages": [*system, {"role": "user", "content": content}],
                 "max_tokens": block.output_tokens,
                 "ignore_eos": True,  # else the model ends when it likes
                 "temperature": block.temperature,
@@ -137,6 +143,7 @@ def _seen(block: Block, exchanges: list[Exchange], broken: Counter[str], cpu_sha
     e2e: list[float] = []
     ttft: list[float] = []
     inter_token: list[float] = []
+    tpot: list[float] = []
     for exchange in exchanges:
         if exchange.status != 200:
             broken[f"status {exchange.status}"] += 1
@@ -149,7 +156,8 @@ def _seen(block: Block, exchanges: list[Exchange], broken: Counter[str], cpu_sha
         if arrivals:
             ttft.append(1000 * (arrivals[0] - exchange.sent_at))
             inter_token += [1000 * (later - earlier) for earlier, later in pairwise(arrivals)]
-    return Seen(len(e2e), tokens, dict(broken), block.duration_s, e2e, ttft, inter_token, cpu_share)
+            tpot.append(1000 * (arrivals[-1] - arrivals[0]) / max(1, generated - 1))
+    return Seen(len(e2e), tokens, dict(broken), block.duration_s, e2e, ttft, inter_token, cpu_share, tpot_ms=tpot)
 
 
 def _plain(exchange: Exchange) -> tuple[int, list[float]]:

@@ -85,14 +85,25 @@ class Bondhu:
         url = values["OPENAI_BASE_URL"].removesuffix("/v1")
         return Target(url, values["OPENAI_API_KEY"], self.settings.models.active)
 
-    def engine(self) -> Target:
-        """The stack's engine itself, as the directory tells its gateway."""
+    def engine(self, model: str = "") -> Target:
+        """A replica of `model` (the active one by default) itself, as the directory tells its gateway."""
+        model = model or self.settings.models.active
         url = f"http://127.0.0.1:{self.settings.ray.ingress_port}/directory"
         key = load_secrets(self.settings.var_dir, {}).cluster_key
         with urllib.request.urlopen(urllib.request.Request(url, headers={CLUSTER_HEADER: key}), timeout=10) as answer:
             replicas = json.load(answer)["replicas"]
-        report = next(each for each in replicas if each["model"] == self.settings.models.active)
+        report = next(each for each in replicas if each["model"] == model and each["state"] == "ready")
         return Target(report["address"], report["key"], report["model"])
+
+    def command(self, *words: str, timeout_s: float = START_TIMEOUT_S) -> str:
+        """Run `bondhu WORDS` for this stack and return what it printed. Raises StartFailed when it fails."""
+        done = subprocess.run(
+            (sys.executable, "-m", "serving.cli", *words),
+            env=self._environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise StartFailed(f"bondhu {' '.join(words)}: {(done.stderr or done.stdout)[-2000:]}")
+        return done.stdout.strip()
 
     def roles(self) -> dict[str, list[int]]:
         """Its processes by role."""

@@ -147,6 +147,8 @@ def test_missing_model_files(settings: Settings) -> None:
     text = only(settings, Fit())
     assert "weights" in text
     assert "configs/models/tiny.yaml" in text
+    spec = settings.catalogue["tiny"].model_copy(update={"engine": {"load_format": "dummy"}})
+    assert examine(settings.model_copy(update={"catalogue": {"tiny": spec}}), Fit()) == []
     (settings.root / "model/config.json").unlink()
     assert "config.json" in only(settings, Fit())
     hub = settings.model_copy(update={"catalogue": {"tiny": ModelSpec(id="tiny", path="meta-llama/Llama-3.1-8B")}})

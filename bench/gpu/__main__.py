@@ -1,0 +1,146 @@
+"""Prove the service on a GPU: one command, about eight minutes, a table, JSON and a plot under bench/results/.
+
+    python -m bench.gpu [--profile gpu] [--base DIR --adapter DIR]     make gpu-check
+    python -m bench.gpu --profile cpu                                  the same stages, tiny, on a CPU
+
+A Llama of the 8B's shape with random weights, in FP8 and in 4-bit, is served by the whole stack (Ray, vLLM, gateway):
+chats, the gateway beside the bare engine, the peak of 10,000 people, a swap under load, an engine killed and back, and
+the published small model with its adapter. A stage that fails or for which no time is left is recorded as such, and the
+others go on. What was found is written after each stage.
+"""
+
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from bench.gpu import device, report, stages
+from bench.gpu.service import Service, prepare
+from bench.measure import LoadGenerator
+from bench.serving import commit, machine, versions
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+console = Console(stderr=True)
+
+
+class Check:
+    """Runs stages, keeps what they found, and writes it after each."""
+
+    def __init__(self, result: dict[str, Any], path: Path, budget_s: float) -> None:
+        self.result, self._path = result, path
+        self._began, self._budget_s = time.monotonic(), budget_s
+
+    def stage(self, name: str, needs_s: float, work: Callable[[], Any]) -> Any:
+        """Run one stage that takes about `needs_s`; returns what it found, None where it failed or time was short."""
+        left_s = self._budget_s - (time.monotonic() - self._began)
+        console.print(f"[{self._budget_s - left_s:5.0f} s] {name} ...")
+        began = time.monotonic()
+        if left_s < needs_s:
+            entry: dict[str, Any] = {"state": "not run", "reason": f"{left_s:.0f} s were left, it takes {needs_s:.0f}"}
+        else:
+            try:
+                entry = {"found": work(), "took_s": round(time.monotonic() - began, 1)}
+            except Exception as problem:  # noqa: BLE001 - whatever ails one stage, the others are still worth measuring
+                console.print(traceback.format_exc(), style="red", markup=False, highlight=False)
+                reason = f"{type(problem).__name__}: {problem}"
+                entry = {"state": "failed", "reason": reason, "took_s": round(time.monotonic() - began, 1)}
+        self.result["stages"][name] = entry
+        self._path.with_suffix(".json").write_bytes(orjson.dumps(self.result, option=orjson.OPT_INDENT_2))
+        return entry.get("found")
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="gpu, or cpu: the same stages with a tiny shape.")] = "gpu",
+    base: Annotated[Path | None, typer.Option(help="A checkpoint with weights, served beside.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="A LoRA adapter on --base.")] = None,
+    budget_s: Annotated[float, typer.Option(help="Stages for which less is left are not run.")] = 480,
+    out: Annotated[Path, typer.Option(help="The folder of the results.")] = RESULTS,
+    keep_logs: Annotated[Path | None, typer.Option(help="Where the stack's logs are copied, their ends.")] = None,
+) -> None:
+    """Prove the service on this machine's GPU."""
+    if profile not in ("gpu", "cpu"):
+        raise typer.BadParameter("gpu or cpu", param_hint="--profile")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that everything is stopped
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"gpu-check-{profile}"
+    result: dict[str, Any] = {
+        "commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "profile": profile,
+        "machine": machine(), "device": device.describe(), "versions": versions(), "stages": {},
+    }  # fmt: skip
+    check = Check(result, path, budget_s)
+    with tempfile.TemporaryDirectory(prefix="bondhu-gpu-") as directory:
+        service = prepare(Path(directory), profile, base, adapter)
+        watch = device.MemoryWatch()
+        try:
+            _run(check, service)
+        finally:
+            with console.status("stopping"):
+                service.bondhu.stop()
+            watch.stop()
+            result["peak_gpu_memory_mib"] = watch.peak_mib
+            if keep_logs is not None:
+                _keep_logs(service, keep_logs)
+    path.with_suffix(".json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    path.with_suffix(".md").write_text(report.markdown(result))
+    report.plot(result, path.with_suffix(".png"))
+    typer.echo(report.markdown(result))
+    failed = [name for name, stage in result["stages"].items() if "found" not in stage]
+    raise typer.Exit(1 if failed else 0)
+
+
+def _run(check: Check, service: Service) -> None:
+    full = check.result["profile"] == "gpu"
+    sizes = stages.FULL if full else stages.TINY
+    check.result["shape"] = asdict(service.shape)
+    first, second = service.variants
+    if check.stage("start", 30, lambda: _start(service)) is None:
+        check.result["start_log"] = service.bondhu.log.read_text(errors="replace")[-4000:]
+        return
+    generator = LoadGenerator()
+    try:
+        run = stages.Run(service, sizes, service.key(), generator)
+        blocks_s = len(sizes.concurrencies) * 2 * (sizes.block_s + 4)
+        check.stage(f"chat, {first.label}", 5, lambda: stages.chats(run, first.model))
+        check.stage(f"side by side, {first.label}", blocks_s, lambda: stages.side_by_side(run, first))
+        check.stage(f"peak of 10,000 people, {first.label}", sizes.peak_s + 10, lambda: stages.peak(run, first))
+        check.stage(f"memory, {first.label}", 1, lambda: stages.memory(run, first))
+        swapped = check.stage(f"swap under load, {first.label} to {second.label}", 40, lambda: stages.swap(run, second))
+        now = first if swapped is None else second
+        if swapped is not None:
+            check.stage(f"chat, {second.label}", 5, lambda: stages.chats(run, second.model))
+            check.stage(f"side by side, {second.label}", blocks_s, lambda: stages.side_by_side(run, second))
+            check.stage(f"memory, {second.label}", 1, lambda: stages.memory(run, second))
+        if service.real_model is not None:
+            check.stage("published model and adapter beside", 40, lambda: stages.real(run, now))
+        check.stage("engine killed and back", 30, lambda: stages.killed(run, now))
+        if swapped is not None:
+            again = f"peak of 10,000 people, {second.label}"
+            check.stage(again, sizes.peak_s + 10, lambda: stages.peak(run, second))
+    finally:
+        generator.close()
+
+
+def _start(service: Service) -> dict[str, Any]:
+    service.bondhu.start()
+    return {"first_token_s": round(service.bondhu.first_token_s, 1)}
+
+
+def _keep_logs(service: Service, folder: Path) -> None:
+    """Engines' own words about a start that failed are worth more than our summary of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for log in (service.bondhu.log, *sorted((service.bondhu.settings.var_dir / "logs").glob("*.log"))):
+        if log.exists():
+            (folder / f"{log.name}.txt").write_text(log.read_text(errors="replace")[-60_000:])
+
+
+if __name__ == "__main__":
+    typer.run(main)
