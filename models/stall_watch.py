@@ -4,7 +4,7 @@ Also one whose server no longer says what it has in hand: its event loop is held
 done about it; time is passed in.
 """
 
-from models.vllm_server import Load
+from models.engine_process import Load
 
 
 class StallWatch:

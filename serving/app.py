@@ -142,7 +142,7 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
 def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
     gateway: Gateway = app.state.gateway
     return (
-        name in settings.catalogue
+        settings.base_of(name) is not None
         or name in gateway.live.settings.external
         or name == settings.embedder.id
         or name in gateway.fleet.routing["models"]
@@ -205,8 +205,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
         outside = wiring.open_outside(os.environ, telemetry, consents, audit.write)
-        salt = PrefixSalt(cluster_key)
-        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing, salt))
+        local = wiring.LocalTargets(settings, fleet, engines, telemetry.tracing, PrefixSalt(cluster_key))
+        chains = Chains(local, local.waiting)
         live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         drain = Drain(limits.drain_s)
         tapes_redis = open_tape_redis(addresses.redis_url(settings))

@@ -38,11 +38,11 @@ COUNTED = {"include_usage": True}
 
 
 class LocalTarget:
-    """One model of the catalogue.
+    """One model of the catalogue, or an adapter on one.
 
     Args:
         model: its id.
-        gate: admits requests to its engines.
+        gate: admits requests to its engines; an adapter's is that of the model below it.
         fleet: picks the replica.
         engines: the HTTP client.
         tracing: gets a span for each try.
@@ -90,16 +90,14 @@ class LocalTarget:
         except errors.EngineUnavailable as problem:
             raise TargetFailed("unavailable", problem) from problem
 
-    def waiting(self) -> Mapping[str, int]:
-        """How many requests wait for it, by class."""
-        return {str(class_): number for class_, number in self._gate.numbers().waiting.items()}
-
     async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
         tried: list[Replica] = []
         for _ in range(TRIES):
             replica = self._choose(tried)
             salt = self._salt.of(call)
-            attempt = _Attempt(replica, self._engines, self._tracing, salt, call, reply, entry, reason, beginning)
+            attempt = _Attempt(
+                self.model, replica, self._engines, self._tracing, salt, call, reply, entry, reason, beginning
+            )
             replica.outstanding += 1
             try:
                 with attempt.span():
@@ -129,6 +127,7 @@ class _Attempt:
 
     def __init__(
         self,
+        model: str,
         replica: Replica,
         engines: EngineClient,
         tracing: Tracing,
@@ -140,6 +139,8 @@ class _Attempt:
         beginning: Beginning | None,
     ) -> None:
         self.told = False  # something of its answer has gone to the client
+        self._model = model
+        self._label = replica.label(model)
         self._replica = replica
         self._engines = engines
         self._tracing = tracing
@@ -168,11 +169,11 @@ class _Attempt:
         attributes = {
             "gen_ai.operation.name": what,
             "gen_ai.provider.name": "vllm",
-            "gen_ai.request.model": report["model"],
+            "gen_ai.request.model": self._model,
             "server.address": report["address"].removeprefix("http://"),
             "bondhu.replica": report["replica_id"],
         }
-        return self._tracing.child(f"{what} {report['model']}", attributes, outgoing=True)
+        return self._tracing.child(f"{what} {self._model}", attributes, outgoing=True)
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
         """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
@@ -201,7 +202,7 @@ class _Attempt:
     def _segment(self) -> Segment:
         report = self._replica.report
         return self._entry.segment(
-            report["model"],
+            self._model,
             report["revision"],
             report["quantization"],
             usage=self._meter.usage if self._call.streams else self._usage,
@@ -210,7 +211,7 @@ class _Attempt:
         )
 
     async def _body(self) -> Mapping[str, Any]:
-        ours = {"model": self._replica.report["model"], "cache_salt": self._salt}  # a client's own is never taken
+        ours = {"model": self._model, "cache_salt": self._salt}  # a client's own is never taken
         if self._beginning is None:
             return {**self._call.parsed, **ours}
         tokens = await self._tokens(self._beginning.text) if has_penalties(self._call.parsed) else ()
@@ -219,7 +220,7 @@ class _Attempt:
     async def _tokens(self, text: str) -> list[int]:
         """The ids of a text's tokens, as the engine cuts it."""
         report = self._replica.report
-        body = orjson.dumps({"model": report["model"], "prompt": text, "add_special_tokens": False})
+        body = orjson.dumps({"model": self._model, "prompt": text, "add_special_tokens": False})
         answer = await self._engines.post(report["address"], "/tokenize", report["key"], body)
         try:
             return list(orjson.loads(await answer.body())["tokens"])
@@ -245,7 +246,7 @@ class _Attempt:
                     raise errors.AnswerTooLarge from None
                 self._usage = usage_of_body(whole)
                 self.told = True
-                await self._reply.whole(200, whole, self._replica.label)
+                await self._reply.whole(200, whole, self._label)
                 self._replica.proven(self._loop.time())
         finally:
             self._engines.release(answer)
@@ -262,7 +263,7 @@ class _Attempt:
             if events:
                 self.told = True
                 limit.reschedule(None)  # a client that reads slowly is no engine that stalls
-                await self._reply.event(events, self._replica.label)
+                await self._reply.event(events, self._label)
             if self._meter.problem:
                 raise ConnectionLost(self._meter.problem)
             if stall_timeout_s is not None and self.told:
@@ -278,12 +279,12 @@ class _Attempt:
         if error.status >= 500:
             if before:
                 self.told = True
-                await self._reply.event(before, self._replica.label)
+                await self._reply.event(before, self._label)
             raise TargetFailed("engine_error", error)
         if not self._reply.started:
-            await self._reply.whole(error.status, error.body(), self._replica.label)
+            await self._reply.whole(error.status, error.body(), self._label)
         else:
-            await self._reply.event(before, self._replica.label)
+            await self._reply.event(before, self._label)
             await self._reply.broken(error)
         self.told = True
         return b""
@@ -301,7 +302,7 @@ class _Attempt:
         error = engine_errors.translate(status, body, self._parts())
         if error.status >= 500 or self._reply.started:
             raise TargetFailed("engine_error", error)
-        await self._reply.whole(error.status, error.body(), self._replica.label)
+        await self._reply.whole(error.status, error.body(), self._label)
 
     def _parts(self) -> "set[str]":
         return set(self._call.parsed)

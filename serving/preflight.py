@@ -69,6 +69,8 @@ def _processor(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def _packages(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if not settings.ray.address and not machine.has_package("vllm"):
         yield Finding("vLLM is not installed", f"Install it: make install PROFILE={settings.profile}")
+    if any(spec.runs_llama_cpp for spec in settings.served()) and not machine.has_package("xllamacpp"):
+        yield Finding("llama.cpp (xllamacpp) is not installed", f"Install it: make install PROFILE={settings.profile}")
 
 
 def _gpus(settings: Settings, machine: Machine) -> Iterator[Finding]:
@@ -101,11 +103,15 @@ def _model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
         return  # the files are where the cluster is
     for spec in settings.served():
         directory = spec.directory(settings.root)
-        if directory is not None and (missing := _missing_from(directory, spec)):
-            remedy = (
-                f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout of models/demo)"
-            )
+        if directory is not None and (missing := missing_from(spec, directory)):
+            remedy = f"Fetch it: bondhu models fetch {spec.id}"
+            if spec.source is None:
+                remedy = f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout of models)"
             yield Finding(f"{spec.id}: {directory} has no {missing}", remedy)
+        for adapter in spec.adapters:
+            if not (settings.root / adapter.path).exists():
+                remedy = f"Set its path in configs/models/{spec.id}.yaml, or say `optional: true` there"
+                yield Finding(f"{spec.id}: the adapter {adapter.id} is not at {adapter.path}", remedy)
     for path in (spec.path for spec in settings.embedder.in_use):
         if "/" not in path and path.startswith("gt-") and not machine.has_package(path.replace("-", "_")):
             remedy = "Install it (make install), or switch it off: embedder.enabled: false in configs/bondhu.yaml"
@@ -119,10 +125,13 @@ def _revisions(settings: Settings, _machine: Machine) -> Iterator[Finding]:
             yield Finding(f"{spec.id}: what the hub has under {spec.path} may change", remedy, fatal=False)
 
 
-def _missing_from(directory: Path, spec: ModelSpec) -> str:
+def missing_from(spec: ModelSpec, directory: Path) -> str:
+    """Say what a model's local weights lack, "" when nothing."""
+    if spec.runs_llama_cpp:
+        return "" if directory.is_file() else "GGUF file"
     if not (directory / "config.json").is_file():
         return "config.json"
-    if spec.engine.get("load_format") == "dummy":
+    if spec.engine_arguments.get("load_format") == "dummy":
         return ""  # random weights, to measure a shape
     weights = (*directory.glob("*.safetensors"), *directory.glob("*.bin"), *directory.glob("*.pt"))
     return "" if weights else "weights (*.safetensors)"

@@ -1,7 +1,7 @@
 """An engine that stands still is noticed; one that is idle, slow or busy is left alone."""
 
+from models.engine_process import Load
 from models.stall_watch import StallWatch
-from models.vllm_server import Load
 
 
 def test_work_without_a_step_is_a_stall() -> None:
