@@ -172,7 +172,9 @@ class NoteTasks:
             except UnboundError:
                 continue
         self.rng.shuffle(entries)
-        does = {id(said): (does, f"m{number}") for number, (_, said, does) in enumerate(entries, 1) if said is not None}
+        does: dict[int, tuple[str, str | None]] = {
+            id(said): (does, f"m{number}") for number, (_, said, does) in enumerate(entries, 1) if said is not None
+        }
         return [text for text, _, _ in entries], does
 
     def operation(self, said: Said, turn: str, op: str, target: str | None, day: date) -> dict[str, Any]:

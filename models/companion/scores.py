@@ -101,7 +101,7 @@ def called_right(text: str, expect: Mapping[str, Any]) -> bool:
     call = parsed(found[0]) if len(found) == 1 else None
     if not isinstance(call, dict) or call.get("name") != expect["name"]:
         return False
-    return plain(call.get("arguments")) == plain(expect["arguments"])
+    return bool(plain(call.get("arguments")) == plain(expect["arguments"]))
 
 
 def plain(arguments: Any) -> Any:
@@ -146,7 +146,7 @@ def matches(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether an operation says the same: its turn, what is done, and half of the words that it quotes."""
     words, other = set(str(given.get("quote")).lower().split()), set(wanted["quote"].lower().split())
     same = len(words & other) / len(words | other) >= 0.5
-    return given.get("turn") == wanted["turn"] and given.get("op") == wanted["op"] and same
+    return same and (given.get("turn"), given.get("op")) == (wanted["turn"], wanted["op"])
 
 
 def talks_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> list[list[dict[str, str]]]:
