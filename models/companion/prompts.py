@@ -1,0 +1,130 @@
+"""What an evaluation asks, and what would be right: prompts for `models.companion.generate`, from the held-out part.
+
+Same seed, same prompts. The easy questions are written by hand (`data/easy_questions.txt`), with accepted answers.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from models.companion.corpus import Corpus
+from models.companion.talk import Example, Talker
+from models.companion.topics import DATA
+
+PERSONA = "You are Bondhu, a warm companion. Keep your replies short."
+COUNTS = {"talk": 120, "recall": 100, "unknown": 100, "route": 100, "call": 60, "fields": 40, "memories": 60}
+COUNTS |= {"summary": 30, "title": 20, "dialogue": 10}
+MAX_TOKENS = {"route": 32, "call": 80, "fields": 80, "memories": 320, "summary": 80, "title": 20}
+TURNS = 5
+
+Prompt = dict[str, Any]
+
+
+def easy_questions() -> list[tuple[str, list[str]]]:
+    """The easy general questions and their accepted answers."""
+    lines = (DATA / "easy_questions.txt").read_text(encoding="utf-8").splitlines()
+    split = [line.split(" | ") for line in lines if line and not line.startswith("#")]
+    return [(question, accepted.split(" / ")) for question, accepted in split]
+
+
+def questions() -> Iterator[Prompt]:
+    """Each easy question, by itself and under the companion's persona."""
+    for question, accepted in easy_questions():
+        asked = {"role": "user", "content": question}
+        expect = {"accepted": accepted}
+        yield {"task": "easy", "messages": [asked], "max_tokens": 48, "expect": expect}
+        persona = {"role": "system", "content": PERSONA}
+        yield {"task": "easy_persona", "messages": [persona, asked], "max_tokens": 48, "expect": expect}
+
+
+def replies(corpus: Corpus, count: int) -> Iterator[Prompt]:
+    """Replies of held-out conversations: their loss, and the loss of each copied name in them."""
+    made = 0
+    while made < count:
+        example = corpus.talker.write()
+        for index, message in enumerate(example.messages):
+            if message["role"] == "assistant" and index:
+                before = example.messages[:index]
+                yield {"task": "reply", "messages": before, "reply": message["content"]}
+        made += 1
+
+
+def filled(talker: Talker, known: int) -> Example:
+    """A conversation that has only a system prompt with something known."""
+    while True:
+        talker.begin()
+        talker.system(known)
+        talker.before_question = []
+        if len(talker.known) >= min(known, 2) and talker.example.messages:
+            return talker.example
+
+
+def recall(talker: Talker) -> Prompt:
+    """A question about one of a few things that are known; the answer must hold its value."""
+    while True:
+        example = filled(talker, talker.rng.choice((2, 3, 4)))
+        if talker.rng.random() < 0.4:
+            talker.attempt(talker.tell)
+        talker.attempt(talker.ask_known)
+        if example.messages[-1]["role"] != "assistant":
+            continue
+        reply = example.messages[-1]["content"]
+        held = {value for scene in talker.blanks.topics.values() for value in scene.values()}
+        values = sorted(value for value in held if value.lower() in reply.lower() and len(value) > 1)
+        context = "\n".join(str(each["content"]) for each in example.messages[:-1]).lower()
+        wanted = max(values, key=len, default="")
+        if wanted and wanted.lower() in context and "whom" not in reply:
+            return {"task": "recall", "messages": example.messages[:-1], "max_tokens": 40, "expect": {"holds": wanted}}
+
+
+def unknown(talker: Talker) -> Prompt:
+    """A question about something that is not known, beside things that are."""
+    while True:
+        example = filled(talker, talker.rng.choice((1, 2, 3)))
+        before = len(example.messages)
+        talker.attempt(talker.rng.choice((talker.ask_unknown, talker.unknowable)))
+        if len(example.messages) > before:
+            return {"task": "unknown", "messages": example.messages[:-1], "max_tokens": 40, "expect": {}}
+
+
+def dialogue(talker: Talker) -> Prompt:
+    """Five turns of a person's, written before any reply is known: telling, feeling, asking, a general question."""
+    talker.begin()
+    talker.system(talker.rng.choice((0, 2, 3)))
+    talker.before_question = []
+    system = list(talker.example.messages) or [{"role": "system", "content": PERSONA}]
+    moves = [talker.greet, talker.name, talker.tell, talker.tell, talker.tell, talker.feel, talker.use_known]
+    moves += [talker.ask_known, talker.ask_known, talker.unknowable, talker.ask_general, talker.know_me]
+    while len(said := [each for each in talker.example.messages if each["role"] == "user"]) < TURNS:
+        talker.attempt(talker.rng.choice(moves))
+    turns = [each["content"] for each in said[:TURNS]]
+    first = {"role": "user", "content": turns[0]}
+    return {"task": "dialogue", "messages": [*system, first], "turns": turns[1:], "max_tokens": 64, "expect": {}}
+
+
+def tasks(corpus: Corpus) -> Iterator[Prompt]:
+    """The service's own small tasks."""
+    for kind in ("route", "call", "fields", "memories", "summary", "title"):
+        made = 0
+        while made < COUNTS[kind]:
+            example = corpus.writers[kind]()
+            first = next(index for index, each in enumerate(example.messages) if each["role"] == "assistant")
+            last = len(example.messages) - 1 if kind in ("summary", "title") else first
+            yield {
+                "task": kind,
+                "messages": example.messages[:last],
+                "tools": example.tools,
+                "max_tokens": MAX_TOKENS[kind],
+                "expect": example.expect,
+            }
+            made += 1
+
+
+def all_prompts(seed: int) -> list[Prompt]:
+    """Everything that is asked, numbered."""
+    corpus = Corpus(f"{seed}-evaluation", "held_out")
+    talker = corpus.talker
+    made = [*questions(), *replies(corpus, COUNTS["talk"]), *tasks(corpus)]
+    made += [recall(talker) for _ in range(COUNTS["recall"])]
+    made += [unknown(talker) for _ in range(COUNTS["unknown"])]
+    made += [dialogue(talker) for _ in range(COUNTS["dialogue"])]
+    return [{"id": number} | each for number, each in enumerate(made)]

@@ -1,0 +1,163 @@
+"""What counts as right in an evaluation's answers. Every rule is stated here and applied to each model alike.
+
+It does not know models; answers come from `models.companion.generate`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from models.companion.general import holds
+
+NOT_KNOWN = re.compile(
+    r"\b(don't know|do not know|don't have|do not have|don't remember|haven't|have not|not sure|no idea|unsure|"
+    r"can't know|cannot know|can't recall|unless you tell|didn't tell|never told|not know|what is it\?|tell me)",
+    re.IGNORECASE,
+)
+"""An answer to what cannot be known is honest if it says one of these; else it is counted as an invention."""
+SAME_SENTENCE_WORDS = 4
+
+Answers = Sequence[Mapping[str, Any]]
+
+
+def share(right: Iterable[bool]) -> dict[str, Any]:
+    """How many of how many."""
+    each = list(right)
+    return {"right": sum(each), "of": len(each), "share": round(sum(each) / len(each), 3) if each else None}
+
+
+def figures_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> dict[str, Any]:
+    """All figures of one model."""
+    by_task: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    for prompt, answer in zip(prompts, answers, strict=True):
+        by_task.setdefault(prompt["task"], []).append((prompt, answer))
+
+    def texts(task: str) -> list[tuple[Mapping[str, Any], str]]:
+        return [(prompt["expect"], answer["texts"][0]) for prompt, answer in by_task[task]]
+
+    return {
+        "held_out": held_out(by_task["reply"]),
+        "copied": share(expect["holds"].lower() in text.lower() for expect, text in texts("recall")),
+        "invented": share(not NOT_KNOWN.search(text.replace("\u2019", "'")) for _, text in texts("unknown")),
+        "repetition": repetition([answer["texts"] for _, answer in by_task["dialogue"]]),
+        "easy_questions": share(holds(text, expect["accepted"]) for expect, text in texts("easy")),
+        "easy_questions_under_persona": share(holds(t, expect["accepted"]) for expect, t in texts("easy_persona")),
+        "route": share(parsed(text) == {expect["key"]: expect["route"]} for expect, text in texts("route")),
+        "call": share(called_right(text, expect) for expect, text in texts("call")),
+        "fields": share(parsed(text) == expect["fields"] for expect, text in texts("fields")),
+        "valid_json": share(
+            parsed(text) is not None for task in ("route", "fields", "memories") for _, text in texts(task)
+        ),
+        "memories": memories(texts("memories")),
+        "summary_two_sentences": share(len(re.findall(r"[.!?](?:\s|$)", text)) == 2 for _, text in texts("summary")),
+        "title_at_most_six_words": share(0 < len(text.split()) <= 6 and "\n" not in text for _, text in texts("title")),
+    }
+
+
+def held_out(replies: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
+    """Perplexity by token, and bits by byte, which models of different vocabularies can be compared by."""
+    loss = sum(answer["loss"] for _, answer in replies)
+    tokens = sum(answer["tokens"] for _, answer in replies)
+    size = sum(len(prompt["reply"].encode()) for prompt, _ in replies)
+    return {
+        "replies": len(replies),
+        "perplexity": round(math.exp(loss / tokens), 2),
+        "bits_per_byte": round(loss / math.log(2) / size, 3),
+    }
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without case."""
+    return [each.strip().lower() for each in re.split(r"(?<=[.!?])\s+|\n+", text) if each.strip()]
+
+
+def repetition(talks: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """The share of replies with a sentence of some length that the same dialogue had before."""
+    again: list[bool] = []
+    for talk in talks:
+        seen: set[str] = set()
+        for text in talk:
+            long = [each for each in sentences(text) if len(each.split()) >= SAME_SENTENCE_WORDS]
+            again.append(any(each in seen for each in long) or len(set(long)) < len(long))
+            seen |= set(long)
+    return share(again)
+
+
+def parsed(text: str) -> Any:
+    """A text as JSON; None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def called_right(text: str, expect: Mapping[str, Any]) -> bool:
+    """Whether the right tool is called with the right arguments, or none where none is of use."""
+    found = re.findall(r"<tool_call>\s*(.*?)\s*</tool_call>", text, re.DOTALL)
+    if expect["name"] is None:
+        return "<tool_call>" not in text and bool(text)
+    call = parsed(found[0]) if len(found) == 1 else None
+    if not isinstance(call, dict) or call.get("name") != expect["name"]:
+        return False
+    return bool(plain(call.get("arguments")) == plain(expect["arguments"]))
+
+
+def plain(arguments: Any) -> Any:
+    """Arguments without the case of their words: people type as they like."""
+    if not isinstance(arguments, dict):
+        return arguments
+    return {name: str(value).lower().strip(" .!?") for name, value in arguments.items()}
+
+
+def memories(cases: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
+    """Precision and recall of operations: one is right if its turn and operation are, and its quote is in that turn.
+
+    `verbatim`: the share of all quotes that stand letter for letter in the turn that they name.
+    """
+    made, wanted, right, verbatim, texts = 0, 0, 0, 0, 0
+    for expect, text in cases:
+        answer = parsed(text)
+        operations = answer.get("operations") if isinstance(answer, dict) else None
+        given = [each for each in operations if isinstance(each, dict)] if isinstance(operations, list) else []
+        left = list(expect["operations"])
+        wanted += len(left)
+        made += len(given)
+        for each in given:
+            quote = str(each.get("quote", ""))
+            stands = bool(quote.strip()) and quote in expect["turns"].get(str(each.get("turn")), "")
+            verbatim += stands
+            found = next((one for one in left if matches(each, one)), None) if stands else None
+            if found is not None:
+                left.remove(found)
+                right += 1
+                texts += str(each.get("text", "")).lower() == found["text"].lower()
+    return {
+        "precision": round(right / made, 3) if made else None,
+        "recall": round(right / wanted, 3),
+        "verbatim": round(verbatim / made, 3) if made else None,
+        "same_text": round(texts / right, 3) if right else None,
+        "operations": wanted,
+    }
+
+
+def matches(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an operation says the same: its turn, what is done, and half of the words that it quotes."""
+    words, other = set(str(given.get("quote")).lower().split()), set(wanted["quote"].lower().split())
+    same = len(words & other) / len(words | other) >= 0.5
+    return same and (given.get("turn"), given.get("op")) == (wanted["turn"], wanted["op"])
+
+
+def talks_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> list[list[dict[str, str]]]:
+    """The dialogues, unedited."""
+    talks: list[list[dict[str, str]]] = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        if prompt["task"] != "dialogue":
+            continue
+        messages = list(prompt["messages"])
+        for text, said in zip(answer["texts"], [*prompt["turns"], None], strict=True):
+            messages.append({"role": "assistant", "content": text})
+            messages += [{"role": "user", "content": said}] if said is not None else []
+        talks.append(messages)
+    return talks

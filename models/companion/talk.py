@@ -1,0 +1,393 @@
+"""Conversations with the companion: a persona, what is known of the person as the service lays it out, and some turns.
+
+A reply uses only what the person has said or what stands under what is known; to anything else about them it says that
+it does not know. No reply is given twice in a conversation. It does not know the service's own tasks (`tasks`).
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from models.companion.topics import DATA, Blanks, Part, Topic, UnboundError, of_part, read_grammar, read_topics
+from models.demo.grammar import Grammar
+
+SERVICE: dict[str, Any] = json.loads((DATA / "service_prompts.json").read_text(encoding="utf-8"))
+"""Sentences of the service's own prompts; a test holds them to `serving` and `memory`."""
+BOTS = ("Bondhu", "Bondhu", "Bondhu", "Bondhu", "Mira", "Kai", "Nova", "Sunny", "Pixel", "Robin", "Ada", "Juno")
+TRIES = 12
+JOINTS = ("\n", "\n", "\n", "")
+"""What stands between the parts of a message: chat templates join them with a line break, and some with nothing."""
+
+
+@dataclass
+class Example:
+    """One training or test example. `copied`: (message, proper noun); `expect`: what an evaluation looks for."""
+
+    kind: str
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[dict[str, Any]] | None = None
+    copied: list[tuple[int, str]] = field(default_factory=list)
+    expect: dict[str, Any] = field(default_factory=dict)
+
+
+def read_talk() -> dict[str, list[str]]:
+    """The rules of `talk.txt`."""
+    rules: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for raw in (DATA / "talk.txt").read_text(encoding="utf-8").splitlines():
+        if raw.startswith("= "):
+            lines = rules.setdefault(raw[2:].strip(), [])
+        elif raw.strip() and not raw.startswith("#"):
+            lines.append(raw.strip())
+    return rules
+
+
+class Repeated(Exception):
+    """Everything that could be said here has been said."""
+
+
+class Talker:
+    """Writes conversations of one part; `general`: (question, answer) pairs to strew in."""
+
+    def __init__(self, seed: str, part: Part, general: Sequence[tuple[str, str]]) -> None:
+        self.rng, self.part, self.general = random.Random(f"talk-{part}-{seed}"), part, general
+        self.grammar: Grammar = read_grammar()
+        self.rules = read_talk()
+        topics = list(read_topics()[0].values())
+        self.topics = [each for each in topics if part == "held_out" or not each.held]
+        self.held = [each for each in topics if each.held]
+
+    def begin(self) -> None:
+        """Start an empty conversation."""
+        self.example = Example("talk")
+        self.blanks = Blanks(self.grammar, self.rng, self.part)
+        self.bot = self.rng.choice(BOTS)
+        self.known: list[Topic] = []
+        self.said: set[str] = set()
+        self.replied: set[str] = set()
+
+    def write(self) -> Example:
+        """The next conversation."""
+        self.begin()
+        notes = self.rng.random() < 0.06
+        if self.rng.random() < 0.9:
+            self.system(self.rng.choices((0, 1, 2, 3, 4, 6), (30, 12, 18, 18, 12, 10))[0], note=notes)
+        if not notes or not self.note_turn():
+            moves = self.moves()
+            if self.rng.random() < 0.3:
+                self.attempt(self.greet)
+            for _ in range(self.rng.choices((1, 2, 3, 4, 5, 6), (16, 20, 22, 18, 14, 10))[0]):
+                self.attempt(self.rng.choices([each for each, _ in moves], [weight for _, weight in moves])[0])
+            if self.rng.random() < 0.1:
+                self.attempt(self.farewell)
+        return self.example if any(each["role"] == "assistant" for each in self.example.messages) else self.write()
+
+    def moves(self) -> list[tuple[Callable[[], None], float]]:
+        """What may happen next in a conversation, by weight."""
+        return [
+            (self.tell, 30),
+            (self.use_known, 16),
+            (self.ask_known, 16),
+            (self.ask_unknown, 7),
+            (self.unknowable, 6),
+            (self.ask_general, 14),
+            (self.feel, 8),
+            (self.name, 6),
+            (self.ask_name, 4),
+            (self.who_are_you, 3),
+            (self.know_me, 4),
+            (self.small, 4),
+            (self.thank, 3),
+            (self.trouble, 1),
+        ]
+
+    def attempt(self, move: Callable[[], None]) -> None:
+        """Make a move, or none if it would repeat or invent something."""
+        before = len(self.example.messages)
+        try:
+            move()
+        except (UnboundError, Repeated, IndexError):
+            keep = before + (len(self.example.messages) - before) // 2 * 2
+            del self.example.messages[keep:]
+
+    # -- the system prompt
+
+    def pick(self, topics: Sequence[Topic]) -> Topic:
+        """A topic; one that is held out every other time in that part."""
+        held = [each for each in topics if each.held]
+        return self.rng.choice(held if held and self.rng.random() < 0.5 else list(topics))
+
+    def system(self, count: int, *, note: bool = False) -> None:
+        """Open with a persona and with `count` things that are known, as the service lays them out."""
+        sections = (
+            [self.rng.choice(self.rules["persona"]).replace("{bot}", self.bot)] if self.rng.random() < 0.92 else []
+        )
+        profile, recalled = self.past(count)
+        if profile or recalled or note:
+            sections.append(SERVICE["introduction"])
+        later = recalled if self.rng.random() < 0.3 else []
+        sections += ["\n".join(lines) for lines in (profile, [] if later else recalled) if lines]
+        self.before_question = later
+        if note:
+            sections.append(self.draw_note())
+        self.joint = self.rng.choice(JOINTS)
+        if sections:
+            self.example.messages.append({"role": "system", "content": self.joint.join(sections)})
+
+    def past(self, count: int) -> tuple[list[str], list[str]]:
+        """What is known: lines of the profile, and lines that were recalled."""
+        blanks, rng = self.blanks, self.rng
+        profile: list[str] = []
+        recalled: list[tuple[date, str]] = []
+        if count and rng.random() < 0.6:
+            blanks.facts["name"] = blanks.new_value("name")
+            profile.append(f"They are called {blanks.facts['name']}.")
+        details: list[str] = []
+        for _ in range(count):
+            topic = self.pick(self.topics)
+            if topic in self.known:
+                continue
+            self.known.append(topic)
+            blanks.enter(topic.name)
+            said = blanks.written(rng.choice(topic["say"]))
+            third = self.third(topic)
+            at = date(2026, 1, 1) + timedelta(days=rng.randrange(330))
+            ways = ["said"] + ["remembered"] * bool(third) + ["detail", "pinned"] * bool(topic["detail"] and third)
+            way = rng.choice(ways)
+            if way == "detail":
+                details.append(blanks.plain_text(topic["detail"][0]))
+            elif way == "pinned":
+                profile.append(f"Always remember: {third}")
+            elif way == "remembered":
+                recalled.append((at, f"- {at}, remembered: {third}"))
+            else:
+                recalled.append((at, f"- {at}, {blanks.facts.get('name', 'user')} said: {said}"))
+        if recalled and rng.random() < 0.3:
+            at = date(2026, 1, 1) + timedelta(days=rng.randrange(330))
+            recalled.append((at, f"- {at}, {self.bot} said: {self.free(self.rules['short_reply'])}"))
+        lines = [line for _, line in sorted(recalled)]
+        where = 1 if profile and profile[0].startswith("They are called") else 0
+        profile[where:where] = sorted(details)
+        return profile, ["From before:", *lines] if lines else []
+
+    def third(self, topic: Topic) -> str:
+        """What is known of a topic, in the third person; empty where its values do not allow it."""
+        who = self.blanks.facts.get("name") or "The person"
+        try:
+            return f"{who} {self.blanks.plain_text(topic['third'][0])}." if topic["third"] else ""
+        except UnboundError:
+            return ""
+
+    def free(self, templates: Sequence[str]) -> str:
+        """A line of the companion's that is bound to nothing."""
+        return self.blanks.reply(self.rng.choice(list(templates)).replace("{bot}", self.bot))
+
+    # -- turns
+
+    def turn(self, typed: str, templates: Sequence[str]) -> None:
+        """Add what the person says and a reply made from one of `templates`; raises Repeated or UnboundError."""
+        self.exchange(typed, self.fresh_reply(templates))
+
+    def fresh_reply(self, templates: Sequence[str]) -> str:
+        """A reply that has not been given yet."""
+        unbound: UnboundError | None = None
+        for _ in range(TRIES):
+            try:
+                reply = self.blanks.reply(self.rng.choice(list(templates)).replace("{bot}", self.bot))
+            except UnboundError as problem:
+                unbound = problem
+                continue
+            if reply not in self.replied and not set(sentences(reply)) & self.replied:
+                return reply
+        raise unbound or Repeated
+
+    def exchange(self, typed: str, reply: str) -> None:
+        """Add one exchange; what was recalled may stand before the person's last words."""
+        content = typed
+        if getattr(self, "before_question", None) and not self.example.copied:
+            content = self.joint.join(["\n".join(self.before_question), typed])
+            self.before_question = []
+        heard = "".join(letter for letter in typed.lower() if letter.isalnum())
+        if heard in self.said:
+            raise Repeated
+        self.said.add(heard)
+        self.replied |= {reply, *sentences(reply)}
+        self.example.messages.append({"role": "user", "content": content})
+        self.example.copied += [(len(self.example.messages), each) for each in self.blanks.names_in(reply)]
+        self.example.messages.append({"role": "assistant", "content": reply})
+
+    def person(self, rule: str) -> str:
+        """A person's line of this part, from `talk.txt`."""
+        return self.blanks.typed(self.rng.choice(of_part(self.rules[rule], self.part)).replace("{bot}", self.bot))
+
+    def greet(self) -> None:
+        """Say hello; what is known may be asked after."""
+        self.turn(self.person("hi"), self.rules["hi_reply"])
+
+    def tell(self) -> None:
+        """Tell of a topic, perhaps with one more turn on it."""
+        fresh = [each for each in self.topics if each not in self.known]
+        topic = self.pick(fresh)
+        self.blanks.enter(topic.name)
+        self.turn(self.blanks.typed(self.rng.choice(of_part(topic["say"], self.part))), topic["reply"])
+        self.known.append(topic)
+        if topic.more and self.rng.random() < 0.55:
+            said, then = self.rng.choice(topic.more)
+            choice, reply = paired(said, then, self.rng)
+            self.turn(self.blanks.typed(choice), [reply])
+
+    def use_known(self) -> None:
+        """Say something to which what is known is of use."""
+        topic = self.rng.choice([each for each in self.known if each.cue])
+        self.blanks.enter(topic.name)
+        said, reply = self.rng.choice(topic.cue)
+        self.turn(self.blanks.typed(said), [reply])
+
+    def ask_known(self) -> None:
+        """Ask about what is known."""
+        topic = self.rng.choice([each for each in self.known if each["answer"]])
+        self.blanks.enter(topic.name)
+        self.turn(self.blanks.typed(self.rng.choice(of_part(topic["ask"], self.part))), topic["answer"])
+
+    def ask_unknown(self) -> None:
+        """Ask about what is not known."""
+        topic = self.pick([each for each in self.topics if each["unknown"] and each not in self.known])
+        asks = [each for each in of_part(topic["ask"], self.part) if "{" not in each]
+        self.blanks.scene = {}
+        self.turn(
+            self.blanks.typed(self.rng.choice(asks)), [*topic["unknown"], *topic["unknown"], *self.rules["dont_know"]]
+        )
+
+    def unknowable(self) -> None:
+        """Ask what the companion cannot know."""
+        self.blanks.scene = {}
+        self.turn(self.person("unknowable"), self.rules["dont_know"])
+
+    def ask_general(self) -> None:
+        """Ask a general question; the reply is the base model's own."""
+        question, answer = self.rng.choice(self.general)
+        self.exchange(self.blanks.typed(question) if self.rng.random() < 0.4 else question, answer)
+
+    def feel(self) -> None:
+        """Say how one feels."""
+        typed = self.person("feeling")
+        low = typed.lower()
+        kinds = {
+            "sad": ("sad", "down", "low", "awful", "empty", "lost", "bad", "hard", "mess"),
+            "tired": ("tired", "exhausted", "worn", "sleep", "long"),
+            "worried": ("anxious", "nervous", "worried", "restless"),
+            "angry": ("angry", "annoyed", "frustrated"),
+            "glad": ("happy", "great", "good", "wonderful", "lovely"),
+        }
+        found = next((kind for kind, words in kinds.items() if any(word in low for word in words)), "plain")
+        self.turn(typed, self.rules[f"feeling_{found}"])
+
+    def name(self) -> None:
+        """Say one's name."""
+        if "name" in self.blanks.facts:
+            raise Repeated
+        self.blanks.enter("self")
+        typed = self.person("i_am")
+        self.blanks.facts["name"] = self.blanks.scene["name"]
+        self.turn(typed, self.rules["i_am_reply"])
+
+    def ask_name(self) -> None:
+        """Ask for one's name."""
+        self.blanks.scene = dict(self.blanks.facts)
+        self.turn(self.person("ask_name"), self.rules["tell_name" if self.blanks.facts else "no_name"])
+
+    def who_are_you(self) -> None:
+        """Ask who the companion is; it gives the name that its prompt gives it."""
+        named = any(each["role"] == "system" and self.bot in each["content"] for each in self.example.messages)
+        self.turn(self.person("who_are_you"), self.rules["i_am_bot" if named else "i_am_bot_short"])
+
+    def know_me(self) -> None:
+        """Ask what is known: two or three things are named, in the words that fit the person."""
+        facts = []
+        for topic in self.rng.sample(self.known, len(self.known)):
+            self.blanks.enter(topic.name)
+            third = self.third(topic)
+            if third:
+                facts.append("you " + you_form(third.split(" ", 2 if third.startswith("The ") else 1)[-1].rstrip(".")))
+        name = self.blanks.facts.get("name")
+        facts = [f"you're called {name}"] * bool(name) + facts[: self.rng.choice((2, 3))]
+        if not facts:
+            self.turn(self.person("know_me"), self.rules["know_nothing"])
+            return
+        known = facts[0] if len(facts) == 1 else ", ".join(facts[:-1]) + " and " + facts[-1]
+        template = self.rng.choice(self.rules["know_some"]).replace("{known}", known)
+        self.turn(self.person("know_me"), [template])
+
+    def small(self) -> None:
+        """Say next to nothing."""
+        if not self.replied:
+            raise Repeated
+        self.turn(self.person("short_said"), self.rules["short_reply"])
+
+    def thank(self) -> None:
+        """Say thanks."""
+        if not self.replied:
+            raise Repeated
+        self.turn(self.person("thanks"), self.rules["thanks_reply"])
+
+    def trouble(self) -> None:
+        """Say something that needs more than a companion."""
+        self.turn(self.person("crisis"), self.rules["crisis_reply"])
+
+    def farewell(self) -> None:
+        """Say goodbye."""
+        self.turn(self.person("bye"), self.rules["bye_reply"])
+
+    # -- what was just done to memory
+
+    def draw_note(self) -> str:
+        """The service's note on what was just done to memory."""
+        kind = self.rng.choice(("remember", "remember", "forget", "mute", "not_done", "nothing"))
+        self.note = kind
+        if kind in ("not_done", "nothing"):
+            return str(SERVICE[kind])
+        count = self.rng.choice((1, 1, 2, 3))
+        return str(SERVICE["done"][kind]).format(count)
+
+    def note_turn(self) -> bool:
+        """The turn that such a note belongs to."""
+        said = {"remember": "remember_that", "forget": "forget_that", "mute": "mute_that"}
+        done = {"remember": "noted", "forget": "forgotten", "mute": "muted"}
+        kind = getattr(self, "note", "remember")
+        rule = said.get(kind) or self.rng.choice(list(said.values()))
+        reply = done.get(kind) or {"not_done": "not_done", "nothing": "nothing_found"}[kind]
+        topic = self.pick(self.topics)
+        self.blanks.enter(topic.name)
+        fact = self.blanks.written(self.rng.choice(topic["say"]))
+        thing = self.rng.choice(
+            ("my job", "my exam", "my ex", "my cat", "the fight", "my trip", "my health", "my sister")
+        )
+        template = self.rng.choice(self.rules[rule]).replace("{thing_known}", thing)
+        self.exchange(self.blanks.typed(template.replace("{fact}", fact)), self.free(self.rules[reply]))
+        return True
+
+
+def sentences(reply: str) -> list[str]:
+    """The longer sentences of a reply: those that would be noticed if they came again."""
+    parts = reply.replace("!", ".").replace("?", ".").split(".")
+    return [each.strip() for each in parts if len(each.strip()) > 18]
+
+
+def you_form(predicate: str) -> str:
+    """`has a cat` to `have a cat`: a predicate after "you"."""
+    verb, _, rest = predicate.partition(" ")
+    irregular = {"has": "have", "is": "are", "does": "do", "misses": "miss", "enjoys": "enjoy", "plays": "play"}
+    plural = irregular.get(verb) or (verb[:-1] if verb.endswith("s") else verb)
+    return f"{plural} {rest}".strip()
+
+
+def paired(said: str, then: str, rng: random.Random) -> tuple[str, str]:
+    """Of a choice that stands the same in both lines, the same alternative in both."""
+    start, stop = said.find("["), said.find("]")
+    if start < 0 or said[start : stop + 1] not in then:
+        return said, then
+    choice = rng.choice(said[start + 1 : stop].split("|"))
+    return said.replace(said[start : stop + 1], choice), then.replace(said[start : stop + 1], choice)

@@ -1,0 +1,197 @@
+"""Tools and routes: the service's small decisions, as a companion meets them, with the right answer beside each.
+
+Tools are called in the markup of the chat template (`<tool_call>`, the style of Hermes); routes are named in JSON. It
+reads `data/tools.txt`.
+"""
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.companion.talk import Example, Talker
+from models.companion.topics import DATA, Blanks, Part, of_part
+from models.demo.wording import as_typed
+
+NO_TOOL_ROUTES = (("chat", "Everything else: small talk, feelings, questions."), ("talk", "Just a conversation."))
+ROUTER = (
+    "Choose the route for the person's message. Answer with JSON only: {shape}",
+    "You decide who answers. Pick exactly one route and reply as JSON like {shape}.",
+    "Classify the message into one of the routes below. Output: {shape}",
+    "Which of these fits the last message best? Answer in JSON: {shape}",
+    "Route the request. Reply with {shape} and nothing else.",
+)
+KEYS = ("route", "route", "route", "intent", "tool", "agent", "category")
+
+
+@dataclass
+class Tool:
+    """What a tool is called and does; requests with the values of its arguments; results with what is said to them."""
+
+    name: str
+    held: bool
+    names: list[str] = field(default_factory=list)
+    about: list[str] = field(default_factory=list)
+    args: list[tuple[str, str, str]] = field(default_factory=list)
+    say: list[tuple[str, list[str]]] = field(default_factory=list)
+    done: list[tuple[str, str]] = field(default_factory=list)
+
+    def described(self, name: str, about: str) -> dict[str, Any]:
+        """As the API describes it."""
+        properties = {arg: {"type": kind, "description": what} for arg, kind, what in self.args}
+        schema = {"type": "object", "properties": properties, "required": [arg for arg, _, _ in self.args]}
+        return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
+
+
+def read_tools() -> list[Tool]:
+    """All of `tools.txt`."""
+    tools: list[Tool] = []
+    for raw in (DATA / "tools.txt").read_text(encoding="utf-8").splitlines():
+        word, _, rest = raw.strip().partition(" ")
+        if word == "@":
+            name, *held = rest.split()
+            tools.append(Tool(name, bool(held), [name]))
+        elif word == "names":
+            tools[-1].names += rest.split(", ")
+        elif word == "about":
+            tools[-1].about.append(rest)
+        elif word == "arg":
+            arg, kind, what = rest.split(" ", 2)
+            tools[-1].args.append((arg, kind, what))
+        elif word == "say":
+            said, _, values = rest.partition(" =>")
+            tools[-1].say.append((said, [each.strip() for each in values.split("|") if each.strip()]))
+        elif word == "done":
+            result, _, reply = rest.partition(" => ")
+            tools[-1].done.append((result, reply))
+    return tools
+
+
+class ToolTasks:
+    """Writes examples of choosing and calling."""
+
+    def __init__(self, seed: str, part: Part, talker: Talker) -> None:
+        self.rng, self.part, self.talker = random.Random(f"tools-{part}-{seed}"), part, talker
+        every = read_tools()
+        self.tools = [each for each in every if part == "held_out" or not each.held]
+
+    def pick(self) -> Tool:
+        """A tool; one that is held out every other time in that part."""
+        held = [each for each in self.tools if each.held]
+        return self.rng.choice(held if held and self.rng.random() < 0.5 else self.tools)
+
+    def request(self, tool: Tool) -> tuple[str, dict[str, Any]]:
+        """What the person says, and the arguments that follow from it."""
+        blanks = self.blanks = Blanks(self.talker.grammar, self.rng, self.part)
+        blanks.enter("request")
+        blanks.scene |= {"n1": str(self.rng.randint(2, 99)), "n2": str(self.rng.randint(2, 20))}
+        lines = dict(tool.say)
+        said = self.rng.choice(of_part(list(lines), self.part))
+        typed = blanks.typed(said)
+        values = [blanks.plain_text(each) for each in lines[said]]
+        kinds = zip(tool.args, values, strict=True)
+        return typed, {arg: int(value) if kind == "integer" else value for (arg, kind, _), value in kinds}
+
+    def small_talk(self) -> str:
+        """Something that no tool is for."""
+        self.talker.begin()
+        rule = self.rng.choice(
+            ("hi", "feeling", "thanks", "short_said", "unknowable", "bye", "topic", "topic", "feeling")
+        )
+        if rule == "topic":
+            topic = self.talker.pick(self.talker.topics)
+            self.talker.blanks.enter(topic.name)
+            return self.talker.blanks.typed(self.rng.choice(of_part(topic["say"], self.part)))
+        return self.talker.person(rule)
+
+    def offered(self, tool: Tool, least: int, most: int) -> list[tuple[Tool, str, str]]:
+        """A choice of tools with this one among them, each under one of its names."""
+        others = self.rng.sample([each for each in self.tools if each is not tool], self.rng.randint(least, most))
+        mixed = self.rng.sample([tool, *others], len(others) + 1)
+        return [(each, self.rng.choice(each.names), self.rng.choice(each.about)) for each in mixed]
+
+    def route(self) -> Example:
+        """Choose one of several routes, in JSON."""
+        tool = self.pick()
+        chosen = self.offered(tool, 1, 5)
+        offered = [(name, about) for _, name, about in chosen]
+        right = next(name for each, name, _ in chosen if each is tool)
+        typed = self.request(tool)[0]
+        if self.rng.random() < 0.6:
+            other = self.rng.choice(NO_TOOL_ROUTES)
+            offered.insert(self.rng.randint(0, len(offered)), other)
+            if self.rng.random() < 0.35:
+                typed, right = self.small_talk(), other[0]
+        key = self.rng.choice(KEYS)
+        shape = json.dumps({key: "…"}, ensure_ascii=False)
+        task = self.rng.choice(of_part(ROUTER, self.part)).replace("{shape}", shape)
+        bare = self.rng.random() < 0.15
+        lines = [f"- {name}" if bare else f"- {name}: {about}" for name, about in offered]
+        prompt = "\n".join([task, *(["Routes:"] if self.rng.random() < 0.5 else []), *lines])
+        messages = [{"role": "system", "content": prompt}, {"role": "user", "content": typed}]
+        if self.rng.random() < 0.3:
+            messages = [{"role": "user", "content": f"{prompt}\n\nMessage: {typed}"}]
+        messages.append({"role": "assistant", "content": json.dumps({key: right})})
+        return Example("route", messages, expect={"route": right, "key": key, "routes": [name for name, _ in offered]})
+
+    def call(self) -> Example:
+        """Call one of the tools on offer, or none; then perhaps tell the result."""
+        tool = self.pick()
+        chosen = self.offered(tool, 0, 3)
+        name = next(name for each, name, _ in chosen if each is tool)
+        offer = [each.described(name, about) for each, name, about in chosen]
+        prompt = self.rng.choice(self.talker.rules["persona"]).replace("{bot}", "Bondhu")
+        messages: list[dict[str, Any]] = [{"role": "system", "content": prompt}] if self.rng.random() < 0.75 else []
+        if self.rng.random() < 0.22:
+            return self.no_call(messages, offer)
+        typed, arguments = self.request(tool)
+        call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+        messages += [{"role": "user", "content": typed}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        if self.rng.random() < 0.5:
+            result, said = self.rng.choice(tool.done)
+            for number, value in enumerate(arguments.values()):
+                said = said.replace("{" + str(number) + "}", str(value))
+            messages += [{"role": "tool", "content": result}, {"role": "assistant", "content": said}]
+        return Example("call", messages, offer, expect={"name": name, "arguments": arguments})
+
+    def no_call(self, messages: list[dict[str, Any]], offer: list[dict[str, Any]]) -> Example:
+        """Tools are on offer, but the person only talks."""
+        talker = self.talker
+        talker.begin()
+        talker.example.messages += messages
+        for move in (talker.tell, talker.feel, talker.greet):
+            talker.attempt(move)
+            if talker.example.messages[-1:] and talker.example.messages[-1]["role"] == "assistant":
+                break
+        example = talker.example
+        example.kind, example.tools, example.expect = "call", offer, {"name": None}
+        return example
+
+    def fields(self) -> Example:
+        """Fill a given JSON shape from what a person says."""
+        talker = self.talker
+        talker.begin()
+        wanted = [each for each in talker.topics if each["detail"] and each["detail"][0].endswith("}")]
+        shown: dict[str, str | None] = {}
+        said: list[str] = []
+        for topic in self.rng.sample(wanted, self.rng.randint(2, 4)):
+            if topic["detail"][0].count("{") != 1:
+                continue
+            key = topic["detail"][0].partition(":")[0].replace(" ", "_")
+            talker.blanks.enter(topic.name)
+            line = as_typed(talker.blanks.written(self.rng.choice(topic["say"])), talker.blanks.typing, self.rng)
+            if self.rng.random() < 0.75:
+                said.append(line.rstrip(".!") + ".")
+                shown[key] = talker.blanks.plain_text(topic["detail"][0].partition(": ")[2])
+            else:
+                shown[key] = None
+        shape = json.dumps(dict.fromkeys(shown, "…"), ensure_ascii=False)
+        asks = (
+            f"Fill in this JSON from the message; null where it says nothing: {shape}",
+            f"Extract these fields as JSON, null if unknown: {', '.join(shown)}.",
+            f"Return JSON with the keys {', '.join(shown)}. Use null for what is not said.",
+        )
+        content = f"{self.rng.choice(asks)}\n\n{' '.join(said) or 'Hello!'}"
+        answer = json.dumps(shown, ensure_ascii=False)
+        messages = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+        return Example("fields", messages, expect={"fields": shown})

@@ -1,0 +1,169 @@
+"""What a person may tell of their life, read from `data/topics.txt`, and how one conversation fills its blanks.
+
+The notation inside a line is that of `models.demo.grammar`; word lists come from there too. It does not know how a
+conversation is put together.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from models.demo import memory as demo_memory
+from models.demo.grammar import CLOSE, OPEN, Grammar, Speaker, UnboundError, expand, held_out, load
+from models.demo.wording import Habit, articles, as_reply, as_typed, draw_habit, syllables
+
+DATA = Path(__file__).with_name("data")
+Part = Literal["train", "held_out"]
+HELD_OUT_IN = 6
+"""One of this many of a person's phrasings is left to the held-out part."""
+NAMES = ("name", "person", "place", "artist", "song", "film", "game", "book", "pet_name", "kid")
+"""Slots whose values are proper nouns, to be copied right."""
+CLEAN = Habit("clean", apostrophes=True, stops=True, typos=0.0)
+
+
+@dataclass
+class Topic:
+    """One topic: alternatives by field; `more` and `cue` hold pairs of what is said and what is replied."""
+
+    name: str
+    kind: str
+    sensitivity: str
+    held: bool
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    more: list[tuple[str, str]] = field(default_factory=list)
+    cue: list[tuple[str, str]] = field(default_factory=list)
+
+    def __getitem__(self, kind: str) -> list[str]:
+        """The alternatives of a field; none where it has none."""
+        return self.lines.get(kind, [])
+
+
+def read_topics() -> tuple[dict[str, Topic], dict[str, list[str]]]:
+    """The topics by name, and the word lists that stand between them; raises ValueError naming a bad line."""
+    topics: dict[str, Topic] = {}
+    rules: dict[str, list[str]] = {}
+    topic, rule = None, None
+    for number, raw in enumerate((DATA / "topics.txt").read_text(encoding="utf-8").splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        word, _, rest = line.partition(" ")
+        if word == "@":
+            name, kind, sensitivity, *held = rest.split()
+            topic, rule = topics.setdefault(name, Topic(name, kind, sensitivity, bool(held))), None
+        elif word == "=":
+            rule = rules.setdefault(rest, [])
+        elif rule is not None:
+            rule.append(line)
+            rule = None
+        elif topic is None:
+            raise ValueError(f"topics.txt:{number}: belongs to no topic: {line}")
+        elif word == "cue":
+            said, _, reply = rest.partition(" => ")
+            topic.cue.append((said, reply))
+        elif word == "then":
+            topic.more.append((topic["more"][-1], rest))
+        else:
+            topic.lines.setdefault(word, []).append(rest)
+    return topics, rules
+
+
+def read_grammar() -> Grammar:
+    """The demonstration model's word lists and scenes, with the lists of the topics added."""
+    grammar = load(Path(demo_memory.__file__).with_name("grammar"))
+    grammar.rules |= read_topics()[1]
+    return grammar
+
+
+def is_held_out(template: str) -> bool:
+    """Whether a person's phrasing belongs to the held-out part: by its text alone."""
+    return hashlib.sha256(f"companion {template}".encode()).digest()[0] % HELD_OUT_IN == 0
+
+
+def of_part(templates: Sequence[str], part: Part) -> list[str]:
+    """Those alternatives that a part may use; all of them where a part would have none."""
+    return [each for each in templates if is_held_out(each) == (part == "held_out")] or list(templates)
+
+
+class Blanks(demo_memory.Memory):
+    """The values of one conversation's slots, topic by topic, so that two topics may both speak of a {person}."""
+
+    def __init__(self, grammar: Grammar, rng: random.Random, part: Part) -> None:
+        super().__init__(grammar, rng, CLEAN, part == "train")
+        self.part = part
+        self.topics: dict[str, dict[str, str]] = {}
+        self.typing = draw_habit(rng)
+
+    def enter(self, topic: str) -> None:
+        """Go on with a topic's own values."""
+        self.scene = self.topics.setdefault(topic, {})
+        self.said = set(self.scene)
+
+    def new_value(self, slot: str) -> str:
+        """Draw a value; names of animals and children are made up as often as taken from a list."""
+        if slot in ("pet_name", "kid"):
+            if self.rng.random() < 0.5:
+                return self.made_up()
+            listed = self.grammar.rules["pet_name" if slot == "pet_name" else "first_name"]
+            return self.rng.choice([each for each in listed if held_out(each) != self.training] or listed)
+        if slot == "date_words":
+            months = [
+                "January",
+                "February",
+                "March",
+                "April",
+                "May",
+                "June",
+                "July",
+                "August",
+                "September",
+                "October",
+                "November",
+                "December",
+            ]
+            return f"{self.rng.choice(months)} {self.rng.randint(1, 28)}"
+        return super().new_value(slot)
+
+    def draw(self, slot: str, speaker: Speaker, fresh: bool) -> str:
+        """As the demonstration corpus does, but names are addressed less often and phrases are never turned round."""
+        if slot == "&name":
+            known = self.facts.get("name")
+            return f", {OPEN}{known}{CLOSE}" if known and self.rng.random() < 0.4 else ""
+        return super().draw(slot, speaker, fresh)
+
+    def typed(self, template: str) -> str:
+        """A template in the person's own way of typing."""
+        return as_typed(expand(template, self.grammar, self.rng, self, "user"), self.typing, self.rng)
+
+    def written(self, template: str) -> str:
+        """A template as the person's words in clean spelling, without a stop at its end."""
+        return as_typed(expand(template, self.grammar, self.rng, self, "user"), CLEAN, self.rng).rstrip(".!")
+
+    def reply(self, template: str) -> str:
+        """A template as the companion's words; raises UnboundError where it would have to invent something."""
+        return as_reply(expand(template, self.grammar, self.rng, self, "assistant"))
+
+    def plain_text(self, template: str) -> str:
+        """A template with its values, as it stands; raises UnboundError."""
+        text = articles(expand(template, self.grammar, self.rng, self, "assistant"))
+        return re.sub(r"\s+", " ", text.replace(OPEN, "").replace(CLOSE, "")).strip()
+
+    def names_in(self, text: str) -> list[str]:
+        """The proper nouns of this conversation that stand in a text."""
+        slots = [self.facts, *self.topics.values()]
+        found = {v for one in slots for slot, v in one.items() if re.sub(r"\d+$", "", slot) in NAMES and v in text}
+        return sorted(found)
+
+
+def made_up_word(rng: random.Random, part: Part) -> str:
+    """A made-up name of a part."""
+    while held_out(word := syllables(rng)) == (part == "train"):
+        pass
+    return word
+
+
+__all__ = ["Blanks", "Part", "Topic", "UnboundError", "is_held_out", "made_up_word", "of_part", "read_grammar"]
