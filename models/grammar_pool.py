@@ -34,9 +34,9 @@ class GrammarLimits:
     how many are tried at once, and `max_waiting` how many wait for that.
     """
 
-    cpu_s: float = 1.0
+    cpu_s: float = 2.0
     memory_mb: int = 512
-    step_s: float = 0.05
+    step_s: float = 0.2
     workers: int = 1
     max_waiting: int = 64
 

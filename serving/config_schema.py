@@ -446,9 +446,9 @@ class AutoscalingSpec(Frozen):
 class GrammarsSpec(Frozen):
     """What a grammar may cost, tried beside the engine before that sees it (models/grammar_pool.py)."""
 
-    cpu_s: float = Field(default=1.0, gt=0, description="to compile a grammar and take its first steps, CPU s")
+    cpu_s: float = Field(default=2.0, gt=0, description="to compile a grammar and take its first steps, CPU s")
     memory_mb: int = Field(default=512, ge=64, description="meanwhile, MB")
-    step_s: float = Field(default=0.05, gt=0, description="for the longest of those steps, CPU s")
+    step_s: float = Field(default=0.2, gt=0, description="for the longest of those steps, CPU s")
     workers: int = Field(default=1, ge=1, description="processes that try grammars, started when there is one to try")
     max_waiting: int = Field(default=64, ge=1, description="grammars that wait to be tried; beyond: 400")
 

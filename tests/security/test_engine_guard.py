@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+import pytest_asyncio
 
 from models import engine_args
 from models.vllm_server import VllmServer
@@ -43,10 +44,10 @@ class Engine:
         return list(body["tokens"])
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
     """The demonstration model's, started as `serving.deploy.engine` does."""
-    spec = load_settings(ROOT, {}).catalogue[MODEL]
+    spec = load_settings(ROOT, {"BONDHU_VAR_DIR": "/tmp"}).catalogue[MODEL]
     server = VllmServer(
         model=str(spec.directory(ROOT)),
         served_name=MODEL,

@@ -1,5 +1,6 @@
 """A grammar is tried beside the engine, by the real compiler, and what costs too much is refused and harms nothing."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -7,6 +8,7 @@ import pytest
 
 from models.grammar_pool import GrammarLimits, GrammarPool, PoolBusy
 
+pytestmark = pytest.mark.timeout(600)  # each starts a worker, which imports torch
 LIMITS = GrammarLimits(cpu_s=1.0, memory_mb=256, step_s=0.1, max_waiting=1)
 
 
@@ -45,11 +47,16 @@ async def test_what_is_no_grammar_is_left_to_the_engine(pool: GrammarPool) -> No
 
 async def test_a_queue_that_is_full_says_so(pool: GrammarPool) -> None:
     """Nobody waits for ever."""
-    import asyncio
-
     first = asyncio.create_task(pool.problem("regex", "a{1,3}"))
     await asyncio.sleep(0)
     with pytest.raises(PoolBusy):
         await pool.problem("regex", "b{1,3}")
     assert await first is None
     assert await pool.problem("regex", "a{1,3}") is None
+
+
+async def test_what_a_string_may_be_is_tried_as_well(pool: GrammarPool) -> None:
+    """An expression within a schema, where a quotation mark would end it at once."""
+    pattern = "((((a{0,99}){0,99}){0,99}){0,99}){0,99}"
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": pattern}}, "required": ["x"]}
+    assert await pool.problem("json", json.dumps(schema)) is not None
