@@ -160,7 +160,7 @@ def test_too_long_a_context_is_named(http: httpx.Client, path: str, field: str, 
 def test_a_stream_that_cannot_begin_is_refused(http: httpx.Client, path: str, field: str, value: Any) -> None:
     """A mistake in a request for a stream is a 400 too, never a 200 whose stream tells of it."""
     error = envelope(http.post(path, json=changed(path, field, value) | {"stream": True}), 400)
-    assert error["param"] == field
+    assert (error["param"] or "").split(".")[0] == field
 
 
 def test_a_stream_that_breaks_off_says_so(client: OpenAI) -> None:
