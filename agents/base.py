@@ -5,7 +5,7 @@ clients of services in its constructor and nothing from the surroundings. It doe
 """
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Literal, Protocol
@@ -28,12 +28,23 @@ Need = Literal[
 PassedOn = Literal["tools", "response_format", "images"]
 
 
-class Unsupported(Exception):
-    """The request asks for what this agent neither does nor passes on; `field` names it as the client wrote it."""
+class RequestRefused(Exception):
+    """An agent does not take the request; `field` names what is at fault as the client wrote it."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unsupported(RequestRefused):
+    """It asks for what this agent neither does nor passes on."""
 
     def __init__(self, agent: str, field: str) -> None:
-        super().__init__(f"{agent} takes no {field}.")
-        self.field = field
+        super().__init__(f"{agent} takes no {field}.", field)
+
+
+class InvalidParams(RequestRefused):
+    """A field of the agent's own has a value that it does not know; the message says what would be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +166,11 @@ class Agent(Protocol):
     def passes_on(self) -> frozenset[PassedOn]:
         """Which of a client's own fields it gives to the model; others are refused by name."""
 
-    def run(self, request: AgentRequest, context: RunContext) -> AsyncIterator[Event]:
+    def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; the last event is the one Done. Closing the iterator stops all work.
 
         Raises:
-            Unsupported: before the first event.
+            RequestRefused: before the first event.
 
         """
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from models.chat import FinishReason, TokenUsage
+from models.chat import FinishReason, TokenUsage, ToolCall
 
 NO_TOKENS = TokenUsage()
 StepState = Literal["done", "failed", "skipped", "repaired"]
@@ -80,6 +80,14 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCalls:
+    """Calls of the client's own tools, which it is to run; only of an agent that passes `tools` on."""
+
+    calls: Sequence[ToolCall]
+    type: Literal["client_calls"] = "client_calls"
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The end of every run, once.
 
@@ -98,7 +106,7 @@ class Done:
     type: Literal["done"] = "done"
 
 
-Event = Token | ToolStep | Card | Source | Proposal | Done
+Event = Token | ToolStep | Card | Source | Proposal | ClientCalls | Done
 
 
 def document(event: Event) -> dict[str, Any]:
