@@ -8,7 +8,7 @@ calls belong is read there (vllm-project/vllm#46863), and blank text before a ca
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from pydantic import ValidationError
@@ -25,13 +25,15 @@ from models.chat import ChatFailure, ChatMessage, ChatReply, ChatRequest, TextDe
 _LEAKED = re.compile(r"^\s*(?:<tool_call>|```(?:json)?)?\s*(\{.*\})\s*(?:</tool_call>|```)?\s*$", re.DOTALL)
 _MAY_LEAK = ("{", "<", "`", "[")  # how text begins that may turn out to be a call
 REPLY_TOKENS = 512
+Wanted = tuple[str, str]  # a tool's name and its arguments, written in one way
+_SAME = "See the other call, which was the same."
 
 
 async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
     """Answer by calling tools until the model speaks; raises LimitReached before anything was said."""
     messages = [ChatMessage("system", box.about), *turns_of(request)]
     found: list[ToolResult] = []
-    before: list[tuple[str, str]] = []
+    before: list[Wanted] = []
     try:
         while True:
             calls: Sequence[ToolCall] = ()
@@ -51,10 +53,12 @@ async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> Asyn
                 break
             before = wanted
             messages.append(ChatMessage("assistant", "", tool_calls=calls))
-            outcomes = await asyncio.gather(*(_call(box, call, context) for call in calls))
-            for call, (answer, result, step) in zip(calls, outcomes, strict=True):
+            outcomes = await _call_all(box, dict(zip(wanted, calls, strict=True)), context)
+            for call, key in zip(calls, wanted, strict=True):
+                answer, result, step = outcomes.pop(key, (_SAME, None, None))
                 messages.append(ChatMessage("tool", answer, tool_call_id=call.id))
-                yield step
+                if step is not None:
+                    yield step
                 if result is not None:
                     found.append(result)
                     for card in result.cards:
@@ -100,6 +104,15 @@ async def _ask(
                     yield held.strip()
 
 
+async def _call_all(
+    box: Toolbox, calls: Mapping[Wanted, ToolCall], context: RunContext
+) -> dict[Wanted, tuple[str, ToolResult | None, ToolStep | None]]:
+    """What different calls give, all at once."""
+    async with asyncio.TaskGroup() as group:
+        tasks = {wanted: group.create_task(_call(box, call, context)) for wanted, call in calls.items()}
+    return {wanted: task.result() for wanted, task in tasks.items()}
+
+
 async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str, ToolResult | None, ToolStep]:
     """What a call gives: the answer for the model, the result, the step."""
     tool = box.find(call.name)
@@ -112,7 +125,10 @@ async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str,
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(each) for each in first["loc"])
         return f"{where}: {first['msg']}", None, ToolStep(tool.name, "failed", "parameters")
-    result, step = await run_tool(tool, params, context)
+    try:
+        result, step = await run_tool(tool, params, context)
+    except LimitReached:
+        return "There is no time for that.", None, ToolStep(tool.name, "skipped", "limit")
     facts = result.facts or result.plain
     return fence(facts, label=f"what {tool.name} found") if result.is_outside else facts, result, step
 

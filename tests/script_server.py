@@ -23,7 +23,7 @@ class ScriptServer(EngineServer):
     """The server; a context manager.
 
     Attributes:
-        says: the next answers: a text, calls, the status of an error, CUT, JUNK, SILENT, HELD.
+        says: the next answers: a text, calls, a text and calls, the status of an error, CUT, JUNK, SILENT, HELD.
         always: what it says when there is none.
         headers: of the requests that came in, beside `asked`.
         retry_after: what an error says of the next try.
@@ -83,16 +83,14 @@ class ScriptServer(EngineServer):
             except asyncio.CancelledError:
                 self.aborted += 1
                 raise
-        if isinstance(said, str):
-            for piece in said.replace(" ", "\0 ").split("\0"):
+        text, calls = said if isinstance(said, tuple) else (said, []) if isinstance(said, str) else ("", said)
+        if text:
+            for piece in text.replace(" ", "\0 ").split("\0"):
                 await response.write(_event({"content": piece}))
-        else:
-            for index, whole in enumerate(said):
-                for piece in _pieces(whole):
-                    await response.write(
-                        _event({"tool_calls": [{"index": index, **piece} if self.has_index else piece]})
-                    )
-        await response.write(_event({}, "tool_calls" if isinstance(said, list) else "stop"))
+        for index, whole in enumerate(calls):
+            for piece in _pieces(whole):
+                await response.write(_event({"tool_calls": [{"index": index, **piece} if self.has_index else piece]}))
+        await response.write(_event({}, "tool_calls" if calls else "stop"))
         usage = {**_head("chat.completion.chunk"), "choices": [], "usage": _USAGE}
         await response.write(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n")
         return response

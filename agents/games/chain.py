@@ -17,7 +17,7 @@ from agents.games.words import MIN_LETTERS
 
 ROUNDS = 10
 MAX_MISSES = 3
-_WORD = re.compile(r"(?:my word is |i say |how about |what about |then )?([a-z]+)")
+_WORD = re.compile(r"(?:my word is |i say |how about |what about |then )?([a-z]{1,30})")
 
 
 class ChainState(BaseModel):

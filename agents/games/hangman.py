@@ -13,7 +13,7 @@ from agents.games.game import Secret, State, Turn
 MAX_WRONG = 6
 MIN_WORD, MAX_WORD = 5, 10
 _LETTER = re.compile(r"(?:(?:the )?letter |is there an? |an? |i guess |guess )?([a-z])[.!?]*")
-_WORD = re.compile(r"(?:the word is |is it |it is |i guess |guess )?([a-z]{2,})[.!?]*")
+_WORD = re.compile(r"(?:the word is |is it |it is |i guess |guess )?([a-z]{2,20})[.!?]*")
 
 
 class HangmanState(BaseModel):

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from agents.games.answers import is_answer, without_frame
+from agents.games.answers import is_answer, plain, without_frame
 from agents.games.game import Secret, State, Turn
 from agents.games.things import Things
 
 MAX_QUESTIONS = 20
+MAX_GUESS = 40  # characters
 _GUESS = re.compile(
     r"(?:is it|it is|it's|i (?:guess|think)(?: it'?s| it is)?|you are thinking of)\s+(?:an? |the )?(.+)"
 )
@@ -98,7 +99,8 @@ class Riddle:
         match = _GUESS.fullmatch(text.strip().casefold().rstrip("?.!"))
         if match is None or self._things.find(text) is not None or len(match[1].split()) > 2:
             return None
-        return next((thing for thing in self._things.known if is_answer(match[1], [thing])), match[1])
+        guessed = plain(match[1])[:MAX_GUESS]
+        return next((thing for thing in self._things.known if is_answer(guessed, [thing])), guessed)
 
     def _guess(self, game: RiddleState, thing: str) -> Turn:
         if thing == game.secret.value:

@@ -1,27 +1,16 @@
-"""A scripted model behind the real client, and the context of a run."""
+"""A scripted model behind the real client, documents in each database, and the context of a run."""
 
-import random
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
-from itertools import count
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
 from gateway_process import free_port
+from run_context import NOW, MakeContext, context_maker
 from script_server import ScriptServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agents.base import RunContext
-from agents.budget import RunBudget, RunLimits
 from models.openai_chat import OpenAIChat
 from storage.agent_states import SqlStates
-from storage.owner import Owner
-
-NOW = datetime(2026, 11, 27, 14, 0, tzinfo=UTC)
-LIMITS = RunLimits()
-MakeContext = Callable[..., RunContext]
 
 
 @pytest.fixture
@@ -47,17 +36,4 @@ def states(engine: AsyncEngine) -> SqlStates:
 @pytest.fixture
 def make_context() -> MakeContext:
     """Return what makes a run's context."""
-    ids = count(1)
-
-    def make(limits: RunLimits = LIMITS, *, seed: int = 1, **parts: Any) -> RunContext:
-        plain: dict[str, Any] = {
-            "owner": Owner("app", "mina"),
-            "conversation": "c1",
-            "budget": RunBudget(limits, time.monotonic),
-            "now": lambda: NOW,
-            "rng": random.Random(seed),
-            "new_id": lambda: f"id{next(ids)}",
-        }
-        return RunContext(**(plain | parts))
-
-    return make
+    return context_maker()

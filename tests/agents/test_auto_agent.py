@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeContext
+from run_context import MakeContext
 from script_server import ScriptServer, call
 
 from agents.auto.agent import AutoAgent

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import NOW, MakeContext
+from run_context import NOW, MakeContext
 from script_server import CUT, ScriptServer, call
 from sqlalchemy.ext.asyncio import AsyncEngine
 from word_embedder import DIMENSIONS, WordEmbedder

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import MakeContext
+from run_context import MakeContext
 from script_server import ScriptServer
 
 from agents.base import AgentRequest, RunContext, Unsupported

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import MakeContext
 from polling import eventually
 from pydantic import BaseModel
+from run_context import MakeContext
 from script_server import CUT, HELD, JUNK, SILENT, ScriptServer, call
 
 from agents.base import AgentRequest, ModelTraits, RunContext
@@ -280,3 +280,25 @@ async def test_a_tool_that_there_is_not_is_said_so(
     told = [each["content"] for each in server.asked[2]["messages"] if each["role"] == "tool"]
     assert told == ["There is no such tool. There are: weather, clock.", "city: Field required"]
     assert text_of(events) == "Sorry"
+
+
+async def test_blank_text_before_a_call_does_not_end_it(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext
+) -> None:
+    """Nor is it shown; words before a call are."""
+    server.says = [("\n \n", call("weather", city="Dhaka")), ("Let me see. ", call("clock")), "Sunny"]
+    town = Town()
+    events = await run(town, make_context(model=model, traits=PLANS), "weather")
+    assert town.runs == ["Dhaka", "clock"]
+    assert text_of(events) == "Let me see. Sunny"
+
+
+async def test_the_same_call_twice_at_once_runs_once(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext
+) -> None:
+    """Each call has its answer all the same."""
+    server.says = [call("weather", city="Dhaka") + call("weather", city="Dhaka"), "Sunny"]
+    town = Town()
+    await run(town, make_context(model=model, traits=PLANS), "weather")
+    assert town.runs == ["Dhaka"]
+    assert len([each for each in server.asked[1]["messages"] if each["role"] == "tool"]) == 2

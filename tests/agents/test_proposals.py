@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import NOW, MakeContext
+from run_context import NOW, MakeContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.base import AgentRequest, RunContext
