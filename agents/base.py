@@ -186,16 +186,29 @@ def missing_needs(agent: Agent, context: RunContext) -> list[Need]:
     return sorted(need for need in agent.needs if not has.get(need, True))
 
 
+def client_fields(request: AgentRequest) -> list[PassedOn]:
+    """What of a client's own the request has that changes what an answer is: not every agent takes these."""
+    found: list[PassedOn] = []
+    if request.extra.get("tools"):
+        found.append("tools")
+    if (request.extra.get("response_format") or {}).get("type", "text") != "text":
+        found.append("response_format")
+    if any(_has_images(message) for message in request.messages):
+        found.append("images")
+    return found
+
+
 def check_fields(agent: Agent, request: AgentRequest) -> None:
     """Refuse by name what the agent does not pass on; raises Unsupported."""
-    for field_ in ("tools", "response_format"):
-        if request.extra.get(field_) and field_ not in agent.passes_on:
-            raise Unsupported(agent.id, field_)
-    has_images = any(
-        part.get("type") not in (None, "text")
-        for message in request.messages
-        if not isinstance(message.content, str)
-        for part in message.content
+    for field_ in client_fields(request):
+        if field_ not in agent.passes_on:
+            raise Unsupported(agent.id, _NAMES.get(field_, field_))
+
+
+def _has_images(message: ChatMessage) -> bool:
+    return not isinstance(message.content, str) and any(
+        part.get("type") not in (None, "text") for part in message.content
     )
-    if has_images and "images" not in agent.passes_on:
-        raise Unsupported(agent.id, "messages with images or sounds")
+
+
+_NAMES = {"images": "messages with images or sounds"}

@@ -14,7 +14,7 @@ class RunLimits:
     """The limits of one run."""
 
     max_steps: int = 8
-    max_tokens: int = 4096
+    max_tokens: int = 8192
     max_s: float = 30.0
     max_outside_calls: int = 10
 

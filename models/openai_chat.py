@@ -36,6 +36,7 @@ from models.chat import (
 MAX_RETRY_AFTER_S = 3600.0
 MAX_LINE_BYTES = 1 << 20
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
+OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
 ChoicesAs = Literal["structured_outputs", "json_schema"]
 _CHOICE = "choice"  # the property of the JSON schema
 
@@ -136,7 +137,7 @@ class OpenAIChat:
     def _body(self, request: ChatRequest) -> Json:
         body: Json = {
             **self._fields,
-            **request.extra,
+            **{name: value for name, value in request.extra.items() if name not in OWN_FIELDS},
             "model": self.model,
             "messages": [_wire(each) for each in request.messages],
             "max_tokens": request.max_tokens,

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from agents.asking import choose
 from agents.auto.rules import possibly, surely
-from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext
+from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
 from agents.budget import LimitReached
 from agents.events import Event, Proposal, ToolStep
 from agents.toolbox import turns_of
@@ -65,7 +65,7 @@ class AutoAgent:
         await self._note(agent.id, proposed, context)
 
     async def _choose(self, request: AgentRequest, context: RunContext) -> tuple[Agent, str]:
-        if request.extra:
+        if client_fields(request):
             return self._default, "for the client's own fields"
         proposer = await self._proposer(request, context)
         if proposer is not None:

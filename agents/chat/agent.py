@@ -6,19 +6,30 @@ tone, the request's `params` say, or else what the person chose before. Without 
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from agents.asking import stream
-from agents.base import AgentRequest, InvalidParams, MemoryLine, Need, PassedOn, RunContext, check_fields
+from agents.base import (
+    AgentRequest,
+    InvalidParams,
+    MemoryLine,
+    Need,
+    PassedOn,
+    RequestRefused,
+    RunContext,
+    check_fields,
+    client_fields,
+)
 from agents.budget import LimitReached
 from agents.chat.persona import Persona, Tone
 from agents.chat.prompt import chat_messages, is_leaving
 from agents.events import ClientCalls, Done, Event, Source, Token, ToolStep
 from agents.fence import flat
 from agents.loop import done
-from models.chat import ChatFailure, ChatReply, ChatRequest, FinishReason, TextDelta
+from models.chat import BadRequest, ChatFailure, ChatMessage, ChatReply, ChatRequest, FinishReason, TextDelta
 
 MAX_RECALLED = 8
 PARAMS = frozenset({"persona", "tone"})
@@ -93,8 +104,6 @@ class ChatAgent:
         self, persona: Persona, tone: Tone, request: AgentRequest, context: RunContext
     ) -> AsyncGenerator[Event, None]:
         profile, recalled = await _known(request.text, context)
-        for line in recalled:
-            yield Source(flat(line.text), why=line.why)
         messages = chat_messages(
             persona,
             tone,
@@ -105,11 +114,15 @@ class ChatAgent:
             leaves=is_leaving(request.text),
             max_tokens=context.traits.max_prompt_tokens,
         )
-        asked = ChatRequest(messages, max_tokens=tone.max_tokens, extra=request.extra)
+        asked = _request(messages, tone, request.extra)
+        sources = [Source(flat(line.text), why=line.why) for line in recalled]
         has_spoken, finish, limit = False, "stop", None
         try:
             async with aclosing(stream(context, asked)) as answer:
                 async for piece in answer:
+                    for source in sources:
+                        yield source
+                    sources = []
                     if isinstance(piece, TextDelta):
                         text = piece.text if has_spoken else piece.text.lstrip()
                         has_spoken = has_spoken or bool(text)
@@ -121,6 +134,8 @@ class ChatAgent:
                             has_spoken = True
                             yield ClientCalls(piece.tool_calls)
         except ChatFailure as failure:
+            if isinstance(failure, BadRequest) and client_fields(request) and not has_spoken:
+                raise RequestRefused("The model does not take this request as it is.", failure.field or "") from failure
             yield ToolStep("answer", "failed", type(failure).__name__)
             finish = "length" if has_spoken else "stop"
         except LimitReached as reached:
@@ -142,6 +157,17 @@ async def _known(text: str, context: RunContext) -> tuple[Sequence[str], Sequenc
     if context.memory is None:
         return (), ()
     return await context.memory.profile(), await context.memory.recall(text, limit=MAX_RECALLED)
+
+
+def _request(messages: Sequence[ChatMessage], tone: Tone, extra: Mapping[str, Any]) -> ChatRequest:
+    """What the model is asked; where the client says how long and how freely, that holds."""
+    asked = ChatRequest(messages, max_tokens=tone.max_tokens, extra=extra)
+    tokens, temperature = extra.get("max_completion_tokens") or extra.get("max_tokens"), extra.get("temperature")
+    if isinstance(tokens, int) and tokens > 0:
+        asked = replace(asked, max_tokens=tokens)
+    if isinstance(temperature, int | float):
+        asked = replace(asked, temperature=float(temperature))
+    return asked
 
 
 def _end(context: RunContext, finish: FinishReason | str, limit: str | None) -> Done:

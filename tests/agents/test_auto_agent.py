@@ -113,6 +113,12 @@ async def test_the_clients_own_tools_are_the_friends(
     assert any(isinstance(event, ClientCalls) for event in events)
 
 
+async def test_a_temperature_is_no_tool(states: SqlStates, make_context: MakeContext) -> None:
+    """What many clients always send does not keep anybody from a game."""
+    how, _ = await say(auto(), make_context(state=states), "play trivia", extra={"temperature": 0.2})
+    assert how == "games by rule"
+
+
 class Proposer:
     """An agent that proposes, and hears the answer."""
 

@@ -12,7 +12,7 @@ from script_server import CUT, ScriptServer, call
 from sqlalchemy.ext.asyncio import AsyncEngine
 from word_embedder import DIMENSIONS, WordEmbedder
 
-from agents.base import AgentRequest, InvalidParams, MemoryLine, ModelTraits, RunContext
+from agents.base import AgentRequest, InvalidParams, MemoryLine, ModelTraits, RequestRefused, RunContext
 from agents.budget import RunLimits
 from agents.chat.agent import ChatAgent
 from agents.chat.persona import PersonaError, read_personas
@@ -231,3 +231,23 @@ async def test_the_past_comes_from_the_store(
         assert part in system
     assert "Bagha" not in system
     shelf.close()
+
+
+async def test_how_long_and_how_freely_is_the_clients_to_say(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext
+) -> None:
+    """Within what the run may use; what a model would take amiss is not sent twice."""
+    await say(make_context(model=model), "hello", extra={"max_completion_tokens": 5, "temperature": 0, "stop": ["."]})
+    body = server.asked[0]
+    assert (body["max_tokens"], body["temperature"], body["stop"]) == (5, 0.0, ["."])
+    assert "max_completion_tokens" not in body
+
+
+async def test_a_wrong_field_of_the_clients_is_its_to_mend(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext
+) -> None:
+    """No friend is away because of it."""
+    server.says = [400]
+    with pytest.raises(RequestRefused) as told:
+        await say(make_context(model=model), "hello", extra={"tools": [{"type": "odd"}]})
+    assert told.value.field == "tools"
