@@ -2,11 +2,12 @@
 
 A choice is made by a grammar, so that the smallest model answers with one of the words; parameters by a JSON schema,
 with a cap on tokens, because such a grammar allows whitespace without end and small models fall into it
-(vllm-project/vllm#38696; its engine's own setting against it is `disable_any_whitespace`). What is wrong is asked for
-once more, and what is still wrong is None: whoever asked goes on by rules.
+(vllm-project/vllm#38696; its engine's own setting against it is `disable_any_whitespace`). Wrong parameters are asked
+for once more; what is still wrong, or no choice at all, is None: whoever asked goes on by rules.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -57,7 +58,10 @@ async def stream(context: RunContext, request: ChatRequest) -> AsyncGenerator[Te
 
 
 async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: Sequence[str]) -> str | None:
-    """One of the choices, or None when the model does not make one; raises LimitReached."""
+    """One of the choices, or None when the model does not make one; raises LimitReached.
+
+    Of a model that keeps to no grammar, the one choice that its answer names is taken.
+    """
     if context.model is None or len(choices) < 2:
         return choices[0] if len(choices) == 1 else None
     request = ChatRequest(messages, max_tokens=CHOICE_TOKENS, temperature=0.0, choices=choices)
@@ -66,7 +70,10 @@ async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: 
     except ChatFailure:
         return None
     said = reply.text.strip()
-    return said if said in choices else None
+    if said in choices:
+        return said
+    named = [each for each in choices if re.search(rf"\b{re.escape(each)}\b", said, re.IGNORECASE)]
+    return named[0] if len(named) == 1 else None
 
 
 async def fill(context: RunContext, messages: Sequence[ChatMessage], params: type[P]) -> tuple[P | None, bool]:

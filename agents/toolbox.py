@@ -1,5 +1,6 @@
 """The tools of one agent, and how it speaks: running one, and telling its result with or without a model."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from models.chat import ChatMessage, ChatRequest
 ANSWER = "answer"  # the route of what needs no tool
 MAX_TURNS = 6  # of the conversation that a router or a narrator is shown
 NARRATION_TOKENS = 160
+TOO_LONG = "That took too long, so I stopped. Try me again in a moment?"
 UNABLE = "I could not do that just now. Try me again in a moment?"
 _NARRATE = "Tell them this in one to three friendly sentences. Add no facts, names or numbers of your own."
 
@@ -52,14 +54,16 @@ class Toolbox:
 
 
 async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> tuple[ToolResult, ToolStep]:
-    """Run it; a failure is a result that says so."""
+    """Run it, for as long as the run may last; a failure is a result that says so. Raises LimitReached."""
     began_s = context.budget.left_s
     context.budget.take_step()
     try:
-        result = await tool.run(params, context)
-    except ToolFailed as failure:
+        async with asyncio.timeout(context.budget.left_s):
+            result = await tool.run(params, context)
+    except (ToolFailed, TimeoutError) as failure:
+        told = str(failure) if isinstance(failure, ToolFailed) else TOO_LONG
         step = ToolStep(tool.name, "failed", "", began_s - context.budget.left_s)
-        return ToolResult(str(failure), is_final=True), step
+        return ToolResult(told, is_final=True), step
     context.has_outside_text = context.has_outside_text or result.is_outside
     return result, ToolStep(tool.name, "done", "", began_s - context.budget.left_s)
 

@@ -1,19 +1,27 @@
 """The base by itself: what fenced text cannot do, limits, the registry, events as JSON."""
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_context import MakeContext
 
+from agents.base import Agent, AgentRequest, Need, PassedOn, RequestRefused, RunContext, Unsupported
 from agents.budget import LimitReached, RunBudget, RunLimits
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.events import Action, Card, ClientCalls, Done, Event, Proposal, Source, Token, ToolStep, document
 from agents.fence import clean, fence, flat
 from agents.registry import Registry
-from models.chat import TokenUsage, ToolCall
+from agents.running import run_agent
+from agents.tool import ToolFailed
+from agents.toolbox import UNABLE
+from models.chat import ChatMessage, TokenUsage, ToolCall, Unavailable
 
 PIECES = st.sampled_from(
     ["<<<", ">>>", "<", ">", "<|im_end|>", "[INST]", "</tool_call>", "\u200b", "\x00", "a", "\n", " "]
@@ -88,3 +96,89 @@ def test_events_are_plain_json(event: Event) -> None:
     told = json.loads(json.dumps(document(event)))
     assert told["type"]
     assert len(told) > 1
+
+
+class Odd:
+    """An agent that does what none should."""
+
+    id = "odd"
+    description = "Odd."
+    passes_on: frozenset[PassedOn] = frozenset()
+
+    def __init__(self, does: BaseException | str, needs: Iterable[Need] = ()) -> None:
+        self.needs = frozenset(needs)
+        self._does = does
+
+    async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Raise, hang, speak and raise, or just stop."""
+        if self._does == "hangs":
+            await asyncio.Event().wait()
+        if isinstance(self._does, BaseException):
+            raise self._does
+        if self._does == "speaks":
+            yield Token("Well")
+            raise LimitReached("max_steps")
+
+
+async def events_of(agent: Agent, context: RunContext, **more: Any) -> list[Event]:
+    """All that a run tells."""
+    request = AgentRequest([ChatMessage("user", "hello")], **more)
+    return [event async for event in run_agent(agent, request, context)]
+
+
+@pytest.mark.parametrize(
+    ("does", "limit"),
+    [
+        ("stops", None),
+        ("hangs", "max_s"),
+        (LimitReached("max_tokens"), "max_tokens"),
+        (ToolFailed("no"), None),
+        (Unavailable("away"), None),
+    ],
+)
+async def test_every_run_has_an_answer_and_an_end(
+    make_context: MakeContext, does: BaseException | str, limit: str | None
+) -> None:
+    """Whatever the agent lets through."""
+    *told, end = await events_of(Odd(does), make_context(RunLimits(max_s=0.1)))
+    assert told == [Token(UNABLE)]
+    assert isinstance(end, Done)
+    assert end.limit == limit
+
+
+async def test_what_was_said_stays_said(make_context: MakeContext) -> None:
+    """Nothing is put after it."""
+    *told, end = await events_of(Odd("speaks"), make_context())
+    assert told == [Token("Well")]
+    assert isinstance(end, Done)
+    assert end.limit == "max_steps"
+
+
+async def test_a_fault_of_the_program_is_none_of_the_persons(make_context: MakeContext) -> None:
+    """It is not swallowed: whoever serves tells of it."""
+    with pytest.raises(ZeroDivisionError):
+        await events_of(Odd(ZeroDivisionError()), make_context())
+
+
+@pytest.mark.parametrize(
+    ("need", "without", "field"),
+    [
+        ("person", {"owner": None}, "user"),
+        ("conversation", {"conversation": ""}, "conversation"),
+        ("model", {}, "model"),
+    ],
+)
+async def test_what_an_agent_needs_is_asked_for_by_name(
+    make_context: MakeContext, need: Need, without: dict[str, Any], field: str
+) -> None:
+    """Before it runs."""
+    with pytest.raises(RequestRefused) as told:
+        await events_of(Odd("stops", [need]), make_context(**without))
+    assert told.value.field == field
+
+
+async def test_what_an_agent_does_not_take_is_refused(make_context: MakeContext) -> None:
+    """By the client's own name for it."""
+    with pytest.raises(Unsupported) as told:
+        await events_of(Odd("stops"), make_context(), extra={"response_format": {"type": "json_object"}})
+    assert told.value.field == "response_format"

@@ -9,12 +9,13 @@ from pydantic import BaseModel
 from run_context import MakeContext
 from script_server import CUT, HELD, JUNK, SILENT, ScriptServer, call
 
+from agents.asking import choose
 from agents.base import AgentRequest, ModelTraits, RunContext
 from agents.budget import RunLimits
 from agents.events import Done, Event, Source, Token, ToolStep
 from agents.loop import run_toolbox
 from agents.tool import NoParams, Tool, ToolFailed, ToolResult
-from agents.toolbox import ANSWER, Toolbox
+from agents.toolbox import ANSWER, TOO_LONG, Toolbox
 from models.chat import ChatMessage, TokenUsage
 from models.openai_chat import OpenAIChat
 
@@ -33,11 +34,14 @@ class Town:
     def __init__(self) -> None:
         self.runs: list[str] = []
         self.fails = False
+        self.hangs = False
         self.outside = ""
 
     async def weather(self, params: City, _: RunContext) -> ToolResult:
         """It is always sunny."""
         self.runs.append(params.city)
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fails:
             raise ToolFailed("The weather is not to be had.")
         facts = self.outside or f"sunny in {params.city}"
@@ -192,6 +196,15 @@ async def test_a_silent_model_does_not_outlast_the_run(
     assert text_of(events) == "It is sunny in Dhaka."
 
 
+async def test_a_tool_that_hangs_does_not_outlast_the_run(make_context: MakeContext) -> None:
+    """It is ended, and said so."""
+    town = Town()
+    town.hangs = True
+    events = await run(town, make_context(RunLimits(max_s=0.2)), "weather in Dhaka?")
+    assert text_of(events) == TOO_LONG
+    assert [event.state for event in events if isinstance(event, ToolStep)][-1] == "failed"
+
+
 async def test_outside_text_is_fenced_and_in_no_system_message(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
@@ -302,3 +315,16 @@ async def test_the_same_call_twice_at_once_runs_once(
     await run(town, make_context(model=model, traits=PLANS), "weather")
     assert town.runs == ["Dhaka"]
     assert len([each for each in server.asked[1]["messages"] if each["role"] == "tool"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("Weather.", "weather"), ("I choose: clock", "clock"), ("weather or clock", None), ("rain", None)],
+)
+async def test_a_choice_that_a_model_wraps_in_words(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, said: str, name: str | None
+) -> None:
+    """Is taken where it is one; a server need not keep to the grammar."""
+    server.says = [said]
+    prompt = [ChatMessage("user", "?")]
+    assert await choose(make_context(model=model), prompt, ["weather", "clock"]) == name
