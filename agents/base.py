@@ -95,9 +95,12 @@ class PersonMemory(Protocol):
 class ModelTraits:
     """What the model in use can be trusted with; its model file says so.
 
-    `plans`: it may plan several steps with tools. `max_prompt_tokens`: what its context leaves for a prompt.
+    `chooses`: its choice of a tool or an agent is better than chance, else only rules choose (the demonstration model's
+    is not: it took "tell me a story" for music). `plans`: it may plan several steps with tools. `max_prompt_tokens`:
+    what its context leaves for a prompt.
     """
 
+    chooses: bool = True
     plans: bool = False
     max_prompt_tokens: int = 1500
 

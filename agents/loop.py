@@ -98,7 +98,7 @@ async def _route(box: Toolbox, request: AgentRequest, context: RunContext) -> tu
     if by_rule is not None:
         return by_rule, ToolStep("route", "done", f"{by_rule} by rule")
     choice = None
-    if context.model is not None:
+    if context.model is not None and context.traits.chooses:
         choice = await choose(context, _route_prompt(box, request), [*(tool.name for tool in box.tools), ANSWER])
     elapsed_s = began_s - context.budget.left_s
     if choice is None:

@@ -77,7 +77,7 @@ class AutoAgent:
             if isinstance(agent, HoldsConversation) and await agent.is_playing(context):
                 return agent, "as it goes on"
         maybe = possibly(request.text, self._agents)
-        if maybe and context.model is not None:
+        if maybe and context.model is not None and context.traits.chooses:
             choice = await self._ask([*maybe, self._default.id], request, context)
             if choice is not None:
                 return self._agents[choice], "by model"

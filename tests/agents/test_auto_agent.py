@@ -10,7 +10,7 @@ from script_server import ScriptServer, call
 
 from agents.auto.agent import AutoAgent
 from agents.auto.rules import possibly, surely
-from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext
+from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.events import ClientCalls, Event, Proposal, Token, ToolStep
@@ -100,6 +100,15 @@ async def test_a_model_is_asked_only_where_words_may_mean_an_agent(
     assert (await say(auto(), make_context(state=states, model=model), "hello dear"))[0] == "chat by default"
     assert len(server.asked) == 2
     assert (await say(auto(), make_context(state=states, model=model), "still bored"))[0] == "chat by default"
+
+
+async def test_a_model_that_cannot_choose_is_not_asked_to(
+    server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext
+) -> None:
+    """What rules do not know is talk."""
+    context = make_context(state=states, model=model, traits=ModelTraits(chooses=False))
+    assert (await say(auto(), context, "I am so bored"))[0] == "chat by default"
+    assert all("structured_outputs" not in body for body in server.asked)
 
 
 async def test_the_clients_own_tools_are_the_friends(

@@ -328,3 +328,13 @@ async def test_a_choice_that_a_model_wraps_in_words(
     server.says = [said]
     prompt = [ChatMessage("user", "?")]
     assert await choose(make_context(model=model), prompt, ["weather", "clock"]) == name
+
+
+async def test_a_model_that_cannot_choose_only_talks(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext
+) -> None:
+    """Rules choose, or the default holds."""
+    server.says = ["Hello"]
+    events = await run(Town(), make_context(model=model, traits=ModelTraits(chooses=False)), "hm")
+    assert text_of(events) == "Hello"
+    assert "structured_outputs" not in server.asked[0]
