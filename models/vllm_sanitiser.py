@@ -5,11 +5,17 @@ on what a client wrote into the message: 40 kB of `/a/a/a` hold its event loop f
 `install` puts this one in its place wherever it was imported. It does not know what the messages are about.
 """
 
+import contextlib
+import importlib
 import re
 import sys
 from types import ModuleType
+from typing import Any
 
-ORIGINAL = "vllm.entrypoints.serve.exception_handling.utils"
+ORIGINALS = (  # where vLLM keeps it: 0.29, 0.26
+    "vllm.entrypoints.serve.exception_handling.utils",
+    "vllm.entrypoints.serve.utils.api_utils",
+)
 MAX_CHARACTERS = 2000  # of a message; no error of vLLM's own needs as many
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{1,16}>")
 _FRAME = re.compile(r'\n? {0,20}File "[^"\n]{1,500}", line \d{1,9}, in \S{1,200}(?:\n {1,20}[^\n]{0,500})?')
@@ -30,14 +36,20 @@ def install() -> int:
 
     Raises ImportError where vLLM has moved it: then nobody knows what it does now, and the server must not start.
     """
-    module = __import__(ORIGINAL, fromlist=["sanitize_message"])
-    original = module.sanitize_message
+    original = _original()
     if original is sanitize_message:
         return 0
     holders = [each for each in list(sys.modules.values()) if isinstance(each, ModuleType) and _holds(each, original)]
     for holder in holders:
         holder.__dict__["sanitize_message"] = sanitize_message
     return len(holders)
+
+
+def _original() -> Any:
+    for name in ORIGINALS:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module(name).sanitize_message
+    raise ImportError(f"vLLM has sanitize_message in none of {', '.join(ORIGINALS)}", name="vllm")
 
 
 def _holds(module: ModuleType, original: object) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.agent_states import delete_of_conversation
 from storage.conversations import AT_ONCE, Place, beside, void_windows
 from storage.memory_schema import Conversation, Embedding, Given, Memory, Message, Owned, SetAside
 from storage.owner import Owner
@@ -35,10 +36,12 @@ class Touched:
 async def delete_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
 ) -> list[str] | None:
-    """Delete it with its messages, with the memories that quote one of them, and with what is set aside of it.
+    """Delete it with its messages, the memories that quote one of them, what is set aside and what agents keep of it.
 
     Returns the ids of the messages; None when there is no such conversation.
     """
+    async with engine.begin() as connection:
+        await delete_of_conversation(connection, owner, external_id)
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
         conversation = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)

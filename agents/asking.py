@@ -1,0 +1,137 @@
+"""Asking a model within a run: what it takes is counted, its time is what the run has left.
+
+A choice is made by a grammar, so that the smallest model answers with one of the words; parameters by a JSON schema,
+with a cap on tokens, because such a grammar allows whitespace without end and small models fall into it
+(vllm-project/vllm#38696; its engine's own setting against it is `disable_any_whitespace`). Wrong parameters are asked
+for once more; what is still wrong, or no choice at all, is None: whoever asked goes on by rules.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from agents.base import RunContext
+from agents.budget import LimitReached
+from models.chat import ChatFailure, ChatMessage, ChatModel, ChatReply, ChatRequest, TextDelta, TimedOut
+
+P = TypeVar("P", bound=BaseModel)
+CHOICE_TOKENS = 16
+PARAMS_TOKENS = 256
+MIN_TOKENS = 8  # an answer of fewer is not worth asking for
+
+
+async def complete(context: RunContext, request: ChatRequest) -> ChatReply:
+    """The whole answer, as a step of the run; raises ChatFailure, LimitReached."""
+    model, request = _begin(context, request)
+    try:
+        async with asyncio.timeout(context.budget.left_s):
+            reply = await model.complete(request)
+    except TimeoutError as problem:
+        raise TimedOut("The run's time is over.") from problem
+    _end(context, reply)
+    return reply
+
+
+async def stream(context: RunContext, request: ChatRequest) -> AsyncGenerator[TextDelta | ChatReply, None]:
+    """The answer as it comes, as a step of the run; raises ChatFailure, LimitReached."""
+    model, request = _begin(context, request)
+    answer = model.stream(request)
+    try:
+        while True:
+            async with asyncio.timeout(context.budget.left_s):
+                piece = await anext(answer, None)
+            if piece is None:
+                return
+            if isinstance(piece, ChatReply):
+                _end(context, piece)
+            yield piece
+    except TimeoutError as problem:
+        raise TimedOut("The run's time is over.") from problem
+    finally:
+        if isinstance(answer, AsyncGenerator):
+            await answer.aclose()
+
+
+async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: Sequence[str]) -> str | None:
+    """One of the choices, or None when the model does not make one; raises LimitReached.
+
+    Of a model that keeps to no grammar, the one choice that its answer names is taken.
+    """
+    if context.model is None or len(choices) < 2:
+        return choices[0] if len(choices) == 1 else None
+    request = ChatRequest(messages, max_tokens=CHOICE_TOKENS, temperature=0.0, choices=choices)
+    try:
+        reply = await complete(context, request)
+    except ChatFailure:
+        return None
+    said = reply.text.strip()
+    if said in choices:
+        return said
+    named = [each for each in choices if re.search(rf"\b{re.escape(each)}\b", said, re.IGNORECASE)]
+    return named[0] if len(named) == 1 else None
+
+
+async def fill(context: RunContext, messages: Sequence[ChatMessage], params: type[P]) -> tuple[P | None, bool]:
+    """Parameters as the model writes them, and whether it took a repair; raises LimitReached.
+
+    None when both answers were no valid ones, or the model is away.
+    """
+    schema = {"name": params.__name__.lower().strip("_"), "strict": True, "schema": params.model_json_schema()}
+    shape = {"type": "json_schema", "json_schema": schema}
+    asked = list(messages)
+    for is_repair in (False, True):
+        request = ChatRequest(asked, max_tokens=PARAMS_TOKENS, temperature=0.0, response_format=shape)
+        try:
+            reply = await complete(context, request)
+            return params.model_validate_json(reply.text.strip()), is_repair
+        except ChatFailure:
+            return None, is_repair
+        except ValidationError as problem:
+            first = problem.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(each) for each in first["loc"])
+            asked = [
+                *messages,
+                ChatMessage("assistant", reply.text),
+                ChatMessage("user", f"That was not valid: {where} {first['msg']}. Write the JSON object again."),
+            ]
+    return None, True
+
+
+async def narrate(context: RunContext, request: ChatRequest) -> AsyncGenerator[str, None]:
+    """The text of an answer as it comes, without blank beginnings; ends early where the model breaks off.
+
+    Nothing comes when it gives no text: then the caller has something of its own to say. Raises LimitReached before the
+    first text only.
+    """
+    has_begun = False
+    try:
+        async with aclosing(stream(context, request)) as answer:
+            async for piece in answer:
+                if not isinstance(piece, TextDelta):
+                    continue
+                text = piece.text if has_begun else piece.text.lstrip()
+                if text:
+                    has_begun = True
+                    yield text
+    except ChatFailure:
+        return
+
+
+def _begin(context: RunContext, request: ChatRequest) -> tuple[ChatModel, ChatRequest]:
+    assert context.model is not None, "whoever asks has looked whether there is a model"
+    context.budget.take_step()
+    left = context.budget.left_tokens
+    if left < MIN_TOKENS:
+        raise LimitReached("max_tokens")
+    return context.model, replace(request, max_tokens=min(request.max_tokens, left))
+
+
+def _end(context: RunContext, reply: ChatReply) -> None:
+    context.budget.spend(reply.usage)
+    if reply.model not in context.models_used:
+        context.models_used.append(reply.model)

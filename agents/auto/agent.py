@@ -1,0 +1,118 @@
+"""The router: what was said goes to one other agent, by rules, by a model's choice among a few, or else to the friend.
+
+An agent that is in the middle of something in the conversation (a game) has what is said there, unless another is
+surely meant. A proposal's answer goes to the agent that made it: by its id, or as the few words that follow it. It does
+no work of its own.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, runtime_checkable
+
+from agents.asking import choose
+from agents.auto.rules import possibly, surely
+from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
+from agents.budget import LimitReached
+from agents.events import Event, Proposal, ToolStep
+from agents.toolbox import turns_of
+from models.chat import ChatMessage
+
+ROUTED_TURNS = 3
+ANSWER_WORDS = 4  # at most, of a yes or no
+MAX_KEPT = 20
+
+
+@runtime_checkable
+class HoldsConversation(Protocol):
+    """An agent that can be in the middle of something."""
+
+    async def is_playing(self, context: RunContext) -> bool:
+        """Whether it is, in this conversation."""
+
+
+class AutoAgent:
+    """See `agents.base.Agent`.
+
+    Args:
+        agents: whom it may hand on to.
+        default: the id of the one for all that is nobody else's.
+
+    """
+
+    id = "auto"
+    description = "Hands on to whichever agent fits."
+    needs: frozenset[Need] = frozenset()
+
+    def __init__(self, agents: Sequence[Agent], default: str) -> None:
+        self._agents: Mapping[str, Agent] = {agent.id: agent for agent in agents}
+        self._default = self._agents[default]
+
+    @property
+    def passes_on(self) -> frozenset[PassedOn]:
+        """What the friend passes on: a request with such fields goes to it."""
+        return self._default.passes_on
+
+    async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Answer as the other agent does; raises RequestRefused."""
+        agent, how = await self._choose(request, context)
+        yield ToolStep("agent", "done", f"{agent.id} {how}")
+        proposed: list[str] = []
+        async with aclosing(agent.run(request, context)) as events:
+            async for event in events:
+                if isinstance(event, Proposal) and event.state == "pending":
+                    proposed.append(event.id)
+                yield event
+        await self._note(agent.id, proposed, context)
+
+    async def _choose(self, request: AgentRequest, context: RunContext) -> tuple[Agent, str]:
+        if client_fields(request):
+            return self._default, "for the client's own fields"
+        proposer = await self._proposer(request, context)
+        if proposer is not None:
+            return proposer, "as it asked"
+        sure = surely(request.text, self._agents)
+        if sure is not None:
+            return self._agents[sure], "by rule"
+        for agent in self._agents.values():
+            if isinstance(agent, HoldsConversation) and await agent.is_playing(context):
+                return agent, "as it goes on"
+        maybe = possibly(request.text, self._agents)
+        if maybe and context.model is not None and context.traits.chooses:
+            choice = await self._ask([*maybe, self._default.id], request, context)
+            if choice is not None:
+                return self._agents[choice], "by model"
+        return self._default, "by default"
+
+    async def _ask(self, ids: Sequence[str], request: AgentRequest, context: RunContext) -> str | None:
+        lines = [f"{id_}: {self._agents[id_].description}" for id_ in ids]
+        task = "\n".join(["Choose who should answer what they say last. Answer with one word.", *lines])
+        try:
+            return await choose(context, [ChatMessage("system", task), *turns_of(request)[-ROUTED_TURNS:]], ids)
+        except LimitReached:
+            return None
+
+    async def _proposer(self, request: AgentRequest, context: RunContext) -> Agent | None:
+        """Whoever made the proposal that this answers."""
+        if context.state is None or context.owner is None:
+            return None
+        kept = await context.state.load(context.state_key(self.id, "proposers"))
+        document: Mapping[str, Any] = {} if kept is None else kept.value
+        id_ = request.confirm or request.undo
+        if id_:
+            return self._agents.get(document.get("made", {}).get(id_, ""))
+        is_short = len(request.text.split()) <= ANSWER_WORDS
+        return self._agents.get(document.get("last", "")) if is_short else None
+
+    async def _note(self, agent: str, proposed: Sequence[str], context: RunContext) -> None:
+        """Keep who made which proposals; written only where that changes. A conflict loses a convenience, no effect."""
+        if context.state is None or context.owner is None:
+            return
+        key = context.state_key(self.id, "proposers")
+        kept = await context.state.load(key)
+        document: Mapping[str, Any] = {} if kept is None else kept.value
+        last = agent if proposed else ""
+        if document.get("last", "") == last and not proposed:
+            return
+        made = {**document.get("made", {}), **dict.fromkeys(proposed, agent)}
+        value = {"last": last, "made": dict(list(made.items())[-MAX_KEPT:])}
+        await context.state.save(key, value, expected=0 if kept is None else kept.version)

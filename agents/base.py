@@ -1,0 +1,217 @@
+"""An agent: an id, what it needs, and `run(request, context)`, which tells events until it is done.
+
+`RunContext` is all that a run has: the person, the model, the clock, randomness, memory, state, limits. An agent takes
+clients of services in its constructor and nothing from the surroundings. It does not know HTTP nor who serves it.
+"""
+
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Any, Literal, Protocol
+
+from agents.budget import RunBudget
+from agents.events import Event
+from agents.state import StateStore
+from models.chat import ChatMessage, ChatModel
+from storage.agent_states import StateKey
+from storage.owner import Owner
+
+Need = Literal[
+    "model",  # cannot answer at all without one
+    "person",  # knows whose it is
+    "conversation",  # and in which conversation
+    "state",  # keeps something between runs
+    "memory",  # is better with the person's memories
+    "network",  # calls services outside
+]
+PassedOn = Literal["tools", "response_format", "images"]
+
+
+class RequestRefused(Exception):
+    """An agent does not take the request; `field` names what is at fault as the client wrote it."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unsupported(RequestRefused):
+    """It asks for what this agent neither does nor passes on."""
+
+    def __init__(self, agent: str, field: str) -> None:
+        super().__init__(f"{agent} takes no {field}.", field)
+
+
+class InvalidParams(RequestRefused):
+    """A field of the agent's own has a value that it does not know; the message says what would be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRequest:
+    """What the person asks.
+
+    Attributes:
+        messages: the conversation, the person's message last; what the client wrote as `system` is among them.
+        params: the agent's own fields, e.g. `persona`; each agent says which it takes.
+        extra: the client's fields of OpenAI's protocol that go on to the model as they are.
+        confirm: the id of a proposal that the person agrees to.
+        undo: the id of one that they want undone.
+
+    """
+
+    messages: Sequence[ChatMessage]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    confirm: str | None = None
+    undo: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The words of the person's last message; empty when there are none."""
+        return next((each.text for each in reversed(self.messages) if each.role == "user"), "").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLine:
+    """Something known of the person, and why it came to mind."""
+
+    id: str
+    text: str
+    why: str = ""
+
+
+class PersonMemory(Protocol):
+    """What is known of the person of a run."""
+
+    async def profile(self) -> Sequence[str]:
+        """What is always told of them, a line each."""
+
+    async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
+        """What of their past belongs to a question; empty also while memory is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraits:
+    """What the model in use can be trusted with; its model file says so.
+
+    `chooses`: its choice of a tool or an agent is better than chance, else only rules choose (the demonstration model's
+    is not: it took "tell me a story" for music). `plans`: it may plan several steps with tools. `max_prompt_tokens`:
+    what its context leaves for a prompt.
+    """
+
+    chooses: bool = True
+    plans: bool = False
+    max_prompt_tokens: int = 1500
+
+
+@dataclass(slots=True)
+class RunContext:
+    """All that one run has.
+
+    Attributes:
+        owner: whose run it is; None: nobody's in particular.
+        conversation: its id at the application; "" : none.
+        budget: what the run may still use.
+        now: the time, aware.
+        rng: randomness; a test seeds it.
+        new_id: makes an identifier that is not guessed.
+        model: answers; None: there is none, and the agent does without.
+        traits: of that model.
+        zone: the person's.
+        memory: of the person; None: off.
+        state: between runs; None: nothing is kept.
+        models_used: ids of the models that answered so far.
+        has_outside_text: text from outside entered the run; from then on no effect without a yes.
+
+    """
+
+    owner: Owner | None
+    conversation: str
+    budget: RunBudget
+    now: Callable[[], datetime]
+    rng: random.Random
+    new_id: Callable[[], str]
+    model: ChatModel | None = None
+    traits: ModelTraits = ModelTraits()
+    zone: tzinfo | None = None
+    memory: PersonMemory | None = None
+    state: StateStore | None = None
+    models_used: list[str] = field(default_factory=list)
+    has_outside_text: bool = False
+
+    def local_now(self) -> datetime:
+        """The time where the person is."""
+        return self.now().astimezone(self.zone)
+
+    def state_key(self, agent: str, name: str, *, of_person: bool = False) -> StateKey:
+        """The key of a document of this conversation, or of the person in all of them; there must be an owner."""
+        assert self.owner is not None, "who keeps state says whose"
+        return StateKey(self.owner, agent, "" if of_person else self.conversation, name)
+
+
+class Agent(Protocol):
+    """Something that a person can talk to."""
+
+    @property
+    def id(self) -> str:
+        """Its id, without the prefix that makes a model id of it: `games`."""
+
+    @property
+    def description(self) -> str:
+        """What it is for, in a sentence; a router reads it."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What a context must have for it to run."""
+
+    @property
+    def passes_on(self) -> frozenset[PassedOn]:
+        """Which of a client's own fields it gives to the model; others are refused by name."""
+
+    def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Answer; the last event is the one Done. Closing the iterator stops all work.
+
+        Raises:
+            RequestRefused: before the first event.
+
+        """
+
+
+def missing_needs(agent: Agent, context: RunContext) -> list[Need]:
+    """What the agent cannot do without and the context does not have. Memory and network it does without."""
+    has: dict[Need, bool] = {
+        "model": context.model is not None,
+        "person": context.owner is not None,
+        "conversation": bool(context.conversation),
+        "state": context.state is not None and context.owner is not None,
+    }
+    return sorted(need for need in agent.needs if not has.get(need, True))
+
+
+def client_fields(request: AgentRequest) -> list[PassedOn]:
+    """What of a client's own the request has that changes what an answer is: not every agent takes these."""
+    found: list[PassedOn] = []
+    if request.extra.get("tools"):
+        found.append("tools")
+    if (request.extra.get("response_format") or {}).get("type", "text") != "text":
+        found.append("response_format")
+    if any(_has_images(message) for message in request.messages):
+        found.append("images")
+    return found
+
+
+def check_fields(agent: Agent, request: AgentRequest) -> None:
+    """Refuse by name what the agent does not pass on; raises Unsupported."""
+    for field_ in client_fields(request):
+        if field_ not in agent.passes_on:
+            raise Unsupported(agent.id, _NAMES.get(field_, field_))
+
+
+def _has_images(message: ChatMessage) -> bool:
+    return not isinstance(message.content, str) and any(
+        part.get("type") not in (None, "text") for part in message.content
+    )
+
+
+_NAMES = {"images": "messages with images or sounds"}

@@ -1,0 +1,30 @@
+"""Which agents there are. A new one is its folder and a line here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agents.auto.agent import AutoAgent
+from agents.base import Agent
+from agents.chat.agent import ChatAgent
+from agents.chat.persona import Persona
+from agents.games.agent import GamesAgent
+from agents.games.bundled import bundled_games
+from agents.games.suggestions import read_suggestions
+from agents.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What agents are made of; the composition root has it from the settings."""
+
+    personas: Mapping[str, Persona]
+    default_persona: str
+
+
+def make_agents(parts: Parts) -> Registry:
+    """All agents, and the router over them."""
+    agents: list[Agent] = [
+        ChatAgent(parts.personas, parts.default_persona),
+        GamesAgent(bundled_games(), read_suggestions()),
+    ]
+    return Registry([*agents, AutoAgent(agents, default="chat")])

@@ -1,0 +1,1 @@
+"""The friend: a persona from configuration, the person's past, their clock."""

@@ -1,0 +1,175 @@
+"""The agent that plays: it reads what is wanted, has the rules judge each move, and keeps the game.
+
+One game at a time in a conversation, kept as a document of the person's. A request that comes again (the same messages
+up to the same last one) is answered as before and moves nothing. A model, where there is one, answers what is no move;
+it is told what may be seen of the game, never a secret, and judges nothing.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from agents.asking import narrate
+from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
+from agents.budget import LimitReached
+from agents.events import Action, Card, Event, Token, ToolStep
+from agents.games.commands import Command, command_of
+from agents.games.game import Game, Turn
+from agents.games.suggestions import Suggestion, suggest, wanted_of
+from agents.loop import done
+from agents.toolbox import turns_of
+from models.chat import ChatMessage, ChatRequest
+
+Document = dict[str, Any]
+ATTEMPTS = 3
+TALK_TOKENS = 60
+_NOBODY = "To play I need to know who is playing, and where: the request names no user and conversation."
+_BUSY = "Two moves came at once; I took the other. What is next?"
+_TALK = (
+    "You are a cheerful friend, playing {title} with them. Answer what they said in one short sentence. The program "
+    "judges the game: make no move, tell no result, ask nothing about it."
+)
+
+
+class GamesAgent:
+    """See `agents.base.Agent`."""
+
+    id = "games"
+    description = "Plays games: twenty questions, hangman, word chain, trivia, tic-tac-toe, a text adventure."
+    needs: frozenset[Need] = frozenset({"person", "conversation", "state"})
+    passes_on: frozenset[PassedOn] = frozenset()
+
+    def __init__(self, games: Sequence[Game], suggestions: Sequence[Suggestion]) -> None:
+        self._games = {game.id: game for game in games}
+        self._suggestions = suggestions
+
+    async def is_playing(self, context: RunContext) -> bool:
+        """Whether a game is on in the conversation; then what is said there may be a move."""
+        if context.state is None or context.owner is None or not context.conversation:
+            return False
+        kept = await context.state.load(context.state_key(self.id, "game"))
+        return kept is not None and kept.value.get("active") is not None
+
+    async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Answer; raises Unsupported."""
+        check_fields(self, request)
+        if context.state is None or context.owner is None or not context.conversation:
+            yield Token(_NOBODY)
+            yield done(context)
+            return
+        document, turn = await self._play(request, context)
+        yield ToolStep("game", "done", document["last"]["game"] or "none")
+        if turn is not None and turn.reading == "talk" and context.model is not None:
+            async with aclosing(self._talk(document, request, context)) as texts:
+                async for text in texts:
+                    yield Token(text)
+        yield Token(document["last"]["says"])
+        card = self._card(document)
+        if card is not None:
+            yield card
+        yield done(context)
+
+    async def _play(self, request: AgentRequest, context: RunContext) -> tuple[Document, Turn | None]:
+        """The document after what was said, and the turn, if there was one that is new."""
+        assert context.state is not None, "whoever calls has looked"
+        key, turn_id = context.state_key(self.id, "game"), _turn_id(request)
+        for _ in range(ATTEMPTS):
+            kept = await context.state.load(key)
+            document: Document = {} if kept is None else dict(kept.value)
+            if turn_id and document.get("last", {}).get("turn_id") == turn_id:
+                return document, None
+            turn = self._turn(document, request.text, context)
+            document["last"] |= {"turn_id": turn_id}
+            if await context.state.save(key, document, expected=0 if kept is None else kept.version):
+                return document, turn
+        return document | {"last": {"game": "", "says": _BUSY}}, None
+
+    def _turn(self, document: Document, text: str, context: RunContext) -> Turn | None:
+        """Change the document as what was said wants it."""
+        active = document.get("active")
+        command = command_of(text, list(self._games.values()), is_playing=active is not None)
+        if command is not None:
+            self._obey(document, command, text, context)
+            return None
+        if active is None:
+            self._suggest(document, text, context)
+            return None
+        game = self._games[active["game"]]
+        turn = game.play(active["state"], text)
+        self._note(document, game, turn)
+        return turn
+
+    def _obey(self, document: Document, command: Command, text: str, context: RunContext) -> None:
+        active = document.get("active")
+        if command.wish == "start" or (command.wish == "again" and document.get("played")):
+            game = self._games[command.game or document["played"]]
+            turn = game.start(context.rng)
+            self._note(document, game, Turn(turn.state, f"{game.title}. {game.rules}\n\n{turn.says}"))
+        elif active is None:
+            self._suggest(document, text, context)
+        elif command.wish == "rules":
+            game = self._games[active["game"]]
+            document["last"] = {"game": game.id, "says": f'{game.rules} Say "stop" to end it.'}
+        else:
+            game = self._games[active["game"]]
+            says = f"{game.give_up(active['state'])} Thanks for playing!"
+            self._note(document, game, Turn(active["state"], says, result="ended"))
+
+    def _note(self, document: Document, game: Game, turn: Turn) -> None:
+        document["played"] = game.id
+        document["active"] = None if turn.result else {"game": game.id, "state": turn.state}
+        document["last"] = {"game": game.id, "says": turn.says, "state": turn.state, "result": turn.result}
+        if turn.result:
+            results = document.setdefault("results", {}).setdefault(game.id, {})
+            results[turn.result] = results.get(turn.result, 0) + 1
+
+    def _suggest(self, document: Document, text: str, context: RunContext) -> None:
+        found = suggest(self._suggestions, wanted_of(text), context.rng)
+        lines = [f"- {each.name} ({each.platform}, about {each.minutes} min): {why}." for each, why in found]
+        here = [each.name for each, _ in found if each.engine]
+        says = "\n".join(["You could play:", *lines]) if lines else "I know no game that fits all of that."
+        ask = (
+            f'Say "play {here[0]}" to begin.'
+            if here
+            else 'With me you can play any of: say "play hangman", or "trivia".'
+        )
+        document["last"] = {"game": "", "says": f"{says}\n{ask}", "offered": here}
+
+    def _card(self, document: Document) -> Card | None:
+        last = document["last"]
+        if offered := last.get("offered"):
+            return Card("games", "Games", {"offered": offered}, [Action(name, f"play {name}") for name in offered])
+        state, game = last.get("state"), self._games.get(last["game"])
+        if game is None or state is None:
+            return None
+        view: Mapping[str, Any] = game.view(state)
+        if last["result"]:
+            return Card(
+                "game", game.title, {"game": game.id, **view, "result": last["result"]}, [Action("Again", "again")]
+            )
+        actions = [*(Action(move, move) for move in game.moves(state)), Action("Stop", "stop")]
+        return Card("game", game.title, {"game": game.id, **view}, actions)
+
+    async def _talk(self, document: Document, request: AgentRequest, context: RunContext) -> AsyncGenerator[str, None]:
+        """The model's answer to what was no move, and a line break."""
+        game = self._games[document["last"]["game"]]
+        prompt = [ChatMessage("system", _TALK.format(title=game.title)), *turns_of(request)[-2:]]
+        has_spoken = False
+        try:
+            async with aclosing(narrate(context, ChatRequest(prompt, max_tokens=TALK_TOKENS))) as texts:
+                async for text in texts:
+                    has_spoken = True
+                    yield text
+        except LimitReached:
+            return
+        if has_spoken:
+            yield "\n\n"
+
+
+def _turn_id(request: AgentRequest) -> str:
+    """What tells a request from the next; empty when only one message is sent, which may well be said twice."""
+    spoken = [[each.role, each.text] for each in request.messages if each.role in ("user", "assistant")]
+    return hashlib.blake2b(orjson.dumps(spoken), digest_size=16).hexdigest() if len(spoken) > 1 else ""

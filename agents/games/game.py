@@ -1,0 +1,105 @@
+"""What a game is: a state that is plain JSON, moves that are texts, and a turn that each move makes.
+
+All chance of a game comes from the seed in its state, so the same moves make the same game again. A secret is
+committed to at the start: its SHA-256 with a nonce is shown, both are told at the end, and whoever wants can check that
+it was the same all along. It does not know people, models, nor where states are kept.
+"""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel
+
+State = dict[str, Any]
+Result = Literal["won", "lost", "draw", "ended"]  # as the person sees it
+Reading = Literal[
+    "move",
+    "refused",  # meant as a move, but against the rules
+    "talk",  # no move at all: somebody may answer it, the game waits
+]
+SHOWN_DIGITS = 16
+
+
+class Secret(BaseModel):
+    """What is kept until the end; `commitment` is what is shown of it before."""
+
+    value: str
+    nonce: str
+    commitment: str
+
+    @classmethod
+    def keep(cls, value: str, rng: random.Random) -> "Secret":
+        """Commit to a value."""
+        nonce = f"{rng.getrandbits(128):032x}"
+        return cls(value=value, nonce=nonce, commitment=commitment_of(value, nonce))
+
+    def reveal(self) -> str:
+        """How the end tells of it, so that it can be checked."""
+        return f'It was "{self.value}". (SHA-256 of "{self.nonce}:{self.value}" begins with the code from the start.)'
+
+    def code(self) -> str:
+        """The beginning of the commitment, short enough to be said."""
+        return self.commitment[:SHOWN_DIGITS]
+
+
+def commitment_of(value: str, nonce: str) -> str:
+    """What is shown of a secret."""
+    return hashlib.sha256(f"{nonce}:{value}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a move came to: the state after it, what the referee says, and the result when it is over."""
+
+    state: State
+    says: str
+    reading: Reading = "move"
+    result: Result | None = None
+
+
+class Game(Protocol):
+    """The rules of one game."""
+
+    @property
+    def id(self) -> str:
+        """Its id, e.g. `hangman`."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Words by which somebody asks for it, lower case."""
+
+    @property
+    def rules(self) -> str:
+        """How it is played, in a sentence or two."""
+
+    def start(self, rng: random.Random) -> Turn:
+        """A new game: its first state, and what the referee says to begin."""
+
+    def play(self, state: State, text: str) -> Turn:
+        """Play what the person wrote; the state that was given is left as it is."""
+
+    def give_up(self, state: State) -> str:
+        """What is told when the person stops."""
+
+    def view(self, state: State) -> Mapping[str, Any]:
+        """What may be shown of a state: nothing that is secret yet."""
+
+    def moves(self, state: State) -> Sequence[str]:
+        """Moves to offer as buttons; need not be all."""
+
+
+def chance(seed: int, turn: int) -> random.Random:
+    """The chance of one turn of a game."""
+    return random.Random(f"{seed}:{turn}")  # noqa: S311 - a game, no secret
+
+
+def draw_seed(rng: random.Random) -> int:
+    """A new game's seed."""
+    return rng.getrandbits(48)

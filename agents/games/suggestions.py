@@ -1,0 +1,116 @@
+"""What to play: a list written here, filtered by players, time and platform, and ranked by mood; each says why."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from agents.games.words import DATA
+
+_MOODS = {
+    "bored": "bored boring",
+    "tired": "tired sleepy exhausted",
+    "calm": "calm quiet relax relaxed relaxing peaceful chill",
+    "stressed": "stressed stress anxious worried overwhelmed",
+    "happy": "happy cheerful fun glad",
+    "lonely": "lonely alone",
+    "curious": "curious clever smart learn",
+    "energetic": "energetic active energy",
+    "competitive": "competitive compete challenge",
+}
+_PLATFORMS = {
+    "board": "board boardgame",
+    "cards": "card cards",
+    "paper": "paper pencil pen",
+    "party": "party",
+    "outdoors": "outdoors outside outdoor park garden",
+    "computer": "computer pc laptop console steam",
+    "phone": "phone mobile android iphone",
+    "chat": "here chat",
+}
+_PLAYERS = re.compile(r"\b(\d{1,2}|two|three|four|five|six)\s+(?:of us|people|players|friends|persons)\b")
+_MINUTES = re.compile(r"\b(\d{1,3})\s*(?:min|minutes?|mins)\b")
+_HOURS = re.compile(r"\b(?:an|one|(\d))\s*hours?\b")
+_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+
+
+class Wanted(BaseModel):
+    """What somebody is in for; what is not said does not matter."""
+
+    mood: str = ""
+    minutes: int | None = None
+    players: int | None = None
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A game; `engine` is the id of the one that is played here, empty where it is played elsewhere."""
+
+    name: str
+    platform: str
+    players: range
+    minutes: int
+    moods: frozenset[str]
+    why: str
+    engine: str
+
+
+def read_suggestions(path: Path = DATA / "suggestions.tsv") -> Sequence[Suggestion]:
+    """The list; raises ValueError on a line that is none."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") or not line:
+            continue
+        name, platform, fewest, most, minutes, moods, why, engine = line.split("\t")
+        players = range(int(fewest), int(most) + 1)
+        played = "" if engine == "-" else engine
+        found.append(Suggestion(name, platform, players, int(minutes), frozenset(moods.split()), why, played))
+    return found
+
+
+def wanted_of(text: str) -> Wanted:
+    """What somebody's words say of it."""
+    words = text.casefold()
+    minutes = _MINUTES.search(words)
+    hours = _HOURS.search(words)
+    players = _PLAYERS.search(words)
+    count = None if players is None else _NUMBERS.get(players[1]) or int(players[1])
+    return Wanted(
+        mood=_named(_MOODS, words),
+        minutes=int(minutes[1]) if minutes else 60 * int(hours[1] or 1) if hours else None,
+        players=count,
+        platform=_named(_PLATFORMS, words),
+    )
+
+
+def suggest(
+    suggestions: Sequence[Suggestion], wanted: Wanted, rng: random.Random, *, limit: int = 3
+) -> list[tuple[Suggestion, str]]:
+    """The best few, each with why; what does not fit players, time or platform is left out. Equals are shuffled."""
+    fitting = [
+        each
+        for each in suggestions
+        if (wanted.players is None or wanted.players in each.players)
+        and (wanted.minutes is None or each.minutes <= wanted.minutes)
+        and (not wanted.platform or each.platform == wanted.platform)
+    ]
+    ranked = sorted(
+        fitting, key=lambda each: (wanted.mood in each.moods, bool(each.engine), rng.random()), reverse=True
+    )
+    return [(each, _why(each, wanted)) for each in ranked[:limit]]
+
+
+def _why(each: Suggestion, wanted: Wanted) -> str:
+    fits = [f"good when you feel {wanted.mood}"] if wanted.mood in each.moods else []
+    fits += [f"about {each.minutes} minutes"] if wanted.minutes is not None else []
+    fits += [f"for {wanted.players}"] if wanted.players is not None else []
+    return "; ".join([each.why, *fits])
+
+
+def _named(words_of: dict[str, str], text: str) -> str:
+    found = [name for name, words in words_of.items() if re.search(rf"\b(?:{'|'.join(words.split())})\b", text)]
+    return found[0] if found else ""

@@ -1,0 +1,65 @@
+"""What is known of a person, for an agent: `agents.base.PersonMemory` over the service's own memory.
+
+A database that is away, or slow, is a friend who does not remember just now; the chat goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from agents.base import MemoryLine
+from memory.store import Recalled, Store
+from storage.database import AWAY
+from storage.owner import Owner
+
+log = logging.getLogger(__name__)
+
+
+class StoredMemory:
+    """A person's.
+
+    Args:
+        store: people's pasts.
+        owner: the person.
+        timeout_s: for each question.
+
+    """
+
+    def __init__(self, store: Store, owner: Owner, *, timeout_s: float) -> None:
+        self._store = store
+        self._owner = owner
+        self._timeout_s = timeout_s
+
+    async def profile(self) -> Sequence[str]:
+        """Their name, what the application says of them, what is pinned."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                profile, pinned = await self._store.brief(self._owner)
+        except AWAY as problem:
+            log.warning("an agent answers without a profile: %r", problem)
+            return ()
+        lines = [f"They are called {profile.name}."] if profile.name else []
+        lines += [f"{name}: {value}" for name, value in sorted(profile.details.items())]
+        return lines + [each.text for each in pinned]
+
+    async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
+        """What of their past belongs to a question, most fitting first."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found = await self._store.recall(self._owner, question, limit=limit)
+        except AWAY as problem:
+            log.warning("an agent answers without memories: %r", problem)
+            return ()
+        return [_line(each) for each in found]
+
+
+def _line(recalled: Recalled) -> MemoryLine:
+    item = recalled.ranked.item
+    who = f"{item.speaker} said: " if item.kind == "turn" and item.speaker else ""
+    return MemoryLine(recalled.record.id, f"{item.at:%Y-%m-%d}: {who}{item.text}", _why(recalled))
+
+
+def _why(recalled: Recalled) -> str:
+    """What brought it up, in words: the rankers that found it, as the person may be shown."""
+    by_words = any("lexical" in ranker for ranker in recalled.ranked.said)
+    return "shares words with what you said" if by_words else "is about the same thing as what you said"

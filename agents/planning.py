@@ -1,0 +1,155 @@
+"""The loop for a model that can be trusted to plan: it calls tools itself, several at once, for several steps.
+
+Two identical rounds of calls in a row end it (small models repeat a call for ever, vllm-project/vllm#21026), as do the
+run's limits; then what the tools found is told in their own words. A call that stands in the text instead of where
+calls belong is read there (vllm-project/vllm#46863), and blank text before a call is not taken for an answer.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+
+from pydantic import ValidationError
+
+from agents.asking import stream
+from agents.base import AgentRequest, RunContext
+from agents.budget import LimitReached
+from agents.events import Event, Token, ToolStep
+from agents.fence import fence
+from agents.tool import ToolResult
+from agents.toolbox import Toolbox, propose, run_tool, turns_of
+from models.chat import ChatFailure, ChatMessage, ChatReply, ChatRequest, TextDelta, ToolCall
+
+_LEAKED = re.compile(r"^\s*(?:<tool_call>|```(?:json)?)?\s*(\{.*\})\s*(?:</tool_call>|```)?\s*$", re.DOTALL)
+_MAY_LEAK = ("{", "<", "`", "[")  # how text begins that may turn out to be a call
+REPLY_TOKENS = 512
+Wanted = tuple[str, str]  # a tool's name and its arguments, written in one way
+_SAME = "See the other call, which was the same."
+
+
+async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+    """Answer by calling tools until the model speaks; raises LimitReached before anything was said."""
+    messages = [ChatMessage("system", box.about), *turns_of(request)]
+    found: list[ToolResult] = []
+    before: list[Wanted] = []
+    try:
+        while True:
+            calls: Sequence[ToolCall] = ()
+            has_spoken = False
+            tools = [tool.spec() for tool in box.tools]
+            asked = ChatRequest(messages, max_tokens=REPLY_TOKENS, temperature=0.3, tools=tools)
+            async with aclosing(_ask(box, asked, context)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        has_spoken = True
+                        yield Token(piece)
+                    else:
+                        calls = piece
+            wanted = [(call.name, _canonical(call.arguments)) for call in calls]
+            if not calls or wanted == before:
+                yield ToolStep("plan", "done" if has_spoken else "skipped", "repeated" if calls else "spoke")
+                break
+            before = wanted
+            messages.append(ChatMessage("assistant", "", tool_calls=calls))
+            outcomes = await _call_all(box, dict(zip(wanted, calls, strict=True)), context)
+            for call, key in zip(calls, wanted, strict=True):
+                answer, result, step = outcomes.pop(key, (_SAME, None, None))
+                messages.append(ChatMessage("tool", answer, tool_call_id=call.id))
+                if step is not None:
+                    yield step
+                if result is not None:
+                    found.append(result)
+                    for card in result.cards:
+                        yield card
+                    for source in result.sources:
+                        yield source
+    except ChatFailure:
+        yield ToolStep("plan", "failed", "model away")
+        has_spoken = False
+    except LimitReached:
+        if not found:
+            raise
+        has_spoken = False
+    if not has_spoken:
+        yield Token("\n".join(dict.fromkeys(each.plain for each in found)) or box.plain_answer)
+    for result in found:
+        for proposal in await propose(box, context, result):
+            yield proposal
+
+
+async def _ask(
+    box: Toolbox, request: ChatRequest, context: RunContext
+) -> AsyncGenerator[str | Sequence[ToolCall], None]:
+    """The text of a round as it comes, and its calls at the end, if there are any."""
+    held = ""
+    is_held = True
+    async with aclosing(stream(context, request)) as answer:
+        async for piece in answer:
+            if isinstance(piece, TextDelta):
+                if not is_held:
+                    yield piece.text
+                    continue
+                held += piece.text
+                begun = held.lstrip()
+                if begun and not begun.startswith(_MAY_LEAK):
+                    is_held = False
+                    yield begun
+            else:
+                calls = piece.tool_calls or _leaked(box, piece)
+                if calls:
+                    yield calls
+                elif is_held and held.strip():
+                    yield held.strip()
+
+
+async def _call_all(
+    box: Toolbox, calls: Mapping[Wanted, ToolCall], context: RunContext
+) -> dict[Wanted, tuple[str, ToolResult | None, ToolStep | None]]:
+    """What different calls give, all at once."""
+    async with asyncio.TaskGroup() as group:
+        tasks = {wanted: group.create_task(_call(box, call, context)) for wanted, call in calls.items()}
+    return {wanted: task.result() for wanted, task in tasks.items()}
+
+
+async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str, ToolResult | None, ToolStep]:
+    """What a call gives: the answer for the model, the result, the step."""
+    tool = box.find(call.name)
+    if tool is None:
+        names = ", ".join(each.name for each in box.tools)
+        return f"There is no such tool. There are: {names}.", None, ToolStep("unknown tool", "failed")
+    try:
+        params = tool.params.model_validate_json(call.arguments or "{}")
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(each) for each in first["loc"])
+        return f"{where}: {first['msg']}", None, ToolStep(tool.name, "failed", "parameters")
+    try:
+        result, step = await run_tool(tool, params, context)
+    except LimitReached:
+        return "There is no time for that.", None, ToolStep(tool.name, "skipped", "limit")
+    facts = result.facts or result.plain
+    return fence(facts, label=f"what {tool.name} found") if result.is_outside else facts, result, step
+
+
+def _leaked(box: Toolbox, reply: ChatReply) -> Sequence[ToolCall]:
+    """The call that a reply's text is, if it is one."""
+    match = _LEAKED.match(reply.text)
+    if match is None:
+        return ()
+    try:
+        call = json.loads(match[1])
+    except ValueError:
+        return ()
+    arguments = call.get("arguments", call.get("parameters"))
+    if box.find(str(call.get("name"))) is None or not isinstance(arguments, dict):
+        return ()
+    return (ToolCall("call_0", call["name"], json.dumps(arguments)),)
+
+
+def _canonical(arguments: str) -> str:
+    try:
+        return json.dumps(json.loads(arguments or "{}"), sort_keys=True)
+    except ValueError:
+        return arguments.strip()

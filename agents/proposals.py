@@ -1,0 +1,188 @@
+"""Effects: proposed, confirmed by the person, done once, undone if they want.
+
+A proposal is a document of the conversation. Its id is the key of idempotence that a handler is given: after a crash
+between doing and noting, confirming it again hands the same key to the handler, which then must not do it twice. While
+one is being done nobody else begins it, for LEASE_S. It does not know what effects there are.
+
+    pending ──yes──▶ applying ──▶ applied ──undo──▶ undone
+       └────no────▶ declined
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, cast
+
+from agents.base import RunContext
+from agents.events import Proposal, ProposalState
+from agents.tool import ProposedEffect, ToolFailed
+
+MAX_KEPT = 20
+LEASE_S = 60.0
+ATTEMPTS = 5  # at a document that others change too
+_YES_WORDS = r"yes|yeah|yep|yup|sure|ok|okay|please do|do it|go ahead|haan|ha|hyan|হ্যাঁ|हाँ|हां"
+_NO_WORDS = r"no|nope|nah|don'?t|do not|cancel|not now|na|nahin|না|नहीं"
+_YES = re.compile(rf"(?:{_YES_WORDS})(?:,? please)?[.!]*", re.IGNORECASE)
+_NO = re.compile(rf"(?:{_NO_WORDS})(?:,? thanks|,? thank you)?[.!]*", re.IGNORECASE)
+_SETTLED = {"applied": "That is done already.", "undone": "That was undone.", "declined": "You said no to that."}
+Document = dict[str, Any]
+
+
+class EffectHandler(Protocol):
+    """Does one kind of effect."""
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether it can be undone."""
+
+    async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, Document]:
+        """Do it, unless it was done under this key; words for the person, and a receipt. Raises ToolFailed."""
+
+    async def undo(self, receipt: Mapping[str, Any], *, key: str, context: RunContext) -> str:
+        """Undo it, unless that was done; words for the person. Raises ToolFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a proposal: words for the person, and its state now; None: there is no such proposal."""
+
+    plain: str
+    proposal: Proposal | None
+
+
+class ProposalBook:
+    """The proposals of one agent in one conversation.
+
+    Args:
+        agent: its id.
+        handlers: of effects, by name.
+        context: of the run; it has an owner, and keeps state.
+
+    """
+
+    def __init__(self, agent: str, handlers: Mapping[str, EffectHandler], context: RunContext) -> None:
+        assert context.state is not None, "proposals are kept"
+        self._handlers = handlers
+        self._context = context
+        self._store = context.state
+        self._key = context.state_key(agent, "proposals")
+
+    async def propose(self, effects: Sequence[ProposedEffect]) -> list[Proposal]:
+        """Note them; nothing is done."""
+        made = {self._context.new_id(): effect for effect in effects}
+
+        def add(document: Document) -> None:
+            entries = document.setdefault("entries", {})
+            for id_, effect in made.items():
+                entries[id_] = {
+                    "effect": effect.effect,
+                    "summary": effect.summary,
+                    "arguments": dict(effect.arguments),
+                    "state": "pending",
+                }
+            settled = [id_ for id_, entry in entries.items() if entry["state"] != "applying" and id_ not in made]
+            for id_ in settled[: max(len(entries) - MAX_KEPT, 0)]:
+                del entries[id_]
+            document["asked"] = list(made)
+
+        document = await self._change(add)
+        return [self._shown(id_, document["entries"][id_]) for id_ in made]
+
+    async def answered(self, text: str) -> Outcome | None:
+        """What a plain yes or no does to the one proposal that was just made; None when it is about none."""
+        document = await self._read()
+        asked = document.get("asked") or []
+        if not asked:
+            return None
+        is_yes, is_no = bool(_YES.fullmatch(text.strip())), bool(_NO.fullmatch(text.strip()))
+        if is_yes and len(asked) == 1:
+            return await self.confirm(asked[0])
+        if is_no:
+            for id_ in asked:
+                outcome = await self._decline(id_)
+            return outcome
+        if not is_yes:
+            await self._change(lambda document: document.update(asked=[]))  # the talk has moved on
+            return None
+        return Outcome("Which of them? Press its button, so that I do the right thing.", None)
+
+    async def confirm(self, id_: str) -> Outcome:
+        """Do it, once."""
+        now = self._context.now()
+        entry: Document | None = None
+
+        def begin(document: Document) -> None:
+            nonlocal entry
+            entry = document.get("entries", {}).get(id_)
+            document["asked"] = [each for each in document.get("asked", ()) if each != id_]
+            if entry is None or entry["state"] not in ("pending", "applying"):
+                return
+            is_held = entry["state"] == "applying" and now.isoformat() < entry["until"]
+            entry["begins"] = not is_held
+            if not is_held:
+                entry |= {"state": "applying", "until": (now + timedelta(seconds=LEASE_S)).isoformat()}
+
+        await self._change(begin)
+        if entry is None:
+            return Outcome("I have nothing of that kind waiting.", None)
+        if entry["state"] != "applying":
+            return Outcome(_SETTLED[entry["state"]], self._shown(id_, entry))
+        if not entry["begins"]:
+            return Outcome("That is being done right now.", self._shown(id_, entry))
+        try:
+            plain, receipt = await self._handlers[entry["effect"]].apply(
+                entry["arguments"], key=id_, context=self._context
+            )
+        except ToolFailed as failure:
+            return Outcome(str(failure), await self._set(id_, state="pending"))
+        return Outcome(plain, await self._set(id_, state="applied", receipt=receipt))
+
+    async def undo(self, id_: str) -> Outcome:
+        """Undo it, if it was done and can be undone."""
+        entry = (await self._read()).get("entries", {}).get(id_)
+        if entry is None or entry["state"] != "applied":
+            plain = "That is undone." if entry and entry["state"] == "undone" else "There is nothing of that to undo."
+            return Outcome(plain, None if entry is None else self._shown(id_, entry))
+        handler = self._handlers[entry["effect"]]
+        if not handler.can_undo:
+            return Outcome("That cannot be undone.", self._shown(id_, entry))
+        try:
+            plain = await handler.undo(entry["receipt"], key=id_, context=self._context)
+        except ToolFailed as failure:
+            return Outcome(str(failure), self._shown(id_, entry))
+        return Outcome(plain, await self._set(id_, state="undone"))
+
+    async def _decline(self, id_: str) -> Outcome:
+        def decline(document: Document) -> None:
+            entry = document.get("entries", {}).get(id_)
+            if entry is not None and entry["state"] == "pending":
+                entry["state"] = "declined"
+            document["asked"] = []
+
+        document = await self._change(decline)
+        entry = document.get("entries", {}).get(id_)
+        return Outcome("All right, I leave it.", None if entry is None else self._shown(id_, entry))
+
+    async def _set(self, id_: str, **changes: Any) -> Proposal:
+        document = await self._change(lambda document: document["entries"][id_].update(changes))
+        return self._shown(id_, document["entries"][id_])
+
+    def _shown(self, id_: str, entry: Document) -> Proposal:
+        handler = self._handlers.get(entry["effect"])
+        state = "pending" if entry["state"] == "applying" else entry["state"]
+        can_undo = entry["state"] == "applied" and handler is not None and handler.can_undo
+        return Proposal(id_, entry["effect"], entry["summary"], cast("ProposalState", state), can_undo)
+
+    async def _read(self) -> Document:
+        kept = await self._store.load(self._key)
+        return {} if kept is None else dict(kept.value)
+
+    async def _change(self, change: Any) -> Document:
+        for _ in range(ATTEMPTS):
+            kept = await self._store.load(self._key)
+            document = {} if kept is None else dict(kept.value)
+            change(document)
+            if await self._store.save(self._key, document, expected=0 if kept is None else kept.version):
+                return document
+        raise ToolFailed("Too much happens at once here. Try again in a moment.")

@@ -1,0 +1,116 @@
+"""The tools of one agent, and how it speaks: running one, and telling its result with or without a model."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from agents.asking import narrate
+from agents.base import AgentRequest, RunContext
+from agents.budget import LimitReached
+from agents.events import Event, Proposal, Token, ToolStep
+from agents.fence import fence
+from agents.proposals import EffectHandler, ProposalBook
+from agents.tool import Tool, ToolFailed, ToolResult
+from models.chat import ChatMessage, ChatRequest
+
+ANSWER = "answer"  # the route of what needs no tool
+MAX_TURNS = 6  # of the conversation that a router or a narrator is shown
+NARRATION_TOKENS = 160
+TOO_LONG = "That took too long, so I stopped. Try me again in a moment?"
+UNABLE = "I could not do that just now. Try me again in a moment?"
+_NARRATE = "Tell them this in one to three friendly sentences. Add no facts, names or numbers of your own."
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """An agent's tools, and how it speaks.
+
+    Attributes:
+        agent: its id.
+        tools: what it can do.
+        about: who speaks, for a system message, in a sentence or two.
+        route: the name of the tool that the person's words surely mean, by rules; ANSWER: none; None: not sure.
+        default: the route when nobody is sure.
+        plain_answer: what is said on the route ANSWER without a model.
+        effects: what does the effects that its tools propose.
+
+    """
+
+    agent: str
+    tools: Sequence[Tool[Any]]
+    about: str
+    route: Callable[[str], str | None]
+    default: str = ANSWER
+    plain_answer: str = UNABLE
+    effects: Mapping[str, EffectHandler] = field(default_factory=dict)
+
+    def find(self, name: str) -> Tool[Any] | None:
+        """The tool of that name."""
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> tuple[ToolResult, ToolStep]:
+    """Run it, for as long as the run may last; a failure is a result that says so. Raises LimitReached."""
+    began_s = context.budget.left_s
+    context.budget.take_step()
+    try:
+        async with asyncio.timeout(context.budget.left_s):
+            result = await tool.run(params, context)
+    except (ToolFailed, TimeoutError) as failure:
+        told = str(failure) if isinstance(failure, ToolFailed) else TOO_LONG
+        step = ToolStep(tool.name, "failed", "", began_s - context.budget.left_s)
+        return ToolResult(told, is_final=True), step
+    context.has_outside_text = context.has_outside_text or result.is_outside
+    return result, ToolStep(tool.name, "done", "", began_s - context.budget.left_s)
+
+
+async def tell(
+    box: Toolbox, request: AgentRequest, context: RunContext, tool: Tool[Any], result: ToolResult
+) -> AsyncGenerator[Event, None]:
+    """A result: its cards and sources, its words by the model or its own, then what it proposes."""
+    for card in result.cards:
+        yield card
+    for source in result.sources:
+        yield source
+    has_spoken = False
+    if context.model is not None and not result.is_final:
+        prompt = ChatRequest(_narration_prompt(box, request, tool, result), max_tokens=NARRATION_TOKENS)
+        try:
+            async with aclosing(narrate(context, prompt)) as texts:
+                async for text in texts:
+                    has_spoken = True
+                    yield Token(text)
+        except LimitReached:
+            has_spoken = False
+    if not has_spoken:
+        yield Token(result.plain)
+    for proposal in await propose(box, context, result):
+        yield proposal
+
+
+async def propose(box: Toolbox, context: RunContext, result: ToolResult) -> list[Proposal]:
+    """Note what a result proposes, where something can be kept."""
+    if not result.proposed or context.state is None or context.owner is None:
+        return []
+    return await ProposalBook(box.agent, box.effects, context).propose(result.proposed)
+
+
+def turns_of(request: AgentRequest) -> list[ChatMessage]:
+    """The last turns of the conversation, as text; no system message of anybody's."""
+    spoken = [each for each in request.messages if each.role in ("user", "assistant") and each.text]
+    return [ChatMessage(each.role, each.text) for each in spoken[-MAX_TURNS:]]
+
+
+def _narration_prompt(box: Toolbox, request: AgentRequest, tool: Tool[Any], result: ToolResult) -> list[ChatMessage]:
+    facts = result.facts or result.plain
+    told = fence(facts, label="what was found") if result.is_outside else facts
+    how = tool.narration or _NARRATE
+    return [
+        ChatMessage("system", box.about),
+        *turns_of(request)[:-1],
+        ChatMessage("user", f"{request.text}\n\n{told}\n\n{how}"),
+    ]

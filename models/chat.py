@@ -1,0 +1,177 @@
+"""A chat model, whoever runs it: what is asked, what is answered, and how it can fail.
+
+Neutral of any provider. `models.openai_chat` speaks it over HTTP; a fallback is a `ChatModel` made of others. It does
+not know prompts, people nor quotas. What can go wrong, by what whoever asked should do next:
+
+    ChatFailure
+    ├── BadRequest(field)          it refuses this request; another model may not
+    ├── Refused                    the key or the model's name: the operator's to mend
+    ├── RateLimited(retry_after_s) too many requests or tokens
+    ├── Unavailable(status)        cannot be reached, or broken or overloaded on its side
+    ├── Blocked                    a filter took the prompt or the answer
+    ├── CutStream                  the answer broke off, or could not be read
+    └── TimedOut                   it took too long
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+Json = dict[str, Any]
+
+
+class ChatFailure(Exception):
+    """The model did not answer; the message says why, and holds no key and no words of the request."""
+
+
+class BadRequest(ChatFailure):
+    """The request cannot be answered as it is; `field` names the part at fault, if known."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Refused(ChatFailure):
+    """It does not serve whoever asks: the key, a permission, or the model's name."""
+
+
+class RateLimited(ChatFailure):
+    """Too much was asked; `retry_after_s` is how long to wait, None where it is not said."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(ChatFailure):
+    """It cannot be reached (`status` None), or answers that it is broken or overloaded (5xx)."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Blocked(ChatFailure):
+    """A filter took the prompt or the answer."""
+
+
+class CutStream(ChatFailure):
+    """The answer broke off, or was no answer."""
+
+
+class TimedOut(ChatFailure):
+    """It took too long to begin, to go on, or to finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called; `arguments` is its JSON as the model wrote it, perhaps none at all."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A function that the model may call; `parameters` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message. `content` is text, or parts as OpenAI writes them; a tool's answer says which call it is of."""
+
+    role: Role
+    content: str | Sequence[Mapping[str, Any]] = ""
+    tool_calls: Sequence[ToolCall] = ()
+    tool_call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Its words; none of its images and sounds."""
+        if isinstance(self.content, str):
+            return self.content
+        texts = (part.get("text") for part in self.content)
+        return "\n".join(text for text in texts if isinstance(text, str))
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What is asked of a model.
+
+    Attributes:
+        messages: the conversation.
+        max_tokens: of the answer; always stated, so that nothing runs on.
+        temperature: 0 is greedy.
+        tools: what it may call.
+        tool_choice: `auto`, `none`, `required`.
+        choices: the answer is exactly one of these texts, by a grammar; not together with `response_format`.
+        response_format: as OpenAI writes it, e.g. a JSON schema.
+        seed: of sampling.
+        extra: further fields of OpenAI's protocol, passed on as they are.
+
+    """
+
+    messages: Sequence[ChatMessage]
+    max_tokens: int
+    temperature: float = 0.7
+    tools: Sequence[ToolSpec] = ()
+    tool_choice: Literal["auto", "none", "required"] = "auto"
+    choices: Sequence[str] = ()
+    response_format: Mapping[str, Any] | None = None
+    seed: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens as the model counted them; 0 where it did not."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        """Both together."""
+        return TokenUsage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of an answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """A whole answer; `model` is the id of who gave it, which behind a gateway need not be who was asked."""
+
+    text: str
+    tool_calls: Sequence[ToolCall]
+    usage: TokenUsage
+    finish_reason: FinishReason
+    model: str
+
+
+class ChatModel(Protocol):
+    """A model that can be asked."""
+
+    @property
+    def model(self) -> str:
+        """Its id."""
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """The whole answer; raises ChatFailure. Cancelling it stops the model."""
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[TextDelta | ChatReply]:
+        """The answer's text as it comes, and at the end all of it; raises ChatFailure.
+
+        The last item is the one ChatReply. Closing the iterator stops the model.
+        """

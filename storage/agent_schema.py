@@ -1,0 +1,26 @@
+"""The table of what agents keep of a person: games, proposals. Its rows are a person's, and erased with them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.memory_schema import Owned
+from storage.schema import UtcDateTime
+
+
+class AgentState(Owned):
+    """A document of an agent's, in one conversation (its id at the application; "": in none in particular).
+
+    `version` counts how often it was saved, from 1.
+    """
+
+    __tablename__ = "agent_states"
+
+    agent: Mapped[str] = mapped_column(String(32), primary_key=True)
+    conversation: Mapped[str] = mapped_column(String(256), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[dict[str, Any]] = mapped_column(JSON)
+    version: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

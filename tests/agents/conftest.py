@@ -1,0 +1,39 @@
+"""A scripted model behind the real client, documents in each database, and the context of a run."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from gateway_process import free_port
+from run_context import NOW, MakeContext, context_maker
+from script_server import ScriptServer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from models.openai_chat import OpenAIChat
+from storage.agent_states import SqlStates
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptServer]:
+    """Return a model that says what a test wants."""
+    with ScriptServer(free_port()) as server:
+        yield server
+
+
+@pytest.fixture
+async def model(server: ScriptServer) -> AsyncIterator[OpenAIChat]:
+    """Return the real client of it."""
+    async with aiohttp.ClientSession() as session:
+        yield OpenAIChat(session, base_url=server.base_url, model="bondhu", api_key="a-key", timeout_s=10)
+
+
+@pytest.fixture
+def states(engine: AsyncEngine) -> SqlStates:
+    """Return documents in each database."""
+    return SqlStates(engine, lambda: NOW)
+
+
+@pytest.fixture
+def make_context() -> MakeContext:
+    """Return what makes a run's context."""
+    return context_maker()

@@ -1,0 +1,156 @@
+"""The router: by rules, by what goes on, by a model among a few, else to the friend."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_context import MakeContext
+from script_server import ScriptServer, call
+
+from agents.auto.agent import AutoAgent
+from agents.auto.rules import possibly, surely
+from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext
+from agents.catalogue import Parts, make_agents
+from agents.chat.persona import read_personas
+from agents.events import ClientCalls, Event, Proposal, Token, ToolStep
+from agents.loop import done
+from models.chat import ChatMessage
+from models.openai_chat import OpenAIChat
+from storage.agent_states import SqlStates
+
+PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")
+REGISTRY = make_agents(Parts(PERSONAS, "dost"))
+ALL = ("chat", "games", "music", "video")
+
+
+async def say(agent: Agent, context: RunContext, text: str, **more: Any) -> tuple[str, list[Event]]:
+    """How it was routed, and all that was told."""
+    request = AgentRequest([ChatMessage("user", text)], **more)
+    events = [event async for event in agent.run(request, context)]
+    assert isinstance(events[0], ToolStep)
+    return events[0].detail, events
+
+
+def auto() -> Agent:
+    """The router over all agents that there are."""
+    agent = REGISTRY.find("bondhu/auto")
+    assert agent is not None
+    return agent
+
+
+def test_every_agent_is_a_model_id() -> None:
+    """Found with the prefix and without."""
+    assert {"bondhu/chat", "bondhu/games", "bondhu/auto"} <= set(REGISTRY.model_ids())
+    assert all(REGISTRY.find(id_) is REGISTRY.find(id_.removeprefix("bondhu/")) for id_ in REGISTRY.model_ids())
+    assert REGISTRY.find("bondhu") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("let's play hangman", "games"),
+        ("trivia!", "games"),
+        ("can you suggest a game for two people", "games"),
+        ("play some music", "music"),
+        ("make me a playlist for studying", "music"),
+        ("I need songs for a run", "music"),
+        ("play me something calm", "music"),
+        ("recommend a video about space", "video"),
+        ("what should I watch tonight", "video"),
+        ("find a documentary on whales", "video"),
+        ("I had a long day", None),
+        ("my sister plays the violin", None),
+        ("I miss my mother", None),
+        ("the game last night was sad", None),
+        ("he watched me all day", None),
+        ("how are you?", None),
+        ("that is music to my ears", None),
+        ("let's play it by ear", None),
+        ("I killed it at work", None),
+    ],
+)
+def test_what_is_surely_meant(text: str, expected: str | None) -> None:
+    """Talk is nobody's in particular."""
+    assert surely(text, ALL) == expected
+
+
+def test_an_agent_that_there_is_not_is_not_meant() -> None:
+    """Without a music agent, songs are talk."""
+    assert surely("play some music", ("chat", "games")) is None
+    assert possibly("I was listening to songs", ("chat", "games")) == []
+
+
+async def test_a_game_holds_the_conversation(states: SqlStates, make_context: MakeContext) -> None:
+    """Until it is over; then what is said is talk again."""
+    assert (await say(auto(), make_context(state=states), "let's play hangman"))[0] == "games by rule"
+    assert (await say(auto(), make_context(state=states), "e"))[0] == "games as it goes on"
+    assert (await say(auto(), make_context(state=states, conversation="c2"), "e"))[0] == "chat by default"
+    assert (await say(auto(), make_context(state=states), "stop"))[0] == "games as it goes on"
+    assert (await say(auto(), make_context(state=states), "e"))[0] == "chat by default"
+
+
+async def test_a_model_is_asked_only_where_words_may_mean_an_agent(
+    server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext
+) -> None:
+    """By a grammar of those that may be meant and the friend; plain talk costs no such question."""
+    server.says = ["games", "Hello", "nonsense", "Oh"]
+    assert (await say(auto(), make_context(state=states, model=model), "I am so bored"))[0] == "games by model"
+    assert server.asked[0]["structured_outputs"] == {"choice": ["games", "chat"]}
+    assert (await say(auto(), make_context(state=states, model=model), "hello dear"))[0] == "chat by default"
+    assert len(server.asked) == 2
+    assert (await say(auto(), make_context(state=states, model=model), "still bored"))[0] == "chat by default"
+
+
+async def test_a_model_that_cannot_choose_is_not_asked_to(
+    server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext
+) -> None:
+    """What rules do not know is talk."""
+    context = make_context(state=states, model=model, traits=ModelTraits(chooses=False))
+    assert (await say(auto(), context, "I am so bored"))[0] == "chat by default"
+    assert all("structured_outputs" not in body for body in server.asked)
+
+
+async def test_the_clients_own_tools_are_the_friends(
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext
+) -> None:
+    """Whatever was said."""
+    server.says = [call("lights", on=True)]
+    extra = {"tools": [{"type": "function", "function": {"name": "lights", "parameters": {}}}]}
+    how, events = await say(auto(), make_context(model=model), "play trivia", extra=extra)
+    assert how == "chat for the client's own fields"
+    assert any(isinstance(event, ClientCalls) for event in events)
+
+
+async def test_a_temperature_is_no_tool(states: SqlStates, make_context: MakeContext) -> None:
+    """What many clients always send does not keep anybody from a game."""
+    how, _ = await say(auto(), make_context(state=states), "play trivia", extra={"temperature": 0.2})
+    assert how == "games by rule"
+
+
+class Proposer:
+    """An agent that proposes, and hears the answer."""
+
+    id = "music"
+    description = "Music."
+    needs: frozenset[Need] = frozenset()
+    passes_on: frozenset[PassedOn] = frozenset()
+
+    async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Propose when asked for music."""
+        yield Token(f"{request.confirm or request.text}")
+        if "music" in request.text:
+            yield Proposal("p1", "make", "Make it")
+        yield done(context)
+
+
+async def test_a_yes_goes_to_whoever_asked(states: SqlStates, make_context: MakeContext) -> None:
+    """Once: what comes after it is routed anew; a button finds its agent later, too."""
+    friend = REGISTRY.find("chat")
+    assert friend is not None
+    agent = AutoAgent([friend, Proposer()], "chat")
+    assert (await say(agent, make_context(state=states), "play some music"))[0] == "music by rule"
+    assert (await say(agent, make_context(state=states), "yes please"))[0] == "music as it asked"
+    assert (await say(agent, make_context(state=states), "yes please"))[0] == "chat by default"
+    assert (await say(agent, make_context(state=states), "", confirm="p1"))[0] == "music as it asked"
+    assert (await say(agent, make_context(state=states), "", confirm="p2"))[0] == "chat by default"
