@@ -15,7 +15,7 @@ from agents.events import Event
 from agents.state import StateStore
 from models.chat import ChatMessage, ChatModel
 from storage.agent_states import StateKey
-from storage.owner import Owner
+from storage.memory.owner import Owner
 
 Need = Literal[
     "model",  # cannot answer at all without one

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Sequence
 
 from agents.base import MemoryLine
-from memory.store import Recalled, Store
+from memory.service import Recalled, Store
 from storage.database import AWAY
-from storage.owner import Owner
+from storage.memory.owner import Owner
 
 log = logging.getLogger(__name__)
 

@@ -22,15 +22,16 @@ import orjson
 import typer
 import uvloop
 
-from bench import load, virtual_time
+from bench import load
 from bench.engine_model import EngineModel
 from bench.report import table
 from bench.serving import RESULTS, commit, machine
 from bench.summary import percentiles
-from serving.admission import Gate
-from serving.config_schema import AdmissionSettings
+from serving.admission.gate import Gate
+from serving.config.schema import AdmissionSettings
 from serving.errors import ApiError
-from storage.schema import RequestClass
+from storage.tables import RequestClass
+from tests.support import virtual_time
 
 ALONE, MIXED = "alone", "beside background work, no admission"
 

@@ -22,7 +22,7 @@ import typer
 
 from bench.serving import commit, machine, versions
 from bench.stack import Bondhu
-from serving.memory_prompt import INTRODUCTION
+from serving.chat_memory.prompt import INTRODUCTION
 
 RESULTS = Path(__file__).parent / "results"
 PERSONA = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.recall import Matrix
+from memory.recall.ranking import Matrix
 
 CACHE = Path(__file__).parents[1] / "var" / "bench" / "embeddings"
 

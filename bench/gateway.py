@@ -35,7 +35,7 @@ from bench.rounds_summary import ON as ALL_ON
 from bench.serving import RESULTS, commit, machine, versions
 from bench.stack import Bondhu, StartFailed, Target
 from bench.upstream import Upstream, address
-from serving.settings import load_settings
+from serving.config.load import load_settings
 
 VENV = Path(__file__).resolve().parent.parent / "var/litellm"
 console = Console(stderr=True)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from bench import processes
 from bench.stack import Target, check_alive, end, free_ports, generates, tethered
-from serving.addresses import database_url, gateway_url
-from serving.components import Component, components, environment
-from serving.credentials import load_secrets
-from serving.settings import load_settings
-from storage import keys, migrate
+from serving.config.addresses import database_url, gateway_url
+from serving.config.credentials import load_secrets
+from serving.config.load import load_settings
+from serving.supervisor.processes import Component, components, environment
+from storage import api_keys, migrate
 from storage.database import open_engine
 
 TIER = "bench"
@@ -114,6 +114,6 @@ class GatewayAlone:
 
     async def _make_key(self) -> str:
         engine = open_engine(database_url(self.settings))
-        made = await keys.create_key(engine, app="bench", name="", now=datetime.now(UTC), tier=TIER)
+        made = await api_keys.create_key(engine, app="bench", name="", now=datetime.now(UTC), tier=TIER)
         await engine.dispose()
         return made.secret

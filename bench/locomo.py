@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from memory.corpus import Item
+from memory.recall.corpus import Item
 
 CATEGORIES = ("multi-hop", "temporal", "open-domain", "single-hop")  # 1 to 4
 _TURN = re.compile(r"D\d+:\d+")

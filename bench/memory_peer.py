@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.memory_speed import DIMENSIONS
 from bench.summary import percentiles
-from memory.index import VectorIndex, use_one_thread
-from memory.recall import DEPTH, Matrix
+from memory.recall.ranking import DEPTH, Matrix
+from memory.recall.vector_index import VectorIndex, use_one_thread
 
 PINNED = Path(__file__).with_name("peer.txt")
 INSTALLED = Path(__file__).parents[1] / "var" / "bench" / "peer"

@@ -2,7 +2,7 @@
 
     python -m bench.memory_people [--quick]
 
-One person of each size is taken in through `memory.store`, turn by turn as the product does it, and copied in SQL for
+One person of each size is taken in through `memory.service`, turn by turn as the product does it, and copied in SQL for
 the others. Embeddings are random unit vectors of 384 dimensions from a fixed seed, made in the process: no model is
 asked, and nothing measured of how good recall is (`bench.recall`). A question names somebody and two words. Who asks is
 drawn by Zipf's law over all people in a random order, each question by itself.
@@ -34,12 +34,12 @@ from bench.memory_writes import measure_writes
 from bench.processes import pss_mb
 from bench.serving import RESULTS, commit, machine
 from bench.summary import percentiles
-from memory.shelf import Shelf
-from memory.store import Store
+from memory.recall.index_cache import Shelf
+from memory.service import Store
 from storage import migrate
 from storage.database import open_engine
-from storage.owner import Owner
-from storage.schema import Base
+from storage.memory.owner import Owner
+from storage.tables import Base
 
 PIECE = 1_000  # turns
 ALIKE = 1_000  # people with 500 turns each

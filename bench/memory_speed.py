@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.recall import Matrix
-from memory.shelf import Shelf
-from memory.store import Store
+from memory.recall.index_cache import Shelf
+from memory.recall.ranking import Matrix
+from memory.service import Store
 from storage import migrate
-from storage.conversations import NewMessage
 from storage.database import open_engine
-from storage.embeddings import Space
-from storage.owner import Owner
+from storage.memory.conversations import NewMessage
+from storage.memory.embeddings import Space
+from storage.memory.owner import Owner
 
 DIMENSIONS = 384
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

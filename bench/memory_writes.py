@@ -1,4 +1,4 @@
-"""How fast messages and memories are stored through `memory.store`, vectors and all, by one writer and by eight.
+"""How fast messages and memories are stored through `memory.service`, vectors and all, by one writer and by eight.
 
 Each writer is another person, and all are tasks of one process. A message comes alone in its request, as in a talk;
 "in pieces" is a history that is taken in, 100 messages a request. Embeddings are random and cost nothing here. Postgres
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.memory_speed import DIMENSIONS, RandomEmbedder, turns
-from memory.shelf import Shelf
-from memory.store import Store
+from memory.recall.index_cache import Shelf
+from memory.service import Store
 from storage import migrate
-from storage.conversations import NewMessage
 from storage.database import open_engine
-from storage.memories import NewMemory
-from storage.owner import Owner
+from storage.memory.conversations import NewMessage
+from storage.memory.memories import NewMemory
+from storage.memory.owner import Owner
 
 WRITERS = (1, 8)
 PIECE = 100

@@ -10,15 +10,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.tether import descendants
+from serving.supervisor.reaper import descendants
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 ROLES = (  # the first whose text is in the command line
-    ("tether.py", "tethers"),
-    ("serving.cli", "bondhu up"),
+    ("reaper.py", "tethers"),
+    ("serving.cli.main", "bondhu up"),
     ("bin/bondhu", "bondhu up"),
-    ("serving.supervise", "supervisor"),
-    ("serving.app:", "gateway"),
+    ("serving.supervisor.supervisor", "supervisor"),
+    ("serving.gateway.app:", "gateway"),
     ("redis-server", "Redis"),
     ("bin/litellm", "LiteLLM"),
     ("bench.stub", "stub"),

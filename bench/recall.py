@@ -24,10 +24,10 @@ from bench.embedding import embed
 from bench.locomo import CATEGORIES, Conversation
 from bench.report import table
 from bench.serving import RESULTS, commit, machine
-from memory.corpus import Corpus
-from memory.index import VectorIndex, use_one_thread
-from memory.recall import Dense, Matrix, recall
-from memory.voice import put
+from memory.recall.corpus import Corpus
+from memory.recall.query_rewriting import put
+from memory.recall.ranking import Dense, Matrix, recall
+from memory.recall.vector_index import VectorIndex, use_one_thread
 
 K = 10
 RESAMPLES = 2000

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import Stemmer
 
 from bench.locomo import Conversation
-from memory.corpus import Corpus
-from memory.fusion import reciprocal_rank
-from memory.recall import Matrix
+from memory.recall.corpus import Corpus
+from memory.recall.rank_fusion import reciprocal_rank
+from memory.recall.ranking import Matrix
 
 Ranker = Callable[[str], npt.NDArray[np.float64]]  # a question to a score for each turn
 

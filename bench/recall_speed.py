@@ -26,10 +26,10 @@ from rich.console import Console
 from bench.report import table
 from bench.serving import RESULTS, commit, machine
 from bench.summary import percentiles
-from memory.corpus import Corpus, Item
-from memory.index import VectorIndex, use_one_thread
-from memory.recall import DEPTH, Dense, Matrix, recall
-from memory.voice import put
+from memory.recall.corpus import Corpus, Item
+from memory.recall.query_rewriting import put
+from memory.recall.ranking import DEPTH, Dense, Matrix, recall
+from memory.recall.vector_index import VectorIndex, use_one_thread
 
 SIZES = (500, 5_000, 20_000)
 DIMENSIONS = 384

@@ -21,7 +21,7 @@ import orjson
 import typer
 
 from bench.report import table
-from memory.pivots import is_reordered, pivots, word_order
+from memory.contrast_terms import is_reordered, pivots, word_order
 
 DATA = Path(__file__).parent / "data/similar_queries.jsonl"
 RESULTS = Path(__file__).parent / "results"

@@ -23,10 +23,10 @@ from typing import Any
 
 from bench import processes
 from models.engine_process import KEY_VARIABLE
-from models.ingress import CLUSTER_HEADER
-from serving import runfiles, tether
-from serving.credentials import load_secrets, read_env_file
-from serving.settings import load_settings
+from models.serve_ingress import CLUSTER_HEADER
+from serving.config.credentials import load_secrets, read_env_file
+from serving.config.load import load_settings
+from serving.supervisor import reaper, run_files
 
 START_TIMEOUT_S = 600.0
 GRACE_S = 90.0
@@ -66,7 +66,7 @@ class Bondhu:
 
     def start(self) -> None:
         """`bondhu up`; returns at the first token, after `first_token_s`. Raises StartFailed."""
-        command = (sys.executable, "-m", "serving.cli", "up")
+        command = (sys.executable, "-m", "serving.cli.main", "up")
         began = time.monotonic()
         self._process = tethered(command, self._environ, self.log)
         while True:
@@ -74,7 +74,7 @@ class Bondhu:
                 if generates(self.gateway()):
                     self.first_token_s = time.monotonic() - began
                     return
-            applied = runfiles.read_state(self.settings.var_dir).get("apply", {})
+            applied = run_files.read_state(self.settings.var_dir).get("apply", {})
             if applied.get("state") == "failed":
                 raise StartFailed(applied["detail"])
             check_alive(self._process, began, self.log)
@@ -98,7 +98,7 @@ class Bondhu:
     def command(self, *words: str, timeout_s: float = START_TIMEOUT_S) -> str:
         """Run `bondhu WORDS` for this stack and return what it printed. Raises StartFailed when it fails."""
         done = subprocess.run(
-            (sys.executable, "-m", "serving.cli", *words),
+            (sys.executable, "-m", "serving.cli.main", *words),
             env=self._environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
         if done.returncode != 0:
@@ -107,7 +107,7 @@ class Bondhu:
 
     def roles(self) -> dict[str, list[int]]:
         """Its processes by role."""
-        details = runfiles.holder(self.settings.var_dir)
+        details = run_files.holder(self.settings.var_dir)
         assert details is not None, "started"
         return processes.by_role(details["tether"])
 
@@ -172,7 +172,7 @@ def tethered(command: Sequence[str], environ: Mapping[str, str], log: Path) -> s
     """Start a command that ends with this process, however that ends."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            tether.argv(command, grace_s=GRACE_S), stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ
+            reaper.argv(command, grace_s=GRACE_S), stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ
         )
 
 

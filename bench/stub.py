@@ -5,7 +5,7 @@
 OpenAI's protocol in vLLM's compact JSON (https://platform.openai.com/docs/api-reference/chat): every answer has as many
 tokens as `max_tokens` says; a stream's are written as an engine writes them, one a step to each stream. asyncio's raw
 protocol and httptools, answers made once and kept: what a proxy costs is what is measured.
-It does not check keys, and knows nothing of prompts. `GET /directory` answers as `serving.deploy.directory` does.
+It does not check keys, and knows nothing of prompts. `GET /directory` answers as `serving.deployments.directory` does.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import httptools
 import orjson
 import uvloop
 
-from serving.replica import DirectoryAnswer, ReplicaReport, Routing
+from serving.engines.wire import DirectoryAnswer, ReplicaReport, Routing
 
 PROMPT_TOKENS = 24  # what every prompt counts as
 CHAT_ID = "chatcmpl-0123456789abcdef"

@@ -15,9 +15,8 @@ import orjson
 from bench import processes
 from bench.stack import Target
 from bench.stub import Plan
-from serving.config_schema import Settings
-from serving.deploy.manifest import routing
-from serving.replica import ReplicaReport
+from serving.config.schema import Settings
+from serving.engines.wire import ReplicaReport, routing
 
 KEY = "bench"  # of the stub, which does not look at it
 

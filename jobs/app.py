@@ -1,12 +1,12 @@
-"""The Celery application: broker, manners and schedule. Tasks are added by `jobs.tasks.register`."""
+"""The Celery application: broker, manners and schedule. Tasks are added by `jobs.key_usage.register`."""
 
 from typing import Any
 
 from celery import Celery
 from kombu import Queue
 
-from jobs import set_aside, tasks
-from jobs.plan import Ingress, Plan
+from jobs import key_usage, set_aside
+from jobs.config import Ingress, Plan
 
 FLUSH_EVERY_S = 60.0
 DEFAULT_QUEUE = "jobs"
@@ -23,7 +23,7 @@ def create_app(
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
-    names = tasks.register(app, redis_url, database_url)
+    names = key_usage.register(app, redis_url, database_url)
     app.conf.beat_schedule = {
         # A run that nobody took within its period would only repeat the next one.
         "flush-key-uses": {
@@ -34,9 +34,9 @@ def create_app(
     }
     app.conf.beat_schedule |= set_aside.register(app, database_url)
     if ingress is not None:
-        from jobs import reembedding  # numpy and what else a worker without embedders does without
+        from jobs import embedding_backfill  # numpy and what else a worker without embedders does without
 
-        app.conf.beat_schedule |= reembedding.register(app, database_url, ingress)
+        app.conf.beat_schedule |= embedding_backfill.register(app, database_url, ingress)
     if extraction is not None:
         from jobs import extraction_tasks  # numpy and what else a worker without extraction does without
 

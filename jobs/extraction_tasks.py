@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from celery import Celery
 
-from jobs.endpoint import Endpoint
-from jobs.extraction import SEND_AGAIN, run_job, send_due
-from jobs.plan import Plan
+from jobs.config import Plan
+from jobs.extraction_schedule import SEND_AGAIN, run_job, send_due
+from jobs.gateway_client import Endpoint
 from storage.database import open_engine
 
 EXTRACT, SEND_DUE = "jobs.extract", "jobs.send_due"

@@ -1,4 +1,4 @@
-"""The task that deletes for good what wishes set aside, once it cannot be put back any more (`storage.set_aside`)."""
+"""The task that deletes for good what wishes set aside, once it cannot be put back any more (`memory.set_aside`)."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ from typing import Any
 from celery import Celery
 
 from storage.database import open_engine
-from storage.erasure import scrub
-from storage.set_aside import wipe_expired
+from storage.memory.erasure import scrub
+from storage.memory.set_aside import wipe_expired
 
 log = logging.getLogger(__name__)
 

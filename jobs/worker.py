@@ -3,8 +3,8 @@
     BONDHU_REDIS_URL=... BONDHU_DATABASE_URL=... python -m jobs.worker [--concurrency N] [--schedule FILE]
 
 Addresses come from the environment because they may hold passwords, and a command line is everybody's to read. So do
-BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.plan`); and BONDHU_INGRESS_URL and
-BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.reembedding`).
+BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.config`); and BONDHU_INGRESS_URL and
+BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.embedding_backfill`).
 """
 
 import argparse
@@ -12,7 +12,7 @@ import logging
 import os
 
 from jobs.app import create_app
-from jobs.plan import read_ingress, read_plan
+from jobs.config import read_ingress, read_plan
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import orjson
 from pydantic import ValidationError
 
-from memory.document import Document
-from storage.conversations import MessageRecord
-from storage.people import Profile
-from storage.transfer import History, MovedMemory
+from memory.schemas import Document
+from storage.memory.conversations import MessageRecord
+from storage.memory.export import History, MovedMemory
+from storage.memory.people import Profile
 
 SMALL_BYTES = 2**16  # read here: sooner done than a process begun
 ITEMS_A_FRAME = 500

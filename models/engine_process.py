@@ -1,7 +1,7 @@
 """An engine's server as a supervised child process: one process, one port, one key.
 
 Starts it under a tether (so that it cannot outlive its starter), waits until it generates, reads its load and stops it.
-The process boundary is HTTP. `models.vllm_server` and `models.llama_cpp.server` say which command it is. It does not
+The process boundary is HTTP. `models.vllm.server` and `models.llama_cpp.server` say which command it is. It does not
 know Ray, nor who asks.
 """
 

@@ -31,7 +31,7 @@
     └── EngineTimeout             504     api_error               engine_timeout
 
 The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. What the engine answers in its own
-dialect is translated in `serving.engine_errors`. Nothing here knows HTTP servers.
+dialect is translated in `serving.engines.vllm_errors`. Nothing here knows HTTP servers.
 """
 
 import math

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage.memory_schema import Owned
-from storage.schema import UtcDateTime
+from storage.memory.tables import Owned
+from storage.tables import UtcDateTime
 
 
 class AgentState(Owned):

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agent_schema import AgentState
 from storage.database import upsert
-from storage.owner import Owner
+from storage.memory.owner import Owner
 
 
 @dataclass(frozen=True, slots=True)

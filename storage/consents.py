@@ -1,6 +1,6 @@
 """What people allow to be done with what they write: one row for an end user of an application who was asked.
 
-It does not know what follows from it (`serving.consents`), nor who may ask.
+It does not know what follows from it (`serving.privacy.consent`), nor who may ask.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import upsert
-from storage.schema import Consent
+from storage.tables import Consent
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ Whoever runs a job holds a lease on it: `running` until `due_at`. That is the lo
 undone job of a kind for each. A lease that ran out is given to the next, and what the one before then wants to write
 is refused by the number of its attempt (a fencing token: M. Kleppmann, "How to do distributed locking", 2016).
 
-A worker looks for work of anybody's, and finds it by the job's random id: only here, and where `storage.unread` looks
-whose turn it is, do statements not start with an owner. It does not know what jobs do.
+A worker looks for work of anybody's, and finds it by the job's random id: only here, and where
+`storage.memory.unread_turns` looks whose turn it is, do statements not start with an owner. It does not know what jobs
+do.
 """
 
 import secrets
@@ -18,15 +19,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.database import upsert
-from storage.memory_schema import UNDONE, Job, JobKind, JobState
-from storage.owner import Owner
+from storage.memory.owner import Owner
+from storage.memory.tables import UNDONE, Job, JobKind, JobState
 
 LOST = "lost"  # an attempt of which nothing was heard: the process died
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job; see `storage.memory_schema.Job`."""
+    """A job; see `storage.memory.tables.Job`."""
 
     id: str
     app: str

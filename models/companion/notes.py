@@ -1,7 +1,7 @@
 """Notes on a conversation, with the right answer beside each: memories with quotes, a summary, a title.
 
-Memories are asked for as `memory.proposals` asks (a test holds the two together): JSON of what is known and of turns
-under ids; the answer is operations whose quotes stand letter for letter in a turn of the person's own.
+Memories are asked for as `memory.extraction.operations` asks (a test holds the two together): JSON of what is known and
+of turns under ids; the answer is operations whose quotes stand letter for letter in a turn of the person's own.
 """
 
 import json

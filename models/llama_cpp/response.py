@@ -1,14 +1,15 @@
 """What llama.cpp's server answers, told as vLLM's does: compact JSON, counts on every event, log probabilities.
 
-The gateway reads counts off the bytes as they pass (`serving.metering`), which is why the order of keys matters here:
-`choices` begin with their index, `usage` comes last. It does not know what was asked, beyond a few words of it.
+The gateway reads counts off the bytes as they pass (`serving.protocol.stream_usage`), which is why the order of keys
+matters here: `choices` begin with their index, `usage` comes last. It does not know what was asked, beyond a few words
+of it.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from models.collect import collect
+from models.chat_chunks import collect
 from models.llama_cpp.forced_call import ForcedCall
 
 Json = dict[str, Any]

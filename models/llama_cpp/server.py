@@ -14,7 +14,7 @@ class LlamaCppServer(EngineProcess):
     Args:
         model: the GGUF file.
         served_name: the model id that requests name.
-        arguments: of `models.llama_cpp.front`, as `serving.deploy.manifest` makes them.
+        arguments: of `models.llama_cpp.front`, as `serving.cluster.manifest` makes them.
         environment: what is added to this process's environment.
         host: the address to listen on.
         log_path: where its output goes (appended).

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.call import CHAT
 from serving.errors import InvalidRequest
+from serving.protocol.request import CHAT
 from serving.protocol.request_fields import (
     MAX_FIELDS,
     NOT_FOR_ENGINES,

@@ -1,7 +1,7 @@
 """The fields that a generation request may have, each with its type and bounds: the one list of them.
 
 A request is checked against it before anything is written down, counted or sent (`serving.protocol.check`), and the
-OpenAPI document is made from it (`serving.openapi`). Names are OpenAI's
+OpenAPI document is made from it (`serving.routes.openapi`). Names are OpenAI's
 (https://platform.openai.com/docs/api-reference/chat/create) and vLLM's (https://docs.vllm.ai, OpenAI-compatible
 server). What vLLM knows and is not here is refused: it steers the engine for others too (`priority`, `cache_salt`,
 `kv_transfer_params`), fetches or runs what a client wrote (`media_io_kwargs`, `chat_template`), or is not for text

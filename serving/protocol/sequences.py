@@ -7,7 +7,7 @@ them, or one request could ask for a thousand times what it is counted for.
 from collections.abc import Mapping
 from typing import Any
 
-from serving.config_schema import TierSpec
+from serving.config.schema import TierSpec
 from serving.errors import InvalidRequest
 
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError, model_validator
 
-from serving import openapi
 from serving.errors import DatabaseAway, InvalidRequest
+from serving.routes import openapi
 from serving.routes.body import read_json
 from serving.routes.counted import counted
-from serving.state import Caller, Gateway, Worker
+from serving.routes.dependencies import Caller, Gateway, Worker
+from storage.api_keys import KeyRecord
 from storage.consents import ConsentRecord, find_consent, forget_consent, set_consent
 from storage.database import AWAY
-from storage.keys import KeyRecord
 
 router = APIRouter(tags=["consent"])
 

@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import Request, Response
 
 from serving.errors import ApiError
-from serving.routes.asker import about, end_user
-from serving.state import Caller, Gateway, Worker
-from storage.keys import KeyRecord
+from serving.routes.dependencies import Caller, Gateway, Worker
+from serving.routes.identity import about, end_user
+from storage.api_keys import KeyRecord
 
 
 async def refused(

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from serving import openapi
 from serving.errors import ApiError, UnknownModel
-from serving.state import Caller, Gateway, Worker, caller_of, holds_scrape_token
+from serving.routes import openapi
+from serving.routes.dependencies import Caller, Gateway, Worker, caller_of, holds_scrape_token
 
 router = APIRouter(tags=["health"])
 

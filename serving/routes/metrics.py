@@ -11,10 +11,10 @@ from fastapi.responses import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from serving import openapi
 from serving.errors import Forbidden
-from serving.overview import survey
-from serving.state import Gateway, Worker, caller_of, holds_scrape_token
+from serving.routes import openapi
+from serving.routes.dependencies import Gateway, Worker, caller_of, holds_scrape_token
+from serving.routes.service_metrics import survey
 
 router = APIRouter(tags=["operation"])
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from serving import openapi
 from serving.errors import DatabaseAway, Forbidden, InvalidRequest, UnknownRequest
+from serving.routes import openapi
 from serving.routes.counted import counted
-from serving.state import Caller, Gateway, Worker
+from serving.routes.dependencies import Caller, Gateway, Worker
 from storage.database import AWAY
-from storage.ledger import Dimension, Row, find_request, sum_requests
+from storage.requests import Dimension, Row, find_request, sum_requests
 
 router = APIRouter(tags=["usage"])
 

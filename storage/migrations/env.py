@@ -3,9 +3,9 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from storage import agent_schema, memory_schema  # noqa: F401 - their tables belong to the metadata
 from storage.database import open_engine
-from storage.schema import Base
+from storage.memory import tables  # noqa: F401 - their tables belong to the metadata
+from storage.tables import Base
 
 
 def run(connection: Connection) -> None:

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from gateway_process import free_port
-from run_context import NOW, MakeContext, context_maker
-from script_server import ScriptServer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.openai_chat import OpenAIChat
 from storage.agent_states import SqlStates
+from tests.agents.run_context import NOW, MakeContext, context_maker
+from tests.support.gateway_process import free_port
+from tests.support.script_server import ScriptServer
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.base import RunContext
 from agents.budget import RunBudget, RunLimits
-from storage.owner import Owner
+from storage.memory.owner import Owner
 
 NOW = datetime(2026, 11, 27, 14, 0, tzinfo=UTC)
 LIMITS = RunLimits()

@@ -8,7 +8,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 from pydantic import BaseModel
-from run_context import MakeContext
 
 from agents.asking import choose, fill
 from agents.base import Agent, AgentRequest, ModelTraits, RunContext
@@ -18,13 +17,14 @@ from agents.events import Card, Done, Event, Token, ToolStep
 from agents.loop import run_toolbox
 from agents.tool import Tool, ToolResult
 from agents.toolbox import Toolbox
-from models import engine_args
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from models.vllm_server import VllmServer
-from serving import tether
-from serving.settings import load_settings
+from models.vllm import arguments
+from models.vllm.server import VllmServer
+from serving.config.load import load_settings
+from serving.supervisor import reaper
 from storage.agent_states import SqlStates
+from tests.agents.run_context import MakeContext
 
 ROOT = Path(__file__).parents[2]
 REGISTRY = make_agents(Parts(read_personas(ROOT / "configs" / "personas"), "dost"))
@@ -44,11 +44,11 @@ async def default_model(log: Path) -> AsyncIterator[OpenAIChat]:
     server = VllmServer(
         model=str(spec.directory(settings.root)),
         served_name=spec.id,
-        arguments=engine_args.command_line(spec.engine, spec.server_arguments(settings.root)),
+        arguments=arguments.command_line(spec.engine, spec.server_arguments(settings.root)),
         environment=spec.env,
         host="127.0.0.1",
         log_path=log,
-        tether=tether.argv([], grace_s=5),
+        tether=reaper.argv([], grace_s=5),
     )
     try:
         await server.start(600)

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_context import MakeContext
-from script_server import ScriptServer, call
 
 from agents.auto.agent import AutoAgent
 from agents.auto.rules import possibly, surely
@@ -18,6 +16,8 @@ from agents.loop import done
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agent_states import SqlStates
+from tests.agents.run_context import MakeContext
+from tests.support.script_server import ScriptServer, call
 
 PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")
 REGISTRY = make_agents(Parts(PERSONAS, "dost"))

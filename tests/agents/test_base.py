@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_context import MakeContext
 
 from agents.base import Agent, AgentRequest, Need, PassedOn, RequestRefused, RunContext, Unsupported
 from agents.budget import LimitReached, RunBudget, RunLimits
@@ -22,6 +21,7 @@ from agents.running import run_agent
 from agents.tool import ToolFailed
 from agents.toolbox import UNABLE
 from models.chat import ChatMessage, TokenUsage, ToolCall, Unavailable
+from tests.agents.run_context import MakeContext
 
 PIECES = st.sampled_from(
     ["<<<", ">>>", "<", ">", "<|im_end|>", "[INST]", "</tool_call>", "\u200b", "\x00", "a", "\n", " "]

@@ -7,10 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from run_context import NOW, MakeContext
-from script_server import CUT, ScriptServer, call
 from sqlalchemy.ext.asyncio import AsyncEngine
-from word_embedder import DIMENSIONS, WordEmbedder
 
 from agents.base import AgentRequest, InvalidParams, MemoryLine, ModelTraits, RequestRefused, RunContext
 from agents.budget import RunLimits
@@ -19,14 +16,17 @@ from agents.chat.persona import PersonaError, read_personas
 from agents.chat.prompt import LEAVING, is_leaving
 from agents.events import ClientCalls, Done, Event, Source, Token
 from agents.person_memory import StoredMemory
-from memory.shelf import Shelf
-from memory.store import Store
+from memory.recall.index_cache import Shelf
+from memory.service import Store
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agent_states import SqlStates
-from storage.conversations import NewMessage
-from storage.owner import Owner
-from storage.people import Profile, write_profile
+from storage.memory.conversations import NewMessage
+from storage.memory.owner import Owner
+from storage.memory.people import Profile, write_profile
+from tests.agents.run_context import NOW, MakeContext
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+from tests.support.script_server import CUT, ScriptServer, call
 
 PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")
 AGENT = ChatAgent(PERSONAS, "dost")

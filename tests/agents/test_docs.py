@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_context import MakeContext
-from script_server import ScriptServer
 
 from agents.base import AgentRequest, Unsupported
 from agents.events import Card, Done, Event, Token
 from agents.registry import Registry
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
+from tests.agents.run_context import MakeContext
+from tests.support.script_server import ScriptServer
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs" / "agents.md").read_text()

@@ -4,8 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from run_context import MakeContext
-from script_server import ScriptServer
 
 from agents.base import AgentRequest, RunContext, Unsupported
 from agents.events import Card, Done, Event, Token, document
@@ -16,7 +14,9 @@ from agents.games.suggestions import read_suggestions
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agent_states import SqlStates
-from storage.owner import Owner
+from storage.memory.owner import Owner
+from tests.agents.run_context import MakeContext
+from tests.support.script_server import ScriptServer
 
 GAMES = bundled_games()
 AGENT = GamesAgent(GAMES, read_suggestions())

@@ -4,10 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from polling import eventually
 from pydantic import BaseModel
-from run_context import MakeContext
-from script_server import CUT, HELD, JUNK, SILENT, ScriptServer, call
 
 from agents.asking import choose
 from agents.base import AgentRequest, ModelTraits, RunContext
@@ -18,6 +15,9 @@ from agents.tool import NoParams, Tool, ToolFailed, ToolResult
 from agents.toolbox import ANSWER, TOO_LONG, Toolbox
 from models.chat import ChatMessage, TokenUsage
 from models.openai_chat import OpenAIChat
+from tests.agents.run_context import MakeContext
+from tests.support.polling import eventually
+from tests.support.script_server import CUT, HELD, JUNK, SILENT, ScriptServer, call
 
 PLANS = ModelTraits(plans=True)
 

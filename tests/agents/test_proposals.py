@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from run_context import NOW, MakeContext
-from script_server import ScriptServer, call
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.base import AgentRequest, ModelTraits, RunContext
@@ -19,10 +17,12 @@ from agents.tool import NoParams, ProposedEffect, Tool, ToolFailed, ToolResult
 from agents.toolbox import Toolbox
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from storage import erasure
 from storage.agent_states import SqlStates, StateKey
-from storage.forgetting import delete_conversation
-from storage.owner import Owner
+from storage.memory import erasure
+from storage.memory.deletion import delete_conversation
+from storage.memory.owner import Owner
+from tests.agents.run_context import NOW, MakeContext
+from tests.support.script_server import ScriptServer, call
 
 
 class Playlists:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from memory.proposals import INSTRUCTIONS, question_on, read_answer
+from memory.extraction.operations import INSTRUCTIONS, question_on, read_answer
 from models.companion.corpus import Corpus
 from models.companion.general import holds, pairs, questions
 from models.companion.prompts import easy_questions
@@ -17,9 +17,9 @@ from models.companion.rows import batches, encode, gather, padded
 from models.companion.scores import NOT_KNOWN, called_right, memories, repetition
 from models.companion.talk import SERVICE, Example
 from models.companion.topics import read_topics
-from serving import memory_prompt
-from storage.memories import MemoryRecord
-from storage.unread import Batch, Turn
+from serving.chat_memory import prompt
+from storage.memory.memories import MemoryRecord
+from storage.memory.unread_turns import Batch, Turn
 
 DEMO = Path("models/demo/checkpoint")
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -45,10 +45,10 @@ def held_out() -> list[Example]:
 
 def test_the_corpus_uses_the_services_own_sentences() -> None:
     """What stands in the data folder is what a served prompt says."""
-    assert SERVICE["introduction"] == memory_prompt.INTRODUCTION
-    assert SERVICE["not_done"] == memory_prompt.NOT_DONE
-    assert SERVICE["nothing"] == memory_prompt._NOTHING
-    assert SERVICE["done"] == memory_prompt._DONE
+    assert SERVICE["introduction"] == prompt.INTRODUCTION
+    assert SERVICE["not_done"] == prompt.NOT_DONE
+    assert SERVICE["nothing"] == prompt._NOTHING
+    assert SERVICE["done"] == prompt._DONE
     assert SERVICE["extraction"] == INSTRUCTIONS
 
 
@@ -90,7 +90,8 @@ def test_no_question_of_the_evaluation_is_in_the_corpus() -> None:
     easy = {question.casefold() for question, _ in easy_questions()}
     assert len(easy) >= 100
     assert not easy & {question.casefold() for question, _ in questions()}
-    assert not easy & {question.casefold() for part in ("train", "held_out") for question, _ in pairs(part)}  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    assert not easy & {question.casefold() for part in ("train", "held_out") for question, _ in pairs(part)}
 
 
 def test_a_reply_copies_only_what_stands_before_it(train: list[Example], held_out: list[Example]) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aftermath import App
-from edges import new_app
-from local_stack import LocalStack
-from matrix import Matrix, faults_of
 
-from serving import addresses
-from serving.settings import load_settings
+from serving.config import addresses
+from serving.config.load import load_settings
+from tests.support.faults.aftermath import App
+from tests.support.faults.edges import new_app
+from tests.support.faults.matrix import Matrix, faults_of
+from tests.support.local_stack import LocalStack
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/faults.md"
 

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aftermath import App
-from edges import app_of, with_gemini
-from engine_server import EngineServer, text_of
-from gateway_process import GatewayProcess, wait_for
-from gemini_server import (
+from redis import Redis
+
+from tests.support.databases.postgres_server import PostgresServer, find_binaries
+from tests.support.engine_server import EngineServer, text_of
+from tests.support.faults.aftermath import App
+from tests.support.faults.edges import app_of, with_gemini
+from tests.support.faults.matrix import Matrix
+from tests.support.faults.seen import Asking, Seen
+from tests.support.gateway_process import GatewayProcess, wait_for
+from tests.support.gemini_server import (
     GeminiServer,
     Script,
     broken,
@@ -27,10 +32,6 @@ from gemini_server import (
     slow_first_byte,
     stall,
 )
-from matrix import Matrix
-from postgres_server import PostgresServer, find_binaries
-from redis import Redis
-from seen import Asking, Seen
 
 NO_ENGINE = "none runs: Gemini answers"
 HELD_UP_S = 5.0  # far above what a part that is away may cost a request (tens of ms), far below a hang

@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx
 import psutil
-from aftermath import App, engine_after
-from gemini_server import GeminiServer
-from local_stack import LocalStack
-from matrix import Matrix
-from polling import eventually
-from seen import Asking, Seen
+
+from tests.support.faults.aftermath import App, engine_after
+from tests.support.faults.matrix import Matrix
+from tests.support.faults.seen import Asking, Seen
+from tests.support.gemini_server import GeminiServer
+from tests.support.local_stack import LocalStack
+from tests.support.polling import eventually
 
 CORE = "VLLM::EngineCore"
 SLOTS = 64  # of the demonstration model: requests that its engine is given at once

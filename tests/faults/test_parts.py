@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from aftermath import App, engine_after
-from local_stack import RECOVER_WITHIN_S, LocalStack, is_alive, status
-from matrix import Matrix
-from polling import eventually
-from seen import Asking, Seen
+
+from tests.support.faults.aftermath import App, engine_after
+from tests.support.faults.matrix import Matrix
+from tests.support.faults.seen import Asking, Seen
+from tests.support.local_stack import RECOVER_WITHIN_S, LocalStack, is_alive, status
+from tests.support.polling import eventually
 
 CORE = "VLLM::EngineCore"
 SERVER = r"-m vllm\.entrypoints\.openai\.api_server"
@@ -158,7 +159,7 @@ def test_a_killed_gateway_returns(stack: LocalStack, app: App, watch: Watch, mat
     """When the gateway dies it is started again, with the same keys, and the engine has not noticed."""
     (before,) = stack.replicas()
     stream = watch.stream()
-    stack.kill(r"serving\.gateway serving\.app")
+    stack.kill(r"serving\.gateway\.process serving\.gateway\.app")
     stream.done()
 
     def answers() -> bool:

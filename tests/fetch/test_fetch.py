@@ -14,12 +14,12 @@ from pathlib import Path
 import gguf
 import numpy
 import pytest
-from hub_server import HubServer
-from polling import eventually
 
 from models.fetch.errors import DiskFull, FetchError
 from models.fetch.fetch import fetch, place_of
 from models.fetch.source import GGUF_FILE, Source, parse_source
+from tests.fetch.hub_server import HubServer
+from tests.support.polling import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINT = REPOSITORY / "models/demo/checkpoint"

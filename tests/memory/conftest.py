@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
-from word_embedder import DIMENSIONS, WordEmbedder
 
-from memory.shelf import Shelf
-from memory.store import Store
+from memory.recall.index_cache import Shelf
+from memory.service import Store
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 BEGINNING = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_steps import ANN, BEN, OPERATIONS, Workplace, run
 from sqlalchemy import text
 
-from storage import erasure, migrate
-from storage.embeddings import read_progress
-from storage.memories import NewMemory
-from storage.owner import Owner
-from storage.transfer import MovedMemory, read_history
+from storage import migrate
+from storage.memory import erasure
+from storage.memory.embeddings import read_progress
+from storage.memory.export import MovedMemory, read_history
+from storage.memory.memories import NewMemory
+from storage.memory.owner import Owner
+from tests.support.memory.crash_steps import ANN, BEN, OPERATIONS, Workplace, run
 
 QUICK = {
     "append",

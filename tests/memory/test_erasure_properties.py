@@ -7,17 +7,18 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from word_embedder import DIMENSIONS, WordEmbedder
 
-from memory.forget import Forgetter
-from memory.shelf import Shelf
-from memory.store import Store
-from storage import erasure, migrate
-from storage.conversations import NewMessage
+from memory.erasure import Forgetter
+from memory.recall.index_cache import Shelf
+from memory.service import Store
+from storage import migrate
 from storage.database import open_engine
-from storage.memories import NewMemory
-from storage.owner import Owner
-from storage.transfer import read_history
+from storage.memory import erasure
+from storage.memory.conversations import NewMessage
+from storage.memory.export import read_history
+from storage.memory.memories import NewMemory
+from storage.memory.owner import Owner
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 OWNERS = [Owner(app, user) for app in ("one", "two") for user in ("ann", "ben")]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

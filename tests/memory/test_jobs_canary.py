@@ -8,21 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embedder_server import EmbedderServer
-from gateway_process import CLUSTER_KEY, free_port
-from model_server import ModelServer, operation
-from redis_process import RedisProcess
-from word_embedder import DIMENSIONS, WordEmbedder
-
 from jobs.app import create_app
-from jobs.plan import Asked, Ingress, Plan, Rules
-from memory.shelf import Shelf
-from memory.store import Store
+from jobs.config import Asked, Ingress, Plan, Rules
+from memory.recall.index_cache import Shelf
+from memory.service import Store
 from storage import jobs, migrate
-from storage.conversations import NewMessage, ingest
 from storage.database import open_engine
-from storage.memories import Wanted, list_memories
-from storage.owner import Owner
+from storage.memory.conversations import NewMessage, ingest
+from storage.memory.memories import Wanted, list_memories
+from storage.memory.owner import Owner
+from tests.support.databases.redis_process import RedisProcess
+from tests.support.embedder_server import EmbedderServer
+from tests.support.gateway_process import CLUSTER_KEY, free_port
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+from tests.support.model_server import ModelServer, operation
 
 SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two", "a"): "narwhal"}
 SAID = "The secret word of my safe is {}"

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.forget import Forgetter
-from memory.obey import Wishes
-from memory.shelf import Shelf
-from memory.store import Store
-from memory.view import View
-from memory.wishes import Forget, Mute, Remember
-from storage.conversations import NewMessage
-from storage.memories import NewMemory, Wanted, list_memories
-from storage.memory_schema import Owned
-from storage.owner import Owner
-from storage.people import Profile, write_profile
-from storage.transfer import read_history
+from memory.erasure import Forgetter
+from memory.intents.detector import Forget, Mute, Remember
+from memory.intents.executor import Wishes
+from memory.recall.index_cache import Shelf
+from memory.recall.person_index import View
+from memory.service import Store
+from storage.memory.conversations import NewMessage
+from storage.memory.export import read_history
+from storage.memory.memories import NewMemory, Wanted, list_memories
+from storage.memory.owner import Owner
+from storage.memory.people import Profile, write_profile
+from storage.memory.tables import Owned
 
 ANN = Owner("app", "ann")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,22 +11,22 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jobs.set_aside import wipe
-from memory.document import Document
-from memory.forget import Forgetter
-from memory.obey import UNDO, Done, Wishes
-from memory.shelf import Shelf
-from memory.store import Store
-from memory.wishes import Forget, wish_of
-from storage.conversations import NewMessage, ingest
+from memory.erasure import Forgetter
+from memory.intents.detector import Forget, wish_of
+from memory.intents.executor import UNDO, Done, Wishes
+from memory.recall.index_cache import Shelf
+from memory.schemas import Document
+from memory.service import Store
 from storage.database import open_engine
-from storage.forgetting import delete_items
-from storage.given import Given, list_given
-from storage.memories import NewMemory, NoSuchMemory, find_memories
-from storage.memory_schema import SetAside
+from storage.memory.conversations import NewMessage, ingest
+from storage.memory.deletion import delete_items
+from storage.memory.export import read_history
+from storage.memory.memories import NewMemory, NoSuchMemory, find_memories
+from storage.memory.owner import Owner
+from storage.memory.reply_context import Given, list_given
+from storage.memory.set_aside import Aside, list_wishes, wipe_expired
+from storage.memory.tables import SetAside
 from storage.migrate import upgrade
-from storage.owner import Owner
-from storage.set_aside import Aside, list_wishes, wipe_expired
-from storage.transfer import read_history
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway_process import GatewayProcess, make_key
 
 from agents.safety.helplines import DIRECTORIES, HELPLINES
 from agents.safety.reply import TEXT
+from tests.support.gateway_process import GatewayProcess, make_key
 
 CRISIS = "I want to kill myself."
 

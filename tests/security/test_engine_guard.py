@@ -10,10 +10,10 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from models import engine_args
-from models.vllm_server import VllmServer
-from serving import tether
-from serving.settings import load_settings
+from models.vllm import arguments as engine_args
+from models.vllm.server import VllmServer
+from serving.config.load import load_settings
+from serving.supervisor import reaper
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "bondhu-demo"
@@ -46,7 +46,7 @@ class Engine:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
-    """The demonstration model's, started as `serving.deploy.engine` does."""
+    """The demonstration model's, started as `serving.deployments.engine` does."""
     spec = load_settings(ROOT, {"BONDHU_VAR_DIR": "/tmp"}).catalogue[MODEL]
     server = VllmServer(
         model=str(spec.directory(ROOT)),
@@ -55,7 +55,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         environment=spec.env,
         host="127.0.0.1",
         log_path=tmp_path_factory.mktemp("engine") / "engine.log",
-        tether=tether.argv([], grace_s=5),
+        tether=reaper.argv([], grace_s=5),
     )
     await server.start(600)
     async with aiohttp.ClientSession() as session:

@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from models.vllm_sanitiser import MAX_CHARACTERS, sanitize_message
-from serving import engine_errors
+from models.vllm.sanitiser import MAX_CHARACTERS, sanitize_message
+from serving.engines import vllm_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU_S = 2.0
@@ -47,7 +47,7 @@ def test_the_engines_sanitiser_reads_any_text_at_once(name: str) -> None:
     """Likewise; vLLM's own takes minutes for the first of them."""
     script = (
         "import signal, sys\n"
-        "from models.vllm_sanitiser import sanitize_message\n"
+        "from models.vllm.sanitiser import sanitize_message\n"
         "from tests.security.test_error_texts import PYDANTIC, TEXTS\n"
         f"signal.setitimer(signal.ITIMER_PROF, {CPU_S})\n"
         "for message in (TEXTS[sys.argv[1]], PYDANTIC.format(TEXTS[sys.argv[1]])):\n"
@@ -59,16 +59,16 @@ def test_the_engines_sanitiser_reads_any_text_at_once(name: str) -> None:
 def test_an_error_keeps_its_field_and_loses_what_is_too_long() -> None:
     """A message of any length is told, cut, with the field that it is about."""
     body = orjson.dumps({"error": {"message": PYDANTIC.format("/a" * 20_000), "param": "body.n", "code": 400}})
-    error = engine_errors.translate(400, body, {"messages", "n"})
+    error = vllm_errors.translate(400, body, {"messages", "n"})
     assert (error.param, error.message) == ("n", "n: Input")
     body = orjson.dumps({"error": {"message": "x" * 100_000, "param": None, "code": 400}})
-    assert len(engine_errors.translate(400, body, {"messages"}).message) <= engine_errors.MAX_CHARACTERS + 1
+    assert len(vllm_errors.translate(400, body, {"messages"}).message) <= vllm_errors.MAX_CHARACTERS + 1
 
 
 def test_an_error_that_names_its_parameter_is_read_as_before() -> None:
     """VLLM's `(parameter=…, value=…)` is for machines."""
     body = orjson.dumps({"error": {"message": "`n` must be at least 1. (parameter=n, value=-1)", "param": None}})
-    error = engine_errors.translate(400, body, {"messages", "n"})
+    error = vllm_errors.translate(400, body, {"messages", "n"})
     assert (error.param, error.message) == ("n", "`n` must be at least 1.")
 
 

@@ -5,20 +5,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-import expressions
 import pytest
+
+from tests.security import expressions
 
 SCRIPT = Path(expressions.__file__)
 WITHIN_S = 600.0
 # Characters that an expression is ever given: its module refuses longer texts, as the tests below hold.
-BOUNDED = {"memory.wishes": 1000}
+BOUNDED = {"memory.intents.detector": 1000}
 # Expressions that are put together within a function, and are made by `expressions.run_time_expressions`.
-MADE_AT_RUN_TIME = {"models.control_tokens", "serving.logs", "serving.sensitive", "serving.unicode_text"}
+MADE_AT_RUN_TIME = {
+    "models.control_tokens",
+    "serving.observability.logs",
+    "serving.privacy.detector",
+    "serving.privacy.unicode_text",
+}
 AT_IMPORT = {
-    "models.vllm_server",
-    "memory.time_expressions",
-    "memory.wishes",
-    "serving.sensitive",
+    "models.vllm.server",
+    "memory.recall.time_expressions",
+    "memory.intents.detector",
+    "serving.privacy.detector",
 }  # of parts, when their module is imported
 
 
@@ -50,7 +56,12 @@ def test_every_expression_of_the_packages_reads_100_kb_of_any_text_at_once(named
 def test_the_search_sees_expressions_wherever_they_stand(named: dict[str, str]) -> None:
     """At import, within functions, and put together at run time."""
     modules = {each.split()[0] for each in named.values()}
-    assert {"serving.sensitive", "serving.logs", "models.gemini_errors", "models.control_tokens"} <= modules
+    assert {
+        "serving.privacy.detector",
+        "serving.observability.logs",
+        "models.gemini.errors",
+        "models.control_tokens",
+    } <= modules
     assert len(named) > 80
 
 
@@ -82,7 +93,7 @@ def test_the_texts_find_an_expression_that_backtracks(pattern: str) -> None:
 
 def test_wishes_are_looked_for_in_short_texts_only() -> None:
     """Their expressions are bounded by the length of what they are given."""
-    from memory.wishes import MOST_CHARACTERS, wish_of
+    from memory.intents.detector import MOST_CHARACTERS, wish_of
 
-    assert BOUNDED["memory.wishes"] >= MOST_CHARACTERS
+    assert BOUNDED["memory.intents.detector"] >= MOST_CHARACTERS
     assert wish_of("remember that " + "my cat is old " * 10_000) is None

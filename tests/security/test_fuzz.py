@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from engine_server import MODEL, EngineServer
-from fuzz_cases import Case, Watchdog, cases, drawn
-from gateway_process import GatewayProcess, wait_for
-from local_stack import LocalStack
-from word_embedder import DIMENSIONS, WordEmbedder
+
+from tests.security.fuzz_cases import Case, Watchdog, cases, drawn
+from tests.support.engine_server import MODEL, EngineServer
+from tests.support.gateway_process import GatewayProcess, wait_for
+from tests.support.local_stack import LocalStack
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 EMBEDDER = "all-minilm-l6-v2"
 LIGHT_CASES = 400

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.auth import REMEMBER_S, KeyRing
-from serving.auth_throttle import BURST, REFILL_S
+from serving.auth.api_keys import REMEMBER_S, KeyRing
+from serving.auth.throttle import BURST, REFILL_S
 from serving.errors import TooManyKeys, Unauthenticated
-from storage.keys import KeyRecord, hash_key
+from storage.api_keys import KeyRecord, hash_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gateway_process import DEADLINE_S, GatewayProcess, free_port
-from redis_process import RedisProcess
 
-from serving.components import Component
-from serving.config_schema import ModelsSettings, Settings
-from serving.probe import Probe
-from serving.supervise import Stack, prepare_directories
+from serving.config.schema import ModelsSettings, Settings
+from serving.supervisor.probe import Probe
+from serving.supervisor.processes import Component
+from serving.supervisor.supervisor import Stack, prepare_directories
+from tests.support.databases.redis_process import RedisProcess
+from tests.support.gateway_process import DEADLINE_S, GatewayProcess, free_port
 
 # Answers while there is no file `hangs`, and takes the file away when it starts.
 SERVER = """
@@ -40,7 +40,7 @@ while True:
 # A loop that is held by a regular expression, which keeps the interpreter from every other thread.
 HELD = """
 import asyncio, re, sys
-from serving.watchdog import Watchdog
+from serving.gateway.watchdog import Watchdog
 def held_up():
     re.match("(a*)*b", "a" * 40)
 async def main():

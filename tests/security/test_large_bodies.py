@@ -12,23 +12,23 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from engine_server import MODEL, EngineServer
-from gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
-from word_embedder import DIMENSIONS
 
-from memory.document import Document
 from memory.document_reader import SMALL_BYTES, DocumentReader, WrongDocument
+from memory.schemas import Document
 from serving.errors import InvalidRequest
 from serving.routes.json_values import GENERAL, MODELLED, check_values
-from storage import transfer
-from storage.memories import NoSuchMessage, NotVerbatim
-from storage.owner import Owner
-from storage.people import read_version
-from storage.transfer import ROWS_AT_ONCE
+from storage.memory import export
+from storage.memory.export import ROWS_AT_ONCE
+from storage.memory.memories import NoSuchMessage, NotVerbatim
+from storage.memory.owner import Owner
+from storage.memory.people import read_version
+from tests.support.engine_server import MODEL, EngineServer
+from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
+from tests.support.memory.word_embedder import DIMENSIONS
 
 MAX_VALUES, MAX_CONTAINERS = GENERAL.values, GENERAL.containers
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -138,7 +138,7 @@ async def test_an_import_is_written_in_pieces(engine: AsyncEngine) -> None:
     commits: list[int] = []
     event.listen(engine.sync_engine, "commit", lambda _: commits.append(len(statements)))
     history = Document.model_validate(document(3 * ROWS_AT_ONCE + 5, 2 * ROWS_AT_ONCE)).history()
-    moved = await transfer.write_history(engine, ANN, history, now=NOW)
+    moved = await export.write_history(engine, ANN, history, now=NOW)
     assert (moved.new_messages, moved.known_messages) == (3 * ROWS_AT_ONCE + 5, 0)
     assert (moved.new_memories, moved.known_memories) == (2 * ROWS_AT_ONCE, 0)
     assert len(commits) >= 6
@@ -146,10 +146,10 @@ async def test_an_import_is_written_in_pieces(engine: AsyncEngine) -> None:
         rows = sum(number for statement, number in statements[began:ended] if statement.startswith("INSERT"))
         assert rows <= ROWS_AT_ONCE + 3, "and a person, and conversations"
         assert ended - began < 40, "and there is no statement a row"
-    again = await transfer.write_history(engine, ANN, history, now=NOW)
+    again = await export.write_history(engine, ANN, history, now=NOW)
     assert (again.new_messages, again.new_memories) == (0, 0)
     assert (again.known_messages, again.known_memories) == (moved.new_messages, moved.new_memories)
-    kept = await transfer.read_history(engine, ANN)
+    kept = await export.read_history(engine, ANN)
     assert [turn.text for turn in kept.conversations["c"]] == [turn.text for turn in history.conversations["c"]]
     assert set(kept.conversations) == {"c", "empty"}
 
@@ -169,7 +169,7 @@ async def test_a_fault_in_the_last_memory_leaves_nothing(
     told = document(2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE)
     told["memories"][-1] |= last
     with pytest.raises(problem):
-        await transfer.write_history(engine, ANN, Document.model_validate(told).history(), now=NOW)
+        await export.write_history(engine, ANN, Document.model_validate(told).history(), now=NOW)
     assert await read_version(engine, ANN) is None
 
 

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from serving.journal import HEADER_BYTES, MAX_LINE_BYTES, Journal
-from serving.ledger import Ledger
-from serving.prices import Prices
-from storage.ledger import insert_requests, sum_requests
-from storage.schema import Request
+from serving.ledger.ledger import Ledger
+from serving.ledger.pricing import Prices
+from serving.ledger.write_ahead_log import HEADER_BYTES, MAX_LINE_BYTES, Journal
+from storage.requests import insert_requests, sum_requests
+from storage.tables import Request
 
 SPOILERS: list[Any] = [2**63, 2**64 - 1, -1, 1e30, True, None, "x", "\0", "y" * 5000, [1], {"a": 1}]
 FIELDS = (

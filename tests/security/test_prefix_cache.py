@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from local_stack import LocalStack
+
+from tests.support.local_stack import LocalStack
 
 TIMEOUT_S = 120.0
 BLOCK_TOKENS = 128  # of vLLM on a CPU

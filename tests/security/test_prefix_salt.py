@@ -6,14 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
-from engine_server import MODEL, EngineServer
-from gateway_process import DEADLINE_S, GatewayProcess
 from hypothesis import given
 from hypothesis import strategies as st
-from word_embedder import DIMENSIONS
 
-from serving.call import CHAT, Call
-from serving.prefix_salt import PrefixSalt
+from serving.engines.prefix_salt import PrefixSalt
+from serving.protocol.request import CHAT, Call
+from tests.support.engine_server import MODEL, EngineServer
+from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.memory.word_embedder import DIMENSIONS
 
 Service = tuple[GatewayProcess, EngineServer]
 HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}

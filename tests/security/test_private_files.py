@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway_process import ROOT, GatewayProcess, make_key
-
-from serving import supervise
-from serving.private_files import exposed, mend, private_paths
-from serving.settings import load_settings
+from serving.config.load import load_settings
+from serving.config.private_files import exposed, mend, private_paths
+from serving.supervisor import supervisor
+from tests.support.gateway_process import ROOT, GatewayProcess, make_key
 
 
 def mode(path: Path) -> int:
@@ -75,13 +74,13 @@ def test_a_stack_mends_its_folders_before_it_starts(tmp_path: Path) -> None:
         "BONDHU_VAR_DIR": str(var),
         "BONDHU__RUNTIME_DIR": str(tmp_path / "run"),
     }
-    status = [sys.executable, "-m", "serving.cli", "status"]
+    status = [sys.executable, "-m", "serving.cli.main", "status"]
     said = subprocess.run(status, env=environ, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     assert "other users can read" in said
     assert "dump.rdb" in said
     before = os.umask(0o022)
     try:
-        supervise.prepare_directories(load_settings(environ=environ))
+        supervisor.prepare_directories(load_settings(environ=environ))
         (var / "logs/new.log").write_text("a line")
     finally:
         os.umask(before)

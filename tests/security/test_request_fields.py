@@ -12,12 +12,12 @@ import pytest
 from openai.types import completion_create_params as of_completions
 from openai.types.chat import completion_create_params as of_chats
 
-from serving import openapi
-from serving.call import CHAT, COMPLETION
-from serving.config_schema import NEVER, ModelSpec
+from serving.config.schema import NEVER, ModelSpec
 from serving.errors import InvalidRequest
 from serving.protocol.check import check_request, for_engines
+from serving.protocol.request import CHAT, COMPLETION
 from serving.protocol.request_fields import NOT_FOR_ENGINES, ChatRequest, CompletionRequest, Generated
+from serving.routes import openapi
 
 HELLO: list[Any] = [{"role": "user", "content": "Hi"}]
 VALID: dict[str, dict[str, Any]] = {

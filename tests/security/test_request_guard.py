@@ -11,7 +11,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from models.control_tokens import BREAK
-from models.vllm_guard import RequestGuard, constraints_of, tokens_of
+from models.vllm.guard import RequestGuard, constraints_of, tokens_of
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "models/demo/checkpoint"
 Json = dict[str, Any]

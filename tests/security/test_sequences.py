@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from engine_server import MODEL, EngineServer
-from gateway_process import GatewayProcess, wait_for
 
-from serving.config_schema import TierSpec
+from serving.config.schema import TierSpec
 from serving.errors import InvalidRequest
 from serving.protocol.sequences import check_tier, sequences_of
+from tests.support.engine_server import MODEL, EngineServer
+from tests.support.gateway_process import GatewayProcess, wait_for
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 HELLO: list[Any] = [{"role": "user", "content": "Hi"}]

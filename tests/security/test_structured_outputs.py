@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from serving.config_schema import DEFAULT_TIERS, StructuredOutputsSpec
+from serving.config.schema import DEFAULT_TIERS, StructuredOutputsSpec
 from serving.errors import InvalidRequest
-from serving.structured_outputs import check_structured_outputs
+from serving.protocol.structured_outputs import check_structured_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUNDS = StructuredOutputsSpec()
@@ -136,9 +136,9 @@ def test_any_constraint_is_measured_at_once() -> None:
     texts += ["\n".join(f"r{i} ::= r{i + 1}" + "{1,2}" * 2 for i in range(1200))]
     script = (
         "import signal, sys, orjson\n"
-        "from serving.config_schema import StructuredOutputsSpec\n"
+        "from serving.config.schema import StructuredOutputsSpec\n"
         "from serving.errors import InvalidRequest\n"
-        "from serving.structured_outputs import check_structured_outputs\n"
+        "from serving.protocol.structured_outputs import check_structured_outputs\n"
         "for text in orjson.loads(sys.stdin.buffer.read()):\n"
         "    for name in ('regex', 'grammar', 'json', 'structural_tag'):\n"
         "        signal.setitimer(signal.ITIMER_PROF, 2)\n"

@@ -5,10 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from gateway_process import ROOT
 
-from serving.components import UNUSED_COMMANDS, components
-from serving.settings import load_settings
+from serving.config.load import load_settings
+from serving.supervisor.processes import UNUSED_COMMANDS, components
+from tests.support.gateway_process import ROOT
 
 LOCKS = sorted((ROOT / "deploy/requirements").glob("*.txt"))
 

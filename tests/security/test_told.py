@@ -6,12 +6,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_process import ROOT, SCRAPE_TOKEN, GatewayProcess, make_key
 
-from serving.audit_log import AuditLog
-from serving.components import components, environment, without_secrets
-from serving.credentials import Secrets
-from serving.settings import load_settings
+from serving.config.credentials import Secrets
+from serving.config.load import load_settings
+from serving.privacy.audit_log import AuditLog
+from serving.supervisor.processes import components, environment, without_secrets
+from tests.support.gateway_process import ROOT, SCRAPE_TOKEN, GatewayProcess, make_key
 
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.unicode_text import MAX_MARKS, nfkc, without_long_runs
+from serving.privacy.unicode_text import MAX_MARKS, nfkc, without_long_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU_S = 2.0
@@ -26,7 +26,7 @@ def test_a_text_of_combining_marks_is_looked_at_at_once(name: str) -> None:
     """By all that looks for what is private in a text; in a process that the kernel ends after a few seconds."""
     script = (
         "import signal, sys\n"
-        "from serving.sensitive import detector\n"
+        "from serving.privacy.detector import detector\n"
         "detect = detector({})\n"
         f"signal.setitimer(signal.ITIMER_PROF, {CPU_S})\n"
         "detect(('a' + sys.argv[1] * 100_000)[:199_000])\n"

@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from local_stack import LocalStack
 from openai import APIStatusError, AsyncOpenAI
-from polling import eventually
+
+from tests.support.local_stack import LocalStack
+from tests.support.polling import eventually
 
 CHAT: dict[str, Any] = {"model": "bondhu", "messages": [{"role": "user", "content": "Hi!"}], "max_tokens": 1}
 OPEN = {"/health", "/ready"}  # whether the service lives is nobody's secret

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import httpx
 import jsonschema
 import pytest
-from local_stack import REPOSITORY
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionToolParam
 from pydantic import BaseModel
 from tokenizers import Tokenizer
+
+from tests.support.local_stack import REPOSITORY
 
 MODEL = "bondhu-demo"
 HELLO: Any = [{"role": "user", "content": "Hi! I just moved to Berlin."}]

@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from local_stack import LocalStack
 from openai import APIError, AuthenticationError, BadRequestError, NotFoundError, OpenAI
-from polling import eventually
+
+from tests.support.local_stack import LocalStack
+from tests.support.polling import eventually
 
 MODEL, EMBEDDER = "bondhu-demo", "all-minilm-l6-v2"
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"

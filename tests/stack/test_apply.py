@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_load import ClientLoad
-from local_stack import LocalStack
 from openai import NotFoundError, OpenAI
+
+from tests.support.client_load import ClientLoad
+from tests.support.local_stack import LocalStack
 
 QUANTISED, UNQUANTISED = "bondhu-demo", "bondhu-demo-bf16"
 HELLO: Any = [{"role": "user", "content": "Hi!"}]

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from client_load import ClientLoad
-from local_stack import LocalStack
-from polling import eventually
+
+from tests.support.client_load import ClientLoad
+from tests.support.local_stack import LocalStack
+from tests.support.polling import eventually
 
 CORE = "VLLM::EngineCore"
 MODEL = "bondhu-demo-bf16"

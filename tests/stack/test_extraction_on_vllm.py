@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from local_stack import REPOSITORY, LocalStack
-from polling import eventually
 
-from serving import addresses
-from serving.config_schema import ExtractionSettings
-from serving.settings import load_settings
+from serving.config import addresses
+from serving.config.load import load_settings
+from serving.config.schema import ExtractionSettings
+from tests.support.local_stack import REPOSITORY, LocalStack
+from tests.support.polling import eventually
 
 USER = {"x-bondhu-user": "extracted"}
 TURNS = ["I moved to Oslo last spring.", "My sister plays the cello.", "I am allergic to nuts."]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from local_stack import LocalStack
 from openai import OpenAI
+
+from tests.support.local_stack import LocalStack
 
 pytestmark = pytest.mark.gpu
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from local_stack import LocalStack
 
-from serving.settings import load_settings
+from serving.config.load import load_settings
+from tests.support.local_stack import LocalStack
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/tokenize", "/version", "/openapi.json", "/v1/nonsense"])

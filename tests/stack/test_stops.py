@@ -7,9 +7,10 @@ import signal
 
 import httpx
 import pytest
-from client_load import SHORT
-from local_stack import START_WITHIN_S, LocalStack
-from polling import eventually
+
+from tests.support.client_load import SHORT
+from tests.support.local_stack import START_WITHIN_S, LocalStack
+from tests.support.polling import eventually
 
 GONE_WITHIN_S = 60.0
 CORE = "VLLM::EngineCore"
@@ -62,7 +63,7 @@ def test_a_killed_supervisor_leaves_nothing(running_stack: LocalStack) -> None:
     """When the supervisor is killed, everything ends, and `bondhu up` ends with an error."""
     running_stack.launch()
     until_an_engine_starts(running_stack)
-    running_stack.kill(r"-m serving\.supervise")
+    running_stack.kill(r"-m serving\.supervisor\.supervisor")
     assert end_of(running_stack) != 0
     running_stack.until_gone(GONE_WITHIN_S)
 

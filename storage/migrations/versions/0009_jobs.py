@@ -6,7 +6,7 @@ No turn that is there has been read: once a model is set, it catches up on them.
 import sqlalchemy as sa
 from alembic import op
 
-from storage.schema import UtcDateTime
+from storage.tables import UtcDateTime
 
 revision = "0009"
 down_revision = "0008"

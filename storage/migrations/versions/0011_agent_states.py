@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.schema import UtcDateTime
+from storage.tables import UtcDateTime
 
 revision = "0011"
 down_revision = "0010"

@@ -1,0 +1,1 @@
+"""Vectors: who makes them, and how all are made anew for another model."""

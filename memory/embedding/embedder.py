@@ -1,0 +1,31 @@
+"""What memory asks of a model of embeddings."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from memory.recall.context_windows import window_text
+from memory.recall.ranking import Matrix
+from storage.memory.embeddings import Embedded, Space, Unembedded
+
+
+class EmbedderAway(Exception):
+    """It does not answer now: what is stored gets its vectors later, and recall goes by words alone."""
+
+
+class Embedder(Protocol):
+    """Makes unit vectors of texts; of a text that is too long for it, of its beginning."""
+
+    space: Space
+    dimensions: int
+
+    async def embed(self, texts: Sequence[str]) -> Matrix:
+        """A row for each of `texts`; raises EmbedderAway."""
+        ...
+
+
+async def embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
+    """The vectors of stored items, each different text embedded once; raises EmbedderAway."""
+    windows = {item: window_text(item.around) for item in items if item.around}
+    texts = list(dict.fromkeys([*(item.text for item in items), *windows.values()]))
+    rows = dict(zip(texts, (row.astype("<f4").tobytes() for row in await embedder.embed(texts)), strict=True))
+    return [Embedded(item, rows[item.text], rows[windows[item]] if item in windows else None) for item in items]

@@ -1,0 +1,134 @@
+"""Forgetting, and a receipt of it: every place that held something is asked again afterwards.
+
+SQL and this process's views are known here; other places (caches of answers) are passed in. Views of other gateway
+workers answer nothing of what is gone, because they ask SQL first, and are dropped within
+`memory.recall.index_cache.SWEEP_S`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.recall.index_cache import Shelf
+from storage.memory import deletion, erasure, memories, set_aside
+from storage.memory.deletion import Touched
+from storage.memory.owner import Owner
+from storage.memory.set_aside import Aside
+
+
+class Place(Protocol):
+    """Another place that may hold what was made of a person's past; `whom` is a person, or an application's name."""
+
+    async def forget(self, whom: Owner | str) -> None:
+        """Delete it."""
+        ...
+
+    async def count(self, whom: Owner | str) -> int:
+        """How much is there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a second look found: how much each place still has. `kept` is what is not to be forgotten, or not yet."""
+
+    erased_at: datetime
+    remaining: Mapping[str, int]
+    kept: Mapping[str, int]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing remains."""
+        return not any(self.remaining.values())
+
+
+class Forgetter:
+    """Forgets, on one database.
+
+    Args:
+        engine: the database.
+        shelf: this process's views of it.
+        places: further ones, by name.
+        now: the time, aware.
+
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, shelf: Shelf, places: Mapping[str, Place], now: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._shelf = shelf
+        self._places = places
+        self._now = now
+
+    async def memory(self, owner: Owner, id_: str) -> Receipt:
+        """Forget one memory; raises NoSuchMemory."""
+        await memories.delete_memory(self._engine, owner, id_, now=self._now())
+        remaining = await memories.count_memory(self._engine, owner, id_)
+        in_view = await self._shelf.with_view(owner, lambda view: ("memory", id_) in view)
+        return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
+
+    async def message(self, owner: Owner, id_: str) -> Receipt | None:
+        """Forget one turn, set aside or not, and the memories that quote it; None when there is none."""
+        deleted, receipt = await self.items(owner, turns=[id_])
+        return receipt if deleted.turns or deleted.wiped else None
+
+    async def items(
+        self,
+        owner: Owner,
+        *,
+        turns: Sequence[str] = (),
+        memories: Sequence[str] = (),
+        aside: Aside | None = None,
+    ) -> tuple[Touched, Receipt]:
+        """Forget some turns, with the memories that quote them, and some memories; those that are not there are none.
+
+        With `aside` all of it can be put back. The receipt counts what is left of all that were named, and of what
+        went with them.
+        """
+        deleted = await deletion.delete_items(
+            self._engine, owner, turns=turns, memories=memories, now=self._now(), aside=aside
+        )
+        named = list({*memories, *deleted.memories})
+        remaining = await deletion.count_items(self._engine, owner, turns=turns, memories=named)
+        kept = {} if aside is None else {"set_aside": remaining.pop("set_aside")}
+        in_view = await self._shelf.with_view(
+            owner,
+            lambda view: sum(("turn", id_) in view for id_ in turns) + sum(("memory", id_) in view for id_ in named),
+        )
+        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, kept)
+        return deleted, receipt
+
+    async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
+        """Forget a conversation, and the memories that quote it; None when there is none."""
+        ids = await deletion.delete_conversation(self._engine, owner, external_id, now=self._now())
+        if ids is None:
+            return None
+        remaining = await deletion.count_conversation(self._engine, owner, external_id, ids)
+        in_view = await self._shelf.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
+        return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
+
+    async def wish(self, owner: Owner, wish_id: str) -> bool:
+        """Delete for good what a wish set aside; whether there was anything."""
+        is_gone = await set_aside.wipe_wish(self._engine, owner, wish_id)
+        await erasure.scrub(self._engine)
+        return is_gone
+
+    async def everything(self, whom: Owner | str) -> Receipt:
+        """Forget a person, or all people of an application."""
+        await erasure.erase(self._engine, whom)
+        self._shelf.drop(whom)
+        counts = await erasure.count(self._engine, whom)
+        remaining = {table: count for table, count in counts.items() if table not in erasure.KEPT}
+        kept = {table: count for table, count in counts.items() if table in erasure.KEPT}
+        return await self._elsewhere(whom, remaining | {"indexes": self._shelf.count(whom)}, kept)
+
+    async def _elsewhere(self, whom: Owner | str, remaining: dict[str, int], kept: dict[str, int]) -> Receipt:
+        await erasure.scrub(self._engine)
+        for name, place in self._places.items():
+            await place.forget(whom)
+            remaining[name] = await place.count(whom)
+        return Receipt(self._now(), remaining, kept)

@@ -1,0 +1,1 @@
+"""From what a person said to what is remembered of it."""

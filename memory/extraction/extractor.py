@@ -1,0 +1,250 @@
+"""Makes memories of what a person said: read, ask, check, and then all of it in one transaction.
+
+No transaction is open while the model thinks. What came of it is stored only under the claim on the job that asked for
+it, and only of turns that are still there and unread; so whoever was forgotten meanwhile stays forgotten, and a turn
+is dealt with once however often its job runs. A memory's id is made of its message's and its words.
+
+Only words of the person's own can become a memory; replies are context. A turn that a memory was not made of is lost to
+nobody: recall goes by turns as well. It does not know where the model is, nor when it is asked again.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from memory.extraction.deduplication import Vector, is_near, nearest, normalised
+from memory.extraction.operations import Decision, Question, Unreadable, question_on, read_answer
+from storage.jobs import Claim, finish_job
+from storage.memory.conversations import find_messages
+from storage.memory.memories import (
+    EmptyInterval,
+    MemoryRecord,
+    NewMemory,
+    Wanted,
+    list_memories,
+    present_memories,
+    put_memory,
+)
+from storage.memory.owner import Owner
+from storage.memory.people import bump, names_of, read_profile
+from storage.memory.unread_turns import Batch, Turn, mark_read, read_batch
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = "unreadable"
+AROUND = 4  # turns before, as context
+MOST_SHOWN = 20  # known memories that a model may point at
+MOST_KNOWN = 2000  # that are compared word for word
+TEMPERATURES = (0.0, 0.5)  # of the first try and of the second, which at 0 would only say the same again
+
+
+class ModelAway(Exception):
+    """It gave no answer this time; the first argument is the kind of failure, for operators.
+
+    `retry_after_s`: how long it asked to be left alone.
+    """
+
+    def __init__(self, kind: str, retry_after_s: float = 0) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+class Model(Protocol):
+    """A model that can keep to a schema; it may lie within it."""
+
+    async def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float) -> str:
+        """The answer's text; raises ModelAway."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector] | None:
+        """Unit vectors of texts; None while there is no embedder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What came of a batch: how many turns were read and memories added; `error` "unreadable": the model's nonsense."""
+
+    turns: int = 0
+    added: int = 0
+    merged: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    decisions: Sequence[Decision] = ()
+    merged: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Extractor:
+    """Extracts, on one database.
+
+    Args:
+        engine: the database.
+        model: what is asked.
+        now: the time, aware.
+        characters: of the turns in one question, about.
+        timeout_s: for all that is asked about one batch.
+
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, model: Model, now: Callable[[], datetime], *, characters: int, timeout_s: float
+    ) -> None:
+        self._engine = engine
+        self._model = model
+        self._now = now
+        self._characters = characters
+        self._timeout_s = timeout_s
+
+    async def run(self, claim: Claim) -> Extracted | None:
+        """Deal with the next batch of the claim's owner, and finish the job; None if it is not the claim's any more.
+
+        Raises ModelAway; then nothing has changed.
+        """
+        batch = await read_batch(self._engine, claim.owner, characters=self._characters, around=AROUND)
+        decided = await self._decide(claim.owner, batch) if batch is not None else _Decided()
+        turns = [] if batch is None else [turn.id for turn in batch.turns]
+        told_at = await self._told_at(claim.owner, decided.decisions)
+        now = self._now()
+        async with self._engine.begin() as connection:
+            version = await bump(connection, claim.owner, now=now)
+            if not await finish_job(connection, claim, now=now, error=decided.error):
+                await connection.rollback()  # and with it the person, if they had been forgotten
+                return None
+            unread = await mark_read(connection, claim.owner, turns, now=now)
+            of_unread = [each for each in decided.decisions if each.turn.id in unread]
+            added = await _store(connection, claim.owner, of_unread, told_at, version=version, now=now)
+        return Extracted(len(unread), added, decided.merged, decided.refused, decided.error)
+
+    async def _decide(self, owner: Owner, batch: Batch) -> _Decided:
+        name = (await read_profile(self._engine, owner)).name
+        own = [turn for turn in batch.turns if turn.text.strip() and is_own(turn, owner, name)]
+        if not own:
+            return _Decided()
+        known = await list_memories(self._engine, owner, Wanted(holding_at=self._now()), limit=MOST_KNOWN)
+        said = "\n".join(turn.text for turn in own)
+        shown = [known[row] for row in nearest(said, [each.text for each in known], most=MOST_SHOWN)]
+        question = question_on(batch, own, shown, characters=self._characters)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found = await self._ask(question)
+                if found is None:
+                    return _Decided(error=UNREADABLE)
+                decisions, refused = found
+                fresh = await self._without_known(decisions, known, shown)
+        except TimeoutError as problem:
+            raise ModelAway("timeout") from problem
+        return _Decided(fresh, len(decisions) - len(fresh), refused)
+
+    async def _ask(self, question: Question) -> tuple[list[Decision], Counter[str]] | None:
+        for temperature in TEMPERATURES:
+            answer = await self._model.ask(question.messages, question.schema, temperature)
+            try:
+                return read_answer(answer, question)
+            except Unreadable:
+                log.info("a model's answer cannot be read: %d characters", len(answer))
+        return None
+
+    async def _without_known(
+        self, decisions: Sequence[Decision], known: Sequence[MemoryRecord], shown: Sequence[MemoryRecord]
+    ) -> list[Decision]:
+        """The decisions that say something new; of two that say the same, the first."""
+        said = {normalised(each.text) for each in known}
+        differing: list[Decision] = []
+        for each in decisions:
+            if normalised(each.text) not in said:
+                said.add(normalised(each.text))
+                differing.append(each)
+        texts = [*(each.text for each in differing), *(each.text for each in shown)]
+        rows = await self._model.embed(texts) if differing else None
+        if rows is None:
+            return differing
+        there = list(zip(shown, rows[len(differing) :], strict=True))
+        fresh: list[tuple[Decision, Vector]] = []
+        for each, row in zip(differing, rows, strict=False):
+            others = [(one.text, other) for one, other in fresh]
+            others += [(one.text, other) for one, other in there if one is not each.target]
+            if not any(is_near(each.text, text, (row, other)) for text, other in others):
+                fresh.append((each, row))
+        return [each for each, _ in fresh]
+
+    async def _told_at(self, owner: Owner, decisions: Sequence[Decision]) -> dict[str, datetime]:
+        """Since when each target has been known: turns may come in later than they were said."""
+        targets = {each.target.id: each.target for each in decisions if each.target is not None}
+        sources = [each.message_id for each in targets.values() if each.message_id is not None]
+        said = await find_messages(self._engine, owner, sources) if sources else {}
+        return {
+            id_: said[each.message_id].said_at if each.message_id in said else each.valid_from or each.created_at
+            for id_, each in targets.items()
+        }
+
+
+def is_own(turn: Turn, owner: Owner, name: str | None) -> bool:
+    """Whether the person said it: under the profile's name, as the application's id of them, or as `user`."""
+    return turn.speaker.casefold() in names_of(owner, name)
+
+
+def memory_id(message_id: str, text: str) -> str:
+    """The id of the memory that a message says: the same, however often it is extracted."""
+    return hashlib.blake2b(f"{message_id}\0{normalised(text)}".encode(), digest_size=16).hexdigest()
+
+
+async def _store(
+    connection: AsyncConnection,
+    owner: Owner,
+    decisions: Sequence[Decision],
+    told_at: Mapping[str, datetime],
+    *,
+    version: int,
+    now: datetime,
+) -> int:
+    """Store them, within a change that has begun; how many were new."""
+    there = await present_memories(connection, owner, list(told_at))
+    replaced: dict[str, str] = {}  # of two that end the same memory, the second ends the first
+    added = 0
+    for each in decisions:
+        id_ = memory_id(each.turn.id, each.text)
+        new, ends = _placed(each, {target: at for target, at in told_at.items() if target in there})
+        keys: dict[str, Any] = {"version": version, "now": now, "id_": id_}
+        try:
+            ended = None if ends is None else replaced.get(ends, ends)
+            _, is_new = await put_memory(connection, owner, new, supersedes=ended, **keys)
+        except EmptyInterval:  # what it ends began only with it, or was changed meanwhile: both hold
+            _, is_new = await put_memory(connection, owner, replace(new, valid_from=None), **keys)
+        else:
+            replaced |= {} if ends is None else {ends: id_}
+        added += is_new
+    return added
+
+
+def _placed(decision: Decision, told_at: Mapping[str, datetime]) -> tuple[NewMemory, str | None]:
+    """The memory, and the one that it ends. What was said before that one was told has been ended by it already."""
+    new = NewMemory(
+        text=decision.text,
+        kind=decision.kind,
+        quote=decision.quote,
+        message_id=decision.turn.id,
+        event_at=decision.event_at,
+        confidence=decision.confidence,
+        sensitivity=decision.sensitivity,
+    )
+    said_at = decision.turn.said_at
+    if decision.target is None or decision.target.id not in told_at:
+        return new, None
+    since = told_at[decision.target.id]
+    if said_at < since:
+        return replace(new, valid_until=since, superseded_by=decision.target.id), None
+    return replace(new, valid_from=said_at), decision.target.id

@@ -1,0 +1,1 @@
+"""What people say to their friend about remembering, and doing it."""

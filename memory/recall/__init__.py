@@ -1,0 +1,1 @@
+"""What of a person's past a question is about."""

@@ -1,0 +1,152 @@
+"""All of a person's, as recall needs it: the corpus, its vectors' indexes, and how far it has come.
+
+It is made from SQL's feed (`storage.memory.change_feed`) and from nothing else, so it can be dropped at any time. A row
+that is delivered again changes vectors, validity and marks; other words make a new view necessary. One thread at a
+time.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from memory.recall.bm25 import Rows
+from memory.recall.corpus import Corpus, Item
+from memory.recall.query_rewriting import Asked
+from memory.recall.ranking import Dense, Matrix, Ranked, recall
+from memory.recall.time_expressions import Interval, interval
+from memory.recall.vector_index import VectorIndex
+from storage.memory.change_feed import CorpusRow
+from storage.memory.people import Version
+from storage.memory.tables import ItemKind
+
+INSTANT = timedelta(microseconds=1)
+
+
+class View:
+    """A person's items.
+
+    Args:
+        era: of the person's counter.
+        dimensions: of a vector.
+
+    """
+
+    def __init__(self, era: str, dimensions: int) -> None:
+        self.era = era
+        self.version = 0
+        self.name: str | None = None  # the person's own, by their profile
+        self._corpus = Corpus()
+        self._indexes = (VectorIndex(dimensions), VectorIndex(dimensions))  # of items alone, and within their windows
+        self._numbers: dict[tuple[ItemKind, str], int] = {}
+        self._bounded: dict[int, tuple[datetime | None, datetime | None]] = {}
+        self._painful_at_s: dict[int, float] = {}
+        self._muted: set[int] = set()
+        self._dimensions = dimensions
+
+    def __contains__(self, item: tuple[ItemKind, str]) -> bool:
+        return item in self._numbers
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it holds in memory."""
+        return self._corpus.size_bytes + sum(each.size_bytes for each in self._indexes) + 200 * len(self._numbers)
+
+    @property
+    def people(self) -> Sequence[str]:
+        """Who has spoken."""
+        return self._corpus.people
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether an item cannot be found by its embedding."""
+        return any(len(index) < len(self._corpus) for index in self._indexes)
+
+    def can_reach(self, version: Version) -> bool:
+        """Whether what changed since makes this a view of `version`; else a new one has to be made."""
+        return self.era == version.era and self.version >= version.rewritten
+
+    def apply(self, rows: Sequence[CorpusRow]) -> None:
+        """Take in what the feed delivers."""
+        numbers = [self._number(row) for row in rows]
+        for number, row in zip(numbers, rows, strict=True):
+            self._bounded.pop(number, None)
+            if row.valid_from is not None or row.valid_until is not None:
+                self._bounded[number] = (row.valid_from, row.valid_until)
+            self._painful_at_s.pop(number, None)
+            if row.painful_at is not None:
+                self._painful_at_s[number] = row.painful_at.timestamp()
+            self._muted.discard(number)
+            if row.muted:
+                self._muted.add(number)
+        singles = [row.single for row in rows]
+        windows = [row.window if row.kind == "turn" else row.single for row in rows]  # a memory stands for itself
+        for index, vectors in zip(self._indexes, (singles, windows), strict=True):
+            found = {number: each for number, each in zip(numbers, vectors, strict=True) if each is not None}
+            matrix = np.frombuffer(b"".join(found.values()), dtype="<f4").reshape(len(found), self._dimensions)
+            index.put(list(found), matrix)
+
+    def recall(self, asked: Asked, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
+        """The best for a question, of what holds at the time that it asks about (`now`, when it names none).
+
+        Without `vectors`, by words alone. Nothing that is muted.
+        """
+        dense = Dense(*self._indexes)
+        if vectors is None:
+            dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(asked.texts), 1), dtype=np.float32)
+        without = self._muted | self._not_holding(interval(asked.question, now) or Interval(now, now + INSTANT))
+        most, painful_at_s = limit + len(without), self._painful_at_s
+        found = recall(self._corpus, dense, asked, vectors, now=now, limit=most, painful_at_s=painful_at_s)
+        return [each for each in found if self._numbers[each.item.kind, each.item.id] not in without][:limit]
+
+    def holding(self, text: str) -> list[tuple[ItemKind, str]]:
+        """What has every term of `text`, newest first; the muted as well, and what does not hold now."""
+        found = [self._corpus.items[row] for row in self._corpus.lexical.holding(text).tolist()]
+        return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
+
+    def echoes(self, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]) -> list[str]:
+        """The turns that would still tell of what is `going` because `text` names it, newest first.
+
+        They are others', not of those who are called as in `person` (case folded): turns with a term of `text` that,
+        of all that is the person's, only what is going has; and replies to what is going that repeat a term of it.
+        """
+        items, lexical = self._corpus.items, self._corpus.lexical
+        gone = {self._numbers[each] for each in going if each in self._numbers}
+
+        def others(rows: Iterable[int]) -> set[int]:
+            return {row for row in rows if (items[row].speaker or "").casefold() not in {*person, ""}}
+
+        found: set[int] = set()
+        for rows, _ in lexical.by_term(text):
+            telling = others(rows.tolist())
+            if gone.issuperset(set(rows.tolist()) - telling):
+                found |= telling
+        _, after = self._corpus.links()
+        for row in gone:
+            for rows, _ in lexical.by_term(items[row].text):
+                found |= others({int(after[row])} & set(rows.tolist()))
+        echoing = [items[row] for row in found - gone if items[row].kind == "turn"]
+        return [each.id for each in sorted(echoing, key=lambda each: each.at, reverse=True)]
+
+    def _number(self, row: CorpusRow) -> int:
+        key = (row.kind, row.id)
+        if key not in self._numbers:
+            item = Item(row.id, row.kind, row.text, row.at, speaker=row.speaker, conversation=row.conversation)
+            self._numbers[key] = self._corpus.add(item)
+        return self._numbers[key]
+
+    def _not_holding(self, time: Interval) -> set[int]:
+        """What holds at no moment of `time`."""
+        return {
+            number
+            for number, (begins, ends) in self._bounded.items()
+            if (begins is not None and begins >= time.end) or (ends is not None and ends <= time.start)
+        }
+
+
+class _Blind:
+    """Stands for an index when there is no vector to search it with: nothing is near."""
+
+    def search(self, queries: Matrix, depth: int, /) -> tuple[Matrix, Rows]:
+        shape = (len(queries), depth)
+        return np.zeros(shape, dtype=np.float32), np.full(shape, -1, dtype=np.int64)

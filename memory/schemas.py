@@ -1,0 +1,140 @@
+"""A person's past as a JSON document, for moving it elsewhere; and what is accepted of messages and memories anywhere.
+
+The bounds are those of the columns (`storage.memory.tables`). Vectors are not in the document: whoever takes it in
+makes its own of the same texts, and recalls the same.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, JsonValue
+
+from storage.memory.conversations import MessageRecord, NewMessage
+from storage.memory.export import History, MovedMemory
+from storage.memory.memories import NewMemory
+from storage.memory.people import Profile
+from storage.memory.tables import MemoryKind, Sensitivity
+
+SCHEMA_VERSION: Literal[2] = 2  # since 2 memories have painful_at and muted; what is of 1 is taken in as well
+NO_NUL = r"^[^\x00]*$"  # Postgres knows none
+MOST_CHARACTERS = 32_768
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("not a date that UTC has") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Name = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
+Words = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, pattern=NO_NUL)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+def as_words(text: str) -> str:
+    """What can be kept of a text that nobody has checked: without NUL, and its beginning; it may be empty."""
+    return text.replace("\0", "").strip()[:MOST_CHARACTERS].rstrip()
+
+
+class Accepted(BaseModel):
+    """Something from outside: an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+
+class Message(Accepted):
+    """A turn of a conversation."""
+
+    external_id: Name = Field(description="the application's id of it; within the conversation, sent twice is once")
+    speaker: Name = Field(description="who said it, by the name that others call them")
+    text: Words
+    said_at: Moment = Field(description="with a zone")
+
+    def as_new(self) -> NewMessage:
+        """For storing."""
+        return NewMessage(self.external_id, self.speaker, self.text, self.said_at)
+
+
+class Memory(Accepted):
+    """One thing to remember."""
+
+    text: Words
+    kind: MemoryKind = "fact"
+    speaker: Name | None = Field(default=None, description="whom it is of; else who said the message that it quotes")
+    quote: Words | None = Field(default=None, description="the words of the message that say so")
+    message_id: Id | None = Field(default=None, description="the message, by the id that it has here")
+    event_at: Moment | None = Field(default=None, description="when what it tells of happened")
+    valid_from: Moment | None = Field(default=None, description="since when it holds; null: open")
+    valid_until: Moment | None = Field(default=None, description="from when it does not hold any more; null: open")
+    confidence: float = Field(default=1.0, ge=0, le=1)
+    sensitivity: Sensitivity = "ordinary"
+    pinned: bool = False
+    painful_at: Moment | None = Field(
+        default=None, description="when it was marked as painful: from then on it is recalled less and less"
+    )
+    muted: bool = Field(default=False, description="kept, and not recalled")
+
+    def as_new(self) -> NewMemory:
+        """For storing."""
+        return NewMemory(**self.model_dump(include=set(Memory.model_fields)))
+
+
+class StoredMessage(Message):
+    """A turn of a document; memories name it by `id`."""
+
+    id: Id
+
+
+class StoredMemory(Memory):
+    """A memory of a document."""
+
+    id: Id
+    superseded_by: Id | None = None
+    created_at: Moment
+
+
+class StoredConversation(Accepted):
+    """A conversation of a document, its turns in order."""
+
+    external_id: Name
+    messages: Annotated[list[StoredMessage], FailFast()]
+
+
+class About(Accepted):
+    """What the application says of the person."""
+
+    name: Name | None = Field(default=None, description="what they are called as a speaker of conversations")
+    details: dict[str, JsonValue] = Field(default_factory=dict, description="whatever the application wants to keep")
+
+
+class Document(Accepted):
+    """All that there is of a person."""
+
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    profile: About = About()
+    conversations: Annotated[list[StoredConversation], FailFast()] = []
+    memories: Annotated[list[StoredMemory], FailFast()] = []
+
+    @classmethod
+    def of(cls, history: History) -> Self:
+        """The document of what was stored."""
+        return cls(
+            profile=About.model_validate(history.profile),
+            conversations=[
+                StoredConversation(external_id=name, messages=[StoredMessage.model_validate(turn) for turn in turns])
+                for name, turns in history.conversations.items()
+            ],
+            memories=[StoredMemory.model_validate(each) for each in history.memories],
+        )
+
+    def history(self) -> History:
+        """What there is to store."""
+        conversations: dict[str, Sequence[MessageRecord]] = {
+            each.external_id: [MessageRecord(conversation_id="", **turn.model_dump()) for turn in each.messages]
+            for each in self.conversations
+        }
+        memories = [MovedMemory(**each.model_dump()) for each in self.memories]
+        return History(Profile(self.profile.name, dict(self.profile.details)), conversations, memories)

@@ -1,0 +1,1 @@
+"""vLLM's own OpenAI server: its arguments, its process, its key."""

@@ -1,0 +1,222 @@
+"""What stands between vLLM's own server and the texts of strangers: ASGI middleware that it loads (`--middleware`).
+
+Control tokens in messages and tools become text (`models.control_tokens`), grammars are tried beside the engine before
+it sees them (`models.grammar_pool`), and its error messages are made in linear time (`models.vllm.sanitiser`). The
+tokenizer is the server's own, so that every model has its own tokens, wherever its files came from. It does not know
+who asks, nor what a tier allows: the gateway does.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+import orjson
+
+from models.control_tokens import Neutraliser, control_tokens
+from models.grammar_pool import LIMITS_VARIABLE, GrammarLimits, GrammarPool, PoolBusy
+from models.vllm import sanitiser
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+CHAT_PATHS = ("/v1/chat/completions", "/tokenize")  # where messages become a prompt
+COMPLETION_PATH = "/v1/completions"  # a prompt is the client's own, control tokens and all
+_RENDERED = ("messages", "tools", "functions", "documents", "chat_template_kwargs")
+_CONSTRAINED = (b"structured_outputs", b"response_format")
+
+
+class RequestGuard:
+    """Changes or refuses what would harm the engine, or forge a part of its prompt."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+        self._neutraliser: Neutraliser | None = None
+        self._pool: GrammarPool | None = None
+        self._has_looked = False  # for what makes the pool
+        self._limits = GrammarLimits(**json.loads(os.environ.get(LIMITS_VARIABLE, "{}")))
+        sanitiser.install()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, as it may be seen."""
+        is_chat = scope.get("path") in CHAT_PATHS
+        if scope["type"] != "http" or not (is_chat or scope.get("path") == COMPLETION_PATH):
+            await self._app(scope, receive, send)
+            return
+        body = await _body(receive)
+        if body is None:
+            return  # the client has left
+        if is_chat or any(name in body for name in _CONSTRAINED):
+            try:
+                parsed = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                await _refuse(send, "The request body is not valid JSON.", None)
+                return
+            if isinstance(parsed, dict):
+                refusal = await self._constraint_refused(scope, parsed)
+                if refusal is not None:
+                    await _refuse(send, *refusal)
+                    return
+                if is_chat:
+                    body = self._without_control(scope, parsed, body)
+        headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self._app({**scope, "headers": headers}, _replaying(body, receive), send)
+
+    def _without_control(self, scope: Scope, parsed: dict[str, Any], body: bytes) -> bytes:
+        if self._neutraliser is None:
+            self._neutraliser = Neutraliser(tokens_of(scope["app"].state))
+        before = {name: parsed[name] for name in _RENDERED if name in parsed}
+        changed = self._neutraliser.value(_with_open_arguments(before, self._neutraliser))
+        return body if changed is before else orjson.dumps({**parsed, **changed})
+
+    async def _constraint_refused(self, scope: Scope, parsed: Mapping[str, Any]) -> tuple[str, str] | None:
+        for where, kind, spec in constraints_of(parsed):
+            if not self._has_looked:
+                self._pool, self._has_looked = self._made_pool(scope["app"].state), True
+            if self._pool is None:
+                return None
+            try:
+                problem = await self._pool.problem(kind, spec)
+            except PoolBusy:
+                return f"{where}: too many new grammars wait to be compiled; try again later.", where
+            if problem is not None:
+                return f"{where}: {problem}.", where
+        return None
+
+    def _made_pool(self, state: Any) -> GrammarPool | None:
+        rules = state.vllm_config.structured_outputs_config
+        if rules.backend not in ("auto", "xgrammar"):
+            return None  # another engine of grammars: what they cost there is not known here
+
+        async def header() -> str:
+            tokenizer = await asyncio.to_thread(_tokenizer_json, state)
+            return json.dumps(
+                {
+                    "tokenizer": tokenizer,
+                    "any_whitespace": not rules.disable_any_whitespace,
+                    "memory_mb": self._limits.memory_mb,
+                    "cpu_s": self._limits.cpu_s,
+                }
+            )
+
+        return GrammarPool(self._limits, header)
+
+
+def tokens_of(state: Any) -> set[str]:
+    """The control tokens of the model that a vLLM server serves, from its application's state."""
+    tokenizer = state.engine_client.get_tokenizer()
+    added = {str(each.content): bool(each.special) for each in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+    added |= dict.fromkeys(map(str, tokenizer.all_special_tokens), True)
+    template = getattr(state.online_renderer, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    return control_tokens(added, template if isinstance(template, str) else json.dumps(template))
+
+
+def constraints_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Each grammar of a request: the field, its kind, itself. What has another shape is vLLM's to refuse."""
+    chosen = parsed.get("response_format")
+    if isinstance(chosen, dict):
+        described = chosen.get("json_schema")
+        schema = described.get("schema") if isinstance(described, dict) else None
+        if isinstance(schema, dict):
+            yield "response_format", "json", orjson.dumps(schema).decode()
+        if chosen.get("type") == "structural_tag":
+            yield "response_format", "structural_tag", orjson.dumps(chosen).decode()
+    outputs = parsed.get("structured_outputs")
+    for name, value in outputs.items() if isinstance(outputs, dict) else ():
+        where = f"structured_outputs.{name}"
+        if name == "json" and isinstance(value, dict | str):
+            yield where, "json", value if isinstance(value, str) else orjson.dumps(value).decode()
+        elif name == "choice" and isinstance(value, list):
+            yield where, "grammar", "root ::= " + " | ".join(json.dumps(str(each)) for each in value)
+        elif name in ("regex", "structural_tag") and isinstance(value, str):
+            yield where, name, value
+        elif name == "grammar" and isinstance(value, str):
+            yield where, name, _as_ebnf(value)
+    tools = parsed.get("tools") if parsed.get("tool_choice") != "none" else None
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        parameters = function.get("parameters") if isinstance(function, dict) else None
+        if isinstance(parameters, dict):
+            yield f"tools.{index}", "json", orjson.dumps(parameters).decode()
+
+
+def _as_ebnf(grammar: str) -> str:
+    from vllm.v1.structured_output.utils import convert_lark_to_ebnf, grammar_is_likely_lark
+
+    try:
+        return str(convert_lark_to_ebnf(grammar)) if grammar_is_likely_lark(grammar) else grammar
+    except ValueError:
+        return grammar  # vLLM says what is wrong with it
+
+
+def _tokenizer_json(state: Any) -> str | None:
+    """What xgrammar knows of the server's tokenizer; None for one that it does not know."""
+    import xgrammar
+
+    tokenizer, size = state.engine_client.get_tokenizer(), state.vllm_config.model_config.get_vocab_size()
+    try:
+        return xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=size).serialize_json()
+    except (TypeError, ValueError):
+        return None
+
+
+def _with_open_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
+    """With tool calls' arguments in plain characters where escapes hide a token: vLLM reads the JSON in them."""
+    messages = rendered.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            if isinstance(arguments, str) and "\\" in arguments:
+                plain = _neutral_json(arguments, neutraliser)
+                if plain is not None:
+                    function["arguments"] = plain  # type: ignore[index]  # a dict, as it has arguments
+                    rendered = {**rendered}  # says that something has changed
+    return rendered
+
+
+def _neutral_json(text: str, neutraliser: Neutraliser) -> str | None:
+    """A JSON document without control tokens in its strings; None when there are none, or it is no JSON."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    changed = neutraliser.value(value)
+    return None if changed is value else json.dumps(changed, ensure_ascii=False)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    pieces = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """Gives the body once, then whatever the connection says."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _refuse(send: Send, message: str, param: str | None) -> None:
+    body = orjson.dumps({"error": {"message": message, "type": "BadRequestError", "param": param, "code": 400}})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,1 @@
+"""Answers that are kept, and which request may have one."""

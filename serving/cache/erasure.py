@@ -1,0 +1,40 @@
+"""The cache of answers as one of the places that forget a person (`memory.erasure.Place`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serving.cache.response_cache import AnswerCache
+from serving.errors import CacheAway
+from serving.protocol.owner import owner_of, owners_of
+from serving.resilience.redis import AWAY
+from storage.memory.owner import Owner
+
+
+class ForgottenAnswers:
+    """Forgets in `cache`, and counts what is left. Both raise CacheAway when Redis does not answer."""
+
+    def __init__(self, cache: AnswerCache) -> None:
+        self._cache = cache
+
+    async def forget(self, whom: Owner | str) -> None:
+        """Delete a person's answers, or all of an application's."""
+        with _told():
+            if isinstance(whom, str):
+                await self._cache.forget_app(whom)
+            else:
+                await self._cache.forget(whom.app, whom.user)
+
+    async def count(self, whom: Owner | str) -> int:
+        """How many there are."""
+        with _told():
+            if isinstance(whom, str):
+                return await self._cache.store.count_all(owners_of(whom))
+            return await self._cache.store.count(owner_of(whom.app, whom.user))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except AWAY as problem:
+        raise CacheAway from problem

@@ -1,0 +1,1 @@
+"""The `bondhu` command."""

@@ -1,0 +1,197 @@
+"""`bondhu models`: what can be served, whether its files are right, and the command line it becomes.
+
+Exit codes: 0 all well; 2 the configuration is wrong (or, in `check`, a model cannot be used as it stands).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from models.vllm import arguments as engine_args
+from serving.cli.console import EPILOG
+from serving.cli.fetch import fetch_model
+from serving.cluster.manifest import llama_cpp_arguments
+from serving.config.errors import ConfigError, Problem, suggest
+from serving.config.load import load_settings
+from serving.config.schema import LlamaCppSpec, ModelSpec, Settings
+from serving.supervisor.preflight import missing_from
+
+CONFIGURATION_ERROR = 2
+
+app = typer.Typer(help="The catalogue of models in configs/models/.", no_args_is_help=True)
+app.command("fetch", epilog=EPILOG)(fetch_model)
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the catalogue and what is active."""
+    settings = _settings(as_json)
+    rows = [_summary(settings, spec) for spec in settings.catalogue.values()]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("", box=None)
+    for heading in ("model", "quantisation", "runs on", "needs"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        gib = row["gpu_memory_gib"]
+        needs = f"{gib:g} GiB of GPU" if gib else ""
+        mark = {"active": "*", "also": "+"}.get(row["served"] or "", "")
+        table.add_row(mark, row["id"], row["quantization"], ", ".join(row["profiles"]), needs)
+    console = Console()
+    console.print(table)
+    console.print(f"* active under profile {settings.profile}; + served beside it", style="dim")
+
+
+@app.command()
+def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Show one model: its file, resolved weights, fingerprint and vLLM's command line."""
+    settings = _settings(as_json)
+    spec = _find(settings, model_id, as_json)
+    directory = spec.directory(settings.root)
+    shown = spec.model_dump(mode="json") | {
+        "fingerprint": spec.fingerprint(),
+        "weights": str(directory) if directory else f"hub: {spec.path}",
+        "arguments": _arguments(settings, spec),
+    }
+    if as_json:
+        _print_json(shown)
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in shown.items():
+        if key != "arguments" and value not in (None, {}, [], ""):
+            text = json.dumps(value, indent=1) if isinstance(value, dict) else value
+            table.add_row(key, ", ".join(value) if isinstance(value, list) else str(text))
+    console = Console()
+    console.print(table)
+    console.print("llama.cpp's arguments:" if spec.runs_llama_cpp else "vLLM's arguments:", style="bold")
+    for argument in shown["arguments"]:
+        console.print("  " + argument, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(
+    model_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also ask vLLM's own parser (about 20 s).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every configuration file, and that a model's local weights and template exist."""
+    settings = _settings(as_json)
+    specs = [_find(settings, model_id, as_json)] if model_id else list(settings.catalogue.values())
+    problems = [problem for spec in specs for problem in _missing_files(settings.root, spec)]
+    if deep:
+        problems += _ask_vllm(settings, [spec for spec in specs if not spec.runs_llama_cpp])
+    if problems:
+        _fail(problems, as_json)
+    if as_json:
+        _print_json({"ok": True, "models": [spec.id for spec in specs], "deep": deep, "problems": []})
+    else:
+        Console().print(f"{len(specs)} model file(s) and the service's configuration are right", style="green")
+
+
+def _settings(as_json: bool) -> Settings:
+    try:
+        return load_settings()
+    except ConfigError as error:
+        _fail(error.problems, as_json)
+
+
+def _find(settings: Settings, model_id: str, as_json: bool) -> ModelSpec:
+    found = settings.base_of(settings.models.active if model_id == settings.models.alias else model_id)
+    if found is None:
+        hint = suggest(model_id, settings.catalogue)
+        _fail([Problem("configs/models", model_id, "no such model" + hint)], as_json)
+    return found
+
+
+def _summary(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
+    served = "active" if spec.id == settings.models.active else "also" if spec.id in settings.models.also else None
+    return {
+        "id": spec.id,
+        "served": served,
+        "quantization": spec.quantization,
+        "profiles": list(spec.profiles),
+        "gpu_memory_gib": spec.requires.gpu_memory_gib,
+        "description": spec.description,
+        "path": spec.path,
+        "adapters": [adapter.id for adapter in spec.adapters],
+        "fingerprint": spec.fingerprint(),
+    }
+
+
+def _arguments(settings: Settings, spec: ModelSpec) -> list[str]:
+    """Return its server's arguments for a model, less those that the service adds at start (address and key)."""
+    if spec.runs_llama_cpp:
+        arguments = llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root)
+        return [f"--model={settings.root / spec.path}", *arguments]
+    arguments = [f"--model={spec.directory(settings.root) or spec.path}", f"--served-model-name={spec.id}"]
+    arguments += [f"--revision={spec.revision}"] if spec.revision else []
+    return arguments + engine_args.command_line(spec.engine_arguments, spec.server_arguments(settings.root))
+
+
+def _missing_files(root: Path, spec: ModelSpec) -> list[Problem]:
+    where = f"configs/models/{spec.id}.yaml"
+    problems = []
+    directory = spec.directory(root)
+    if spec.source is not None and directory is not None and not directory.exists():
+        pass  # `bondhu up` fetches it
+    elif directory is not None and (missing := missing_from(spec, directory)):
+        problems.append(Problem(where, "path", f"{directory} holds no model (no {missing})"))
+    problems += [
+        Problem(where, "adapters", f"{root / each.path} does not exist (adapter `{each.id}`)")
+        for each in spec.adapters
+        if not (root / each.path).exists()
+    ]
+    template = spec.server_arguments(root).get("chat_template")
+    if isinstance(template, str) and template.endswith(".jinja") and not Path(template).is_file():
+        problems.append(Problem(where, "server.chat_template", f"{template} does not exist below {root}"))
+    return problems
+
+
+def _ask_vllm(settings: Settings, specs: list[ModelSpec]) -> list[Problem]:
+    """Run vLLM's parser in a process of its own, because importing it takes long and much memory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "models.vllm.parser_check"],
+        input=json.dumps([_arguments(settings, spec) for spec in specs]),
+        cwd=settings.root,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return [Problem("vLLM", "", f"its parser could not be asked: {last}")]
+    complaints: list[str | None] = json.loads(done.stdout.splitlines()[-1])
+    return [
+        Problem(f"configs/models/{spec.id}.yaml", "", f"vLLM says: {complaint}")
+        for spec, complaint in zip(specs, complaints, strict=True)
+        if complaint
+    ]
+
+
+def _fail(problems: list[Problem] | tuple[Problem, ...], as_json: bool) -> NoReturn:
+    if as_json:
+        rows = [{"where": p.where, "key": p.key, "message": p.message} for p in problems]
+        _print_json({"ok": False, "problems": rows})
+    else:
+        console = Console(stderr=True)
+        for problem in problems:
+            console.print(f"[red]error[/red] {_escape(str(problem))}", highlight=False, soft_wrap=True)
+    raise typer.Exit(CONFIGURATION_ERROR)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))

@@ -1,0 +1,229 @@
+"""`bondhu up` and `bondhu down`: start a stack under a tether, show how far it is, stop it."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.status import Status as Spinner
+
+from serving.cli.console import Exit, err, fail, out, settings_or_exit
+from serving.cli.fetch import fetch_missing
+from serving.config.addresses import dashboard_url, gateway_url
+from serving.config.credentials import DEV_DAYS, dev_env, load_secrets
+from serving.config.private_files import keep_private
+from serving.config.schema import Settings
+from serving.supervisor import preflight, readiness, reaper, run_files
+from serving.supervisor.processes import components
+
+POLL_S = 1.0
+STOP_MARGIN_S = 30.0  # beyond the processes' own graces, before a stop becomes a kill
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; it runs on.")] = False,
+    wait_s: Annotated[float, typer.Option(help="With --detach: longest wait for readiness, seconds.")] = 900,
+    force: Annotated[bool, typer.Option("--force", help="Start although this machine lacks something.")] = False,
+) -> None:
+    """Start the service and say what to try; Ctrl-C stops all of it."""
+    settings = settings_or_exit()
+    keep_private()
+    try:
+        lock_fd = run_files.acquire_lock(settings.var_dir)
+    except run_files.AlreadyRunning as running:
+        where = running.details.get("gateway", gateway_url(settings))
+        fail(f"already running at {where} (`bondhu status`, `bondhu down`)", Exit.ALREADY_RUNNING)
+    fetch_missing(settings)
+    _refuse_unfit_machine(settings, force)
+    _prepare(settings)
+    run_files.write_state(settings.var_dir, {})
+    stack = _start(settings, lock_fd, detach)
+    os.close(lock_fd)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # a shell that starts it with "&" has SIGINT ignored
+    if detach:
+        raise typer.Exit(_wait_detached(settings, stack, wait_s))
+    raise typer.Exit(_stay(settings, stack))
+
+
+def down() -> None:
+    """Stop the running service and wait until nothing of it is left."""
+    settings = settings_or_exit()
+    details = run_files.holder(settings.var_dir)
+    if details is None:
+        out.print("not running")
+        return
+    with err.status("stopping"):
+        asked: set[int] = set()
+        while (details := run_files.holder(settings.var_dir)) is not None:
+            pid = details.get("tether")
+            if pid and pid not in asked:
+                asked.add(pid)
+                try:
+                    os.kill(pid, signal.SIGTERM)
+                except ProcessLookupError:
+                    pass  # it is going: the lock outlives it by a moment
+                except PermissionError:
+                    fail("it runs as another user")
+            time.sleep(0.1)
+    out.print("stopped")
+
+
+def _refuse_unfit_machine(settings: Settings, force: bool) -> None:
+    findings = preflight.examine(settings)
+    for finding in findings:
+        colour, word = ("red", "error") if finding.fatal else ("yellow", "warning")
+        err.print(f"[{colour}]{word}[/{colour}] " + str(finding).replace("[", r"\["), soft_wrap=True)
+    if any(finding.fatal for finding in findings) and not force:
+        raise typer.Exit(Exit.MACHINE)
+
+
+def _prepare(settings: Settings) -> None:
+    """Run the first steps in a process of their own: the SQL toolkit is 25 MB that `up` does not need again."""
+    child = multiprocessing.get_context("fork").Process(target=_prepare_and_say, args=(settings,))
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _prepare_and_say(settings: Settings) -> None:
+    try:
+        from serving.supervisor import bootstrap
+
+        bootstrap.prepare(settings)
+    except Exception as problem:  # noqa: BLE001 - the edge of a process; whatever it is, the database says it
+        err.print(f"[red]error[/red] the database cannot be prepared: {problem}", soft_wrap=True)
+        os._exit(1)
+
+
+def _start(settings: Settings, lock_fd: int, detach: bool) -> subprocess.Popen[bytes]:
+    logs = settings.var_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    grace_s = sum(part.grace_s for part in components(settings)) + STOP_MARGIN_S
+    command = (sys.executable, "-m", "serving.supervisor.supervisor", "--lock-fd", str(lock_fd))
+    environ = {**os.environ, "BONDHU_ROOT": str(settings.root)}
+    with (logs / "supervisor.log").open("ab") as output:
+        return subprocess.Popen(
+            reaper.argv(command, grace_s=grace_s, watched=not detach, remove=str(settings.runtime_dir)),
+            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=settings.root,
+            env=environ,
+            pass_fds=(lock_fd,),
+            start_new_session=True,  # Ctrl-C is for this process, which passes it on
+        )
+
+
+def _stay(settings: Settings, stack: subprocess.Popen[bytes]) -> Exit:
+    try:
+        if _show_progress(settings, stack, None):
+            _say_what_to_try(settings)
+            out.print("[dim]Ctrl-C stops it.[/dim]")
+        status = stack.wait()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, lambda *_: err.print("[dim]still stopping[/dim]"))
+        stack.terminate()
+        with err.status("stopping"):
+            stack.wait()
+        out.print("stopped")
+        return Exit.OK
+    if status:
+        fail(f"the supervisor ended with status {status}; see {settings.var_dir}/logs/supervisor.log")
+    return Exit.OK  # stopped by `bondhu down`
+
+
+def _wait_detached(settings: Settings, stack: subprocess.Popen[bytes], wait_s: float) -> Exit:
+    try:
+        ready = _show_progress(settings, stack, time.monotonic() + wait_s)
+    except KeyboardInterrupt:
+        out.print("it goes on starting: `bondhu status`, `bondhu down`")
+        return Exit.OK
+    if not ready:
+        return Exit.FAILED
+    _say_what_to_try(settings)
+    return Exit.OK
+
+
+def _show_progress(settings: Settings, stack: subprocess.Popen[bytes], deadline: float | None) -> bool:
+    """Tell what is being waited for until all is ready (True), it cannot become so, or the deadline passes."""
+    began, shown = time.monotonic(), ""
+    with err.status("starting") as spinner:
+        while stack.poll() is None:
+            state = run_files.read_state(settings.var_dir)
+            ready = readiness.ask_ready(gateway_url(settings), load_secrets(settings.var_dir).scrape_token)
+            if ready and ready.get("ready"):
+                out.print(f"ready after {time.monotonic() - began:.0f} s")
+                return True
+            if (apply := state.get("apply", {})).get("state") == "failed":
+                err.print(f"[red]error[/red] {apply['detail']}", soft_wrap=True)
+                err.print(f"what serves goes on; mend it, then `bondhu apply` (logs: {settings.var_dir}/logs)")
+                return False
+            if deadline is not None and time.monotonic() > deadline:
+                err.print("[red]error[/red] not ready in time; it goes on: `bondhu status`, `bondhu logs`")
+                return False
+            shown = _tell(spinner, _progress(settings, ready, state), time.monotonic() - began, shown)
+            time.sleep(POLL_S)
+    if deadline is not None:
+        fail(f"it ended while starting; see {settings.var_dir}/logs/supervisor.log")
+    return False
+
+
+def _progress(settings: Settings, ready: dict[str, Any] | None, state: dict[str, Any]) -> str:
+    waiting = "; ".join(readiness.summarise(ready, state))
+    engine = readiness.newest_engine_line(settings.var_dir / "logs")
+    return f"{waiting}\n{engine[-160:]}" if engine else waiting
+
+
+def _tell(spinner: Spinner, text: str, elapsed_s: float, shown: str) -> str:
+    """Show `text`: a line that changes on a terminal, a line for each change of what is waited for elsewhere."""
+    text = text.replace("[", r"\[")
+    spinner.update(f"{elapsed_s:.0f} s  {text}")
+    headline = text.partition("\n")[0]
+    if headline != shown and not err.is_terminal:
+        err.print(f"{elapsed_s:.0f} s  {headline}", soft_wrap=True)
+    return headline
+
+
+def _say_what_to_try(settings: Settings) -> None:
+    environment = dev_env(settings.var_dir)
+    shown = environment.relative_to(settings.root) if environment.is_relative_to(settings.root) else environment
+    model = settings.catalogue[settings.models.active].default_name
+    bondhu, python = _as_typed("bondhu"), _as_typed("python")
+    out.print(
+        f"""
+[bold]Bondhu answers at {gateway_url(settings)}/v1[/bold]   (address and key: {shown})
+
+  [cyan]{bondhu} chat[/cyan]
+
+  [cyan]set -a; . {shown}; set +a[/cyan]
+  [cyan]curl $OPENAI_BASE_URL/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"model": "{model}", "messages": \\[{{"role": "user", "content": "Hello!"}}]}}'[/cyan]
+
+  [cyan]{python} -c 'from openai import OpenAI
+print(OpenAI().chat.completions.create(model="{model}",
+    messages=\\[{{"role": "user", "content": "Hello!"}}]).choices\\[0].message.content)'[/cyan]
+
+  That key sees everything of every application and holds for {DEV_DAYS} days: it is for you, here. An application gets
+  one of its own: [cyan]{bondhu} keys create --help[/cyan]
+
+  Ray's dashboard: {dashboard_url(settings)} asks for a token: [cyan]{bondhu} status --dashboard-token[/cyan]
+""",
+        soft_wrap=True,
+    )
+
+
+def _as_typed(program: str) -> str:
+    """How this installation's `program` is called from here: by name where PATH finds it, else by path."""
+    path = Path(sys.executable).with_name(program)
+    if shutil.which(program) == str(path):
+        return program
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

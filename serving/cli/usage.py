@@ -1,0 +1,60 @@
+"""`bondhu usage`: requests, tokens and cost from the ledger, summed."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from serving.cli.console import Exit, fail, out
+from serving.cli.database import with_database
+
+if TYPE_CHECKING:
+    from storage.requests import Dimension
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+MOST_GROUPS = 100_000
+
+
+def usage(
+    by: Annotated[str, typer.Option(help="What to sum by: any of app, user, model, day; comma between.")] = "app,model",
+    since: Annotated[str | None, typer.Option(help="How far back: 30m, 24h, 7d, 4w. All by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Sum requests, tokens and cost, as far as they are in the database (a gateway writes each second)."""
+    from storage.requests import DIMENSIONS, sum_requests
+
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in DIMENSIONS]:
+        fail(f"--by: cannot sum by {unknown[0]}, only by {', '.join(DIMENSIONS)}", Exit.CONFIGURATION)
+    groups = cast("list[Dimension]", list(dict.fromkeys(names)))
+    start = None if since is None else _ago(since)
+    sums = with_database(lambda db: sum_requests(db, groups, since=start, limit=MOST_GROUPS))
+    if as_json:
+        typer.echo(json.dumps(sums, indent=2, default=str))
+        return
+    table = Table(box=None)
+    for group in groups:
+        table.add_column(group)
+    for heading in ("requests", "prompt", "cached", "completion", "USD"):
+        table.add_column(heading, justify="right")
+    for row in sums:
+        counts = (row["requests"], row["prompt_tokens"], row["cached_tokens"], row["completion_tokens"])
+        usd = Decimal(row["cost_microusd"]).scaleb(-6)
+        shown = ["-" if row[group] is None else escape(str(row[group])) for group in groups]
+        table.add_row(*shown, *(f"{count:,}" for count in counts), f"{usd:,.6f}")
+    out.print(table)
+
+
+def _ago(span: str) -> datetime:
+    matched = re.fullmatch(r"(\d{1,6})([mhdw])", span)
+    if matched is None:
+        fail(f"--since: {span} is not a number and m, h, d or w, as 7d", Exit.CONFIGURATION)
+    try:
+        return datetime.now(UTC) - timedelta(**{UNITS[matched[2]]: int(matched[1])})
+    except OverflowError:
+        fail(f"--since: {span} is before the calendar begins", Exit.CONFIGURATION)

@@ -1,0 +1,1 @@
+"""Ray Serve from outside: what should run there, and how it gets there."""

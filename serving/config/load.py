@@ -1,0 +1,291 @@
+"""Loads and cross-checks the configuration: `load_settings` is the only way in.
+
+Order, later wins: configs/bondhu.yaml, configs/profiles/<profile>.yaml, DATABASE_URL, BONDHU__SECTION__KEY variables.
+Every problem that can be found in one pass is reported in one `ConfigError`. Imports neither torch, vLLM nor Ray.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from models.fetch.errors import FetchError
+from models.fetch.fetch import place_of
+from models.fetch.source import GGUF_FILE, parse_source
+from models.vllm import arguments
+from serving.config.errors import ConfigError, Problem, from_validation, suggest
+from serving.config.schema import (
+    AdmissionSettings,
+    AutoscalingSpec,
+    DatabaseSettings,
+    DeploymentSpec,
+    EmbedderSettings,
+    GatewaySettings,
+    ModelSpec,
+    ModelsSettings,
+    Profile,
+    RaySettings,
+    RedisSettings,
+    ServiceFile,
+    Settings,
+    WorkerSettings,
+)
+from serving.config.sources import Merged, read_environment, read_yaml
+
+__all__ = [
+    "AdmissionSettings",
+    "AutoscalingSpec",
+    "ConfigError",
+    "DatabaseSettings",
+    "DeploymentSpec",
+    "EmbedderSettings",
+    "GatewaySettings",
+    "ModelSpec",
+    "ModelsSettings",
+    "Problem",
+    "RaySettings",
+    "RedisSettings",
+    "Settings",
+    "WorkerSettings",
+    "find_root",
+    "load_catalogue",
+    "load_settings",
+]
+
+SERVICE_FILE = "configs/bondhu.yaml"
+DATABASE_URL = "DATABASE_URL"  # as hosts of Postgres hand it out, Supabase among them: without SQLAlchemy's driver
+_DRIVERLESS = re.compile(r"^postgres(ql)?://")
+_SECRET_SUFFIXES = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")
+
+
+def find_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory that holds configs/: BONDHU_ROOT, the cwd or a parent, or the package's parent."""
+    if given := environ.get("BONDHU_ROOT"):
+        return Path(given).resolve()
+    package = Path(__file__).resolve().parents[2]
+    for candidate in (Path.cwd(), *Path.cwd().parents):
+        if (candidate / SERVICE_FILE).is_file():
+            return candidate
+    return package
+
+
+def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the validated settings; raise `ConfigError` with every problem found."""
+    root = (root or find_root(environ)).resolve()
+    problems: list[Problem] = []
+    merged = _merge_sources(root, environ, problems)
+    _refuse_passwords(merged, problems)
+    service: ServiceFile | None = None
+    try:
+        service = ServiceFile.model_validate(merged.values)
+    except ValidationError as error:
+        problems += from_validation(error, ServiceFile, merged.origin)
+    catalogue = load_catalogue(root, problems)
+    if service is not None:
+        # A model whose own file is wrong is already reported; do not also call it unknown.
+        files = {file.stem for file in (root / "configs/models").glob("*.yaml")}
+        problems += _cross_check(service, catalogue, files, merged)
+    if problems or service is None:
+        raise ConfigError(problems)
+    values = {name: getattr(service, name) for name in ServiceFile.model_fields}
+    values["var_dir"] = (root / service.var_dir.expanduser()).resolve()
+    values["runtime_dir"] = service.runtime_dir or _runtime_dir(values["var_dir"], environ)
+    catalogue = {name: _resolved(spec, root, values["var_dir"]) for name, spec in catalogue.items()}
+    return Settings(root=root, catalogue=catalogue, **values)
+
+
+def load_catalogue(root: Path, problems: list[Problem]) -> dict[str, ModelSpec]:
+    """Return every valid file of configs/models by id, appending to `problems` for the others."""
+    catalogue: dict[str, ModelSpec] = {}
+    directory = root / "configs/models"
+    for file in sorted(directory.glob("*")):
+        where = file.relative_to(root).as_posix()
+        if file.suffix == ".yml":
+            problems.append(Problem(where, "", f"is not read: rename it to {file.stem}.yaml"))
+        elif file.suffix == ".yaml":
+            spec = _load_model(file, where, problems)
+            if spec is not None:
+                catalogue[spec.id] = spec
+    return catalogue
+
+
+def _merge_sources(root: Path, environ: Mapping[str, str], problems: list[Problem]) -> Merged:
+    merged = Merged()
+    merged.overlay(read_yaml(root / SERVICE_FILE, SERVICE_FILE, problems), SERVICE_FILE)
+    overrides = read_environment(environ, ServiceFile, problems)
+    for name, key in (("BONDHU_PROFILE", "profile"), ("BONDHU_VAR_DIR", "var_dir")):
+        if environ.get(name):
+            overrides.append((name, {key: environ[name]}))
+    if url := environ.get(DATABASE_URL):
+        overrides.insert(0, (DATABASE_URL, {"database": {"url": _DRIVERLESS.sub("postgresql+asyncpg://", url)}}))
+    chosen = merged.values.get("profile", "cpu")
+    for _, values in overrides:
+        chosen = values.get("profile", chosen)
+    if chosen in get_args(Profile):
+        where = f"configs/profiles/{chosen}.yaml"
+        overlay = read_yaml(root / where, where, problems)
+        if "profile" in overlay:
+            problems.append(Problem(where, "profile", "a profile cannot choose the profile"))
+            del overlay["profile"]
+        merged.overlay(overlay, where)
+    for name, values in overrides:
+        merged.overlay(values, name)
+    return merged
+
+
+def _load_model(file: Path, where: str, problems: list[Problem]) -> ModelSpec | None:
+    before = len(problems)
+    values = read_yaml(file, where, problems)
+    if len(problems) > before:
+        return None
+    spec: ModelSpec | None = None
+    try:
+        spec = ModelSpec.model_validate(values)
+    except ValidationError as error:
+        problems += from_validation(error, ModelSpec, lambda _: where)
+    if spec is not None:
+        problems += _source_problems(spec, where, file.parents[2])
+    if spec is not None and spec.id != file.stem:
+        problems.append(Problem(where, "id", f"is `{spec.id}` but the file's name says `{file.stem}`"))
+    engine, server, env = (_mapping(values.get(name)) for name in ("engine", "server", "env"))
+    problems += (Problem(where, key, message) for key, message in arguments.problems(engine, server))
+    for name in env:
+        if isinstance(name, str) and name.upper().endswith(_SECRET_SUFFIXES):
+            problems.append(Problem(where, f"env.{name}", "secrets come from the environment only"))
+    return spec if len(problems) == before else None
+
+
+def _resolved(spec: ModelSpec, root: Path, var_dir: Path) -> ModelSpec:
+    """The model with the place of its fetched weights, and without the optional adapters that are not there."""
+    changed: dict[str, Any] = {}
+    if spec.source is not None:
+        source = parse_source(spec.source.name, spec.source.sha256, root)
+        place = place_of(source, spec.source.form, var_dir / "models")
+        place = place / GGUF_FILE if spec.source.form == "gguf" else place
+        changed["path"] = str(place.relative_to(root) if place.is_relative_to(root) else place)
+    there = tuple(each for each in spec.adapters if not each.optional or (root / each.path).exists())
+    if there != spec.adapters:
+        changed["adapters"] = there
+    return spec.model_copy(update=changed) if changed else spec
+
+
+def _source_problems(spec: ModelSpec, where: str, root: Path) -> Iterator[Problem]:
+    if spec.source is None:
+        return
+    if spec.path:
+        yield Problem(where, "path", "source says already where the weights are: leave one of them out")
+    try:
+        parse_source(spec.source.name, spec.source.sha256, root)
+    except FetchError as problem:
+        yield Problem(where, "source.name", str(problem))
+    if spec.runs_llama_cpp and spec.source.form != "gguf":
+        yield Problem(where, "source.form", f"is {spec.source.form}, but llama_cpp serves a GGUF: say gguf")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _cross_check(
+    service: ServiceFile, catalogue: Mapping[str, ModelSpec], files: set[str], merged: Merged
+) -> list[Problem]:
+    problems = []
+
+    def report(key: str, message: str) -> None:
+        problems.append(Problem(merged.origin(tuple(key.split("."))), key, message))
+
+    chosen = [("models.active", service.models.active)]
+    chosen += (("models.also", name) for name in service.models.also)
+    names = [name for _, name in chosen]
+    for key, name in chosen:
+        if name not in catalogue:
+            if name not in files:
+                report(key, f"no model `{name}` in configs/models/" + suggest(name, files))
+        elif service.profile not in catalogue[name].profiles:
+            can = ", ".join(catalogue[name].profiles)
+            report(key, f"`{name}` cannot run under profile {service.profile}, only under {can}")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        report("models.also", f"`{name}` is served twice")
+    ids = {name for spec in catalogue.values() for name in spec.names}
+    if service.models.alias in ids:
+        report("models.alias", f"`{service.models.alias}` is a model's own id")
+    if service.embedder.enabled and service.embedder.id in {*ids, service.models.alias}:
+        report("embedder.id", f"`{service.embedder.id}` already names a model")
+    problems += _check_next_embedder(service, catalogue, merged)
+    adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
+    extracts, served = service.memory.extraction.model, {*names, *adapters, service.models.alias}
+    if extracts is not None and extracts not in served:
+        report("memory.extraction.model", f"`{extracts}` is not served" + suggest(extracts, served))
+    for name in service.external:
+        if name in {*ids, service.models.alias, service.embedder.id}:
+            report(f"external.{name}", f"`{name}` already names a model")
+    problems += _check_fallbacks(service, catalogue)
+    problems += _check_adapters([catalogue[name] for name in dict.fromkeys(names) if name in catalogue])
+    ports = {"gateway.port": service.gateway.port}
+    if service.ray.address is None:
+        ray_ports = ("port", "ingress_port", "dashboard_port")
+        ports |= {f"ray.{name}": getattr(service.ray, name) for name in ray_ports}
+    for key, port in ports.items():
+        twin = next(other for other, number in ports.items() if number == port)
+        if twin != key:
+            report(key, f"port {port} is already {twin}")
+    return problems
+
+
+def _check_fallbacks(service: ServiceFile, catalogue: Mapping[str, ModelSpec]) -> Iterator[Problem]:
+    known = {*catalogue, *service.external}
+    for spec in catalogue.values():
+        for name in spec.fallback:
+            if name not in known or name == spec.id:
+                why = "a model cannot stand in for itself" if name == spec.id else f"no model `{name}`"
+                yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why + suggest(name, known - {spec.id}))
+
+
+def _check_adapters(served: Sequence[ModelSpec]) -> Iterator[Problem]:
+    """Report an adapter whose id another served model has as well; files that are not served together may share one."""
+    owners: dict[str, str] = {}
+    for spec in served:
+        for name in spec.names:
+            if (other := owners.setdefault(name, spec.id)) != spec.id:
+                where = f"configs/models/{spec.id}.yaml"
+                yield Problem(where, "adapters", f"`{name}` is one of {other}.yaml too, and both are served")
+
+
+def _check_next_embedder(service: ServiceFile, catalogue: Mapping[str, ModelSpec], merged: Merged) -> Iterator[Problem]:
+    present, following = service.embedder, service.embedder.next
+    if following is None:
+        return
+    where = merged.origin(("embedder", "next"))
+    if not present.enabled:
+        yield Problem(where, "embedder.next", "there is none to follow: embedder.enabled is false")
+    if following.id in {*catalogue, *service.external, service.models.alias}:
+        yield Problem(where, "embedder.next.id", f"`{following.id}` already names a model")
+    if (following.id, following.path) == (present.id, present.path):
+        yield Problem(where, "embedder.next", "is the present one: another id or path is needed")
+
+
+def _refuse_passwords(merged: Merged, problems: list[Problem]) -> None:
+    """Report a password in a file: files are committed, the environment is not."""
+    for section in ("database", "redis"):
+        where = merged.origin((section, "url"))
+        url = _mapping(merged.values.get(section)).get("url")
+        if isinstance(url, str) and where.endswith(".yaml"):
+            try:
+                password = urlsplit(url).password
+            except ValueError:
+                continue
+            if password:
+                remedy = f"set BONDHU__{section.upper()}__URL in the environment instead"
+                problems.append(Problem(where, f"{section}.url", f"holds a password; {remedy}"))
+
+
+def _runtime_dir(var_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return a path short enough for a Unix socket (108 bytes), distinct for each var_dir."""
+    base = Path(environ.get("XDG_RUNTIME_DIR") or environ.get("TMPDIR") or tempfile.gettempdir())
+    return base / f"bondhu-{os.getuid()}-{hashlib.sha256(str(var_dir).encode()).hexdigest()[:8]}"

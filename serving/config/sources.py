@@ -1,0 +1,125 @@
+"""Where configuration comes from: YAML files and BONDHU__ variables, merged, each value's origin kept.
+
+Does not know what a value means; `serving.config.load` validates the merged result.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from serving.config.errors import Problem, submodel, suggest
+
+ENV_PREFIX = "BONDHU__"
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_BaseLoader):  # type: ignore[misc]  # the C loader where PyYAML was built with it
+    """YAML in which a repeated key is an error, not a silent overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
+            seen.add(key)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def read_yaml(file: Path, where: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return a file's mapping; append to `problems` (and return {}) when it is missing or is none."""
+    try:
+        content = yaml.load(file.read_bytes(), Loader=_UniqueKeyLoader)  # noqa: S506 a safe loader's subclass
+    except OSError as error:
+        problems.append(Problem(where, "", f"cannot be read: {error.strerror}"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}" if mark is not None else ""
+        problems.append(Problem(where, line, f"not valid YAML: {getattr(error, 'problem', None) or error}"))
+    else:
+        if content is None:
+            return {}
+        if isinstance(content, dict) and all(isinstance(key, str) for key in content):
+            return content
+        problems.append(Problem(where, "", "must be a mapping of names to values"))
+    return {}
+
+
+@dataclass
+class Merged:
+    """Values of several sources, later ones winning, and for each key path its last source."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def overlay(self, values: Mapping[str, Any], where: str) -> None:
+        """Lay `values` over what is there: mappings merge, anything else replaces."""
+        self.values = self._merge(self.values, values, where, ())
+
+    def origin(self, path: tuple[str, ...], default: str = "configs/bondhu.yaml") -> str:
+        """Return the source of the value at `path`, or of the nearest mapping around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.origins:
+                return self.origins[path[:length]]
+        return default
+
+    def _merge(
+        self, base: Mapping[str, Any], over: Mapping[str, Any], where: str, path: tuple[str, ...]
+    ) -> dict[str, Any]:
+        merged = dict(base)
+        for key, value in over.items():
+            here = (*path, key)
+            self.origins[here] = where
+            if isinstance(value, dict):
+                below = merged.get(key)
+                value = self._merge(below if isinstance(below, dict) else {}, value, where, here)
+            merged[key] = value
+        return merged
+
+
+def read_environment(
+    environ: Mapping[str, str], schema: type[BaseModel], problems: list[Problem]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return (variable, nested values) for each BONDHU__ variable; one that names no key is a problem."""
+    known = {ENV_PREFIX + "__".join(path).upper(): path for path in leaf_paths(schema)}
+    found = []
+    for name in sorted(environ):
+        if not name.startswith("BONDHU_") or "__" not in name:
+            continue
+        path = known.get(name.upper())
+        if path is None:
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
+            hint = f"; did you mean `{near[0]}`?" if near else suggest(name, known)
+            problems.append(Problem(name, "", "names no setting" + hint))
+            continue
+        values: Any = _parse(environ[name])
+        for part in reversed(path):
+            values = {part: values}
+        found.append((name, values))
+    return found
+
+
+def leaf_paths(schema: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the key path of every plain value below `schema`."""
+    paths = []
+    for name, info in schema.model_fields.items():
+        below = submodel(info.annotation)
+        paths += leaf_paths(below, (*path, name)) if below is not None else [(*path, name)]
+    return paths
+
+
+def _parse(text: str) -> Any:
+    """Read a variable: JSON where it is a list, a mapping or null; otherwise the text itself."""
+    if text[:1] in {"[", "{"} or text == "null":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text

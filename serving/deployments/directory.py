@@ -1,0 +1,53 @@
+"""The directory: which engine replicas exist, where, in what state, and which of them clients are to reach.
+
+A small deployment on the private ingress. Replicas report to it through a Serve handle; gateways poll it over HTTP.
+It holds soft state only: after a restart the next reports fill it again. The routing table is its `user_config`,
+so that changing it restarts nothing.
+"""
+
+import os
+import secrets
+import time
+from typing import Any
+
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.engines.wire import ReplicaReport, Routing
+
+STALE_AFTER_S = 15.0  # several missed reports: the replica, or its node, is gone
+
+
+@serve.deployment(name="Directory", num_replicas=1, max_ongoing_requests=64)
+class Directory:
+    """Answers GET with ``{"routing": …, "replicas": [ReplicaReport, …]}`` to holders of the cluster key."""
+
+    def __init__(self) -> None:
+        self._routing: Routing = {"alias": "", "active": "", "models": {}}
+        self._seen: dict[str, tuple[float, ReplicaReport]] = {}
+        self._key = os.environ["BONDHU_CLUSTER_KEY"]
+
+    def reconfigure(self, user_config: Routing) -> None:
+        """Take a new routing table (Serve calls this at start and on every change)."""
+        self._routing = user_config
+
+    async def report(self, replica: ReplicaReport) -> None:
+        """A replica says how it is; a report of state ``stopped`` removes it."""
+        if replica["state"] == "stopped":
+            self._seen.pop(replica["replica_id"], None)
+        else:
+            self._seen[replica["replica_id"]] = (time.monotonic(), replica)
+
+    async def __call__(self, request: Request) -> Response:
+        """The whole table as JSON; 401 without the cluster key."""
+        if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
+            return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
+        oldest = time.monotonic() - STALE_AFTER_S
+        self._seen = {name: seen for name, seen in self._seen.items() if seen[0] > oldest}
+        return JSONResponse({"routing": self._routing, "replicas": [report for _, report in self._seen.values()]})
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """The Serve application `directory` (no arguments)."""
+    return Directory.bind()  # type: ignore[attr-defined]  # added by Serve's decorator

@@ -1,0 +1,216 @@
+"""The engine deployment: a Ray Serve replica that supervises vLLM's own OpenAI server, or llama.cpp's.
+
+Ray places, health-checks, restarts and autoscales it; tokens never pass through it. It starts the server, restarts it
+in place when it dies, reports to the directory, and drains before it stops. The load that it reports for autoscaling is
+the engine's own, because requests reach that server directly and Serve's counters never see them.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import serve
+
+from models.engine_process import EngineProcess, EngineStartError, Load
+from models.grammar_pool import LIMITS_VARIABLE
+from models.llama_cpp.server import LlamaCppServer
+from models.stall_watch import StallWatch
+from models.vllm.server import VllmServer
+from serving.engines.wire import ReplicaReport, ReplicaState
+from serving.supervisor import reaper
+
+log = logging.getLogger("ray.serve")
+
+REPORT_INTERVAL_S = 2.0
+SETTLE_S = 3.0  # gateways that have not yet heard that this replica drains may still send: longer than a poll
+LOADING = "the engine is loading the model"
+STABLE_AFTER_S = 120.0  # a boot that lasted this long wipes out earlier failures
+
+
+@serve.deployment(
+    name="Engine",
+    max_ongoing_requests=16,
+    health_check_period_s=5,
+    health_check_timeout_s=20,
+    max_constructor_retry_count=1,  # a model that cannot load is told at once, not after three tries
+)
+class Engine:
+    """One replica of one model.
+
+    Args:
+        spec: the application's arguments: runs (vllm or llama_cpp), model, fingerprint, path, revision, quantization,
+            arguments, adapters, environment, startup_timeout_s, step_timeout_s, grammars, drain_s, max_restarts,
+            loopback.
+
+    """
+
+    async def __init__(self, spec: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits an async constructor
+        self._spec = spec
+        self._replica_id = serve.get_replica_context().replica_id.unique_id
+        self._host = "127.0.0.1" if spec["loopback"] else ray.util.get_node_ip_address()
+        self._state: ReplicaState = "starting"
+        self._reason = LOADING
+        self._epoch = 0
+        self._failures = 0
+        self._load = Load()
+        self._server: EngineProcess | None = None
+        self._stalls: StallWatch | None = None  # while the engine serves
+        self._stalled = ""
+        self._revision = spec["revision"] or await asyncio.to_thread(weights_revision, Path(spec["path"]))
+        self._adapters = {
+            name: await asyncio.to_thread(weights_revision, Path(path)) for name, path in spec["adapters"].items()
+        }
+        self._reports = asyncio.create_task(self._report_for_ever())
+        try:
+            await self._boot()
+        except EngineStartError as problem:
+            await self._become("failed", str(problem))
+            self._reports.cancel()
+            raise
+        self._watch = asyncio.create_task(self._keep_alive())
+
+    async def check_health(self) -> None:
+        """Raises once the server has failed more often in a row than allowed: then Ray replaces this replica."""
+        if self._state == "failed":
+            raise RuntimeError(self._reason)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """For the autoscaling policy: requests running plus waiting, KV-cache use (0..1), and 1 while it can answer."""
+        return {
+            "ready": float(self._state == "ready"),
+            "load": float(self._load.running + self._load.waiting),
+            "kv_cache_usage": self._load.kv_cache_usage,
+        }
+
+    async def describe(self) -> ReplicaReport:
+        """What this replica reports about itself."""
+        return self._report()
+
+    async def __del__(self) -> None:  # Serve awaits it at a graceful stop
+        """Drain, then end the server."""
+        with contextlib.suppress(AttributeError):  # the constructor failed before the watch existed
+            self._watch.cancel()
+        if self._server is not None and self._state == "ready":
+            await self._become("draining", "this replica is being stopped")
+            await asyncio.sleep(SETTLE_S)
+            await self._server.drain(self._spec["drain_s"])
+        self._reports.cancel()
+        if self._server is not None:
+            await self._server.stop()
+        await self._become("stopped", "")
+
+    async def _boot(self) -> None:
+        self._epoch += 1
+        spec = self._spec
+        log_name = f"engine-{spec['model']}-{self._replica_id}.log"
+        server = LlamaCppServer if spec["runs"] == "llama_cpp" else VllmServer
+        self._server = server(
+            model=spec["path"],
+            served_name=spec["model"],
+            arguments=spec["arguments"],
+            adapters=spec["adapters"],
+            environment={LIMITS_VARIABLE: json.dumps(spec["grammars"]), **spec["environment"]},
+            host=self._host,
+            log_path=Path(os.environ["BONDHU_VAR_DIR"]) / "logs" / log_name,
+            tether=reaper.argv([], grace_s=5),
+        )
+        await self._become("starting", LOADING)
+        await self._server.start(spec["startup_timeout_s"])
+        self._stalls = StallWatch(spec["step_timeout_s"], asyncio.get_running_loop().time())
+        await self._become("ready", "")
+
+    async def _keep_alive(self) -> None:
+        """Restart the server whenever it ends, until it has failed too often in a row."""
+        while True:
+            assert self._server is not None, "booted in the constructor"
+            booted_at = asyncio.get_running_loop().time()
+            status = await self._server.wait_exit()
+            self._stalls = None
+            if asyncio.get_running_loop().time() - booted_at > STABLE_AFTER_S:
+                self._failures = 0
+            ended = f"{self._server.program}'s server ended with status {status}: {self._server.last_error()}"
+            reason, self._stalled = self._stalled or ended, ""
+            log.warning("engine %s: %s; restarting it", self._spec["model"], reason)
+            await self._become("starting", reason)
+            await self._server.stop()
+            while True:
+                self._failures += 1
+                if self._failures > self._spec["max_restarts"]:
+                    await self._become("failed", reason)
+                    return
+                try:
+                    await self._boot()
+                    break
+                except EngineStartError as problem:
+                    reason = str(problem)
+                    await self._server.stop()
+
+    def _report(self) -> ReplicaReport:
+        return {
+            "replica_id": self._replica_id,
+            "epoch": self._epoch,
+            "model": self._spec["model"],
+            "fingerprint": self._spec["fingerprint"],
+            "revision": self._revision,
+            "quantization": self._spec["quantization"],
+            "adapters": self._adapters,
+            "state": self._state,
+            "reason": self._reason,
+            "address": self._server.address if self._server else "",
+            "key": self._server.key if self._server else "",
+            "running": self._load.running,
+            "waiting": self._load.waiting,
+            "kv_cache_usage": self._load.kv_cache_usage,
+        }
+
+    async def _become(self, state: ReplicaState, reason: str) -> None:
+        self._state, self._reason = state, reason
+        await self._tell_directory()
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            if self._server is not None and self._state in ("ready", "draining"):
+                await self._look_at(self._server)
+            await self._tell_directory()
+            await asyncio.sleep(REPORT_INTERVAL_S)
+
+    async def _look_at(self, server: VllmServer) -> None:
+        """Note the load; end a server that stands still, which `_keep_alive` then starts again."""
+        load = None
+        with contextlib.suppress(OSError, TimeoutError):  # then the last known load stands
+            load = self._load = await server.load()
+        stall = self._stalls and self._stalls.look(load, asyncio.get_running_loop().time())
+        if stall:
+            self._stalls, self._stalled = None, f"vLLM was ended because it stood still: {stall}"
+            await server.stop(grace_s=0)
+
+    async def _tell_directory(self) -> None:
+        try:
+            directory = serve.get_deployment_handle("Directory", app_name="directory")
+            await asyncio.wait_for(directory.report.remote(self._report()), timeout=REPORT_INTERVAL_S)
+        except Exception as problem:  # noqa: BLE001 - whatever ails the directory must not touch the engine
+            log.debug("the directory was not told: %s", problem)
+
+
+def weights_revision(path: Path) -> str:
+    """A short revision for local weights: 12 hex digits of SHA-256 over their files; "unknown" for others."""
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    if not files:
+        return "unknown"
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as weights:
+            while block := weights.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """The Serve application of one model; `args` is the replica's `spec`."""
+    return Engine.bind(args)  # type: ignore[attr-defined]  # added by Serve's decorator

@@ -1,0 +1,1 @@
+"""The models that run here: where they are, and how they are called."""

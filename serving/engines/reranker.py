@@ -1,0 +1,65 @@
+"""The gateway's client of the reranker deployment (`memory.recall.rerank.CrossEncoder`)."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import aiohttp
+import numpy as np
+
+from memory.recall.rerank import RerankerAway
+from models.serve_ingress import Away, Refused, ask
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+
+
+class Reranker:
+    """Asks the cross-encoder. After a failure nobody asks, or waits, for RETRY_S.
+
+    Args:
+        url: where it answers on the private ingress.
+        cluster_key: what it wants to see.
+        session: the HTTP client.
+        most: texts that it is given at once.
+        timeout_s: for an answer.
+        clock: monotonic seconds.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        cluster_key: str,
+        session: aiohttp.ClientSession,
+        most: int,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.most = most
+        self._url = url
+        self._cluster_key = cluster_key
+        self._session = session
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._again_at_s = float("-inf")
+
+    async def score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+        """One score for each of `texts`; raises RerankerAway."""
+        if self._clock() < self._again_at_s:
+            raise RerankerAway
+        body = {"question": question, "texts": list(texts)}
+        try:
+            answer, _ = await ask(self._session, self._url, self._cluster_key, body, timeout_s=self._timeout_s)
+        except (Away, Refused, TimeoutError) as problem:
+            raise self._away(str(problem) or f"it did not answer within {self._timeout_s:g} s") from problem
+        if len(answer) != 4 * len(texts) or not np.isfinite(scores := np.frombuffer(answer, dtype="<f4")).all():
+            raise self._away("its answer is not one number for each text")
+        return [float(score) for score in scores]
+
+    def _away(self, why: str) -> RerankerAway:
+        self._again_at_s = self._clock() + RETRY_S
+        log.warning("recall goes without its cross-encoder: %s", why)
+        return RerankerAway(why)

@@ -1,0 +1,1 @@
+"""The gateway process: its composition root and its application."""

@@ -1,0 +1,308 @@
+"""The gateway's composition root: reads settings, builds the collaborators, wires the routes.
+
+Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it answers even when they do not.
+"""
+
+import asyncio
+import gc
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import aiohttp
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from redis.asyncio import Redis
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from memory.document_reader import DocumentReader
+from memory.erasure import Forgetter, Place
+from memory.intents.executor import Wishes
+from memory.service import Store
+from serving import errors
+from serving.auth.api_keys import KeyRing
+from serving.auth.key_usage import KeyUses
+from serving.cache.erasure import ForgottenAnswers
+from serving.config import addresses
+from serving.config.load import Settings, load_settings
+from serving.engines.embedder import Embedder
+from serving.engines.http_client import EngineClient
+from serving.engines.memory_embedder import MemoryEmbedder
+from serving.engines.prefix_salt import PrefixSalt
+from serving.engines.registry import Fleet
+from serving.engines.wire import routing
+from serving.gateway import http_protocol, wiring
+from serving.gateway.watchdog import Watchdog
+from serving.generation.fallback import Chains
+from serving.observability.active_users import ActiveUsers
+from serving.observability.metrics import Readings
+from serving.observability.request_context import exchange_of
+from serving.observability.telemetry import Telemetry, open_telemetry
+from serving.privacy.audit_log import AuditLog
+from serving.resilience.drain import Drain
+from serving.resilience.redis import open_redis
+from serving.resilience.tasks import stopped
+from serving.routes import completions, consent, embeddings, health, metrics, models, openapi, usage
+from serving.routes.dependencies import CALLER, Gateway
+from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
+from serving.streams.erasure import ForgottenStreams
+from storage.api_keys import KeyRecord, find_key
+from storage.database import Pool, open_engine
+
+EXPOSED = (  # to scripts in browsers
+    "x-request-id",
+    "x-bondhu-model",
+    "x-bondhu-cache",
+    "x-bondhu-degraded",
+    "x-bondhu-memory",
+    "retry-after",
+    *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
+)
+ADMIN_TIER = "admin"
+MAX_PARAM_CHARS = 512  # of what a refusal repeats
+GZIP_LEVEL = 1  # 60 us for an answer of 1.5 kB; a higher level takes off a few bytes more, and longer
+KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
+
+
+def create_app() -> FastAPI:
+    """The application, from configuration and environment (what uvicorn's `--factory` calls)."""
+    settings = load_settings()
+    telemetry = open_telemetry(settings.observability, os.environ, lambda name: _is_model(app, settings, name))
+    app = FastAPI(
+        title="Bondhu",
+        version="0.1.0",
+        description="An OpenAI-compatible endpoint on self-hosted models.",
+        lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
+        separate_input_output_schemas=False,
+        openapi_url="/openapi.json" if settings.gateway.docs else None,  # without it there are no pages either
+    )
+    for router in (completions.router, embeddings.router, models.router, usage.router, consent.router, health.router):
+        app.include_router(router)
+    for of_memory in (
+        conversations.router,
+        memories.router,
+        messages.router,
+        recall.router,
+        profiles.router,
+        profiles.imports,
+        erasure.router,
+        wishes.router,
+    ):
+        app.include_router(of_memory)
+    if settings.observability.metrics:
+        app.include_router(metrics.router)
+    app.openapi = partial(_document, app, settings)  # type: ignore[method-assign]  # FastAPI's way to extend it
+    app.add_exception_handler(errors.ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_bug)
+    if settings.gateway.gzip_min_bytes:  # streams of events are left alone: Starlette excludes them
+        app.add_middleware(GZipMiddleware, minimum_size=settings.gateway.gzip_min_bytes, compresslevel=GZIP_LEVEL)
+    if settings.gateway.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.gateway.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    telemetry.watch(app)
+    return app
+
+
+def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document, with what the files of the served models allow in requests."""
+    is_new = app.openapi_schema is None
+    document = FastAPI.openapi(app)
+    if is_new:
+        openapi.allow(document, sorted({name for spec in settings.served() for name in spec.allow_fields}))
+    return document
+
+
+def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
+    gateway: Gateway = app.state.gateway
+    return (
+        settings.base_of(name) is not None
+        or name in gateway.live.settings.external
+        or name == settings.embedder.id
+        or name in gateway.fleet.routing["models"]
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[dict[str, Any]]:
+    limits = settings.gateway
+    cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
+    worker = secrets.token_hex(8)  # this process's name, unlike any other's
+    ingress = addresses.ingress_url(settings)
+    kept = settings.database
+    pool = Pool(kept.pool_min, kept.pool_max, kept.pool_timeout_s)
+    database = open_engine(addresses.database_url(settings), pool)
+    redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+    engines = EngineClient(
+        connect_timeout_s=limits.connect_timeout_s,
+        keep_alive_s=KEEP_ALIVE_S,
+        max_answer_bytes=limits.max_answer_bytes,
+    )
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        fleet = Fleet(
+            directory_url=f"{ingress}/directory",
+            cluster_key=cluster_key,
+            session=session,
+            poll_s=limits.directory_poll_s,
+            probe_interval_s=limits.probe_interval_s,
+            ready_within_s=limits.ready_within_s,
+            retry_after_s=limits.retry_after_s,
+            routing=routing(settings),
+        )
+        embedder = (
+            Embedder(
+                url=f"{ingress}/{settings.embedder.application}",
+                cluster_key=cluster_key,
+                session=session,
+                model=settings.embedder.id,
+                dimensions=settings.embedder.dimensions,
+                probe_interval_s=limits.probe_interval_s,
+                retry_after_s=limits.retry_after_s,
+                timeout_s=60.0,
+            )
+            if settings.embedder.enabled
+            else None
+        )
+        memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision)
+        reranker = wiring.open_reranker(settings, ingress, cluster_key, session)
+        shelf = wiring.open_shelf(settings, database, memory_embedder)
+        now = partial(datetime.now, UTC)
+        uses = KeyUses(redis)
+        active_users = ActiveUsers(redis, telemetry.user_hash)
+        limits_redis = open_redis(addresses.redis_url(settings))
+        limiter = wiring.open_limiter(settings, limits_redis, worker)
+        answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
+        answers = wiring.open_answers(settings, answers_redis, fleet, embedder)
+        ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
+        consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
+        audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
+        outside = wiring.open_outside(os.environ, telemetry, consents, audit.write)
+        local = wiring.LocalTargets(settings, fleet, engines, telemetry.tracing, PrefixSalt(cluster_key))
+        chains = Chains(local, local.waiting)
+        live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
+        drain = Drain(limits.drain_s)
+        tapes_redis = open_redis(addresses.redis_url(settings), decodes=False)
+        tapes, publisher = wiring.open_tapes(settings, tapes_redis, worker, drain)
+        readings = Readings(
+            models_ready=lambda: {model: fleet.state(model).ready for model in fleet.models()},
+            queue_depth=chains.queue_depth,
+            breakers_open=lambda: (
+                {
+                    "redis": limiter.breaker.is_open,
+                    "redis-streams": publisher.breaker.is_open,
+                    "redis-answers": answers.store.breaker.is_open,
+                }
+                | outside.breakers()
+            ),
+            redis_connections=partial(wiring.redis_connections, redis),
+            sql_connections=partial(wiring.sql_connections, database),
+            recordings=tapes.numbers,
+        )
+        memory = Store(database, shelf, memory_embedder, now, reranker)
+        places: dict[str, Place] = {"answers": ForgottenAnswers(answers), "streams": ForgottenStreams(tapes)}
+        forgetter = Forgetter(database, shelf, places, now)
+        app.state.gateway = Gateway(
+            settings=settings,
+            fleet=fleet,
+            embedder=embedder,
+            keys=KeyRing(partial(find_key, database)),
+            key_uses=uses,
+            chains=chains,
+            tapes=tapes,
+            drain=drain,
+            consents=consents,
+            degraded=wiring.open_degraded(lambda: live.settings, outside.detect),
+            live=live,
+            limiter=limiter,
+            answers=answers,
+            database=database,
+            redis=redis,
+            ledger=ledger,
+            telemetry=telemetry,
+            readings=readings,
+            active_users=active_users,
+            memory=memory,
+            documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
+            forgetter=forgetter,
+            wishes=Wishes(database, memory, forgetter, now),
+            now=now,
+            may_see_all=lambda caller: caller.tier == ADMIN_TIER,
+            started_at=int(time.time()),
+        )
+        watchdog = Watchdog(limits.hang_timeout_s)
+        works = (watchdog, fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
+        watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
+        watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
+        gc.collect()
+        gc.freeze()  # start-up's half a million objects: no later collection looks at them again
+        try:
+            with drain.on_signals():
+                yield {http_protocol.STATE_KEY: wiring.connection_limits(limits)}
+        finally:
+            drain.begin()
+            await tapes.close()
+            for watcher in watchers:
+                await stopped(watcher)
+            await uses.flush()
+            await limiter.leave()
+            await ledger.close()
+            await active_users.flush()
+            engines.close()
+            await outside.close()
+            shelf.close()
+            await limits_redis.aclose()
+            await tapes_redis.aclose()
+            await answers_redis.aclose()
+    await redis.aclose()
+    await database.dispose()
+    await asyncio.to_thread(telemetry.tracing.close)
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ApiError), "registered for it"
+    return Response(error.body(), error.status, error.headers, media_type="application/json")
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for it"
+    status, body, headers = errors.http_error(error.status_code, str(error.detail), error.headers)
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    """What FastAPI refuses counts in the limits like what we refuse."""
+    assert isinstance(error, RequestValidationError), "registered for it"
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:])[:MAX_PARAM_CHARS] or None
+    refusal: errors.ApiError = errors.InvalidRequest(f"{param}: {first['msg'][:MAX_PARAM_CHARS]}", param=param)
+    caller: KeyRecord | None = request.scope.get(CALLER)
+    if caller is not None:
+        gateway: Gateway = request.app.state.gateway
+        try:
+            await gateway.limiter.count(caller.app, None, caller.tier, gateway.ledger.new_id())
+        except errors.ApiError as problem:
+            refusal = problem
+    return await _on_api_error(request, refusal)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    """A bug of ours: uvicorn logs the trace, the client sees none."""
+    body = errors.envelope("The gateway failed on this request; its log says why.", "api_error", None, "internal_error")
+    headers = {"x-request-id": exchange_of(request.scope).request_id}  # this reply does not pass the middleware
+    return Response(body, 500, headers, media_type="application/json")

@@ -1,0 +1,172 @@
+"""uvicorn's HTTP protocol with what it leaves open: how long a request may take to arrive, how large its head may be.
+
+Headers are parsed as they come, and uvicorn keeps a connection that sends one byte a minute, or nothing, for ever; its
+own bound on concurrency counts only those that have sent a whole head. Here every connection has a deadline until its
+request is there. Half of a request is answered with 408, a head that is too large with 431 (RFC 6585), what is beyond
+the number of connections with 503, each in the envelope of `serving.errors`; then the connection is closed. A client
+that does not take what is written for it is cut off too.
+
+It knows nothing of the application but for its lifespan's state, which holds the ConnectionLimits:
+
+    uvicorn --http serving.gateway.http_protocol:LimitedProtocol
+"""
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.errors import envelope
+
+STATE_KEY = "connection_limits"
+ABORTED_ABOVE = 2  # times max_connections: not even a refusal is written
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What a connection may take of a worker.
+
+    `max_connections` counts all that are open, idle ones too. `header_timeout_s` runs from the connection, or from a
+    later request's first byte, to the end of the request's headers; `body_timeout_s` from there to the body's end.
+    `write_timeout_s` is how long what is written may wait for the client to read.
+    """
+
+    max_connections: int
+    max_header_bytes: int
+    header_timeout_s: float
+    body_timeout_s: float
+    write_timeout_s: float
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _limits: ConnectionLimits
+    _timer: asyncio.TimerHandle | None = None  # until a request is there
+    _write_timer: asyncio.TimerHandle | None = None  # until the client has read
+    _in_head = True  # waiting for the rest of a request's headers, or for its first byte
+    _head_bytes = 0  # received of it
+    _begun = False  # something of it has come
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._limits = self.app_state[STATE_KEY]
+        if len(self.connections) > ABORTED_ABOVE * self._limits.max_connections:
+            self._refused = True
+            transport.abort()
+        else:
+            self._arm(self._limits.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is waited for any more."""
+        self._disarm()
+        self._disarm_write()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless the connection has been given up."""
+        if self._refused:
+            return
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._arm(self._limits.header_timeout_s)
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self._limits.max_header_bytes:
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._begun = True
+        if not self._in_head:
+            self._in_head, self._head_bytes = True, 0
+        if self._timer is None:
+            self._arm(self._limits.header_timeout_s)
+
+    def on_headers_complete(self) -> None:
+        """Have the application answer, if there is room for it."""
+        if self._refused:
+            return
+        self._in_head, self._head_bytes, self._begun = False, 0, False
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self._limits.max_header_bytes:
+            self._refuse_head()
+        elif len(self.connections) > self._limits.max_connections:
+            message = "Too many connections are open. Try again."
+            self._refuse(503, envelope(message, "api_error", None, "too_many_connections"))
+        else:
+            self._arm(self._limits.body_timeout_s)
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if not self._refused:
+            self._disarm()
+            super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read what has been written."""
+        super().pause_writing()
+        self._arm_write()
+
+    def resume_writing(self) -> None:
+        """It has."""
+        super().resume_writing()
+        if not self._refused:
+            self._disarm_write()
+
+    def _arm_write(self) -> None:
+        self._disarm_write()
+        self._write_timer = self.loop.call_later(self._limits.write_timeout_s, self.transport.abort)
+
+    def _disarm_write(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _arm(self, timeout_s: float) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(timeout_s, self._on_late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_late(self) -> None:
+        self._timer = None
+        is_answering = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if self.flow.read_paused or is_answering:  # it is we who do not read, or a next request came early
+            self._arm(self._limits.header_timeout_s)
+        else:
+            message = "The request did not arrive in time."
+            self._refuse(408, envelope(message, "invalid_request_error", None, "request_timeout"))
+
+    def _refuse_head(self) -> None:
+        message = f"The request's headers are larger than the {self._limits.max_header_bytes} bytes that are accepted."
+        self._refuse(431, envelope(message, "invalid_request_error", None, "headers_too_large"))
+
+    def _refuse(self, status: int, body: bytes) -> None:
+        """Give the connection up; the refusal is told where an answer is still awaited."""
+        self._refused = True
+        self._disarm()
+        self._unset_keepalive_if_required()
+        answering = None if self.cycle is None or self.cycle.response_complete else self.cycle
+        if answering is not None:
+            answering.disconnected = True
+            answering.message_event.set()
+        is_awaited = self._begun or status != 408 or answering is not None
+        if is_awaited and (answering is None or not answering.response_started) and not self.transport.is_closing():
+            head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode() + body)
+        self._arm_write()
+        self.transport.close()

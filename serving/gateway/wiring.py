@@ -1,0 +1,357 @@
+"""How the gateway's collaborators are made from settings: the longer part of the composition root."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import aiohttp
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
+
+from agents.safety.reply import TEXT
+from memory.recall.index_cache import Shelf
+from models.gemini.client import Gemini
+from serving.admission.gate import Gate, slots_of_worker
+from serving.cache.redis_store import AnswerStore
+from serving.cache.response_cache import AnswerCache, Makers
+from serving.cache.semantic import Semantic
+from serving.config.credentials import GEMINI_KEY
+from serving.config.load import Settings
+from serving.config.reloadable import Live, LiveSettings, live_of
+from serving.config.schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, GatewaySettings, ModelSpec
+from serving.engines.embedder import Embedder
+from serving.engines.http_client import EngineClient
+from serving.engines.memory_embedder import MemoryEmbedder
+from serving.engines.prefix_salt import PrefixSalt
+from serving.engines.registry import Fleet
+from serving.engines.reranker import Reranker
+from serving.gateway.http_protocol import ConnectionLimits
+from serving.generation.degraded import Degraded
+from serving.generation.external import ExternalTarget
+from serving.generation.external_pool import Outside
+from serving.generation.fallback import Chains
+from serving.generation.local import LocalTarget
+from serving.ledger.ledger import Ledger
+from serving.ledger.pricing import Prices
+from serving.limits.limiter import Limiter
+from serving.limits.local_fallback import Shares
+from serving.limits.redis_store import LimitStore
+from serving.observability import request_context
+from serving.observability.active_users import ActiveUsers
+from serving.observability.metrics import Observed
+from serving.observability.telemetry import Telemetry
+from serving.observability.tracing import Tracing
+from serving.privacy.consent import Consents
+from serving.privacy.detector import Detect
+from serving.resilience.drain import Drain
+from serving.resilience.redis import AWAY
+from serving.streams.recorder import Tapes
+from serving.streams.redis_store import TapeStore
+from serving.streams.replicator import Publisher
+from storage.consents import find_consent
+from storage.memory.embeddings import Space
+from storage.requests import insert_requests
+
+log = logging.getLogger(__name__)
+
+LIMIT_WINDOW_S = 60.0  # "per minute"
+
+
+class Observer:
+    """Tells metrics, the access line and the count of active users of every request that ended.
+
+    Args:
+        telemetry: the worker's.
+        active_users: of all workers.
+
+    """
+
+    def __init__(self, telemetry: Telemetry, active_users: ActiveUsers) -> None:
+        self._telemetry = telemetry
+        self._active_users = active_users
+
+    def count_rejected(self, lines: int) -> None:
+        """So many lines of the ledger's could not become rows."""
+        self._telemetry.metrics.count_rejected(lines)
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """`row` is the ledger's."""
+        segments = row["segments"]
+        reason = segments[-1].reason if segments and segments[-1].reason != "asked" else None
+        counts = {name: row[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
+        told = {"model": row["model"], "ttft_s": row["ttft_s"], **counts}
+        self._telemetry.metrics.observe(
+            Observed(
+                class_=row["class"],
+                endpoint=row["endpoint"],
+                outcome=row["outcome"],
+                error_code=row["error_code"],
+                latency_s=row["latency_s"],
+                cache=row["cache"],
+                fallback_reason=reason,
+                limit=row["error_code"] if row["outcome"] == "rate_limited" else None,
+                **told,
+            )
+        )
+        user = row["end_user"]
+        if user is not None:
+            self._active_users.note(row["app"], user)
+        seen = request_context.current.get()
+        if seen is not None:
+            who = {} if user is None else {"user": self._telemetry.user_hash(row["app"], user)}
+            seen.noted |= {**who, "class": row["class"], **told}
+
+
+def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
+    """What a connection may take."""
+    return ConnectionLimits(
+        max_connections=settings.max_connections,
+        max_header_bytes=settings.max_header_bytes,
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        write_timeout_s=settings.write_timeout_s,
+    )
+
+
+def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
+    """The limits; `worker` names this process."""
+    hold_s = settings.gateway.request_timeout_s * 2
+    return Limiter(
+        store=LimitStore(redis, window_s=LIMIT_WINDOW_S, hold_s=hold_s),
+        shares=Shares(window_s=LIMIT_WINDOW_S, workers=settings.gateway.workers),
+        tiers=settings.tiers,
+        worker=worker,
+    )
+
+
+def open_answers(settings: Settings, redis: "Redis", fleet: Fleet, embedder: Embedder | None) -> AnswerCache:
+    """The cache of answers; `redis` answers in bytes."""
+    rules = settings.cache
+    semantic = None
+    if embedder is not None:
+        semantic = Semantic(
+            embedder.embed,
+            embedder=f"{settings.embedder.id} {settings.embedder.path}",
+            dimensions=embedder.dimensions,
+            threshold=rules.semantic.threshold,
+            timeout_s=rules.semantic.timeout_s,
+            most=rules.semantic.most_questions,
+        )
+    return AnswerCache(
+        AnswerStore(redis, most_fields=rules.most_answers),
+        rules=rules,
+        makers=lambda model: Makers(fleet.fingerprint(model), fleet.labels(model)),
+        semantic=semantic,
+        new_era=lambda: secrets.token_hex(8),
+    )
+
+
+def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str, observer: Observer) -> Ledger:
+    """The ledger; it has what a dead worker reserved given back."""
+    prices = prices_of(live_of(settings))
+
+    async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
+        log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
+        with contextlib.suppress(*AWAY):  # the limits' own sweep does it later
+            await limiter.close_by_id(app, entry_id, None)
+
+    return Ledger(
+        directory=settings.var_dir / "ledger",
+        boot_id=worker,
+        insert=partial(insert_requests, database),
+        on_lost=refund,
+        on_end=observer,
+        on_reject=observer.count_rejected,
+        prices=prices,
+        write_s=settings.ledger.write_s,
+        sync_s=settings.ledger.sync_s,
+        adopt_s=settings.ledger.adopt_s,
+        max_bytes=settings.ledger.max_journal_bytes,
+    )
+
+
+def open_tapes(settings: Settings, redis: "Redis", worker: str, drain: Drain) -> tuple[Tapes, Publisher]:
+    """The recordings of answers, and who writes them to Redis."""
+    streams = settings.streams
+    alone = settings.gateway.workers == 1 and settings.redis.url is None
+    shares = streams.coalesce == "all" or (streams.coalesce == "auto" and not alone)
+    store = TapeStore(redis, worker)
+    publisher = Publisher(store, most_bytes=streams.max_tape_bytes, listens=shares)
+    tapes = Tapes(
+        store=store,
+        publisher=publisher,
+        shares=shares,
+        drain=drain,
+        most_bytes=streams.max_tape_bytes,
+        keep_s=streams.keep_s,
+    )
+    return tapes, publisher
+
+
+class LocalTargets:
+    """Makes the targets of local models; those of one engine, a model's and its adapters', pass one gate.
+
+    Args:
+        settings: of the worker.
+        fleet: picks replicas.
+        engines: the HTTP client.
+        tracing: gets a span for each try.
+        salt: keeps one application's prompts in the prefix cache apart from another's.
+
+    """
+
+    def __init__(
+        self, settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, salt: PrefixSalt
+    ) -> None:
+        self._salt = salt
+        self._settings = settings
+        self._fleet = fleet
+        self._engines = engines
+        self._tracing = tracing
+        self._gates: dict[str, Gate] = {}
+
+    def __call__(self, model: str) -> LocalTarget:
+        """The target of `model`, of which the configuration may have learnt after the start."""
+        spec = self._settings.base_of(model)
+        return LocalTarget(
+            model,
+            gate=self._gate(spec.id if spec else model, spec),
+            fleet=self._fleet,
+            engines=self._engines,
+            tracing=self._tracing,
+            salt=self._salt,
+            ttft_timeout_s=spec.ttft_timeout_s if spec else None,
+            stall_timeout_s=spec.stall_timeout_s if spec else None,
+        )
+
+    def waiting(self) -> Iterator[Mapping[str, int]]:
+        """How many requests wait, by class: a mapping for each engine."""
+        for gate in self._gates.values():
+            yield {str(class_): number for class_, number in gate.numbers().waiting.items()}
+
+    def _gate(self, base: str, spec: ModelSpec | None) -> Gate:
+        if base not in self._gates:
+            max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
+            workers = self._settings.gateway.workers
+            self._gates[base] = Gate(
+                model=base,
+                rules=self._settings.admission,
+                slots=lambda: slots_of_worker(self._fleet.state(base).replicas, max_in_flight, workers),
+                retry_after_s=self._settings.gateway.retry_after_s,
+                loop=asyncio.get_running_loop(),
+            )
+        return self._gates[base]
+
+
+def open_outside(
+    environ: Mapping[str, str], telemetry: Telemetry, consents: Consents, audit: Callable[[Mapping[str, Any]], None]
+) -> Outside:
+    """The models outside; those whose key is in the environment are on."""
+    key = environ.get(GEMINI_KEY, "")
+
+    def make(id_: str, spec: ExternalSpec, detect: Detect) -> ExternalTarget | None:
+        if not key:
+            return None
+        gemini = Gemini(
+            model=spec.model,
+            api_key=key,
+            base_url=spec.base_url,
+            thinking_tokens=spec.thinking_tokens,
+            ttft_timeout_s=spec.ttft_timeout_s,
+            stall_timeout_s=spec.stall_timeout_s,
+            total_timeout_s=spec.timeout_s,
+            now=time.time,
+            new_id=new_id,
+        )
+        return ExternalTarget(
+            id_,
+            gemini,
+            tracing=telemetry.tracing,
+            allowed=consents.allowed,
+            detect=detect,
+            audit=audit,
+            user_hash=telemetry.user_hash,
+        )
+
+    return Outside(make)
+
+
+def open_live(
+    settings: Settings, *, fleet: Fleet, chains: Chains, outside: Outside, limiter: Limiter, ledger: Ledger
+) -> Live:
+    """The settings that may change while the worker runs; its parts use those that it starts with, and new ones."""
+
+    def use(new: LiveSettings) -> None:
+        chains.use(new.fallback, outside.use(new))
+        limiter.use(new.tiers)
+        ledger.use(prices_of(new))
+
+    first = live_of(settings)
+    use(first)
+    return Live(first, lambda: fleet.routing.get("live"), use)
+
+
+def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -> Consents:
+    """Who consented to what, as SQL has it."""
+    return Consents(lambda app, user: find_consent(database, app=app, user=user), app_covers_users=app_covers_users)
+
+
+def open_degraded(live: Callable[[], LiveSettings], detect: Detect) -> Degraded:
+    """What is said where nobody may be asked."""
+    return Degraded(
+        text=lambda: live().consent.degraded_text,
+        crisis_text=lambda: live().consent.crisis_text or TEXT,
+        detect=detect,
+        now=time.time,
+        new_id=new_id,
+    )
+
+
+def prices_of(live: LiveSettings) -> Prices:
+    """What tokens and engine seconds cost."""
+    return Prices(live.engine_second_usd, live.prices)
+
+
+def new_id() -> str:
+    """An id unlike any other."""
+    return secrets.token_hex(12)
+
+
+def open_shelf(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedder | None) -> Shelf:
+    """The worker's views of people's pasts; without an embedder they have words only."""
+    space, dimensions = (Space("none", ""), 1) if embedder is None else (embedder.space, embedder.dimensions)
+    return Shelf(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
+
+
+def open_reranker(
+    settings: Settings, ingress: str, cluster_key: str, session: aiohttp.ClientSession
+) -> Reranker | None:
+    """The cross-encoder's client, where one is configured; `ingress` is the private one's base URL."""
+    spec = settings.reranker
+    if spec is None:
+        return None
+    return Reranker(
+        url=f"{ingress}/reranker",
+        cluster_key=cluster_key,
+        session=session,
+        most=spec.most_candidates,
+        timeout_s=spec.timeout_s,
+    )
+
+
+def redis_connections(redis: "Redis") -> Mapping[str, float]:
+    """The pool's connections by state."""
+    counts = redis.connection_pool.get_connection_count()
+    return {str(labels["db.client.connection.state"]): count for count, labels in counts}
+
+
+def sql_connections(database: AsyncEngine) -> Mapping[str, float]:
+    """The pool's connections by state; a SQLite file has no pool."""
+    pool = database.pool
+    return {"idle": pool.checkedin(), "used": pool.checkedout()} if isinstance(pool, QueuePool) else {}

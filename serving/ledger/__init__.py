@@ -1,0 +1,1 @@
+"""What every request used and cost, whatever dies meanwhile."""

@@ -1,0 +1,1 @@
+"""Rate limits of applications and their end users."""

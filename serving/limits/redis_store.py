@@ -1,0 +1,386 @@
+"""The limits' state in Redis, changed only by two Lua scripts: `take` a reservation, `close` it.
+
+A per-minute limit counts the requests begun in the last window (60 s), each with the tokens that it reserved or, once
+known, used: a sliding-window log. Chosen over GCRA because it stays exact when tokens are given back: in a leaking
+bucket what was reserved has partly drained by then, and returning all of it would allow more than the limit. A
+per-day limit is a counter of the UTC day in which the request began. An application and each of its end users are
+scopes with a log and counters of their own.
+
+The only clock is the server's (TIME), so gateways' clocks do not matter. Every key carries the application as its
+hash tag: one call touches one slot of a Redis Cluster. A reservation is a field of the hash `open` under its request
+id, and a member of `due`; `state` holds the application's totals. None of the three expires, so at any instant
+reserved = settled + refunded + open. What is past due is refunded by whoever sweeps, and its id stays in `due` until
+then, so that repeating anything changes nothing. It does not know tiers, HTTP, or what to do when Redis is away.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from redis.asyncio import Redis
+from redis.typing import EncodableT
+
+from serving.limits.buckets import Bucket, Limits, Use, buckets
+
+PREFIX = "bondhu:limits:"
+UNLIMITED = -1
+REFUND, KEEP_OPEN = -1, -2  # instead of a number of tokens used
+FORGET = "*"  # instead of an era
+
+# Shared by both scripts. A scope is its log (zset: "requests:tokens:id" by the instant it began, in us) and its sums
+# (hash: r and t are the log's totals, d the tokens of day `day`). Redis may evict either; without the other it is void.
+# Nothing is written before `write_totals`: a full Redis refuses that, and a script is then refused as a whole.
+_PRELUDE = """
+local DAY = 86400000000
+local TOTALS = {'era', 'reserved_requests', 'reserved_tokens', 'settled_requests', 'settled_tokens',
+  'refunded_requests', 'refunded_tokens'}
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local function int(number) return string.format('%.0f', number) end
+
+local function read_totals()
+  local totals = {}
+  for index, value in ipairs(redis.call('HMGET', KEYS[3], unpack(TOTALS))) do
+    totals[TOTALS[index]] = tonumber(value or 0)
+  end
+  return totals
+end
+
+local function write_totals(totals)
+  if totals.era == 0 then totals.era = now end
+  local pairs_ = {}
+  for _, name in ipairs(TOTALS) do
+    pairs_[#pairs_ + 1] = name
+    pairs_[#pairs_ + 1] = int(totals[name])
+  end
+  redis.call('HSET', KEYS[3], unpack(pairs_))
+end
+
+-- A clock that was set back left entries in the future; they begin now, or they would count until then.
+local function bring_back(log)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', log, '(' .. int(now), '+inf')) do
+    redis.call('ZADD', log, int(now), member)
+  end
+end
+
+local function load(log, sums, window)
+  bring_back(log)
+  local held = redis.call('HMGET', sums, 'r', 't', 'day', 'd')
+  local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+  local scope = {log = log, sums = sums, r = 0, t = 0, d = 0, day = math.floor(now / DAY), gone = 0}
+  scope.is_new_day = tonumber(held[3]) ~= scope.day
+  if not scope.is_new_day then scope.d = tonumber(held[4]) end
+  if not held[1] then
+    scope.gone = oldest[1] and redis.call('ZCARD', log) or 0
+  elseif oldest[1] then
+    scope.r, scope.t = tonumber(held[1]), tonumber(held[2])
+    if tonumber(oldest[2]) <= now - window then
+      local gone = redis.call('ZRANGEBYSCORE', log, '-inf', int(now - window))
+      for _, member in ipairs(gone) do
+        local requests, tokens = string.match(member, '^(%d+):(%d+):')
+        scope.r, scope.t = scope.r - requests, scope.t - tokens
+      end
+      scope.gone = #gone
+    end
+  end
+  return scope
+end
+
+local function save(scope, window)
+  redis.call('HSET', scope.sums, 'r', int(scope.r), 't', int(scope.t), 'day', int(scope.day), 'd', int(scope.d))
+  if scope.is_new_day then
+    redis.call('PEXPIRE', scope.sums, int(math.ceil((DAY - now % DAY + window) / 1000)))
+  end
+  redis.call('PEXPIRE', scope.log, int(math.ceil(window / 1000)))
+end
+
+local function forget(scope) -- what has left the window
+  if scope.gone > 0 then redis.call('ZREMRANGEBYRANK', scope.log, 0, scope.gone - 1) end
+end
+
+local function add(scope, window, requests, tokens, id, at)
+  if at > now - window then
+    redis.call('ZADD', scope.log, int(at), int(requests) .. ':' .. int(tokens) .. ':' .. id)
+    scope.r, scope.t = scope.r + requests, scope.t + tokens
+  end
+end
+
+local function book(scope, tokens, at)
+  if math.floor(at / DAY) == scope.day then scope.d = math.max(0, scope.d + tokens) end
+end
+
+local function open(totals, scopes, window, id, requests, tokens, user, at, hold)
+  totals.reserved_requests = totals.reserved_requests + requests
+  totals.reserved_tokens = totals.reserved_tokens + tokens
+  write_totals(totals)
+  redis.call('HSET', KEYS[1], id, int(tokens) .. ' ' .. int(at) .. ' ' .. user .. ' ' .. int(requests))
+  redis.call('ZADD', KEYS[2], int(now + hold), id)
+  for _, scope in ipairs(scopes) do
+    forget(scope)
+    add(scope, window, requests, tokens, id, at)
+    book(scope, tokens, at)
+    save(scope, window)
+    scope.gone, scope.is_new_day = 0, false
+  end
+end
+
+local function load_scopes(window)
+  local scopes = {load(KEYS[4], KEYS[5], window)}
+  if KEYS[6] then scopes[2] = load(KEYS[6], KEYS[7], window) end
+  return scopes
+end
+"""
+
+# ARGV: id, tokens, window us, hold us, user, requests, then of each scope its limits (requests, tokens, day's tokens;
+# -1: none).
+# Answers granted, era, now, and of each scope r, t, d, the newest entry's instant, and how long to wait for each limit.
+_TAKE = (
+    _PRELUDE
+    + """
+local id, tokens, window, hold, user = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local requests = tonumber(ARGV[6])
+
+-- Until enough of the oldest entries have left the log for `excess` to be gone. `part` 1: requests, 2: tokens.
+local function wait_for(scope, part, excess)
+  local from = scope.gone
+  while true do
+    local entries = redis.call('ZRANGE', scope.log, from, from + 63, 'WITHSCORES')
+    if #entries == 0 then return 0 end
+    for i = 1, #entries, 2 do
+      excess = excess - select(part, string.match(entries[i], '^(%d+):(%d+):'))
+      if excess <= 0 then return entries[i + 1] + window - now end
+    end
+    from = from + 64
+  end
+end
+
+local known = redis.call('ZSCORE', KEYS[2], id)
+local totals = read_totals()
+local scopes = load_scopes(window)
+local waits, granted = {}, 1
+for index, scope in ipairs(scopes) do
+  local limits = {tonumber(ARGV[index * 3 + 4]), tonumber(ARGV[index * 3 + 5]), tonumber(ARGV[index * 3 + 6])}
+  local excess = {scope.r + requests - limits[1], scope.t + tokens - limits[2], scope.d + tokens - limits[3]}
+  for which = 1, 3 do
+    local wait = 0
+    if not known and limits[which] >= 0 and excess[which] > 0 then
+      granted = 0
+      wait = which == 3 and DAY - now % DAY or wait_for(scope, which, excess[which])
+    end
+    waits[#waits + 1] = wait
+  end
+end
+
+if granted == 1 and not known then open(totals, scopes, window, id, requests, tokens, user, now, hold) end
+local answer = {granted, totals.era, now}
+for index, scope in ipairs(scopes) do
+  local newest = now
+  if granted == 0 or known then
+    newest = tonumber(redis.call('ZRANGE', scope.log, -1, -1, 'WITHSCORES')[2] or 0)
+  end
+  for _, number in ipairs({scope.r, scope.t, scope.d, newest}) do answer[#answer + 1] = number end
+  for which = 1, 3 do answer[#answer + 1] = waits[(index - 1) * 3 + which] end
+end
+for index, number in ipairs(answer) do answer[index] = int(number) end
+return table.concat(answer, ' ') -- one string: a list of numbers takes the client longer to read
+"""
+)
+
+# ARGV: id, tokens used (or REFUND, or KEEP_OPEN), window us, hold us, user, tokens reserved, age us, the era that
+# granted it ('' when Redis does not know of it, '*' when it is to be forgotten in that case), and requests reserved.
+# Answers 1 when it changed something, 0 when there was nothing (left) to close.
+_CLOSE = (
+    _PRELUDE
+    + """
+local id, used, window, hold, user = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local record = redis.call('HGET', KEYS[1], id)
+local totals = read_totals()
+if not record and (ARGV[8] == '*' or int(totals.era) == ARGV[8] or redis.call('ZSCORE', KEYS[2], id)) then return 0 end
+
+local scopes = load_scopes(window)
+local reserved, at, requests = tonumber(ARGV[6]), now - ARGV[7], tonumber(ARGV[9])
+if record then
+  reserved, at, requests = string.match(record, '^(%d+) (%d+) [^ ]* ?(%d*)$')
+  reserved, at, requests = tonumber(reserved), tonumber(at), tonumber(requests) or 1 -- 1: an earlier version's
+else -- granted while Redis was away, or before it lost its memory
+  open(totals, scopes, window, id, requests, reserved, user, at, hold)
+end
+if used == -2 then return 1 end
+
+redis.call('HDEL', KEYS[1], id)
+local kept = math.max(0, used)
+local outcome = used < 0 and 'refunded_requests' or 'settled_requests'
+totals[outcome] = totals[outcome] + requests
+totals.reserved_tokens = totals.reserved_tokens + math.max(0, kept - reserved)
+totals.settled_tokens = totals.settled_tokens + kept
+totals.refunded_tokens = totals.refunded_tokens + math.max(0, reserved - kept)
+write_totals(totals)
+for _, scope in ipairs(scopes) do
+  forget(scope)
+  local member = int(requests) .. ':' .. int(reserved) .. ':' .. id
+  local score = redis.call('ZSCORE', scope.log, member)
+  if score then
+    redis.call('ZREM', scope.log, member)
+    scope.r, scope.t = scope.r - requests, scope.t - reserved
+    if used >= 0 then add(scope, window, requests, used, id, tonumber(score)) end
+  elseif used > reserved then -- it outlived the window, and its excess is of now
+    add(scope, window, 0, used - reserved, id, now)
+  end
+  book(scope, kept - reserved, at)
+  save(scope, window)
+end
+return 1
+"""
+)
+
+# Ids past due and their records; those that are closed are forgotten.
+_OVERDUE = """
+local clock = redis.call('TIME')
+local overdue = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', clock[1] * 1000000 + clock[2], 'LIMIT', 0, 100)) do
+  local record = redis.call('HGET', KEYS[1], id)
+  if record then
+    overdue[#overdue + 1] = id
+    overdue[#overdue + 1] = record
+  else
+    redis.call('ZREM', KEYS[2], id)
+  end
+end
+return overdue
+"""
+
+# A worker is here; answers how many have been within ARGV[2] seconds.
+_BEAT = """
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+return redis.call('ZCARD', KEYS[1])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An open reservation as Redis knows it; `user` is the key of an end user, "" when there is none."""
+
+    app: str
+    user: str
+    request_id: str
+    tokens: int
+    requests: int = 1  # that it counts as
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The answer to a `take`: whether it was granted, in which era of Redis's memory, and where the limits stand."""
+
+    granted: bool
+    era: int
+    buckets: tuple[Bucket, ...]
+
+
+class LimitStore:
+    """The scripts, as methods. They raise redis.exceptions.RedisError or OSError when Redis is away, frozen or full.
+
+    Args:
+        redis: as `open_redis` makes it.
+        window_s: what "a minute" is.
+        hold_s: after this a reservation that nobody closed is refunded; longer than the longest request.
+
+    """
+
+    def __init__(self, redis: "Redis", *, window_s: float, hold_s: float) -> None:
+        self._redis = redis
+        self._window_us = round(window_s * 1e6)
+        self._hold_us = round(hold_s * 1e6)
+        self._take = redis.register_script(_TAKE)
+        self._close = redis.register_script(_CLOSE)
+        self._overdue = redis.register_script(_OVERDUE)
+        self._beat = redis.register_script(_BEAT)
+
+    async def take(self, record: Record, scopes: Sequence[Limits]) -> Taken:
+        """Reserve in every scope (the app's, then the user's if there is one), or in none; one round trip."""
+        limits: list[EncodableT] = [UNLIMITED if limit is None else limit for scope in scopes for limit in scope]
+        call: list[EncodableT] = [record.request_id, record.tokens, self._window_us, self._hold_us, record.user]
+        answer = await self._take(_keys(record), [*call, record.requests, *limits])
+        granted, era, now_us, *numbers = map(int, answer.split(" "))
+        standing: list[Bucket] = []
+        for of, scope, at in zip(("app", "user"), scopes, range(0, len(numbers), 7), strict=False):
+            requests, tokens, day_tokens, newest_us, *waits_us = numbers[at : at + 7]
+            reset_s = max(0, newest_us + self._window_us - now_us) / 1e6 if requests or tokens else 0.0
+            use = Use(requests, tokens, day_tokens, reset_s, _until_midnight_s(now_us))
+            standing += buckets(of, scope, use, tuple(wait / 1e6 for wait in waits_us))
+        return Taken(bool(granted), era, tuple(standing))
+
+    async def close(self, record: Record, used: int, *, age_s: float, era: str) -> bool:
+        """Settle (`used` tokens, 0 or more), REFUND, or only make known (KEEP_OPEN); False: nothing was to be done.
+
+        `age_s` is how long ago it was granted; `era` is Taken.era, or "" when Redis was away, or FORGET.
+        """
+        call: list[EncodableT] = [record.request_id, used, self._window_us, self._hold_us, record.user]
+        return bool(await self._close(_keys(record), [*call, record.tokens, round(age_s * 1e6), era, record.requests]))
+
+    async def find(self, app: str, request_id: str) -> Record | None:
+        """Return the open reservation with this id."""
+        found = await self._redis.hget(_prefix(app) + "open", request_id)
+        return None if found is None else _record(app, request_id, str(found))
+
+    async def overdue(self, app: str) -> list[Record]:
+        """Return up to 100 open reservations past due, and forget ids that were closed before."""
+        found = [str(item) for item in await self._overdue([_prefix(app) + "open", _prefix(app) + "due"])]
+        return [_record(app, *pair) for pair in zip(found[::2], found[1::2], strict=True)]
+
+    async def totals(self, app: str) -> dict[str, int]:
+        """Return reserved, settled, refunded and open, each as _requests and _tokens, since Redis last was empty."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(_prefix(app) + "state")
+            pipeline.hvals(_prefix(app) + "open")
+            state, records = await pipeline.execute()
+        known = {name: int(value) for name, value in state.items()}
+        totals = {
+            f"{what}_{unit}": known.get(f"{what}_{unit}", 0)
+            for what in ("reserved", "settled", "refunded")
+            for unit in ("requests", "tokens")
+        }
+        return totals | {
+            "open_requests": sum(_record("", "", record).requests for record in records),
+            "open_tokens": sum(int(record.split(" ")[0]) for record in records),
+        }
+
+    async def beat(self, worker: str, gone_s: float) -> int:
+        """Say that `worker` is here; return how many workers have been within `gone_s`."""
+        return int(await self._beat([PREFIX + "workers"], [worker, math.ceil(gone_s)]))
+
+    async def leave(self, worker: str) -> None:
+        """Say that `worker` stops."""
+        await self._redis.zrem(PREFIX + "workers", worker)
+
+    async def add_apps(self, apps: Sequence[str]) -> None:
+        """Remember that these applications have reservations to sweep."""
+        await self._redis.sadd(PREFIX + "apps", *apps)
+
+    async def apps(self) -> list[str]:
+        """Return the applications that ever had reservations."""
+        return sorted(str(app) for app in await self._redis.smembers(PREFIX + "apps"))
+
+
+def _prefix(app: str) -> str:
+    return f"{PREFIX}{{{quote(app, safe='')}}}:"
+
+
+def _keys(record: Record) -> list[str]:
+    prefix = _prefix(record.app)
+    keys = [prefix + name for name in ("open", "due", "state", "log", "sums")]
+    if record.user:
+        keys += [f"{prefix}{record.user}:log", f"{prefix}{record.user}:sums"]
+    return keys
+
+
+def _record(app: str, request_id: str, stored: str) -> Record:
+    tokens, _at, user, *requests = stored.split(" ")
+    return Record(app, user, request_id, int(tokens), int(requests[0]) if requests else 1)
+
+
+def _until_midnight_s(now_us: int) -> float:
+    day_us = 86_400_000_000
+    return (day_us - now_us % day_us) / 1e6

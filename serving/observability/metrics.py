@@ -1,0 +1,233 @@
+"""What the gateway counts, as Prometheus metrics: one call for each finished request, gauges of a worker's own state.
+
+With several workers the values lie in files (prometheus_client's multiprocess mode, chosen by the environment variable
+PROMETHEUS_MULTIPROC_DIR before its import), and any worker answers for all of them
+(`serving.observability.multiprocess`). Quantiles come from the histograms: docs/operating.md has the queries. Nothing
+here knows HTTP, Redis or SQL. Names: https://prometheus.io/docs/practices/naming/
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+DURATION_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+TTFT_BUCKETS_S = (
+    *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60),
+)
+TPOT_BUCKETS_S = (
+    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075),
+    *(0.1, 0.15, 0.2, 0.3, 0.5, 1, 2),
+)
+MOST_VALUES = 64  # of a label whose values others choose (engines name errors); the rest share OTHER
+OTHER, NONE = "other", "none"
+REFRESH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One finished request of the generation and embedding endpoints, as the ledger knows it.
+
+    `model` answered (None: nobody did); `limit` is what refused a rate-limited request; `ttft_s` is None when nothing
+    was streamed; `queued_s` the wait for admission.
+    """
+
+    model: str | None
+    class_: str
+    endpoint: str
+    outcome: str
+    latency_s: float
+    error_code: str | None = None
+    ttft_s: float | None = None
+    queued_s: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cache: str | None = None
+    fallback_reason: str | None = None
+    limit: str | None = None
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Mean seconds between output tokens after the first; None without a stream of two tokens."""
+        if self.ttft_s is None or self.completion_tokens < 2:
+            return None
+        return max(0.0, self.latency_s - self.ttft_s) / (self.completion_tokens - 1)
+
+
+def _nothing() -> Mapping[str, float]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """A worker's own state, read when it is asked for; each maps a label's values to numbers."""
+
+    models_ready: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by model: 1 while it can answer
+    queue_depth: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by class: requests not yet admitted
+    breakers_open: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by name: 1 while open
+    redis_connections: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by state: idle, used
+    sql_connections: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by state: idle, used
+    recordings: Callable[[], Mapping[str, float]] = field(
+        default=_nothing
+    )  # of answers, in the making: recordings, readers
+
+
+class _Bounded:
+    """The first values of a label; whatever comes after MOST_VALUES of them is OTHER."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str | None) -> str:
+        if not value:
+            return NONE
+        if value not in self._seen:
+            if len(self._seen) >= MOST_VALUES:
+                return OTHER
+            self._seen.add(value)
+        return value
+
+
+class Metrics:
+    """One worker's metrics.
+
+    Args:
+        is_model: whether a name is a configured model: no other name becomes a label.
+
+    """
+
+    def __init__(self, *, is_model: Callable[[str], bool]) -> None:
+        self.registry = CollectorRegistry()
+        self._is_model = is_model
+        self._code, self._reason, self._limit, self._endpoint = _Bounded(), _Bounded(), _Bounded(), _Bounded()
+        # The library's own look-up of labels costs more than counting.
+        self._counters: dict[tuple[Counter | str, ...], Counter] = {}
+        self._histograms: dict[tuple[Histogram | str, ...], Histogram] = {}
+        self._define_requests()
+        self._define_gauges()
+
+    def _define_requests(self) -> None:
+        def counter(name: str, says: str, *labels: str) -> Counter:
+            return Counter(name, says, labels, registry=self.registry)
+
+        def histogram(name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, says, ("model", "class"), buckets=buckets, registry=self.registry)
+
+        self._http = counter("bondhu_http_requests_total", "HTTP requests of any kind", "method", "route", "status")
+        self._requests = counter(
+            "bondhu_requests_total", "Model requests that ended", "model", "class", "endpoint", "outcome"
+        )
+        self._errors = counter(
+            "bondhu_request_errors_total", "Model requests that ended with an error code", "model", "class", "code"
+        )
+        self._duration = histogram(
+            "bondhu_request_duration_seconds", "Whole requests that were answered", DURATION_BUCKETS_S
+        )
+        self._ttft = histogram("bondhu_time_to_first_token_seconds", "From request to first token", TTFT_BUCKETS_S)
+        self._tpot = histogram(
+            "bondhu_time_per_output_token_seconds", "Mean gap between output tokens of a request", TPOT_BUCKETS_S
+        )
+        self._queued = histogram("bondhu_queue_wait_seconds", "From request to admission", TTFT_BUCKETS_S)
+        self._prompt = counter("bondhu_prompt_tokens_total", "Prompt tokens", "model", "class")
+        self._cached = counter("bondhu_cached_prompt_tokens_total", "Prompt tokens found in a cache", "model", "class")
+        self._completion = counter("bondhu_completion_tokens_total", "Completion tokens", "model", "class")
+        self._cache = counter("bondhu_cache_lookups_total", "Answer cache: hit, miss or bypass", "result")
+        self._fallbacks = counter("bondhu_fallbacks_total", "Answers by another model than asked", "model", "reason")
+        self._rejected = counter(
+            "bondhu_ledger_rejected_lines_total", "Lines of the ledger's journals that cannot become rows: kept aside"
+        )
+        self._limited = counter("bondhu_limit_rejections_total", "Requests that a limit refused", "class", "limit")
+
+    def _define_gauges(self) -> None:
+        def gauge(name: str, says: str, *labels: str) -> Gauge:
+            # Summed over the workers that live; one that died is no longer in it.
+            return Gauge(name, says, labels, registry=self.registry, multiprocess_mode="livesum")
+
+        gauge("bondhu_gateway_workers", "Gateway workers that live").set(1)
+        self._ready = gauge("bondhu_ready_workers", "Gateway workers that have proof of a model", "model")
+        self._queue = gauge("bondhu_queue_depth", "Requests that wait for admission", "class")
+        self._breakers = gauge("bondhu_breaker_open", "Workers whose breaker is open", "breaker")
+        self._redis = gauge("bondhu_redis_connections", "Pooled connections to Redis", "state")
+        self._sql = gauge("bondhu_sql_connections", "Pooled connections to SQL", "state")
+        self._recordings = gauge(
+            "bondhu_recordings", "Answers that can be shared or resumed, and their readers", "what"
+        )
+        self._told: dict[Gauge, set[str]] = defaultdict(set)
+
+    def observe(self, seen: Observed) -> None:
+        """Count a finished request."""
+        count, time = self._counter, self._histogram
+        model, class_ = self._model(seen.model), seen.class_
+        count(self._requests, model, class_, self._endpoint(seen.endpoint), seen.outcome).inc()
+        if seen.error_code is not None:
+            count(self._errors, model, class_, self._code(seen.error_code)).inc()
+        if seen.outcome in ("ok", "degraded"):  # a refusal is fast, and would make everything look fast
+            time(self._duration, model, class_).observe(seen.latency_s)
+            if (tpot_s := seen.tpot_s) is not None:
+                time(self._tpot, model, class_).observe(tpot_s)
+        if seen.ttft_s is not None:
+            time(self._ttft, model, class_).observe(seen.ttft_s)
+        if seen.queued_s is not None:
+            time(self._queued, model, class_).observe(seen.queued_s)
+        count(self._prompt, model, class_).inc(seen.prompt_tokens)
+        count(self._cached, model, class_).inc(seen.cached_tokens)
+        count(self._completion, model, class_).inc(seen.completion_tokens)
+        if seen.cache is not None:
+            count(self._cache, seen.cache).inc()
+        if seen.fallback_reason is not None:
+            count(self._fallbacks, model, self._reason(seen.fallback_reason)).inc()
+        if seen.limit is not None:
+            count(self._limited, class_, self._limit(seen.limit)).inc()
+
+    def count_rejected(self, lines: int) -> None:
+        """Count lines of the ledger that were set aside."""
+        self._rejected.inc(lines)
+
+    def count_http(self, method: str, route: str, status: int) -> None:
+        """Count a request of any kind; `route` is a template, never a path that a client chose."""
+        self._counter(self._http, method if method in _METHODS else OTHER, route or NONE, str(status)).inc()
+
+    async def run(self, readings: Readings) -> None:
+        """Refresh until cancelled: a scrape that another worker answers finds values no older than REFRESH_S."""
+        while True:
+            self.refresh(readings)
+            await asyncio.sleep(REFRESH_S)
+
+    def refresh(self, readings: Readings) -> None:
+        """Set the gauges."""
+        self._set(self._ready, readings.models_ready())
+        self._set(self._queue, readings.queue_depth())
+        self._set(self._breakers, readings.breakers_open())
+        self._set(self._redis, readings.redis_connections())
+        self._set(self._sql, readings.sql_connections())
+        self._set(self._recordings, readings.recordings())
+
+    def _set(self, gauge: Gauge, values: Mapping[str, float]) -> None:
+        told = self._told[gauge]
+        for label in told - values.keys():
+            gauge.labels(label).set(0)
+        for label, value in values.items():
+            gauge.labels(label).set(value)
+        told.update(values)
+
+    def _counter(self, counter: Counter, *labels: str) -> Counter:
+        return self._counters.get((counter, *labels)) or self._counters.setdefault(
+            (counter, *labels), counter.labels(*labels)
+        )
+
+    def _histogram(self, histogram: Histogram, *labels: str) -> Histogram:
+        return self._histograms.get((histogram, *labels)) or self._histograms.setdefault(
+            (histogram, *labels), histogram.labels(*labels)
+        )
+
+    def _model(self, name: str | None) -> str:
+        if name is None:
+            return NONE
+        return name if self._is_model(name) else OTHER
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

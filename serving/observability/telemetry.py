@@ -1,0 +1,66 @@
+"""What the gateway tells of itself, opened in one place: log, metrics, traces.
+
+Made before anything that may want to log; it holds no connection to Redis or SQL.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from serving.config.credentials import CLUSTER_KEY, SCRAPE_TOKEN
+from serving.config.schema import ObservabilitySettings
+from serving.observability import logs
+from serving.observability.metrics import Metrics
+from serving.observability.multiprocess import MetricFiles
+from serving.observability.request_context import Exchange
+from serving.observability.request_id import RequestId
+from serving.observability.tracing import NoTracing, Traced, Tracing, open_tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """One gateway worker's.
+
+    `metric_files` are all workers' metrics (None: there is one worker); `scrape_token` opens /metrics ("": nothing
+    does but an admin key).
+    """
+
+    metrics: Metrics
+    metric_files: MetricFiles | None
+    tracing: Tracing
+    user_hash: logs.UserHash
+    scrape_token: str
+
+    def watch(self, app: Starlette) -> None:
+        """Add the outermost middleware: request ids, access lines, counts, spans."""
+        if not isinstance(self.tracing, NoTracing):
+            app.add_middleware(Traced, tracing=self.tracing)
+        app.add_middleware(RequestId, watchers=(logs.log_access, partial(_count, self.metrics)))
+
+
+def open_telemetry(
+    settings: ObservabilitySettings, environ: Mapping[str, str], is_model: Callable[[str], bool]
+) -> Telemetry:
+    """Set logging up, and open the rest; `is_model` says which names may become labels."""
+    logs.set_up(
+        level=settings.log_level,
+        format_=settings.log_format,
+        log_prompts=settings.log_prompts,
+        secrets=logs.secrets_of(environ),
+    )
+    directory = environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Telemetry(
+        metric_files=MetricFiles(Path(directory)) if directory else None,  # before any metric
+        metrics=Metrics(is_model=is_model),
+        tracing=open_tracing(environ),
+        user_hash=logs.UserHash(environ.get(CLUSTER_KEY, "")),
+        scrape_token=environ.get(SCRAPE_TOKEN, ""),
+    )
+
+
+def _count(metrics: Metrics, seen: Exchange) -> None:
+    if seen.status is not None:
+        metrics.count_http(seen.method, seen.route, seen.status)

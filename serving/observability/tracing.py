@@ -1,0 +1,107 @@
+"""The seam to tracing: spans around a request, its wait and each try of an engine; without an endpoint, nothing.
+
+OpenTelemetry is imported (by `serving.observability.otel` alone) only when its standard variables name an OTLP
+endpoint. Spans carry names, numbers and ids, never what a client wrote or a model answered.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.observability.request_context import Exchange, exchange_of
+
+log = logging.getLogger(__name__)
+
+Attribute = str | int | float | bool
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+
+class Span(Protocol):
+    """A span under way."""
+
+    def note(self, name: str, value: Attribute) -> None:
+        """Set an attribute, named as OpenTelemetry's conventions do."""
+
+
+class Tracing(Protocol):
+    """Makes spans. An exception that leaves a span's block is in it by type, without its message."""
+
+    def serve(self, scope: Scope, seen: Exchange) -> AbstractContextManager[Span]:
+        """The span of a request that came in, below the client's own when it sent a `traceparent`."""
+
+    def child(
+        self, name: str, attributes: Mapping[str, Attribute], *, outgoing: bool = False
+    ) -> AbstractContextManager[Span]:
+        """A span below the current one; `outgoing` for a call to another process."""
+
+    def upstream_headers(self) -> Mapping[str, str]:
+        """The headers that make the callee's spans children of the current one."""
+
+    def close(self) -> None:
+        """Send what is left; blocks, for at most the exporter's timeout."""
+
+
+class _NoSpan:
+    def note(self, name: str, value: Attribute) -> None:
+        pass
+
+
+class NoTracing:
+    """Traces nothing, at no cost."""
+
+    def __init__(self) -> None:
+        self._nothing = nullcontext(_NoSpan())
+
+    def serve(self, scope: Scope, seen: Exchange) -> AbstractContextManager[Span]:
+        """Nothing."""
+        return self._nothing
+
+    def child(
+        self, name: str, attributes: Mapping[str, Attribute], *, outgoing: bool = False
+    ) -> AbstractContextManager[Span]:
+        """Nothing."""
+        return self._nothing
+
+    def upstream_headers(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing to send."""
+
+
+def open_tracing(environ: Mapping[str, str]) -> Tracing:
+    """Tracing as OpenTelemetry's variables want it.
+
+    The names are of https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/; here those are
+    read that decide whether, the SDK itself reads the others.
+    """
+    is_wanted = any(environ.get(name) for name in ENDPOINTS) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+    if not is_wanted or environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return NoTracing()
+    protocol = next((environ[name] for name in PROTOCOLS if environ.get(name)), "http/protobuf")
+    if protocol != "http/protobuf":
+        log.warning("traces are sent as http/protobuf, not as %s", protocol)
+    from serving.observability.otel import OpenTelemetry
+
+    return OpenTelemetry()
+
+
+class Traced:
+    """ASGI middleware: a span for each request. It stands inside `RequestId`."""
+
+    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
+        self._app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with self._tracing.serve(scope, exchange_of(scope)):
+            await self._app(scope, receive, send)

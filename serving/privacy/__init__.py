@@ -1,0 +1,1 @@
+"""What may leave for an external model: consent, detection, redaction."""

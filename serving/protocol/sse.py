@@ -1,0 +1,17 @@
+"""Server-sent events, as OpenAI's protocol uses them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+_PREFIX = b"data: "
+
+
+def events_of(blocks: Iterable[bytes]) -> list[dict[str, Any]]:
+    """The JSON objects of whole server-sent events."""
+    lines = [line for block in blocks for line in block.split(b"\n\n")]
+    return [orjson.loads(line[len(_PREFIX) :]) for line in lines if line.startswith(_PREFIX + b"{")]
+
+
+DONE = b"data: [DONE]\n\n"

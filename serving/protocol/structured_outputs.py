@@ -1,0 +1,129 @@
+"""What a request may constrain its answer with: regular expressions, grammars, JSON schemas, within a tier's bounds.
+
+A constraint that parses at once can cost an engine seconds for every token, everybody's (`((a{0,99}){0,99}){0,99}`), or
+gigabytes to compile. Here its size, nesting, number of values and repetition are bounded before it travels, in time
+linear in its length; what is within the bounds and still too much is found by compiling it beside the engine
+(`models.grammar_pool`). It does not know whether a constraint means anything: the engine says that.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from serving.config.schema import StructuredOutputsSpec
+from serving.errors import InvalidRequest
+from serving.protocol.ebnf import repetition_of_grammar
+from serving.protocol.expression_size import TooDeep, repetition_of
+
+_COUNTS = ("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties", "maxContains")
+_VALUES = ("enum", "anyOf", "oneOf", "allOf", "prefixItems", "required", "type", "examples")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependentRequired")
+_SMALL = re.compile(r"[A-Za-z0-9 _.,:;!?'\"-]{0,200}")  # an expression without any operator
+
+
+def check_structured_outputs(parsed: Mapping[str, Any], bounds: StructuredOutputsSpec) -> None:
+    """Refuse a request's constraints that are beyond the bounds; raises InvalidRequest with the field's name.
+
+    Shapes are checked before (`routes.body.check_shape`); what is of another type than it should be is the engine's to
+    refuse.
+    """
+    total = 0
+    for where, kind, value in _constraints(parsed):
+        size = len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
+        total += size
+        if total > bounds.max_bytes:
+            raise _refusal(where, f"{total} bytes of constraints", bounds.max_bytes, "bytes in a request")
+        _CHECKS[kind](where, value, bounds)
+
+
+def _constraints(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Each constraint of a request: where it stands, its kind, and itself."""
+    chosen = parsed.get("response_format")
+    if isinstance(chosen, dict) and chosen.get("type") not in (None, "text", "json_object"):
+        yield "response_format", "document", chosen
+    outputs = parsed.get("structured_outputs")
+    for name, value in outputs.items() if isinstance(outputs, dict) else ():
+        if isinstance(value, str | list | dict):
+            yield f"structured_outputs.{name}", _KINDS.get(name, "document"), value
+    for name in ("tools", "functions"):
+        listed = parsed.get(name)
+        for index, tool in enumerate(listed if isinstance(listed, list) else ()):
+            yield f"{name}.{index}", "document", tool
+
+
+_KINDS = {"regex": "regex", "whitespace_pattern": "regex", "grammar": "grammar", "choice": "choice"}
+
+
+def _check_choice(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
+    if isinstance(value, list) and len(value) > bounds.max_values:
+        raise _refusal(where, f"{len(value)} values", bounds.max_values, "values")
+
+
+def _check_regex(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
+    if isinstance(value, str) and not _SMALL.fullmatch(value):
+        _bounded_repetition(where, repetition_of, value, bounds)
+
+
+def _check_grammar(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
+    if isinstance(value, str):
+        _bounded_repetition(where, repetition_of_grammar, value, bounds)
+
+
+def _bounded_repetition(where: str, measure: Any, text: str, bounds: StructuredOutputsSpec) -> None:
+    try:
+        repetition = measure(text, bounds.max_depth)
+    except TooDeep:
+        raise InvalidRequest(f"{where}: nested deeper than {bounds.max_depth} levels.", param=where) from None
+    if repetition > bounds.max_repetition:
+        raise _refusal(where, f"repetition of {repetition} times, one within another", bounds.max_repetition, "times")
+
+
+def _check_document(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
+    """A JSON schema, or what holds some: a tool, a structural tag, a response format; also as text."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as problem:
+            raise InvalidRequest(f"{where}: not valid JSON: {problem}.", param=where) from None
+    level: list[Any] = [value]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > 2 * bounds.max_depth:  # a schema takes two levels of JSON for one of its own
+            raise InvalidRequest(f"{where}: nested deeper than {2 * bounds.max_depth} levels of JSON.", param=where)
+        for each in level:
+            if isinstance(each, dict):
+                _check_keywords(where, each, bounds)
+        level = [inner for outer in level for inner in _inside(outer)]
+
+
+def _check_keywords(where: str, schema: Mapping[str, Any], bounds: StructuredOutputsSpec) -> None:
+    for name, value in schema.items():
+        if name in ("pattern", "regex"):
+            _check_regex(f"{where} ({name})", value, bounds)
+        elif name == "grammar":
+            _check_grammar(f"{where} ({name})", value, bounds)
+        elif name == "patternProperties" and isinstance(value, dict):
+            for pattern in value:
+                _check_regex(f"{where} ({name})", pattern, bounds)
+        elif name in _COUNTS and isinstance(value, int | float) and value > bounds.max_repetition:
+            raise _refusal(f"{where} ({name})", f"{value:g}", bounds.max_repetition, "times")
+        is_long = (name in _VALUES and isinstance(value, list)) or (name in _NAMED and isinstance(value, dict))
+        if is_long and len(value) > bounds.max_values:
+            raise _refusal(f"{where} ({name})", f"{len(value)} values", bounds.max_values, "values")
+    if schema.get("type") == "regex":  # of a structural tag
+        _check_regex(where, schema.get("pattern"), bounds)
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (each for each in inner if isinstance(each, dict | list))
+
+
+def _refusal(where: str, found: str, allowed: int, unit: str) -> InvalidRequest:
+    return InvalidRequest(f"{where}: {found}; at most {allowed} {unit} are accepted.", param=where.partition(" (")[0])
+
+
+_CHECKS = {"choice": _check_choice, "regex": _check_regex, "grammar": _check_grammar, "document": _check_document}

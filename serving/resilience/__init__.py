@@ -1,0 +1,1 @@
+"""Staying up while a part is away: deadlines, a circuit breaker, Redis, the end of a worker."""

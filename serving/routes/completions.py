@@ -1,0 +1,190 @@
+"""POST /v1/chat/completions and /v1/completions: what is on the list of fields passes through to vLLM's own server."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from serving.cache.directives import Wish, read_wish
+from serving.chat_memory.session import Recollection
+from serving.errors import ApiError
+from serving.generation.pipeline import Generation, Sent
+from serving.privacy.markers import check_marks
+from serving.protocol.check import check_request
+from serving.protocol.record import Entry
+from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.protocol.sequences import check_tier, sequences_of
+from serving.protocol.structured_outputs import check_structured_outputs
+from serving.routes import openapi
+from serving.routes.body import BYTES_PER_TOKEN, model_name, read_bytes, read_json, read_leniently, tokens_of
+from serving.routes.counted import refused
+from serving.routes.dependencies import Gateway, caller_of, gateway_of
+from serving.routes.direct import DirectRoute
+from serving.routes.identity import about, class_of, conversation_of, country_of, end_user
+from serving.streams.policy import (
+    ABORT_S,
+    DISCONNECT_HEADER,
+    RESUME_HEADER,
+    identity_of,
+    patience_of,
+    read_event_id,
+    whose,
+)
+from serving.streams.reader import Reading
+from storage.api_keys import KeyRecord
+
+router = APIRouter(tags=["generation"], route_class=DirectRoute)
+
+CONSENT_HEADER = "x-bondhu-allow-external"
+
+
+@router.post(CHAT, openapi_extra=openapi.CHAT, responses=openapi.GENERATION_RESPONSES)
+async def chat_completions(request: Request) -> Response:
+    """Answer a conversation, at once or as a stream of server-sent events."""
+    return await _generate(request, CHAT)
+
+
+@router.post(COMPLETION, openapi_extra=openapi.COMPLETION, responses=openapi.GENERATION_RESPONSES)
+async def completions(request: Request) -> Response:
+    """Continue a text."""
+    return await _generate(request, COMPLETION)
+
+
+async def _generate(request: Request, path: str) -> Response:
+    gateway = await gateway_of(request)
+    caller = await caller_of(request, gateway)
+    if last_event := request.headers.get(RESUME_HEADER):
+        return await _resume(request, gateway, caller, path, last_event)
+    settings = gateway.settings.gateway
+    parsed: dict[str, Any] = {}
+    call: Call | None = None
+    try:
+        body, parsed = await read_json(request, settings.max_body_bytes)
+        call = _call(request, gateway, caller, path, parsed)
+        patience_s = patience_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
+        wish = read_wish(request.headers, gateway.settings.cache.ttl_s)
+        tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
+        tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
+        entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
+    except ApiError as problem:
+        if call is not None and (comfort := await gateway.degraded.comfort_at_the_door(call, problem)):
+            return comfort
+        raise await refused(problem, request, gateway, caller, path, parsed) from None
+    identity = None
+    if gateway.settings.streams.coalesce != "off":
+        identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and patience_s > 0)
+    if identity is None and patience_s == ABORT_S:
+        return _generation(gateway, caller.tier, wish, tokens, call, entry)
+    tape, _ = gateway.tapes.of(call, identity, entry.id, patience_s)
+    return Reading(
+        tape,
+        entry=entry,
+        generate=partial(_generation, gateway, caller.tier, wish, tokens),
+        reserve=partial(_count, gateway, caller.tier, call.app, call.user, call.sequences),
+        patience_s=patience_s,
+        use="shared",
+    )
+
+
+async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str) -> Reading:
+    """Read on where an earlier connection broke; its body tells at most who the end user is."""
+    parsed: dict[str, Any] = {}
+    try:
+        parsed = read_leniently(await read_bytes(request, gateway.settings.gateway.max_body_bytes))
+        named = request.headers.get(DISCONNECT_HEADER)
+        patience_s = None if named is None else patience_of(named, gateway.settings.streams.max_grace_s)
+        tape_id, event = read_event_id(last_event)
+        tape = await gateway.tapes.find(tape_id, whose(caller.app, end_user(request, parsed), path))
+        entry = gateway.ledger.begin(**about(request, caller, path, parsed))
+    except ApiError as problem:
+        raise await refused(problem, request, gateway, caller, path, parsed) from None
+    return Reading(
+        tape,
+        entry=entry,
+        generate=partial(_generation, gateway, caller.tier, Wish(reads=False, keeps=False), None),
+        reserve=partial(_count, gateway, caller.tier, caller.app, end_user(request, parsed), 1),
+        patience_s=patience_s,
+        use="resumed",
+        next_event=event + 1,
+    )
+
+
+def _generation(
+    gateway: Gateway,
+    tier: str,
+    wish: Wish,
+    tokens: int | None,
+    call: Call,
+    entry: Entry,
+    sent: Sent | None = None,
+    hands_over: bool = False,
+) -> Generation:
+    settings = gateway.settings.gateway
+    if tokens is None:
+        tokens = most_tokens(call.parsed, len(orjson.dumps(call.parsed)), settings.reserve_completion_tokens)
+    return Generation(
+        call=call,
+        chain=gateway.chains.of(call.model),
+        entry=entry,
+        limiter=gateway.limiter,
+        lookup=partial(gateway.answers.lookup, wish=wish),
+        recollection=_recollection(gateway, call),
+        degraded=gateway.degraded,
+        tier=tier,
+        tokens=tokens,
+        timeout_s=settings.request_timeout_s,
+        drain=gateway.drain,
+        hands_over=hands_over,
+        sent=sent,
+    )
+
+
+def _recollection(gateway: Gateway, call: Call) -> Recollection | None:
+    if call.conversation is None:
+        return None
+    return Recollection(gateway.memory, gateway.wishes, gateway.settings.memory.chat, call, tokens_of, gateway.now)
+
+
+async def _count(
+    gateway: Gateway, tier: str, app: str, user: str | None, requests: int, entry_id: str
+) -> dict[str, str]:
+    """Count a request that has no tokens of its own; an id beside its entry's, which may yet generate."""
+    return await gateway.limiter.count(app, user, tier, f"{entry_id}.0", requests)
+
+
+def _call(request: Request, gateway: Gateway, caller: KeyRecord, path: str, parsed: dict[str, Any]) -> Call:
+    model = gateway.fleet.resolve(model_name(parsed))
+    spec = gateway.settings.catalogue.get(model)
+    if spec is None:
+        check_request(path, parsed)
+    else:
+        check_request(path, parsed, allow_fields=spec.allow_fields, allow_content=spec.allow_content)
+    check_tier(parsed, gateway.limiter.tier(caller.tier))
+    check_marks(parsed.get("messages"))
+    if (tier := gateway.live.settings.tiers.get(caller.tier)) is not None:  # one that is not known is refused later
+        check_structured_outputs(parsed, tier.structured_outputs)
+    return Call(
+        path=path,
+        parsed=parsed,
+        model=model,
+        request_id=request.scope["bondhu.request_id"],
+        app=caller.app,
+        user=end_user(request, parsed),
+        class_=class_of(request),
+        allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
+        allow_sensitive=caller.allow_sensitive,
+        conversation=conversation_of(request, caller, path, parsed),
+        country=country_of(request),
+    )
+
+
+def most_tokens(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
+    """About the most that a request, which has been checked, can use; `completion_tokens` where it does not say."""
+    for field in ("max_completion_tokens", "max_tokens"):
+        if isinstance(asked := parsed.get(field), int) and asked > 0:
+            completion_tokens = asked
+            break
+    return body_bytes // BYTES_PER_TOKEN + completion_tokens * sequences_of(parsed)

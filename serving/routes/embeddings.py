@@ -1,0 +1,55 @@
+"""POST /v1/embeddings."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from serving.engines import embedder as embeddings
+from serving.errors import ApiError, InvalidRequest, UnknownModel
+from serving.routes import openapi
+from serving.routes.body import BYTES_PER_TOKEN, model_name, read_json
+from serving.routes.counted import refused
+from serving.routes.dependencies import Caller, Worker
+from serving.routes.identity import about, class_of, end_user
+
+router = APIRouter(tags=["embeddings"])
+
+PATH = "/v1/embeddings"
+
+
+@router.post(PATH, openapi_extra=openapi.EMBEDDING, responses=openapi.EMBEDDING_RESPONSES)
+async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
+    """Embed texts: unit-length vectors, as numbers or base64 of little-endian float32."""
+    parsed: dict[str, Any] = {}
+    try:
+        body, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
+        name = model_name(parsed)
+        embedder = gateway.embedder
+        if embedder is None or name != embedder.model:
+            raise UnknownModel(name)
+        class_of(request)
+        inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
+        reserved = len(body) // BYTES_PER_TOKEN
+        entry = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)
+    except ApiError as problem:
+        raise await refused(problem, request, gateway, caller, PATH, parsed) from None
+    with entry:
+        user = end_user(request, parsed)
+        reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, entry.id)
+        used: int | None = None
+        began_s = time.monotonic()
+        try:
+            rows, used = await embedder.embed(inputs)
+        except InvalidRequest:
+            used = 0
+            raise
+        finally:
+            await (gateway.limiter.refund(reservation) if used is None else gateway.limiter.settle(reservation, used))
+        entry.prompt_tokens, entry.status = used, 200
+        entry.segments.append(embedder.segment(used, time.monotonic() - began_s))
+        answer = embeddings.answer(rows, used, model=name, dimensions=embedder.dimensions, as_base64=as_base64)
+        entry.end("ok")
+    headers = {"x-bondhu-model": embedder.label, **reservation.headers}
+    return Response(answer, media_type="application/json", headers=headers)

@@ -1,0 +1,106 @@
+"""What the routes over a person's past have in common: whose it is, that it counts, and how its failures read.
+
+Each is one request of the key's limits, and of the end user's, with no tokens: what the embedder does for it is the
+service's own. It has a row in the ledger like any other request.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, Query, Request, Response
+
+from memory.document_reader import WrongDocument
+from memory.schemas import Accepted, Name
+from serving.errors import ApiError, DatabaseAway, InvalidRequest, MemoryChanged, UnknownMemory
+from serving.routes.dependencies import Caller, Gateway, Worker
+from serving.routes.identity import LONGEST_NAME, USER_HEADER, about, class_of, end_user
+from storage.api_keys import KeyRecord
+from storage.database import AWAY
+from storage.memory import memories
+from storage.memory.owner import Owner
+
+User = Annotated[
+    Name | None, Query(description=f"the end user, as the application calls them; or in the header {USER_HEADER}")
+]
+
+
+class OfUser(Accepted):
+    """A body that may say whose it is."""
+
+    user: Name | None = None
+
+
+class Asking:
+    """Who asks, through what; made for a request by FastAPI."""
+
+    def __init__(self, request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
+        self._request = request
+        self._response = response
+        self._caller: KeyRecord = caller
+        self.gateway: Gateway = gateway
+
+    @property
+    def app(self) -> str:
+        """The application that the key belongs to."""
+        return self._caller.app
+
+    @asynccontextmanager
+    async def counted(self, user: str | None) -> AsyncIterator[None]:
+        """Count what is done within it; raises what the limits raise, and an ApiError for whatever memory raises."""
+        request, caller, gateway = self._request, self._caller, self.gateway
+        endpoint = request.scope["route"].path
+        with gateway.ledger.begin(**about(request, caller, endpoint, {"user": user})) as entry:
+            class_of(request)
+            reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, 0, entry.id)
+            try:
+                yield
+            except Exception as problem:
+                known = _as_api_error(problem)
+                if known is None:
+                    raise
+                raise known from problem
+            finally:
+                await gateway.limiter.settle(reservation, 0)
+            self._response.headers.update(reservation.headers)
+            entry.status = self._response.status_code or 200
+            entry.end("ok")
+
+    @asynccontextmanager
+    async def about(self, user: str | None) -> AsyncIterator[Owner]:
+        """As `counted`, for the end user whom the request names; raises InvalidRequest when it names nobody."""
+        owner = Owner(self.app, self._named(user))
+        async with self.counted(owner.user):
+            yield owner
+
+    def _named(self, user: str | None) -> str:
+        named = end_user(self._request, {"user": user})
+        if named is None:
+            raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
+        if len(named) > LONGEST_NAME:
+            raise InvalidRequest(f"{USER_HEADER}: at most {LONGEST_NAME} characters.", param=USER_HEADER)
+        return named
+
+
+Asker = Annotated[Asking, Depends()]
+
+
+def _as_api_error(problem: Exception) -> ApiError | None:
+    match problem:
+        case memories.NoSuchMemory(args=(str(id_),)):
+            return UnknownMemory(f"This person has no memory '{id_}'.")
+        case memories.NoSuchMessage(args=(str(id_),)):
+            return InvalidRequest(f"message_id: this person has no message '{id_}'.", param="message_id")
+        case memories.NotVerbatim():
+            return InvalidRequest("quote: must stand, word for word, in the message `message_id`.", param="quote")
+        case memories.EmptyInterval():
+            return InvalidRequest("valid_until: must be later than valid_from.", param="valid_until")
+        case memories.ChangedMeanwhile(args=(int(now),)):
+            return MemoryChanged(f"changed_in: the memory is at {now} by now; read it again.", param="changed_in")
+        case WrongDocument(args=(None, message)):
+            return InvalidRequest(f"{message}.")
+        case WrongDocument(args=(str(param), message)):
+            return InvalidRequest(f"{param}: {message}", param=param)
+        case _ if isinstance(problem, AWAY):
+            return DatabaseAway()
+    return None

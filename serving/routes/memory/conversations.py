@@ -1,0 +1,69 @@
+"""/api/v1/conversations: take in what was said, here or elsewhere before; forget a conversation, or one turn of it."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from memory.schemas import Message, Name
+from serving.errors import UnknownConversation
+from serving.routes import openapi
+from serving.routes.body_limit import BoundedRoute
+from serving.routes.memory.common import Asker, OfUser, User
+from serving.routes.memory.erasure import ReceiptAnswer
+
+router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
+
+MOST_MESSAGES = 1000  # in a request; a longer history is sent in pieces
+
+
+class Conversation(OfUser):
+    """Turns of one conversation."""
+
+    external_id: Name = Field(description="the application's id of the conversation")
+    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
+
+
+class TakenMessage(BaseModel):
+    """Which id a message has here."""
+
+    id: str
+    external_id: str
+
+
+class TakenConversation(BaseModel):
+    """What became of it. `differing` were there before, with other words, which stay."""
+
+    object: Literal["conversation"] = "conversation"
+    external_id: str
+    added: int
+    existing: int
+    differing: list[str]
+    messages: list[TakenMessage]
+
+
+@router.post("/api/v1/conversations")
+async def take_in(body: Conversation, asker: Asker) -> TakenConversation:
+    """Take in turns of a conversation; those whose `external_id` it has already are not taken in again."""
+    async with asker.about(body.user) as owner:
+        new = [message.as_new() for message in body.messages]
+        taken = await asker.gateway.memory.ingest(owner, body.external_id, new)
+    return TakenConversation(
+        external_id=body.external_id,
+        added=len(taken.added),
+        existing=len(taken.ids) - len(taken.added),
+        differing=sorted(taken.differing),
+        messages=[TakenMessage(id=id_, external_id=external) for external, id_ in taken.ids.items()],
+    )
+
+
+@router.delete("/api/v1/conversations")
+async def forget_conversation(
+    external_id: Annotated[Name, Query(description="the application's id of it")], asker: Asker, user: User = None
+) -> ReceiptAnswer:
+    """Forget a conversation, and the memories that quote it."""
+    async with asker.about(user) as owner:
+        receipt = await asker.gateway.forgetter.conversation(owner, external_id)
+        if receipt is None:
+            raise UnknownConversation(f"This person has no conversation '{external_id}'.", param="external_id")
+    return ReceiptAnswer.of(receipt)

@@ -1,0 +1,222 @@
+"""The request and response schemas of the OpenAPI document, for bodies that pass through unparsed.
+
+Those of generation requests are made from the list that requests are checked against
+(`serving.protocol.request_fields`), so that the document cannot say anything else.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from serving.protocol.request import CHAT as CHAT_PATH
+from serving.protocol.request import COMPLETION as COMPLETION_PATH
+from serving.protocol.request_fields import ChatRequest, CompletionRequest
+
+Schema = dict[str, Any]
+
+
+def _object(required: list[str], **properties: Schema) -> Schema:
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def _array(items: Schema, **bounds: int) -> Schema:
+    return {"type": "array", "items": items, **bounds}
+
+
+def _one_of(*choices: Schema) -> Schema:
+    return {"anyOf": list(choices)}
+
+
+def _number(low: float, high: float) -> Schema:
+    return {"type": "number", "minimum": low, "maximum": high}
+
+
+def _integer(low: int, high: int) -> Schema:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+STRING: Schema = {"type": "string"}
+BOOLEAN: Schema = {"type": "boolean"}
+ANY_OBJECT: Schema = {"type": "object"}
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Schema]) -> Any:
+    """A model's schema with what it refers to put in place; none of them refers to itself."""
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if (name := schema.get("$ref")) is not None:
+        return _inlined(definitions[name.rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key not in ("$defs", "title")}
+
+
+def _fields(model: type[BaseModel]) -> Schema:
+    schema = model.model_json_schema(by_alias=True)
+    return dict(_inlined(schema, schema.get("$defs", {})))
+
+
+def allow(document: Schema, names: Iterable[str]) -> None:
+    """Add to the service's document the fields of generation requests that some model's file allows beside the list."""
+    for path in (CHAT_PATH, COMPLETION_PATH):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for name in names:
+            body["properties"][name] = {"description": "vLLM's; some of the models here take it"}
+
+
+_PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}
+_CHAT_REQUEST, _COMPLETION_REQUEST = _fields(ChatRequest), _fields(CompletionRequest)
+_MESSAGE = _CHAT_REQUEST["properties"]["messages"]["items"]
+_MESSAGE["properties"]["bondhu"] = _PRIVATE  # read by `serving.privacy.markers`
+_EMBEDDING_REQUEST = _object(
+    ["model", "input"],
+    model=STRING,
+    input=_one_of(STRING, _array(STRING, minItems=1, maxItems=2048), _array(_integer(0, 30521), minItems=1)),
+    encoding_format={"enum": ["float", "base64"]},
+    dimensions={"type": "integer"},
+    user=STRING,
+)
+
+
+def _request(schema: Schema) -> Schema:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_CONSENT_REQUEST = _object(
+    ["allow_external"],
+    allow_external={"type": "boolean", "description": "requests may leave for a model outside, as Gemini"},
+    allow_sensitive={"type": "boolean", "description": "what is private in them may go along"},
+)
+
+CONSENT = _request(_CONSENT_REQUEST)
+IMPORT = _request({"$ref": "#/components/schemas/Document"})  # what an export answers
+CHAT = _request(_CHAT_REQUEST)
+COMPLETION = _request(_COMPLETION_REQUEST)
+EMBEDDING = _request(_EMBEDDING_REQUEST)
+
+CONSENT_FIELDS: dict[str, Schema] = {
+    "object": {"const": "consent"},
+    "user": STRING,
+    "asked": BOOLEAN,
+    "allow_external": BOOLEAN,
+    "allow_sensitive": BOOLEAN,
+    "changed_at": {"type": ["string", "null"], "format": "date-time"},
+    "holds": _object(["allow_external", "allow_sensitive"], allow_external=BOOLEAN, allow_sensitive=BOOLEAN),
+}
+
+_ERROR = _object(
+    ["error"],
+    error=_object(
+        ["message", "type", "param", "code"],
+        message=STRING,
+        type=STRING,
+        param={"type": ["string", "null"]},
+        code={"type": ["string", "null"]},
+    ),
+)
+_USAGE = _object(["prompt_tokens", "total_tokens"], prompt_tokens=_integer(0, 2**53), total_tokens=_integer(0, 2**53))
+_CARD = _object(
+    ["id", "object", "created", "owned_by"], id=STRING, object={"const": "model"}, created={"type": "integer"}
+)
+
+
+def _json(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _errors(*statuses: int) -> dict[int | str, Schema]:
+    meanings = {
+        400: "The request is wrong; `error.param` names the field.",
+        401: "No API key, or one that is unknown or revoked.",
+        403: "The key may not do this.",
+        404: "What the request names does not exist.",
+        408: "The body did not arrive, or not in time.",
+        409: "It has changed meanwhile.",
+        413: "The body is too large.",
+        429: "A limit of the key's tier, or too many invalid keys from the same address; see Retry-After.",
+        502: "The engine broke while it answered.",
+        503: "Nothing can answer now; see Retry-After.",
+        504: "The engine did not finish in time.",
+    }
+    # Whoever is asked for a key may have sent too many that are none; whose body is bounded may fail to send it.
+    follows = {429: 401 in statuses, 408: 413 in statuses}
+    told = sorted({*statuses, *(status for status, is_so in follows.items() if is_so)})
+    return {status: _json(meanings[status], _ERROR) for status in told}
+
+
+_GENERATED = _object(
+    ["id", "object", "created", "model", "choices", "usage"],
+    id=STRING,
+    object={"enum": ["chat.completion", "text_completion"]},
+    created={"type": "integer"},
+    model=STRING,
+    choices=_array(ANY_OBJECT, minItems=1),
+    usage=_USAGE,
+)
+_EVENTS: Schema = {"text/event-stream": {"schema": _object(["data"], data=STRING)}}  # of each event
+GENERATION_RESPONSES: dict[int | str, Schema] = {
+    200: {"description": "The answer.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
+    **_errors(400, 401, 403, 404, 413, 429, 502, 503, 504),
+}
+_EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)
+EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 403, 404, 413, 429, 503, 504)}
+LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
+MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}
+READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready; says what, and why.", ANY_OBJECT)}
+
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
+_MAYBE_STRING: Schema = {"type": ["string", "null"]}
+_SECONDS: Schema = {"type": ["number", "null"], "minimum": 0}
+REQUEST_USAGE_FIELDS: dict[str, Schema] = {
+    "object": {"const": "usage"},
+    "id": STRING,
+    "request_id": STRING,
+    "status": {"enum": ["running", "ended"]},
+    "outcome": _MAYBE_STRING,
+    "http_status": {"type": ["integer", "null"]},
+    "error_code": _MAYBE_STRING,
+    "app": STRING,
+    "user": _MAYBE_STRING,
+    "class": {"enum": ["interactive", "agent", "job"]},
+    "endpoint": STRING,
+    "model_asked": _MAYBE_STRING,
+    "model": _MAYBE_STRING,
+    "segments": {"type": ["array", "null"], "items": ANY_OBJECT},
+    "cache": _MAYBE_STRING,
+    "prompt_tokens": _MAYBE_COUNT,
+    "cached_tokens": _MAYBE_COUNT,
+    "completion_tokens": _MAYBE_COUNT,
+    "started_at": {"type": "string", "format": "date-time"},
+    "latency_s": _SECONDS,
+    "ttft_s": _SECONDS,
+    "cost_microusd": _MAYBE_COUNT,
+}
+_REQUEST_USAGE = _object(list(REQUEST_USAGE_FIELDS), **REQUEST_USAGE_FIELDS)
+_SUM = _object(
+    ["requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_microusd"],
+    app=STRING,
+    user=_MAYBE_STRING,
+    model=_MAYBE_STRING,
+    day={"type": "string", "format": "date"},
+    requests=_COUNT,
+    prompt_tokens=_COUNT,
+    cached_tokens=_COUNT,
+    completion_tokens=_COUNT,
+    cost_microusd=_COUNT,
+)
+_SUMS = _object(["object", "data", "has_more"], object={"const": "list"}, data=_array(_SUM), has_more=BOOLEAN)
+REQUEST_USAGE_RESPONSES = {200: _json("What it used.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
+USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 429, 503)}
+_CONSENT = _object(list(CONSENT_FIELDS), **CONSENT_FIELDS)
+CONSENT_RESPONSES = {
+    200: _json("The person's answer, and what holds.", _CONSENT),
+    **_errors(400, 401, 403, 413, 429, 503),
+}
+CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
+MEMORY_RESPONSES = _errors(400, 401, 403, 404, 409, 413, 429, 503)
+METRICS_RESPONSES: dict[int | str, Schema] = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
+    **_errors(401, 403),
+}

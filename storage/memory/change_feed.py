@@ -1,0 +1,100 @@
+"""A person's turns and memories as recall reads them: a feed of what changed since a version, with its vectors."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, null, or_, union
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.memory.embeddings import Space, joins
+from storage.memory.owner import WHOEVER, Owner
+from storage.memory.tables import Embedding, ItemKind, Memory, Message
+
+AT_ONCE = 256  # rows: some milliseconds of work for those who take them
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRow:
+    """A turn or a memory; `single` and `window` are its vectors' bytes, None where there is none (yet).
+
+    A turn is marked as the memories are that quote it: the latest of their marks, and muted when one of them is.
+    """
+
+    kind: ItemKind
+    id: str
+    text: str
+    at: datetime
+    speaker: str | None
+    conversation: str | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    single: bytes | None
+    window: bytes | None
+    painful_at: datetime | None = None
+    muted: bool = False
+
+
+async def changes(
+    engine: AsyncEngine, owner: Owner, space: Space, *, since: int
+) -> AsyncGenerator[Sequence[CorpusRow], None]:
+    """What changed after version `since` (0: everything), in portions; turns of a conversation in their order.
+
+    What changes meanwhile may be among it or not: it comes again with the next version.
+    """
+    async with engine.connect() as connection:
+        is_all = since == 0
+        queries: tuple[tuple[ItemKind, Select[Any]], ...] = (
+            ("turn", _turns(space, is_all=is_all)),
+            ("memory", _memories(space, is_all=is_all)),
+        )
+        marks = await _marks(connection, owner)
+        for kind, query in queries:
+            rows = await connection.stream(query, owner.columns | {"since": since})
+            async for portion in rows.partitions(AT_ONCE):
+                if kind == "memory":
+                    yield [CorpusRow(kind, *row) for row in portion]
+                else:
+                    yield [CorpusRow(kind, *row, *marks.get(row.id, ())) for row in portion]
+
+
+async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[datetime | None, bool]]:
+    """Of the messages that a marked memory quotes: when they were marked as painful, and whether they are muted."""
+    found: dict[str, tuple[datetime | None, bool]] = {}
+    for id_, painful_at, muted in await connection.execute(_MARKS, owner.columns):
+        before, was_muted = found.get(id_, (None, False))
+        found[id_] = (max(filter(None, (before, painful_at)), default=None), was_muted or muted)
+    return found
+
+
+_MARKS = WHOEVER.select(Memory, Memory.message_id, Memory.painful_at, Memory.muted).where(
+    Memory.message_id.is_not(None), or_(Memory.painful_at.is_not(None), Memory.muted)
+)
+
+
+@cache
+def _turns(space: Space, *, is_all: bool) -> Select[Any]:
+    shown = (Message.id, Message.text, Message.said_at, Message.speaker, Message.conversation_id)
+    query = WHOEVER.select(Message, *shown, null(), null(), Embedding.single, Embedding.window)
+    query = query.outerjoin(Embedding, joins(Message, "turn", space)).where(*_since(Message, "turn", is_all=is_all))
+    return query.order_by(Message.said_at, Message.position, Message.external_id)
+
+
+@cache
+def _memories(space: Space, *, is_all: bool) -> Select[Any]:
+    at = func.coalesce(Memory.event_at, Memory.created_at)
+    shown = (Memory.id, Memory.text, at, Memory.speaker, null(), Memory.valid_from, Memory.valid_until)
+    query = WHOEVER.select(Memory, *shown, Embedding.single, null(), Memory.painful_at, Memory.muted)
+    query = query.outerjoin(Embedding, joins(Memory, "memory", space)).where(*_since(Memory, "memory", is_all=is_all))
+    return query.order_by(Memory.created_at, Memory.id)
+
+
+def _since(table: type[Message] | type[Memory], kind: ItemKind, *, is_all: bool) -> list[ColumnElement[bool]]:
+    if is_all:
+        return []
+    since = bindparam("since", type_=Integer)
+    itself = WHOEVER.select(table, table.id).where(table.changed_in > since)
+    vectors = WHOEVER.select(Embedding, Embedding.item_id).where(Embedding.kind == kind, Embedding.changed_in > since)
+    return [table.id.in_(union(itself, vectors))]

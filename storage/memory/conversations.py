@@ -1,0 +1,222 @@
+"""Conversations and their messages. Taking in a message twice is taking it in once: its external id decides.
+
+It does not know embeddings, but for this: when a turn gets another neighbour, the embedding of its window is void.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, func, insert, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.memory.owner import WHOEVER, Owner
+from storage.memory.people import bump
+from storage.memory.tables import Conversation, Embedding, Message
+
+AT_ONCE = 500  # ids in one statement
+EXCHANGE = 20  # turns
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A turn to be taken in."""
+
+    external_id: str
+    speaker: str
+    text: str
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A turn."""
+
+    id: str
+    conversation_id: str
+    external_id: str
+    speaker: str
+    text: str
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of it: the ids of all messages by their external id, and which of them are new.
+
+    `differing` are the external ids that were there already with other words; those stay.
+    """
+
+    conversation_id: str
+    ids: dict[str, str]
+    added: frozenset[str]
+    differing: tuple[str, ...]
+    version: int
+
+
+class Place(NamedTuple):
+    """Where a turn stands in its conversation."""
+
+    said_at: datetime
+    position: int
+    id: str
+
+
+async def ingest(
+    engine: AsyncEngine, owner: Owner, external_id: str, messages: Sequence[NewMessage], *, now: datetime
+) -> Ingested:
+    """Add `messages` to the conversation that the application calls `external_id`; those that are there stay."""
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        return await take_in(connection, owner, external_id, messages, version=version, now=now)
+
+
+async def take_in(
+    connection: AsyncConnection,
+    owner: Owner,
+    external_id: str,
+    messages: Sequence[NewMessage],
+    *,
+    version: int,
+    now: datetime,
+    read_at: datetime | None = None,
+) -> Ingested:
+    """Do what `ingest` does within a change that has begun; `read_at`: memories of the messages come from elsewhere."""
+    conversation_id = await conversation_id_of(connection, owner, external_id, now)
+    wanted = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
+    present = await _present(connection, owner, conversation_id, list(wanted))
+    ids = {external: id_ for external, (id_, _) in present.items()}
+    fresh = [each for external, each in reversed(wanted.items()) if external not in present]
+    if fresh:
+        rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
+        await connection.execute(insert(Message), [row | {"read_at": read_at} for row in rows])
+        ids |= {row["external_id"]: row["id"] for row in rows}
+    differing = tuple(name for name, (_, text) in present.items() if wanted[name].text != text)
+    return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
+
+
+async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
+    """Those of `ids` that are the owner's."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(_NAMED, owner.columns | {"ids": ids})
+        return {row.id: MessageRecord(*row) for row in rows}
+
+
+async def last_exchange(
+    engine: AsyncEngine, owner: Owner, external_id: str, *, speaker: str, before: str | None
+) -> list[MessageRecord]:
+    """The last turn of `speaker` in a conversation, before the turn `before` if one is named, and what answers it.
+
+    Empty when there is none among the last EXCHANGE turns.
+    """
+    named = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+    turns = owner.select(Message, *_SHOWN).where(Message.conversation_id.in_(named))
+    if before is not None:
+        there = owner.select(Message, Message.said_at, Message.position).where(Message.id == before)
+        turns = turns.where(tuple_(Message.said_at, Message.position) < there.scalar_subquery())
+    turns = turns.order_by(Message.said_at.desc(), Message.position.desc()).limit(EXCHANGE)
+    async with engine.connect() as connection:
+        found = [MessageRecord(*row) for row in await connection.execute(turns)]
+    first = next((at for at, each in enumerate(found) if each.speaker.casefold() == speaker.casefold()), None)
+    return [] if first is None else found[first::-1]
+
+
+_SHOWN = (
+    Message.id,
+    Message.conversation_id,
+    Message.external_id,
+    Message.speaker,
+    Message.text,
+    Message.said_at,
+)
+_CALLED = Conversation.external_id == bindparam("external_id")
+_CONVERSATION = WHOEVER.select(Conversation, Conversation.id).where(_CALLED)
+_WITHIN = Message.conversation_id == bindparam("conversation_id")
+_PRESENT = WHOEVER.select(Message, Message.external_id, Message.id, Message.text).where(
+    _WITHIN, Message.external_id.in_(bindparam("external_ids", expanding=True))
+)
+_PLACES = WHOEVER.select(Message, Message.said_at, Message.position, Message.id).where(_WITHIN)
+_LAST_PLACE = _PLACES.order_by(Message.said_at.desc(), Message.position.desc()).limit(1)
+_TOP = WHOEVER.select(Message, func.max(Message.position)).where(_WITHIN)
+_NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", expanding=True)))
+
+
+async def conversation_id_of(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
+    """The id of a conversation, which is begun if there is none yet, within a change that has begun."""
+    told = owner.columns | {"external_id": external_id}
+    found = (await connection.execute(_CONVERSATION, told)).scalar_one_or_none()
+    if found is not None:
+        return str(found)
+    made = secrets.token_hex(8)
+    await connection.execute(
+        insert(Conversation).values(**owner.columns, id=made, external_id=external_id, created_at=now)
+    )
+    return made
+
+
+async def _present(
+    connection: AsyncConnection, owner: Owner, conversation_id: str, external_ids: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """Id and text of those that are there."""
+    present: dict[str, tuple[str, str]] = {}
+    told = owner.columns | {"conversation_id": conversation_id}
+    for first in range(0, len(external_ids), AT_ONCE):
+        some = external_ids[first : first + AT_ONCE]
+        rows = await connection.execute(_PRESENT, told | {"external_ids": some})
+        present |= {external: (id_, text) for external, id_, text in rows}
+    return present
+
+
+async def _placed(
+    connection: AsyncConnection,
+    owner: Owner,
+    conversation_id: str,
+    fresh: Sequence[NewMessage],
+    *,
+    version: int,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """The rows of new turns in their places; the turns beside them are told that their windows have changed."""
+    told = owner.columns | {"conversation_id": conversation_id}
+    last = (await connection.execute(_LAST_PLACE, told)).one_or_none()
+    is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
+    before = [last] if is_appended and last else await connection.execute(_PLACES, told) if last else []
+    there = [Place(*row) for row in before]
+    first = ((await connection.execute(_TOP, told)).scalar() or 0) + 1
+    in_order = sorted(fresh, key=lambda each: each.said_at)
+    new = [Place(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
+    await void_windows(connection, owner, beside(there, new), version)
+    if not is_appended:
+        await bump(connection, owner, now=now, rewrites=True)
+    return [
+        {
+            **owner.columns,
+            **place._asdict(),
+            "conversation_id": conversation_id,
+            "external_id": each.external_id,
+            "speaker": each.speaker,
+            "text": each.text,
+            "changed_in": version,
+            "created_at": now,
+        }
+        for place, each in zip(new, in_order, strict=True)
+    ]
+
+
+def beside(staying: Sequence[Place], moving: Sequence[Place]) -> list[str]:
+    """The ids of those `staying` that have one of those `moving`, which come or go, beside them."""
+    moved = {place.id for place in moving}
+    pairs = pairwise(place.id for place in sorted([*staying, *moving]))
+    return list({id_ for pair in pairs if not moved.isdisjoint(pair) for id_ in pair if id_ not in moved})
+
+
+async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[str], version: int) -> None:
+    """Have the embeddings of these turns' windows made again."""
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))
+        of_turns = owner.update(Embedding).where(Embedding.kind == "turn", Embedding.item_id.in_(some))
+        await connection.execute(of_turns.values(window=None))

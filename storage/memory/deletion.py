@@ -1,0 +1,165 @@
+"""Taking away turns and memories, and counting what is left of them.
+
+A turn goes with the memories that quote it. What stays beside it is told that its window has changed, and what a memory
+had superseded is superseded by nothing any more. Vectors, and what replies were given, are known for this only.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.agent_states import delete_of_conversation
+from storage.memory.conversations import AT_ONCE, Place, beside, void_windows
+from storage.memory.owner import Owner
+from storage.memory.people import bump
+from storage.memory.set_aside import Aside, of_items, set_aside, wipe
+from storage.memory.tables import Conversation, Embedding, Given, Memory, Message, Owned, SetAside
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The ids of what was there and was changed or deleted; of the memories, those `drawn` quote one of the turns.
+
+    `wiped` counts what had been set aside and is deleted for good as well.
+    """
+
+    turns: tuple[str, ...] = ()
+    memories: tuple[str, ...] = ()
+    drawn: frozenset[str] = frozenset()
+    wiped: int = 0
+
+
+async def delete_conversation(
+    engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
+) -> list[str] | None:
+    """Delete it with its messages, the memories that quote one of them, what is set aside and what agents keep of it.
+
+    Returns the ids of the messages; None when there is no such conversation.
+    """
+    async with engine.begin() as connection:
+        await delete_of_conversation(connection, owner, external_id)
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now, rewrites=True)
+        conversation = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+        found = (await connection.execute(conversation)).scalar_one_or_none()
+        aside = owner.select(SetAside, SetAside.message_id).where(SetAside.conversation == external_id)
+        turns_aside = list((await connection.execute(aside)).scalars())
+        if found is None and not turns_aside:
+            await connection.rollback()
+            return None
+        await wipe(connection, owner, SetAside.message_id.in_(turns_aside))
+        turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
+        ids = list((await connection.execute(turns)).scalars())
+        await wipe(connection, owner, SetAside.message_id.in_(turns))
+        drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
+        await _delete(connection, owner, turns, drawn, version)
+        await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
+    return ids + turns_aside
+
+
+async def delete_items(
+    engine: AsyncEngine,
+    owner: Owner,
+    *,
+    turns: Sequence[str],
+    memories: Sequence[str],
+    now: datetime,
+    aside: Aside | None = None,
+) -> Touched:
+    """Delete these turns and memories (some hundreds at most); those that are not there are left out of the answer.
+
+    A conversation of which no turn is left goes as well. With `aside` all of it is set aside, and can be put back.
+    """
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now, rewrites=True)
+        named = owner.select(Message, Message.id, Message.conversation_id).where(Message.id.in_(turns))
+        going = {row.id: row.conversation_id for row in await connection.execute(named)}
+        quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories))
+        sources = owner.select(Memory, Memory.id, Memory.message_id).where(quoting)
+        remembered = {row.id: row.message_id for row in await connection.execute(sources)}
+        wiped = 0
+        if aside is None:
+            wiped = await wipe(connection, owner, of_items(turns, [*memories, *remembered]))
+        if not going and not remembered:
+            if not wiped:
+                await connection.rollback()
+            return Touched(wiped=wiped)
+        if aside is not None:
+            await set_aside(connection, owner, aside, turns=going, memories=remembered, now=now)
+        for conversation in set(going.values()):
+            await _tell_neighbours(connection, owner, conversation, set(going), version)
+        await _delete(connection, owner, list(going), owner.select(Memory, Memory.id).where(quoting), version)
+        touched = set(going.values())
+        left = owner.select(Message, Message.conversation_id).where(Message.conversation_id.in_(touched))
+        empty = and_(Conversation.id.in_(touched), Conversation.id.not_in(left))
+        await connection.execute(owner.delete(Conversation).where(empty))
+    drawn = frozenset(id_ for id_, source in remembered.items() if source in going)
+    return Touched(tuple(going), tuple(remembered), drawn, wiped)
+
+
+async def count_conversation(
+    engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
+) -> dict[str, int]:
+    """How many rows of each table have to do with a conversation, or with one of these messages."""
+    named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
+    async with engine.connect() as connection:
+        conversations = int((await connection.execute(named)).scalar_one())
+    return {"conversations": conversations} | await count_items(engine, owner, turns=message_ids)
+
+
+async def count_items(
+    engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str] = ()
+) -> dict[str, int]:
+    """How many rows of each table have to do with one of these turns or memories."""
+    elsewhere = or_(SetAside.message_id.is_(None), SetAside.message_id.not_in(turns))  # the others count as the turns'
+    conditions: tuple[tuple[type[Owned], Sequence[str], Callable[[Sequence[str]], ColumnElement[bool]]], ...] = (
+        (Message, turns, Message.id.in_),
+        (Memory, turns, Memory.message_id.in_),
+        (Memory, memories, lambda ids: or_(Memory.id.in_(ids), Memory.superseded_by.in_(ids))),
+        (Embedding, turns, lambda ids: and_(Embedding.kind == "turn", Embedding.item_id.in_(ids))),
+        (Embedding, memories, lambda ids: and_(Embedding.kind == "memory", Embedding.item_id.in_(ids))),
+        (Given, turns, lambda ids: or_(and_(Given.kind == "turn", Given.item_id.in_(ids)), Given.message_id.in_(ids))),
+        (Given, memories, lambda ids: and_(Given.kind == "memory", Given.item_id.in_(ids))),
+        (SetAside, turns, SetAside.message_id.in_),
+        (SetAside, memories, lambda ids: and_(SetAside.kind == "memory", SetAside.item_id.in_(ids), elsewhere)),
+    )
+    counts = dict.fromkeys(("messages", "memories", "embeddings", "given", "set_aside"), 0)
+    async with engine.connect() as connection:
+        for table, ids, about in conditions:
+            for first in range(0, len(ids), AT_ONCE):
+                query = owner.select(table, func.count()).where(about(ids[first : first + AT_ONCE]))
+                counts[table.__tablename__] += (await connection.execute(query)).scalar_one()
+    return counts
+
+
+async def _delete(
+    connection: AsyncConnection,
+    owner: Owner,
+    turns: Select[Any] | Sequence[str],
+    memories: Select[Any],
+    version: int,
+) -> None:
+    for kind, items in (("memory", memories), ("turn", turns)):
+        for table in (Embedding, Given):
+            gone = owner.delete(table).where(table.kind == kind, table.item_id.in_(items))
+            await connection.execute(gone)
+    await connection.execute(owner.delete(Given).where(Given.message_id.in_(turns)))
+    later = owner.update(Memory).where(Memory.superseded_by.in_(memories))
+    freed = later.values(superseded_by=None, changed_in=version)
+    await connection.execute(freed.execution_options(synchronize_session=False))
+    await connection.execute(owner.delete(Memory).where(Memory.id.in_(memories)))
+    await connection.execute(owner.delete(Message).where(Message.id.in_(turns)))
+
+
+async def _tell_neighbours(
+    connection: AsyncConnection, owner: Owner, conversation: str, going: set[str], version: int
+) -> None:
+    columns = (Message.said_at, Message.position, Message.id)
+    rows = await connection.execute(owner.select(Message, *columns).where(Message.conversation_id == conversation))
+    places = [Place(*row) for row in rows]
+    staying = [place for place in places if place.id not in going]
+    await void_windows(connection, owner, beside(staying, [each for each in places if each.id in going]), version)

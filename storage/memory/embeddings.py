@@ -1,0 +1,182 @@
+"""Embeddings in SQL: which are missing for a model's revision, and storing them.
+
+They are made from texts that are stored already, outside of transactions; so what was made for an item counts only
+while the item is as it was when its text was read (`changed_in`). It does not know models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Insert, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.orm import aliased
+
+from storage.database import upsert
+from storage.memory.conversations import AT_ONCE
+from storage.memory.owner import WHOEVER, Owner
+from storage.memory.people import bump
+from storage.memory.tables import Embedding, ItemKind, Memory, Message
+
+Line = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The model and revision whose vectors can be compared with each other."""
+
+    model: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """An item without its vectors. `around` are (speaker, text) of a turn and its neighbours, in order."""
+
+    kind: ItemKind
+    id: str
+    changed_in: int
+    text: str
+    around: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors made for an item: bytes of float32. A memory has no window."""
+
+    of: Unembedded
+    single: bytes
+    window: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of a person's items have all their vectors in a space."""
+
+    embedded: int
+    items: int
+
+
+async def find_unembedded(
+    engine: AsyncEngine, owner: Owner, space: Space, *, limit: int, since: int = 0
+) -> list[Unembedded]:
+    """Up to `limit` (some hundreds) items that changed in version `since` or later and lack a vector."""
+    async with engine.connect() as connection:
+        turns = await _turns(connection, owner, space, limit, since)
+        told = owner.columns | {"since": since, "most": limit - len(turns)}
+        return turns + [Unembedded("memory", *row) for row in await connection.execute(_lacking_memories(space), told)]
+
+
+async def store_embeddings(
+    engine: AsyncEngine, owner: Owner, space: Space, embedded: Sequence[Embedded], *, now: datetime
+) -> None:
+    """Store those whose items are as they were; replaces what there is for them in `space`."""
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        current = await _changed_in(connection, owner, [each.of for each in embedded])
+        rows = [
+            {
+                **owner.columns,
+                "kind": each.of.kind,
+                "item_id": each.of.id,
+                "model": space.model,
+                "revision": space.revision,
+                "single": each.single,
+                "window": each.window,
+                "changed_in": version,
+            }
+            for each in embedded
+            if current.get((each.of.kind, each.of.id)) == each.of.changed_in
+        ]
+        if not rows:
+            await connection.rollback()
+            return
+        await connection.execute(_put(engine.dialect.name), rows)
+
+
+async def read_progress(engine: AsyncEngine, owner: Owner, space: Space) -> Progress:
+    """How far a person's embeddings in `space` have come."""
+    done = owner.select(Embedding, func.count()).where(
+        _in(Embedding, space), or_(Embedding.kind == "memory", Embedding.window.is_not(None))
+    )
+    queries = (done, owner.select(Message, func.count()), owner.select(Memory, func.count()))
+    async with engine.connect() as connection:
+        embedded, turns, memories = [int((await connection.execute(query)).scalar_one()) for query in queries]
+    return Progress(embedded, turns + memories)
+
+
+@cache
+def _put(dialect: str) -> Insert:
+    new = upsert(Embedding, dialect)
+    values = {name: new.excluded[name] for name in ("single", "window", "changed_in")}
+    keys = ["app", "end_user", "kind", "item_id", "model", "revision"]
+    return new.on_conflict_do_update(index_elements=keys, set_=values)
+
+
+def _in(table: Any, space: Space) -> ColumnElement[bool]:
+    return and_(table.model == space.model, table.revision == space.revision)
+
+
+def joins(item: type[Message] | type[Memory], kind: ItemKind, space: Space) -> ColumnElement[bool]:
+    """The condition that joins items to their vectors in `space`."""
+    same = and_(Embedding.app == item.app, Embedding.end_user == item.end_user, Embedding.item_id == item.id)
+    return and_(same, Embedding.kind == kind, _in(Embedding, space))
+
+
+async def _turns(connection: AsyncConnection, owner: Owner, space: Space, limit: int, since: int) -> list[Unembedded]:
+    found = (await connection.execute(_lacking_turns(space), owner.columns | {"since": since, "most": limit})).all()
+    lines = {row[0]: (row[3], row[2]) for row in found}
+    others = {id_ for row in found for id_ in row[4:] if id_ is not None} - lines.keys()
+    for some in _portions(list(others)):
+        names = owner.select(Message, Message.id, Message.speaker, Message.text).where(Message.id.in_(some))
+        lines |= {id_: (speaker, text) for id_, speaker, text in await connection.execute(names)}
+    return [
+        Unembedded("turn", id_, changed_in, text, tuple(lines[each] for each in (before, id_, after) if each in lines))
+        for id_, changed_in, text, _, before, after in found
+    ]
+
+
+@cache
+def _lacking_turns(space: Space) -> Select[Any]:
+    columns = (Message.id, Message.changed_in, Message.text, Message.speaker, _neighbour(-1), _neighbour(1))
+    query = WHOEVER.select(Message, *columns).outerjoin(Embedding, joins(Message, "turn", space))
+    lacking = or_(Embedding.item_id.is_(None), Embedding.window.is_(None))
+    query = query.where(Message.changed_in >= bindparam("since"), lacking)
+    return query.order_by(Message.conversation_id, Message.said_at).limit(bindparam("most", type_=Integer))
+
+
+@cache
+def _lacking_memories(space: Space) -> Select[Any]:
+    columns = (Memory.id, Memory.changed_in, Memory.text)
+    query = WHOEVER.select(Memory, *columns).outerjoin(Embedding, joins(Memory, "memory", space))
+    query = query.where(Memory.changed_in >= bindparam("since"), Embedding.item_id.is_(None))
+    return query.limit(bindparam("most", type_=Integer))
+
+
+def _neighbour(step: int) -> ScalarSelect[str]:
+    """The id of the turn before (-1) or after (1) the one that the query is at."""
+    other = aliased(Message)
+    here, there = tuple_(Message.said_at, Message.position), tuple_(other.said_at, other.position)
+    order = (other.said_at, other.position) if step > 0 else (other.said_at.desc(), other.position.desc())
+    same = (other.app == Message.app, other.end_user == Message.end_user)
+    query = select(other.id).where(*same, other.conversation_id == Message.conversation_id)
+    return query.where(there > here if step > 0 else there < here).order_by(*order).limit(1).scalar_subquery()
+
+
+async def _changed_in(
+    connection: AsyncConnection, owner: Owner, items: Sequence[Unembedded]
+) -> dict[tuple[ItemKind, str], int]:
+    """The version in which each of the items that are still there last changed."""
+    found: dict[tuple[ItemKind, str], int] = {}
+    tables: tuple[tuple[ItemKind, type[Message] | type[Memory]], ...] = (("turn", Message), ("memory", Memory))
+    for kind, table in tables:
+        for some in _portions([each.id for each in items if each.kind == kind]):
+            rows = await connection.execute(owner.select(table, table.id, table.changed_in).where(table.id.in_(some)))
+            found |= {(kind, id_): changed_in for id_, changed_in in rows}
+    return found
+
+
+def _portions(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)]

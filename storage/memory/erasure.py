@@ -1,0 +1,68 @@
+"""Erasing a person, or all people of an application, and counting what is left.
+
+Which tables have something of a person's is not listed here but read off the schema: a table with the columns `app` and
+`end_user` is erased, unless it is in KEPT. So a new one cannot be forgotten.
+"""
+
+from typing import cast
+
+from sqlalchemy import ColumnElement, Table, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage import agent_schema  # noqa: F401 - its tables belong to the metadata
+from storage.memory.owner import Owner
+from storage.memory.tables import Person
+from storage.tables import Base
+
+# The ledger: who asked when, what it used and cost. It holds no content, and sums must stay what they were.
+KEPT = frozenset({"requests"})
+_PEOPLE = cast(Table, Person.__table__)
+
+
+async def erase(engine: AsyncEngine, whom: Owner | str) -> None:
+    """Delete every row of a person, or of all people of an application (its name), in one transaction."""
+    for is_last in (False, False, True):
+        try:
+            async with engine.begin() as connection:
+                # First the rows that every writer takes first (storage.memory.people.bump), so that none writes
+                # meanwhile.
+                await connection.execute(update(Person).where(*_of(_PEOPLE, whom)).values(version=Person.version))
+                for table in reversed(_tables()):
+                    if table.name not in KEPT:
+                        await connection.execute(delete(table).where(*_of(table, whom)))
+            return
+        except IntegrityError:  # a person who was new a moment ago: not among the rows taken
+            if is_last:
+                raise
+
+
+async def scrub(engine: AsyncEngine) -> None:
+    """Let what was deleted leave SQLite's files too, as far as no reader is in the way; the next time gets the rest.
+
+    Pages are overwritten when they are freed (`storage.database`), but first in the write-ahead log. Postgres does it
+    by itself, when it vacuums.
+    """
+    if engine.dialect.name == "sqlite":
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:
+    """How many rows each table has of them, KEPT ones too."""
+    left = {}
+    async with engine.connect() as connection:
+        for table in _tables():
+            query = select(func.count()).select_from(table).where(*_of(table, whom))
+            left[table.name] = int((await connection.execute(query)).scalar_one())
+    return left
+
+
+def _tables() -> list[Table]:
+    return [table for table in Base.metadata.sorted_tables if {"app", "end_user"} <= set(table.columns.keys())]
+
+
+def _of(table: Table, whom: Owner | str) -> list[ColumnElement[bool]]:
+    if isinstance(whom, str):
+        return [table.c.app == whom]
+    return [table.c.app == whom.app, table.c.end_user == whom.user]

@@ -1,0 +1,211 @@
+"""All that a person has here, out of one database and into another.
+
+Embeddings stay behind: they are made of the texts, by whatever model is there. What is there already stays as it is, so
+taking the same in twice is taking it in once. Messages get ids of the new place, memories keep theirs.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.memory.conversations import MessageRecord, NewMessage, take_in
+from storage.memory.memories import NewMemory, NoSuchMessage, check_interval, check_quote, present_memories
+from storage.memory.owner import Owner
+from storage.memory.people import Profile, bump
+from storage.memory.tables import Conversation, Memory, Message, Person
+
+ROWS_AT_ONCE = 200  # in one transaction: some tens of milliseconds on two slow cores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedMemory(NewMemory):
+    """A memory with what it keeps in a new place."""
+
+    id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A person's profile, conversations (by the application's name for them) and memories, oldest first.
+
+    A memory's `message_id` is the `id` of one of the messages.
+    """
+
+    profile: Profile
+    conversations: dict[str, Sequence[MessageRecord]]
+    memories: Sequence[MovedMemory]
+
+
+async def read_history(engine: AsyncEngine, owner: Owner) -> History:
+    """All there is of a person, as of one moment."""
+    async with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            await connection.exec_driver_sql("BEGIN")  # which the driver would not send before a SELECT
+        person = (await connection.execute(owner.select(Person, Person.name, Person.profile))).one_or_none()
+        named = owner.select(Conversation, Conversation.id, Conversation.external_id)
+        names = await connection.execute(named.order_by(Conversation.external_id))
+        messages: dict[str, list[MessageRecord]] = {}
+        externals = {id_: messages.setdefault(external, []) for id_, external in names}
+        columns = [getattr(Message, field) for field in MessageRecord.__dataclass_fields__]
+        turns = owner.select(Message, *columns).order_by(Message.said_at, Message.position)
+        for row in await connection.execute(turns):
+            externals[row.conversation_id].append(MessageRecord(*row))
+        columns = [getattr(Memory, field) for field in MovedMemory.__dataclass_fields__]
+        rows = await connection.execute(owner.select(Memory, *columns).order_by(Memory.created_at, Memory.id))
+        memories = [MovedMemory(**row._mapping) for row in rows]
+    profile = Profile(None, {}) if person is None else Profile(person.name, person.profile)
+    return History(profile, dict(messages), memories)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a history: how many of its messages and memories are new here, and how many were here before.
+
+    `since` is the first version that taking it in has made.
+    """
+
+    new_messages: int
+    known_messages: int
+    new_memories: int
+    known_memories: int
+    since: int
+
+
+async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, now: datetime) -> Moved:
+    """Add what is not there, in pieces of ROWS_AT_ONCE rows; the profile only where there is none.
+
+    All of it is checked before anything is written. Each piece is a transaction of its own, with as long a pause after
+    it as it took, so that nobody waits long for SQLite's one writer. Should the process die in between, a part is
+    there: the same taken in again adds the rest.
+
+    Raises NoSuchMessage, NotVerbatim and EmptyInterval as `storage.memory.memories.add_memory`.
+    """
+    await _check(engine, owner, history)
+    writing = _Writing(owner, history.profile, now)
+    for piece in _pieces(history):
+        began_s = time.monotonic()
+        async with engine.begin() as connection:
+            await writing.write(connection, piece)
+        if not piece.is_last:
+            await asyncio.sleep(time.monotonic() - began_s)
+    return writing.moved()
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What is written in one transaction: turns by their conversation, then memories."""
+
+    turns: list[tuple[str, list[MessageRecord]]] = field(default_factory=list)
+    memories: list[MovedMemory] = field(default_factory=list)
+    is_last: bool = False
+
+
+def _pieces(history: History) -> Iterator[_Piece]:
+    """The history cut up; at least one piece, the last of which says so."""
+    piece, free = _Piece(), ROWS_AT_ONCE
+    for external_id, messages in history.conversations.items():
+        left = sorted(messages, key=lambda each: each.said_at)  # a later piece is then never put before an earlier one
+        while True:
+            some, left = left[:free], left[free:]
+            piece.turns.append((external_id, some))
+            free -= max(len(some), 1)
+            if free <= 0:
+                yield piece
+                piece, free = _Piece(), ROWS_AT_ONCE
+            if not left:
+                break
+    memories = list({each.id: each for each in history.memories}.values())
+    while memories:
+        piece.memories, memories = memories[:free], memories[free:]
+        if memories:
+            yield piece
+            piece, free = _Piece(), ROWS_AT_ONCE
+    piece.is_last = True
+    yield piece
+
+
+class _Writing:
+    """A history on its way into the database, piece by piece."""
+
+    def __init__(self, owner: Owner, profile: Profile, now: datetime) -> None:
+        self._owner = owner
+        self._profile = profile
+        self._now = now
+        self._ids: dict[str, str] = {}  # a message's id here, by its id in the history
+        self._messages = self._new_messages = self._memories = self._new_memories = 0
+        self._since: int | None = None
+
+    def moved(self) -> Moved:
+        """What has become of it."""
+        assert self._since is not None, "there is at least one piece"
+        known = self._messages - self._new_messages, self._memories - self._new_memories
+        return Moved(self._new_messages, known[0], self._new_memories, known[1], self._since)
+
+    async def write(self, connection: AsyncConnection, piece: _Piece) -> None:
+        """Write one, within a transaction."""
+        owner, now = self._owner, self._now
+        version = await bump(connection, owner, now=now, rewrites=True)
+        self._since = version if self._since is None else self._since
+        for external_id, messages in piece.turns:
+            new = [NewMessage(each.external_id, each.speaker, each.text, each.said_at) for each in messages]
+            taken = await take_in(connection, owner, external_id, new, version=version, now=now, read_at=now)
+            self._ids |= {each.id: taken.ids[each.external_id] for each in messages}
+            self._messages += len(taken.ids)
+            self._new_messages += len(taken.added)
+        if piece.memories:
+            await self._write_memories(connection, piece.memories, version)
+        if piece.is_last and self._profile.name is not None:
+            absent = owner.update(Person).where(Person.name.is_(None))
+            await connection.execute(absent.values(name=self._profile.name, profile=self._profile.details))
+
+    async def _write_memories(self, connection: AsyncConnection, memories: Sequence[MovedMemory], version: int) -> None:
+        owner = self._owner
+        here = [replace(each, message_id=self._ids.get(each.message_id or "", each.message_id)) for each in memories]
+        await _check_sources(connection, owner, here)  # a message may have been forgotten since all were checked
+        there = await present_memories(connection, owner, [each.id for each in here])
+        changed = {"changed_in": version, "updated_at": self._now, **owner.columns}
+        rows: list[dict[str, Any]] = [asdict(each) | changed for each in here if each.id not in there]
+        if rows:
+            await connection.execute(insert(Memory), rows)
+        self._memories += len(here)
+        self._new_memories += len(rows)
+
+
+async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
+    """Raise what writing the history would raise, before anything of it is written."""
+    texts = {turn.id: turn.text for messages in history.conversations.values() for turn in messages}
+    elsewhere: list[MovedMemory] = []
+    for number, memory in enumerate(history.memories):
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)  # others have the event loop
+        check_interval(memory.valid_from, memory.valid_until)
+        if memory.message_id is None or memory.message_id in texts:
+            check_quote(memory.quote, texts.get(memory.message_id or ""))
+        else:
+            elsewhere.append(memory)
+    async with engine.connect() as connection:
+        for first in range(0, len(elsewhere), ROWS_AT_ONCE):
+            await _check_sources(connection, owner, elsewhere[first : first + ROWS_AT_ONCE])
+
+
+async def _check_sources(connection: AsyncConnection, owner: Owner, memories: Sequence[MovedMemory]) -> None:
+    """Raise NoSuchMessage and NotVerbatim, as the database has the messages; one statement for all."""
+    named = list({each.message_id for each in memories if each.message_id is not None})
+    if not named:
+        return
+    found = await connection.execute(owner.select(Message, Message.id, Message.text).where(Message.id.in_(named)))
+    texts = {row.id: row.text for row in found}
+    for memory in memories:
+        if memory.message_id is not None:
+            if memory.message_id not in texts:
+                raise NoSuchMessage(memory.message_id)
+            check_quote(memory.quote, texts[memory.message_id])

@@ -1,0 +1,329 @@
+"""Memories: add, find, change, delete. It does not know embeddings, but for this: other words void one."""
+
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, insert, or_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.memory.owner import Owner
+from storage.memory.people import bump
+from storage.memory.tables import Embedding, Given, Memory, MemoryKind, Message, Sensitivity, SetAside
+
+
+class NoSuchMemory(Exception):
+    """The owner has none with this id, which is the only argument."""
+
+
+class NoSuchMessage(Exception):
+    """The owner has no message with this id, which is the only argument."""
+
+
+class NotVerbatim(Exception):
+    """The quote does not stand in the message, word for word."""
+
+
+class EmptyInterval(Exception):
+    """It would end before it begins, or with its beginning."""
+
+
+class ChangedMeanwhile(Exception):
+    """The memory is not in the state any more that the caller has seen; the argument is its `changed_in` now."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMemory:
+    """A memory to be stored; see `storage.memory.tables.Memory` for what the fields mean."""
+
+    text: str
+    kind: MemoryKind = "fact"
+    speaker: str | None = None
+    quote: str | None = None
+    message_id: str | None = None
+    event_at: datetime | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    confidence: float = 1.0
+    sensitivity: Sensitivity = "ordinary"
+    pinned: bool = False
+    superseded_by: str | None = None
+    painful_at: datetime | None = None
+    muted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecord(NewMemory):
+    """A stored memory. `changed_in` counts the owner's changes: a later state of the memory has a greater one."""
+
+    id: str
+    changed_in: int
+    created_at: datetime
+    updated_at: datetime
+
+    def holds_at(self, instant: datetime) -> bool:
+        """Whether it is said to hold then."""
+        begun = self.valid_from is None or self.valid_from <= instant
+        return begun and (self.valid_until is None or instant < self.valid_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which memories to list; each that is not None narrows.
+
+    `contains` is looked for in text and quote, whatever the case; `since` and `until` bound the time of the event, or
+    of its being stored where none is known; `holding_at` is an instant of its validity.
+    """
+
+    kinds: Sequence[MemoryKind] | None = None
+    contains: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    holding_at: datetime | None = None
+    pinned: bool | None = None
+    muted: bool | None = None
+
+
+async def add_memory(
+    engine: AsyncEngine,
+    owner: Owner,
+    new: NewMemory,
+    *,
+    now: datetime,
+    id_: str | None = None,
+    supersedes: str | None = None,
+) -> tuple[MemoryRecord, bool]:
+    """Store a memory; with an `id_` that is there, return that one unchanged. Whether it is new comes second.
+
+    What it `supersedes` ends where it begins (now, if that is not said), unless it had ended before.
+
+    Raises:
+        NoSuchMemory: there is none to supersede.
+        NoSuchMessage, NotVerbatim, EmptyInterval: see there.
+
+    """
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        record, is_new = await put_memory(
+            connection, owner, new, version=version, now=now, id_=id_, supersedes=supersedes
+        )
+        if not is_new:
+            await connection.rollback()
+    return record, is_new
+
+
+async def put_memory(
+    connection: AsyncConnection,
+    owner: Owner,
+    new: NewMemory,
+    *,
+    version: int,
+    now: datetime,
+    id_: str | None = None,
+    supersedes: str | None = None,
+) -> tuple[MemoryRecord, bool]:
+    """Do what `add_memory` does within a change that has begun; whatever it raises, it has written nothing."""
+    check_interval(new.valid_from, new.valid_until)
+    if id_ is not None:
+        found = await _find(connection, owner, id_)
+        if found is not None:
+            return found, False
+    speaker = await check_source(connection, owner, new.quote, new.message_id)
+    id_ = id_ or secrets.token_hex(8)
+    if supersedes is not None:
+        ended = {"superseded_by": id_, "changed_in": version, "updated_at": now}
+        await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
+    row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
+    await connection.execute(insert(Memory).values(**owner.columns, **row))
+    if new.muted or new.painful_at is not None:
+        await tell_sources(connection, owner, [new.message_id], version)
+    return MemoryRecord(**row), True
+
+
+def new_row(new: NewMemory, id_: str, *, version: int, now: datetime) -> dict[str, Any]:
+    """The columns of a new memory, but for the owner's."""
+    return asdict(new) | {"id": id_, "changed_in": version, "created_at": now, "updated_at": now}
+
+
+async def find_memories(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MemoryRecord]:
+    """Those of `ids` that are the owner's."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(owner.select(Memory, *_COLUMNS).where(Memory.id.in_(ids)))
+        return {row.id: MemoryRecord(**row._mapping) for row in rows}
+
+
+async def present_memories(connection: AsyncConnection, owner: Owner, ids: Collection[str]) -> set[str]:
+    """Which of `ids` are the owner's, within a change that has begun."""
+    return set((await connection.execute(owner.select(Memory, Memory.id).where(Memory.id.in_(ids)))).scalars())
+
+
+async def list_memories(
+    engine: AsyncEngine, owner: Owner, wanted: Wanted, *, limit: int, after: str | None = None
+) -> list[MemoryRecord]:
+    """At most `limit` memories, newest first; those that come after the memory `after` in that order.
+
+    Raises NoSuchMemory when there is no such `after` (any more).
+    """
+    query = owner.select(Memory, *_COLUMNS).where(*_conditions(wanted))
+    query = query.order_by(Memory.created_at.desc(), Memory.id.desc()).limit(limit)
+    async with engine.connect() as connection:
+        if after is not None:
+            last = await _find(connection, owner, after)
+            if last is None:
+                raise NoSuchMemory(after)
+            same = and_(Memory.created_at == last.created_at, Memory.id < last.id)
+            query = query.where(or_(Memory.created_at < last.created_at, same))
+        return [MemoryRecord(**row._mapping) for row in await connection.execute(query)]
+
+
+async def edit_memory(
+    engine: AsyncEngine,
+    owner: Owner,
+    id_: str,
+    changes: Mapping[str, Any],
+    *,
+    now: datetime,
+    changed_in: int | None = None,
+) -> MemoryRecord:
+    """Set the fields (of NewMemory) that `changes` names, and leave the others.
+
+    Raises:
+        NoSuchMemory: there is none.
+        ChangedMeanwhile: `changed_in` is given, and it is in another state.
+        NoSuchMessage, NotVerbatim, EmptyInterval: see there.
+
+    """
+    async with engine.begin() as connection:
+        rewrites = not changes.keys().isdisjoint(_RECALLED)
+        version = await bump(connection, owner, now=now, rewrites=rewrites)
+        before = await _find(connection, owner, id_)
+        if before is None:
+            raise NoSuchMemory(id_)
+        if changed_in not in (None, before.changed_in):
+            raise ChangedMeanwhile(before.changed_in)
+        values = dict(changes) | {"changed_in": version, "updated_at": now}
+        after = replace(before, **values)
+        check_interval(after.valid_from, after.valid_until)
+        if not changes.keys().isdisjoint({"quote", "message_id"}):
+            await check_source(connection, owner, after.quote, after.message_id)
+        await connection.execute(owner.update(Memory).where(Memory.id == id_).values(values))
+        if after.text != before.text:
+            await _void_embeddings(connection, owner, id_)
+        if not changes.keys().isdisjoint(_MARKS):
+            await tell_sources(connection, owner, [before.message_id, after.message_id], version)
+    return after
+
+
+async def delete_memory(engine: AsyncEngine, owner: Owner, id_: str, *, now: datetime) -> None:
+    """Delete it, set aside or not, its embeddings, and what other memories know of it; raises NoSuchMemory."""
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now, rewrites=True)
+        deleted = await connection.execute(owner.delete(Memory).where(Memory.id == id_))
+        aside = await connection.execute(
+            owner.delete(SetAside).where(SetAside.kind == "memory", SetAside.item_id == id_)
+        )
+        if not deleted.rowcount and not aside.rowcount:
+            raise NoSuchMemory(id_)
+        await _void_embeddings(connection, owner, id_)
+        await connection.execute(owner.delete(Given).where(Given.kind == "memory", Given.item_id == id_))
+        others = owner.update(Memory).where(Memory.superseded_by == id_)
+        await connection.execute(others.values(superseded_by=None, changed_in=version))
+
+
+async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str, int]:
+    """How many rows of each table have to do with this memory."""
+    counts = {
+        "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
+        "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
+        "given": owner.select(Given, func.count()).where(Given.kind == "memory", Given.item_id == id_),
+        "set_aside": owner.select(SetAside, func.count()).where(SetAside.kind == "memory", SetAside.item_id == id_),
+    }
+    async with engine.connect() as connection:
+        return {table: int((await connection.execute(query)).scalar_one()) for table, query in counts.items()}
+
+
+async def check_source(
+    connection: AsyncConnection, owner: Owner, quote: str | None, message_id: str | None
+) -> str | None:
+    """Who said it; raises NoSuchMessage and NotVerbatim. A quote without a message is of no message: not verbatim."""
+    if message_id is None:
+        check_quote(quote, None)
+        return None
+    query = owner.select(Message, Message.text, Message.speaker).where(Message.id == message_id)
+    source = (await connection.execute(query)).one_or_none()
+    if source is None:
+        raise NoSuchMessage(message_id)
+    check_quote(quote, source.text)
+    return str(source.speaker)
+
+
+def check_quote(quote: str | None, text: str | None) -> None:
+    """Raise NotVerbatim when a quote does not stand in `text`; in no text stands none."""
+    if quote is not None and (text is None or quote not in text):
+        raise NotVerbatim
+
+
+async def tell_sources(
+    connection: AsyncConnection, owner: Owner, message_ids: Iterable[str | None], version: int
+) -> None:
+    """Have recall read these messages again: they are marked as the memories are that quote them."""
+    named = list({id_ for id_ in message_ids if id_ is not None})
+    if named:
+        await connection.execute(owner.update(Message).where(Message.id.in_(named)).values(changed_in=version))
+
+
+def check_interval(valid_from: datetime | None, valid_until: datetime | None) -> None:
+    """Raise EmptyInterval when nothing lies from `valid_from` up to `valid_until`."""
+    if valid_from is not None and valid_until is not None and valid_until <= valid_from:
+        raise EmptyInterval
+
+
+_RECALLED = {"text", "speaker", "event_at"}  # what recall ranks by: see storage.memory.change_feed
+_MARKS = {"painful_at", "muted", "message_id"}
+_COLUMNS = tuple(getattr(Memory, field) for field in MemoryRecord.__dataclass_fields__)
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    at = func.coalesce(Memory.event_at, Memory.created_at)
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.kinds is not None:
+        conditions.append(Memory.kind.in_(wanted.kinds))
+    if wanted.contains is not None:
+        conditions.append(
+            or_(*(each.icontains(wanted.contains, autoescape=True) for each in (Memory.text, Memory.quote)))
+        )
+    if wanted.since is not None:
+        conditions.append(at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(at < wanted.until)
+    if wanted.holding_at is not None:
+        conditions.append(or_(Memory.valid_from.is_(None), Memory.valid_from <= wanted.holding_at))
+        conditions.append(or_(Memory.valid_until.is_(None), Memory.valid_until > wanted.holding_at))
+    if wanted.pinned is not None:
+        conditions.append(Memory.pinned.is_(wanted.pinned))
+    if wanted.muted is not None:
+        conditions.append(Memory.muted.is_(wanted.muted))
+    return conditions
+
+
+async def _find(connection: AsyncConnection, owner: Owner, id_: str) -> MemoryRecord | None:
+    row = (await connection.execute(owner.select(Memory, *_COLUMNS).where(Memory.id == id_))).one_or_none()
+    return None if row is None else MemoryRecord(**row._mapping)
+
+
+async def _supersede(
+    connection: AsyncConnection, owner: Owner, id_: str, values: Mapping[str, Any], *, at: datetime
+) -> None:
+    old = await _find(connection, owner, id_)
+    if old is None:
+        raise NoSuchMemory(id_)
+    check_interval(old.valid_from, at)
+    until = at if old.valid_until is None else min(at, old.valid_until)
+    await connection.execute(owner.update(Memory).where(Memory.id == id_).values(**values, valid_until=until))
+
+
+async def _void_embeddings(connection: AsyncConnection, owner: Owner, id_: str) -> None:
+    of_memory = owner.delete(Embedding).where(Embedding.kind == "memory", Embedding.item_id == id_)
+    await connection.execute(of_memory)

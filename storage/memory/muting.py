@@ -1,0 +1,54 @@
+"""Marking turns and memories as not to be brought up.
+
+Only memories have marks, and a turn has those of the memories that quote it (`storage.memory.change_feed`); so a turn
+that no muted memory quotes gets one, of its own words. It can be seen in the list of memories, and taken back there.
+"""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import insert, or_
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.memory.deletion import Touched
+from storage.memory.memories import NewMemory, new_row, tell_sources
+from storage.memory.owner import Owner
+from storage.memory.people import bump
+from storage.memory.tables import Memory, Message
+
+
+async def mute_items(
+    engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], now: datetime
+) -> tuple[Touched, int | None]:
+    """Mute these turns and memories (some hundreds at most), in one transaction.
+
+    Returns what of them is there, with the memories that the turns got, and the version that this makes; None when
+    nothing of them is there.
+    """
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        named = owner.select(Message, Message.id, Message.text, Message.speaker).where(Message.id.in_(turns))
+        said = {row.id: row for row in await connection.execute(named)}
+        columns = (Memory.id, Memory.message_id, Memory.muted)
+        about = owner.select(Memory, *columns).where(or_(Memory.id.in_(memories), Memory.message_id.in_(list(said))))
+        found = [row for row in await connection.execute(about) if row.muted or row.id in memories]
+        if not said and not found:
+            await connection.rollback()
+            return Touched(), None
+        muting = owner.update(Memory).where(Memory.id.in_([row.id for row in found if not row.muted]))
+        await connection.execute(muting.values(muted=True, changed_in=version, updated_at=now))
+        new = [
+            NewMemory(turn.text, speaker=turn.speaker, quote=turn.text, message_id=turn.id, muted=True)
+            for turn in said.values()
+            if turn.id not in {row.message_id for row in found}
+        ]
+        rows = [new_row(each, secrets.token_hex(8), version=version, now=now) for each in new]
+        if rows:
+            await connection.execute(insert(Memory), [owner.columns | row for row in rows])
+        read = owner.update(Message).where(Message.id.in_(list(said)), Message.read_at.is_(None))
+        await connection.execute(read.values(read_at=now))  # no memories are made of them any more
+        await tell_sources(connection, owner, [*said, *(row.message_id for row in found)], version)
+    drawn = {row.id for row in found if row.message_id in said} | {row["id"] for row in rows}
+    ids = {row.id for row in found} | drawn
+    return Touched(tuple(said), tuple(ids), frozenset(drawn)), version

@@ -1,0 +1,242 @@
+"""The tables of what people said and what is remembered of them: all of it belongs to a person of an application.
+
+Every table here has `app` and `end_user` first in its primary key, so an id means something within its owner only, and
+a history may be moved to another owner with its ids. What has `changed_in` can be read as a feed: rows are delivered
+again after each change, by the owner's counter (`storage.memory.people`).
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.tables import Base, UtcDateTime, one_of
+
+MemoryKind = Literal["fact", "preference", "event", "feeling", "person", "goal"]
+Sensitivity = Literal["ordinary", "sensitive"]
+ItemKind = Literal["turn", "memory"]
+JobKind = Literal["extract"]
+JobState = Literal[
+    "queued",
+    "running",
+    "done",
+    "dead",  # given up: it waits for an operator
+]
+
+UNREAD, UNDONE = text("read_at IS NULL"), text("state <> 'done'")
+_OF_PERSON = (["app", "end_user"], ["people.app", "people.end_user"])
+
+
+class Owned(Base):
+    """What belongs to one end user of one application."""
+
+    __abstract__ = True
+
+    app: Mapped[str] = mapped_column(String(64), primary_key=True, sort_order=-2)
+    end_user: Mapped[str] = mapped_column(String(256), primary_key=True, sort_order=-1)
+
+
+class Person(Owned):
+    """An end user with a past here: their profile, and the counter of changes of all that is theirs.
+
+    `era` is drawn anew whenever the row is made, so that a counter which starts again is told from the one before.
+    `rewritten` is the counter's value at the last change that did more than add.
+    """
+
+    __tablename__ = "people"
+
+    era: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int] = mapped_column(BigInteger)
+    rewritten: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str | None] = mapped_column(String(256))
+    profile: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Conversation(Owned):
+    """Turns that stand beside each other."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        UniqueConstraint("app", "end_user", "external_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    external_id: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Message(Owned):
+    """One turn; turns of a conversation are in order of `said_at`, and of `position` where those are equal.
+
+    `read_at`: when extraction dealt with it; None: memories may yet be made of it.
+    """
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["app", "end_user", "conversation_id"],
+            ["conversations.app", "conversations.end_user", "conversations.id"],
+        ),
+        UniqueConstraint("app", "end_user", "conversation_id", "external_id"),
+        Index("ix_messages_changed_in", "app", "end_user", "changed_in"),
+        Index("ix_messages_order", "app", "end_user", "conversation_id", "said_at", "position"),
+        Index("ix_messages_unread", "app", "end_user", sqlite_where=UNREAD, postgresql_where=UNREAD),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(String(64))
+    external_id: Mapped[str] = mapped_column(String(256))
+    position: Mapped[int] = mapped_column(BigInteger)
+    speaker: Mapped[str] = mapped_column(String(256))
+    text: Mapped[str] = mapped_column(Text)
+    said_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    changed_in: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Memory(Owned):
+    """One thing remembered. It holds from `valid_from` up to, not including, `valid_until`; None is open.
+
+    `quote` stands word for word in the message `message_id`; `superseded_by` is the memory that took its place.
+    `painful_at` is when it was marked as painful. What is `muted` is kept, and not brought up.
+    """
+
+    __tablename__ = "memories"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", MemoryKind, "kind"),
+        one_of("sensitivity", Sensitivity, "sensitivity"),
+        CheckConstraint("valid_until > valid_from", name="interval"),
+        CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
+        Index("ix_memories_changed_in", "app", "end_user", "changed_in"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(Text)
+    speaker: Mapped[str | None] = mapped_column(String(256))
+    quote: Mapped[str | None] = mapped_column(Text)
+    message_id: Mapped[str | None] = mapped_column(String(64))
+    event_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    valid_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    confidence: Mapped[float]
+    sensitivity: Mapped[str] = mapped_column(String(16))
+    pinned: Mapped[bool] = mapped_column(server_default=false())
+    superseded_by: Mapped[str | None] = mapped_column(String(64))
+    painful_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    muted: Mapped[bool] = mapped_column(server_default=false())
+    changed_in: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Embedding(Owned):
+    """What one model's revision makes of an item: float32, little-endian, of unit length.
+
+    `single` is of the item's own text; `window` of a turn among its neighbours, None while it has to be made (again).
+    While a new model's are being made those of the old one stay, so that both can be searched.
+    """
+
+    __tablename__ = "embeddings"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", ItemKind, "kind"),
+        Index("ix_embeddings_changed_in", "app", "end_user", "changed_in"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    item_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model: Mapped[str] = mapped_column(String(128), primary_key=True)
+    revision: Mapped[str] = mapped_column(String(64), primary_key=True)
+    single: Mapped[bytes] = mapped_column(LargeBinary)
+    window: Mapped[bytes | None] = mapped_column(LargeBinary)
+    changed_in: Mapped[int] = mapped_column(BigInteger)
+
+
+class Given(Owned):
+    """An item of the person's past that a reply was given: its place there, from 1, and why (`ranking.Ranked`).
+
+    It has no words of its own, and goes with the reply and with the item.
+    """
+
+    __tablename__ = "given"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", ItemKind, "kind"),
+        Index("ix_given_item", "app", "end_user", "kind", "item_id"),
+    )
+
+    message_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    item_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rank: Mapped[int]
+    score: Mapped[float]
+    said: Mapped[dict[str, Any]] = mapped_column(JSON)
+    factors: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class SetAside(Owned):
+    """A turn or memory that a wish in a chat took away, whole, until `expires_at`; no other table has it any more.
+
+    `message_id` is the turn, or the one that a memory quotes; `conversation` the turn's, by the application's name.
+    """
+
+    __tablename__ = "set_aside"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", ItemKind, "kind"),
+        Index("ix_set_aside_expires_at", "expires_at"),
+    )
+
+    wish_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    item_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    message_id: Mapped[str | None] = mapped_column(String(64))
+    conversation: Mapped[str | None] = mapped_column(String(256))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Job(Owned):
+    """Work on what a person said that a worker does in the background; of a kind, one at a time that is not done.
+
+    `due_at`: when it is to be sent to a worker (again), and of a running one when it counts as lost. `error` is the
+    kind of the last failure, never words of anybody's. The id is random and all that a queue knows of it.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", JobKind, "kind"),
+        one_of("state", JobState, "state"),
+        Index("ix_jobs_id", "id", unique=True),
+        Index("ix_jobs_due", "state", "due_at"),
+        Index("ix_jobs_undone", "app", "end_user", "kind", unique=True, sqlite_where=UNDONE, postgresql_where=UNDONE),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(8))
+    attempts: Mapped[int]
+    error: Mapped[str | None] = mapped_column(String(64))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

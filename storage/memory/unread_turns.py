@@ -1,0 +1,85 @@
+"""Turns of which no memories have been made yet: whose are due, which come next, and that they have been read."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.memory.owner import Owner
+from storage.memory.tables import Job, Message
+
+MOST_TURNS = 200  # in one batch
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who said what, and when."""
+
+    id: str
+    speaker: str
+    text: str
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Unread turns of one conversation in their order, and the few that stand before them."""
+
+    before: Sequence[Turn]
+    turns: Sequence[Turn]
+
+
+async def find_people(engine: AsyncEngine, *, characters: int, before: datetime, limit: int) -> list[Owner]:
+    """Up to `limit` people with so many unread characters, or none newer than `before`; whose wait longest, first.
+
+    Those for whom a job is not done are left out, so one that was given up keeps them out.
+    """
+    undone = and_(Job.app == Message.app, Job.end_user == Message.end_user, Job.kind == "extract", Job.state != "done")
+    is_due = or_(func.sum(func.length(Message.text)) >= characters, func.max(Message.created_at) <= before)
+    query = select(Message.app, Message.end_user).where(
+        Message.read_at.is_(None), ~select(Job.id).where(undone).correlate(Message).exists()
+    )
+    query = query.group_by(Message.app, Message.end_user).having(is_due)
+    query = query.order_by(func.min(Message.created_at)).limit(limit)
+    async with engine.connect() as connection:
+        return [Owner(app, user) for app, user in await connection.execute(query)]
+
+
+async def read_batch(engine: AsyncEngine, owner: Owner, *, characters: int, around: int) -> Batch | None:
+    """The person's earliest unread turns in one conversation, of together about `characters` at most, but at least one.
+
+    With the `around` turns before them; None when all has been read.
+    """
+    order = (Message.said_at, Message.position)
+    unread = owner.select(Message, Message.conversation_id, Message.position, *_SHOWN).where(Message.read_at.is_(None))
+    async with engine.connect() as connection:
+        first = (await connection.execute(unread.order_by(*order).limit(1))).one_or_none()
+        if first is None:
+            return None
+        together = unread.where(Message.conversation_id == first.conversation_id).order_by(*order).limit(MOST_TURNS)
+        turns: list[Turn] = []
+        left = characters
+        for _, _, *shown in await connection.execute(together):
+            turn = Turn(*shown)
+            left -= len(turn.text)
+            if turns and left < 0:
+                break
+            turns.append(turn)
+        earlier = owner.select(Message, *_SHOWN).where(
+            Message.conversation_id == first.conversation_id, tuple_(*order) < tuple_(first.said_at, first.position)
+        )
+        latest_first = earlier.order_by(*(each.desc() for each in order)).limit(around)
+        before = [Turn(*row) for row in await connection.execute(latest_first)]
+    return Batch(before[::-1], turns)
+
+
+async def mark_read(connection: AsyncConnection, owner: Owner, ids: Collection[str], *, now: datetime) -> set[str]:
+    """Note, within a change that has begun, that these have been read; those of them that had not been, and are."""
+    unread = owner.update(Message).where(Message.id.in_(ids), Message.read_at.is_(None))
+    marked = await connection.execute(unread.values(read_at=now).returning(Message.id))
+    return set(marked.scalars())
+
+
+_SHOWN = (Message.id, Message.speaker, Message.text, Message.said_at)

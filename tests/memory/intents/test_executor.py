@@ -1,0 +1,220 @@
+"""What a person wishes of their friend's memory is done at once, to what they named and to nothing else."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.erasure import Forgetter
+from memory.intents.detector import Forget, Mute, Remember, Wish, wish_of
+from memory.intents.executor import MOST, Done, Wishes
+from memory.recall.index_cache import Shelf
+from memory.service import Store
+from storage.memory.conversations import NewMessage
+from storage.memory.export import read_history
+from storage.memory.memories import NewMemory, NotVerbatim, Wanted, find_memories, list_memories
+from storage.memory.owner import Owner
+from storage.memory.people import Profile, read_version, write_profile
+
+ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+PAST = (
+    ("Ann", "I moved to Porto and live there now"),
+    ("Friend", "How is it to live in Porto?"),
+    ("Ann", "Porto is lovely"),
+    ("Friend", "Do tell"),
+)
+
+
+class Chat:
+    """A person's conversation with their friend."""
+
+    def __init__(self, store: Store, wishes: Wishes, engine: AsyncEngine, owner: Owner) -> None:
+        self._store = store
+        self._wishes = wishes
+        self._engine = engine
+        self._owner = owner
+        self._said = 0
+
+    async def say(self, speaker: str, text: str) -> str:
+        """Take in the next turn; return its id."""
+        self._said += 1
+        turn = NewMessage(f"m{self._said}", speaker, text, DAY + timedelta(minutes=self._said))
+        return (await self._store.ingest(self._owner, "c", [turn])).ids[turn.external_id]
+
+    async def wish(self, text: str) -> Done:
+        """Say and obey."""
+        wish = wish_of(text)
+        assert wish is not None
+        return await self.obey(wish, await self.say("Ann", text))
+
+    async def obey(self, wish: Wish, message_id: str | None) -> Done:
+        """Obey."""
+        return await self._wishes.obey(self._owner, wish, conversation="c", message_id=message_id)
+
+    async def turns(self) -> list[str]:
+        """Return all that was said and is not forgotten."""
+        history = await read_history(self._engine, self._owner)
+        return [turn.text for turns in history.conversations.values() for turn in turns]
+
+    async def memories(self) -> list[str]:
+        """Return what is remembered, oldest first."""
+        return [each.text for each in (await read_history(self._engine, self._owner)).memories]
+
+    async def recalled(self, question: str) -> set[str]:
+        """Return what a question brings."""
+        return {each.record.text for each in await self._store.recall(self._owner, question, limit=99)}
+
+
+@pytest.fixture
+def make_chat(
+    store: Store, engine: AsyncEngine, shelf: Shelf, clock: Callable[[], datetime]
+) -> Callable[[Owner], Chat]:
+    """Return what makes a conversation."""
+    wishes = Wishes(engine, store, Forgetter(engine, shelf, {}, clock), clock)
+    return lambda owner: Chat(store, wishes, engine, owner)
+
+
+@pytest.fixture
+async def chat(make_chat: Callable[[Owner], Chat], store: Store) -> Chat:
+    """Return Ann's conversation with a past; Ben has the same."""
+    for owner in (BEN, ANN):
+        made = make_chat(owner)
+        ids = [await made.say(speaker, text) for speaker, text in PAST]
+        await store.add(owner, NewMemory("Lives in Porto", quote="moved to Porto", message_id=ids[0]), id_="home")
+        await store.add(owner, NewMemory("Likes port wine"), id_="wine")
+    return made
+
+
+async def test_what_is_named_is_remembered(chat: Chat, engine: AsyncEngine) -> None:
+    """At once, in the person's own words, with the message that says so; twice is once."""
+    done = await chat.wish("Remember that my sister's name is Asha.")
+    assert (done.kind, done.count) == ("remember", 1)
+    record = (await find_memories(engine, ANN, done.memories))[done.memories[0]]
+    assert (record.text, record.quote, record.speaker) == ("my sister's name is Asha", record.text, "Ann")
+    assert record.message_id is not None
+    assert await chat.obey(Remember("my sister's name is Asha"), record.message_id) == done
+    assert "my sister's name is Asha" in await chat.recalled("Who is Asha?")
+    with pytest.raises(NotVerbatim):
+        await chat.obey(Remember("my brother's name is Asha"), record.message_id)
+
+
+async def test_what_was_said_before_is_remembered(chat: Chat) -> None:
+    """A word like "this" is about the person's own last words, not the friend's; without any, nothing is done."""
+    done = await chat.wish("Remember this!")
+    assert done.count == 1
+    assert await chat.memories() == ["Lives in Porto", "Likes port wine", "Porto is lovely"]
+    again = await chat.obey(Remember(None), None)
+    assert again.count == 0  # nobody called "user" has spoken
+
+
+async def test_without_a_message_the_profile_says_who_speaks(chat: Chat, engine: AsyncEngine) -> None:
+    """A wish that was not taken in is obeyed as well."""
+    await write_profile(engine, ANN, Profile("ann", {}), now=DAY)
+    await chat.obey(Remember("I sing"), None)
+    done = await chat.obey(Forget(None), None)
+    assert done.count == 2
+    assert await chat.turns() == [text for _, text in PAST[:2]]
+    assert (await chat.memories())[-1] == "I sing"
+
+
+async def test_what_is_named_is_forgotten(chat: Chat, make_chat: Callable[[Owner], Chat]) -> None:
+    """Every turn and memory with all of its words, whoever said it, what quotes them, and the wish; a receipt."""
+    done = await chat.wish("Forget that I live in Porto.")
+    assert (done.kind, done.count, done.left) == ("forget", 2, 0)  # two turns; the memory was drawn from one of them
+    assert done.receipt is not None
+    assert done.receipt.is_complete
+    assert await chat.turns() == ["Porto is lovely", "Do tell"]
+    assert await chat.memories() == ["Likes port wine"]
+    assert await chat.recalled("Where is Porto?") >= {"Porto is lovely"}
+    ben = make_chat(BEN)
+    assert (len(await ben.turns()), len(await ben.memories())) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "gone"), [("I fed it", {"A fine name, Kiwi", "It's Kiwi!"}), ("Kiwi bit me", {"A fine name, Kiwi"})]
+)
+@pytest.mark.parametrize("speaker", ["Ann", "user", "ANN"])
+async def test_what_others_say_of_it_goes_along(chat: Chat, speaker: str, elsewhere: str, gone: set[str]) -> None:
+    """Replies that repeat what was forgotten, unless the person has said that in words that they did not name."""
+    said = [
+        (speaker, "My parrot is called Kiwi"),
+        ("Friend", "A fine name, Kiwi"),
+        (speaker, elsewhere),
+        ("Friend", "Parrots are loud"),
+        (speaker, "What is my parrot called?"),
+        ("Friend", "It's Kiwi!"),
+    ]
+    for each in said:
+        await chat.say(*each)
+    done = await chat.wish("Forget that my parrot is called Kiwi")
+    assert done.receipt is not None
+    assert done.receipt.is_complete
+    left = [text for _, text in said[1:] if text not in gone]
+    assert (done.count, await chat.turns()) == (1 + len(gone), [text for _, text in PAST] + left)
+
+
+async def test_the_exchange_before_is_forgotten(chat: Chat) -> None:
+    """Without a name: the person's last turn and the reply to it; the wish, which names nothing, stays."""
+    done = await chat.wish("Forget that, please.")
+    assert done.count == 2
+    assert await chat.turns() == [*(text for _, text in PAST[:2]), "Forget that, please."]
+    assert await chat.memories() == ["Lives in Porto", "Likes port wine"]
+
+
+@pytest.mark.parametrize("text", ["Forget about Lisbon", "Forget our own", "Don't bring up my violin again"])
+async def test_what_is_not_there_is_not_found(chat: Chat, text: str) -> None:
+    """Nothing happens to the rest, and the person can be told so; words of grammar alone name nothing."""
+    done = await chat.wish(text)
+    assert done.count == 0
+    assert set(await chat.turns()) >= {text for _, text in PAST}
+    assert await chat.recalled("Where is Porto?") >= {text for _, text in PAST}
+
+
+async def test_a_wish_that_was_forgotten_is_not_obeyed(chat: Chat) -> None:
+    """Its message is gone: what it pointed at is not guessed."""
+    assert (await chat.obey(Forget(None), "gone")).count == 0
+    assert len(await chat.turns()) == 4
+
+
+async def test_nobody_is_made_by_a_wish(make_chat: Callable[[Owner], Chat], engine: AsyncEngine) -> None:
+    """Of whom there is nothing, there is nothing afterwards."""
+    nobody = make_chat(Owner("app", "nobody"))
+    for wish in (Forget("Porto"), Mute("Porto"), Mute(None), Forget(None), Remember(None)):
+        assert (await nobody.obey(wish, None)).count == 0
+    assert await read_version(engine, Owner("app", "nobody")) is None
+
+
+async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, store: Store) -> None:
+    """Neither turns, nor memories, nor the wish; all of it stays in the list, from which it can be taken back."""
+    done = await chat.wish("Don't bring up Porto again.")
+    assert (done.kind, done.count) == ("mute", 3)
+    assert await chat.recalled("Porto, lovely wine") == {"Do tell", "Likes port wine"}
+    muted = await list_memories(engine, ANN, Wanted(muted=True), limit=9)
+    wish = "Don't bring up Porto again."
+    assert {each.text for each in muted} == {"Lives in Porto", PAST[1][1], "Porto is lovely", wish}
+    assert all(each.message_id is not None for each in muted)
+    again = await chat.obey(Mute("Porto"), None)
+    assert again.count == 4  # the wish is a turn like any other now
+    assert len(await list_memories(engine, ANN, Wanted(muted=True), limit=9)) == 4
+    for each in muted:
+        await store.edit(ANN, each.id, {"muted": False})
+    assert await chat.recalled("Porto, lovely wine") >= {text for _, text in PAST}
+
+
+async def test_the_exchange_before_is_not_brought_up(chat: Chat) -> None:
+    """Without a name: the person's last turn and the reply."""
+    done = await chat.wish("Don't bring that up again")
+    assert done.count == 2
+    assert not {"Porto is lovely", "Do tell"} & await chat.recalled("Porto, lovely, tell")
+
+
+async def test_one_wish_is_bounded(chat: Chat, store: Store) -> None:
+    """The newest are reached, the number of the others is told, and the next wish gets them."""
+    for number in range(MOST + 5):
+        await store.add(ANN, NewMemory(f"Violin {number}", event_at=DAY + timedelta(days=number)))
+    done = await chat.obey(Forget("my violins"), None)
+    assert (done.count, done.left) == (MOST, 5)
+    assert [each for each in await chat.memories() if "Violin" in each] == [f"Violin {number}" for number in range(5)]
+    assert (await chat.obey(Forget("my violins"), None)).count == 5

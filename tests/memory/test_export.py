@@ -1,0 +1,95 @@
+"""A history that moves to another server is recalled there as it was here."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.recall.index_cache import Shelf
+from memory.schemas import Document
+from memory.service import Recalled, Store
+from storage import migrate
+from storage.database import open_engine
+from storage.memory import memories, people
+from storage.memory.conversations import NewMessage
+from storage.memory.export import read_history
+from storage.memory.memories import NewMemory
+from storage.memory.owner import Owner
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+
+ANN = Owner("app", "ann")
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+TEXTS = ("I have a dog", "He is called Rex", "We live in Oslo", "Rex likes the snow", "My dog is old", "Oslo is cold")
+
+
+def told(found: list[Recalled]) -> list[object]:
+    """Return what a client is told, but for ids of messages, which are the server's own."""
+    return [(each.record.text, each.ranked.score, each.ranked.said, each.ranked.factors) for each in found]
+
+
+async def fill(store: Store, engine: AsyncEngine) -> None:
+    """Store two conversations side by side, memories of all fields, and a profile."""
+    for name in ("a", "b"):
+        turns = [
+            NewMessage(f"{number}", ("Ann", "Bob")[number % 2], f"{name}: {text}", DAY + timedelta(minutes=number))
+            for number, text in enumerate(TEXTS)
+        ]
+        taken = await store.ingest(ANN, name, turns)
+    quoted = NewMemory("Has a dog", "fact", quote="I have a dog", message_id=taken.ids["0"], valid_from=DAY)
+    old, _ = await store.add(ANN, quoted)
+    new = NewMemory(
+        "Had a dog", "event", event_at=DAY, confidence=0.5, sensitivity="sensitive", pinned=True, painful_at=DAY
+    )
+    await store.add(ANN, new, supersedes=old.id)
+    await store.add(ANN, NewMemory("Rex is mine", quote="Rex", message_id=taken.ids["1"], muted=True))
+    await people.write_profile(engine, ANN, people.Profile("Ann", {"zone": "Europe/Oslo"}), now=DAY)
+
+
+async def test_an_import_recalls_the_same(
+    store: Store, engine: AsyncEngine, make_shelf: Callable[..., Shelf], tmp_path: Path
+) -> None:
+    """Through JSON and into another database, for another user there: the same answers with the same scores."""
+    await fill(store, engine)
+    document = Document.of(await read_history(engine, ANN)).model_dump_json()
+    url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
+    await asyncio.to_thread(migrate.upgrade, url)
+    elsewhere, embedder = open_engine(url), WordEmbedder()
+    shelf = Shelf(elsewhere, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    here, there = Store(engine, make_shelf(), embedder, lambda: now), Store(elsewhere, shelf, embedder, lambda: now)
+    anna = Owner("other", "anna")
+    for _ in range(2):  # taking it in again changes nothing
+        await there.take_in(anna, Document.model_validate_json(document).history())
+        for question in ("What is the dog called?", "Where do I live?", "old dog in the snow, Bob", "Who had a dog?"):
+            found = await here.recall(ANN, question, limit=50)
+            assert len(found) >= 10
+            assert told(await there.recall(anna, question, limit=50)) == told(found)
+    again = Document.of(await read_history(elsewhere, anna))
+    assert plain(again) == plain(Document.model_validate_json(document))
+    assert {each.schema_version for each in (again, Document.model_validate({"schema_version": 1}))} == {1, 2}
+    shelf.close()
+    await elsewhere.dispose()
+
+
+def plain(document: Document) -> object:
+    """Return the document with every message named by its conversation and external id."""
+    dumped = document.model_dump_json()
+    for conversation in document.conversations:
+        for turn in conversation.messages:
+            dumped = dumped.replace(turn.id, f"{conversation.external_id}/{turn.external_id}")
+    return json.loads(dumped)
+
+
+async def test_an_import_is_whole_or_not_at_all(store: Store, engine: AsyncEngine) -> None:
+    """A document with a quote that no message says leaves nothing behind."""
+    await fill(store, engine)
+    document = Document.of(await read_history(engine, ANN))
+    broken = document.memories[0].model_copy(update={"quote": "I have a cat"})
+    ben = Owner("app", "ben")
+    with pytest.raises(memories.NotVerbatim):
+        await store.take_in(ben, document.model_copy(update={"memories": [broken]}).history())
+    assert await people.read_version(engine, ben) is None

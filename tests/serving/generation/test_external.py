@@ -1,0 +1,66 @@
+"""A model outside as a target: what keeps a request from going there."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import pytest
+
+from serving.generation.continuation import Beginning
+from serving.generation.external import ExternalTarget
+from serving.generation.target import TargetFailed, Withheld
+from serving.observability.tracing import NoTracing
+from serving.privacy.consent import Allowed
+from serving.privacy.detector import detector
+from serving.protocol.request import CHAT, COMPLETION, Call
+
+MEMORY = {"role": "system", "content": "Maya has two cats.", "bondhu": {"private": "memory"}}
+MESSAGES = [{"role": "system", "content": "You are a friend."}, MEMORY, {"role": "user", "content": "Hi"}]
+BEGINNING = Beginning("c1", 5, "How are your two", 4, 9, finished=False)
+
+
+class Unreachable:
+    """A model that nobody may ask."""
+
+    model = "outside"
+
+    def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[dict[str, Any], None]:
+        """Fail the test."""
+        raise AssertionError("it was asked")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("path", "key_allows", "allowed", "beginning", "reason"),
+    [
+        (CHAT, False, Allowed(True, True, "key"), None, "no_consent"),
+        (CHAT, True, Allowed(False, False, "user"), None, "no_consent"),
+        (COMPLETION, True, Allowed(True, True, "key"), None, "external_unsupported"),
+        (CHAT, True, Allowed(True, False, "user"), BEGINNING, "private"),
+    ],
+)
+async def test_what_may_not_leave_is_not_sent(
+    path: str, key_allows: bool, allowed: Allowed, beginning: Beginning | None, reason: str
+) -> None:
+    """No consent of either; no chat; an answer that a memory is in, begun here, is not gone on with outside."""
+
+    async def ask(_: Call) -> Allowed:
+        return allowed
+
+    target = ExternalTarget(
+        "gemini",
+        Unreachable(),
+        tracing=NoTracing(),
+        allowed=ask,
+        detect=detector({}),
+        audit=lambda _: None,
+        user_hash=lambda _, __: "",
+    )
+    call = Call(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
+    with pytest.raises(TargetFailed) as failed:
+        await target.answer(call, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]
+    assert failed.value.reason == reason
+    assert failed.value.error.status == 503
+    if isinstance(failed.value, Withheld):
+        assert failed.value.classes == {"memory"}

@@ -1,0 +1,278 @@
+"""A person's past over HTTP, on a real gateway of two workers: every route, and what it keeps from strangers."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.engine_server import MODEL, EngineServer
+from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
+from tests.support.memory.word_embedder import DIMENSIONS
+
+AT = "2026-01-01T12:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """Return a gateway with an embedder, and an engine that answers with all that it is told."""
+    folder = tmp_path_factory.mktemp("gateway")
+    process = GatewayProcess(folder, workers=2, BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS))
+    with EngineServer(process.ingress_port, echoes=True, embeds=True), process:
+        process.until_ready(MODEL)
+        yield process
+
+
+@pytest.fixture(scope="module")
+def keys(gateway: GatewayProcess) -> dict[str, str]:
+    """Return a key without limits, with memory, for each of two applications."""
+    return {app: gateway.make_key(app, tier="admin", memory=True) for app in ("one", "two")}
+
+
+class Client:
+    """Asks as an application for a user, on a new connection each time, so that any worker may answer."""
+
+    def __init__(self, gateway: GatewayProcess, key: str | None, user: str | None = None) -> None:
+        self._url = gateway.url
+        self._headers = ({"authorization": f"Bearer {key}"} if key else {}) | ({"x-bondhu-user": user} if user else {})
+
+    def __call__(self, method: str, path: str, body: Any = None, **params: Any) -> httpx.Response:
+        """Return the answer."""
+        with httpx.Client(verify=False, timeout=DEADLINE_S) as client:
+            content = None if body is None else json.dumps(body)
+            headers = self._headers | {"content-type": "application/json"}
+            return client.request(method, self._url + path, headers=headers, content=content, params=params)
+
+
+def error(answer: httpx.Response) -> tuple[int, str | None, str | None]:
+    """Return status, code and parameter of a refusal."""
+    told = answer.json()["error"]
+    return answer.status_code, told["code"], told["param"]
+
+
+def turn(number: int, text: str, speaker: str = "Ann") -> dict[str, str]:
+    """Return a message."""
+    return {"external_id": f"m{number}", "speaker": speaker, "text": text, "said_at": f"2026-01-01T12:{number:02}:00Z"}
+
+
+def test_a_past_is_taken_in_and_recalled(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """History moves in twice without a duplicate, is quoted by a memory, and comes back ranked with its reasons."""
+    ann = Client(gateway, keys["one"], "recall-ann")
+    history = {"external_id": "c1", "messages": [turn(1, "I adopted a dog called Rex"), turn(2, "He is brown", "Bob")]}
+    taken = ann("POST", "/api/v1/conversations", history).json()
+    assert (taken["added"], taken["existing"], taken["differing"]) == (2, 0, [])
+    again = ann("POST", "/api/v1/conversations", history).json()
+    assert (again["added"], again["existing"], again["messages"]) == (0, 2, taken["messages"])
+    source = next(each["id"] for each in taken["messages"] if each["external_id"] == "m1")
+    new = {"id": "rex", "text": "Has a dog called Rex", "quote": "adopted a dog", "message_id": source}
+    assert ann("POST", "/api/v1/memories", new).status_code == 201
+    assert ann("POST", "/api/v1/memories", new).status_code == 200
+    for _ in range(4):  # whichever worker answers
+        answer = ann("POST", "/api/v1/recall", {"query": "What is the dog called?", "limit": 2})
+        found = answer.json()["data"]
+        assert {each["item"]["text"] for each in found} == {"Has a dog called Rex", "I adopted a dog called Rex"}
+        assert all(set(each["rankers"]) == {"single", "window", "lexical"} for each in found)
+        assert found[0]["score"] >= found[1]["score"]
+    short = ann("POST", "/api/v1/recall", {"query": "What is the dog called?", "budget_tokens": 9}).json()["data"]
+    assert len(short) == 1
+    assert ann("PUT", "/api/v1/profile", {"name": "Bob", "details": {"zone": "UTC"}}).status_code == 200
+    assert ann("GET", "/api/v1/profile").json() == {"name": "Bob", "details": {"zone": "UTC"}}
+
+
+def test_memories_are_edited_pinned_paged_and_forgotten(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """A change of a state that has passed is refused; pages follow each other; what is forgotten is not found."""
+    ann = Client(gateway, keys["one"], "edit-ann")
+    made = [ann("POST", "/api/v1/memories", {"text": f"Number {n}", "kind": "goal"}).json() for n in range(3)]
+    pinned = ann("PATCH", f"/api/v1/memories/{made[0]['id']}", {"pinned": True, "changed_in": made[0]["changed_in"]})
+    assert (pinned.json()["pinned"], pinned.json()["text"]) == (True, "Number 0")
+    late = ann("PATCH", f"/api/v1/memories/{made[0]['id']}", {"text": "x", "changed_in": made[0]["changed_in"]})
+    assert error(late) == (409, "memory_changed", "changed_in")
+    page = ann("GET", "/api/v1/memories", limit=2, kind="goal").json()
+    assert ([each["text"] for each in page["data"]], page["has_more"]) == (["Number 2", "Number 1"], True)
+    rest = ann("GET", "/api/v1/memories", limit=2, after=page["data"][-1]["id"]).json()
+    assert ([each["text"] for each in rest["data"]], rest["has_more"]) == (["Number 0"], False)
+    assert [each["text"] for each in ann("GET", "/api/v1/memories", pinned=True).json()["data"]] == ["Number 0"]
+    marked = ann("PATCH", f"/api/v1/memories/{made[2]['id']}", {"painful_at": AT, "muted": True}).json()
+    assert (marked["painful_at"], marked["muted"]) == (AT, True)
+    assert [each["text"] for each in ann("GET", "/api/v1/memories", muted=True).json()["data"]] == ["Number 2"]
+    found = ann("POST", "/api/v1/recall", {"query": "number"}).json()["data"]
+    assert {each["item"]["text"]: each["factors"]["painful"] for each in found} == {"Number 0": 1.0, "Number 1": 1.0}
+    receipt = ann("DELETE", f"/api/v1/memories/{made[1]['id']}").json()
+    assert (receipt["object"], receipt["complete"]) == ("erasure_receipt", True)
+    assert error(ann("GET", f"/api/v1/memories/{made[1]['id']}")) == (404, "memory_not_found", None)
+    assert ann("POST", "/api/v1/forget", {}).json()["complete"]
+    assert ann("GET", "/api/v1/memories").json()["data"] == []
+    assert error(ann("DELETE", "/api/v1/conversations", external_id="c9"))[1] == "conversation_not_found"
+
+
+def test_refusals_name_the_field(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """Every wrong field is a 400 in OpenAI's envelope that names it."""
+    ann = Client(gateway, keys["one"], "wrong-ann")
+    nobody = Client(gateway, keys["one"])
+    assert error(nobody("GET", "/api/v1/memories")) == (400, None, "user")
+    for body, param in (
+        ({"text": ""}, "text"),
+        ({"text": "x" * 40_000}, "text"),
+        ({"text": "a\0b"}, "text"),
+        ({"text": "x", "kind": "idea"}, "kind"),
+        ({"text": "x", "confidence": 2}, "confidence"),
+        ({"text": "x", "event_at": "2026-01-01"}, "event_at"),
+        ({"text": "x", "event_at": "0001-01-01T00:00:00+14:00"}, "event_at"),
+        ({"text": "x", "valid_from": AT, "valid_until": AT}, "valid_until"),
+        ({"text": "x", "message_id": "nothing"}, "message_id"),
+        ({"text": "x", "quote": "nothing"}, "quote"),
+        ({"text": "x", "colour": "red"}, "colour"),
+        ({"text": "x", "user": "u" * 300}, "user"),
+    ):
+        assert error(ann("POST", "/api/v1/memories", body)) == (400, None, param), body
+    assert error(ann("POST", "/api/v1/conversations", {"external_id": "c", "messages": [turn(1, "")]}))[2] == (
+        "messages.0.text"
+    )
+    for details in ({"a": "\ud800"}, {"\ud800": 1}, {"a": [float("nan")]}):
+        assert error(ann("PUT", "/api/v1/profile", {"details": details}))[0] == 400
+    assert ann("PUT", "/api/v1/profile", {"details": {"a": "b\0"}}).status_code == 200
+    assert ann("GET", "/api/v1/profile").json()["details"] == {"a": "b\0"}
+    assert error(ann("POST", "/api/v1/forget", {"app": "two"})) == (400, None, "app")
+    assert error(ann("GET", "/api/v1/memories", after="nothing"))[0] == 404
+    large = {"external_id": "c", "messages": [turn(1, "x" * 30_000)] * 200}
+    assert error(ann("POST", "/api/v1/conversations", large))[0] == 413
+
+
+def test_requests_count(gateway: GatewayProcess) -> None:
+    """Each is a request of the limits and of the ledger, by its route, for its user."""
+    ann = Client(gateway, gateway.make_key("limited"), "counted-ann")
+    answer = ann("GET", "/api/v1/memories/nothing")
+    limits = ann("GET", "/api/v1/memories").headers
+    assert (limits["x-ratelimit-limit-requests"], limits["x-ratelimit-remaining-requests"]) == ("100", "98")
+    wait_for(lambda: ann("GET", f"/v1/usage/{answer.headers['x-request-id']}").status_code == 200, "the row")
+    row = ann("GET", f"/v1/usage/{answer.headers['x-request-id']}").json()
+    assert (row["endpoint"], row["user"], row["outcome"]) == ("/api/v1/memories/{id}", "counted-ann", "client_error")
+
+
+# What is asked on every route, by somebody who knows another's ids. A route that is not here fails the test.
+WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
+    ("post", "/v1/chat/completions"): (
+        {"model": "bondhu", "messages": [{"role": "user", "content": "What is the secret word of the safe?"}]},
+        {},
+    ),
+    ("post", "/v1/completions"): ({"model": "bondhu", "prompt": ["Hi"]}, {}),
+    ("post", "/v1/embeddings"): ({"model": "all-minilm-l6-v2", "input": "Hi"}, {}),
+    ("get", "/v1/models"): (None, {}),
+    ("get", "/v1/models/{model}"): (None, {}),
+    ("get", "/v1/usage/{request_id}"): (None, {}),
+    ("get", "/api/v1/usage"): (None, {"group_by": "app,user"}),
+    ("get", "/api/v1/users/{user}/consent"): (None, {}),
+    ("put", "/api/v1/users/{user}/consent"): ({"allow_external": False, "allow_sensitive": False}, {}),
+    ("delete", "/api/v1/users/{user}/consent"): (None, {}),
+    ("get", "/health"): (None, {}),
+    ("get", "/ready"): (None, {}),
+    ("get", "/api/v1/chat/health"): (None, {}),
+    ("get", "/metrics"): (None, {}),
+    ("get", "/api/v1/memories"): (None, {"limit": "100"}),
+    ("get", "/api/v1/memories/{id}"): (None, {}),
+    ("patch", "/api/v1/memories/{id}"): ({"pinned": True}, {}),
+    ("delete", "/api/v1/memories/{id}"): (None, {}),
+    ("post", "/api/v1/memories"): ({"text": "mine", "supersedes": "{id}"}, {}),
+    ("post", "/api/v1/conversations"): ({"external_id": "{conversation}", "messages": [turn(7, "mine")]}, {}),
+    ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
+    ("get", "/api/v1/messages/{message}/why"): (None, {}),
+    ("delete", "/api/v1/messages/{message}"): (None, {}),
+    ("get", "/api/v1/wishes"): (None, {}),
+    ("post", "/api/v1/wishes/{wish}/undo"): (None, {}),
+    ("delete", "/api/v1/wishes/{wish}"): (None, {}),
+    ("post", "/api/v1/recall"): ({"query": "What is the secret word of the safe?", "limit": 100}, {}),
+    ("get", "/api/v1/profile"): (None, {}),
+    ("put", "/api/v1/profile"): ({"name": "me"}, {}),
+    ("get", "/api/v1/export"): (None, {}),
+    ("post", "/api/v1/import"): ({"memories": [{"id": "{id}", "text": "mine", "created_at": AT}]}, {}),
+    ("post", "/api/v1/forget"): ({}, {}),
+}
+
+
+def test_nothing_is_told_without_a_key(gateway: GatewayProcess) -> None:
+    """Whatever the body, who has no valid key is told that first."""
+    for key in (None, "bd-wrong"):
+        for (method, path), (body, params) in WALK.items():
+            if path.startswith("/api/v1/"):
+                for sent in (body, None, {"model": "bondhu"}):
+                    assert Client(gateway, key)(method.upper(), path, sent, **params).status_code == 401, (method, path)
+
+
+def test_no_secret_crosses(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """Of people of one application and of two, nobody gets to see or touch another's, on any route there is."""
+    people = {
+        (app, user): f"{app}x{user}x{word}"
+        for (app, user), word in zip(
+            [("one", "canary-a"), ("one", "canary-b"), ("two", "canary-a")],
+            ("quetzal", "ocelot", "narwhal"),
+            strict=True,
+        )
+    }
+    ids = {who: plant(Client(gateway, keys[who[0]], who[1]), secret) for who, secret in people.items()}
+    document = Client(gateway, None)("GET", "/openapi.json").json()
+    routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert routes == set(WALK)
+    before = {who: content(Client(gateway, keys[who[0]], who[1])) for who in people}
+    for who, secret in people.items():
+        assert before[who].count(secret) > 4, "the canary is there to be seen"
+    for whose in people:
+        for who in [("one", "stranger"), *(each for each in people if each != whose)]:
+            walk(Client(gateway, keys[who[0]], who[1]), ids[whose], [s for owner, s in people.items() if owner != who])
+            assert content(Client(gateway, keys[whose[0]], whose[1])) == before[whose]
+            if who in people:
+                ids[who] = plant(Client(gateway, keys[who[0]], who[1]), people[who])
+                before[who] = content(Client(gateway, keys[who[0]], who[1]))
+
+
+def plant(client: Client, secret: str) -> dict[str, str]:
+    """Give a person a past with their secret in every field; return the ids of it."""
+    said = [turn(1, f"The secret word of the safe is {secret}", secret)]
+    name = secret[::-1]  # no secret itself: who asks for it may see it again
+    taken = client("POST", "/api/v1/conversations", {"external_id": name, "messages": said}).json()
+    new = {"text": f"Safe: {secret}", "quote": secret, "message_id": taken["messages"][0]["id"], "speaker": secret}
+    made = client("POST", "/api/v1/memories", new).json()
+    client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
+    (asked,) = WALK["post", "/v1/chat/completions"][:1]
+    told = client("POST", "/v1/chat/completions", asked)
+    assert secret in told.text, "what is remembered is told"
+    why = f"/api/v1/messages/{told.json()['id']}/why"
+    wait_for(lambda: secret in client("GET", why).text, "the reply to be stored")
+    client(
+        "POST",
+        "/v1/chat/completions",
+        {**asked, "messages": [{"role": "user", "content": f"My pet puzzle is about {secret}"}]},
+    )
+    forgotten = client(
+        "POST",
+        "/v1/chat/completions",
+        {**asked, "messages": [{"role": "user", "content": "Forget about my pet puzzle"}]},
+    )
+    wish = forgotten.headers["x-bondhu-memory"].split("undo=")[1]
+    return {"{id}": made["id"], "{conversation}": name, "{message}": told.json()["id"], "{wish}": wish}
+
+
+def content(client: Client) -> str:
+    """Return all that is kept of a person, and what they recall."""
+    recalled = client("POST", "/api/v1/recall", {"query": "What is the secret word of the safe?"}).json()["data"]
+    aside = client("GET", "/api/v1/wishes").text
+    return client("GET", "/api/v1/export").text + aside + json.dumps([each["item"] for each in recalled])
+
+
+def walk(client: Client, ids: dict[str, str], secrets: list[str]) -> None:
+    """Ask on every route with another's ids; their secrets are in no answer."""
+
+    def fill(text: str) -> str:
+        for name, value in ids.items():
+            text = text.replace(name, value)
+        return text
+
+    for (method, path), (body, params) in WALK.items():
+        asked = None if body is None else json.loads(fill(json.dumps(body)))
+        given = {name: fill(value) for name, value in params.items()}
+        url = re.sub(r"\{\w+\}", "x", fill(path))
+        answer = client(method.upper(), url, asked, **given)
+        assert answer.status_code < 500 or answer.status_code == 503, (method, path, answer.text)
+        for secret in secrets:
+            assert secret not in answer.text + str(answer.headers), (method, path)

@@ -1,0 +1,121 @@
+"""Recordings in Redis are filed by whose they are, under names that tell nobody, and are gone when told."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from serving.errors import CacheAway
+from serving.protocol.owner import OWNER_DIGITS, owner_of, owners_of
+from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.resilience.drain import Drain
+from serving.resilience.redis import open_redis
+from serving.streams.erasure import ForgottenStreams
+from serving.streams.policy import whose
+from serving.streams.recorder import Tapes
+from serving.streams.recording import Tape
+from serving.streams.redis_store import Copy, TapeStore, stream
+from serving.streams.replicator import Publisher
+from storage.memory.owner import Owner
+from tests.support.databases.redis_process import RedisProcess
+
+MAYA, NOOR = Owner("shop", "maya"), Owner("shop", "noor")
+MOST_BYTES = 1_000_000
+
+
+@pytest.fixture
+async def redis(redis_process: RedisProcess) -> AsyncIterator["Redis"]:
+    """Return a client of an empty Redis."""
+    client = open_redis(redis_process.url, decodes=False)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(redis: "Redis") -> TapeStore:
+    """Return a worker's recordings."""
+    return TapeStore(redis, "worker")
+
+
+def forgetful(store: TapeStore) -> ForgottenStreams:
+    """Return the place that forgets them."""
+    publisher = Publisher(store, most_bytes=MOST_BYTES, listens=False)
+    return ForgottenStreams(
+        Tapes(store=store, publisher=publisher, shares=False, drain=Drain(1), most_bytes=MOST_BYTES, keep_s=60)
+    )
+
+
+def record(owner: Owner, number: int, path: str = CHAT) -> Tape:
+    """Return a recording with an event of that person's."""
+    call = Call(path, {"stream": True}, "m", "r", owner.app, owner.user, "interactive", allow_external=False)
+    tape = Tape(
+        f"ab-{number}",
+        call,
+        whose(owner.app, owner.user, path),
+        is_resumable=True,
+        patience_s=0,
+        most_bytes=MOST_BYTES,
+        clock=lambda: 0.0,
+    )
+    tape.add(b"data: hello\n\n")
+    return tape
+
+
+async def write(redis: "Redis", copy: Copy) -> None:
+    """Write what is new of a recording."""
+    async with redis.pipeline(transaction=False) as pipe:
+        copy.write(pipe, "worker", MOST_BYTES)
+        await pipe.execute()
+
+
+async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: TapeStore) -> None:
+    """Every recording of theirs, of both paths; what is written on does not come back, and another's stays."""
+    place = forgetful(store)
+    copies = [
+        Copy(record(MAYA, 1), ttl_s=60),
+        Copy(record(MAYA, 2, COMPLETION), ttl_s=60),
+        Copy(record(NOOR, 3), ttl_s=60),
+    ]
+    for copy in copies:
+        await write(redis, copy)
+    assert [await place.count(each) for each in (MAYA, NOOR, "shop", "other")] == [2, 1, 3, 0]
+    await place.forget(MAYA)
+    copies[0].tape.add(b"data: more\n\n")
+    copies[0].tape.end = "complete"
+    await write(redis, copies[0])
+    assert [await place.count(each) for each in (MAYA, NOOR)] == [0, 1]
+    assert [await redis.exists(stream(each.tape.id, each.tape.whose)) for each in copies] == [0, 0, 1]
+    await write(redis, Copy(record(MAYA, 4), ttl_s=60))
+    assert await place.count(MAYA) == 1
+    await place.forget("shop")
+    assert [await place.count(each) for each in (MAYA, NOOR, "shop")] == [0, 0, 0]
+
+
+async def test_names_are_not_in_keys(redis: "Redis", store: TapeStore) -> None:
+    """A key tells neither the application nor its end user."""
+    await write(redis, Copy(record(MAYA, 1), ttl_s=60))
+    await forgetful(store).forget(MAYA)
+    await write(redis, Copy(record(MAYA, 2), ttl_s=60))
+    keys = b" ".join(await redis.keys())
+    assert b"taped" in keys
+    assert b"maya" not in keys
+    assert b"shop" not in keys
+    assert len(owner_of("shop", "maya")) == OWNER_DIGITS > len(owners_of("shop"))
+
+
+async def test_every_worker_hears_of_it(redis: "Redis", store: TapeStore) -> None:
+    """Whoever reads the list from where it was finds who has been forgotten since, in order."""
+    place, before = forgetful(store), await store.last_forgotten()
+    await place.forget(MAYA)
+    between = await store.last_forgotten()
+    await place.forget("shop")
+    assert [owner for _, owner in await store.forgotten(before, 1)] == [owner_of("shop", "maya"), owners_of("shop")]
+    assert [owner for _, owner in await store.forgotten(between, 1)] == [owners_of("shop")]
+
+
+async def test_without_redis_nothing_is_said_to_be_forgotten(store: TapeStore, redis_process: RedisProcess) -> None:
+    """It may still be there."""
+    redis_process.kill()
+    for ask in (forgetful(store).forget, forgetful(store).count):
+        with pytest.raises(CacheAway):
+            await ask(MAYA)

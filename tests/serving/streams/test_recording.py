@@ -1,0 +1,209 @@
+"""Recordings: who reads from where gets what, how much is kept, and which requests may share one."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.cache.directives import Wish, read_wish
+from serving.errors import InvalidRequest, ReaderTooSlow, UnknownStream
+from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.streams.policy import identity_of, patience_of, read_event_id, whose, with_ids
+from serving.streams.recording import Tape
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+MOST_BYTES = 1000
+
+
+class Reader:
+    """Somebody who reads."""
+
+    def __init__(self, next_event: int = 0, patience_s: float | None = 0.0) -> None:
+        self.next_event = next_event
+        self.patience_s = patience_s
+
+
+def make(now: float = 0.0) -> Tape:
+    """Return an empty recording at an instant."""
+    return Tape("a-1", None, "", is_resumable=True, patience_s=0, most_bytes=MOST_BYTES, clock=lambda: now)
+
+
+def block(*numbers: int, filling: int = 0) -> bytes:
+    """Events that tell their numbers."""
+    return b"".join(b"data: %d%s\n\n" % (number, b"." * filling) for number in numbers)
+
+
+async def send(tape: Tape, body: bytes, *, more: bool = True) -> None:
+    """Produce."""
+    await tape.send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.data())
+def test_a_reader_gets_what_follows_wherever_it_begins(sizes: list[int], data: st.DataObject) -> None:
+    """Every event from its first on, once, however they came in blocks and however it reads."""
+    tape, total = make(), sum(sizes)
+    reader = Reader(data.draw(st.integers(0, total)))
+    first = reader.next_event
+    got, number = b"", 0
+    for size in sizes:
+        tape.add(block(*range(number, number + size)))
+        number += size
+        if data.draw(st.booleans()):
+            got += tape.take(reader)
+    got += tape.take(reader)
+    assert got == block(*range(first, total))
+    assert reader.next_event == total
+
+
+@given(st.integers(0, 5), st.integers(0, 1000))
+def test_ids_name_every_event(number: int, first: int) -> None:
+    """Counted from the first; read back, each tells its recording and itself."""
+    events = with_ids(block(*range(number)), "f0-1a", first).split(b"\n\n")[:-1]
+    told = [event.partition(b"\n") for event in events]
+    assert [read_event_id(id_.removeprefix(b"id: ").decode()) for id_, _, _ in told] == [
+        ("f0-1a", first + index) for index in range(number)
+    ]
+    assert [rest for _, _, rest in told] == [b"data: %d" % index for index in range(number)]
+
+
+async def test_a_slow_reader_slows_the_producer_down() -> None:
+    """One reader that does not read: no more is kept than may be, and nothing of it is lost."""
+    tape, reader = make(), Reader()
+    tape.join(reader)
+    await tape.send(START)
+
+    async def produce() -> None:
+        for number in range(100):
+            await send(tape, block(number, filling=200))
+        await send(tape, b"", more=False)
+
+    producing = asyncio.create_task(produce())
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert tape.total < 100
+    got = b""
+    while not tape.is_over_for(reader) or reader.next_event < 100:
+        got += tape.take(reader)
+        await asyncio.sleep(0)
+    await producing
+    assert got == block(*range(100), filling=200)
+
+
+async def test_of_two_readers_the_slow_one_is_cut_off() -> None:
+    """The fast one has all of it; the other is told once it needs what is no longer kept."""
+    tape, fast, slow = make(), Reader(), Reader()
+    for reader in (fast, slow):
+        tape.join(reader)
+    got = b""
+    for number in range(20):
+        await send(tape, block(number, filling=200))
+        got += tape.take(fast)
+    assert got == block(*range(20), filling=200)
+    with pytest.raises(ReaderTooSlow):
+        tape.take(slow)
+
+
+async def test_readers_wait_for_what_is_held_back() -> None:
+    """Nothing is read before it is shown; afterwards all of it."""
+    tape, reader = make(), Reader()
+    tape.hold_back()
+    await send(tape, block(0, 1))
+    await send(tape, block(2), more=False)
+    assert tape.take(reader) == b""
+    assert not tape.is_over_for(reader)
+    tape.show(2)
+    assert tape.take(reader) == block(0, 1)
+    tape.show(None)
+    assert tape.take(reader) == block(2)
+    assert tape.is_over_for(reader)
+
+
+def test_it_is_wanted_as_long_as_the_most_patient_wants_it() -> None:
+    """While somebody reads, and then as long as those who left said; one who said nothing has the recording's word."""
+    now = 0.0
+    tape = Tape("a-1", None, "", is_resumable=True, patience_s=7, most_bytes=1, clock=lambda: now)
+    assert not tape.is_wanted()
+    readers = [Reader(patience_s=5), Reader(patience_s=None), Reader(patience_s=0)]
+    for reader in readers:
+        tape.join(reader)
+    for reader in readers:
+        assert tape.is_wanted()
+        tape.leave(reader)
+    now = 6.9
+    assert tape.is_wanted()
+    now = 7.0
+    assert not tape.is_wanted()
+
+
+def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> Call:
+    """Return a request of the application `shop`."""
+    usual: dict[str, Any] = {"app": "shop", "user": None, "class_": "interactive", "allow_external": False}
+    return Call(path=path, parsed=parsed, model="m", request_id="r", **usual | changes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_shared"),
+    [
+        ({}, False),
+        ({"temperature": 0}, True),
+        ({"temperature": 0.0}, True),
+        ({"temperature": 0.5}, False),
+        ({"temperature": 0.5, "seed": 3}, True),
+        ({"top_k": 1}, True),
+        ({"temperature": "0"}, False),
+    ],
+)
+def test_samples_are_not_shared_unless_a_person_asks(fields: dict[str, Any], is_shared: bool) -> None:
+    """Requests without an end user are shared when the engine would answer them alike; others always."""
+    assert (identity_of(call(fields), "free", Wish(), is_resumable=False) is not None) == is_shared
+    assert identity_of(call(fields, user="maya"), "free", Wish(), is_resumable=False) is not None
+    for wish in ("no-cache", "max-age=0, no-store"):
+        own = read_wish({"cache-control": wish}, ())
+        assert identity_of(call(fields, user="maya"), "free", own, is_resumable=False) is None
+
+
+def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
+    """Application, end user (none is not the empty one), tier, class, consent, path, model, body, being resumable."""
+    greedy = {"temperature": 0, "messages": [{"role": "user", "content": "Hi"}]}
+    usual = call(greedy)
+    others = [
+        (call(greedy, app="other"), "free", False),
+        (call(greedy, user=""), "free", False),
+        (call(greedy, user="maya"), "free", False),
+        (usual, "premium", False),
+        (call(greedy, class_="job"), "free", False),
+        (call(greedy, allow_external=True), "free", False),
+        (call(greedy, COMPLETION), "free", False),
+        (call(greedy | {"max_tokens": 5}), "free", False),
+        (usual, "free", True),
+    ]
+    identities = {identity_of(each, tier, Wish(), is_resumable=resumable) for each, tier, resumable in others}
+    assert len(identities) == len(others)
+    assert identity_of(usual, "free", Wish(), is_resumable=False) not in identities
+    reordered = dict(reversed(greedy.items()))
+    assert identity_of(call(reordered), "free", Wish(), is_resumable=False) == identity_of(
+        usual, "free", Wish(), is_resumable=False
+    )
+    assert len({whose("shop", None, CHAT), whose("shop", "", CHAT), whose("shop", None, COMPLETION)}) == 3
+
+
+def test_what_a_client_wants_when_it_leaves() -> None:
+    """Nothing, the end, or a bounded grace; anything else is refused."""
+    assert [patience_of(named, 120) for named in (None, "abort", "grace:15s", "grace:0.5s", "finish")] == [
+        *(0, 0, 15, 0.5),
+        math.inf,
+    ]
+    for named in ("", "grace:120.001s", "grace:nans", "grace:\u0661s", "GRACE:1s "):
+        with pytest.raises(InvalidRequest, match="grace:15s"):
+            patience_of(named, 120)
+
+
+@pytest.mark.parametrize("last", ["", ":", "a-1", "a-1:", "a-1:-1", "1:1", "a-1:1 ", "A-1:1", "a-1:1:1", "a-1:\u0661"])
+def test_what_is_no_id_is_unknown(last: str) -> None:
+    """Whatever a client sends as Last-Event-ID, it is an id or a 404."""
+    with pytest.raises(UnknownStream):
+        read_event_id(last)

@@ -1,0 +1,191 @@
+"""An engine and its directory as the gateway sees them, with answers that a test steers token by token.
+
+Speaks what `serving.engines.registry` polls and what vLLM's server streams (its compact JSON, running counts when asked
+for). An answer is " w0 w1 ..." up to `max_tokens`; one that is asked to continue goes on with the next word, so that a
+test can see whether a spliced text is whole. With `echoes` an answer begins with all that the engine was told. With
+`embeds` it is an embedder as well. Runs in a thread of its own:
+
+    with EngineServer(port) as engine:
+        engine.allow(3)  # tokens of every answer, until more are allowed
+        ...
+        engine.allow(None)
+"""
+
+import asyncio
+import json
+import threading
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.support.memory.word_embedder import WordEmbedder
+
+MODEL = "bondhu-demo"
+PROMPT_TOKENS = 7
+DEFAULT_TOKENS = 3
+Json = dict[str, Any]
+
+
+class EngineServer:
+    """The server; a context manager.
+
+    Attributes:
+        asked: the bodies of the requests that came in, without probes.
+        aborted: how many of them were left by their client before their end.
+
+    """
+
+    def __init__(self, port: int, *, echoes: bool = False, embeds: bool = False) -> None:
+        self._echoes = echoes
+        self._embeds = embeds
+        self._ids = count(1)
+        self.asked: list[Json] = []
+        self.aborted = 0
+        self._port = port
+        self._allowed: int | None = None
+        self._spoilt: tuple[int, bytes] | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def allow(self, tokens: int | None) -> None:
+        """Hold every answer after this many tokens; None: hold none."""
+
+        def change() -> None:
+            self._allowed = tokens
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+        self._loop.call_soon_threadsafe(change)
+
+    def spoil(self, after: int, event: bytes) -> None:
+        """Send `event` instead of the next stream's token number `after`, and end that stream as if it were whole."""
+        self._spoilt = (after, event)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Serve more than that: for subclasses."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(timeout=30)
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(timeout=30)
+        assert not self._thread.is_alive()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._changed, self._stopping = asyncio.Event(), asyncio.Event()
+        app = web.Application()
+        app.router.add_get("/directory", self._directory)
+        app.router.add_post("/v1/completions", self._answer)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        if self._embeds:
+            app.router.add_post("/{embedder:embedder-[0-9a-f]+}", _embed)
+        self.add_routes(app)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        self._ready.set()
+        await self._stopping.wait()
+        await runner.cleanup()
+
+    async def _directory(self, _: web.Request) -> web.Response:
+        report = {
+            "replica_id": "scripted",
+            "epoch": 1,
+            "model": MODEL,
+            "fingerprint": "f",
+            "revision": "r",
+            "quantization": "none",
+            "state": "ready",
+            "reason": "",
+            "address": f"http://127.0.0.1:{self._port}",
+            "key": "engine-key",
+            "running": 0,
+            "waiting": 0,
+            "kv_cache_usage": 0.0,
+        }
+        routing = {"alias": "bondhu", "active": MODEL, "models": {MODEL: "f"}}
+        return web.json_response({"routing": routing, "replicas": [report]})
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body: Json = await request.json()
+        if body.get("prompt") == "Hi":  # the gateway proves that the engine generates
+            return web.json_response({"choices": [], "usage": {}})
+        self.asked.append(body)
+        try:
+            if body.get("stream"):
+                return await self._stream(request, body)
+            words = [word async for word in self._words(body)]
+            whole = _compact(_whole(next(self._ids), "".join(words), len(words)))
+            return web.Response(body=whole, content_type="application/json")
+        except (asyncio.CancelledError, ConnectionError):
+            self.aborted += 1
+            raise
+
+    async def _stream(self, request: web.Request, body: Json) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        told, id_ = 0, next(self._ids)
+        await response.write(_event(id_, {"role": "assistant", "content": ""}, None, told))
+        spoilt, self._spoilt = self._spoilt, None
+        async for word in self._words(body):
+            if spoilt is not None and told == spoilt[0]:
+                await response.write(spoilt[1])
+                return response
+            told += 1
+            await response.write(_event(id_, {"content": word}, None, told))
+        await response.write(_event(id_, {}, "stop", told))
+        last = {"id": f"chatcmpl-{id_}", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": []}
+        await response.write(_line({**last, "usage": _usage(told)}))
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _words(self, body: Json) -> Any:
+        if self._echoes:
+            yield json.dumps(body.get("messages"), ensure_ascii=False)
+        last = (body.get("messages") or [{"role": "user"}])[-1]
+        first = len(last["content"].split()) if last["role"] == "assistant" else 0
+        for number in range(first, first + body.get("max_tokens", DEFAULT_TOKENS)):
+            while self._allowed is not None and number >= self._allowed:
+                await self._changed.wait()
+            yield f" w{number}"
+
+
+def text_of(tokens: int) -> str:
+    """A whole answer of so many tokens."""
+    return "".join(f" w{number}" for number in range(tokens))
+
+
+def _usage(told: int) -> Json:
+    return {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS + told, "completion_tokens": told}
+
+
+async def _embed(request: web.Request) -> web.Response:
+    vectors = await WordEmbedder().embed((await request.json())["inputs"])
+    return web.Response(body=vectors.astype("<f4").tobytes(), headers={"x-bondhu-tokens": "1"})
+
+
+def _event(id_: int, delta: Json, finish: str | None, told: int) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    head = {"id": f"chatcmpl-{id_}", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+    return _line({**head, "choices": [choice], "usage": _usage(told)})
+
+
+def _line(event: Json) -> bytes:
+    return b"data: " + _compact(event) + b"\n\n"
+
+
+def _compact(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _whole(id_: int, text: str, told: int) -> Json:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    head = {"id": f"chatcmpl-{id_}", "object": "chat.completion", "created": 1, "model": MODEL}
+    return {**head, "choices": [choice], "usage": _usage(told)}

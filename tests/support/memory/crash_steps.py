@@ -1,0 +1,158 @@
+"""Operations on a person's past, of which a process may be killed at any step that it writes.
+
+A moment is before a statement that changes something, before a commit, or after one.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from memory.embedding.backfill import Known, Reembedding
+from memory.erasure import Forgetter
+from memory.intents.detector import Forget, Mute
+from memory.intents.executor import Wishes
+from memory.recall.index_cache import Shelf
+from memory.service import Store
+from storage.database import open_engine
+from storage.memory import people
+from storage.memory.conversations import NewMessage
+from storage.memory.export import History, read_history
+from storage.memory.memories import NewMemory
+from storage.memory.owner import Owner
+from storage.memory.reply_context import Given
+from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+
+ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+GIVEN = Given("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
+
+
+def turns(*numbers: int) -> list[NewMessage]:
+    """Return turns of these minutes."""
+    return [NewMessage(f"m{each}", "Ann", f"Turn {each}", DAY + timedelta(minutes=each)) for each in numbers]
+
+
+class Workplace:
+    """A store with all that belongs to it, on the database `url`."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        self.embedder = WordEmbedder()
+        self.shelf = Shelf(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+        self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY + timedelta(days=1))
+        self.forgetter = Forgetter(self.engine, self.shelf, {}, lambda: DAY)
+        self.wishes = Wishes(self.engine, self.store, self.forgetter, lambda: DAY)
+
+    async def close(self) -> None:
+        """Let go of it."""
+        self.shelf.close()
+        await self.engine.dispose()
+
+    async def prepare(self) -> None:
+        """Give Ann and Ben a conversation and two memories each, the first of which quotes it."""
+        for owner in (ANN, BEN):
+            taken = await self.store.ingest(owner, "c1", turns(1, 5))
+            quoted = NewMemory("Quoted", quote="Turn 1", message_id=taken.ids["m1"])
+            await self.store.add(owner, quoted, id_="quoted")
+            await self.store.add(owner, NewMemory("Plain"), id_="plain")
+
+
+async def _move(place: Workplace) -> None:
+    history = await read_history(place.engine, BEN)
+    memories = [replace(each, id=f"moved-{each.id}") for each in history.memories]
+    await place.store.take_in(ANN, History(history.profile, {"moved": history.conversations["c1"]}, memories))
+
+
+async def _delete_message(place: Workplace) -> None:
+    (message,) = [each for each in (await read_history(place.engine, ANN)).conversations["c1"] if each.text == "Turn 1"]
+    await place.forgetter.message(ANN, message.id)
+
+
+OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
+    "begin a conversation": lambda place: place.store.ingest(ANN, "c2", turns(1, 2)),
+    "append": lambda place: place.store.ingest(ANN, "c1", turns(5, 6)),
+    "insert between": lambda place: place.store.ingest(ANN, "c1", turns(3)),
+    "reply": lambda place: place.store.answered(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
+    "add": lambda place: place.store.add(ANN, NewMemory("New"), id_="new"),
+    "supersede": lambda place: place.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
+    "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),
+    "pin": lambda place: place.store.edit(ANN, "plain", {"pinned": True}),
+    "mark": lambda place: place.store.edit(ANN, "quoted", {"painful_at": DAY}),
+    "mute": lambda place: place.wishes.obey(ANN, Mute("turn 1"), conversation="c1", message_id=None),
+    "wish to forget": lambda place: place.wishes.obey(ANN, Forget("turn 5"), conversation="c1", message_id=None),
+    "profile": lambda place: people.write_profile(place.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),
+    "take in": _move,
+    "delete": lambda place: place.forgetter.memory(ANN, "quoted"),
+    "delete a conversation": lambda place: place.forgetter.conversation(ANN, "c1"),
+    "delete a message": _delete_message,
+    "forget a person": lambda place: place.forgetter.everything(ANN),
+    "forget an application": lambda place: place.forgetter.everything("app"),
+}
+
+
+async def reembed(place: Workplace) -> None:
+    """Make the next model's vectors, 4 items at a time, and delete those of the one before the present."""
+
+    async def rest(_: float) -> None:
+        """Take none."""
+
+    background = Reembedding(
+        place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=rest, portion=4
+    )
+    await background.run(place.embedder, WordEmbedder("2"))
+
+
+BACKGROUND: dict[str, Callable[[Workplace], Awaitable[Any]]] = {"re-embed": reembed}
+
+
+def run(url: str, operation: str, moment: int, acknowledged: Path) -> None:
+    """Do the operation and note that it was acknowledged; SIGKILL this process at this moment (from 0), if it comes."""
+    asyncio.run(_run(url, operation, moment, acknowledged.touch))
+
+
+async def _run(url: str, operation: str, moment: int, acknowledge: Callable[[], None]) -> None:
+    place = Workplace(url)
+    arm(place.engine, moment)
+    await (OPERATIONS | BACKGROUND)[operation](place)
+    acknowledge()
+    await place.close()
+
+
+def arm(engine: AsyncEngine, moment: int) -> None:
+    """SIGKILL this process at this moment (from 0) of what `engine` writes."""
+    passed = 0
+
+    def pass_one(*_: Any) -> None:
+        nonlocal passed
+        if passed == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        passed += 1
+
+    def is_write(statement: str) -> bool:
+        return not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN"))
+
+    committing = False
+
+    def commit(*_: Any) -> None:
+        nonlocal committing
+        pass_one()
+        committing = True
+
+    def checkin(*_: Any) -> None:
+        nonlocal committing
+        if committing:
+            pass_one()
+        committing = False
+
+    sync = engine.sync_engine
+    event.listen(sync, "before_cursor_execute", lambda *given: pass_one() if is_write(given[2]) else None)
+    event.listen(sync, "commit", commit)  # before the driver is told
+    event.listen(sync.pool, "checkin", checkin)  # after

@@ -1,0 +1,131 @@
+"""One real stack for the whole run, which the tests of `faults/` and then those of `stack/` use.
+
+A test that breaks it waits for its recovery, so that the next finds a service that serves; the last (`test_stops`)
+end it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.support.gemini_server import GeminiServer
+from tests.support.local_stack import LocalStack
+
+CLIENT_TIMEOUT_S = 120.0
+FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
+TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 12.0, 5.0  # of the models: an engine that is stopped is noticed within a test
+TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
+STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, once
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
+
+    First, because the last of them look for anything that the stack left behind: processes of other tests are none.
+    """
+    items.sort(key=lambda item: not _has_stack(item))
+    for item in items:
+        if _has_stack(item):
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the stack after its last test: what other tests leave behind is not its own, nor does it take their time."""
+    if _has_stack(item) and not (nextitem and _has_stack(nextitem)) and STACK_END in item.config.stash:
+        item.config.stash[STACK_END].close()
+
+
+def _has_stack(item: pytest.Item) -> bool:
+    return "running_stack" in getattr(item, "fixturenames", ())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --write-faults."""
+    parser.addoption("--write-faults", action="store_true", help="write docs/faults.md from what tests/faults saw")
+
+
+@pytest.fixture(scope="session")
+def gemini() -> Iterator[GeminiServer]:
+    """A server that speaks Gemini's protocol: the model outside of the stack's models."""
+    with GeminiServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def running_stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer
+) -> LocalStack:
+    """The stack, up; after its last test it is stopped with `bondhu down` and must have left nothing."""
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    stack.configure(
+        external={"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}},
+        tiers={"faulty": {"tokens_per_day": 10_000_000, "requests_per_minute": 100_000}},
+    )
+    stack.env["GEMINI_API_KEY"] = gemini.key
+    for model in ("bondhu-demo", "bondhu-demo-bf16"):
+        stack.edit_model(model, ttft_timeout_s=TTFT_TIMEOUT_S, stall_timeout_s=STALL_TIMEOUT_S)
+    end = request.config.stash[STACK_END] = ExitStack()
+    request.addfinalizer(end.close)  # noqa: PT021 - for a run that is cut short: a `yield` here ends at the run's end
+    end.callback(_stop, stack)
+    stack.up()
+    return stack
+
+
+def _stop(stack: LocalStack) -> None:
+    stopped = stack.bondhu("down")
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    stack.until_gone()
+
+
+@pytest.fixture
+def stack(running_stack: LocalStack) -> LocalStack:
+    """The stack, ready for a test."""
+    running_stack.until_ready()
+    return running_stack
+
+
+@pytest.fixture
+def client(stack: LocalStack) -> Iterator[OpenAI]:
+    """The official client, which never tries twice: a failure must be seen."""
+    with OpenAI(
+        base_url=f"{stack.url}/v1",
+        api_key=stack.api_key,
+        max_retries=0,
+        timeout=CLIENT_TIMEOUT_S,
+        default_headers=FRESH,
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(stack: LocalStack) -> AsyncIterator[AsyncOpenAI]:
+    """The official asynchronous client."""
+    async with AsyncOpenAI(
+        base_url=f"{stack.url}/v1",
+        api_key=stack.api_key,
+        max_retries=0,
+        timeout=CLIENT_TIMEOUT_S,
+        default_headers=FRESH,
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def outgoing(stack: LocalStack) -> Iterator[OpenAI]:
+    """The official client with a key whose requests may be answered outside."""
+    made = stack.bondhu("keys", "create", "--app", "outgoing", "--tier", "admin", "--allow-external")
+    key = made.stdout.strip()
+    with OpenAI(base_url=f"{stack.url}/v1", api_key=key, max_retries=0, timeout=CLIENT_TIMEOUT_S) as client:
+        yield client
+
+
+@pytest.fixture
+def http(stack: LocalStack) -> Iterator[httpx.Client]:
+    """Plain HTTP with a valid key, for what the official client would not send."""
+    headers = {"authorization": f"Bearer {stack.api_key}", **FRESH}
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=CLIENT_TIMEOUT_S) as client:
+        yield client
