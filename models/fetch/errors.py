@@ -1,0 +1,20 @@
+"""What a fetch says when it cannot be done."""
+
+
+class FetchError(Exception):
+    """The weights are not there and nothing half done is; the text says why and what to do."""
+
+
+class DiskFull(FetchError):
+    """There is not enough room; `needed` and `free` are bytes, `needed` None where it is not known."""
+
+    def __init__(self, where: object, *, needed: int | None = None, free: int | None = None) -> None:
+        told = f"{where} has no room left"
+        if needed is not None and free is not None:
+            told = f"{where} has {_mb(free)} free, about {_mb(needed)} are needed"
+        super().__init__(f"{told}: free some, or set var_dir to a directory on a larger disk, and fetch again")
+        self.needed, self.free = needed, free
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"

@@ -1,0 +1,71 @@
+"""A directory that appears whole or not at all: written beside its place under a lock, synced, renamed.
+
+Whoever is killed leaves a hidden directory, which the next that fetches the same takes away. It does not know what is
+written.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.fetch.errors import DiskFull
+
+STAGE_PREFIX = ".part-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when there is no room
+
+
+@contextlib.contextmanager
+def staged(place: Path) -> Iterator[Path | None]:
+    """Give a directory to fill that becomes `place` at the end of the block, or None when `place` is there already.
+
+    Another process that fetches the same is waited for. When the block raises, all that it wrote is removed.
+
+    Raises:
+        DiskFull: an OSError within the block said so.
+
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / f".{place.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for abandoned in place.parent.glob(f"{STAGE_PREFIX}{place.name}-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        if place.is_dir():
+            yield None
+            return
+        stage = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{STAGE_PREFIX}{place.name}-"))
+        try:
+            yield stage
+            _sync(stage)
+            stage.chmod(0o755)
+            stage.rename(place)
+            _sync_directory(place.parent)
+        except OSError as problem:
+            if problem.errno in FULL:
+                raise DiskFull(place.parent) from problem
+            raise
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _sync(directory: Path) -> None:
+    """Have everything below on the disk: a rename that a crash of the machine outlives must not outlive its content."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder) / name
+            path.chmod(0o644)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        _sync_directory(Path(folder))
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
