@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
+from models.engine_process import KEY_VARIABLE
 from models.ingress import CLUSTER_HEADER
-from models.vllm_server import KEY_VARIABLE
 from serving import runfiles, tether
 from serving.credentials import load_secrets, read_env_file
 from serving.settings import load_settings

@@ -1,51 +1,22 @@
-"""One vLLM OpenAI server as a supervised child process.
+"""vLLM's OpenAI server as an engine process.
 
-Starts ``python -m vllm.entrypoints.openai.api_server`` under a tether (so that it cannot outlive its starter),
-waits until it generates, reads its own load numbers and stops it. It re-implements nothing of vLLM and imports
-nothing of it: the process boundary is HTTP. It does not know Ray, nor who asks.
+``python -m vllm.entrypoints.openai.api_server`` with every configured argument. It re-implements nothing of vLLM and
+imports nothing of it.
 """
 
-import asyncio
-import logging
-import os
-import re
-import secrets
-import socket
+import json
 import sys
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-import aiohttp
+from models.engine_process import EngineProcess
 
-log = logging.getLogger(__name__)
-
-KEY_VARIABLE = "BONDHU_ENGINE_KEY"
 MIDDLEWARE = "models.vllm_middleware.RequireKey"
-LOG_TAIL_LINES = 300  # a start that fails leaves the tracebacks of three processes
-_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|CRITICAL) \S+ \S+ \[[^\]]*\] )?")
-_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt): \S|\S+: error: ")  # a traceback's last line, or argparse's
-_CONSEQUENCE = re.compile(r"(Engine core|WorkerProc) initialization failed|EngineDeadError")
-_GAUGE = re.compile(r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)\{[^}]*\} (\S+)$", re.M)
 
 
-class EngineStartError(RuntimeError):
-    """vLLM's server exited, or did not generate in time; the text says why, from its own log."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What the engine has in hand: requests running and waiting, and the share of its KV cache in use (0..1)."""
-
-    running: int = 0
-    waiting: int = 0
-    kv_cache_usage: float = 0.0
-
-
-class VllmServer:
-    """A single boot of vLLM's server: one process, one port, one key.
+class VllmServer(EngineProcess):
+    """A single boot of vLLM's server.
 
     Args:
         model: the checkpoint directory or hub id, as vLLM takes it.
@@ -55,8 +26,16 @@ class VllmServer:
         host: the address to listen on.
         log_path: where its output goes (appended).
         tether: the command prefix that ends the process with its starter.
+        adapters: directories of LoRA adapters by the model ids that requests name.
 
     """
+
+    program: ClassVar[str] = "vLLM"
+    gauges: ClassVar[Mapping[str, str]] = {
+        "vllm:num_requests_running": "running",
+        "vllm:num_requests_waiting": "waiting",
+        "vllm:kv_cache_usage_perc": "kv_cache_usage",
+    }
 
     def __init__(
         self,
@@ -68,137 +47,36 @@ class VllmServer:
         host: str,
         log_path: Path,
         tether: Sequence[str],
+        adapters: Mapping[str, str] | None = None,
     ) -> None:
-        self.key = secrets.token_urlsafe(24)
-        self.port = _free_port(host)
-        self.address = f"http://{host}:{self.port}"
-        self.served_name = served_name
-        self._log_path = log_path
-        self._command = [
-            *tether, sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-            "--model", model, "--served-model-name", served_name,
-            "--host", host, "--port", str(self.port),
+        super().__init__(served_name=served_name, host=host, log_path=log_path, tether=tether)
+        self._host = host
+        self._model = model
+        self._arguments = tuple(arguments)
+        self._environment = dict(environment)
+        self._adapters = dict(adapters or {})
+
+    def command(self) -> Sequence[str]:
+        """See `EngineProcess`."""
+        adapters = [
+            json.dumps({"name": name, "path": path, "base_model_name": self.served_name})
+            for name, path in self._adapters.items()
+        ]
+        return [
+            sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+            "--model", self._model, "--served-model-name", self.served_name,
+            "--host", self._host, "--port", str(self.port),
             "--middleware", MIDDLEWARE, "--disable-uvicorn-access-log",
             "--enable-prompt-tokens-details",  # how many of a prompt's tokens were in the prefix cache
-            *arguments,
+            *(["--lora-modules", *adapters] if adapters else []),
+            *self._arguments,
         ]  # fmt: skip
-        # The key travels in the environment: a command line is visible to every user of the machine.
-        self._environment = {
-            **os.environ,
+
+    def environment(self) -> Mapping[str, str]:
+        """See `EngineProcess`."""
+        return {
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; a gateway lets an idle connection go before the engine does
             "VLLM_MAX_N_SEQUENCES": "128",  # OpenAI's own bound on `n`; vLLM's would let one request fill any queue
-            **environment,
-            KEY_VARIABLE: self.key,
+            **self._environment,
         }
-        self._process: asyncio.subprocess.Process | None = None
-        self._session: aiohttp.ClientSession | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs (it may still be loading)."""
-        return self._process is not None and self._process.returncode is None
-
-    async def start(self, timeout_s: float) -> None:
-        """Start the process and return once it has generated one token.
-
-        Raises:
-            EngineStartError: it exited, or `timeout_s` passed; the message carries the cause from its log.
-
-        """
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_path.open("ab") as log_file:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=log_file,
-                stderr=log_file,
-                env=self._environment,
-            )
-        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.key}"})
-        deadline = time.monotonic() + timeout_s
-        while not await self._generates():
-            if not self.alive:
-                raise EngineStartError(f"vLLM exited with status {self._process.returncode}: {self.last_error()}")
-            if time.monotonic() > deadline:
-                await self.stop(grace_s=0)
-                raise EngineStartError(f"vLLM did not generate within {timeout_s:.0f} s: {self.last_error()}")
-            await asyncio.sleep(0.25)
-
-    async def wait_exit(self) -> int:
-        """Return the exit status once the process has ended."""
-        assert self._process is not None, "start it first"
-        return await self._process.wait()
-
-    async def load(self) -> Load:
-        """What the engine has in hand, from its own metrics. Raises OSError or TimeoutError when it does not answer."""
-        assert self._session is not None, "start it first"
-        try:
-            async with self._session.get(f"{self.address}/metrics", timeout=_timeout(5)) as response:
-                numbers = {name: float(value) for name, value in _GAUGE.findall(await response.text())}
-        except aiohttp.ClientError as problem:
-            raise OSError(str(problem)) from problem
-        return Load(
-            running=int(numbers.get("num_requests_running", 0)),
-            waiting=int(numbers.get("num_requests_waiting", 0)),
-            kv_cache_usage=numbers.get("kv_cache_usage_perc", 0.0),
-        )
-
-    async def drain(self, timeout_s: float) -> bool:
-        """Wait until nothing runs or waits; False when `timeout_s` passed first or the engine does not answer."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            try:
-                load = await self.load()
-            except (OSError, TimeoutError):
-                return False
-            if load.running + load.waiting == 0:
-                return True
-            await asyncio.sleep(0.25)
-        return False
-
-    async def stop(self, grace_s: float = 10.0) -> None:
-        """End the process and all that it started; returns when they are gone."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        if self._process is None or self._process.returncode is not None:
-            return
-        self._process.terminate()  # the tether: it ends the whole tree, by force after its own grace
-        try:
-            await asyncio.wait_for(self._process.wait(), grace_s + 30)
-        except TimeoutError:
-            self._process.kill()  # its inner watch still sweeps the tree
-            await self._process.wait()
-
-    def last_error(self) -> str:
-        """The line of the log's end that best says what went wrong."""
-        try:
-            with self._log_path.open(encoding="utf-8", errors="replace") as log_file:
-                tail = [line.rstrip() for line in deque(log_file, maxlen=LOG_TAIL_LINES)]
-        except OSError:
-            return "no log"
-        lines = [_PREFIX.sub("", line) for line in tail]
-        causes = [line for line in lines if _ERROR.match(line) and not _CONSEQUENCE.search(line)]
-        return next(iter([*causes[-1:], *[line for line in reversed(lines) if line.strip()]]), "its log is empty")[:500]
-
-    async def _generates(self) -> bool:
-        assert self._session is not None
-        body = {"model": self.served_name, "prompt": "Hi", "max_tokens": 1}
-        try:
-            async with self._session.post(
-                f"{self.address}/v1/completions", json=body, timeout=_timeout(60)
-            ) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError):
-            return False
-
-
-def _timeout(total_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -36,7 +36,7 @@ def translate(status: int, body: bytes, asked: Collection[str]) -> ApiError:
     if status in (401, 403, 404):  # the engine and the gateway disagree: nothing that the client did
         return EngineFailed("The engine refused the gateway's request.")
     if status == 501:
-        return InvalidRequest(message, code="unsupported")
+        return InvalidRequest(message, param=_path(error.get("param")), code="unsupported")
     if status >= 500:
         if constraint and message == "Internal server error":  # vLLM's GenerationError: a grammar that nothing matches
             return InvalidRequest(f"{constraint}: no text that the model can say satisfies it.", param=constraint)

@@ -1,8 +1,8 @@
-"""The engine deployment: a Ray Serve replica that supervises vLLM's own OpenAI server.
+"""The engine deployment: a Ray Serve replica that supervises vLLM's own OpenAI server, or llama.cpp's.
 
 Ray places, health-checks, restarts and autoscales it; tokens never pass through it. It starts the server, restarts it
 in place when it dies, reports to the directory, and drains before it stops. The load that it reports for autoscaling is
-the engine's own, because requests reach vLLM directly and Serve's counters never see them.
+the engine's own, because requests reach that server directly and Serve's counters never see them.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from typing import Any
 import ray
 from ray import serve
 
-from models.vllm_server import EngineStartError, Load, VllmServer
+from models.engine_process import EngineProcess, EngineStartError, Load
+from models.llama_cpp.server import LlamaCppServer
+from models.vllm_server import VllmServer
 from serving import tether
 from serving.replica import ReplicaReport, ReplicaState
 
@@ -24,6 +26,7 @@ log = logging.getLogger("ray.serve")
 
 REPORT_INTERVAL_S = 2.0
 SETTLE_S = 3.0  # gateways that have not yet heard that this replica drains may still send: longer than a poll
+LOADING = "the engine is loading the model"
 STABLE_AFTER_S = 120.0  # a boot that lasted this long wipes out earlier failures
 
 
@@ -38,8 +41,8 @@ class Engine:
     """One replica of one model.
 
     Args:
-        spec: the application's arguments: model, fingerprint, path, revision, quantization, arguments, environment,
-            startup_timeout_s, drain_s, max_restarts, loopback.
+        spec: the application's arguments: runs (vllm or llama_cpp), model, fingerprint, path, revision, quantization,
+            arguments, adapters, environment, startup_timeout_s, drain_s, max_restarts, loopback.
 
     """
 
@@ -48,12 +51,15 @@ class Engine:
         self._replica_id = serve.get_replica_context().replica_id.unique_id
         self._host = "127.0.0.1" if spec["loopback"] else ray.util.get_node_ip_address()
         self._state: ReplicaState = "starting"
-        self._reason = "vLLM is loading the model"
+        self._reason = LOADING
         self._epoch = 0
         self._failures = 0
         self._load = Load()
-        self._server: VllmServer | None = None
+        self._server: EngineProcess | None = None
         self._revision = spec["revision"] or await asyncio.to_thread(weights_revision, Path(spec["path"]))
+        self._adapters = {
+            name: await asyncio.to_thread(weights_revision, Path(path)) for name, path in spec["adapters"].items()
+        }
         self._reports = asyncio.create_task(self._report_for_ever())
         try:
             await self._boot()
@@ -81,7 +87,7 @@ class Engine:
         return self._report()
 
     async def __del__(self) -> None:  # Serve awaits it at a graceful stop
-        """Drain, then end vLLM's server."""
+        """Drain, then end the server."""
         with contextlib.suppress(AttributeError):  # the constructor failed before the watch existed
             self._watch.cancel()
         if self._server is not None and self._state == "ready":
@@ -97,28 +103,30 @@ class Engine:
         self._epoch += 1
         spec = self._spec
         log_name = f"engine-{spec['model']}-{self._replica_id}.log"
-        self._server = VllmServer(
+        server = LlamaCppServer if spec["runs"] == "llama_cpp" else VllmServer
+        self._server = server(
             model=spec["path"],
             served_name=spec["model"],
             arguments=spec["arguments"],
+            adapters=spec["adapters"],
             environment=spec["environment"],
             host=self._host,
             log_path=Path(os.environ["BONDHU_VAR_DIR"]) / "logs" / log_name,
             tether=tether.argv([], grace_s=5),
         )
-        await self._become("starting", "vLLM is loading the model")
+        await self._become("starting", LOADING)
         await self._server.start(spec["startup_timeout_s"])
         await self._become("ready", "")
 
     async def _keep_alive(self) -> None:
-        """Restart vLLM's server whenever it ends, until it has failed too often in a row."""
+        """Restart the server whenever it ends, until it has failed too often in a row."""
         while True:
             assert self._server is not None, "booted in the constructor"
             booted_at = asyncio.get_running_loop().time()
             status = await self._server.wait_exit()
             if asyncio.get_running_loop().time() - booted_at > STABLE_AFTER_S:
                 self._failures = 0
-            reason = f"vLLM's server ended with status {status}: {self._server.last_error()}"
+            reason = f"{self._server.program}'s server ended with status {status}: {self._server.last_error()}"
             log.warning("engine %s: %s; restarting it", self._spec["model"], reason)
             await self._become("starting", reason)
             await self._server.stop()
@@ -142,6 +150,7 @@ class Engine:
             "fingerprint": self._spec["fingerprint"],
             "revision": self._revision,
             "quantization": self._spec["quantization"],
+            "adapters": self._adapters,
             "state": self._state,
             "reason": self._reason,
             "address": self._server.address if self._server else "",
@@ -172,8 +181,8 @@ class Engine:
 
 
 def weights_revision(path: Path) -> str:
-    """A short revision for a local checkpoint: 12 hex digits of SHA-256 over its weight files; "unknown" for others."""
-    files = sorted(path.glob("*.safetensors"))
+    """A short revision for local weights: 12 hex digits of SHA-256 over their files; "unknown" for others."""
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     if not files:
         return "unknown"
     digest = hashlib.sha256()

@@ -1,0 +1,67 @@
+"""A LoRA adapter as peft writes it, made into the GGUF that llama.cpp loads (its `convert_lora_to_gguf.py`).
+
+For Llama's architecture. The rows of B for Q and K take the order that llama.cpp keeps those layers in.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy
+from safetensors import safe_open
+
+_LAYERS = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def write_adapter(directory: Path, base: Path, out: Path) -> None:
+    """Write the adapter in `directory` for the GGUF `base` to the file `out`; raises OSError, KeyError, ValueError."""
+    config = json.loads((directory / "adapter_config.json").read_text())
+    if config.get("use_rslora") or config.get("use_dora"):
+        raise ValueError(f"{directory}: llama.cpp knows plain LoRA only, not rsLoRA or DoRA")
+    reader = gguf.GGUFReader(base)
+    heads = reader.fields["llama.attention.head_count"].contents()
+    kv_heads = reader.fields["llama.attention.head_count_kv"].contents()
+    writer = gguf.GGUFWriter(out, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(config["lora_alpha"]))
+    for name, weight in _weights(directory):
+        layer, part, side = name
+        if side == "lora_b" and part in ("attn_q", "attn_k"):
+            weight = permuted(weight, heads if part == "attn_q" else kv_heads)
+        writer.add_tensor(f"blk.{layer}.{part}.weight.{side}", weight.astype(numpy.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def permuted(weight: Any, heads: int) -> Any:
+    """Return Q's or K's rows (heads x size, inputs) in llama.cpp's order instead of transformers'."""
+    rows, inputs = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, inputs).swapaxes(1, 2).reshape(rows, inputs)
+
+
+def _weights(directory: Path) -> Any:
+    with safe_open(directory / "adapter_model.safetensors", framework="pt") as tensors:
+        for name in tensors.keys():  # noqa: SIM118 - not a mapping
+            # base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight
+            path = name.partition(".layers.")[2].split(".")
+            part = _LAYERS.get(".".join(path[1:3]))
+            if part is None or len(path) != 5:
+                raise ValueError(f"{directory}: {name} is no LoRA of a Llama's layer")
+            yield (path[0], part, path[3].lower()), tensors.get_tensor(name).float().numpy()
+
+
+if __name__ == "__main__":
+    write_adapter(*(Path(argument) for argument in sys.argv[1:]))

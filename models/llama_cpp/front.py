@@ -1,0 +1,266 @@
+"""The process of llama.cpp's engine: llama.cpp's own server, and in front of it the door that speaks vLLM's dialect.
+
+Streams pass event by event; when a client leaves, its generation ends. The key of this boot comes from the environment
+(BONDHU_ENGINE_KEY); the server's own HTTP port, which renders prompts and cuts texts into tokens, has another. It does
+not know Ray, nor who asks.
+
+    python -m models.llama_cpp.front --model=FILE.gguf --served-name=ID --host=127.0.0.1 --port=8100
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from models.engine_process import KEY_VARIABLE
+from models.llama_cpp import response
+from models.llama_cpp.forced_call import ForcedCall, forced_call
+from models.llama_cpp.generations import Generations
+from models.llama_cpp.request import Body, Refused, translate
+from models.llama_cpp.response import Teller
+
+CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+MAX_BODY_BYTES = 64 * 2**20  # the gateway's own bound is lower
+KEEP_ALIVE_S = 75.0  # a gateway lets an idle connection go before the engine does
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Front:
+    """Answers for llama.cpp's server.
+
+    Args:
+        generations: of its own.
+        address: where its HTTP server listens.
+        key: what that wants to see.
+        models: the adapter of each model id that may be asked for, by its number; None: the model itself.
+        session: the HTTP client.
+
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        address: str,
+        key: str,
+        models: Mapping[str, int | None],
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self._generations = generations
+        self._address = address
+        self._headers = {"authorization": f"Bearer {key}"}
+        self._models = models
+        self._session = session
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions and /v1/completions."""
+        try:
+            body = json.loads(await request.read())
+            chats = request.path == CHAT
+            adapter = self._adapter(body)
+            forced = forced_call(body, _call_id) if chats else None
+            told = {**translate(body, chats=chats), "lora": adapter, "timings_per_token": True}
+            if forced is not None:
+                told = await self._forced(told, body, forced)
+        except Refused as refusal:
+            return _json(response.error(refusal.message, status=refusal.status, param=refusal.param), refusal.status)
+        except (ValueError, TypeError, AttributeError, KeyError) as problem:
+            return _json(response.error(f"The request cannot be read: {problem!r}.", status=400), 400)
+        streams, options = bool(body.get("stream")), body.get("stream_options") or {}
+        teller = Teller(
+            model=body["model"],
+            chats=chats,
+            forced=forced,
+            wants_last=not streams or bool(options.get("include_usage")),
+            wants_all=streams and bool(options.get("continuous_usage_stats")),
+        )
+        chunks = self._generations.stream(told, chats=chats and forced is None)
+        async with contextlib.aclosing(chunks):
+            first = await anext(chunks, {"error": {"code": 500, "message": "llama.cpp said nothing"}})
+            if "error" in first:
+                told_error = response.of_error(first)
+                return _json(told_error, 400 if told_error["error"]["code"] < 500 else 500)
+            if streams:
+                return await self._stream(request, first, chunks, teller)
+            events = [*teller.first(first), *teller.chunk(first)]
+            async for chunk in chunks:
+                if "error" in chunk:
+                    return _json(response.of_error(chunk), 500)
+                events += teller.chunk(chunk)
+            return _json(response.whole([*events, *teller.last()], chats=chats))
+
+    async def tokenize(self, request: web.Request) -> web.StreamResponse:
+        """POST /tokenize, of a text."""
+        body = json.loads(await request.read())
+        told = {"content": body["prompt"], "add_special": bool(body.get("add_special_tokens")), "parse_special": True}
+        async with self._post("/tokenize", told) as answer:
+            tokens = (await answer.json())["tokens"]
+        return _json({"count": len(tokens), "tokens": tokens})
+
+    async def metrics(self, _request: web.Request) -> web.StreamResponse:
+        """GET /metrics: what runs and waits, by llama.cpp's own names."""
+        numbers = {"processing": self._generations.running, "deferred": self._generations.waiting}
+        return web.Response(text="".join(f"llamacpp:requests_{name} {value}\n" for name, value in numbers.items()))
+
+    async def health(self, _request: web.Request) -> web.StreamResponse:
+        """GET /health: the process answers."""
+        return web.Response()
+
+    async def _stream(
+        self, request: web.Request, first: dict[str, Any], rest: AsyncIterator[dict[str, Any]], teller: Teller
+    ) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        await stream.prepare(request)
+        for event in (*teller.first(first), *teller.chunk(first)):
+            await stream.write(response.event(event))
+        async for chunk in rest:
+            await stream.write(b"".join(map(response.event, teller.chunk(chunk))))
+        await stream.write(b"".join(map(response.event, teller.last())) + response.DONE)
+        await stream.write_eof()
+        return stream
+
+    async def _forced(self, told: Body, body: Mapping[str, Any], forced: ForcedCall) -> Body:
+        """The completion that writes the call."""
+        for field in ("response_format", "structured_outputs"):
+            if body.get(field):
+                raise Refused(field, f"{field}: does not go together with a tool call that is demanded.", 400)
+        of_template: Body = {name: told[name] for name in ("messages", "tools", "chat_template_kwargs") if name in told}
+        async with self._post("/apply-template", of_template) as answer:
+            if answer.status != 200:
+                problem = response.of_error(await answer.json())["error"]
+                raise Refused(problem["param"] or "messages", problem["message"], 400)
+            prompt = (await answer.json())["prompt"]
+        kept = {name: value for name, value in told.items() if name not in {*of_template, "reasoning_format"}}
+        return {**kept, "prompt": prompt, "json_schema": forced.schema()}
+
+    def _adapter(self, body: Mapping[str, Any]) -> list[dict[str, float]]:
+        model = body.get("model")
+        if not isinstance(model, str) or model not in self._models:
+            raise Refused("model", f"The model `{model}` does not exist.", 404)
+        mine = self._models[model]
+        numbers = sorted(number for number in self._models.values() if number is not None)
+        return [{"id": number, "scale": float(number == mine)} for number in numbers]
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> "contextlib.AbstractAsyncContextManager[Any]":
+        return self._session.post(self._address + path, data=response.dump(body), headers=self._headers)
+
+
+def build_app(front: Front, key: str) -> web.Application:
+    """The door: every path but /health wants `key`."""
+
+    @web.middleware
+    async def require_key(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("authorization", "")
+        if request.path != "/health" and not secrets.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            return _json(response.error("this engine answers only its own service", status=401), 401)
+        return await handler(request)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[require_key])
+    app.router.add_post(CHAT, front.generate)
+    app.router.add_post(COMPLETION, front.generate)
+    app.router.add_post("/tokenize", front.tokenize)
+    app.router.add_get("/metrics", front.metrics)
+    app.router.add_get("/health", front.health)
+    return app
+
+
+def start_llama_cpp(options: argparse.Namespace, adapters: Sequence[Path], key: str) -> Any:
+    """Load the model and return llama.cpp's server, which answers; raises what xllamacpp raises."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(options.model)
+    params.n_parallel = options.parallel
+    params.n_ctx = options.context_tokens * options.parallel
+    params.n_batch = params.n_ubatch = options.batch_tokens
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
+    params.ui, params.endpoint_slots, params.endpoint_metrics = False, False, True
+    params.use_jinja, params.fit_params = True, False
+    params.cache_ram_mib = 0  # finished prompts stay in their slots only: the machine is small
+    params.verbosity = 1  # errors
+    if options.chat_template:
+        params.chat_template = options.chat_template.read_text(encoding="utf-8")
+    if adapters:
+        params.lora_adapters = [_lora(xllamacpp, path) for path in adapters]
+        params.lora_init_without_apply = True
+    return xllamacpp.Server(params)
+
+
+def _lora(xllamacpp: Any, path: Path) -> Any:
+    adapter = xllamacpp.CommonAdapterLoraInfo()
+    adapter.path, adapter.scale = str(path), 1.0
+    return adapter
+
+
+def _as_gguf(adapters: Mapping[str, Path], base: Path, scratch: Path) -> list[Path]:
+    """The adapters as GGUF files, in their order; made in a process whose libraries are not needed again."""
+    files = []
+    for number, path in enumerate(adapters.values()):
+        if path.is_dir():
+            made = scratch / f"{number}.gguf"
+            subprocess.run([sys.executable, "-m", "models.llama_cpp.adapter", path, base, made], check=True)
+            path = made
+        files.append(path)
+    return files
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until cancelled."""
+    key = secrets.token_urlsafe(24)
+    adapters = {name: Path(path) for name, _, path in (each.partition("=") for each in options.adapter)}
+    with tempfile.TemporaryDirectory(prefix="bondhu-lora-") as scratch:
+        files = _as_gguf(adapters, options.model, Path(scratch))
+        llama = await asyncio.to_thread(start_llama_cpp, options, files, key)
+    models: dict[str, int | None] = {options.served_name: None}
+    models |= {name: number for number, name in enumerate(adapters)}
+    generations = Generations(llama.handle_chat_completions, llama.handle_completions, options.parallel)
+    async with aiohttp.ClientSession() as session:
+        front = Front(generations, llama.listening_address, key, models, session)
+        app = build_app(front, os.environ[KEY_VARIABLE])
+        runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, options.host, options.port).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m models.llama_cpp.front")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--served-name", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--adapter", action="append", default=[], metavar="ID=PATH")
+    parser.add_argument("--context-tokens", type=int, default=2048)
+    parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-tokens", type=int, default=512)
+    parser.add_argument("--chat-template", type=Path, default=None)
+    return parser.parse_args(arguments)
+
+
+def _json(content: Mapping[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=response.dump(content), status=status, content_type="application/json")
+
+
+def _call_id() -> str:
+    return f"chatcmpl-tool-{secrets.token_hex(8)}"
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(parse()))

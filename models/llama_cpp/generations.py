@@ -1,0 +1,67 @@
+"""Generations of llama.cpp's server in this process, as asynchronous streams that end when nobody reads them any more.
+
+Through its HTTP server a generation goes on, more often than not, after its client has left (seen in half of the boots;
+https://github.com/ggml-org/llama.cpp/issues/24496). The same handlers called directly ask after every token whether to
+go on. While a prompt is computed they do not: then it ends at the first token. It does not know what the chunks mean.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+Chunk = dict[str, Any]
+Handler = Callable[[dict[str, Any], Callable[[Chunk], bool]], None]
+
+
+class Generations:
+    """Runs as many at once as the server has slots; others wait in the order of their coming.
+
+    Args:
+        chat: the server's handler of chats.
+        completion: its handler of completions.
+        parallel: its slots.
+
+    """
+
+    def __init__(self, chat: Handler, completion: Handler, parallel: int) -> None:
+        self._handlers = {True: chat, False: completion}
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="generation")
+        self.running = 0
+        self.waiting = 0
+
+    async def stream(self, body: Mapping[str, Any], *, chats: bool) -> AsyncGenerator[Chunk, None]:
+        """Yield the chunks of one, an error being one as well; closing the iterator ends it."""
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
+        left = threading.Event()
+
+        def tell(chunk: Chunk | None) -> bool:
+            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            return left.is_set()
+
+        def count(running: int, waiting: int) -> None:
+            self.running += running
+            self.waiting += waiting
+
+        def run() -> None:
+            loop.call_soon_threadsafe(count, 1, -1)
+            try:
+                if not left.is_set():
+                    self._handlers[chats]({**body, "stream": True}, tell)
+            except Exception as problem:  # noqa: BLE001 - the edge of a thread: whatever it is, its client hears of it
+                tell({"error": {"code": 500, "message": f"llama.cpp failed: {problem}"}})
+            finally:
+                loop.call_soon_threadsafe(count, -1, 0)
+                tell(None)
+
+        self.waiting += 1
+        future = self._pool.submit(run)
+        try:
+            while (chunk := await chunks.get()) is not None:
+                yield chunk
+        finally:
+            left.set()
+            if future.cancel():
+                self.waiting -= 1

@@ -1,0 +1,167 @@
+"""A request in vLLM's dialect of OpenAI's protocol, told to llama.cpp in its own, or refused by the field's name.
+
+llama.cpp's server ignores what it does not know; here that is told, so that nobody believes in a constraint that was
+never there. Its defaults for sampling are its own (temperature 0.8, top_k 40, min_p 0.05): a request that leaves them
+out gets the neutral ones that vLLM takes. https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Body = dict[str, Any]
+
+PENALTY_TOKENS = 8192  # as far back as penalties look; vLLM looks at all of an answer
+NEUTRAL: Mapping[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repeat_last_n": PENALTY_TOKENS,
+}
+_SAME = frozenset(
+    {
+        *("temperature", "top_p", "min_p", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"),
+        *("ignore_eos", "stream", "response_format", "chat_template_kwargs", "parallel_tool_calls"),
+        *("messages", "prompt", "tools"),
+    }
+)
+# vLLM's fields that llama.cpp has nothing for, and the values with which they ask for nothing.
+_WITHOUT: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "use_beam_search": (False,),
+    "prompt_logprobs": (0,),
+    "min_tokens": (0,),
+    "stop_token_ids": ([],),
+    "bad_words": ([],),
+    "allowed_token_ids": ([],),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "truncate_prompt_tokens": (),
+    "logits_processors": ([],),
+    "return_token_ids": (False,),
+    "return_tokens_as_token_ids": (False,),
+    "chat_template": (),
+    "documents": ([],),
+    "prompt_embeds": (),
+    "mm_processor_kwargs": ({},),
+    "thinking_token_budget": (),
+}
+_CONSTRAINTS = ("json", "choice")  # of `structured_outputs`
+
+
+class Refused(Exception):
+    """The request cannot be met; `param` is the field at fault, `status` 501 where llama.cpp cannot do it at all."""
+
+    def __init__(self, param: str, message: str, status: int = 501) -> None:
+        super().__init__(message)
+        self.param = param
+        self.message = message
+        self.status = status
+
+
+def translate(body: Mapping[str, Any], *, chats: bool) -> Body:
+    """Return the request for llama.cpp's server; raises Refused."""
+    for field, nothing in _WITHOUT.items():
+        value = body.get(field)
+        if value is not None and not any(type(value) is type(each) and value == each for each in nothing):
+            raise Refused(field, f"{field}: llama.cpp cannot do this; leave it out, or serve the model with vLLM.")
+    told: Body = {**NEUTRAL, **{field: body[field] for field in _SAME & body.keys() if body[field] is not None}}
+    told["max_tokens"] = _max_tokens(body)
+    if told["max_tokens"] is None:
+        del told["max_tokens"]
+    if type(top_k := body.get("top_k")) is int:
+        told["top_k"] = max(top_k, 0)  # -1 means all as well
+    if (penalty := body.get("repetition_penalty")) is not None:
+        told["repeat_penalty"] = penalty
+    if constraint := body.get("structured_outputs"):
+        told |= _constraint(constraint)
+    told |= _of_chat(body) if chats else _of_completion(body)
+    if isinstance(told.get("response_format"), dict):
+        told["response_format"] = _terse_format(told["response_format"])
+    return told
+
+
+def terse(schema: Any) -> Any:
+    """The schema, of JSON without blanks, with which a small model fills all its tokens (LLGuidance's option)."""
+    return {"x-guidance": {"whitespace_flexible": False}, **schema} if isinstance(schema, dict) else schema
+
+
+def _terse_format(asked: Mapping[str, Any]) -> Body:
+    if asked.get("type") == "json_schema" and isinstance(asked.get("json_schema"), dict):
+        inner = asked["json_schema"]
+        return {**asked, "json_schema": {**inner, "schema": terse(inner.get("schema", {}))}}
+    if asked.get("type") == "json_object":
+        return {**asked, "schema": terse(asked.get("schema") or {"type": "object"})}
+    if asked.get("type") not in (None, "text"):
+        raise Refused("response_format", f"response_format: llama.cpp knows no type {json.dumps(asked['type'])}.")
+    return dict(asked)
+
+
+def _max_tokens(body: Mapping[str, Any]) -> int | None:
+    for field in ("max_completion_tokens", "max_tokens"):
+        value = body.get(field)
+        if value is None:
+            continue
+        if type(value) is not int or value < 1:
+            raise Refused(field, f"{field}: must be a whole number of at least 1, got {json.dumps(value)}.", 400)
+        return value
+    return None
+
+
+def _of_chat(body: Mapping[str, Any]) -> Body:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Refused("messages", "messages: must be a list of at least one message.", 400)
+    last = messages[-1]
+    is_continued = bool(body.get("continue_final_message"))
+    if isinstance(last, dict) and last.get("role") == "assistant" and not is_continued:
+        raise Refused(
+            "messages", "messages: llama.cpp goes on with a last message of the assistant's; end with another."
+        )
+    told: Body = {"reasoning_format": "none"}
+    if body.get("logprobs"):
+        told |= {"logprobs": True, "top_logprobs": body.get("top_logprobs") or 0}
+    choice = body.get("tool_choice")
+    if choice in ("none", "auto"):
+        told["tool_choice"] = choice
+    return told
+
+
+def _of_completion(body: Mapping[str, Any]) -> Body:
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and (not prompt or not all(type(token) is int for token in prompt)):
+        if len(prompt) == 1:
+            return {"prompt": prompt[0], **_logprobs(body)}
+        raise Refused("prompt", "prompt: llama.cpp takes one at a time: ask once for each.")
+    return _logprobs(body)
+
+
+def _logprobs(body: Mapping[str, Any]) -> Body:
+    count = body.get("logprobs")
+    if count is None:
+        return {}
+    if type(count) is not int or not 0 <= count <= 20:
+        raise Refused("logprobs", f"logprobs: must be a whole number of 0 to 20, got {json.dumps(count)}.", 400)
+    return {"logprobs": max(count, 1)}  # 0 means: that of the token alone
+
+
+def _constraint(constraint: Mapping[str, Any]) -> Body:
+    given = {name: value for name, value in constraint.items() if value is not None and value is not False}
+    kinds = given.keys() - {"disable_any_whitespace", "disable_additional_properties", "whitespace_pattern"}
+    if len(kinds) != 1 or not kinds <= {*_CONSTRAINTS}:
+        told = ", ".join(sorted(kinds)) or "nothing"
+        raise Refused(
+            "structured_outputs",
+            f"structured_outputs: llama.cpp can do one of {' and '.join(_CONSTRAINTS)}, not {told}.",
+        )
+    if "json" in given:
+        schema = given["json"]
+        return {"json_schema": terse(json.loads(schema) if isinstance(schema, str) else schema)}
+    choices = given["choice"]
+    if not isinstance(choices, list) or not choices or not all(isinstance(each, str) for each in choices):
+        raise Refused("structured_outputs", "structured_outputs.choice: must be a list of texts.", 400)
+    return {"grammar": "root ::= " + " | ".join(json.dumps(each, ensure_ascii=False) for each in choices)}
