@@ -123,7 +123,7 @@ def create_app() -> FastAPI:
 def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
     gateway: Gateway = app.state.gateway
     return (
-        name in settings.catalogue
+        settings.base_of(name) is not None
         or name in gateway.live.settings.external
         or name == settings.embedder.id
         or name in gateway.fleet.routing["models"]
@@ -181,7 +181,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         outside = wiring.open_outside(os.environ, telemetry.tracing, consents)
-        chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing))
+        local = wiring.LocalTargets(settings, fleet, engines, telemetry.tracing)
+        chains = Chains(local, local.waiting)
         live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         drain = Drain(limits.drain_s)
         tapes_redis = open_tape_redis(addresses.redis_url(settings))

@@ -1,7 +1,7 @@
 """Who answers for a model: its own engines, then what its file names under `fallback`, in that order."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from serving.target import Target
 
@@ -11,11 +11,13 @@ class Chains:
 
     Args:
         local: makes the target of a local model, of which the configuration may have learnt after the start.
+        waiting: how many requests wait for local models' engines, by class, once for each engine.
 
     """
 
-    def __init__(self, local: Callable[[str], Target]) -> None:
+    def __init__(self, local: Callable[[str], Target], waiting: Callable[[], Iterable[Mapping[str, int]]]) -> None:
         self._make_local = local
+        self._waiting = waiting
         self._local: dict[str, Target] = {}
         self._fallback: Mapping[str, Sequence[str]] = {}
         self._external: Mapping[str, Target | None] = {}
@@ -42,8 +44,8 @@ class Chains:
     def queue_depth(self) -> dict[str, float]:
         """How many requests wait for admission, by class."""
         depth: Counter[str] = Counter()
-        for target in self._local.values():
-            depth.update(target.waiting())
+        for numbers in self._waiting():
+            depth.update(numbers)
         return dict(depth)
 
     def _target(self, name: str) -> Target | None:

@@ -137,10 +137,6 @@ class ExternalTarget:
         }
         return self._tracing.child(f"chat {self._outside.model}", attributes, outgoing=True)
 
-    def waiting(self) -> Mapping[str, int]:
-        """Nobody waits for it: it answers at once, or not."""
-        return {}
-
     async def close(self) -> None:
         """Close the model's connections."""
         await self._outside.close()

@@ -16,7 +16,7 @@ import aiohttp
 
 from models.ingress import CLUSTER_HEADER
 from serving.errors import EngineUnavailable, UnknownModel
-from serving.replica import DirectoryAnswer, ReplicaReport, Routing
+from serving.replica import DirectoryAnswer, ReplicaReport, Routing, label, serves
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,9 @@ class Replica:
     tried_at: float = float("-inf")
     problem: str = "it has not generated a token yet"
 
-    @property
-    def label(self) -> str:
-        """What `x-bondhu-model` says: who really answers."""
-        report = self.report
-        return f"{report['model']}; revision={report['revision']}; quantization={report['quantization']}"
+    def label(self, model: str) -> str:
+        """What `x-bondhu-model` says of its answers as `model`."""
+        return label(self.report, model)
 
     def proven(self, now: float) -> None:
         """It generated."""
@@ -139,7 +137,7 @@ class Fleet:
 
     def state(self, model: str) -> ModelState:
         """Whether `model` can answer, and if not, why."""
-        mine = [replica for replica in self._replicas.values() if replica.report["model"] == model]
+        mine = [replica for replica in self._replicas.values() if serves(replica.report, model)]
         usable = self._usable(model)
         if usable:
             newest = max(replica.proven_at or 0.0 for replica in usable)
@@ -164,9 +162,9 @@ class Fleet:
 
     def labels(self, model: str) -> set[tuple[str, str]]:
         """Of each replica that serves `model`, or still ends what it began: its fingerprint and its label."""
-        mine = [replica for replica in self._replicas.values() if replica.report["model"] == model]
+        mine = [replica for replica in self._replicas.values() if serves(replica.report, model)]
         up = [replica for replica in mine if replica.report["state"] in ("ready", "draining")]
-        return {(replica.report["fingerprint"], replica.label) for replica in up}
+        return {(replica.report["fingerprint"], replica.label(model)) for replica in up}
 
     def reports(self) -> list[ReplicaReport]:
         """What the replicas last said of themselves."""
@@ -177,7 +175,7 @@ class Fleet:
         alive = [
             replica
             for replica in self._replicas.values()
-            if replica.report["model"] == model and replica.proven_at is not None and replica.proven_at > oldest
+            if serves(replica.report, model) and replica.proven_at is not None and replica.proven_at > oldest
         ]
         wanted = [replica for replica in alive if replica.report["fingerprint"] == self.routing["models"].get(model)]
         serving = [replica for replica in wanted or alive if replica.report["state"] == "ready"]

@@ -46,8 +46,10 @@ def live_of(settings: Settings) -> LiveSettings:
     served = settings.served()
     return LiveSettings(
         **{name: getattr(settings, name) for name in LiveSettings.model_fields if name in ServiceFile.model_fields},
-        fallback={spec.id: spec.fallback for spec in served if spec.fallback},
-        engine_second_usd={spec.id: spec.gpu_second_usd for spec in served if spec.gpu_second_usd is not None},
+        fallback={name: spec.fallback for spec in served if spec.fallback for name in spec.names},
+        engine_second_usd={
+            name: spec.gpu_second_usd for spec in served if spec.gpu_second_usd is not None for name in spec.names
+        },
     )
 
 

@@ -35,11 +35,11 @@ COUNTED = {"include_usage": True}
 
 
 class LocalTarget:
-    """One model of the catalogue.
+    """One model of the catalogue, or an adapter on one.
 
     Args:
         model: its id.
-        gate: admits requests to its engines.
+        gate: admits requests to its engines; an adapter's is that of the model below it.
         fleet: picks the replica.
         engines: the HTTP client.
         tracing: gets a span for each try.
@@ -84,15 +84,11 @@ class LocalTarget:
         except errors.EngineUnavailable as problem:
             raise TargetFailed("unavailable", problem) from problem
 
-    def waiting(self) -> Mapping[str, int]:
-        """How many requests wait for it, by class."""
-        return {str(class_): number for class_, number in self._gate.numbers().waiting.items()}
-
     async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
         tried: list[Replica] = []
         for _ in range(TRIES):
             replica = self._choose(tried)
-            attempt = _Attempt(replica, self._engines, self._tracing, call, reply, entry, reason, beginning)
+            attempt = _Attempt(self.model, replica, self._engines, self._tracing, call, reply, entry, reason, beginning)
             replica.outstanding += 1
             try:
                 with attempt.span():
@@ -120,6 +116,7 @@ class _Attempt:
 
     def __init__(
         self,
+        model: str,
         replica: Replica,
         engines: EngineClient,
         tracing: Tracing,
@@ -130,6 +127,8 @@ class _Attempt:
         beginning: Beginning | None,
     ) -> None:
         self.told = False  # something of its answer has gone to the client
+        self._model = model
+        self._label = replica.label(model)
         self._replica = replica
         self._engines = engines
         self._tracing = tracing
@@ -152,11 +151,11 @@ class _Attempt:
         attributes = {
             "gen_ai.operation.name": what,
             "gen_ai.provider.name": "vllm",
-            "gen_ai.request.model": report["model"],
+            "gen_ai.request.model": self._model,
             "server.address": report["address"].removeprefix("http://"),
             "bondhu.replica": report["replica_id"],
         }
-        return self._tracing.child(f"{what} {report['model']}", attributes, outgoing=True)
+        return self._tracing.child(f"{what} {self._model}", attributes, outgoing=True)
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
         """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
@@ -185,7 +184,7 @@ class _Attempt:
     def _segment(self) -> Segment:
         report = self._replica.report
         return self._entry.segment(
-            report["model"],
+            self._model,
             report["revision"],
             report["quantization"],
             usage=self._meter.usage if self._call.streams else self._usage,
@@ -194,7 +193,7 @@ class _Attempt:
         )
 
     async def _body(self) -> Mapping[str, Any]:
-        model = {"model": self._replica.report["model"]}
+        model = {"model": self._model}
         if self._beginning is None:
             return {**self._call.parsed, **model}
         tokens = await self._tokens(self._beginning.text) if has_penalties(self._call.parsed) else ()
@@ -203,7 +202,7 @@ class _Attempt:
     async def _tokens(self, text: str) -> list[int]:
         """The ids of a text's tokens, as the engine cuts it."""
         report = self._replica.report
-        body = orjson.dumps({"model": report["model"], "prompt": text, "add_special_tokens": False})
+        body = orjson.dumps({"model": self._model, "prompt": text, "add_special_tokens": False})
         answer = await self._engines.post(report["address"], "/tokenize", report["key"], body)
         try:
             return list(orjson.loads(await answer.body())["tokens"])
@@ -226,7 +225,7 @@ class _Attempt:
                 whole = await answer.body()
                 self._usage = usage_of_body(whole)
                 self.told = True
-                await self._reply.whole(200, whole, self._replica.label)
+                await self._reply.whole(200, whole, self._label)
                 self._replica.proven(self._loop.time())
         finally:
             self._engines.release(answer)
@@ -243,7 +242,7 @@ class _Attempt:
             if events:
                 self.told = True
                 limit.reschedule(None)  # a client that reads slowly is no engine that stalls
-                await self._reply.event(events, self._replica.label)
+                await self._reply.event(events, self._label)
             if self._meter.problem:
                 raise ConnectionLost(self._meter.problem)
             if stall_timeout_s is not None and self.told:
@@ -259,12 +258,12 @@ class _Attempt:
         if error.status >= 500:
             if before:
                 self.told = True
-                await self._reply.event(before, self._replica.label)
+                await self._reply.event(before, self._label)
             raise TargetFailed("engine_error", error)
         if not self._reply.started:
-            await self._reply.whole(error.status, error.body(), self._replica.label)
+            await self._reply.whole(error.status, error.body(), self._label)
         else:
-            await self._reply.event(before, self._replica.label)
+            await self._reply.event(before, self._label)
             await self._reply.broken(error)
         self.told = True
         return b""
@@ -282,7 +281,7 @@ class _Attempt:
         error = engine_errors.translate(status, body, self._parts())
         if error.status >= 500 or self._reply.started:
             raise TargetFailed("engine_error", error)
-        await self._reply.whole(error.status, error.body(), self._replica.label)
+        await self._reply.whole(error.status, error.body(), self._label)
 
     def _parts(self) -> "set[str]":
         return set(self._call.parsed)

@@ -14,6 +14,7 @@ class ReplicaReport(TypedDict):
     fingerprint: str  # of the configuration that it was started with
     revision: str  # of the weights
     quantization: str  # e.g. "W4A16"; "none" where weights are not quantised
+    adapters: NotRequired[dict[str, str]]  # model ids of its LoRA adapters -> revision of their weights
     state: ReplicaState
     reason: str  # why it is not ready; "" when it is
     address: str  # "http://host:port"; "" until vLLM's server listens
@@ -21,6 +22,20 @@ class ReplicaReport(TypedDict):
     running: int  # requests in the running batch
     waiting: int  # requests in the engine's queue
     kv_cache_usage: float  # 0..1
+
+
+def serves(report: ReplicaReport, model: str) -> bool:
+    """Whether `model` is its model, or an adapter on it."""
+    return report["model"] == model or model in report.get("adapters", {})
+
+
+def label(report: ReplicaReport, model: str) -> str:
+    """What `x-bondhu-model` says of an answer of `model`: who really answers, an adapter with the model below it."""
+    adapter = report.get("adapters", {}).get(model)
+    weights = f"revision={report['revision']}; quantization={report['quantization']}"
+    if adapter is None:
+        return f"{report['model']}; {weights}"
+    return f"{model}; adapter={adapter}; base={report['model']}; {weights}"
 
 
 class EmbedderPlace(TypedDict):

@@ -1,6 +1,6 @@
 """Who can answer a call: a model on the service's own engines, or one outside. A chain of them is tried in order."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Protocol
 
 from serving.call import Call
@@ -45,9 +45,6 @@ class Target(Protocol):
     @property
     def model(self) -> str:
         """Its id."""
-
-    def waiting(self) -> Mapping[str, int]:
-        """How many requests wait for it, by class."""
 
     async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
         """Answer to the end, and note in `entry` what it took.

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from serving.admission import Gate, slots_of_worker
 from serving.answer_cache import AnswerCache, Makers
 from serving.answer_store import AnswerStore
 from serving.chains import Chains
-from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec
+from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, ModelSpec
 from serving.consents import Consents
 from serving.degraded import Degraded
 from serving.drain import Drain
@@ -174,27 +174,54 @@ def open_tapes(settings: Settings, redis: "Redis", worker: str, drain: Drain) ->
     return tapes, publisher
 
 
-def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, model: str) -> LocalTarget:
-    """The target of a local model, with a gate of its own."""
-    spec = settings.catalogue.get(model)
-    max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
-    workers = settings.gateway.workers
-    gate = Gate(
-        model=model,
-        rules=settings.admission,
-        slots=lambda: slots_of_worker(fleet.state(model).replicas, max_in_flight, workers),
-        retry_after_s=settings.gateway.retry_after_s,
-        loop=asyncio.get_running_loop(),
-    )
-    return LocalTarget(
-        model,
-        gate=gate,
-        fleet=fleet,
-        engines=engines,
-        tracing=tracing,
-        ttft_timeout_s=spec.ttft_timeout_s if spec else None,
-        stall_timeout_s=spec.stall_timeout_s if spec else None,
-    )
+class LocalTargets:
+    """Makes the targets of local models; those of one engine, a model's and its adapters', pass one gate.
+
+    Args:
+        settings: of the worker.
+        fleet: picks replicas.
+        engines: the HTTP client.
+        tracing: gets a span for each try.
+
+    """
+
+    def __init__(self, settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._engines = engines
+        self._tracing = tracing
+        self._gates: dict[str, Gate] = {}
+
+    def __call__(self, model: str) -> LocalTarget:
+        """The target of `model`, of which the configuration may have learnt after the start."""
+        spec = self._settings.base_of(model)
+        return LocalTarget(
+            model,
+            gate=self._gate(spec.id if spec else model, spec),
+            fleet=self._fleet,
+            engines=self._engines,
+            tracing=self._tracing,
+            ttft_timeout_s=spec.ttft_timeout_s if spec else None,
+            stall_timeout_s=spec.stall_timeout_s if spec else None,
+        )
+
+    def waiting(self) -> Iterator[Mapping[str, int]]:
+        """How many requests wait, by class: a mapping for each engine."""
+        for gate in self._gates.values():
+            yield {str(class_): number for class_, number in gate.numbers().waiting.items()}
+
+    def _gate(self, base: str, spec: ModelSpec | None) -> Gate:
+        if base not in self._gates:
+            max_in_flight = spec.max_in_flight if spec else DEFAULT_MAX_IN_FLIGHT
+            workers = self._settings.gateway.workers
+            self._gates[base] = Gate(
+                model=base,
+                rules=self._settings.admission,
+                slots=lambda: slots_of_worker(self._fleet.state(base).replicas, max_in_flight, workers),
+                retry_after_s=self._settings.gateway.retry_after_s,
+                loop=asyncio.get_running_loop(),
+            )
+        return self._gates[base]
 
 
 def open_outside(environ: Mapping[str, str], tracing: Tracing, consents: Consents) -> Outside:
