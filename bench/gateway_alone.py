@@ -65,6 +65,7 @@ class GatewayAlone:
         kept = {key: text for key, text in os.environ.items() if not key.startswith(("BONDHU__", "OTEL_", "GEMINI_"))}
         self._environ = {
             **kept,
+            "BONDHU__MODELS__ACTIVE": "bondhu-demo",
             **overrides,
             "BONDHU_VAR_DIR": str(directory),
             "BONDHU__RUNTIME_DIR": str(directory / "run"),

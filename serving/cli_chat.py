@@ -31,7 +31,7 @@ def chat(
     client = openai.OpenAI(base_url=base_url or f"{gateway_url(settings)}/v1", api_key=key, max_retries=1)
     opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
     history = list(opening)
-    name = model or settings.models.active
+    name = model or settings.catalogue[settings.models.active].default_name
     try:
         if once is not None:
             _exchange(client, name, history, once)

@@ -15,13 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from models import engine_args
+from serving.cli_fetch import fetch_model
+from serving.cli_frame import EPILOG
 from serving.config_errors import ConfigError, Problem, suggest
-from serving.config_schema import ModelSpec, Settings
+from serving.config_schema import LlamaCppSpec, ModelSpec, Settings
+from serving.deploy.manifest import llama_cpp_arguments
+from serving.preflight import missing_from
 from serving.settings import load_settings
 
 CONFIGURATION_ERROR = 2
 
 app = typer.Typer(help="The catalogue of models in configs/models/.", no_args_is_help=True)
+app.command("fetch", epilog=EPILOG)(fetch_model)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -67,7 +72,7 @@ def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json =
             table.add_row(key, ", ".join(value) if isinstance(value, list) else str(text))
     console = Console()
     console.print(table)
-    console.print("vLLM arguments:", style="bold")
+    console.print("llama.cpp's arguments:" if spec.runs_llama_cpp else "vLLM's arguments:", style="bold")
     for argument in shown["arguments"]:
         console.print("  " + argument, markup=False, highlight=False, soft_wrap=True)
 
@@ -83,7 +88,7 @@ def check(
     specs = [_find(settings, model_id, as_json)] if model_id else list(settings.catalogue.values())
     problems = [problem for spec in specs for problem in _missing_files(settings.root, spec)]
     if deep:
-        problems += _ask_vllm(settings, specs)
+        problems += _ask_vllm(settings, [spec for spec in specs if not spec.runs_llama_cpp])
     if problems:
         _fail(problems, as_json)
     if as_json:
@@ -100,11 +105,11 @@ def _settings(as_json: bool) -> Settings:
 
 
 def _find(settings: Settings, model_id: str, as_json: bool) -> ModelSpec:
-    wanted = settings.models.active if model_id == settings.models.alias else model_id
-    if wanted not in settings.catalogue:
+    found = settings.base_of(settings.models.active if model_id == settings.models.alias else model_id)
+    if found is None:
         hint = suggest(model_id, settings.catalogue)
         _fail([Problem("configs/models", model_id, "no such model" + hint)], as_json)
-    return settings.catalogue[wanted]
+    return found
 
 
 def _summary(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
@@ -117,23 +122,34 @@ def _summary(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
         "gpu_memory_gib": spec.requires.gpu_memory_gib,
         "description": spec.description,
         "path": spec.path,
+        "adapters": [adapter.id for adapter in spec.adapters],
         "fingerprint": spec.fingerprint(),
     }
 
 
 def _arguments(settings: Settings, spec: ModelSpec) -> list[str]:
-    """Return vLLM's arguments for a model, less those that the service adds at start (address and key)."""
+    """Return its server's arguments for a model, less those that the service adds at start (address and key)."""
+    if spec.runs_llama_cpp:
+        arguments = llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root)
+        return [f"--model={settings.root / spec.path}", *arguments]
     arguments = [f"--model={spec.directory(settings.root) or spec.path}", f"--served-model-name={spec.id}"]
     arguments += [f"--revision={spec.revision}"] if spec.revision else []
-    return arguments + engine_args.command_line(spec.engine, spec.server_arguments(settings.root))
+    return arguments + engine_args.command_line(spec.engine_arguments, spec.server_arguments(settings.root))
 
 
 def _missing_files(root: Path, spec: ModelSpec) -> list[Problem]:
     where = f"configs/models/{spec.id}.yaml"
     problems = []
     directory = spec.directory(root)
-    if directory is not None and not (directory / "config.json").is_file():
-        problems.append(Problem(where, "path", f"{directory} holds no model (no config.json)"))
+    if spec.source is not None and directory is not None and not directory.exists():
+        pass  # `bondhu up` fetches it
+    elif directory is not None and (missing := missing_from(spec, directory)):
+        problems.append(Problem(where, "path", f"{directory} holds no model (no {missing})"))
+    problems += [
+        Problem(where, "adapters", f"{root / each.path} does not exist (adapter `{each.id}`)")
+        for each in spec.adapters
+        if not (root / each.path).exists()
+    ]
     template = spec.server_arguments(root).get("chat_template")
     if isinstance(template, str) and template.endswith(".jinja") and not Path(template).is_file():
         problems.append(Problem(where, "server.chat_template", f"{template} does not exist below {root}"))

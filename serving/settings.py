@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from models import engine_args
+from models.fetch.errors import FetchError
+from models.fetch.source import GGUF_FILE, parse_source, place_of
 from serving.config_errors import ConfigError, Problem, from_validation, suggest
 from serving.config_schema import (
     AdmissionSettings,
@@ -93,6 +95,7 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.envi
     values = {name: getattr(service, name) for name in ServiceFile.model_fields}
     values["var_dir"] = (root / service.var_dir.expanduser()).resolve()
     values["runtime_dir"] = service.runtime_dir or _runtime_dir(values["var_dir"], environ)
+    catalogue = {name: _resolved(spec, root, values["var_dir"]) for name, spec in catalogue.items()}
     return Settings(root=root, catalogue=catalogue, **values)
 
 
@@ -145,6 +148,8 @@ def _load_model(file: Path, where: str, problems: list[Problem]) -> ModelSpec | 
         spec = ModelSpec.model_validate(values)
     except ValidationError as error:
         problems += from_validation(error, ModelSpec, lambda _: where)
+    if spec is not None:
+        problems += _source_problems(spec, where, file.parents[2])
     if spec is not None and spec.id != file.stem:
         problems.append(Problem(where, "id", f"is `{spec.id}` but the file's name says `{file.stem}`"))
     engine, server, env = (_mapping(values.get(name)) for name in ("engine", "server", "env"))
@@ -153,6 +158,33 @@ def _load_model(file: Path, where: str, problems: list[Problem]) -> ModelSpec | 
         if isinstance(name, str) and name.upper().endswith(_SECRET_SUFFIXES):
             problems.append(Problem(where, f"env.{name}", "secrets come from the environment only"))
     return spec if len(problems) == before else None
+
+
+def _resolved(spec: ModelSpec, root: Path, var_dir: Path) -> ModelSpec:
+    """The model with the place of its fetched weights, and without the optional adapters that are not there."""
+    changed: dict[str, Any] = {}
+    if spec.source is not None:
+        source = parse_source(spec.source.name, spec.source.sha256, root)
+        place = place_of(source, spec.source.form, var_dir / "models")
+        place = place / GGUF_FILE if spec.source.form == "gguf" else place
+        changed["path"] = str(place.relative_to(root) if place.is_relative_to(root) else place)
+    there = tuple(each for each in spec.adapters if not each.optional or (root / each.path).exists())
+    if there != spec.adapters:
+        changed["adapters"] = there
+    return spec.model_copy(update=changed) if changed else spec
+
+
+def _source_problems(spec: ModelSpec, where: str, root: Path) -> Iterator[Problem]:
+    if spec.source is None:
+        return
+    if spec.path:
+        yield Problem(where, "path", "source says already where the weights are: leave one of them out")
+    try:
+        parse_source(spec.source.name, spec.source.sha256, root)
+    except FetchError as problem:
+        yield Problem(where, "source.name", str(problem))
+    if spec.runs_llama_cpp and spec.source.form != "gguf":
+        yield Problem(where, "source.form", f"is {spec.source.form}, but llama_cpp serves a GGUF: say gguf")
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -179,18 +211,21 @@ def _cross_check(
             report(key, f"`{name}` cannot run under profile {service.profile}, only under {can}")
     for name in sorted({name for name in names if names.count(name) > 1}):
         report("models.also", f"`{name}` is served twice")
-    if service.models.alias in catalogue:
+    ids = {name for spec in catalogue.values() for name in spec.names}
+    if service.models.alias in ids:
         report("models.alias", f"`{service.models.alias}` is a model's own id")
-    if service.embedder.enabled and service.embedder.id in {*catalogue, service.models.alias}:
+    if service.embedder.enabled and service.embedder.id in {*ids, service.models.alias}:
         report("embedder.id", f"`{service.embedder.id}` already names a model")
     problems += _check_next_embedder(service, catalogue, merged)
-    extracts, served = service.memory.extraction.model, {*names, service.models.alias}
+    adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
+    extracts, served = service.memory.extraction.model, {*names, *adapters, service.models.alias}
     if extracts is not None and extracts not in served:
         report("memory.extraction.model", f"`{extracts}` is not served" + suggest(extracts, served))
     for name in service.external:
-        if name in {*catalogue, service.models.alias, service.embedder.id}:
+        if name in {*ids, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")
     problems += _check_fallbacks(service, catalogue)
+    problems += _check_adapters([catalogue[name] for name in dict.fromkeys(names) if name in catalogue])
     ports = {"gateway.port": service.gateway.port}
     if service.ray.address is None:
         ray_ports = ("port", "ingress_port", "dashboard_port")
@@ -209,6 +244,16 @@ def _check_fallbacks(service: ServiceFile, catalogue: Mapping[str, ModelSpec]) -
             if name not in known or name == spec.id:
                 why = "a model cannot stand in for itself" if name == spec.id else f"no model `{name}`"
                 yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why + suggest(name, known - {spec.id}))
+
+
+def _check_adapters(served: Sequence[ModelSpec]) -> Iterator[Problem]:
+    """Report an adapter whose id another served model has as well; files that are not served together may share one."""
+    owners: dict[str, str] = {}
+    for spec in served:
+        for name in spec.names:
+            if (other := owners.setdefault(name, spec.id)) != spec.id:
+                where = f"configs/models/{spec.id}.yaml"
+                yield Problem(where, "adapters", f"`{name}` is one of {other}.yaml too, and both are served")
 
 
 def _check_next_embedder(service: ServiceFile, catalogue: Mapping[str, ModelSpec], merged: Merged) -> Iterator[Problem]:

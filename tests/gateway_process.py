@@ -92,6 +92,7 @@ class GatewayProcess:
             "BONDHU_VAR_DIR": str(self.var_dir),
             "BONDHU_CLUSTER_KEY": CLUSTER_KEY,
             "BONDHU_SCRAPE_TOKEN": SCRAPE_TOKEN,
+            "BONDHU__MODELS__ACTIVE": "bondhu-demo",
             "BONDHU__RUNTIME_DIR": str(self.run_dir),
             "BONDHU__GATEWAY__PORT": str(free_port()),
             "BONDHU__GATEWAY__WORKERS": str(workers),

@@ -36,6 +36,7 @@ class LocalStack:
         self.root, self.var_dir = home / "root", home / "var"
         shutil.copytree(REPOSITORY / "configs", self.root / "configs")
         (self.root / "models").symlink_to(REPOSITORY / "models")
+        self.configure(models={"active": "bondhu-demo"})  # the fast model; tests that need wit say another
         names = ("GATEWAY__PORT", "RAY__PORT", "RAY__INGRESS_PORT", "RAY__DASHBOARD_PORT")
         self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
         inherited = {name: value for name, value in os.environ.items() if not re.match("BONDHU|RAY|OPENAI", name)}

@@ -56,11 +56,11 @@ def error(root: Path, **environ: str) -> str:
 
 
 def test_shipped_configuration_loads_under_both_profiles(root: Path) -> None:
-    """What is checked in is valid, and the demonstration model answers to its id and its alias."""
+    """What is checked in is valid, and the small Llama is the default."""
     for profile in ("cpu", "gpu"):
         settings = load(root, BONDHU_PROFILE=profile)
         assert settings.profile == profile
-        assert [spec.id for spec in settings.served()] == ["bondhu-demo"]
+        assert [spec.id for spec in settings.served()] == ["smollm2-135m-instruct"]
     assert settings.var_dir == root / "var"
     assert settings.models.alias == "bondhu"
 
@@ -68,7 +68,7 @@ def test_shipped_configuration_loads_under_both_profiles(root: Path) -> None:
 def test_every_large_model_can_be_activated_on_a_gpu_and_not_on_the_cpu(root: Path) -> None:
     """A GPU-only model is refused under the cpu profile with what it can run under."""
     for model in load(root).catalogue:
-        if not model.startswith("bondhu"):
+        if not model.startswith(("bondhu", "smollm2")):
             environ = {"BONDHU__MODELS__ACTIVE": model}
             assert load(root, BONDHU_PROFILE="gpu", **environ).served()[0].requires.gpu_memory_gib
             message = error(root, BONDHU_PROFILE="cpu", **environ)
@@ -168,7 +168,7 @@ def test_repeated_key_is_an_error(root: Path, edit: Edit) -> None:
 
 def test_same_model_twice_is_an_error(root: Path) -> None:
     """The active model cannot also be served beside itself."""
-    assert "`bondhu-demo` is served twice" in error(root, BONDHU__MODELS__ALSO='["bondhu-demo"]')
+    assert "`smollm2-135m-instruct` is served twice" in error(root, BONDHU__MODELS__ALSO='["smollm2-135m-instruct"]')
 
 
 def test_two_listeners_on_one_port_is_an_error(root: Path) -> None:
@@ -303,7 +303,7 @@ def test_models_show_prints_the_command_line(root: Path, monkeypatch: pytest.Mon
     assert "--quantization=bitsandbytes" in shown["arguments"]
     assert f"--chat-template={root}/configs/templates/llama3.1_json.jinja" in shown["arguments"]
     listed = json.loads(CliRunner().invoke(cli_models.app, ["list", "--json"]).stdout)
-    assert [row["id"] for row in listed if row["served"] == "active"] == ["bondhu-demo"]
+    assert [row["id"] for row in listed if row["served"] == "active"] == ["smollm2-135m-instruct"]
 
 
 @pytest.mark.parametrize("trim", [False, True])

@@ -6,11 +6,20 @@ first, which is what lets a swap lose nothing.
 https://docs.ray.io/en/latest/serve/production-guide/config.html
 """
 
+from pathlib import Path
 from typing import Any
 
 from models import engine_args
 from serving import live
-from serving.config_schema import AutoscalingSpec, BatchedSpec, DeploymentSpec, EmbedderSpec, ModelSpec, Settings
+from serving.config_schema import (
+    AutoscalingSpec,
+    BatchedSpec,
+    DeploymentSpec,
+    EmbedderSpec,
+    LlamaCppSpec,
+    ModelSpec,
+    Settings,
+)
 from serving.replica import Routing
 
 ENGINE_PREFIX = "engine-"
@@ -45,8 +54,8 @@ def routing(settings: Settings) -> Routing:
     """The routing table that the settings ask for, and what else a running gateway is to know."""
     return {
         "alias": settings.models.alias,
-        "active": settings.models.active,
-        "models": {spec.id: spec.fingerprint() for spec in settings.served()},
+        "active": settings.catalogue[settings.models.active].default_name,
+        "models": {name: spec.fingerprint() for spec in settings.served() for name in spec.names},
         "live": live.sent(settings),
         "embedders": [
             {
@@ -69,9 +78,7 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
     """One model's engine."""
     placement = spec.deployment
     directory = spec.directory(settings.root)
-    server_arguments = engine_args.command_line(spec.engine, spec.server_arguments(settings.root))
-    if spec.revision and directory is None:
-        server_arguments += ["--revision", spec.revision]
+    adapters = {each.id: str(settings.root / each.path) for each in spec.adapters}
     deployment: dict[str, Any] = {
         "name": "Engine",
         "graceful_shutdown_timeout_s": placement.drain_s + SHUTDOWN_MARGIN_S,
@@ -88,7 +95,9 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
             "path": str(directory) if directory else spec.path,
             "revision": spec.revision,
             "quantization": spec.quantization,
-            "arguments": server_arguments,
+            "arguments": _arguments(settings, spec, directory is not None),
+            "adapters": adapters,
+            "runs": "llama_cpp" if spec.runs_llama_cpp else "vllm",
             "environment": spec.env,
             "startup_timeout_s": placement.startup_timeout_s,
             "drain_s": placement.drain_s,
@@ -97,6 +106,21 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
         },
         "deployments": [deployment],
     }
+
+
+def _arguments(settings: Settings, spec: ModelSpec, is_local: bool) -> list[str]:
+    """The command line of the model's server, less what the replica adds: model, adapters, address, key."""
+    if spec.runs_llama_cpp:
+        return llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root)
+    arguments = engine_args.command_line(spec.engine_arguments, spec.server_arguments(settings.root))
+    return arguments + ([] if is_local or not spec.revision else ["--revision", spec.revision])
+
+
+def llama_cpp_arguments(spec: LlamaCppSpec, root: Path) -> list[str]:
+    """llama.cpp's server's part of a model file as `models.llama_cpp` takes it."""
+    numbers = ("context_tokens", "parallel", "threads", "batch_tokens")
+    arguments = [f"--{name.replace('_', '-')}={getattr(spec, name)}" for name in numbers]
+    return arguments + ([f"--chat-template={root / spec.chat_template}"] if spec.chat_template else [])
 
 
 def embedder_application(spec: EmbedderSpec) -> Application:
