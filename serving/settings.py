@@ -17,8 +17,7 @@ from pydantic import ValidationError
 
 from models import engine_args
 from models.fetch.errors import FetchError
-from models.fetch.fetch import place_of
-from models.fetch.source import GGUF_FILE, parse_source
+from models.fetch.source import GGUF_FILE, parse_source, place_of
 from serving.config_errors import ConfigError, Problem, from_validation, suggest
 from serving.config_schema import (
     AdmissionSettings,
