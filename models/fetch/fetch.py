@@ -9,19 +9,16 @@ the same source is used: a GGUF is not downloaded again for another form.
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from models.fetch.errors import DiskFull, FetchError
 from models.fetch.progress import Report, say_nothing
-from models.fetch.source import GGUF_FILE, Form, Source
-from models.fetch.staging import staged
+from models.fetch.source import GGUF_FILE, Form, Source, place_of
+from models.fetch.staging import FULL, staged
 
 _WEIGHTS = "*.safetensors"
-
-
-def place_of(source: Source, form: Form, models_dir: Path) -> Path:
-    """Return the directory that holds `form` of `source`, there or not."""
-    return models_dir / source.directory / form.lower()
 
 
 def fetch(source: Source, form: Form, models_dir: Path, report: Report = say_nothing) -> Path:
@@ -54,7 +51,7 @@ def _make(source: Source, form: Form, models_dir: Path, stage: Path, report: Rep
         original.mkdir()
         _obtain_checkpoint(source, models_dir, original, report)
     report(f"quantising to {form}", None, None)
-    _quantize(original, form, stage)
+    _convert(form, original, stage)
     if original is not kept:
         shutil.rmtree(original)
 
@@ -68,14 +65,12 @@ def _obtain_checkpoint(source: Source, models_dir: Path, out: Path, report: Repo
     if source.kind == "folder":
         _copy_folder(Path(source.name), out, report)
         return
-    from models.fetch.gguf_checkpoint import write_checkpoint
-
     kept = place_of(source, "gguf", models_dir) / GGUF_FILE
     file = kept if kept.is_file() else out / GGUF_FILE
     if file is not kept:
         _obtain_gguf(source, file, report)
     report("converting to a checkpoint in bfloat16", None, None)
-    write_checkpoint(file, out)
+    _convert("checkpoint", file, out)
     if file is not kept:
         file.unlink()
 
@@ -108,22 +103,17 @@ def _check_hash(file: Path, source: Source, report: Report) -> None:
         )
 
 
-def _quantize(original: Path, form: Form, stage: Path) -> None:
-    from models.quantize import QuantizeError, check_source
-    from models.rounding import quantize_checkpoint
-
-    try:
-        import json
-
-        scheme = "W8A8" if form == "W8A8" else "W4A16"
-        check_source(json.loads((original / "config.json").read_text()), 32, scheme)
-        made = stage / ".made"
-        quantize_checkpoint(original, made, scheme)
-    except (QuantizeError, ValueError) as problem:
-        raise FetchError(f"it cannot be quantised: {problem}. Serve it as it is (form: checkpoint)") from problem
-    for path in made.iterdir():
-        path.rename(stage / path.name)
-    made.rmdir()
+def _convert(form: Form, source: Path, out: Path) -> None:
+    """Make `form` of `source` in the directory `out`, in a process of its own. Raises FetchError, OSError."""
+    command = [sys.executable, "-m", "models.fetch.convert", form, str(source.absolute()), str(out.absolute())]
+    package = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if done.returncode in FULL:
+        raise OSError(done.returncode, last)
+    raise FetchError(last)
 
 
 def _copy_folder(folder: Path, out: Path, report: Report) -> None:

@@ -1,6 +1,6 @@
 """A repository of Hugging Face's hub, at a revision: resumed where an earlier try stopped, checked by hash.
 
-Files that are already there are not asked for again, a half one goes on by its range (huggingface_hub). HF_TOKEN opens
+Files that are already there are not asked for again, a half one goes on by its range. HF_TOKEN opens
 gated repositories, HF_ENDPOINT names another hub. It does not know what becomes of the files.
 """
 
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from models.fetch.errors import DiskFull, FetchError
 from models.fetch.progress import Report
@@ -19,6 +20,7 @@ from models.fetch.source import Source
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*", "README.md")
 UNWANTED = ("original/*", "consolidated*", "onnx/*", "*.gguf")  # the same weights, in forms that are not served
 BLOCK = 1 << 20
+HALF = ".half"  # a file that is not all there yet
 AGAIN = "fetch again: it goes on where it stopped"
 _LOOK_S = 0.5
 
@@ -59,7 +61,6 @@ def download_snapshot(source: Source, out: Path, partial: Path, report: Report) 
     for file in files:
         report(f"checking {file.rfilename}", None, None)
         _check_file(partial / file.rfilename, file, source)
-    shutil.rmtree(partial / ".cache", ignore_errors=True)
     for path in partial.iterdir():
         path.rename(out / path.name)
     shutil.rmtree(partial)
@@ -73,8 +74,6 @@ def _wanted(files: Iterable[Any]) -> Iterable[Any]:
 
 
 def _load(name: str, commit: str | None, files: Iterable[Any], partial: Path, total: int, report: Report) -> None:
-    from huggingface_hub import hf_hub_download
-
     done = threading.Event()
 
     def look() -> None:
@@ -85,10 +84,30 @@ def _load(name: str, commit: str | None, files: Iterable[Any], partial: Path, to
     looking.start()
     try:
         for file in files:
-            hf_hub_download(name, file.rfilename, revision=commit, local_dir=partial)
+            _load_file(name, commit, file.rfilename, partial)
     finally:
         done.set()
         looking.join()
+
+
+def _load_file(name: str, commit: str | None, file: str, partial: Path) -> None:
+    """Load what `partial` lacks of a file: their own download begins again in a new process (huggingface_hub 2.4)."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import get_hf_file_metadata, http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    whole, half = partial / file, partial / f"{file}{HALF}"
+    if whole.is_file():
+        return
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    url, headers = hf_hub_url(name, file, revision=commit), build_hf_headers()
+    place = get_hf_file_metadata(url, headers=headers)
+    if urlsplit(place.location).netloc != urlsplit(url).netloc:
+        headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}  # a store's own URL
+    with half.open("ab") as content:
+        if place.size is None or content.tell() < place.size:
+            http_get(place.location, content, resume_size=content.tell(), headers=headers, expected_size=place.size)
+    half.rename(whole)
 
 
 def _check_room(place: Path, needed: int) -> None:

@@ -74,3 +74,8 @@ def parse_source(text: str, sha256: str | None = None, root: Path | None = None)
 def default_form(source: Source) -> Form:
     """The form that a source has already: what a GGUF holds, or the checkpoint that was published."""
     return "gguf" if source.kind in ("package", "gguf") else "checkpoint"
+
+
+def place_of(source: Source, form: Form, models_dir: Path) -> Path:
+    """Return the directory that holds `form` of `source`, there or not."""
+    return models_dir / source.directory / form.lower()

@@ -16,7 +16,7 @@ from pathlib import Path
 from models.fetch.errors import DiskFull
 
 STAGE_PREFIX = ".part-"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when there is no room
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def staged(place: Path) -> Iterator[Path | None]:
             stage.rename(place)
             _sync_directory(place.parent)
         except OSError as problem:
-            if problem.errno in _FULL:
+            if problem.errno in FULL:
                 raise DiskFull(place.parent) from problem
             raise
         finally:

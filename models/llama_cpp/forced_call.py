@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.llama_cpp.request import Refused
+from models.llama_cpp.request import Refused, terse
 
 _HEAD = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"arguments"\s*:\s*')
 
@@ -42,7 +42,8 @@ class ForcedCall:
             }
             for name, parameters in self._functions.items()
         ]
-        return calls[0] if len(calls) == 1 else {"anyOf": calls}
+        schema: dict[str, Any] = terse(calls[0] if len(calls) == 1 else {"anyOf": calls})
+        return schema
 
     def feed(self, text: str) -> list[dict[str, Any]]:
         """Return what `text`, which has just come, adds to the call: OpenAI's `tool_calls` deltas."""

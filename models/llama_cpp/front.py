@@ -88,8 +88,8 @@ class Front:
         async with contextlib.aclosing(chunks):
             first = await anext(chunks, {"error": {"code": 500, "message": "llama.cpp said nothing"}})
             if "error" in first:
-                problem = response.of_error(first)
-                return _json(problem, 400 if problem["error"]["code"] < 500 else 500)
+                told_error = response.of_error(first)
+                return _json(told_error, 400 if told_error["error"]["code"] < 500 else 500)
             if streams:
                 return await self._stream(request, first, chunks, teller)
             events = [*teller.first(first), *teller.chunk(first)]
@@ -134,7 +134,7 @@ class Front:
         for field in ("response_format", "structured_outputs"):
             if body.get(field):
                 raise Refused(field, f"{field}: does not go together with a tool call that is demanded.", 400)
-        of_template = {name: told[name] for name in ("messages", "tools", "chat_template_kwargs") if name in told}
+        of_template: Body = {name: told[name] for name in ("messages", "tools", "chat_template_kwargs") if name in told}
         async with self._post("/apply-template", of_template) as answer:
             if answer.status != 200:
                 problem = response.of_error(await answer.json())["error"]
@@ -145,7 +145,7 @@ class Front:
 
     def _adapter(self, body: Mapping[str, Any]) -> list[dict[str, float]]:
         model = body.get("model")
-        if model not in self._models:
+        if not isinstance(model, str) or model not in self._models:
             raise Refused("model", f"The model `{model}` does not exist.", 404)
         mine = self._models[model]
         numbers = sorted(number for number in self._models.values() if number is not None)

@@ -7,7 +7,7 @@ go on. While a prompt is computed they do not: then it ends at the first token. 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,7 +31,7 @@ class Generations:
         self.running = 0
         self.waiting = 0
 
-    async def stream(self, body: Mapping[str, Any], *, chats: bool) -> AsyncIterator[Chunk]:
+    async def stream(self, body: Mapping[str, Any], *, chats: bool) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one, an error being one as well; closing the iterator ends it."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()

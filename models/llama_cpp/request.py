@@ -80,7 +80,25 @@ def translate(body: Mapping[str, Any], *, chats: bool) -> Body:
     if constraint := body.get("structured_outputs"):
         told |= _constraint(constraint)
     told |= _of_chat(body) if chats else _of_completion(body)
+    if isinstance(told.get("response_format"), dict):
+        told["response_format"] = _terse_format(told["response_format"])
     return told
+
+
+def terse(schema: Any) -> Any:
+    """The schema, of JSON without blanks, with which a small model fills all its tokens (LLGuidance's option)."""
+    return {"x-guidance": {"whitespace_flexible": False}, **schema} if isinstance(schema, dict) else schema
+
+
+def _terse_format(asked: Mapping[str, Any]) -> Body:
+    if asked.get("type") == "json_schema" and isinstance(asked.get("json_schema"), dict):
+        inner = asked["json_schema"]
+        return {**asked, "json_schema": {**inner, "schema": terse(inner.get("schema", {}))}}
+    if asked.get("type") == "json_object":
+        return {**asked, "schema": terse(asked.get("schema") or {"type": "object"})}
+    if asked.get("type") not in (None, "text"):
+        raise Refused("response_format", f"response_format: llama.cpp knows no type {json.dumps(asked['type'])}.")
+    return dict(asked)
 
 
 def _max_tokens(body: Mapping[str, Any]) -> int | None:
@@ -142,7 +160,7 @@ def _constraint(constraint: Mapping[str, Any]) -> Body:
         )
     if "json" in given:
         schema = given["json"]
-        return {"json_schema": json.loads(schema) if isinstance(schema, str) else schema}
+        return {"json_schema": terse(json.loads(schema) if isinstance(schema, str) else schema)}
     choices = given["choice"]
     if not isinstance(choices, list) or not choices or not all(isinstance(each, str) for each in choices):
         raise Refused("structured_outputs", "structured_outputs.choice: must be a list of texts.", 400)

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from models.fetch.errors import FetchError
-from models.fetch.fetch import fetch, place_of
-from models.fetch.source import FORMS, Form, Source, default_form, parse_source
+from models.fetch.fetch import fetch
+from models.fetch.source import FORMS, Form, Source, default_form, parse_source, place_of
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
 from serving.config.schema import ModelSpec, Settings
 from serving.supervisor.preflight import missing_from
@@ -47,7 +47,7 @@ def fetch_model(
         else:
             source = parse_source(model, sha256)
             wanted = default_form(source)
-        chosen: Form = form or wanted  # type: ignore[assignment]  # one of FORMS, looked at above
+        chosen: Form = form or wanted
         place = _fetch(source, chosen, settings)
     except FetchError as problem:
         fail(str(problem))

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from models.fetch.errors import FetchError
-from models.fetch.fetch import place_of
-from models.fetch.source import GGUF_FILE, parse_source
+from models.fetch.source import GGUF_FILE, parse_source, place_of
 from models.vllm import arguments
 from serving.config.errors import ConfigError, Problem, from_validation, suggest
 from serving.config.schema import (

@@ -37,7 +37,7 @@ class HubServer:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def break_after(self, size_bytes: int | None) -> None:
-        """Break the connection of every download after this much; None: not any more."""
+        """Break the connection of a download after this much, and every one after it at once; None: not any more."""
         self._break_after = size_bytes
 
     def spoil(self, file: str) -> None:
@@ -122,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(asked[1]) if asked else 0
         if asked:
             headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if self.hub.limit() == 0:
+            self.close_connection = True
+            return
         if with_body:
             self.hub.ranges.append(start)
         self._send(206 if asked else 200, content[start:], headers, with_body)
@@ -136,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body if limit is None else body[:limit])
             if limit is not None and len(body) > limit:
                 self.close_connection = True
+                self.hub.break_after(0)
 
 
 def _file(path: Path, claimed: int | None) -> dict[str, Any]:
