@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from agents.base import MemoryLine
-from memory.service import Recalled, Store
+from memory.service import MemoryService, Recalled
 from storage.database import AWAY
 from storage.memory.owner import Owner
 
@@ -25,7 +25,7 @@ class StoredMemory:
 
     """
 
-    def __init__(self, store: Store, owner: Owner, *, timeout_s: float) -> None:
+    def __init__(self, store: MemoryService, owner: Owner, *, timeout_s: float) -> None:
         self._store = store
         self._owner = owner
         self._timeout_s = timeout_s

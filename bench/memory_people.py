@@ -34,8 +34,8 @@ from bench.memory_writes import measure_writes
 from bench.processes import pss_mb
 from bench.serving import RESULTS, commit, machine
 from bench.summary import percentiles
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage import migrate
 from storage.database import open_engine
 from storage.memory.owner import Owner
@@ -90,26 +90,26 @@ class Town:
         self._dice = dice
         self._embedder = RandomEmbedder()
 
-    def shelf(self, max_bytes: int) -> Shelf:
+    def index_cache(self, max_bytes: int) -> IndexCache:
         """An empty one."""
-        return Shelf(self._engine, self._embedder.space, dimensions=DIMENSIONS, max_bytes=max_bytes)
+        return IndexCache(self._engine, self._embedder.space, dimensions=DIMENSIONS, max_bytes=max_bytes)
 
     async def settle(self, size: int, people: int) -> list[Owner]:
         """Have so many people with `size` turns each."""
-        first, shelf = Owner("bench", f"{size}"), self.shelf(2**20)
-        store = Store(self._engine, shelf, self._embedder, lambda: datetime.now(UTC))
+        first, index_cache = Owner("bench", f"{size}"), self.index_cache(2**20)
+        store = MemoryService(self._engine, index_cache, self._embedder, lambda: datetime.now(UTC))
         said = turns(size)
         for begin in range(0, size, PIECE):
             await store.ingest(first, "c", said[begin : begin + PIECE])
-        shelf.close()
+        index_cache.close()
         await self._copy(first, people - 1)
         return [first, *(Owner("bench", f"{size}-{number}") for number in range(1, people))]
 
-    async def ask(self, shelf: Shelf, owner: Owner) -> tuple[bool, float]:
+    async def ask(self, index_cache: IndexCache, owner: Owner) -> tuple[bool, float]:
         """Whether there was a view of theirs, and how long a question took, ms."""
-        store = Store(self._engine, shelf, self._embedder, lambda: datetime.now(UTC))
+        store = MemoryService(self._engine, index_cache, self._embedder, lambda: datetime.now(UTC))
         question = f"When did Ann talk about word{self._dice.randrange(50)} and word{self._dice.randrange(500)}?"
-        was_there, began = shelf.count(owner) > 0, time.perf_counter()
+        was_there, began = index_cache.count(owner) > 0, time.perf_counter()
         await store.recall(owner, question, limit=10)
         return was_there, 1_000 * (time.perf_counter() - began)
 
@@ -158,38 +158,38 @@ async def _people(url: str, share: int, questions: int) -> dict[str, Any]:
 
 
 async def _all_kept(town: Town, people: Sequence[Owner], questions: int) -> dict[str, Any]:
-    shelf, process = town.shelf(ROOM_FOR_ALL), os.getpid()
-    await town.ask(shelf, people[0])
+    index_cache, process = town.index_cache(ROOM_FOR_ALL), os.getpid()
+    await town.ask(index_cache, people[0])
     gc.collect()
     before_mb = pss_mb(process)
-    made = [await town.ask(shelf, owner) for owner in people[1:]]
+    made = [await town.ask(index_cache, owner) for owner in people[1:]]
     gc.collect()
     grown_mb = pss_mb(process) - before_mb
-    again = [await town.ask(shelf, owner) for owner in town.by_zipf(people, questions)]
+    again = [await town.ask(index_cache, owner) for owner in town.by_zipf(people, questions)]
     told = {
         "people": len(people),
         "turns": 500,
         "first_recall_ms": percentiles([took for was_there, took in made if not was_there]),
         "next_recall_ms": percentiles([took for was_there, took in again if was_there]),
         "hit_share": sum(was_there for was_there, _ in again) / len(again),
-        "view_mb_told": round(shelf.size_bytes / len(people) / 1e6, 3),
+        "view_mb_told": round(index_cache.size_bytes / len(people) / 1e6, 3),
         "view_mb_pss": round(grown_mb / len(made), 3),
     }
-    shelf.close()
+    index_cache.close()
     return told
 
 
 async def _by_budget(town: Town, people: dict[int, list[Owner]], questions: int, budget_mib: int) -> dict[str, Any]:
-    """As many questions to fill the shelf as are counted afterwards."""
-    shelf = town.shelf(budget_mib * 2**20)
+    """As many questions to fill the index cache as are counted afterwards."""
+    index_cache = town.index_cache(budget_mib * 2**20)
     size_of = {owner: size for size, owners in people.items() for owner in owners}
     asking = town.by_zipf(list(size_of), 2 * questions)
     for owner in asking[:questions]:
-        await town.ask(shelf, owner)
+        await town.ask(index_cache, owner)
     hits: dict[int, list[float]] = defaultdict(list)
     misses: dict[int, list[float]] = defaultdict(list)
     for owner in asking[questions:]:
-        was_there, took = await town.ask(shelf, owner)
+        was_there, took = await town.ask(index_cache, owner)
         (hits if was_there else misses)[size_of[owner]].append(took)
     told = {
         "people": {str(size): len(owners) for size, owners in people.items()},
@@ -197,10 +197,10 @@ async def _by_budget(town: Town, people: dict[int, list[Owner]], questions: int,
         "hit_share": round(sum(map(len, hits.values())) / questions, 4),
         "hit_ms": {str(size): percentiles(hits[size]) | {"count": len(hits[size])} for size in people},
         "miss_ms": {str(size): percentiles(misses[size]) | {"count": len(misses[size])} for size in people},
-        "views_kept": shelf.count("bench"),
-        "views_mb_told": round(shelf.size_bytes / 1e6, 1),
+        "views_kept": index_cache.count("bench"),
+        "views_mb_told": round(index_cache.size_bytes / 1e6, 1),
     }
-    shelf.close()
+    index_cache.close()
     return told
 
 

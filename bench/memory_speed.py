@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.recall.index_cache import Shelf
+from memory.recall.index_cache import IndexCache
 from memory.recall.ranking import Matrix
-from memory.service import Store
+from memory.service import MemoryService
 from storage import migrate
 from storage.database import open_engine
 from storage.memory.conversations import NewMessage
@@ -74,8 +74,8 @@ async def median_ms(
 async def measure(url: str, items: int) -> None:
     """Print a row of the table."""
     engine, embedder = open_engine(url), RandomEmbedder()
-    shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
-    store, owner = Store(engine, shelf, embedder, lambda: datetime.now(UTC)), Owner("bench", str(items))
+    index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+    store, owner = MemoryService(engine, index_cache, embedder, lambda: datetime.now(UTC)), Owner("bench", str(items))
     said = turns(items)
     began = time.perf_counter()
     for first in range(0, items, PIECE):
@@ -86,7 +86,7 @@ async def measure(url: str, items: int) -> None:
         await store.recall(owner, "When did Ann talk about word7 and word123?", limit=10)
 
     async def recall_anew() -> None:
-        shelf.drop(owner)
+        index_cache.drop(owner)
         await recall()
 
     number = items
@@ -99,12 +99,12 @@ async def measure(url: str, items: int) -> None:
 
     anew_ms, warm_ms = await median_ms(recall_anew, 5), await median_ms(recall, 20)
     append_ms, after_ms = await median_ms(append, 20), await median_ms(recall, 20, after=append)
-    size_mib = shelf.size_bytes / 2**20
+    size_mib = index_cache.size_bytes / 2**20
     print(
         f"| {items:,} | {anew_ms:.0f} | {warm_ms:.1f} | {append_ms:.1f} | {after_ms:.1f} "
         f"| {size_mib:.1f} | {items / stored_s:,.0f} |"
     )
-    shelf.close()
+    index_cache.close()
     await engine.dispose()
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.memory_speed import DIMENSIONS, RandomEmbedder, turns
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage import migrate
 from storage.database import open_engine
 from storage.memory.conversations import NewMessage
@@ -25,14 +25,14 @@ from storage.memory.owner import Owner
 WRITERS = (1, 8)
 PIECE = 100
 MOST = 40_000  # messages of a writer; more than there is time for
-Write = Callable[[Store, Owner, Sequence[NewMessage]], Awaitable[object]]
+Write = Callable[[MemoryService, Owner, Sequence[NewMessage]], Awaitable[object]]
 
 
-async def _take_in(store: Store, owner: Owner, said: Sequence[NewMessage]) -> None:
+async def _take_in(store: MemoryService, owner: Owner, said: Sequence[NewMessage]) -> None:
     await store.ingest(owner, "c", said)
 
 
-async def _remember(store: Store, owner: Owner, said: Sequence[NewMessage]) -> None:
+async def _remember(store: MemoryService, owner: Owner, said: Sequence[NewMessage]) -> None:
     for each in said:
         await store.add(owner, NewMemory(each.text))
 
@@ -68,8 +68,8 @@ def _on_postgres(folder: Path, seconds: float) -> dict[str, Any]:
 
 async def _measure(url: str, seconds: float) -> dict[str, Any]:
     engine, embedder, said = open_engine(url), RandomEmbedder(), turns(MOST)
-    shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20)
-    store = Store(engine, shelf, embedder, lambda: datetime.now(UTC))
+    index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20)
+    store = MemoryService(engine, index_cache, embedder, lambda: datetime.now(UTC))
     found: dict[str, Any] = {}
     for kind, (write, at_once) in KINDS.items():
         found[kind] = {}
@@ -86,6 +86,6 @@ async def _measure(url: str, seconds: float) -> dict[str, Any]:
 
             done = await asyncio.gather(*(go_on(owner, write, at_once, began + seconds) for owner in owners))
             found[kind][str(writers)] = round(sum(done) / (time.perf_counter() - began), 1)
-    shelf.close()
+    index_cache.close()
     await engine.dispose()
     return found

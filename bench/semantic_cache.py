@@ -6,7 +6,7 @@
 not, of the kinds that embeddings confuse (another number, name, order, negation, opposite ...). A false hit is a near
 miss that would be answered from the cache; its rate is that among near misses, so it bounds the rate in traffic, where
 most questions that are compared are far apart. The threshold is the least at which the upper end of the 95 % interval
-(Wilson, 1927) of that rate stays under MOST_FALSE on the part `chosen`; the part `held_out` was written after the
+(Wilson, 1927) of that rate stays under MAX_FALSE on the part `chosen`; the part `held_out` was written after the
 rules and the lists of words were done, and nothing was changed for it.
 """
 
@@ -26,7 +26,7 @@ from memory.contrast_terms import is_reordered, pivots, word_order
 DATA = Path(__file__).parent / "data/similar_queries.jsonl"
 RESULTS = Path(__file__).parent / "results"
 THRESHOLDS = [round(0.8 + step / 100, 2) for step in range(20)]
-MOST_FALSE = 0.02  # upper bound of the share of near misses that are taken for the same
+MAX_FALSE = 0.02  # upper bound of the share of near misses that are taken for the same
 PARTS = ("chosen", "held_out")
 Z = 1.959964  # of a 95 % interval
 
@@ -106,7 +106,7 @@ def choose(rows: list[dict[str, Any]]) -> float | None:
     """The least threshold whose bound holds, there and everywhere above."""
     chosen = None
     for row in reversed(rows):
-        if row["false_hit_upper"] >= MOST_FALSE:
+        if row["false_hit_upper"] >= MAX_FALSE:
             break
         chosen = float(row["threshold"])
     return chosen
@@ -130,7 +130,7 @@ def _cell(row: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, choose the threshold, write both down."""
     pairs = embedded(read_pairs())
-    result: dict[str, Any] = {"most_false": MOST_FALSE, "told_apart": {}}
+    result: dict[str, Any] = {"most_false": MAX_FALSE, "told_apart": {}}
     for part in PARTS:
         of_part = [pair for pair in pairs if pair.part == part]
         result["told_apart"][part] = told_apart(of_part)

@@ -17,7 +17,7 @@ class Ingress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ExtractionTarget:
     """What is asked, and where: the gateway's base URL and key, ids of models (`embedder` None: there is none)."""
 
     base_url: str
@@ -36,14 +36,14 @@ class Rules:
     idle_s: float
     batch_tokens: int
     timeout_s: float
-    most_attempts: int
+    max_attempts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All of it; `every_s` is the time between two looks for what is due."""
 
-    asked: Asked
+    asked: ExtractionTarget
     rules: Rules
     every_s: float
 
@@ -53,7 +53,7 @@ def read_plan(environ: Mapping[str, str]) -> Plan | None:
     if not environ.get(PLAN):
         return None
     told = {**json.loads(environ[PLAN]), "api_key": environ[KEY]}
-    asked = Asked(**{field.name: told[field.name] for field in fields(Asked)})
+    asked = ExtractionTarget(**{field.name: told[field.name] for field in fields(ExtractionTarget)})
     rules = Rules(**{field.name: told[field.name] for field in fields(Rules)})
     return Plan(asked=asked, rules=rules, every_s=told["every_s"])
 

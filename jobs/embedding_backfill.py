@@ -16,7 +16,7 @@ from celery import Celery
 
 from jobs.config import Ingress
 from jobs.embedder_client import deployed
-from memory.embedding.backfill import Known, Reembedding, Report
+from memory.embedding.backfill import Backfill, Known, Report
 from models.serve_ingress import Away
 from storage.database import open_engine
 
@@ -49,7 +49,7 @@ async def reembed(database_url: str, ingress: Ingress, known: Known, *, run_s: f
                 return Report()
             if not embedders:
                 return Report(is_complete=True)
-            run = Reembedding(
+            run = Backfill(
                 engine,
                 known,
                 now=partial(datetime.now, UTC),

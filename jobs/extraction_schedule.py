@@ -57,7 +57,7 @@ async def run_job(
     `jitter` is from 0 to 1, so that what failed together is not tried again together.
     """
     until = now() + timedelta(seconds=rules.timeout_s + MARGIN_S)
-    claim = await jobs.claim_job(engine, id_, now=now(), until=until, most_attempts=rules.most_attempts)
+    claim = await jobs.claim_job(engine, id_, now=now(), until=until, max_attempts=rules.max_attempts)
     if claim is None:
         return None
     characters = rules.batch_tokens * CHARACTERS_PER_TOKEN
@@ -73,7 +73,7 @@ async def run_job(
             problem.kind,
             now=at,
             again_at=at + timedelta(seconds=wait_s),
-            most_attempts=rules.most_attempts,
+            max_attempts=rules.max_attempts,
         )
         log.warning("job %s, attempt %d: %s", id_, claim.attempt, problem.kind)
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from jobs.config import Asked
+from jobs.config import ExtractionTarget
 from memory.extraction.deduplication import Vector
 from memory.extraction.extractor import ModelAway
 
@@ -23,19 +23,19 @@ HEADERS = {
     "cache-control": "no-store",
     "x-bondhu-allow-external": "false",
 }
-MOST_RETRY_AFTER_S = 3600.0
+MAX_RETRY_AFTER_S = 3600.0
 
 
 class Endpoint:
     """Asks; see `memory.extraction.extractor.Model`. Each failure is a ModelAway: whoever asks decides how often."""
 
-    def __init__(self, asked: Asked, client: "AsyncOpenAI") -> None:
+    def __init__(self, asked: ExtractionTarget, client: "AsyncOpenAI") -> None:
         self._asked = asked
         self._client = client
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, asked: Asked) -> AsyncIterator[Self]:
+    async def open(cls, asked: ExtractionTarget) -> AsyncIterator[Self]:
         """Connections to the gateway, for as long as it is entered."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -96,6 +96,6 @@ def _failures() -> Iterator[None]:
         with suppress(ValueError):
             wait_s = float(problem.response.headers.get("retry-after", ""))
         kind = f"{problem.status_code} {problem.code or ''}".strip()
-        raise ModelAway(kind, min(max(wait_s, 0.0), MOST_RETRY_AFTER_S)) from problem
+        raise ModelAway(kind, min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)) from problem
     except (openai.APIError, ValueError) as problem:  # an answer that is none
         raise ModelAway("protocol") from problem

@@ -12,14 +12,14 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
+from memory.recall.index_cache import IndexCache
 from storage.memory import deletion, erasure, memories, set_aside
 from storage.memory.deletion import Touched
 from storage.memory.owner import Owner
 from storage.memory.set_aside import Aside
 
 
-class Place(Protocol):
+class ErasureTarget(Protocol):
     """Another place that may hold what was made of a person's past; `whom` is a person, or an application's name."""
 
     async def forget(self, whom: Owner | str) -> None:
@@ -50,17 +50,21 @@ class Forgetter:
 
     Args:
         engine: the database.
-        shelf: this process's views of it.
+        index_cache: this process's views of it.
         places: further ones, by name.
         now: the time, aware.
 
     """
 
     def __init__(
-        self, engine: AsyncEngine, shelf: Shelf, places: Mapping[str, Place], now: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        index_cache: IndexCache,
+        places: Mapping[str, ErasureTarget],
+        now: Callable[[], datetime],
     ) -> None:
         self._engine = engine
-        self._shelf = shelf
+        self._index_cache = index_cache
         self._places = places
         self._now = now
 
@@ -68,7 +72,7 @@ class Forgetter:
         """Forget one memory; raises NoSuchMemory."""
         await memories.delete_memory(self._engine, owner, id_, now=self._now())
         remaining = await memories.count_memory(self._engine, owner, id_)
-        in_view = await self._shelf.with_view(owner, lambda view: ("memory", id_) in view)
+        in_view = await self._index_cache.with_view(owner, lambda view: ("memory", id_) in view)
         return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
 
     async def message(self, owner: Owner, id_: str) -> Receipt | None:
@@ -95,7 +99,7 @@ class Forgetter:
         named = list({*memories, *deleted.memories})
         remaining = await deletion.count_items(self._engine, owner, turns=turns, memories=named)
         kept = {} if aside is None else {"set_aside": remaining.pop("set_aside")}
-        in_view = await self._shelf.with_view(
+        in_view = await self._index_cache.with_view(
             owner,
             lambda view: sum(("turn", id_) in view for id_ in turns) + sum(("memory", id_) in view for id_ in named),
         )
@@ -108,7 +112,7 @@ class Forgetter:
         if ids is None:
             return None
         remaining = await deletion.count_conversation(self._engine, owner, external_id, ids)
-        in_view = await self._shelf.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
+        in_view = await self._index_cache.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
         return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
 
     async def wish(self, owner: Owner, wish_id: str) -> bool:
@@ -120,11 +124,11 @@ class Forgetter:
     async def everything(self, whom: Owner | str) -> Receipt:
         """Forget a person, or all people of an application."""
         await erasure.erase(self._engine, whom)
-        self._shelf.drop(whom)
+        self._index_cache.drop(whom)
         counts = await erasure.count(self._engine, whom)
         remaining = {table: count for table, count in counts.items() if table not in erasure.KEPT}
         kept = {table: count for table, count in counts.items() if table in erasure.KEPT}
-        return await self._elsewhere(whom, remaining | {"indexes": self._shelf.count(whom)}, kept)
+        return await self._elsewhere(whom, remaining | {"indexes": self._index_cache.count(whom)}, kept)
 
     async def _elsewhere(self, whom: Owner | str, remaining: dict[str, int], kept: dict[str, int]) -> Receipt:
         await erasure.scrub(self._engine)

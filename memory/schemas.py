@@ -18,7 +18,7 @@ from storage.memory.tables import MemoryKind, Sensitivity
 
 SCHEMA_VERSION: Literal[2] = 2  # since 2 memories have painful_at and muted; what is of 1 is taken in as well
 NO_NUL = r"^[^\x00]*$"  # Postgres knows none
-MOST_CHARACTERS = 32_768
+MAX_CHARACTERS = 32_768
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -30,13 +30,13 @@ def _in_utc(instant: datetime) -> datetime:
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
-Words = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS, pattern=NO_NUL)]
+Words = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS, pattern=NO_NUL)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 def as_words(text: str) -> str:
     """What can be kept of a text that nobody has checked: without NUL, and its beginning; it may be empty."""
-    return text.replace("\0", "").strip()[:MOST_CHARACTERS].rstrip()
+    return text.replace("\0", "").strip()[:MAX_CHARACTERS].rstrip()
 
 
 class Accepted(BaseModel):

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.embedding.embedder import Embedder, EmbedderAway, embedded
-from memory.recall.index_cache import Shelf
+from memory.recall.index_cache import IndexCache
 from memory.recall.query_rewriting import put
 from memory.recall.ranking import Matrix, Ranked
 from memory.recall.rerank import CrossEncoder, reranked
@@ -26,7 +26,7 @@ from storage.memory.embeddings import find_unembedded, store_embeddings
 from storage.memory.memories import MemoryRecord, NewMemory
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_profile
-from storage.memory.reply_context import Given, store_reply
+from storage.memory.reply_context import ContextItem, store_reply
 from storage.memory.set_aside import PutBack, put_back
 from storage.memory.tables import ItemKind
 
@@ -42,12 +42,12 @@ class Recalled:
     ranked: Ranked
 
 
-class Store:
+class MemoryService:
     """The use cases, on one database.
 
     Args:
         engine: the database.
-        shelf: this process's views of it.
+        index_cache: this process's views of it.
         embedder: makes vectors; None: recall goes by words alone.
         now: the time, aware.
         reranker: takes a second look at what recall found; None: its own order stands.
@@ -57,13 +57,13 @@ class Store:
     def __init__(
         self,
         engine: AsyncEngine,
-        shelf: Shelf,
+        index_cache: IndexCache,
         embedder: Embedder | None,
         now: Callable[[], datetime],
         reranker: CrossEncoder | None = None,
     ) -> None:
         self._engine = engine
-        self._shelf = shelf
+        self._index_cache = index_cache
         self._embedder = embedder
         self._now = now
         self._reranker = reranker
@@ -76,7 +76,7 @@ class Store:
         return taken
 
     async def answered(
-        self, owner: Owner, conversation: str, reply: NewMessage, given: Sequence[Given], *, answers: str
+        self, owner: Owner, conversation: str, reply: NewMessage, given: Sequence[ContextItem], *, answers: str
     ) -> None:
         """Take in a reply and what it was given; see `storage.memory.reply_context.store_reply`."""
         since = await store_reply(self._engine, owner, conversation, reply, given, answers=answers, now=self._now())
@@ -118,13 +118,13 @@ class Store:
 
     async def holding(self, owner: Owner, text: str) -> list[tuple[ItemKind, str]]:
         """The turns and memories that have every word of `text`, words of grammar aside; newest first."""
-        return await self._shelf.with_view(owner, lambda view: view.holding(text)) or []
+        return await self._index_cache.with_view(owner, lambda view: view.holding(text)) or []
 
     async def echoes(
         self, owner: Owner, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]
     ) -> list[str]:
-        """The turns of others that would still tell of what is going; see `memory.recall.person_index.View.echoes`."""
-        return await self._shelf.with_view(owner, lambda view: view.echoes(text, going, person)) or []
+        """The turns of others that would still tell of what is going; see `recall.person_index.PersonIndex.echoes`."""
+        return await self._index_cache.with_view(owner, lambda view: view.echoes(text, going, person)) or []
 
     async def take_in(self, owner: Owner, history: export.History) -> export.Moved:
         """Add a history from elsewhere; see `storage.memory.export.write_history`.
@@ -151,14 +151,14 @@ class Store:
             asker: who asks, as a speaker of the conversations; else the profile's name.
 
         """
-        known = await self._shelf.with_view(owner, lambda view: (view.people, view.name, view.lacks_vectors))
+        known = await self._index_cache.with_view(owner, lambda view: (view.people, view.name, view.lacks_vectors))
         if known is None:
             return []
         speakers, name, lacks_vectors = known
-        with_view = self._shelf.with_same_view
+        with_view = self._index_cache.with_same_view
         if lacks_vectors:
             await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
-            with_view = self._shelf.with_view
+            with_view = self._index_cache.with_view
         asked = put(question, speakers, asker=asker or name)
         vectors, now = await self._vectors(asked.texts), self._now()
         most = limit if self._reranker is None else max(limit, self._reranker.most)
@@ -210,8 +210,8 @@ class Store:
                 done += len(found)
 
 
-def given_of(rank: int, recalled: Recalled) -> Given:
+def given_of(rank: int, recalled: Recalled) -> ContextItem:
     """What is noted of an item that a reply is given, at this place."""
     ranked = recalled.ranked
     said = {name: list(each) for name, each in ranked.said.items()}
-    return Given(ranked.item.kind, ranked.item.id, rank, ranked.score, said, dict(ranked.factors))
+    return ContextItem(ranked.item.kind, ranked.item.id, rank, ranked.score, said, dict(ranked.factors))

@@ -82,14 +82,14 @@ async def note_sent(engine: AsyncEngine, ids: Sequence[str], *, now: datetime, a
 
 
 async def claim_job(
-    engine: AsyncEngine, id_: str, *, now: datetime, until: datetime, most_attempts: int
+    engine: AsyncEngine, id_: str, *, now: datetime, until: datetime, max_attempts: int
 ) -> Claim | None:
     """Take a queued job, to be done by `until`; None when it is not there to be taken (any more).
 
     One that has had its attempts, and was lost in the last, is given up instead: it may be what kills its workers.
     """
     queued = and_(Job.id == id_, Job.state == "queued")
-    spent = update(Job).where(queued, Job.attempts >= most_attempts).values(state="dead", updated_at=now)
+    spent = update(Job).where(queued, Job.attempts >= max_attempts).values(state="dead", updated_at=now)
     taking = update(Job).where(queued)
     taking = taking.values(state="running", attempts=Job.attempts + 1, due_at=until, updated_at=now)
     async with engine.begin() as connection:
@@ -105,10 +105,10 @@ async def finish_job(connection: AsyncConnection, claim: Claim, *, now: datetime
 
 
 async def fail_job(
-    engine: AsyncEngine, claim: Claim, error: str, *, now: datetime, again_at: datetime, most_attempts: int
+    engine: AsyncEngine, claim: Claim, error: str, *, now: datetime, again_at: datetime, max_attempts: int
 ) -> None:
-    """Have it tried again at `again_at`, or give it up after `most_attempts`; nothing if it is not the claim's."""
-    state = case((Job.attempts >= most_attempts, "dead"), else_="queued")
+    """Have it tried again at `again_at`, or give it up after `max_attempts`; nothing if it is not the claim's."""
+    state = case((Job.attempts >= max_attempts, "dead"), else_="queued")
     ending = claim.owner.update(Job).where(_held(claim))
     async with engine.begin() as connection:
         await connection.execute(ending.values(state=state, error=error[:64], due_at=again_at, updated_at=now))

@@ -43,7 +43,7 @@ class Report:
     is_complete: bool = False
 
 
-class Reembedding:
+class Backfill:
     """One run.
 
     Args:

@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable"
 AROUND = 4  # turns before, as context
-MOST_SHOWN = 20  # known memories that a model may point at
-MOST_KNOWN = 2000  # that are compared word for word
+MAX_SHOWN = 20  # known memories that a model may point at
+MAX_KNOWN = 2000  # that are compared word for word
 TEMPERATURES = (0.0, 0.5)  # of the first try and of the second, which at 0 would only say the same again
 
 
@@ -134,9 +134,9 @@ class Extractor:
         own = [turn for turn in batch.turns if turn.text.strip() and is_own(turn, owner, name)]
         if not own:
             return _Decided()
-        known = await list_memories(self._engine, owner, Wanted(holding_at=self._now()), limit=MOST_KNOWN)
+        known = await list_memories(self._engine, owner, Wanted(holding_at=self._now()), limit=MAX_KNOWN)
         said = "\n".join(turn.text for turn in own)
-        shown = [known[row] for row in nearest(said, [each.text for each in known], most=MOST_SHOWN)]
+        shown = [known[row] for row in nearest(said, [each.text for each in known], most=MAX_SHOWN)]
         question = question_on(batch, own, shown, characters=self._characters)
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import regex
 
-MOST_CHARACTERS = 1000
+MAX_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Mute:
     about: str | None
 
 
-Wish = Remember | Forget | Mute
+Intent = Remember | Forget | Mute
 
 
-def wish_of(text: str) -> Wish | None:
+def intent_of(text: str) -> Intent | None:
     """The first wish in a person's message, if there is one."""
-    if len(text) > MOST_CHARACTERS or len(text.strip().splitlines()) > 1 or _CODE.search(text):
+    if len(text) > MAX_CHARACTERS or len(text.strip().splitlines()) > 1 or _CODE.search(text):
         return None
     plain = text.translate(_STRAIGHT)
     for start, end in _sentences(plain):
@@ -152,7 +152,7 @@ def _may_be_pasted(before: str, after: str) -> bool:
     return bool(_COLON.search(before) or _QUOTE.search(before) or _TASK.search(before) or _TASK.search(after))
 
 
-def _made(make: type[Remember] | type[Forget] | type[Mute], match: regex.Match[str], text: str) -> Wish | None:
+def _made(make: type[Remember] | type[Forget] | type[Mute], match: regex.Match[str], text: str) -> Intent | None:
     """The wish that a pattern found; None when, looked at more closely, it is none."""
     named = match.groupdict()
     if named.get("about") is None:

@@ -2,9 +2,9 @@
 
 What a wish is about is found by its words: the turns and memories that have every one of them, words of grammar aside
 and stemmed (`memory.recall.bm25`). That finds too little rather than too much, and anybody can see why something was
-found. What others say goes along when it would still tell of that (`memory.recall.person_index.View.echoes`): replies
-above all. A wish shares the fate of what it names, because it names it; one that only points at the turn before stays.
-What it forgets is set aside for UNDO, because nobody looked at what was found: the person can have it back, and
+found. What others say goes along when it would still tell of that (`memory.recall.person_index.PersonIndex.echoes`):
+replies above all. A wish shares the fate of what it names, because it names it; one that only points at the turn before
+stays. What it forgets is set aside for UNDO, because nobody looked at what was found: the person can have it back, and
 afterwards it is deleted for good (`jobs.set_aside`). It does not know where a wish comes from, nor what the person is
 told of it.
 """
@@ -19,8 +19,8 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter, Receipt
-from memory.intents.detector import Forget, Mute, Remember, Wish
-from memory.service import Store
+from memory.intents.detector import Forget, Intent, Mute, Remember
+from memory.service import MemoryService
 from storage.memory.conversations import MessageRecord, find_messages, last_exchange
 from storage.memory.deletion import Touched
 from storage.memory.memories import NewMemory
@@ -58,7 +58,7 @@ class Done:
     undo: str | None = None
 
 
-class Wishes:
+class IntentExecutor:
     """Obeys, on one database.
 
     Args:
@@ -69,13 +69,15 @@ class Wishes:
 
     """
 
-    def __init__(self, engine: AsyncEngine, store: Store, forgetter: Forgetter, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, store: MemoryService, forgetter: Forgetter, now: Callable[[], datetime]
+    ) -> None:
         self._engine = engine
         self._store = store
         self._forgetter = forgetter
         self._now = now
 
-    async def obey(self, owner: Owner, wish: Wish, *, conversation: str, message_id: str | None) -> Done:
+    async def obey(self, owner: Owner, wish: Intent, *, conversation: str, message_id: str | None) -> Done:
         """Do it, once: asked again after its message has stayed, "forget that" would point at an earlier turn.
 
         Args:
@@ -153,7 +155,11 @@ class Wishes:
         return (await read_profile(self._engine, owner)).name or PERSON
 
 
-_KINDS: dict[type[Wish], Literal["remember", "forget", "mute"]] = {Remember: "remember", Forget: "forget", Mute: "mute"}
+_KINDS: dict[type[Intent], Literal["remember", "forget", "mute"]] = {
+    Remember: "remember",
+    Forget: "forget",
+    Mute: "mute",
+}
 
 
 def _count(touched: Touched, own: MessageRecord | None) -> int:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.person_index import View
+from memory.recall.person_index import PersonIndex
 from memory.recall.vector_index import use_one_thread
 from storage.database import AWAY
 from storage.memory.change_feed import changes
@@ -33,7 +33,7 @@ AT_ONCE = 200  # people in one question to SQL
 Answer = TypeVar("Answer")
 
 
-class Shelf:
+class IndexCache:
     """One worker's views.
 
     Args:
@@ -49,7 +49,7 @@ class Shelf:
         self._space = space
         self._dimensions = dimensions
         self._max_bytes = max_bytes
-        self._views: OrderedDict[Owner, View] = OrderedDict()
+        self._views: OrderedDict[Owner, PersonIndex] = OrderedDict()
         self._sizes_bytes: dict[Owner, int] = {}
         self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
         self._thread = ThreadPoolExecutor(1, "memory-views", initializer=use_one_thread)
@@ -63,7 +63,7 @@ class Shelf:
         """How many views there are of a person, or of the people of an application."""
         return len(self._of(whom))
 
-    async def with_view(self, owner: Owner, work: Callable[[View], Answer]) -> Answer | None:
+    async def with_view(self, owner: Owner, work: Callable[[PersonIndex], Answer]) -> Answer | None:
         """Do `work` with the person's view, as SQL has it now; None when there is nothing of theirs.
 
         `work` is called in the thread of the views, and must keep nothing of the view.
@@ -71,7 +71,7 @@ class Shelf:
         view = await self._current(owner)
         return None if view is None else await self._in_thread(lambda: work(view))
 
-    async def with_same_view(self, owner: Owner, work: Callable[[View], Answer]) -> Answer | None:
+    async def with_same_view(self, owner: Owner, work: Callable[[PersonIndex], Answer]) -> Answer | None:
         """Do as `with_view` does, without asking SQL again, if the view of a moment ago is still there."""
         view = self._views.get(owner)
         return await self.with_view(owner, work) if view is None else await self._in_thread(lambda: work(view))
@@ -108,7 +108,7 @@ class Shelf:
     def _of(self, whom: Owner | str) -> list[Owner]:
         return [each for each in self._views if whom in (each, each.app)]
 
-    async def _current(self, owner: Owner) -> View | None:
+    async def _current(self, owner: Owner) -> PersonIndex | None:
         async with self._locks.setdefault(owner, asyncio.Lock()):
             version = await read_version(self._engine, owner)
             if version is None:
@@ -117,7 +117,7 @@ class Shelf:
             view = self._views.get(owner)
             if view is None or not view.can_reach(version):
                 self.drop(owner)
-                view = View(version.era, self._dimensions)
+                view = PersonIndex(version.era, self._dimensions)
             if view.version < version.version:
                 await self._bring_up(owner, view, version)
             self._views[owner] = view
@@ -125,7 +125,7 @@ class Shelf:
             self._evict()
             return view
 
-    async def _bring_up(self, owner: Owner, view: View, version: Version) -> None:
+    async def _bring_up(self, owner: Owner, view: PersonIndex, version: Version) -> None:
         """Read what changed. Cut off, it is read again: a view's version moves last."""
         async with aclosing(changes(self._engine, owner, self._space, since=view.version)) as portions:
             async for rows in portions:

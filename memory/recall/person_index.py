@@ -12,7 +12,7 @@ import numpy as np
 
 from memory.recall.bm25 import Rows
 from memory.recall.corpus import Corpus, Item
-from memory.recall.query_rewriting import Asked
+from memory.recall.query_rewriting import RewrittenQuestion
 from memory.recall.ranking import Dense, Matrix, Ranked, recall
 from memory.recall.time_expressions import Interval, interval
 from memory.recall.vector_index import VectorIndex
@@ -23,7 +23,7 @@ from storage.memory.tables import ItemKind
 INSTANT = timedelta(microseconds=1)
 
 
-class View:
+class PersonIndex:
     """A person's items.
 
     Args:
@@ -86,7 +86,7 @@ class View:
             matrix = np.frombuffer(b"".join(found.values()), dtype="<f4").reshape(len(found), self._dimensions)
             index.put(list(found), matrix)
 
-    def recall(self, asked: Asked, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
+    def recall(self, asked: RewrittenQuestion, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
         """The best for a question, of what holds at the time that it asks about (`now`, when it names none).
 
         Without `vectors`, by words alone. Nothing that is muted.

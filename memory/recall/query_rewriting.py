@@ -32,7 +32,7 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RewrittenQuestion:
     """A question, and the voices to put it in: at least one, and more when it is about several people."""
 
     question: str
@@ -44,7 +44,7 @@ class Asked:
         return tuple(dict.fromkeys((self.question, *(voice.text for voice in self.voices))))
 
 
-def put(question: str, people: Iterable[str], *, asker: str | None = None) -> Asked:
+def put(question: str, people: Iterable[str], *, asker: str | None = None) -> RewrittenQuestion:
     """Put a question in the voices of those whom it names.
 
     Args:
@@ -55,9 +55,11 @@ def put(question: str, people: Iterable[str], *, asker: str | None = None) -> As
     """
     named = _named(question, tuple(people))
     if named:
-        return Asked(question, tuple(Voice(_in_voice(question, words), person) for person, words in named.items()))
+        return RewrittenQuestion(
+            question, tuple(Voice(_in_voice(question, words), person) for person, words in named.items())
+        )
     about_asker = _FIRST_PERSON.search(question) is not None and _SECOND_PERSON.search(question) is None
-    return Asked(question, (Voice(question, asker if about_asker else None),))
+    return RewrittenQuestion(question, (Voice(question, asker if about_asker else None),))
 
 
 def _named(question: str, people: tuple[str, ...]) -> dict[str, set[str]]:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from memory.recall.bm25 import Rows, Scores
 from memory.recall.context_windows import nearest_mentions
 from memory.recall.corpus import Corpus, Item
-from memory.recall.query_rewriting import Asked
+from memory.recall.query_rewriting import RewrittenQuestion
 from memory.recall.rank_fusion import best_first, reciprocal_rank
 from memory.recall.time_expressions import Interval, interval
 
@@ -113,7 +113,7 @@ class _Heard(NamedTuple):
 def recall(
     corpus: Corpus,
     dense: Dense,
-    asked: Asked,
+    asked: RewrittenQuestion,
     vectors: Matrix,
     *,
     now: datetime,
@@ -153,7 +153,7 @@ def recall(
     return found
 
 
-def _hear(corpus: Corpus, dense: Dense, asked: Asked, vectors: Matrix, factors: Factors) -> list[_Heard]:
+def _hear(corpus: Corpus, dense: Dense, asked: RewrittenQuestion, vectors: Matrix, factors: Factors) -> list[_Heard]:
     """Rank for every voice of the question."""
     depth = min(DEPTH, len(corpus))
     nearest = {"single": dense.single.search(vectors, depth), "window": dense.window.search(vectors, depth)}

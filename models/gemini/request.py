@@ -15,7 +15,7 @@ from models.gemini.messages import Json, conversation, need
 from models.gemini.resume import anchor, continuation
 from models.gemini.thinking import MAX_OUTPUT_TOKENS, budget_of, generation, thinking_for
 
-MOST_STOPS = 5
+MAX_STOPS = 5
 
 # Our names of the sampling fields, and the SDK's.
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
@@ -63,7 +63,7 @@ _ENFORCED = frozenset(
 
 
 @dataclass(frozen=True)
-class Call:
+class GeminiCall:
     """What goes to the SDK, and what the answer has to keep to.
 
     `visible_tokens` is the most that the client asked for (None: no limit); `one_call` allows a single tool call.
@@ -75,7 +75,7 @@ class Call:
     one_call: bool
 
 
-def translate(request: Mapping[str, Any], *, model: str, thinking_tokens: int, continue_from: str = "") -> Call:
+def translate(request: Mapping[str, Any], *, model: str, thinking_tokens: int, continue_from: str = "") -> GeminiCall:
     """The call that answers `request`.
 
     Args:
@@ -113,7 +113,7 @@ def translate(request: Mapping[str, Any], *, model: str, thinking_tokens: int, c
     if visible is not None:
         room = visible + thinking.headroom_tokens + len(anchor(continue_from))  # a token is a character at least
         config["max_output_tokens"] = max(visible, min(room, MAX_OUTPUT_TOKENS))
-    return Call(contents, config, visible, request.get("parallel_tool_calls") is False)
+    return GeminiCall(contents, config, visible, request.get("parallel_tool_calls") is False)
 
 
 def _refuse_what_it_cannot_do(request: Mapping[str, Any]) -> None:
@@ -143,8 +143,8 @@ def _visible_tokens(request: Mapping[str, Any]) -> int | None:
 
 def _stops(stop: Any) -> list[str]:
     stops = [stop] if isinstance(stop, str) else need(stop or [], list, "stop")
-    if len(stops) > MOST_STOPS:
-        raise Unsupported("stop", f"Gemini takes at most {MOST_STOPS} of them")
+    if len(stops) > MAX_STOPS:
+        raise Unsupported("stop", f"Gemini takes at most {MAX_STOPS} of them")
     return [need(text, str, f"stop.{index}") for index, text in enumerate(stops) if text]
 
 

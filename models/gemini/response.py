@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from models.gemini.errors import Blocked, CutStream, Empty, ThoughtsOnly
 from models.gemini.messages import Json
-from models.gemini.resume import Splice
+from models.gemini.resume import TextSplicer
 
 if TYPE_CHECKING:  # the SDK is heavy, and only the client loads it
     from google.genai.types import FunctionCall, GenerateContentResponse, Part
@@ -53,7 +53,7 @@ class Answer:
         self._new_call_id = new_call_id
         self._visible_tokens = visible_tokens
         self._one_call = one_call
-        self._splice = Splice(continues)
+        self._splice = TextSplicer(continues)
         self._reason: str | None = None  # Google's finish reason
         self._blocked: str | None = None  # Google's reason for a block
         self._cut = False

@@ -35,7 +35,7 @@ def continuation(text: str) -> list[dict[str, Any]]:
     return [{"role": "model", "parts": [{"text": text}]}, {"role": "user", "parts": [{"text": wish}]}]
 
 
-class Splice:
+class TextSplicer:
     """Takes off the beginning of a continuation what the client already has.
 
     Text is held back only as long as it may still be such a repetition; `add` each piece, `flush` at the end.

@@ -15,7 +15,7 @@ from serving.admission.priority_queue import CLASSES
 from storage.tables import RequestClass
 
 
-class SlotShares:
+class ClassQuota:
     """Counts who is inside; `shares` are fractions of all slots."""
 
     def __init__(self, shares: Mapping[RequestClass, float]) -> None:

@@ -23,8 +23,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from serving.admission.class_quota import SlotShares
-from serving.admission.priority_queue import CLASSES, Flow, WaitingLine
+from serving.admission.class_quota import ClassQuota
+from serving.admission.priority_queue import CLASSES, Flow, PriorityQueue
 from serving.admission.service_rate import ServiceRate
 from serving.config.schema import AdmissionSettings
 from serving.errors import CallerQueueFull, QueueFull, QueueTimeout
@@ -37,7 +37,7 @@ Observe = Callable[[RequestClass, Outcome, float], None]
 
 
 @dataclass(eq=False, slots=True)
-class Place:
+class Ticket:
     """A request at the gate: class, whose it is, how many slots it needs, how long it waited in seconds.
 
     The rest is the gate's.
@@ -72,7 +72,7 @@ class Gate:
 
     Args:
         model: its id, for messages.
-        rules: shares, bounds and patience.
+        rules: shares, bounds and longest waits.
         slots: how many requests may be inside now; asked anew whenever it matters.
         retry_after_s: what a refused client is told until a rate has been measured.
         loop: the event loop that it lives on; its clock and timers.
@@ -96,12 +96,12 @@ class Gate:
         self._retry_after_s = retry_after_s
         self._loop = loop
         self._observe = observe
-        self._line: WaitingLine[Place] = WaitingLine(lower_class_every=rules.lower_class_every)
-        self._shares = SlotShares({"interactive": 1.0, "agent": rules.agent_share, "job": rules.job_share})
-        self._patience_s: dict[RequestClass, float] = {
-            "interactive": rules.interactive_patience_s,
-            "agent": rules.agent_patience_s,
-            "job": rules.job_patience_s,
+        self._line: PriorityQueue[Ticket] = PriorityQueue(lower_class_every=rules.lower_class_every)
+        self._shares = ClassQuota({"interactive": 1.0, "agent": rules.agent_share, "job": rules.job_share})
+        self._max_wait_s: dict[RequestClass, float] = {
+            "interactive": rules.interactive_max_wait_s,
+            "agent": rules.agent_max_wait_s,
+            "job": rules.job_max_wait_s,
         }
         self._most_waiting: dict[RequestClass, int] = {
             "interactive": rules.max_waiting,
@@ -120,14 +120,14 @@ class Gate:
         deadline_s: float = math.inf,
         *,
         sequences: int = 1,
-    ) -> AsyncIterator[Place]:
+    ) -> AsyncIterator[Ticket]:
         """Hold a slot for each of `sequences` while the context lasts, after waiting for them.
 
         Args:
             class_: of the request.
             app: the application that the key belongs to.
             user: its end user, if the request names one.
-            deadline_s: the longest wait that is of use, seconds from now; the class's patience when that is less.
+            deadline_s: the longest wait that is of use, seconds from now; the class's longest wait when that is less.
             sequences: how many the engine will work on for it.
 
         Raises:
@@ -136,12 +136,12 @@ class Gate:
             QueueTimeout: it waited that long, or is expected to.
 
         """
-        place = Place(class_, (app, user), sequences)
+        place = Ticket(class_, (app, user), sequences)
         outcome: Outcome = "left"
         began = self._loop.time()
         try:
             try:
-                await self._queue(place, min(deadline_s, self._patience_s[class_]))
+                await self._queue(place, min(deadline_s, self._max_wait_s[class_]))
                 outcome = "entered"
             except QueueFull:
                 outcome = "full"
@@ -161,7 +161,7 @@ class Gate:
         waiting = {class_: self._line.depth(class_) for class_ in CLASSES}
         return GateNumbers(self._slots(), dict(self._shares.inside), waiting)
 
-    async def _queue(self, place: Place, limit_s: float) -> None:
+    async def _queue(self, place: Ticket, limit_s: float) -> None:
         self._let_in()  # first those who wait for slots that have just come into being
         if not self._line.depth(place.class_) and place.class_ in self._may_take(place):
             self._take(place)
@@ -190,7 +190,7 @@ class Gate:
                 assert place.timer is not None, "set with the turn"
                 place.timer.cancel()
 
-    def _may_take(self, newcomer: Place | None = None) -> list[RequestClass]:
+    def _may_take(self, newcomer: Ticket | None = None) -> list[RequestClass]:
         """The classes whose next request may go in; the newcomer is its class's next when none of it waits."""
         needs = {} if newcomer is None else {newcomer.class_: newcomer.sequences}
         for class_ in CLASSES:
@@ -198,13 +198,13 @@ class Gate:
                 needs[class_] = first.sequences
         return self._shares.may_take(self._slots(), needs)
 
-    def _take(self, place: Place) -> None:
+    def _take(self, place: Ticket) -> None:
         place.held = self._shares.slots_for(place.class_, place.sequences, self._slots())
         self._rate.taken(self._loop.time(), place.held)
         self._shares.inside[place.class_] += place.held
         place.is_inside = True
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, place: Ticket) -> None:
         """Undo whatever the place has got to, however it ended."""
         if place.timer is not None:
             place.timer.cancel()
@@ -215,7 +215,7 @@ class Gate:
             self._line.remove(place.class_, place.flow, place)
         self._let_in()  # also after one that only waited: it may have waited for more slots than who is next
 
-    def _give_up(self, place: Place) -> None:
+    def _give_up(self, place: Ticket) -> None:
         if self._line.remove(place.class_, place.flow, place) and place.turn and not place.turn.done():
             place.turn.set_result(False)
             self._let_in()
@@ -230,7 +230,7 @@ class Gate:
         if self._line:
             self._watch_slots()
 
-    def _expected_wait_s(self, place: Place) -> float | None:
+    def _expected_wait_s(self, place: Ticket) -> float | None:
         """By the measured rate, if nobody else came (`serving.admission.service_rate`); None while that is unknown."""
         slots, per_slot = self._slots(), self._rate.per_slot(self._loop.time())
         if not slots or per_slot is None:
@@ -240,7 +240,7 @@ class Gate:
         turns = max((own + others + 1) / slots, (own + 1) / self._shares.limit(place.class_, slots))
         return turns / per_slot
 
-    def _check_bounds(self, place: Place, wait_s: float | None) -> None:
+    def _check_bounds(self, place: Ticket, wait_s: float | None) -> None:
         # Counted by class: a user's own background work must not shut the user out.
         rules, class_, (app, user) = self._rules, place.class_, place.flow
         retry_after_s = self._retry_after(wait_s)

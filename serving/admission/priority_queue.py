@@ -22,7 +22,7 @@ CLASSES: tuple[RequestClass, ...] = ("interactive", "agent", "job")
 Item = TypeVar("Item", bound=Hashable)
 
 
-class WaitingLine(Generic[Item]):
+class PriorityQueue(Generic[Item]):
     """All that wait for one model; `lower_class_every` is at least 2."""
 
     def __init__(self, *, lower_class_every: int) -> None:

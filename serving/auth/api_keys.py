@@ -30,7 +30,7 @@ REMEMBER_S = 5.0  # how long a revoked key may still work
 REMEMBER_AT_MOST = 10_000  # entries, so that guessed keys cannot fill the memory
 
 
-class KeyRing(Generic[Record]):
+class ApiKeyAuthenticator(Generic[Record]):
     """Finds the record of a presented key.
 
     Args:

@@ -13,7 +13,7 @@ REDIS_HASH = "bondhu:key-used"
 FLUSH_S = 10.0
 
 
-class KeyUses:
+class KeyUsage:
     """Collects uses; `run` flushes them. A Redis that is away costs nothing but a later `last_used_at`."""
 
     def __init__(self, redis: "Redis") -> None:

@@ -15,7 +15,7 @@ Mode = Literal["off", "exact", "semantic"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CacheDirectives:
     """What the client wants.
 
     `mode` None leaves it to the configuration; `kind` is one of the configured. `reads`: an answer from the cache is
@@ -28,12 +28,12 @@ class Wish:
     keeps: bool = True
 
 
-def read_wish(headers: Mapping[str, str], kinds: Collection[str]) -> Wish:
+def read_directives(headers: Mapping[str, str], kinds: Collection[str]) -> CacheDirectives:
     """The wish in a request's headers; raises InvalidRequest, which names the header and what it accepts."""
     mode = _one_of(headers, MODE_HEADER, get_args(Mode))
     directives = {each.strip().lower() for each in headers.get("cache-control", "").split(",")}
     keeps = mode != "off" and "no-store" not in directives
-    return Wish(
+    return CacheDirectives(
         mode=cast("Mode | None", mode),
         kind=_one_of(headers, KIND_HEADER, kinds),
         reads=keeps and directives.isdisjoint({"no-cache", "max-age=0"}),

@@ -1,19 +1,19 @@
-"""The cache of answers as one of the places that forget a person (`memory.erasure.Place`)."""
+"""The cache of answers as one of the places that forget a person (`memory.erasure.ErasureTarget`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from serving.cache.response_cache import AnswerCache
+from serving.cache.response_cache import ResponseCache
 from serving.errors import CacheAway
 from serving.protocol.owner import owner_of, owners_of
 from serving.resilience.redis import AWAY
 from storage.memory.owner import Owner
 
 
-class ForgottenAnswers:
+class ResponseErasure:
     """Forgets in `cache`, and counts what is left. Both raise CacheAway when Redis does not answer."""
 
-    def __init__(self, cache: AnswerCache) -> None:
+    def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
 
     async def forget(self, whom: Owner | str) -> None:

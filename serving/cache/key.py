@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from serving.protocol.request import Call
+from serving.protocol.request import GenerationRequest
 
 INDIFFERENT = frozenset(  # fields that say who asks, or how it is handled, and never what is answered
     {
@@ -29,7 +29,7 @@ INDIFFERENT = frozenset(  # fields that say who asks, or how it is handled, and 
 DIGEST_BYTES = 32
 
 
-def digest(call: Call, body: Mapping[str, Any], *about: str | None) -> bytes:
+def digest(call: GenerationRequest, body: Mapping[str, Any], *about: str | None) -> bytes:
     """DIGEST_BYTES that are the same for the same question.
 
     Args:

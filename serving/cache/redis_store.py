@@ -103,12 +103,12 @@ class Item:
     row_bytes: int = 0
 
 
-class AnswerStore:
+class ResponseStore:
     """Finds, keeps and forgets.
 
     Args:
         redis: a client that answers in bytes and never tries twice.
-        most_fields: of one owner; beyond, what would expire next goes.
+        max_fields: of one owner; beyond, what would expire next goes.
         timeout_s: for one call to Redis.
         clock: monotonic seconds.
 
@@ -118,13 +118,13 @@ class AnswerStore:
         self,
         redis: "Redis",
         *,
-        most_fields: int,
+        max_fields: int,
         timeout_s: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breaker = Breaker("Redis, for answers,", clock=clock)
         self._redis = redis
-        self._most_fields = most_fields
+        self._max_fields = max_fields
         self._timeout_s = timeout_s
         self._clock = clock
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -138,7 +138,7 @@ class AnswerStore:
 
     async def keep(self, owner: str, era: bytes, items: Sequence[Item]) -> bool:
         """Keep all of `items`, unless the owner's era is another by now; whether they were kept."""
-        given: list[bytes | int] = [era, self._most_fields]
+        given: list[bytes | int] = [era, self._max_fields]
         for item in items:
             given += [item.field, item.value, round(item.ttl_s * 1000), item.row_bytes]
         return not self.breaker.is_open and bool(await self._ask(self._keep, _keys(owner), given))

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from memory.contrast_terms import pivots
-from serving.cache.directives import Wish
+from serving.cache.directives import CacheDirectives
 from serving.cache.key import digest
-from serving.cache.redis_store import AnswerStore, Item
-from serving.cache.semantic import Asked, Semantic, question_of, without_question
-from serving.cache.stored_response import Stored
+from serving.cache.redis_store import Item, ResponseStore
+from serving.cache.semantic import ComparedQuestion, SemanticCache, question_of, without_question
+from serving.cache.stored_response import StoredResponse
 from serving.config.schema import CacheSettings
 from serving.protocol.owner import owner_of, owners_of
-from serving.protocol.request import Call, is_deterministic
+from serving.protocol.request import GenerationRequest, is_deterministic
 from storage.tables import CacheUse
 
 _ANSWER, _ROW = b"a", b"s"  # the first byte of a field: what it holds
@@ -36,16 +36,16 @@ class Makers:
     wanted: str
     known: Collection[tuple[str, str]]
 
-    def could_make(self, answer: Stored) -> bool:
+    def could_make(self, answer: StoredResponse) -> bool:
         """Whether it would be made like this now, as far as is known."""
         return not self.known or (self.wanted, answer.label) in self.known
 
-    def made(self, answer: Stored) -> bool:
+    def made(self, answer: StoredResponse) -> bool:
         """Whether it was made by the configuration that is wanted, and surely by no other."""
         return (self.wanted, answer.label) in self.known and all(one == self.wanted for one, _ in self.known)
 
 
-class AnswerCache:
+class ResponseCache:
     """One gateway worker's view of the cache.
 
     Args:
@@ -59,11 +59,11 @@ class AnswerCache:
 
     def __init__(
         self,
-        store: AnswerStore,
+        store: ResponseStore,
         *,
         rules: CacheSettings,
         makers: Callable[[str], Makers],
-        semantic: Semantic | None,
+        semantic: SemanticCache | None,
         new_era: Callable[[], str],
     ) -> None:
         self.store = store
@@ -72,7 +72,7 @@ class AnswerCache:
         self.semantic = semantic
         self._new_era = new_era
 
-    def lookup(self, call: Call, wish: Wish) -> "Lookup":
+    def lookup(self, call: GenerationRequest, wish: CacheDirectives) -> "Lookup":
         """What can be done for one request, with all that its model is told."""
         return Lookup(self, call, wish)
 
@@ -98,7 +98,7 @@ class Lookup:
     `use` says what became of it: bypass until it is looked for, then hit or miss. `keeps` whether an answer is wanted.
     """
 
-    def __init__(self, cache: AnswerCache, call: Call, wish: Wish) -> None:
+    def __init__(self, cache: ResponseCache, call: GenerationRequest, wish: CacheDirectives) -> None:
         self.use: CacheUse = "bypass"
         self.keeps = False
         self._cache = cache
@@ -106,7 +106,7 @@ class Lookup:
         self._call = call
         self._exact_ttl_s: float | None = None
         self._question: str | None = None
-        self._asked: Asked | None = None
+        self._asked: ComparedQuestion | None = None
         self._owner = ""
         self._era = self._digest = self._row = b""
         if cache.rules.enabled and wish.keeps:
@@ -114,7 +114,7 @@ class Lookup:
             self._question = self._comparable()
             self.keeps = self._exact_ttl_s is not None or self._question is not None
 
-    async def find(self) -> Stored | None:
+    async def find(self) -> StoredResponse | None:
         """The kept answer, if there is one that may serve."""
         if not self.keeps:
             return None
@@ -140,7 +140,7 @@ class Lookup:
         self.use = "miss" if answer is None else "hit"
         return answer
 
-    async def keep(self, answer: Stored) -> None:
+    async def keep(self, answer: StoredResponse) -> None:
         """Keep what was generated for the request, if it may be kept."""
         cache = self._cache
         rules, semantic = cache.rules, cache.semantic
@@ -174,7 +174,7 @@ class Lookup:
             return None
         return question_of(self._call, even_personal=asked)
 
-    async def _similar(self, row: bytes | None) -> Stored | None:
+    async def _similar(self, row: bytes | None) -> StoredResponse | None:
         """The answer to a question that means the same; embeds only if there is one to compare with."""
         semantic, question = self._cache.semantic, self._question
         if row is None or semantic is None or question is None:
@@ -186,8 +186,8 @@ class Lookup:
         found = await self._cache.store.find(self._owner, [_ANSWER + nearest])
         return self._usable(found.values[0]) if found else None
 
-    def _usable(self, packed: bytes | None) -> Stored | None:
+    def _usable(self, packed: bytes | None) -> StoredResponse | None:
         if packed is None:
             return None
-        answer = Stored.unpack(packed)
+        answer = StoredResponse.unpack(packed)
         return answer if self._cache.makers(self._call.model).could_make(answer) else None

@@ -18,9 +18,9 @@ from memory.contrast_terms import ORDER_BYTES, is_reordered, word_order
 from serving.cache.key import DIGEST_BYTES, INDIFFERENT
 from serving.cache.personal import is_personal
 from serving.errors import ApiError
-from serving.protocol.request import CHAT, Call
+from serving.protocol.request import CHAT, GenerationRequest
 
-MOST_CHARACTERS = 400  # of a question; the embedder's window is longer
+MAX_CHARACTERS = 400  # of a question; the embedder's window is longer
 _HEAD_BYTES = DIGEST_BYTES + ORDER_BYTES
 _PLAIN = (
     INDIFFERENT
@@ -42,7 +42,7 @@ _PLAIN = (
 )
 
 
-def question_of(call: Call, *, even_personal: bool) -> str | None:
+def question_of(call: GenerationRequest, *, even_personal: bool) -> str | None:
     """The question that `call` asks, if another's answer may do for it; None otherwise."""
     messages = call.parsed.get("messages")
     if call.path != CHAT or not call.parsed.keys() <= _PLAIN or not isinstance(messages, list) or not messages:
@@ -51,7 +51,7 @@ def question_of(call: Call, *, even_personal: bool) -> str | None:
     if not _is_text(last, "user") or not all(_is_text(message, "system", "developer") for message in before):
         return None
     text = str(last["content"])
-    if not 0 < len(text) <= MOST_CHARACTERS or (is_personal(text) and not even_personal):
+    if not 0 < len(text) <= MAX_CHARACTERS or (is_personal(text) and not even_personal):
         return None
     return text
 
@@ -72,7 +72,7 @@ def _is_text(message: Any, *roles: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ComparedQuestion:
     """A question as it is compared."""
 
     order: bytes
@@ -83,7 +83,7 @@ class Asked:
         return digest + self.order + self.vector
 
 
-class Semantic:
+class SemanticCache:
     """Compares questions.
 
     Args:
@@ -113,16 +113,16 @@ class Semantic:
         self._timeout_s = timeout_s
         self.row_bytes = most * (_HEAD_BYTES + self._vector_bytes)
 
-    async def read(self, text: str) -> Asked | None:
+    async def read(self, text: str) -> ComparedQuestion | None:
         """Embed it; None when the embedder does not answer in time, or cannot."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 vector, _ = await self._embed([text])
         except (ApiError, TimeoutError):
             return None
-        return Asked(word_order(text), vector) if len(vector) == self._vector_bytes else None
+        return ComparedQuestion(word_order(text), vector) if len(vector) == self._vector_bytes else None
 
-    def nearest(self, row: bytes, asked: Asked) -> bytes | None:
+    def nearest(self, row: bytes, asked: ComparedQuestion) -> bytes | None:
         """The digest of the kept question that is taken for the same; None when there is none."""
         layout = numpy.dtype(
             [("digest", "V", DIGEST_BYTES), ("order", "V", ORDER_BYTES), ("vector", "<f4", self._vector_bytes // 4)]

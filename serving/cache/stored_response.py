@@ -20,7 +20,7 @@ _FASTEST = 1  # zlib's level: events repeat themselves so much that it takes off
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredResponse:
     """A complete answer with status 200.
 
     `body` is JSON, or with `streams` all of its events; `label` says who made it, as `x-bondhu-model` does.

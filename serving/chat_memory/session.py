@@ -16,20 +16,20 @@ from typing import Any
 
 import orjson
 
-from memory.intents.detector import Forget, Wish, wish_of
-from memory.intents.executor import Done, Wishes
+from memory.intents.detector import Forget, Intent, intent_of
+from memory.intents.executor import Done, IntentExecutor
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
-from memory.service import Store, given_of
+from memory.service import MemoryService, given_of
 from serving.chat_memory.prompt import NOT_DONE, note_of, profile_lines, recalled_lines, text_of, with_past
 from serving.config.schema import ChatMemorySettings
-from serving.protocol.request import Call
-from serving.protocol.response import Reply
+from serving.protocol.request import GenerationRequest
+from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import events_of
 from storage.database import AWAY
 from storage.memory.conversations import Ingested, NewMessage
 from storage.memory.owner import Owner
-from storage.memory.reply_context import Given
+from storage.memory.reply_context import ContextItem
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ Clock = Callable[[], datetime]
 LONGEST_QUESTION = 2000  # characters of a message that are looked for: its end, where a question is
 
 
-class Recollection:
+class ChatMemory:
     """A request's.
 
     Args:
@@ -56,10 +56,10 @@ class Recollection:
 
     def __init__(
         self,
-        store: Store,
-        wishes: Wishes,
+        store: MemoryService,
+        wishes: IntentExecutor,
         rules: ChatMemorySettings,
-        call: Call,
+        call: GenerationRequest,
         count: Callable[[str], int],
         now: Clock,
     ) -> None:
@@ -79,17 +79,17 @@ class Recollection:
         self._said = _last_said(self._messages)
         self._speaker = PERSON
         self._forgets = False  # then the reply may say again what was forgotten
-        self._given: list[Given] = []
+        self._given: list[ContextItem] = []
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
-    async def inform(self, reply: Reply) -> Call:
+    async def inform(self, reply: ResponseWriter) -> GenerationRequest:
         """The request with what is known of the person; the reply's header tells how much that is.
 
         What the person wishes of their friend's memory is done before the friend answers.
         """
         if not self._said:
             return self._call
-        wish = wish_of(self._said) if self._messages[-1].get("role") == PERSON else None
+        wish = intent_of(self._said) if self._messages[-1].get("role") == PERSON else None
         self._forgets = isinstance(wish, Forget)
         try:
             done = None if wish is None else await self._obey(wish)
@@ -105,7 +105,7 @@ class Recollection:
         self._taking = self._taking or asyncio.create_task(self._take(self._said))
         return told
 
-    async def keep(self, reply: Reply) -> None:
+    async def keep(self, reply: ResponseWriter) -> None:
         """Take in what was said and answered; whatever the database does, the client has its answer."""
         if self._taking is None:
             return
@@ -119,7 +119,7 @@ class Recollection:
         except AWAY as problem:
             log.error("an exchange was not remembered: %r", problem)
 
-    async def _obey(self, wish: Wish) -> Done | None:
+    async def _obey(self, wish: Intent) -> Done | None:
         """Take in the message and do what it wishes, once; None when that was done before."""
         profile, _ = await self._store.brief(self._owner)
         self._speaker = profile.name or PERSON
@@ -130,14 +130,16 @@ class Recollection:
         id_ = taken.ids[turn.external_id]
         return await self._wishes.obey(self._owner, wish, conversation=self._conversation, message_id=id_)
 
-    async def _told(self, question: str, done: Done | None) -> Call:
+    async def _told(self, question: str, done: Done | None) -> GenerationRequest:
         owner, rules = self._owner, self._rules
         profile, pinned = await self._store.brief(owner)
         self._speaker = profile.name or PERSON
         country = profile.details.get("country")
         if self._call.country is None and isinstance(country, str):
             self._call = replace(self._call, country=country)
-        found = await self._store.recall(owner, question[-LONGEST_QUESTION:], limit=rules.most, asker=self._speaker)
+        found = await self._store.recall(
+            owner, question[-LONGEST_QUESTION:], limit=rules.max_items, asker=self._speaker
+        )
         told = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
         made = () if done is None else done.memories
         fresh = [each for each in found if each.record.id not in made and each.ranked.item.text.strip() not in told]
@@ -148,7 +150,7 @@ class Recollection:
         notes = [] if done is None else [note_of(done)]
         return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
 
-    def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> Call:
+    def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> GenerationRequest:
         messages = with_past(self._messages, profile, recalled, notes, place=self._rules.place)
         return replace(self._call, parsed={**self._call.parsed, "messages": messages})
 
@@ -171,11 +173,11 @@ def _turn_id(messages: Sequence[Any], now: datetime) -> str:
     return f"said-{hashlib.blake2b(heard, digest_size=16).hexdigest()}"
 
 
-def _always(rank: int, memory_id: str) -> Given:
-    return Given("memory", memory_id, rank, 0.0, {}, {"pinned": 1.0})
+def _always(rank: int, memory_id: str) -> ContextItem:
+    return ContextItem("memory", memory_id, rank, 0.0, {}, {"pinned": 1.0})
 
 
-def _answer(reply: Reply) -> tuple[str, str] | None:
+def _answer(reply: ResponseWriter) -> tuple[str, str] | None:
     """Id and words of a reply, as far as it came; None when it has no words."""
     body = b"".join(reply.sent)
     events = events_of([body]) if not body.startswith(b"{") else [orjson.loads(body)]

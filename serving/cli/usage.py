@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from storage.requests import Dimension
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-MOST_GROUPS = 100_000
+MAX_GROUPS = 100_000
 
 
 def usage(
@@ -33,7 +33,7 @@ def usage(
         fail(f"--by: cannot sum by {unknown[0]}, only by {', '.join(DIMENSIONS)}", Exit.CONFIGURATION)
     groups = cast("list[Dimension]", list(dict.fromkeys(names)))
     start = None if since is None else _ago(since)
-    sums = with_database(lambda db: sum_requests(db, groups, since=start, limit=MOST_GROUPS))
+    sums = with_database(lambda db: sum_requests(db, groups, since=start, limit=MAX_GROUPS))
     if as_json:
         typer.echo(json.dumps(sums, indent=2, default=str))
         return

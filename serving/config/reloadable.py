@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5  # between two looks at what the last poll of the directory brought
 
 
-class LiveSettings(Frozen):
+class ReloadableSettings(Frozen):
     """What may change while a gateway runs. `fallback` and `engine_second_usd` are the model files', by model."""
 
     consent: ConsentSettings
@@ -41,11 +41,15 @@ class LiveSettings(Frozen):
     engine_second_usd: dict[str, Decimal]
 
 
-def live_of(settings: Settings) -> LiveSettings:
+def reloadable_of(settings: Settings) -> ReloadableSettings:
     """The live part of the whole configuration; of models, those that are served."""
     served = settings.served()
-    return LiveSettings(
-        **{name: getattr(settings, name) for name in LiveSettings.model_fields if name in ServiceFile.model_fields},
+    return ReloadableSettings(
+        **{
+            name: getattr(settings, name)
+            for name in ReloadableSettings.model_fields
+            if name in ServiceFile.model_fields
+        },
         fallback={name: spec.fallback for spec in served if spec.fallback for name in spec.names},
         engine_second_usd={
             name: spec.gpu_second_usd for spec in served if spec.gpu_second_usd is not None for name in spec.names
@@ -55,10 +59,10 @@ def live_of(settings: Settings) -> LiveSettings:
 
 def sent(settings: Settings) -> dict[str, Any]:
     """The live settings as they travel: plain JSON."""
-    return live_of(settings).model_dump(mode="json")
+    return reloadable_of(settings).model_dump(mode="json")
 
 
-class Live:
+class SettingsWatcher:
     """A gateway worker's live settings.
 
     Args:
@@ -69,7 +73,10 @@ class Live:
     """
 
     def __init__(
-        self, first: LiveSettings, told: Callable[[], Mapping[str, Any] | None], use: Callable[[LiveSettings], None]
+        self,
+        first: ReloadableSettings,
+        told: Callable[[], Mapping[str, Any] | None],
+        use: Callable[[ReloadableSettings], None],
     ) -> None:
         self.settings = first
         self._told = told
@@ -89,11 +96,13 @@ class Live:
             return
         self._seen = told
         try:
-            new = LiveSettings.model_validate(told)
+            new = ReloadableSettings.model_validate(told)
         except ValidationError as problem:
             log.error("settings that were applied cannot be read, those of before still hold: %s", problem)
             return
-        changed = [name for name in LiveSettings.model_fields if getattr(new, name) != getattr(self.settings, name)]
+        changed = [
+            name for name in ReloadableSettings.model_fields if getattr(new, name) != getattr(self.settings, name)
+        ]
         self.settings = new
         self._use(new)
         log.info("new settings hold: %s", ", ".join(changed))

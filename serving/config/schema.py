@@ -94,7 +94,7 @@ class RerankerSettings(BatchedSpec):
     """The cross-encoder that takes a second look at what recall found."""
 
     path: str = Field(min_length=1, description="a directory, or a hub id, of a sentence-transformers cross-encoder")
-    most_candidates: int = Field(default=30, ge=2, description="that it looks at, recall's best")
+    max_candidates: int = Field(default=30, ge=2, description="that it looks at, recall's best")
     timeout_s: float = Field(default=0.5, gt=0, description="beyond: recall's own order, s")
 
 
@@ -147,7 +147,7 @@ class StreamsSettings(Frozen):
     )
     max_grace_s: float = Field(default=120, gt=0, description="longest grace that a client may ask for, s")
     keep_s: float = Field(default=120, ge=5, description="how long an ended stream can be resumed, s")
-    max_tape_bytes: int = Field(
+    max_recording_bytes: int = Field(
         default=4 * 2**20,
         ge=2**16,
         description="kept of an answer; beyond, its beginning goes, and readers that still need it are cut off, bytes",
@@ -171,9 +171,9 @@ class AdmissionSettings(Frozen):
     max_waiting_per_user: int = Field(
         default=16, ge=1, description="most of an end user that wait in a class; beyond: 429"
     )
-    interactive_patience_s: float = Field(default=10, gt=0, description="longest wait of a person's request, s")
-    agent_patience_s: float = Field(default=30, gt=0, description="longest wait of an agent's request, s")
-    job_patience_s: float = Field(default=120, gt=0, description="longest wait of a job's request, s")
+    interactive_max_wait_s: float = Field(default=10, gt=0, description="longest wait of a person's request, s")
+    agent_max_wait_s: float = Field(default=30, gt=0, description="longest wait of an agent's request, s")
+    job_max_wait_s: float = Field(default=120, gt=0, description="longest wait of a job's request, s")
     max_retry_after_s: int = Field(default=60, ge=1, description="greatest Retry-After of a refusal, s")
 
     @model_validator(mode="after")
@@ -256,7 +256,7 @@ class SemanticCacheSettings(Frozen):
         default=0.92, gt=0, le=1, description="least cosine of two questions that are one (bench/semantic_cache.py)"
     )
     timeout_s: float = Field(default=0.1, gt=0, description="for the embedding of a question; beyond: a miss, s")
-    most_questions: int = Field(default=64, ge=1, description="that one is compared with, the newest")
+    max_questions: int = Field(default=64, ge=1, description="that one is compared with, the newest")
 
 
 class CacheSettings(Frozen):
@@ -271,7 +271,7 @@ class CacheSettings(Frozen):
         description="the kinds that `x-bondhu-cache-kind` may name, each with its time, s",
     )
     max_answer_bytes: int = Field(default=2**18, ge=1, description="largest answer that is kept, compressed, bytes")
-    most_answers: int = Field(default=256, ge=1, description="of one end user; beyond, what would expire next goes")
+    max_answers: int = Field(default=256, ge=1, description="of one end user; beyond, what would expire next goes")
     semantic: SemanticCacheSettings = SemanticCacheSettings()
 
 
@@ -279,7 +279,7 @@ class ChatMemorySettings(Frozen):
     """What a chat with memory is told of the person's past."""
 
     recalled_tokens: int = Field(default=512, ge=0, description="most that is recalled, tokens (3 bytes each)")
-    most: int = Field(default=12, ge=1, le=100, description="most turns and memories that are recalled")
+    max_items: int = Field(default=12, ge=1, le=100, description="most turns and memories that are recalled")
     place: Literal["system", "question"] = Field(
         default="system", description="where they are told: in the system message, or before the words of the last one"
     )
@@ -302,7 +302,7 @@ class ExtractionSettings(Frozen):
     timeout_s: float = Field(
         default=60, gt=0, le=600, description="all that a job asks; the worker's other tasks wait meanwhile, s"
     )
-    most_attempts: int = Field(default=8, ge=1, description="then a job rests for a day, or until `bondhu jobs retry`")
+    max_attempts: int = Field(default=8, ge=1, description="then a job rests for a day, or until `bondhu jobs retry`")
     every_s: float = Field(default=30, gt=0, description="between two looks for what is due, s")
 
 
@@ -593,7 +593,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _says_where_media_come_from(self) -> Self:
         fetched = [part for part in self.allow_content if part.endswith("_url")]
-        if fetched and not self.engine.get("allowed_media_domains"):
+        if fetched and not self.engine_arguments.get("allowed_media_domains"):
             raise ValueError(
                 f"allow_content: {fetched[0]} has the engine fetch what a client names: list the hosts that it may in "
                 "engine.allowed_media_domains"

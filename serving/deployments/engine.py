@@ -180,7 +180,7 @@ class Engine:
             await self._tell_directory()
             await asyncio.sleep(REPORT_INTERVAL_S)
 
-    async def _look_at(self, server: VllmServer) -> None:
+    async def _look_at(self, server: EngineProcess) -> None:
         """Note the load; end a server that stands still, which `_keep_alive` then starts again."""
         load = None
         with contextlib.suppress(OSError, TimeoutError):  # then the last known load stands

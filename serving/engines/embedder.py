@@ -18,7 +18,7 @@ from serving.protocol.usage import Segment
 MAX_INPUTS = 2048  # OpenAI's bound on the array
 
 
-class Embedder:
+class EmbedderClient:
     """Asks the embedder and knows whether it answers.
 
     Args:

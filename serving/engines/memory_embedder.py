@@ -6,7 +6,7 @@ import numpy as np
 
 from memory.embedding.embedder import EmbedderAway
 from memory.recall.ranking import Matrix
-from serving.engines.embedder import Embedder
+from serving.engines.embedder import EmbedderClient
 from serving.errors import EngineTimeout, EngineUnavailable
 from storage.memory.embeddings import Space
 
@@ -22,7 +22,7 @@ class MemoryEmbedder:
 
     """
 
-    def __init__(self, embedder: Embedder, revision: str) -> None:
+    def __init__(self, embedder: EmbedderClient, revision: str) -> None:
         self.space = Space(embedder.model, revision)
         self.dimensions = embedder.dimensions
         self._embedder = embedder

@@ -11,7 +11,7 @@ import hmac
 
 import orjson
 
-from serving.protocol.request import Call
+from serving.protocol.request import GenerationRequest
 
 PURPOSE = b"bondhu prefix cache"  # the key opens other doors as well: what is made of it here fits none of them
 OWN = "bondhu"  # of what the gateway asks for itself
@@ -28,7 +28,7 @@ class PrefixSalt:
     def __init__(self, cluster_key: str) -> None:
         self._key = hmac.digest(cluster_key.encode(), PURPOSE, hashlib.sha256)
 
-    def of(self, call: Call) -> str:
+    def of(self, call: GenerationRequest) -> str:
         """The salt of a request: its application's, or its end user's when their memory may be in it."""
         return self._salt(call.app, call.user if call.conversation is not None else None)
 

@@ -57,7 +57,7 @@ class ModelState:
     last_generation_age_s: float | None
 
 
-class Fleet:
+class EngineRegistry:
     """Knows the engines and picks one.
 
     Args:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 5.0
 
 
-class Reranker:
+class RerankerClient:
     """Asks the cross-encoder. After a failure nobody asks, or waits, for RETRY_S.
 
     Args:

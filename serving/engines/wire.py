@@ -41,7 +41,7 @@ def label(report: ReplicaReport, model: str) -> str:
     return f"{model}; adapter={adapter}; base={report['model']}; {weights}"
 
 
-class EmbedderPlace(TypedDict):
+class EmbedderRoute(TypedDict):
     """An embedder that is deployed: whose vectors it makes, and where it answers on the private ingress."""
 
     model: str
@@ -58,7 +58,7 @@ class Routing(TypedDict):
     models: dict[str, str]  # model id -> fingerprint that new requests go to
     live: NotRequired[dict[str, Any]]  # settings that reach a running gateway (serving.config.reloadable)
     # the present one first, then the next; jobs.embedding_backfill reads it
-    embedders: NotRequired[list[EmbedderPlace]]
+    embedders: NotRequired[list[EmbedderRoute]]
 
 
 class DirectoryAnswer(TypedDict):

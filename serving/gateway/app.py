@@ -24,24 +24,24 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from memory.document_reader import DocumentReader
-from memory.erasure import Forgetter, Place
-from memory.intents.executor import Wishes
-from memory.service import Store
+from memory.erasure import ErasureTarget, Forgetter
+from memory.intents.executor import IntentExecutor
+from memory.service import MemoryService
 from serving import errors
-from serving.auth.api_keys import KeyRing
-from serving.auth.key_usage import KeyUses
-from serving.cache.erasure import ForgottenAnswers
+from serving.auth.api_keys import ApiKeyAuthenticator
+from serving.auth.key_usage import KeyUsage
+from serving.cache.erasure import ResponseErasure
 from serving.config import addresses
 from serving.config.load import Settings, load_settings
-from serving.engines.embedder import Embedder
+from serving.engines.embedder import EmbedderClient
 from serving.engines.http_client import EngineClient
 from serving.engines.memory_embedder import MemoryEmbedder
 from serving.engines.prefix_salt import PrefixSalt
-from serving.engines.registry import Fleet
+from serving.engines.registry import EngineRegistry
 from serving.engines.wire import routing
 from serving.gateway import http_protocol, wiring
 from serving.gateway.watchdog import Watchdog
-from serving.generation.fallback import Chains
+from serving.generation.fallback import FallbackChains
 from serving.observability.active_users import ActiveUsers
 from serving.observability.metrics import Readings
 from serving.observability.request_context import exchange_of
@@ -53,7 +53,7 @@ from serving.resilience.tasks import stopped
 from serving.routes import completions, consent, embeddings, health, metrics, models, openapi, usage
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
-from serving.streams.erasure import ForgottenStreams
+from serving.streams.erasure import RecordingErasure
 from storage.api_keys import KeyRecord, find_key
 from storage.database import Pool, open_engine
 
@@ -133,7 +133,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
         settings.base_of(name) is not None
         or name in gateway.live.settings.external
         or name == settings.embedder.id
-        or name in gateway.fleet.routing["models"]
+        or name in gateway.engine_registry.routing["models"]
     )
 
 
@@ -155,7 +155,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
     )
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        fleet = Fleet(
+        engine_registry = EngineRegistry(
             directory_url=f"{ingress}/directory",
             cluster_key=cluster_key,
             session=session,
@@ -166,7 +166,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             routing=routing(settings),
         )
         embedder = (
-            Embedder(
+            EmbedderClient(
                 url=f"{ingress}/{settings.embedder.application}",
                 cluster_key=cluster_key,
                 session=session,
@@ -181,26 +181,28 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         )
         memory_embedder = None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision)
         reranker = wiring.open_reranker(settings, ingress, cluster_key, session)
-        shelf = wiring.open_shelf(settings, database, memory_embedder)
+        index_cache = wiring.open_index_cache(settings, database, memory_embedder)
         now = partial(datetime.now, UTC)
-        uses = KeyUses(redis)
+        uses = KeyUsage(redis)
         active_users = ActiveUsers(redis, telemetry.user_hash)
         limits_redis = open_redis(addresses.redis_url(settings))
         limiter = wiring.open_limiter(settings, limits_redis, worker)
         answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
-        answers = wiring.open_answers(settings, answers_redis, fleet, embedder)
+        answers = wiring.open_response_cache(settings, answers_redis, engine_registry, embedder)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
-        outside = wiring.open_outside(os.environ, telemetry, consents, audit.write)
-        local = wiring.LocalTargets(settings, fleet, engines, telemetry.tracing, PrefixSalt(cluster_key))
-        chains = Chains(local, local.waiting)
-        live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
+        outside = wiring.open_external_pool(os.environ, telemetry, consents, audit.write)
+        local = wiring.LocalTargets(settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key))
+        chains = FallbackChains(local, local.waiting)
+        live = wiring.open_settings_watcher(
+            settings, engine_registry=engine_registry, chains=chains, outside=outside, limiter=limiter, ledger=ledger
+        )
         drain = Drain(limits.drain_s)
-        tapes_redis = open_redis(addresses.redis_url(settings), decodes=False)
-        tapes, publisher = wiring.open_tapes(settings, tapes_redis, worker, drain)
+        recordings_redis = open_redis(addresses.redis_url(settings), decodes=False)
+        recorder, publisher = wiring.open_recorder(settings, recordings_redis, worker, drain)
         readings = Readings(
-            models_ready=lambda: {model: fleet.state(model).ready for model in fleet.models()},
+            models_ready=lambda: {model: engine_registry.state(model).ready for model in engine_registry.models()},
             queue_depth=chains.queue_depth,
             breakers_open=lambda: (
                 {
@@ -212,19 +214,19 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             ),
             redis_connections=partial(wiring.redis_connections, redis),
             sql_connections=partial(wiring.sql_connections, database),
-            recordings=tapes.numbers,
+            recordings=recorder.numbers,
         )
-        memory = Store(database, shelf, memory_embedder, now, reranker)
-        places: dict[str, Place] = {"answers": ForgottenAnswers(answers), "streams": ForgottenStreams(tapes)}
-        forgetter = Forgetter(database, shelf, places, now)
+        memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
+        places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
+        forgetter = Forgetter(database, index_cache, places, now)
         app.state.gateway = Gateway(
             settings=settings,
-            fleet=fleet,
+            engine_registry=engine_registry,
             embedder=embedder,
-            keys=KeyRing(partial(find_key, database)),
+            keys=ApiKeyAuthenticator(partial(find_key, database)),
             key_uses=uses,
             chains=chains,
-            tapes=tapes,
+            recorder=recorder,
             drain=drain,
             consents=consents,
             degraded=wiring.open_degraded(lambda: live.settings, outside.detect),
@@ -240,13 +242,25 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             memory=memory,
             documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
             forgetter=forgetter,
-            wishes=Wishes(database, memory, forgetter, now),
+            wishes=IntentExecutor(database, memory, forgetter, now),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),
         )
         watchdog = Watchdog(limits.hang_timeout_s)
-        works = (watchdog, fleet, live, embedder, uses, active_users, limiter, answers, ledger, publisher, shelf)
+        works = (
+            watchdog,
+            engine_registry,
+            live,
+            embedder,
+            uses,
+            active_users,
+            limiter,
+            answers,
+            ledger,
+            publisher,
+            index_cache,
+        )
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
@@ -256,7 +270,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
                 yield {http_protocol.STATE_KEY: wiring.connection_limits(limits)}
         finally:
             drain.begin()
-            await tapes.close()
+            await recorder.close()
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
@@ -265,9 +279,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             await active_users.flush()
             engines.close()
             await outside.close()
-            shelf.close()
+            index_cache.close()
             await limits_redis.aclose()
-            await tapes_redis.aclose()
+            await recordings_redis.aclose()
             await answers_redis.aclose()
     await redis.aclose()
     await database.dispose()

@@ -15,27 +15,27 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from agents.safety.reply import TEXT
-from memory.recall.index_cache import Shelf
+from memory.recall.index_cache import IndexCache
 from models.gemini.client import Gemini
 from serving.admission.gate import Gate, slots_of_worker
-from serving.cache.redis_store import AnswerStore
-from serving.cache.response_cache import AnswerCache, Makers
-from serving.cache.semantic import Semantic
+from serving.cache.redis_store import ResponseStore
+from serving.cache.response_cache import Makers, ResponseCache
+from serving.cache.semantic import SemanticCache
 from serving.config.credentials import GEMINI_KEY
 from serving.config.load import Settings
-from serving.config.reloadable import Live, LiveSettings, live_of
+from serving.config.reloadable import ReloadableSettings, SettingsWatcher, reloadable_of
 from serving.config.schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, GatewaySettings, ModelSpec
-from serving.engines.embedder import Embedder
+from serving.engines.embedder import EmbedderClient
 from serving.engines.http_client import EngineClient
 from serving.engines.memory_embedder import MemoryEmbedder
 from serving.engines.prefix_salt import PrefixSalt
-from serving.engines.registry import Fleet
-from serving.engines.reranker import Reranker
+from serving.engines.registry import EngineRegistry
+from serving.engines.reranker import RerankerClient
 from serving.gateway.http_protocol import ConnectionLimits
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
-from serving.generation.external_pool import Outside
-from serving.generation.fallback import Chains
+from serving.generation.external_pool import ExternalPool
+from serving.generation.fallback import FallbackChains
 from serving.generation.local import LocalTarget
 from serving.ledger.ledger import Ledger
 from serving.ledger.pricing import Prices
@@ -51,9 +51,9 @@ from serving.privacy.consent import Consents
 from serving.privacy.detector import Detect
 from serving.resilience.drain import Drain
 from serving.resilience.redis import AWAY
-from serving.streams.recorder import Tapes
-from serving.streams.redis_store import TapeStore
-from serving.streams.replicator import Publisher
+from serving.streams.recorder import Recorder
+from serving.streams.redis_store import RecordingStore
+from serving.streams.replicator import Replicator
 from storage.consents import find_consent
 from storage.memory.embeddings import Space
 from storage.requests import insert_requests
@@ -130,23 +130,25 @@ def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
     )
 
 
-def open_answers(settings: Settings, redis: "Redis", fleet: Fleet, embedder: Embedder | None) -> AnswerCache:
+def open_response_cache(
+    settings: Settings, redis: "Redis", engine_registry: EngineRegistry, embedder: EmbedderClient | None
+) -> ResponseCache:
     """The cache of answers; `redis` answers in bytes."""
     rules = settings.cache
     semantic = None
     if embedder is not None:
-        semantic = Semantic(
+        semantic = SemanticCache(
             embedder.embed,
             embedder=f"{settings.embedder.id} {settings.embedder.path}",
             dimensions=embedder.dimensions,
             threshold=rules.semantic.threshold,
             timeout_s=rules.semantic.timeout_s,
-            most=rules.semantic.most_questions,
+            most=rules.semantic.max_questions,
         )
-    return AnswerCache(
-        AnswerStore(redis, most_fields=rules.most_answers),
+    return ResponseCache(
+        ResponseStore(redis, max_fields=rules.max_answers),
         rules=rules,
-        makers=lambda model: Makers(fleet.fingerprint(model), fleet.labels(model)),
+        makers=lambda model: Makers(engine_registry.fingerprint(model), engine_registry.labels(model)),
         semantic=semantic,
         new_era=lambda: secrets.token_hex(8),
     )
@@ -154,7 +156,7 @@ def open_answers(settings: Settings, redis: "Redis", fleet: Fleet, embedder: Emb
 
 def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str, observer: Observer) -> Ledger:
     """The ledger; it has what a dead worker reserved given back."""
-    prices = prices_of(live_of(settings))
+    prices = prices_of(reloadable_of(settings))
 
     async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
         log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
@@ -176,22 +178,22 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
     )
 
 
-def open_tapes(settings: Settings, redis: "Redis", worker: str, drain: Drain) -> tuple[Tapes, Publisher]:
+def open_recorder(settings: Settings, redis: "Redis", worker: str, drain: Drain) -> tuple[Recorder, Replicator]:
     """The recordings of answers, and who writes them to Redis."""
     streams = settings.streams
     alone = settings.gateway.workers == 1 and settings.redis.url is None
     shares = streams.coalesce == "all" or (streams.coalesce == "auto" and not alone)
-    store = TapeStore(redis, worker)
-    publisher = Publisher(store, most_bytes=streams.max_tape_bytes, listens=shares)
-    tapes = Tapes(
+    store = RecordingStore(redis, worker)
+    publisher = Replicator(store, max_bytes=streams.max_recording_bytes, listens=shares)
+    recorder = Recorder(
         store=store,
         publisher=publisher,
         shares=shares,
         drain=drain,
-        most_bytes=streams.max_tape_bytes,
+        max_bytes=streams.max_recording_bytes,
         keep_s=streams.keep_s,
     )
-    return tapes, publisher
+    return recorder, publisher
 
 
 class LocalTargets:
@@ -199,7 +201,7 @@ class LocalTargets:
 
     Args:
         settings: of the worker.
-        fleet: picks replicas.
+        engine_registry: picks replicas.
         engines: the HTTP client.
         tracing: gets a span for each try.
         salt: keeps one application's prompts in the prefix cache apart from another's.
@@ -207,11 +209,16 @@ class LocalTargets:
     """
 
     def __init__(
-        self, settings: Settings, fleet: Fleet, engines: EngineClient, tracing: Tracing, salt: PrefixSalt
+        self,
+        settings: Settings,
+        engine_registry: EngineRegistry,
+        engines: EngineClient,
+        tracing: Tracing,
+        salt: PrefixSalt,
     ) -> None:
         self._salt = salt
         self._settings = settings
-        self._fleet = fleet
+        self._engine_registry = engine_registry
         self._engines = engines
         self._tracing = tracing
         self._gates: dict[str, Gate] = {}
@@ -222,7 +229,7 @@ class LocalTargets:
         return LocalTarget(
             model,
             gate=self._gate(spec.id if spec else model, spec),
-            fleet=self._fleet,
+            engine_registry=self._engine_registry,
             engines=self._engines,
             tracing=self._tracing,
             salt=self._salt,
@@ -242,16 +249,16 @@ class LocalTargets:
             self._gates[base] = Gate(
                 model=base,
                 rules=self._settings.admission,
-                slots=lambda: slots_of_worker(self._fleet.state(base).replicas, max_in_flight, workers),
+                slots=lambda: slots_of_worker(self._engine_registry.state(base).replicas, max_in_flight, workers),
                 retry_after_s=self._settings.gateway.retry_after_s,
                 loop=asyncio.get_running_loop(),
             )
         return self._gates[base]
 
 
-def open_outside(
+def open_external_pool(
     environ: Mapping[str, str], telemetry: Telemetry, consents: Consents, audit: Callable[[Mapping[str, Any]], None]
-) -> Outside:
+) -> ExternalPool:
     """The models outside; those whose key is in the environment are on."""
     key = environ.get(GEMINI_KEY, "")
 
@@ -279,22 +286,28 @@ def open_outside(
             user_hash=telemetry.user_hash,
         )
 
-    return Outside(make)
+    return ExternalPool(make)
 
 
-def open_live(
-    settings: Settings, *, fleet: Fleet, chains: Chains, outside: Outside, limiter: Limiter, ledger: Ledger
-) -> Live:
+def open_settings_watcher(
+    settings: Settings,
+    *,
+    engine_registry: EngineRegistry,
+    chains: FallbackChains,
+    outside: ExternalPool,
+    limiter: Limiter,
+    ledger: Ledger,
+) -> SettingsWatcher:
     """The settings that may change while the worker runs; its parts use those that it starts with, and new ones."""
 
-    def use(new: LiveSettings) -> None:
+    def use(new: ReloadableSettings) -> None:
         chains.use(new.fallback, outside.use(new))
         limiter.use(new.tiers)
         ledger.use(prices_of(new))
 
-    first = live_of(settings)
+    first = reloadable_of(settings)
     use(first)
-    return Live(first, lambda: fleet.routing.get("live"), use)
+    return SettingsWatcher(first, lambda: engine_registry.routing.get("live"), use)
 
 
 def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -> Consents:
@@ -302,7 +315,7 @@ def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -
     return Consents(lambda app, user: find_consent(database, app=app, user=user), app_covers_users=app_covers_users)
 
 
-def open_degraded(live: Callable[[], LiveSettings], detect: Detect) -> Degraded:
+def open_degraded(live: Callable[[], ReloadableSettings], detect: Detect) -> Degraded:
     """What is said where nobody may be asked."""
     return Degraded(
         text=lambda: live().consent.degraded_text,
@@ -313,7 +326,7 @@ def open_degraded(live: Callable[[], LiveSettings], detect: Detect) -> Degraded:
     )
 
 
-def prices_of(live: LiveSettings) -> Prices:
+def prices_of(live: ReloadableSettings) -> Prices:
     """What tokens and engine seconds cost."""
     return Prices(live.engine_second_usd, live.prices)
 
@@ -323,24 +336,24 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-def open_shelf(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedder | None) -> Shelf:
+def open_index_cache(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedder | None) -> IndexCache:
     """The worker's views of people's pasts; without an embedder they have words only."""
     space, dimensions = (Space("none", ""), 1) if embedder is None else (embedder.space, embedder.dimensions)
-    return Shelf(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
+    return IndexCache(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
 
 
 def open_reranker(
     settings: Settings, ingress: str, cluster_key: str, session: aiohttp.ClientSession
-) -> Reranker | None:
+) -> RerankerClient | None:
     """The cross-encoder's client, where one is configured; `ingress` is the private one's base URL."""
     spec = settings.reranker
     if spec is None:
         return None
-    return Reranker(
+    return RerankerClient(
         url=f"{ingress}/reranker",
         cluster_key=cluster_key,
         session=session,
-        most=spec.most_candidates,
+        most=spec.max_candidates,
         timeout_s=spec.timeout_s,
     )
 

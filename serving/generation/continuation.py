@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from serving.protocol.request import CHAT, Call
+from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.sse import events_of
 from serving.protocol.usage import Segment
 
@@ -24,7 +24,7 @@ _WHOLE = ("tools", "functions", "structured_outputs", "echo", "continue_final_me
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class PartialAnswer:
     """What a client has of an answer. `finished`: all of it, but for the stream's end."""
 
     id: str
@@ -35,7 +35,7 @@ class Beginning:
     finished: bool
 
 
-def can_be_continued(call: Call) -> bool:
+def can_be_continued(call: GenerationRequest) -> bool:
     """Whether the answer to `call`, if it breaks off, could be gone on with by another model."""
     parsed = call.parsed
     if not call.streams or parsed.get("n") not in (None, 1) or parsed.get("use_beam_search"):
@@ -46,7 +46,7 @@ def can_be_continued(call: Call) -> bool:
     return plain and not any(parsed.get(field) for field in _WHOLE)
 
 
-def read_back(sent: Iterable[bytes], *, completion_tokens: int, prompt_tokens: int) -> Beginning | None:
+def read_back(sent: Iterable[bytes], *, completion_tokens: int, prompt_tokens: int) -> PartialAnswer | None:
     """What the events that were sent amount to; None when they cannot be continued."""
     head: dict[str, Any] = {}
     texts = []
@@ -61,10 +61,10 @@ def read_back(sent: Iterable[bytes], *, completion_tokens: int, prompt_tokens: i
             finished = finished or choice.get("finish_reason") is not None
     if not head:
         return None
-    return Beginning(head["id"], head["created"], "".join(texts), completion_tokens, prompt_tokens, finished)
+    return PartialAnswer(head["id"], head["created"], "".join(texts), completion_tokens, prompt_tokens, finished)
 
 
-def what_is_left(call: Call, beginning: Beginning) -> dict[str, Any]:
+def what_is_left(call: GenerationRequest, beginning: PartialAnswer) -> dict[str, Any]:
     """The request with what was generated taken off its bounds, and its seed moved on."""
     body = dict(call.parsed)
     for field in ("max_tokens", "max_completion_tokens"):
@@ -77,7 +77,7 @@ def what_is_left(call: Call, beginning: Beginning) -> dict[str, Any]:
     return body
 
 
-def rest_of(call: Call, beginning: Beginning, sent_tokens: Sequence[int]) -> dict[str, Any]:
+def rest_of(call: GenerationRequest, beginning: PartialAnswer, sent_tokens: Sequence[int]) -> dict[str, Any]:
     """The body that asks an engine for what follows; `sent_tokens` are the text's ids, where penalties need them."""
     body = what_is_left(call, beginning)
     if sent_tokens:
@@ -95,7 +95,7 @@ def has_penalties(parsed: Mapping[str, Any]) -> bool:
     return bool(parsed.get("frequency_penalty") or parsed.get("presence_penalty"))
 
 
-def is_spent(call: Call, beginning: Beginning) -> bool:
+def is_spent(call: GenerationRequest, beginning: PartialAnswer) -> bool:
     """Whether all the tokens that the client asked for were generated, so that nothing follows."""
     asked = [call.parsed.get(field) for field in ("max_completion_tokens", "max_tokens")]
     limit = next((each for each in asked if isinstance(each, int)), None)
@@ -111,7 +111,7 @@ def _charge(parsed: Mapping[str, Any], sent_tokens: Sequence[int]) -> dict[str, 
     return bias
 
 
-class Splice:
+class StreamSplicer:
     """Makes a second stream's chunks those of the first.
 
     Args:
@@ -120,7 +120,7 @@ class Splice:
 
     """
 
-    def __init__(self, beginning: Beginning, call: Call) -> None:
+    def __init__(self, beginning: PartialAnswer, call: GenerationRequest) -> None:
         self._beginning = beginning
         self._is_chat = call.path == CHAT
         self._wants_usage = bool(call.stream_options.get("include_usage"))

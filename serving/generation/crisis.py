@@ -12,7 +12,7 @@ from typing import Any
 from serving.chat_memory.prompt import text_of
 from serving.errors import ApiError
 from serving.privacy.detector import SELF_HARM, Detect
-from serving.protocol.request import CHAT, Call
+from serving.protocol.request import CHAT, GenerationRequest
 
 MAX_CHARACTERS = 100_000  # of what people said, the latest
 
@@ -22,13 +22,13 @@ def is_failure(error: ApiError) -> bool:
     return error.status == 429 or error.status >= 500
 
 
-async def speaks_of_self_harm(call: Call, detect: Detect) -> bool:
+async def speaks_of_self_harm(call: GenerationRequest, detect: Detect) -> bool:
     """Whether the person, or the prompt, does."""
     said = "\n".join(_said(call))[-MAX_CHARACTERS:]
     return SELF_HARM in await asyncio.to_thread(detect, said) if said else False
 
 
-def _said(call: Call) -> Iterator[str]:
+def _said(call: GenerationRequest) -> Iterator[str]:
     """What people said; all of a prompt."""
     parsed: Any = call.parsed
     if call.path != CHAT:

@@ -18,9 +18,9 @@ from models.chat_chunks import collect
 from serving.errors import ApiError
 from serving.generation.crisis import is_failure, speaks_of_self_harm
 from serving.privacy.detector import SELF_HARM, Detect
-from serving.protocol.record import Entry
-from serving.protocol.request import CHAT, Call
-from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER, Reply
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import CHAT, GenerationRequest
+from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER, ResponseWriter
 from serving.protocol.sse import DONE
 
 LABEL = "bondhu-degraded"
@@ -55,14 +55,18 @@ class Degraded:
         self._now = now
         self._new_id = new_id
 
-    async def answer(self, call: Call, reply: Reply, entry: Entry, withheld: Collection[str]) -> None:
+    async def answer(
+        self, call: GenerationRequest, reply: ResponseWriter, entry: RequestRecord, withheld: Collection[str]
+    ) -> None:
         """Answer to the end; `withheld` are the classes of what may not leave."""
         text = self._crisis_of(call) if SELF_HARM in withheld else self._text()
         reply.degraded = note(withheld, "unanswered")
         await self._say(call, reply, text)
         entry.end("degraded", error_code="withheld")
 
-    async def comfort(self, call: Call, reply: Reply, entry: Entry, error: ApiError) -> bool:
+    async def comfort(
+        self, call: GenerationRequest, reply: ResponseWriter, entry: RequestRecord, error: ApiError
+    ) -> bool:
         """In a crisis, say so instead of telling of a failure, also where a stream has begun; else False."""
         if reply.answered or (reply.started and not call.streams) or not await self._is_crisis(call, error):
             return False
@@ -72,7 +76,7 @@ class Degraded:
         entry.end("degraded", error_code=error.code)
         return True
 
-    async def comfort_at_the_door(self, call: Call, error: ApiError) -> Response | None:
+    async def comfort_at_the_door(self, call: GenerationRequest, error: ApiError) -> Response | None:
         """The same, as a response, for a request that nothing could begin for; else None."""
         if not await self._is_crisis(call, error):
             return None
@@ -82,13 +86,13 @@ class Degraded:
             return Response(_events(chunks), 200, headers, media_type="text/event-stream")
         return Response(_whole(call, chunks), 200, headers, media_type="application/json")
 
-    async def _is_crisis(self, call: Call, error: ApiError) -> bool:
+    async def _is_crisis(self, call: GenerationRequest, error: ApiError) -> bool:
         return is_failure(error) and await speaks_of_self_harm(call, self._detect)
 
-    def _crisis_of(self, call: Call) -> str:
+    def _crisis_of(self, call: GenerationRequest) -> str:
         return crisis_reply(call.country, text=self._crisis_text())
 
-    async def _say(self, call: Call, reply: Reply, text: str) -> None:
+    async def _say(self, call: GenerationRequest, reply: ResponseWriter, text: str) -> None:
         chunks = self._chunks(call, text)
         if call.streams:
             await reply.event(_events(chunks), LABEL)
@@ -96,7 +100,7 @@ class Degraded:
         else:
             await reply.whole(200, _whole(call, chunks), LABEL)
 
-    def _chunks(self, call: Call, text: str) -> list[dict[str, Any]]:
+    def _chunks(self, call: GenerationRequest, text: str) -> list[dict[str, Any]]:
         is_chat = call.path == CHAT
         id_ = f"{'chatcmpl' if is_chat else 'cmpl'}-{self._new_id()}"
         object_ = "chat.completion.chunk" if is_chat else "text_completion"
@@ -121,13 +125,13 @@ def _events(chunks: list[dict[str, Any]]) -> bytes:
     return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + DONE
 
 
-def _whole(call: Call, chunks: list[dict[str, Any]]) -> bytes:
+def _whole(call: GenerationRequest, chunks: list[dict[str, Any]]) -> bytes:
     if call.path == CHAT:
         return orjson.dumps(collect(chunks))
     return orjson.dumps(chunks[0] | {"usage": chunks[-1]["usage"]})
 
 
-def is_for_a_person(call: Call) -> bool:
+def is_for_a_person(call: GenerationRequest) -> bool:
     """Whether a text is an answer to this request at all."""
     asked = call.parsed
     plain = asked.get("response_format") in (None, {"type": "text"}) and asked.get("n") in (None, 1)

@@ -21,15 +21,15 @@ from models.chat_chunks import collect
 from models.gemini import errors as gemini_errors
 from serving import errors
 from serving.generation import degraded
-from serving.generation.continuation import Beginning, Splice, what_is_left
+from serving.generation.continuation import PartialAnswer, StreamSplicer, what_is_left
 from serving.generation.target import TargetFailed, Withheld
 from serving.observability.tracing import Span, Tracing
 from serving.privacy.consent import Allowed
 from serving.privacy.detector import Detect
-from serving.privacy.redaction import Sifted, sift
-from serving.protocol.record import Entry
-from serving.protocol.request import CHAT, Call
-from serving.protocol.response import Reply
+from serving.privacy.redaction import Redacted, redact
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import CHAT, GenerationRequest
+from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Segment, Usage, read_usage
 
@@ -74,7 +74,7 @@ class ExternalTarget:
         outside: ChatModel,
         *,
         tracing: Tracing,
-        allowed: Callable[[Call], Awaitable[Allowed]],
+        allowed: Callable[[GenerationRequest], Awaitable[Allowed]],
         detect: Detect,
         audit: Callable[[Mapping[str, Any]], None],
         user_hash: Callable[[str, str], str],
@@ -109,18 +109,26 @@ class ExternalTarget:
         """Whether its breaker is: nothing goes there for now."""
         return self._clock() < self._closed_until
 
-    async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
+    async def answer(
+        self,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
+        *,
+        reason: str,
+        beginning: PartialAnswer | None,
+    ) -> None:
         """See `serving.generation.target.Target`."""
         self._refuse(call)
         allowed = await self._allowed(call)
         if not allowed.external:
             raise _no_consent()
-        sifted = await self._sifted(call, allowed, beginning)
-        self._audit(call, reason, allowed, sifted)
+        redacted = await self._redacted(call, allowed, beginning)
+        self._audit(call, reason, allowed, redacted)
         asked = dict(call.parsed if beginning is None else what_is_left(call, beginning))
-        asked["messages"] = sifted.messages
-        if sifted.withheld:
-            reply.degraded = degraded.note(sifted.withheld)
+        asked["messages"] = redacted.messages
+        if redacted.withheld:
+            reply.degraded = degraded.note(redacted.withheld)
         passing = _Passing(self, call, reply, entry, reason, beginning)
         chunks = self._outside.chat(asked, continue_from=beginning.text if beginning else "")
         try:
@@ -147,7 +155,7 @@ class ExternalTarget:
         """Close the model's connections."""
         await self._outside.close()
 
-    def _refuse(self, call: Call) -> None:
+    def _refuse(self, call: GenerationRequest) -> None:
         if call.path != CHAT:
             raise TargetFailed("external_unsupported", errors.EngineUnavailable("Models outside answer chats only."))
         if not call.allow_external:
@@ -155,16 +163,16 @@ class ExternalTarget:
         if self.is_open:
             raise TargetFailed("breaker_open", self._why_closed)
 
-    async def _sifted(self, call: Call, allowed: Allowed, beginning: Beginning | None) -> Sifted:
+    async def _redacted(self, call: GenerationRequest, allowed: Allowed, beginning: PartialAnswer | None) -> Redacted:
         """What may leave; raises Withheld when that is no question, or no answer that could be gone on with."""
-        sifted = await asyncio.to_thread(  # a long conversation takes a while, and others stream meanwhile
-            sift, call.parsed.get("messages"), self._detect, allow_sensitive=allowed.sensitive
+        redacted = await asyncio.to_thread(  # a long conversation takes a while, and others stream meanwhile
+            redact, call.parsed.get("messages"), self._detect, allow_sensitive=allowed.sensitive
         )
-        if sifted.messages is None or (beginning is not None and sifted.withheld):
-            raise Withheld(errors.EngineUnavailable(_PRIVATE), sifted.withheld)
-        return sifted
+        if redacted.messages is None or (beginning is not None and redacted.withheld):
+            raise Withheld(errors.EngineUnavailable(_PRIVATE), redacted.withheld)
+        return redacted
 
-    def _audit(self, call: Call, reason: str, allowed: Allowed, sifted: Sifted) -> None:
+    def _audit(self, call: GenerationRequest, reason: str, allowed: Allowed, redacted: Redacted) -> None:
         record = {
             "event": "external_call",
             "request_id": call.request_id,
@@ -173,8 +181,8 @@ class ExternalTarget:
             "model": self.model,
             "class": "chat",
             "consent": allowed.by,
-            "private": sorted(sifted.kept),
-            "withheld": sorted(sifted.withheld),
+            "private": sorted(redacted.kept),
+            "withheld": sorted(redacted.withheld),
             "reason": reason,
         }
         try:
@@ -227,18 +235,18 @@ class _Passing:
     def __init__(
         self,
         target: ExternalTarget,
-        call: Call,
-        reply: Reply,
-        entry: Entry,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
         reason: str,
-        beginning: Beginning | None,
+        beginning: PartialAnswer | None,
     ) -> None:
         self._target = target
         self._call = call
         self._reply = reply
         self._entry = entry
         self._reason = reason
-        self._splice = Splice(beginning, call) if beginning else None
+        self._splice = StreamSplicer(beginning, call) if beginning else None
         self._usage = Usage()
         self._told = False
         self._began_s = time.monotonic()

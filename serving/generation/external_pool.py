@@ -6,13 +6,13 @@ worker and not before: requests that it answers are not cut off. Which provider 
 
 from collections.abc import Callable, Mapping
 
-from serving.config.reloadable import LiveSettings
+from serving.config.reloadable import ReloadableSettings
 from serving.config.schema import ExternalSpec
 from serving.generation.external import ExternalTarget
 from serving.privacy.detector import Detect, detector
 
 
-class Outside:
+class ExternalPool:
     """The targets outside, by id.
 
     Args:
@@ -28,7 +28,7 @@ class Outside:
         self._made: dict[str, tuple[ExternalSpec, ExternalTarget | None]] = {}
         self._replaced: list[ExternalTarget] = []
 
-    def use(self, new: LiveSettings) -> dict[str, ExternalTarget | None]:
+    def use(self, new: ReloadableSettings) -> dict[str, ExternalTarget | None]:
         """The targets of these settings, by id; None for those that are off."""
         if new.consent.words != self._words:
             self._words, self._detect = new.consent.words, detector(new.consent.words)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from serving.generation.target import Target
 
 
-class Chains:
+class FallbackChains:
     """The chain of every model.
 
     Args:

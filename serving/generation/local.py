@@ -18,15 +18,15 @@ from serving.admission.gate import Gate
 from serving.engines import vllm_errors
 from serving.engines.http_client import Answer, ConnectionLost, EngineClient, TooLarge
 from serving.engines.prefix_salt import PrefixSalt
-from serving.engines.registry import Fleet, Replica
-from serving.generation.continuation import Beginning, Splice, has_penalties, rest_of
+from serving.engines.registry import EngineRegistry, Replica
+from serving.generation.continuation import PartialAnswer, StreamSplicer, has_penalties, rest_of
 from serving.generation.target import TargetFailed
 from serving.observability.tracing import Span, Tracing
 from serving.privacy.markers import without_marks
 from serving.protocol.check import for_engines
-from serving.protocol.record import Entry
-from serving.protocol.request import CHAT, Call
-from serving.protocol.response import Reply
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import CHAT, GenerationRequest
+from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE, events_of
 from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
 from serving.protocol.usage import Segment, Usage
@@ -45,7 +45,7 @@ class LocalTarget:
     Args:
         model: its id.
         gate: admits requests to its engines; an adapter's is that of the model below it.
-        fleet: picks the replica.
+        engine_registry: picks the replica.
         engines: the HTTP client.
         tracing: gets a span for each try.
         salt: says whose part of the engine's prefix cache a request may hit.
@@ -59,7 +59,7 @@ class LocalTarget:
         model: str,
         *,
         gate: Gate,
-        fleet: Fleet,
+        engine_registry: EngineRegistry,
         engines: EngineClient,
         tracing: Tracing,
         salt: PrefixSalt,
@@ -68,14 +68,22 @@ class LocalTarget:
     ) -> None:
         self.model = model
         self._gate = gate
-        self._fleet = fleet
+        self._engine_registry = engine_registry
         self._engines = engines
         self._tracing = tracing
         self._salt = salt
         self._ttft_timeout_s = ttft_timeout_s
         self._stall_timeout_s = stall_timeout_s
 
-    async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
+    async def answer(
+        self,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
+        *,
+        reason: str,
+        beginning: PartialAnswer | None,
+    ) -> None:
         """See `serving.generation.target.Target`."""
         self._choose()  # with no engine there is nothing to wait for
         try:
@@ -88,11 +96,18 @@ class LocalTarget:
 
     def _choose(self, avoid: Collection[Replica] = ()) -> Replica:
         try:
-            return self._fleet.choose(self.model, avoid)
+            return self._engine_registry.choose(self.model, avoid)
         except errors.EngineUnavailable as problem:
             raise TargetFailed("unavailable", problem) from problem
 
-    async def _answer(self, call: Call, reply: Reply, entry: Entry, reason: str, beginning: Beginning | None) -> None:
+    async def _answer(
+        self,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
+        reason: str,
+        beginning: PartialAnswer | None,
+    ) -> None:
         tried: list[Replica] = []
         for _ in range(TRIES):
             replica = self._choose(tried)
@@ -134,11 +149,11 @@ class _Attempt:
         engines: EngineClient,
         tracing: Tracing,
         salt: str,
-        call: Call,
-        reply: Reply,
-        entry: Entry,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
         reason: str,
-        beginning: Beginning | None,
+        beginning: PartialAnswer | None,
     ) -> None:
         self.told = False  # something of its answer has gone to the client
         self._model = model
@@ -152,7 +167,7 @@ class _Attempt:
         self._entry = entry
         self._reason = reason
         self._beginning = beginning
-        self._splice = beginning and Splice(beginning, call)
+        self._splice = beginning and StreamSplicer(beginning, call)
         self._meter = StreamMeter(COUNTED if beginning else call.stream_options)
         self._usage = Usage()
         entry.counting = lambda: self._meter.usage
@@ -291,7 +306,7 @@ class _Attempt:
         self.told = True
         return b""
 
-    def _spliced(self, splice: Splice, events: bytes) -> bytes:
+    def _spliced(self, splice: StreamSplicer, events: bytes) -> bytes:
         chunks = [splice.chunk(chunk) for chunk in events_of([events])]
         told = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks if chunk is not None]
         if DONE in events:
@@ -310,6 +325,6 @@ class _Attempt:
         return set(self._call.parsed)
 
 
-def _may_have_caused(call: Call, attempt: _Attempt) -> bool:
+def _may_have_caused(call: GenerationRequest, attempt: _Attempt) -> bool:
     """Whether the loss of its engine may be the request's own doing: then no other engine is given it."""
     return attempt.age_s > ENDED_FOR_IT_S and any(call.parsed.get(name) for name in vllm_errors.CONSTRAINTS)

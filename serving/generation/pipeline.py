@@ -15,22 +15,22 @@ from starlette.types import Receive, Scope, Send
 
 from serving import errors
 from serving.cache.response_cache import Lookup
-from serving.cache.stored_response import Stored
-from serving.chat_memory.session import Recollection
-from serving.generation.continuation import Beginning, can_be_continued, is_spent, read_back
+from serving.cache.stored_response import StoredResponse
+from serving.chat_memory.session import ChatMemory
+from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
 from serving.limits.limiter import Limiter, Reservation
-from serving.protocol.record import Entry, outcome_of
-from serving.protocol.request import Call
-from serving.protocol.response import Reply
+from serving.protocol.record import RequestRecord, outcome_of
+from serving.protocol.request import GenerationRequest
+from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
 
 log = logging.getLogger(__name__)
 
-MOST_SWITCHES = 4  # within one stream; a model that breaks again and again is not gone on with for ever
+MAX_SWITCHES = 4  # within one stream; a model that breaks again and again is not gone on with for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Generation(Response):
     def __init__(
         self,
         *,
-        call: Call,
+        call: GenerationRequest,
         chain: Sequence[Target],
-        entry: Entry,
+        entry: RequestRecord,
         limiter: Limiter,
-        lookup: Callable[[Call], Lookup],
-        recollection: Recollection | None,
+        lookup: Callable[[GenerationRequest], Lookup],
+        recollection: ChatMemory | None,
         degraded: Degraded,
         tier: str,
         tokens: int,
@@ -121,11 +121,11 @@ class Generation(Response):
                     call.app, call.user, self._tier, self._tokens, entry.id, call.sequences
                 )
             except errors.ApiError as problem:
-                if await self._degraded.comfort(call, Reply(send, entry, [], keeps=False), entry, problem):
+                if await self._degraded.comfort(call, ResponseWriter(send, entry, [], keeps=False), entry, problem):
                     return
                 raise
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
-            reply = Reply(send, entry, headers, keeps=self._keeps())
+            reply = ResponseWriter(send, entry, headers, keeps=self._keeps())
             if self._sent:
                 reply.goes_on(self._sent.events)
             try:
@@ -146,7 +146,7 @@ class Generation(Response):
         """Whether what is sent is needed afterwards."""
         return self._lookup.keeps or self._recollection is not None or can_be_continued(self._call)
 
-    async def _until_departure(self, receive: Receive, reply: Reply) -> None:
+    async def _until_departure(self, receive: Receive, reply: ResponseWriter) -> None:
         answering = asyncio.current_task()
         assert answering is not None, "a server runs every request in a task"
         departure = asyncio.create_task(_on_departure(receive, reply, answering))
@@ -164,7 +164,7 @@ class Generation(Response):
         finally:
             departure.cancel()
 
-    async def _answer(self, reply: Reply) -> None:
+    async def _answer(self, reply: ResponseWriter) -> None:
         """Answer from the cache, or by asking."""
         if self._recollection is not None:
             self._call = await self._recollection.inform(reply)
@@ -181,12 +181,12 @@ class Generation(Response):
             await reply.whole(200, kept.body, kept.label)
         self._entry.end("ok")
 
-    async def _ask(self, reply: Reply) -> None:
+    async def _ask(self, reply: ResponseWriter) -> None:
         """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
         why = "worker_lost" if self._sent else "asked"
         told: errors.ApiError | None = None  # what is wrong with the model that was asked for, not with its stand-ins
-        beginning: Beginning | None = None
-        for _ in range(MOST_SWITCHES):
+        beginning: PartialAnswer | None = None
+        for _ in range(MAX_SWITCHES):
             if reply.started:
                 beginning = self._beginning(reply)
                 if beginning is None:
@@ -218,17 +218,17 @@ class Generation(Response):
         else:
             await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
 
-    def _has_gone_on(self, beginning: Beginning | None) -> bool:
+    def _has_gone_on(self, beginning: PartialAnswer | None) -> bool:
         """Whether the client has more of the answer than when the target was asked."""
         return beginning is None or self.counted.completion_tokens > beginning.completion_tokens
 
-    def _beginning(self, reply: Reply) -> Beginning | None:
+    def _beginning(self, reply: ResponseWriter) -> PartialAnswer | None:
         if not reply.is_kept or not can_be_continued(self._call):
             return None
         counted = self.counted
         return read_back(reply.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens)
 
-    async def _run_out(self, reply: Reply) -> None:
+    async def _run_out(self, reply: ResponseWriter) -> None:
         """The time is over: the request's, or the worker's."""
         if not self._drain.is_over:
             await self._give_up(reply, errors.EngineTimeout(f"No complete answer within {self._timeout_s:g} s."))
@@ -238,7 +238,7 @@ class Generation(Response):
         else:
             await self._give_up(reply, errors.ShuttingDown())
 
-    async def _give_up(self, reply: Reply, error: errors.ApiError) -> None:
+    async def _give_up(self, reply: ResponseWriter, error: errors.ApiError) -> None:
         """Tell of a failure as the state of the answer allows: an error response, or the stream's last event."""
         if not reply.started:
             raise error
@@ -247,13 +247,13 @@ class Generation(Response):
         await reply.broken(error)
         self._entry.end(outcome_of(error.status), error_code=error.code)
 
-    async def _keep(self, reply: Reply) -> None:
+    async def _keep(self, reply: ResponseWriter) -> None:
         """Have the cache keep a complete answer of the model that was asked for; the client has it already."""
         segments = self._entry.segments
         if self._entry.status == 200 and reply.is_kept and [segment.reason for segment in segments] == ["asked"]:
-            await self._lookup.keep(Stored(self._call.streams, b"".join(reply.sent), reply.label))
+            await self._lookup.keep(StoredResponse(self._call.streams, b"".join(reply.sent), reply.label))
 
-    async def _settle(self, reservation: Reservation, reply: Reply) -> None:
+    async def _settle(self, reservation: Reservation, reply: ResponseWriter) -> None:
         entry = self._entry
         used = entry.prompt_tokens + entry.completion_tokens
         is_free = entry.cache == "hit" or entry.status != 200 or (reply.degraded and not entry.segments)
@@ -266,7 +266,7 @@ class Generation(Response):
             await self._limiter.refund(reservation)
 
 
-async def _on_departure(receive: Receive, reply: Reply, answering: "asyncio.Task[None]") -> None:
+async def _on_departure(receive: Receive, reply: ResponseWriter, answering: "asyncio.Task[None]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     if not reply.answered:

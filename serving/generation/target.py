@@ -4,10 +4,10 @@ from collections.abc import Collection
 from typing import Protocol
 
 from serving.errors import ApiError
-from serving.generation.continuation import Beginning
-from serving.protocol.record import Entry
-from serving.protocol.request import Call
-from serving.protocol.response import Reply
+from serving.generation.continuation import PartialAnswer
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import GenerationRequest
+from serving.protocol.response import ResponseWriter
 
 
 class TargetFailed(Exception):
@@ -46,7 +46,15 @@ class Target(Protocol):
     def model(self) -> str:
         """Its id."""
 
-    async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
+    async def answer(
+        self,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
+        *,
+        reason: str,
+        beginning: PartialAnswer | None,
+    ) -> None:
         """Answer to the end, and note in `entry` what it took.
 
         Args:

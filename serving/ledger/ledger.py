@@ -19,8 +19,8 @@ from typing import Any
 from serving.errors import LedgerFull
 from serving.ledger.pricing import Prices
 from serving.ledger.replay import Insert, OnLost, Rejected, adopt, replay
-from serving.ledger.write_ahead_log import Journal, Record
-from serving.protocol.record import Entry
+from serving.ledger.write_ahead_log import Record, WriteAheadLog
+from serving.protocol.record import RequestRecord
 from storage.database import AWAY
 from storage.tables import RequestClass
 
@@ -83,11 +83,11 @@ class Ledger:
         self._clock = clock
         self._wall = wall
         self._numbers = count(1)
-        self._open: dict[str, Entry] = {}
+        self._open: dict[str, RequestRecord] = {}
         self._unwritten: list[Record] = []  # ends that the disk did not take
         self._flushing = asyncio.Lock()
         self._rejected = Rejected(on_reject)
-        self._journal = Journal.create(directory / f"{boot_id}.journal")
+        self._journal = WriteAheadLog.create(directory / f"{boot_id}.journal")
 
     @property
     def full(self) -> bool:
@@ -114,7 +114,7 @@ class Ledger:
         endpoint: str,
         model_asked: str | None,
         tokens_reserved: int = 0,
-    ) -> Entry:
+    ) -> RequestRecord:
         """Write down that a request begins; do it before anything is reserved or sent for it. Raises LedgerFull."""
         if self.full:
             raise LedgerFull
@@ -133,14 +133,14 @@ class Ledger:
         except OSError as problem:
             log.error("the journal cannot be written: %s", problem)
             raise LedgerFull from problem
-        entry = self._open[fields["id"]] = Entry(fields, self._clock, self._end)
+        entry = self._open[fields["id"]] = RequestRecord(fields, self._clock, self._end)
         return entry
 
     def use(self, prices: Prices) -> None:
         """Requests that end from now on cost this."""
         self._prices = prices
 
-    def running(self, app: str, request_id: str) -> Entry | None:
+    def running(self, app: str, request_id: str) -> RequestRecord | None:
         """The newest open request of `app` with this id, when it is this worker's."""
         for entry in reversed(self._open.values()):
             if entry.fields["request_id"] == request_id and entry.fields["app"] == app:
@@ -192,7 +192,7 @@ class Ledger:
             self._journal.remove()
         self._journal.close()
 
-    def _end(self, entry: Entry, ended: dict[str, Any]) -> None:
+    def _end(self, entry: RequestRecord, ended: dict[str, Any]) -> None:
         ended["error_code"] = _fit(ended["error_code"], _LONGEST["error_code"])
         ended["cost_microusd"] = self._prices.cost_microusd(entry.segments)
         del self._open[entry.id]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from serving.ledger.write_ahead_log import Journal, Record
+from serving.ledger.write_ahead_log import Record, WriteAheadLog
 from storage.requests import COLUMNS, FLOATS, INTEGERS, MAX_INTEGER, MAX_REASON_CHARS, NULLABLE, TEXTS, Row
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Rejected:
         self._count(len(lines))
 
 
-async def replay(journal: Journal, insert: Insert, start: int, rejected: Rejected) -> dict[str, Record]:
+async def replay(journal: WriteAheadLog, insert: Insert, start: int, rejected: Rejected) -> dict[str, Record]:
     """Insert the ends from offset `start` that are not settled yet, and mark them so.
 
     Returns the requests that began after `start` and did not end, by id. Raises what `insert` raises; then the rest
@@ -76,7 +76,7 @@ async def adopt(path: Path, insert: Insert, on_lost: OnLost, rejected: Rejected)
     Returns how many requests were lost with it. `on_lost(app, id, tokens_reserved)` is called for each before its row
     is made; should this worker die too, the next calls it again, so it must bear that.
     """
-    journal = Journal.claim(path)
+    journal = WriteAheadLog.claim(path)
     if journal is None:
         return None
     try:
@@ -97,7 +97,7 @@ async def adopt(path: Path, insert: Insert, on_lost: OnLost, rejected: Rejected)
 class _Batch:
     """Rows on their way to SQL, and lines on their way aside, up to offset `end`."""
 
-    def __init__(self, journal: Journal, insert: Insert, rejected: Rejected) -> None:
+    def __init__(self, journal: WriteAheadLog, insert: Insert, rejected: Rejected) -> None:
         self.rows: list[Row] = []
         self.rejects: list[tuple[bytes, str]] = []
         self._journal = journal

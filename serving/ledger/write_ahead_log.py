@@ -34,7 +34,7 @@ class Line:
     end: int
 
 
-class Journal:
+class WriteAheadLog:
     """An open, locked journal: `create` makes a new one, `claim` takes a dead process's."""
 
     def __init__(self, path: Path, fd: int) -> None:

@@ -65,7 +65,7 @@ class Limiter:
         tiers: what a key's tier allows.
         worker: this worker's name, unlike any other's.
         timeout_s: for one call to Redis.
-        most_untold: how much is kept for a Redis that is away; beyond, the oldest is dropped.
+        max_untold: how much is kept for a Redis that is away; beyond, the oldest is dropped.
         clock: monotonic seconds.
 
     """
@@ -78,7 +78,7 @@ class Limiter:
         tiers: Mapping[str, TierSpec],
         worker: str,
         timeout_s: float = 0.05,
-        most_untold: int = 20_000,  # about 10 MB
+        max_untold: int = 20_000,  # about 10 MB
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breaker = Breaker("Redis, for limits,", clock=clock)
@@ -88,7 +88,7 @@ class Limiter:
         self._tiers = tiers
         self._worker = worker
         self._timeout_s = timeout_s
-        self._most_untold = most_untold
+        self._max_untold = max_untold
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._clock = clock
         self._untold: OrderedDict[tuple[str, str], tuple[Reservation, int]] = OrderedDict()
@@ -261,7 +261,7 @@ class Limiter:
         if era is not None:
             reservation.era = era
         self._untold[reservation.record.app, reservation.record.request_id] = (reservation, used)
-        if len(self._untold) > self._most_untold:
+        if len(self._untold) > self._max_untold:
             self._untold.popitem(last=False)
             self.dropped += 1
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from serving.limits.buckets import Bucket, Limits, Use, buckets
 
 DAY_S = 86400
-MOST_SCOPES = 50_000  # applications and users remembered; beyond, those used longest ago are forgotten
+MAX_SCOPES = 50_000  # applications and users remembered; beyond, those used longest ago are forgotten
 
 
 class Window:
@@ -173,7 +173,7 @@ class Shares:
             window = self._windows.get(key)
             if window is None:
                 window = self._windows[key] = Window()
-                if len(self._windows) > MOST_SCOPES:
+                if len(self._windows) > MAX_SCOPES:
                     self._windows.popitem(last=False)
             self._windows.move_to_end(key)
             window.forget(before, day)

@@ -18,7 +18,7 @@ KEY = "bondhu:active-users:{minute}"
 WINDOW_MINUTES = 5
 KEEP_S = 60 * (WINDOW_MINUTES + 2)
 FLUSH_S = 5.0
-MOST_NOTED = 10_000  # in a worker between two flushes; beyond, users are not counted
+MAX_NOTED = 10_000  # in a worker between two flushes; beyond, users are not counted
 
 
 class ActiveUsers:
@@ -41,7 +41,7 @@ class ActiveUsers:
 
     def note(self, app: str, user: str | None) -> None:
         """An end user of `app` (or the application itself) made a request now."""
-        if len(self._noted) < MOST_NOTED:
+        if len(self._noted) < MAX_NOTED:
             self._noted.add(bytes.fromhex(self._user_hash(app, user or "")))
 
     async def run(self) -> None:

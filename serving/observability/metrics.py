@@ -22,7 +22,7 @@ TPOT_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 1, 2),
 )
-MOST_VALUES = 64  # of a label whose values others choose (engines name errors); the rest share OTHER
+MAX_VALUES = 64  # of a label whose values others choose (engines name errors); the rest share OTHER
 OTHER, NONE = "other", "none"
 REFRESH_S = 2.0
 
@@ -77,7 +77,7 @@ class Readings:
 
 
 class _Bounded:
-    """The first values of a label; whatever comes after MOST_VALUES of them is OTHER."""
+    """The first values of a label; whatever comes after MAX_VALUES of them is OTHER."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -86,7 +86,7 @@ class _Bounded:
         if not value:
             return NONE
         if value not in self._seen:
-            if len(self._seen) >= MOST_VALUES:
+            if len(self._seen) >= MAX_VALUES:
                 return OTHER
             self._seen.add(value)
         return value

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from serving.protocol.request import Call
+from serving.protocol.request import GenerationRequest
 from storage.consents import ConsentRecord
 from storage.database import AWAY
 
@@ -55,7 +55,7 @@ class Consents:
         self._changes = 0
         self._remembered: OrderedDict[tuple[str, str], tuple[float, ConsentRecord | None]] = OrderedDict()
 
-    async def allowed(self, call: Call) -> Allowed:
+    async def allowed(self, call: GenerationRequest) -> Allowed:
         """What of this request may leave now."""
         if call.user is None or not call.allow_external:
             return Allowed(call.allow_external, call.allow_external and call.allow_sensitive, "key")

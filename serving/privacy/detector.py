@@ -15,7 +15,7 @@ from serving.privacy.unicode_text import nfkc
 
 SELF_HARM = "self_harm"
 UNREAD = "unread"
-MOST_CHARACTERS = 200_000  # a longer text counts as private unread: a tenth of a second is all that it is given
+MAX_CHARACTERS = 200_000  # a longer text counts as private unread: a tenth of a second is all that it is given
 
 # A * is any letters, or none; between words stands whatever stands between words, and nothing, too, where ~ is written.
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -126,7 +126,7 @@ def detector(more_words: Mapping[str, Iterable[str]]) -> Detect:
     shapes = [(name, re.compile("|".join(each))) for name, each in SHAPES.items()]
 
     def detect(text: str) -> frozenset[str]:
-        if len(text) > MOST_CHARACTERS:
+        if len(text) > MAX_CHARACTERS:
             return frozenset({UNREAD})
         plain = _plain(text)
         undated = _DATES.sub(" ", plain)

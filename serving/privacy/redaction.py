@@ -20,7 +20,7 @@ _PROMPTS = ("system", "developer")
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class Redacted:
     """What may leave.
 
     `messages` None: nothing, for no question would be left. `kept` are the classes of private things in `messages`,
@@ -47,22 +47,22 @@ class _Seen:
         return bool(self.found) or self.rest is None
 
 
-def sift(messages: Any, detect: Detect, *, allow_sensitive: bool) -> Sifted:
+def redact(messages: Any, detect: Detect, *, allow_sensitive: bool) -> Redacted:
     """Sort out a request's messages, whose marks have been checked; what is no list of objects is left as it is."""
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        return Sifted(messages, frozenset(), frozenset())
+        return Redacted(messages, frozenset(), frozenset())
     seen = [_look(message, detect) for message in messages]
     classes = frozenset().union(*(each.found | each.marks for each in seen))
     last_user = next((index for index in range(len(seen) - 1, -1, -1) if seen[index].role == "user"), None)
     if allow_sensitive or not classes:
-        return Sifted([unmarked(message) for message in messages], classes, frozenset())
+        return Redacted([unmarked(message) for message in messages], classes, frozenset())
     dropped = {index for index, each in enumerate(seen) if each.drops}
     dropped |= {index for first in dropped if seen[first].role == "user" for index in _answers(seen, first)}
     dropped |= _other_halves(seen, dropped)
     prompts = {index for index, each in enumerate(seen) if each.role in _PROMPTS}
     lost = last_user is None or {last_user, len(seen) - 1} & dropped or (prompts and prompts <= dropped)
     rest = [unmarked(each.rest) for index, each in enumerate(seen) if index not in dropped]
-    return Sifted(None if lost else rest, frozenset(), classes)
+    return Redacted(None if lost else rest, frozenset(), classes)
 
 
 def _look(message: dict[str, Any], detect: Detect) -> _Seen:

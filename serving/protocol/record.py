@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _OUTCOMES: dict[int, Outcome] = {429: "rate_limited", 503: "unavailable", 504: "timeout"}
 
 
-class Entry:
+class RequestRecord:
     """A begun request.
 
     As a context manager it ends whatever the request came to: a cancelled one as `aborted`, an ApiError by its status,
@@ -45,7 +45,10 @@ class Entry:
     )
 
     def __init__(
-        self, fields: dict[str, Any], clock: Callable[[], float], on_end: "Callable[[Entry, dict[str, Any]], None]"
+        self,
+        fields: dict[str, Any],
+        clock: Callable[[], float],
+        on_end: "Callable[[RequestRecord, dict[str, Any]], None]",
     ) -> None:
         self._fields = fields
         self._clock = clock

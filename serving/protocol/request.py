@@ -13,7 +13,7 @@ GREEDY_BELOW = 1e-5  # a temperature that vLLM takes for zero (vllm/sampling_par
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class GenerationRequest:
     """One request.
 
     `parsed` is the body in OpenAI's field names, `model` the id that its `model` resolved to, `path` one of CHAT and

@@ -6,14 +6,14 @@ It does not know who answers; whoever does calls it, so that a stream can be gon
 from starlette.types import Send
 
 from serving import errors
-from serving.protocol.record import Entry
+from serving.protocol.record import RequestRecord
 
 MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
 DEGRADED_HEADER = b"x-bondhu-degraded"
 KEEP_BYTES = 1 << 20  # of an answer; a longer one cannot be continued by another model, nor cached
 
 
-class Reply:
+class ResponseWriter:
     """One HTTP response in the making.
 
     Args:
@@ -24,7 +24,7 @@ class Reply:
 
     """
 
-    def __init__(self, send: Send, entry: Entry, headers: list[tuple[bytes, bytes]], *, keeps: bool) -> None:
+    def __init__(self, send: Send, entry: RequestRecord, headers: list[tuple[bytes, bytes]], *, keeps: bool) -> None:
         self._send = send
         self._entry = entry
         self._headers = headers

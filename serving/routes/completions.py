@@ -8,14 +8,14 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.cache.directives import Wish, read_wish
-from serving.chat_memory.session import Recollection
+from serving.cache.directives import CacheDirectives, read_directives
+from serving.chat_memory.session import ChatMemory
 from serving.errors import ApiError
 from serving.generation.pipeline import Generation, Sent
 from serving.privacy.markers import check_marks
 from serving.protocol.check import check_request
-from serving.protocol.record import Entry
-from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 from serving.protocol.sequences import check_tier, sequences_of
 from serving.protocol.structured_outputs import check_structured_outputs
 from serving.routes import openapi
@@ -29,11 +29,11 @@ from serving.streams.policy import (
     DISCONNECT_HEADER,
     RESUME_HEADER,
     identity_of,
-    patience_of,
+    linger_of,
     read_event_id,
     whose,
 )
-from serving.streams.reader import Reading
+from serving.streams.reader import RecordingResponse
 from storage.api_keys import KeyRecord
 
 router = APIRouter(tags=["generation"], route_class=DirectRoute)
@@ -60,12 +60,12 @@ async def _generate(request: Request, path: str) -> Response:
         return await _resume(request, gateway, caller, path, last_event)
     settings = gateway.settings.gateway
     parsed: dict[str, Any] = {}
-    call: Call | None = None
+    call: GenerationRequest | None = None
     try:
         body, parsed = await read_json(request, settings.max_body_bytes)
         call = _call(request, gateway, caller, path, parsed)
-        patience_s = patience_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
-        wish = read_wish(request.headers, gateway.settings.cache.ttl_s)
+        linger_s = linger_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
+        wish = read_directives(request.headers, gateway.settings.cache.ttl_s)
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
@@ -75,38 +75,40 @@ async def _generate(request: Request, path: str) -> Response:
         raise await refused(problem, request, gateway, caller, path, parsed) from None
     identity = None
     if gateway.settings.streams.coalesce != "off":
-        identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and patience_s > 0)
-    if identity is None and patience_s == ABORT_S:
+        identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and linger_s > 0)
+    if identity is None and linger_s == ABORT_S:
         return _generation(gateway, caller.tier, wish, tokens, call, entry)
-    tape, _ = gateway.tapes.of(call, identity, entry.id, patience_s)
-    return Reading(
-        tape,
+    recording, _ = gateway.recorder.of(call, identity, entry.id, linger_s)
+    return RecordingResponse(
+        recording,
         entry=entry,
         generate=partial(_generation, gateway, caller.tier, wish, tokens),
         reserve=partial(_count, gateway, caller.tier, call.app, call.user, call.sequences),
-        patience_s=patience_s,
+        linger_s=linger_s,
         use="shared",
     )
 
 
-async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str) -> Reading:
+async def _resume(
+    request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str
+) -> RecordingResponse:
     """Read on where an earlier connection broke; its body tells at most who the end user is."""
     parsed: dict[str, Any] = {}
     try:
         parsed = read_leniently(await read_bytes(request, gateway.settings.gateway.max_body_bytes))
         named = request.headers.get(DISCONNECT_HEADER)
-        patience_s = None if named is None else patience_of(named, gateway.settings.streams.max_grace_s)
-        tape_id, event = read_event_id(last_event)
-        tape = await gateway.tapes.find(tape_id, whose(caller.app, end_user(request, parsed), path))
+        linger_s = None if named is None else linger_of(named, gateway.settings.streams.max_grace_s)
+        recording_id, event = read_event_id(last_event)
+        recording = await gateway.recorder.find(recording_id, whose(caller.app, end_user(request, parsed), path))
         entry = gateway.ledger.begin(**about(request, caller, path, parsed))
     except ApiError as problem:
         raise await refused(problem, request, gateway, caller, path, parsed) from None
-    return Reading(
-        tape,
+    return RecordingResponse(
+        recording,
         entry=entry,
-        generate=partial(_generation, gateway, caller.tier, Wish(reads=False, keeps=False), None),
+        generate=partial(_generation, gateway, caller.tier, CacheDirectives(reads=False, keeps=False), None),
         reserve=partial(_count, gateway, caller.tier, caller.app, end_user(request, parsed), 1),
-        patience_s=patience_s,
+        linger_s=linger_s,
         use="resumed",
         next_event=event + 1,
     )
@@ -115,10 +117,10 @@ async def _resume(request: Request, gateway: Gateway, caller: KeyRecord, path: s
 def _generation(
     gateway: Gateway,
     tier: str,
-    wish: Wish,
+    wish: CacheDirectives,
     tokens: int | None,
-    call: Call,
-    entry: Entry,
+    call: GenerationRequest,
+    entry: RequestRecord,
     sent: Sent | None = None,
     hands_over: bool = False,
 ) -> Generation:
@@ -142,10 +144,10 @@ def _generation(
     )
 
 
-def _recollection(gateway: Gateway, call: Call) -> Recollection | None:
+def _recollection(gateway: Gateway, call: GenerationRequest) -> ChatMemory | None:
     if call.conversation is None:
         return None
-    return Recollection(gateway.memory, gateway.wishes, gateway.settings.memory.chat, call, tokens_of, gateway.now)
+    return ChatMemory(gateway.memory, gateway.wishes, gateway.settings.memory.chat, call, tokens_of, gateway.now)
 
 
 async def _count(
@@ -155,8 +157,10 @@ async def _count(
     return await gateway.limiter.count(app, user, tier, f"{entry_id}.0", requests)
 
 
-def _call(request: Request, gateway: Gateway, caller: KeyRecord, path: str, parsed: dict[str, Any]) -> Call:
-    model = gateway.fleet.resolve(model_name(parsed))
+def _call(
+    request: Request, gateway: Gateway, caller: KeyRecord, path: str, parsed: dict[str, Any]
+) -> GenerationRequest:
+    model = gateway.engine_registry.resolve(model_name(parsed))
     spec = gateway.settings.catalogue.get(model)
     if spec is None:
         check_request(path, parsed)
@@ -166,7 +170,7 @@ def _call(request: Request, gateway: Gateway, caller: KeyRecord, path: str, pars
     check_marks(parsed.get("messages"))
     if (tier := gateway.live.settings.tiers.get(caller.tier)) is not None:  # one that is not known is refused later
         check_structured_outputs(parsed, tier.structured_outputs)
-    return Call(
+    return GenerationRequest(
         path=path,
         parsed=parsed,
         model=model,

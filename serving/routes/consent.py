@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 PATH = "/api/v1/users/{user:path}/consent"  # an application's own names of people may have slashes
 ANSWER_WITHIN_S = 5.0  # a database that hangs keeps nobody longer
-MOST_BYTES = 1024  # of a body
+MAX_BYTES = 1024  # of a body
 User = Annotated[str, Path(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class Given(BaseModel):
+class ConsentBody(BaseModel):
     """A person's answer."""
 
     model_config = ConfigDict(extra="forbid")
@@ -70,10 +70,10 @@ async def forget(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
     return _answer(gateway, caller, user, None)
 
 
-async def _read(request: Request) -> Given:
-    _, parsed = await read_json(request, MOST_BYTES)
+async def _read(request: Request) -> ConsentBody:
+    _, parsed = await read_json(request, MAX_BYTES)
     try:
-        return Given.model_validate(parsed)
+        return ConsentBody.model_validate(parsed)
     except ValidationError as problem:
         first = problem.errors()[0]
         param = ".".join(map(str, first["loc"])) or None

@@ -12,18 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.document_reader import DocumentReader
 from memory.erasure import Forgetter
-from memory.intents.executor import Wishes
-from memory.service import Store
-from serving.auth.api_keys import KeyRing
-from serving.auth.key_usage import KeyUses
-from serving.cache.response_cache import AnswerCache
-from serving.config.reloadable import Live
+from memory.intents.executor import IntentExecutor
+from memory.service import MemoryService
+from serving.auth.api_keys import ApiKeyAuthenticator
+from serving.auth.key_usage import KeyUsage
+from serving.cache.response_cache import ResponseCache
+from serving.config.reloadable import SettingsWatcher
 from serving.config.schema import Settings
-from serving.engines.embedder import Embedder
-from serving.engines.registry import Fleet
+from serving.engines.embedder import EmbedderClient
+from serving.engines.registry import EngineRegistry
 from serving.errors import DatabaseAway
 from serving.generation.degraded import Degraded
-from serving.generation.fallback import Chains
+from serving.generation.fallback import FallbackChains
 from serving.ledger.ledger import Ledger
 from serving.limits.limiter import Limiter
 from serving.observability.active_users import ActiveUsers
@@ -32,7 +32,7 @@ from serving.observability.request_context import exchange_of
 from serving.observability.telemetry import Telemetry
 from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
-from serving.streams.recorder import Tapes
+from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
 from storage.database import AWAY
 
@@ -44,28 +44,28 @@ class Gateway:
     """One gateway worker's collaborators."""
 
     settings: Settings
-    fleet: Fleet
-    embedder: Embedder | None
-    keys: KeyRing[KeyRecord]
-    key_uses: KeyUses
-    chains: Chains
-    tapes: Tapes
+    engine_registry: EngineRegistry
+    embedder: EmbedderClient | None
+    keys: ApiKeyAuthenticator[KeyRecord]
+    key_uses: KeyUsage
+    chains: FallbackChains
+    recorder: Recorder
     drain: Drain
     consents: Consents
     degraded: Degraded
-    live: Live
+    live: SettingsWatcher
     limiter: Limiter
-    answers: AnswerCache
+    answers: ResponseCache
     database: AsyncEngine
     redis: Redis
     ledger: Ledger
     telemetry: Telemetry
     readings: Readings
     active_users: ActiveUsers
-    memory: Store
+    memory: MemoryService
     documents: DocumentReader
     forgetter: Forgetter
-    wishes: Wishes
+    wishes: IntentExecutor
     now: Callable[[], datetime]
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own
     started_at: int  # unix seconds

@@ -34,13 +34,13 @@ async def ready(request: Request, gateway: Worker) -> JSONResponse:
 async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
     """Whether the active model can chat now."""
     try:
-        model = gateway.fleet.resolve(gateway.fleet.routing["alias"])
-        state = gateway.fleet.state(model)
+        model = gateway.engine_registry.resolve(gateway.engine_registry.routing["alias"])
+        state = gateway.engine_registry.state(model)
     except UnknownModel:
         body = {
             "status": "unavailable",
             "model": None,
-            "reason": gateway.fleet.directory_problem or "no model is active",
+            "reason": gateway.engine_registry.directory_problem or "no model is active",
         }
         return JSONResponse(body, status_code=503, headers=_retry(gateway, False))
     body = {"status": "ok" if state.ready else "unavailable", "model": model, "reason": state.reason}
@@ -69,12 +69,17 @@ def _retry(gateway: Gateway, is_ready: bool) -> dict[str, str]:
 
 
 def _report(gateway: Gateway) -> dict[str, Any]:
-    fleet, embedder = gateway.fleet, gateway.embedder
-    models = {name: vars(fleet.state(name)) for name in fleet.models() or [gateway.settings.models.active]}
+    engine_registry, embedder = gateway.engine_registry, gateway.embedder
+    models = {
+        name: vars(engine_registry.state(name)) for name in engine_registry.models() or [gateway.settings.models.active]
+    }
     report: dict[str, Any] = {
         "ready": all(state["ready"] for state in models.values()) and (embedder is None or embedder.ready),
         "models": models,
-        "directory": {"reachable": fleet.directory_problem is None, "reason": fleet.directory_problem},
+        "directory": {
+            "reachable": engine_registry.directory_problem is None,
+            "reason": engine_registry.directory_problem,
+        },
     }
     if embedder is not None:
         report["embedder"] = {"ready": embedder.ready, "reason": embedder.problem}

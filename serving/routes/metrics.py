@@ -28,7 +28,7 @@ async def metrics(request: Request, gateway: Worker) -> Response:
     registry = CollectorRegistry()
     registry.register(telemetry.metric_files or telemetry.metrics.registry)
     overview = await survey(
-        fleet=gateway.fleet,
+        engine_registry=gateway.engine_registry,
         embedder=gateway.embedder,
         redis=gateway.redis,
         database=gateway.database,

@@ -14,10 +14,10 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", responses=openapi.LIST_RESPONSES)
 async def list_models(gateway: Worker, _: Caller) -> dict[str, Any]:
     """The models that can answer, the active one's alias among them."""
-    fleet, embedder = gateway.fleet, gateway.embedder
-    ready = [_card(gateway, name) for name in fleet.models() if fleet.state(name).ready]
-    if ready and fleet.state(fleet.resolve(fleet.routing["alias"])).ready:
-        ready.append(_card(gateway, fleet.routing["alias"]))
+    engine_registry, embedder = gateway.engine_registry, gateway.embedder
+    ready = [_card(gateway, name) for name in engine_registry.models() if engine_registry.state(name).ready]
+    if ready and engine_registry.state(engine_registry.resolve(engine_registry.routing["alias"])).ready:
+        ready.append(_card(gateway, engine_registry.routing["alias"]))
     if embedder is not None and embedder.ready:
         ready.append(_card(gateway, embedder.model))
     return {"object": "list", "data": ready}
@@ -30,7 +30,7 @@ async def retrieve_model(model: str, gateway: Worker, _: Caller) -> dict[str, An
     if embedder is not None and model == embedder.model:
         state_ready, reason = embedder.ready, embedder.problem
     else:
-        state = gateway.fleet.state(gateway.fleet.resolve(model))
+        state = gateway.engine_registry.state(gateway.engine_registry.resolve(model))
         state_ready, reason = state.ready, state.reason
     if not state_ready:
         raise EngineUnavailable(
@@ -48,5 +48,5 @@ def _card(gateway: Gateway, name: str) -> dict[str, Any]:
         "owned_by": "bondhu",
     }
     if gateway.embedder is None or name != gateway.embedder.model:
-        card["root"] = gateway.fleet.resolve(name)
+        card["root"] = gateway.engine_registry.resolve(name)
     return card

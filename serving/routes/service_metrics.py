@@ -18,8 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from serving.engines.embedder import Embedder
-from serving.engines.registry import Fleet
+from serving.engines.embedder import EmbedderClient
+from serving.engines.registry import EngineRegistry
 from serving.observability.active_users import ActiveUsers
 
 WITHIN_S = 0.5  # for everything that waits for another process
@@ -65,7 +65,12 @@ class Overview(Collector):
 
 
 async def survey(
-    *, fleet: Fleet, embedder: Embedder | None, redis: Redis, database: AsyncEngine, users: ActiveUsers
+    *,
+    engine_registry: EngineRegistry,
+    embedder: EmbedderClient | None,
+    redis: Redis,
+    database: AsyncEngine,
+    users: ActiveUsers,
 ) -> Overview:
     """Ask everything, at the same time and for at most WITHIN_S."""
     redis_up, sql_up, active, *waiting = await asyncio.gather(
@@ -77,7 +82,7 @@ async def survey(
     samples = [
         Sample("bondhu_dependency_up", ("redis",), float(redis_up is not None)),
         Sample("bondhu_dependency_up", ("sql",), float(sql_up is not None)),
-        Sample("bondhu_directory_up", (), float(fleet.directory_problem is None)),
+        Sample("bondhu_directory_up", (), float(engine_registry.directory_problem is None)),
     ]
     for queue, jobs in zip(JOBS_QUEUES, waiting, strict=True):
         if jobs is not None:
@@ -86,14 +91,14 @@ async def survey(
         samples.append(Sample("bondhu_active_users", (), active))
     if embedder is not None:
         samples.append(Sample("bondhu_model_ready", (embedder.model,), float(embedder.ready)))
-    return Overview([*samples, *engines(fleet)])
+    return Overview([*samples, *engines(engine_registry)])
 
 
-def engines(fleet: Fleet) -> Iterable[Sample]:
+def engines(engine_registry: EngineRegistry) -> Iterable[Sample]:
     """What this worker knows of the engines."""
-    for model in fleet.models():
-        yield Sample("bondhu_model_ready", (model,), float(fleet.state(model).ready))
-    reports = fleet.reports()
+    for model in engine_registry.models():
+        yield Sample("bondhu_model_ready", (model,), float(engine_registry.state(model).ready))
+    reports = engine_registry.reports()
     for (model, state), count in Counter((report["model"], report["state"]) for report in reports).items():
         yield Sample("bondhu_replicas", (model, state), count)
     for model in {report["model"] for report in reports}:

@@ -1,4 +1,4 @@
-"""The recordings of answers as one of the places that forget a person (`memory.erasure.Place`)."""
+"""The recordings of answers as one of the places that forget a person (`memory.erasure.ErasureTarget`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,25 +6,25 @@ from contextlib import contextmanager
 from serving.errors import CacheAway
 from serving.protocol.owner import owner_of, owners_of
 from serving.resilience.redis import AWAY
-from serving.streams.recorder import Tapes
+from serving.streams.recorder import Recorder
 from storage.memory.owner import Owner
 
 
-class ForgottenStreams:
-    """Forgets in `tapes`, and counts what is left. Both raise CacheAway when Redis does not answer."""
+class RecordingErasure:
+    """Forgets in `recorder`, and counts what is left. Both raise CacheAway when Redis does not answer."""
 
-    def __init__(self, tapes: Tapes) -> None:
-        self._tapes = tapes
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     async def forget(self, whom: Owner | str) -> None:
         """Have no worker keep a person's recordings, or all of an application's; what is being answered included."""
         with _told():
-            await self._tapes.forget(_digest(whom))
+            await self._recorder.forget(_digest(whom))
 
     async def count(self, whom: Owner | str) -> int:
         """How many there are."""
         with _told():
-            return await self._tapes.count(_digest(whom))
+            return await self._recorder.count(_digest(whom))
 
 
 def _digest(whom: Owner | str) -> str:

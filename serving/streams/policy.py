@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from serving.cache.directives import Wish
+from serving.cache.directives import CacheDirectives
 from serving.errors import InvalidRequest, UnknownStream
 from serving.protocol.owner import owner_of
-from serving.protocol.request import Call, is_deterministic
+from serving.protocol.request import GenerationRequest, is_deterministic
 
 DISCONNECT_HEADER, RESUME_HEADER = "x-bondhu-on-disconnect", "last-event-id"
 ABORT_S, FINISH_S = 0.0, float("inf")
@@ -24,7 +24,7 @@ _GRACE = re.compile(r"grace:([0-9]{1,6}(?:\.[0-9]{1,3})?)s")
 _EVENT_ID = re.compile(r"([0-9a-f]{1,64}-[0-9a-f]{1,16}):([0-9]{1,12})")
 
 
-def patience_of(named: str | None, max_grace_s: float) -> float:
+def linger_of(named: str | None, max_grace_s: float) -> float:
     """How long an answer is wanted after its client left, s; raises InvalidRequest for what the header cannot be."""
     if named is None or named == "abort":
         return ABORT_S
@@ -48,10 +48,10 @@ def read_event_id(last: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def with_ids(events: bytes, tape_id: str, first: int) -> bytes:
+def with_ids(events: bytes, recording_id: str, first: int) -> bytes:
     """The same server-sent events with their ids: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
     return b"".join(
-        b"id: %s:%d\n%s\n\n" % (tape_id.encode(), number, event)
+        b"id: %s:%d\n%s\n\n" % (recording_id.encode(), number, event)
         for number, event in enumerate(events.split(b"\n\n")[:-1], first)
     )
 
@@ -61,7 +61,7 @@ def whose(app: str, user: str | None, path: str) -> str:
     return f"{owner_of(app, user)}-{_digest(path)}"
 
 
-def identity_of(call: Call, tier: str, wish: Wish, *, is_resumable: bool) -> str | None:
+def identity_of(call: GenerationRequest, tier: str, wish: CacheDirectives, *, is_resumable: bool) -> str | None:
     """A digest that identical requests have in common; None for a request that is not shared."""
     if not wish.reads or (call.user is None and not is_deterministic(call.parsed)):
         return None

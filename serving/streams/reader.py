@@ -15,28 +15,28 @@ from starlette.types import Receive, Scope, Send
 
 from serving import errors
 from serving.generation.pipeline import Generation, Sent
-from serving.protocol.record import Entry, outcome_of
-from serving.protocol.request import Call
+from serving.protocol.record import RequestRecord, outcome_of
+from serving.protocol.request import GenerationRequest
 from serving.streams.policy import with_ids
-from serving.streams.recording import Head, Headers, Tape
+from serving.streams.recording import Head, Headers, Recording
 from storage.tables import CacheUse, Outcome
 
 LIMIT_HEADERS = b"x-ratelimit-"
 STREAM = b"text/event-stream"
 _OUTCOMES: dict[str | None, Outcome] = {"engine_timeout": "timeout", "shutting_down": "unavailable"}
 
-Generate = Callable[[Call, Entry, Sent | None, bool], Generation]
+Generate = Callable[[GenerationRequest, RequestRecord, Sent | None, bool], Generation]
 
 
-class Reading(Response):
-    """Answers with what is on `tape`.
+class RecordingResponse(Response):
+    """Answers with what is on `recording`.
 
     Args:
-        tape: the recording.
+        recording: the recording.
         entry: the request's in the ledger, begun.
         generate: how its answer is generated, if it comes to that.
         reserve: takes the request from the limits and returns their headers; None for a request that is not counted.
-        patience_s: how long the answer is wanted after the client left; None: as long as the recording says.
+        linger_s: how long the answer is wanted after the client left; None: as long as the recording says.
         use: what the entry says when it was read and not generated.
         next_event: the first event that the client has not had.
 
@@ -47,33 +47,33 @@ class Reading(Response):
 
     def __init__(
         self,
-        tape: Tape,
+        recording: Recording,
         *,
-        entry: Entry,
+        entry: RequestRecord,
         generate: Generate,
         reserve: Callable[[str], Awaitable[dict[str, str]]] | None,
-        patience_s: float | None,
+        linger_s: float | None,
         use: CacheUse,
         next_event: int = 0,
     ) -> None:
         super().__init__()
-        self.patience_s = patience_s
+        self.linger_s = linger_s
         self.next_event = next_event
-        self._tape = tape
-        self._entry: Entry | None = entry
+        self._recording = recording
+        self._entry: RequestRecord | None = entry
         self._generate = generate
         self._reserve = reserve
         self._use = use
         self._answered = False
-        tape.join(self)  # before the recording's own task looks for readers
+        recording.join(self)  # before the recording's own task looks for readers
 
-    def give(self, call: Call, sent: Sent | None) -> Generation | None:
+    def give(self, call: GenerationRequest, sent: Sent | None) -> Generation | None:
         """The generation of its answer, with its entry; None when that has been given before."""
         entry, self._entry = self._entry, None
         if entry is None:
             return None
         entry.cache = None
-        return self._generate(call, entry, sent, self._tape.is_resumable)
+        return self._generate(call, entry, sent, self._recording.is_resumable)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; returns early when the client leaves."""
@@ -89,7 +89,7 @@ class Reading(Response):
             self._end("aborted")
         finally:
             departure.cancel()
-            self._tape.leave(self)
+            self._recording.leave(self)
             if self._entry is not None:
                 self._entry.__exit__(*sys.exc_info())
 
@@ -100,12 +100,12 @@ class Reading(Response):
             reading.cancel()
 
     async def _pass_on(self, send: Send) -> None:
-        tape = self._tape
-        while tape.head is None:
-            if tape.end is not None:
+        recording = self._recording
+        while recording.head is None:
+            if recording.end is not None:
                 raise errors.ShuttingDown
-            await tape.news()
-        head = tape.head
+            await recording.news()
+        head = recording.head
         headers = await self._headers_of(head)
         await send({"type": "http.response.start", "status": head.status, "headers": headers})
         streams = any(name == b"content-type" and value.startswith(STREAM) for name, value in headers)
@@ -113,17 +113,17 @@ class Reading(Response):
         try:
             while True:
                 first = self.next_event
-                if events := tape.take(self):
+                if events := recording.take(self):
                     self._note_token(head.status)
                     last = events
-                    sent = with_ids(events, tape.id, first) if tape.is_resumable and streams else events
-                    self._answered = not streams and tape.is_over_for(self)
+                    sent = with_ids(events, recording.id, first) if recording.is_resumable and streams else events
+                    self._answered = not streams and recording.is_over_for(self)
                     await send({"type": "http.response.body", "body": sent, "more_body": not self._answered})
-                elif tape.is_over_for(self):
+                elif recording.is_over_for(self):
                     break
                 else:
-                    await tape.news()
-            if tape.end != "complete":
+                    await recording.news()
+            if recording.end != "complete":
                 raise errors.ShuttingDown
         except errors.ApiError as problem:  # the status is out: a stream tells it as its last event
             last = errors.stream_event(problem)

@@ -16,15 +16,15 @@ from starlette.types import Message
 from serving import errors
 from serving.generation.continuation import can_be_continued
 from serving.generation.pipeline import Sent
-from serving.protocol.request import Call
+from serving.protocol.request import GenerationRequest
 from serving.resilience.deadline import answer_within
 from serving.resilience.drain import Drain
 from serving.resilience.redis import AWAY
 from serving.streams.policy import whose
-from serving.streams.reader import Reading
-from serving.streams.recording import Tape
-from serving.streams.redis_store import HEAR_S, Fields, TapeStore, apply
-from serving.streams.replicator import SHARED_S, Publisher
+from serving.streams.reader import RecordingResponse
+from serving.streams.recording import Recording
+from serving.streams.redis_store import HEAR_S, Fields, RecordingStore, apply
+from serving.streams.replicator import SHARED_S, Replicator
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ FORGET_WITHIN_S = 5.0
 READ_WITHIN_S = 0.35  # a Redis that froze holds a reader up for that long
 SILENT_S = 1.0  # without news, whoever writes a recording may be gone; whether it is, Redis knows
 POLL_S = 0.1
-MOST_KEPT = 256  # ended recordings; older ones are in Redis
+MAX_KEPT = 256  # ended recordings; older ones are in Redis
 Answer = TypeVar("Answer")
 
 
-class Tapes:
+class Recorder:
     """One worker's.
 
     Args:
@@ -46,7 +46,7 @@ class Tapes:
         publisher: writes this worker's there.
         shares: whether other workers' requests count as identical ones.
         drain: the worker's end.
-        most_bytes: kept of a recording.
+        max_bytes: kept of a recording.
         keep_s: how long an ended one can be resumed.
         clock: monotonic seconds.
 
@@ -55,11 +55,11 @@ class Tapes:
     def __init__(
         self,
         *,
-        store: TapeStore,
-        publisher: Publisher,
+        store: RecordingStore,
+        publisher: Replicator,
         shares: bool,
         drain: Drain,
-        most_bytes: int,
+        max_bytes: int,
         keep_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,53 +67,57 @@ class Tapes:
         self._publisher = publisher
         self._shares = shares
         self._drain = drain
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._keep_s = keep_s
         self._clock = clock
-        self._flights: dict[str, Tape] = {}  # by identity
-        self._known: dict[str, Tape] = {}  # by id
-        self._ended: dict[str, Tape] = {}  # that can be resumed, oldest first
+        self._flights: dict[str, Recording] = {}  # by identity
+        self._known: dict[str, Recording] = {}  # by id
+        self._ended: dict[str, Recording] = {}  # that can be resumed, oldest first
         self._works: set[asyncio.Task[None]] = set()
         publisher.find = self._known.get
         publisher.drop = self._drop
 
-    def of(self, call: Call, identity: str | None, entry_id: str, patience_s: float) -> tuple[Tape, bool]:
+    def of(
+        self, call: GenerationRequest, identity: str | None, entry_id: str, linger_s: float
+    ) -> tuple[Recording, bool]:
         """The recording that answers `call`, and whether it is a new one.
 
         Args:
             call: the request.
             identity: what identical requests have in common; None: it is not shared.
             entry_id: the request's in the ledger.
-            patience_s: how long it is wanted without its client.
+            linger_s: how long it is wanted without its client.
 
         """
         found = self._flights.get(identity) if identity else None
         if found is not None and found.is_whole:
             return found, False
-        tape = self._new(
+        recording = self._new(
             entry_id,
             call,
             whose(call.app, call.user, call.path),
-            is_resumable=call.streams and patience_s > 0,
-            patience_s=patience_s,
+            is_resumable=call.streams and linger_s > 0,
+            linger_s=linger_s,
         )
         if identity:
-            tape.identity = identity
-            self._flights[identity] = tape
-        self._start(self._answer(tape))
-        return tape, True
+            recording.identity = identity
+            self._flights[identity] = recording
+        self._start(self._answer(recording))
+        return recording, True
 
-    async def find(self, tape_id: str, whose_: str) -> Tape:
+    async def find(self, recording_id: str, whose_: str) -> Recording:
         """The recording that a client comes back to; raises UnknownStream."""
-        if tape_id not in self._known and not await self._ask(self._store.is_resumable(tape_id, whose_), False):
+        if recording_id not in self._known and not await self._ask(
+            self._store.is_resumable(recording_id, whose_), False
+        ):
             raise errors.UnknownStream
-        tape = self._known.get(tape_id)
-        if tape is None:
-            tape = self._new(tape_id, None, whose_, is_resumable=True, patience_s=0.0)
-            self._start(self._follow_on(tape))
-        if tape.whose != whose_ or not tape.is_resumable:
+        recording = self._known.get(recording_id)
+        if recording is None:
+            recording = self._new(recording_id, None, whose_, is_resumable=True, linger_s=0.0)
+            self._start(self._follow_on(recording))
+        if recording.whose != whose_ or not recording.is_resumable:
             raise errors.UnknownStream
-        return tape
+        return recording
 
     async def forget(self, owner: str) -> None:
         """Keep no recording of a person (`owner_of`), or of an application's people (`owners_of`), at any worker.
@@ -128,11 +132,11 @@ class Tapes:
         """How many recordings of theirs can be read again, in Redis and at this worker. Raises what is in AWAY."""
         async with answer_within(FORGET_WITHIN_S):
             in_redis = await self._store.count(owner)
-        return in_redis + sum(tape.whose.startswith(owner) for tape in self._known.values())
+        return in_redis + sum(recording.whose.startswith(owner) for recording in self._known.values())
 
     def numbers(self) -> dict[str, float]:
         """How many recordings are in the making, and how many clients read one."""
-        readers = sum(len(tape.readers) for tape in self._known.values())
+        readers = sum(len(recording.readers) for recording in self._known.values())
         return {"recordings": len(self._works), "readers": readers}
 
     async def close(self) -> None:
@@ -141,183 +145,189 @@ class Tapes:
             await asyncio.wait(self._works)
         await self._publisher.flush()
 
-    def _new(self, id_: str, call: Call | None, whose_: str, *, is_resumable: bool, patience_s: float) -> Tape:
-        tape = self._known[id_] = Tape(
+    def _new(
+        self, id_: str, call: GenerationRequest | None, whose_: str, *, is_resumable: bool, linger_s: float
+    ) -> Recording:
+        recording = self._known[id_] = Recording(
             id_,
             call,
             whose_,
             is_resumable=is_resumable,
-            patience_s=patience_s,
-            most_bytes=self._most_bytes,
+            linger_s=linger_s,
+            max_bytes=self._max_bytes,
             clock=self._clock,
         )
-        return tape
+        return recording
 
     def _start(self, work: "Awaitable[None]") -> None:
         task = asyncio.ensure_future(work)
         self._works.add(task)
         task.add_done_callback(self._works.discard)
 
-    async def _answer(self, tape: Tape) -> None:
+    async def _answer(self, recording: Recording) -> None:
         try:
-            elsewhere = await self._claim(tape, tape.identity) if tape.identity and self._shares else None
+            elsewhere = (
+                await self._claim(recording, recording.identity) if recording.identity and self._shares else None
+            )
             if elsewhere is None:
-                await self._produce(tape, since=None, publishes=tape.is_resumable)
+                await self._produce(recording, since=None, publishes=recording.is_resumable)
                 return
-            self._known.pop(tape.id, None)
-            tape.id = elsewhere
-            if not tape.is_forgotten:
-                self._known[tape.id] = tape
-            there = await self._ask(self._store.ask_for(tape.id, tape.whose), False)
-            await self._follow(tape, is_written=there)
+            self._known.pop(recording.id, None)
+            recording.id = elsewhere
+            if not recording.is_forgotten:
+                self._known[recording.id] = recording
+            there = await self._ask(self._store.ask_for(recording.id, recording.whose), False)
+            await self._follow(recording, is_written=there)
         finally:
-            self._settle(tape)
+            self._settle(recording)
 
-    async def _follow_on(self, tape: Tape) -> None:
+    async def _follow_on(self, recording: Recording) -> None:
         try:
-            await self._follow(tape, is_written=True)
+            await self._follow(recording, is_written=True)
         finally:
-            self._settle(tape)
+            self._settle(recording)
 
-    async def _claim(self, tape: Tape, identity: str) -> str | None:
+    async def _claim(self, recording: Recording, identity: str) -> str | None:
         """The id of the recording that another worker makes; None when this one has to."""
         unknown = object()
-        elsewhere = await self._ask(self._store.claim(identity, tape.id), unknown)
+        elsewhere = await self._ask(self._store.claim(identity, recording.id), unknown)
         if elsewhere is unknown:
             return None
         if elsewhere is None:
             self._publisher.took_off(identity)
         return elsewhere  # type: ignore[return-value]  # what is left is the claim's answer
 
-    async def _follow(self, tape: Tape, *, is_written: bool) -> None:
+    async def _follow(self, recording: Recording, *, is_written: bool) -> None:
         """Copy another worker's recording to its end; go on by itself where nobody writes any more."""
-        how = await self._copy(tape, is_written=is_written)
+        how = await self._copy(recording, is_written=is_written)
         if how in ("seized", "alone"):
-            since = tape.total if tape.head else None
-            await self._produce(tape, since=since, publishes=how == "seized")
+            since = recording.total if recording.head else None
+            await self._produce(recording, since=since, publishes=how == "seized")
 
-    async def _copy(self, tape: Tape, *, is_written: bool) -> Literal["ended", "seized", "alone"]:
+    async def _copy(self, recording: Recording, *, is_written: bool) -> Literal["ended", "seized", "alone"]:
         last, told_at = b"0", float("-inf")
         news_at = self._clock() if is_written else float("-inf")
         try:
-            while tape.is_wanted() and not self._drain.is_over:
+            while recording.is_wanted() and not self._drain.is_over:
                 if self._clock() - told_at >= HEAR_S:
                     told_at = self._clock()
-                    await self._within(self._store.hear(tape.id))
-                entries = await self._entries(tape, last, READ_BLOCK_MS if is_written else None)
+                    await self._within(self._store.hear(recording.id))
+                entries = await self._entries(recording, last, READ_BLOCK_MS if is_written else None)
                 is_written = True  # by whoever is faster, if it cannot be seized
                 if entries:
                     last, news_at = entries[-1][0], self._clock()
-                    if await self._apply(tape, entries):
+                    if await self._apply(recording, entries):
                         return "ended"
                 is_over = bool(entries) and entries[-1][1].get(b"e") == b"gone"
                 is_silent = self._clock() - news_at > SILENT_S
-                if (is_over or is_silent) and tape.readers and await self._within(self._store.seize(tape.id)):
-                    rest = await self._entries(tape, last, None)  # written since the last look
-                    return "ended" if await self._apply(tape, rest) else "seized"
+                if (is_over or is_silent) and recording.readers and await self._within(self._store.seize(recording.id)):
+                    rest = await self._entries(recording, last, None)  # written since the last look
+                    return "ended" if await self._apply(recording, rest) else "seized"
         except AWAY as problem:
-            log.info("recording %s cannot be followed: %r", tape.id, problem)
-            return "alone" if tape.readers else "ended"
+            log.info("recording %s cannot be followed: %r", recording.id, problem)
+            return "alone" if recording.readers else "ended"
         if self._drain.is_over:
-            tape.finish("gone")
+            recording.finish("gone")
         return "ended"
 
-    async def _apply(self, tape: Tape, entries: list[tuple[bytes, Fields]]) -> bool:
+    async def _apply(self, recording: Recording, entries: list[tuple[bytes, Fields]]) -> bool:
         """Copy entries; returns whether the recording has ended."""
-        request_id = tape.id if tape.call is None else tape.call.request_id
+        request_id = recording.id if recording.call is None else recording.call.request_id
         for _, fields in entries:
-            if not apply(tape, fields, request_id):
-                tape.fail(errors.UnknownStream() if tape.head is None else errors.ReaderTooSlow())
+            if not apply(recording, fields, request_id):
+                recording.fail(errors.UnknownStream() if recording.head is None else errors.ReaderTooSlow())
                 return True
-        tape.tell()
-        await tape.make_room()
+        recording.tell()
+        await recording.make_room()
         if not entries or entries[-1][1].get(b"e") != b"complete":
             return False
-        tape.finish("complete")
+        recording.finish("complete")
         return True
 
-    async def _entries(self, tape: Tape, last: bytes, block_ms: int | None) -> list[tuple[bytes, Fields]]:
+    async def _entries(self, recording: Recording, last: bytes, block_ms: int | None) -> list[tuple[bytes, Fields]]:
         async with answer_within(READ_WITHIN_S):
-            return await self._store.read(tape.id, tape.whose, last, block_ms)
+            return await self._store.read(recording.id, recording.whose, last, block_ms)
 
-    async def _produce(self, tape: Tape, *, since: int | None, publishes: bool) -> None:
+    async def _produce(self, recording: Recording, *, since: int | None, publishes: bool) -> None:
         """Generate what is missing, with the entry of one of the readers."""
-        call = tape.call
-        sent = Sent(tape.blocks(), tape.counted()) if since is not None else None
-        if call is None or (sent and not (tape.is_whole and can_be_continued(call))):
-            tape.fail(errors.EngineFailed("The gateway worker that answered this stopped in the middle of it."))
+        call = recording.call
+        sent = Sent(recording.blocks(), recording.counted()) if since is not None else None
+        if call is None or (sent and not (recording.is_whole and can_be_continued(call))):
+            recording.fail(errors.EngineFailed("The gateway worker that answered this stopped in the middle of it."))
             return
-        readers = [reader for reader in tape.readers if isinstance(reader, Reading)]
+        readers = [reader for reader in recording.readers if isinstance(reader, RecordingResponse)]
         generation = next((made for reader in readers if (made := reader.give(call, sent))), None)
         if generation is None:
             return
-        tape.counted = lambda: generation.counted
+        recording.counted = lambda: generation.counted
         if publishes:
-            self._publisher.publish(tape, ttl_s=self._keep_s if tape.is_resumable else SHARED_S, since=since)
+            self._publisher.publish(recording, ttl_s=self._keep_s if recording.is_resumable else SHARED_S, since=since)
 
         async def left() -> Message:
-            await self._until_abandoned(tape)
+            await self._until_abandoned(recording)
             return {"type": "http.disconnect"}
 
         try:
-            await generation({}, left, tape.send)
+            await generation({}, left, recording.send)
         except errors.ApiError as problem:
-            tape.fail(problem)
+            recording.fail(problem)
         except Exception:
             log.exception("a shared generation failed")
-            tape.fail(errors.ApiError("The gateway failed on this request; its log says why.", code="internal_error"))
+            recording.fail(
+                errors.ApiError("The gateway failed on this request; its log says why.", code="internal_error")
+            )
 
-    async def _until_abandoned(self, tape: Tape) -> None:
+    async def _until_abandoned(self, recording: Recording) -> None:
         """Return once nobody wants the answer any more; from then on nobody can."""
         called_at = float("-inf")
         while True:
-            await tape.unread()
-            if tape.is_wanted():
+            await recording.unread()
+            if recording.is_wanted():
                 await asyncio.sleep(POLL_S)
                 continue
-            if tape.is_elsewhere:
+            if recording.is_elsewhere:
                 await asyncio.sleep(called_at + 2 * HEAR_S - self._clock())
                 called_at = self._clock()
-                if await self._ask(self._store.is_heard(tape.id), False) or tape.is_wanted():
+                if await self._ask(self._store.is_heard(recording.id), False) or recording.is_wanted():
                     continue
-            self._remove(tape)
+            self._remove(recording)
             return
 
-    def _settle(self, tape: Tape) -> None:
+    def _settle(self, recording: Recording) -> None:
         """Its task ends."""
-        self._remove(tape)
-        if tape.identity and tape.identity not in self._flights:  # else it has taken off again since
-            self._publisher.landed(tape.identity)
-        if tape.end is None:
-            tape.finish("gone" if self._drain.is_over and tape.is_resumable else "dropped")
-        if tape.end == "complete" and tape.is_resumable:
-            self._keep(tape)
+        self._remove(recording)
+        if recording.identity and recording.identity not in self._flights:  # else it has taken off again since
+            self._publisher.landed(recording.identity)
+        if recording.end is None:
+            recording.finish("gone" if self._drain.is_over and recording.is_resumable else "dropped")
+        if recording.end == "complete" and recording.is_resumable:
+            self._keep(recording)
 
     async def _drop(self, owner: str) -> None:
         """What this worker has of theirs."""
-        tapes = [tape for tape in self._known.values() if tape.whose.startswith(owner)]
-        for tape in tapes:
-            tape.forget()
-            self._remove(tape)
-            self._ended.pop(tape.id, None)
-        await self._publisher.forget(tapes)
+        recordings = [recording for recording in self._known.values() if recording.whose.startswith(owner)]
+        for recording in recordings:
+            recording.forget()
+            self._remove(recording)
+            self._ended.pop(recording.id, None)
+        await self._publisher.forget(recordings)
 
-    def _remove(self, tape: Tape) -> None:
+    def _remove(self, recording: Recording) -> None:
         """No request finds it any more."""
-        if self._known.get(tape.id) is tape:
-            del self._known[tape.id]
-        if tape.identity and self._flights.get(tape.identity) is tape:
-            del self._flights[tape.identity]
+        if self._known.get(recording.id) is recording:
+            del self._known[recording.id]
+        if recording.identity and self._flights.get(recording.identity) is recording:
+            del self._flights[recording.identity]
 
-    def _keep(self, tape: Tape) -> None:
-        self._known[tape.id] = self._ended[tape.id] = tape
-        asyncio.get_running_loop().call_later(self._keep_s, self._let_go, tape.id)
-        if len(self._ended) > MOST_KEPT:
+    def _keep(self, recording: Recording) -> None:
+        self._known[recording.id] = self._ended[recording.id] = recording
+        asyncio.get_running_loop().call_later(self._keep_s, self._let_go, recording.id)
+        if len(self._ended) > MAX_KEPT:
             self._let_go(next(iter(self._ended)))
 
-    def _let_go(self, tape_id: str) -> None:
-        self._known.pop(tape_id, None)
-        self._ended.pop(tape_id, None)
+    def _let_go(self, recording_id: str) -> None:
+        self._known.pop(recording_id, None)
+        self._ended.pop(recording_id, None)
 
     async def _ask(self, call: "Awaitable[Answer]", otherwise: "Answer") -> "Answer":
         """What Redis answers; `otherwise` when it does not."""

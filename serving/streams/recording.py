@@ -1,7 +1,7 @@
 """An answer in the making, recorded, so that several clients can read it, each at its own pace and from where it is.
 
 What the producer sends as ASGI messages is kept as blocks of whole events, counted from 0 (an answer that is no stream
-has one block). The oldest block goes when more than `most_bytes` are kept and the fastest reader has it; so one reader
+has one block). The oldest block goes when more than `max_bytes` are kept and the fastest reader has it; so one reader
 slows the producer down like a connection of its own, and among several the slow one is cut off, not the others. It
 does not know who produces, who reads, or that other processes exist.
 """
@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from starlette.types import Message
 
 from serving import errors
-from serving.protocol.request import Call
+from serving.protocol.request import GenerationRequest
 from serving.protocol.usage import Usage
 
 EVENT_END = b"\n\n"
@@ -32,14 +32,14 @@ class Head:
     headers: Headers
 
 
-class TapeReader(Protocol):
+class RecordingReader(Protocol):
     """Who reads. `next_event` is the first that it has not had."""
 
     next_event: int
-    patience_s: float | None  # how long the answer is still wanted after it left; None: as the recording says
+    linger_s: float | None  # how long the answer is still wanted after it left; None: as the recording says
 
 
-class Tape:
+class Recording:
     """A recording.
 
     Args:
@@ -47,8 +47,8 @@ class Tape:
         call: what is answered; None until it is known.
         whose: the application and end user that may read it, as a digest.
         is_resumable: whether its events get ids, so that a client may come back.
-        patience_s: how long it is wanted after a reader left that did not say.
-        most_bytes: kept of it.
+        linger_s: how long it is wanted after a reader left that did not say.
+        max_bytes: kept of it.
         clock: monotonic seconds.
 
     """
@@ -56,29 +56,29 @@ class Tape:
     def __init__(
         self,
         id_: str,
-        call: Call | None,
+        call: GenerationRequest | None,
         whose: str,
         *,
         is_resumable: bool,
-        patience_s: float,
-        most_bytes: int,
+        linger_s: float,
+        max_bytes: int,
         clock: Callable[[], float],
     ) -> None:
         self.id = id_
         self.call = call
         self.whose = whose
         self.is_resumable = is_resumable
-        self.patience_s = patience_s
+        self.linger_s = linger_s
         self.head: Head | None = None
         self.end: End | None = None
         self.identity: str | None = None  # what requests that it answers have in common
-        self.readers: list[TapeReader] = []
+        self.readers: list[RecordingReader] = []
         self.wanted_until = NOBODY_S  # by readers that left
         self.counted: Callable[[], Usage] = Usage  # tokens so far
         self.on_news: Callable[[], None] = lambda: None
         self.is_elsewhere = False  # other processes have been told of it
         self.is_forgotten = False  # only those who read it already get the rest
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._clock = clock
         self._blocks: list[bytes] = []
         self._starts: list[int] = []  # of each block: its first event
@@ -106,28 +106,28 @@ class Tape:
 
     # For readers.
 
-    def join(self, reader: TapeReader) -> None:
+    def join(self, reader: RecordingReader) -> None:
         """`reader` is there."""
         self.readers.append(reader)
         self._unread.clear()
 
-    def leave(self, reader: TapeReader) -> None:
+    def leave(self, reader: RecordingReader) -> None:
         """`reader` is not there any more."""
         self.readers.remove(reader)
-        patience_s = self.patience_s if reader.patience_s is None else reader.patience_s
-        self.wanted_until = max(self.wanted_until, self._clock() + patience_s)
+        linger_s = self.linger_s if reader.linger_s is None else reader.linger_s
+        self.wanted_until = max(self.wanted_until, self._clock() + linger_s)
         self._read.set()
         if not self.readers:
             self._unread.set()
 
-    def take(self, reader: TapeReader) -> bytes:
+    def take(self, reader: RecordingReader) -> bytes:
         """Return the events that `reader` has not had, b"" while there are none; raises ReaderTooSlow."""
         events, reader.next_event = self.since(reader.next_event, self._shown)
         if events:
             self._read.set()
         return events
 
-    def is_over_for(self, reader: TapeReader) -> bool:
+    def is_over_for(self, reader: RecordingReader) -> bool:
         """Whether `reader` has had all that there will be."""
         return self.end is not None and (self._shown is None or reader.next_event >= self._total)
 
@@ -151,7 +151,7 @@ class Tape:
 
     async def make_room(self) -> None:
         """Return once no more is kept than may be."""
-        while self._bytes > self._most_bytes and len(self._blocks) > 1:
+        while self._bytes > self._max_bytes and len(self._blocks) > 1:
             if self.readers and max(reader.next_event for reader in self.readers) < self._starts[1]:
                 self._read.clear()
                 await self._read.wait()

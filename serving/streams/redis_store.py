@@ -24,9 +24,9 @@ from redis.asyncio.client import Pipeline
 from redis.typing import EncodableT, FieldT
 
 from serving.protocol.owner import OWNER_DIGITS
-from serving.protocol.request import Call
+from serving.protocol.request import GenerationRequest
 from serving.protocol.usage import Usage
-from serving.streams.recording import Head, Tape
+from serving.streams.recording import Head, Recording
 
 PREFIX = "bondhu:tape"
 ALIVE_S = 3.0
@@ -52,15 +52,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 FORGOTTEN = "bondhu:forgotten"
 FORGOTTEN_S = 3600  # longer than a worker is without Redis and keeps a recording
-MOST_FORGOTTEN = 10_000
+MAX_FORGOTTEN = 10_000
 
 
-def worker_of(tape_id: str) -> str:
+def worker_of(recording_id: str) -> str:
     """The worker that made the recording."""
-    return tape_id.rpartition("-")[0]
+    return recording_id.rpartition("-")[0]
 
 
-class TapeStore:
+class RecordingStore:
     """The commands.
 
     Args:
@@ -74,54 +74,56 @@ class TapeStore:
         self.worker = worker
         self._claim = redis.register_script(_CLAIM)
 
-    async def claim(self, identity: str, tape_id: str) -> str | None:
+    async def claim(self, identity: str, recording_id: str) -> str | None:
         """Take on a request; returns the id of the recording of a worker that has done so before, None if nobody."""
-        held = await self._claim([flight(identity)], [tape_id, f"{self.worker}-", ALIVE_MS])
+        held = await self._claim([flight(identity)], [recording_id, f"{self.worker}-", ALIVE_MS])
         return None if held is None else bytes(held).decode()
 
-    async def ask_for(self, tape_id: str, whose: str) -> bool:
+    async def ask_for(self, recording_id: str, whose: str) -> bool:
         """Ask the worker that made it to write the recording; False when it is gone."""
-        return bool(await self.redis.publish(CHANNEL + worker_of(tape_id), f"{tape_id} {whose}"))
+        return bool(await self.redis.publish(CHANNEL + worker_of(recording_id), f"{recording_id} {whose}"))
 
-    async def seize(self, tape_id: str) -> bool:
+    async def seize(self, recording_id: str) -> bool:
         """Become who writes the recording; False when somebody else does."""
-        return bool(await self.redis.set(owner(tape_id), self.worker, nx=True, px=ALIVE_MS))
+        return bool(await self.redis.set(owner(recording_id), self.worker, nx=True, px=ALIVE_MS))
 
-    async def is_resumable(self, tape_id: str, whose: str) -> bool:
+    async def is_resumable(self, recording_id: str, whose: str) -> bool:
         """Whether there is such a recording from its beginning, of a request that may be resumed."""
-        first: Any = await self.redis.xrange(stream(tape_id, whose), count=1)
+        first: Any = await self.redis.xrange(stream(recording_id, whose), count=1)
         return bool(first) and orjson.loads(first[0][1].get(b"c", b"null")) is not None
 
-    async def hear(self, tape_id: str) -> None:
+    async def hear(self, recording_id: str) -> None:
         """Say that somebody here reads a recording of another worker; to be repeated every HEAR_S."""
-        await self.redis.set(heard(tape_id), 1, px=ALIVE_MS)
+        await self.redis.set(heard(recording_id), 1, px=ALIVE_MS)
 
-    async def read(self, tape_id: str, whose: str, last: bytes, block_ms: int | None) -> list[tuple[bytes, Fields]]:
+    async def read(
+        self, recording_id: str, whose: str, last: bytes, block_ms: int | None
+    ) -> list[tuple[bytes, Fields]]:
         """The entries after `last`, waiting for some for at most `block_ms`."""
-        answer: Any = await self.redis.xread({stream(tape_id, whose): last}, count=1000, block=block_ms)
+        answer: Any = await self.redis.xread({stream(recording_id, whose): last}, count=1000, block=block_ms)
         streams = answer.items() if isinstance(answer, dict) else answer
         return [entry for _, batches in streams for entry in _flat(batches)]
 
-    async def is_heard(self, tape_id: str) -> bool:
+    async def is_heard(self, recording_id: str) -> bool:
         """Whether somebody elsewhere has said `hear` since the last call."""
-        return bool(await self.redis.delete(heard(tape_id)))
+        return bool(await self.redis.delete(heard(recording_id)))
 
-    async def say_gone(self, tape_id: str, whose: str) -> None:
+    async def say_gone(self, recording_id: str, whose: str) -> None:
         """Tell whoever waits for a recording that there is none."""
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.xadd(stream(tape_id, whose), {b"e": b"gone"})
-            pipe.pexpire(stream(tape_id, whose), ALIVE_MS)
+            pipe.xadd(stream(recording_id, whose), {b"e": b"gone"})
+            pipe.pexpire(stream(recording_id, whose), ALIVE_MS)
             await pipe.execute()
 
     async def forget(self, owner: str) -> None:
         """Delete the recordings of whose names begin with `owner`, and have every worker keep no more of them."""
         for key in await self._files(owner):
-            tapes = await self.redis.zrange(key, 0, -1)
+            recordings = await self.redis.zrange(key, 0, -1)
             async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.unlink(key, *tapes)
+                pipe.unlink(key, *recordings)
                 await pipe.execute()
         async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(FORGOTTEN, {b"o": owner}, maxlen=MOST_FORGOTTEN)
+            pipe.xadd(FORGOTTEN, {b"o": owner}, maxlen=MAX_FORGOTTEN)
             pipe.expire(FORGOTTEN, FORGOTTEN_S)
             await pipe.execute()
 
@@ -169,14 +171,14 @@ def flight(identity: str) -> str:
     return f"bondhu:flight:{{{identity}}}"
 
 
-def stream(tape_id: str, whose: str) -> str:
+def stream(recording_id: str, whose: str) -> str:
     """Key: the recording."""
-    return f"{PREFIX}:{{{tape_id}}}:{whose}"
+    return f"{PREFIX}:{{{recording_id}}}:{whose}"
 
 
-def owner(tape_id: str) -> str:
+def owner(recording_id: str) -> str:
     """Key: who writes the recording."""
-    return f"{PREFIX}:{{{tape_id}}}:owner"
+    return f"{PREFIX}:{{{recording_id}}}:owner"
 
 
 def filed(owner: str) -> str:
@@ -184,63 +186,65 @@ def filed(owner: str) -> str:
     return f"bondhu:taped:{{{owner}}}"
 
 
-def heard(tape_id: str) -> str:
+def heard(recording_id: str) -> str:
     """Key: somebody elsewhere reads it."""
-    return f"{PREFIX}:{{{tape_id}}}:heard"
+    return f"{PREFIX}:{{{recording_id}}}:heard"
 
 
 class Copy:
     """How far a recording of this worker has been written.
 
     Args:
-        tape: the recording.
+        recording: the recording.
         ttl_s: how long what was written is kept.
         since: events that are written already, with the head: by another worker, before this one went on.
 
     """
 
-    def __init__(self, tape: Tape, *, ttl_s: float, since: int | None = None) -> None:
-        self.tape = tape
+    def __init__(self, recording: Recording, *, ttl_s: float, since: int | None = None) -> None:
+        self.recording = recording
         self.is_complete = False
         self._ttl_ms = round(ttl_s * 1000)
         self._next = since or 0
-        self._headed = since is not None and tape.head is not None
+        self._headed = since is not None and recording.head is not None
         self._described = since is not None
         self._kept_bytes = 0
         self._entries = 0
 
-    def write(self, pipe: Pipeline, worker: str, most_bytes: int) -> int:
+    def write(self, pipe: Pipeline, worker: str, max_bytes: int) -> int:
         """Write what is new; returns how many events are written when that has been done. Raises ReaderTooSlow."""
-        tape = self.tape
+        recording = self.recording
         fields: dict[FieldT, EncodableT] = {}
-        data, upto = tape.since(self._next)
+        data, upto = recording.since(self._next)
         is_first = not self._described
-        if is_first or tape.end:
+        if is_first or recording.end:
             self._file(pipe)
         if is_first:
-            pipe.set(owner(tape.id), worker, px=ALIVE_MS)
-            fields[b"c"] = _described(tape)
-        if tape.head and not self._headed:
-            fields[b"h"] = orjson.dumps([tape.head.status, [[n.decode(), v.decode()] for n, v in tape.head.headers]])
+            pipe.set(owner(recording.id), worker, px=ALIVE_MS)
+            fields[b"c"] = _described(recording)
+        if recording.head and not self._headed:
+            fields[b"h"] = orjson.dumps(
+                [recording.head.status, [[n.decode(), v.decode()] for n, v in recording.head.headers]]
+            )
         if data:
-            counted = tape.counted()
+            counted = recording.counted()
             counts = (counted.prompt_tokens, counted.cached_tokens, counted.completion_tokens)
             fields |= {b"n": b"%d" % self._next, b"d": data, b"u": orjson.dumps(counts)}
-        if tape.end:
-            fields[b"e"] = tape.end.encode()
-        key = stream(tape.id, tape.whose)
-        self._described, self._headed, self._next = True, tape.head is not None, upto
-        self.is_complete = tape.end is not None
-        if tape.end:
-            pipe.delete(owner(tape.id))
-        if tape.end == "dropped":
+        if recording.end:
+            fields[b"e"] = recording.end.encode()
+        key = stream(recording.id, recording.whose)
+        self._described, self._headed, self._next = True, recording.head is not None, upto
+        self.is_complete = recording.end is not None
+        if recording.end:
+            pipe.delete(owner(recording.id))
+        if recording.end == "dropped":
             pipe.delete(key)
             return upto
         if fields:
             pipe.xadd(key, fields, nomkstream=not is_first)
             self._entries += 1
             self._kept_bytes += len(data)
-        if self._kept_bytes > most_bytes:
+        if self._kept_bytes > max_bytes:
             self._entries, self._kept_bytes = self._entries // 2, self._kept_bytes // 2
             pipe.xtrim(key, maxlen=self._entries, approximate=False)
         pipe.pexpire(key, self._ttl_ms)
@@ -249,46 +253,46 @@ class Copy:
     def refresh(self, pipe: Pipeline, worker: str) -> None:
         """Say that it is still being written; the last of the answers tells by whom."""
         self._file(pipe)
-        pipe.set(owner(self.tape.id), worker, nx=True, px=ALIVE_MS)
-        pipe.pexpire(owner(self.tape.id), ALIVE_MS)
-        pipe.pexpire(stream(self.tape.id, self.tape.whose), self._ttl_ms)
-        pipe.get(owner(self.tape.id))
+        pipe.set(owner(self.recording.id), worker, nx=True, px=ALIVE_MS)
+        pipe.pexpire(owner(self.recording.id), ALIVE_MS)
+        pipe.pexpire(stream(self.recording.id, self.recording.whose), self._ttl_ms)
+        pipe.get(owner(self.recording.id))
 
     def _file(self, pipe: Pipeline) -> None:
         """Have it found by whose it is, until the next refreshment and for as long as it is kept then."""
-        key = stream(self.tape.id, self.tape.whose)
-        pipe.eval(_FILE, 1, filed(owner_in(self.tape.whose)), key, self._ttl_ms + ALIVE_MS)
+        key = stream(self.recording.id, self.recording.whose)
+        pipe.eval(_FILE, 1, filed(owner_in(self.recording.whose)), key, self._ttl_ms + ALIVE_MS)
 
 
-def _described(tape: Tape) -> bytes:
+def _described(recording: Recording) -> bytes:
     """The request, as another worker needs it to go on; of a recording that nobody can resume, nothing."""
-    call = tape.call
-    if call is None or not tape.is_resumable:
+    call = recording.call
+    if call is None or not recording.is_resumable:
         return b"null"
-    patience_s = tape.patience_s if tape.patience_s != float("inf") else None
+    linger_s = recording.linger_s if recording.linger_s != float("inf") else None
     return orjson.dumps(
-        {"patience_s": patience_s, "path": call.path, "parsed": call.parsed, "model": call.model}
+        {"patience_s": linger_s, "path": call.path, "parsed": call.parsed, "model": call.model}
         | {"class_": call.class_, "app": call.app, "user": call.user}
         | {"allow_external": call.allow_external, "allow_sensitive": call.allow_sensitive}
         | {"conversation": call.conversation}
     )
 
 
-def apply(tape: Tape, fields: Fields, request_id: str) -> bool:
+def apply(recording: Recording, fields: Fields, request_id: str) -> bool:
     """Add what an entry says, but for its end; False when something before it is missing."""
-    if (described := orjson.loads(fields.get(b"c", b"null"))) and tape.call is None:
-        patience_s = described.pop("patience_s")
-        tape.patience_s = float("inf") if patience_s is None else patience_s
-        tape.call = Call(**described, request_id=request_id)
+    if (described := orjson.loads(fields.get(b"c", b"null"))) and recording.call is None:
+        linger_s = described.pop("patience_s")
+        recording.linger_s = float("inf") if linger_s is None else linger_s
+        recording.call = GenerationRequest(**described, request_id=request_id)
     if b"h" in fields:
         status, headers = orjson.loads(fields[b"h"])
-        tape.head = Head(status, [(name.encode(), value.encode()) for name, value in headers])
+        recording.head = Head(status, [(name.encode(), value.encode()) for name, value in headers])
     if b"d" in fields:
         number = int(fields[b"n"])
-        if tape.head is None or number > tape.total:
+        if recording.head is None or number > recording.total:
             return False
-        if number == tape.total:  # else it is there already: two workers took the recording for theirs
-            tape.add(fields[b"d"])
+        if number == recording.total:  # else it is there already: two workers took the recording for theirs
+            recording.add(fields[b"d"])
             counts = Usage(*orjson.loads(fields[b"u"]))
-            tape.counted = lambda: counts
+            recording.counted = lambda: counts
     return True

@@ -15,8 +15,8 @@ from serving import errors
 from serving.resilience.breaker import Breaker
 from serving.resilience.deadline import answer_within
 from serving.resilience.redis import AWAY
-from serving.streams.recording import Tape
-from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, TapeStore, flight, stream
+from serving.streams.recording import Recording
+from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, RecordingStore, flight, stream
 
 log = logging.getLogger(__name__)
 
@@ -27,25 +27,25 @@ LISTEN_MS = 5000
 SHARED_S = 10.0  # how long a recording is kept for readers elsewhere that cannot come back
 
 
-class Publisher:
+class Replicator:
     """One worker's.
 
     Args:
         store: the recordings in Redis.
-        most_bytes: kept there of a recording.
+        max_bytes: kept there of a recording.
         listens: whether other workers may ask for recordings.
         clock: monotonic seconds.
 
     """
 
     def __init__(
-        self, store: TapeStore, *, most_bytes: int, listens: bool, clock: Callable[[], float] = time.monotonic
+        self, store: RecordingStore, *, max_bytes: int, listens: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.breaker = Breaker("Redis, for streams,", clock=clock)
-        self.find: Callable[[str], Tape | None] = lambda _: None  # a recording of this worker
+        self.find: Callable[[str], Recording | None] = lambda _: None  # a recording of this worker
         self.drop: Callable[[str], Awaitable[None]] = _drop_nothing  # what is of a person who has been forgotten
         self._store = store
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._listens = listens
         self._clock = clock
         self._copies: dict[str, Copy] = {}
@@ -55,16 +55,16 @@ class Publisher:
         self._news = asyncio.Event()
         self._flushing = asyncio.Lock()
 
-    def publish(self, tape: Tape, *, ttl_s: float, since: int | None = None) -> None:
-        """Write `tape` from now on (from event `since`, when another worker has written those before)."""
-        if tape.id in self._copies or tape.is_forgotten or self.breaker.is_open:
+    def publish(self, recording: Recording, *, ttl_s: float, since: int | None = None) -> None:
+        """Write `recording` from now on (from event `since`, when another worker has written those before)."""
+        if recording.id in self._copies or recording.is_forgotten or self.breaker.is_open:
             return
-        self._copies[tape.id] = Copy(tape, ttl_s=ttl_s, since=since)
-        tape.is_elsewhere = True
-        if tape.is_resumable:
-            tape.hold_back()
-        tape.on_news = lambda: self._mark(tape.id)
-        self._mark(tape.id)
+        self._copies[recording.id] = Copy(recording, ttl_s=ttl_s, since=since)
+        recording.is_elsewhere = True
+        if recording.is_resumable:
+            recording.hold_back()
+        recording.on_news = lambda: self._mark(recording.id)
+        self._mark(recording.id)
 
     def took_off(self, identity: str) -> None:
         """This worker computes the request; keep saying so."""
@@ -87,21 +87,21 @@ class Publisher:
             if self._listens:
                 tasks.create_task(self._repeat(self._listen))
 
-    async def forget(self, tapes: Sequence[Tape]) -> None:
+    async def forget(self, recordings: Sequence[Recording]) -> None:
         """Write no more of them, and delete what is written; raises what Redis raises."""
-        written = [copy for tape in tapes if (copy := self._copies.get(tape.id))]
+        written = [copy for recording in recordings if (copy := self._copies.get(recording.id))]
         for copy in written:
             self._give_up(copy)
         async with self._flushing:  # what is on its way to Redis now gets there before
             if written:
-                await self._store.redis.unlink(*(stream(copy.tape.id, copy.tape.whose) for copy in written))
+                await self._store.redis.unlink(*(stream(copy.recording.id, copy.recording.whose) for copy in written))
 
     async def flush(self) -> None:
         """Write what is new."""
         async with self._flushing:
             marked, self._dirty = self._dirty, set()
             landed, self._landed = self._landed, set()
-            copies = [self._copies[tape_id] for tape_id in marked if tape_id in self._copies]
+            copies = [self._copies[recording_id] for recording_id in marked if recording_id in self._copies]
             if not copies and not landed:
                 return
             try:
@@ -111,9 +111,9 @@ class Publisher:
                     self._give_up(copy)
                 return
             for copy, upto in written:
-                copy.tape.show(upto)
+                copy.recording.show(upto)
                 if copy.is_complete:
-                    self._copies.pop(copy.tape.id, None)
+                    self._copies.pop(copy.recording.id, None)
 
     async def tick(self) -> None:
         """Refresh what expires, and try a Redis that was away; raises what Redis raises."""
@@ -143,7 +143,7 @@ class Publisher:
                     pipe.unlink(*map(flight, landed))
                 for copy in copies:
                     try:
-                        written.append((copy, copy.write(pipe, self._store.worker, self._most_bytes)))
+                        written.append((copy, copy.write(pipe, self._store.worker, self._max_bytes)))
                     except errors.ReaderTooSlow:  # more than is kept came in one go
                         self._give_up(copy)
                 await pipe.execute()
@@ -154,12 +154,12 @@ class Publisher:
         return written
 
     def _give_up(self, copy: Copy) -> None:
-        self._copies.pop(copy.tape.id, None)
-        copy.tape.on_news = lambda: None
-        copy.tape.show(None)
+        self._copies.pop(copy.recording.id, None)
+        copy.recording.on_news = lambda: None
+        copy.recording.show(None)
 
-    def _mark(self, tape_id: str) -> None:
-        self._dirty.add(tape_id)
+    def _mark(self, recording_id: str) -> None:
+        self._dirty.add(recording_id)
         self._news.set()
 
     async def _write(self) -> None:
@@ -188,15 +188,15 @@ class Publisher:
             await channel.subscribe(CHANNEL + self._store.worker)
             async for message in channel.listen():
                 if message["type"] == "message":
-                    tape_id, _, whose = message["data"].decode().partition(" ")
-                    await self._asked_for(tape_id, whose)
+                    recording_id, _, whose = message["data"].decode().partition(" ")
+                    await self._asked_for(recording_id, whose)
 
-    async def _asked_for(self, tape_id: str, whose: str) -> None:
-        tape = self.find(tape_id)
-        if tape is None or tape.whose != whose:
-            await self._store.say_gone(tape_id, whose)
+    async def _asked_for(self, recording_id: str, whose: str) -> None:
+        recording = self.find(recording_id)
+        if recording is None or recording.whose != whose:
+            await self._store.say_gone(recording_id, whose)
         else:
-            self.publish(tape, ttl_s=SHARED_S)
+            self.publish(recording, ttl_s=SHARED_S)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -254,8 +254,8 @@ def main() -> None:
     lock_fd: int = parser.parse_args().lock_fd
     os.set_inheritable(lock_fd, False)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is a file; shells allow 1024
+    _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))  # a connection is a file; shells allow 1024
     settings = load_settings()
 
     def say_started() -> None:

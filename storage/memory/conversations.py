@@ -17,7 +17,7 @@ from storage.memory.owner import WHOEVER, Owner
 from storage.memory.people import bump
 from storage.memory.tables import Conversation, Embedding, Message
 
-AT_ONCE = 500  # ids in one statement
+ROWS_AT_ONCE = 500  # ids in one statement
 EXCHANGE = 20  # turns
 
 
@@ -57,7 +57,7 @@ class Ingested:
     version: int
 
 
-class Place(NamedTuple):
+class TurnPosition(NamedTuple):
     """Where a turn stands in its conversation."""
 
     said_at: datetime
@@ -163,8 +163,8 @@ async def _present(
     """Id and text of those that are there."""
     present: dict[str, tuple[str, str]] = {}
     told = owner.columns | {"conversation_id": conversation_id}
-    for first in range(0, len(external_ids), AT_ONCE):
-        some = external_ids[first : first + AT_ONCE]
+    for first in range(0, len(external_ids), ROWS_AT_ONCE):
+        some = external_ids[first : first + ROWS_AT_ONCE]
         rows = await connection.execute(_PRESENT, told | {"external_ids": some})
         present |= {external: (id_, text) for external, id_, text in rows}
     return present
@@ -184,10 +184,10 @@ async def _placed(
     last = (await connection.execute(_LAST_PLACE, told)).one_or_none()
     is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
     before = [last] if is_appended and last else await connection.execute(_PLACES, told) if last else []
-    there = [Place(*row) for row in before]
+    there = [TurnPosition(*row) for row in before]
     first = ((await connection.execute(_TOP, told)).scalar() or 0) + 1
     in_order = sorted(fresh, key=lambda each: each.said_at)
-    new = [Place(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
+    new = [TurnPosition(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
     await void_windows(connection, owner, beside(there, new), version)
     if not is_appended:
         await bump(connection, owner, now=now, rewrites=True)
@@ -206,7 +206,7 @@ async def _placed(
     ]
 
 
-def beside(staying: Sequence[Place], moving: Sequence[Place]) -> list[str]:
+def beside(staying: Sequence[TurnPosition], moving: Sequence[TurnPosition]) -> list[str]:
     """The ids of those `staying` that have one of those `moving`, which come or go, beside them."""
     moved = {place.id for place in moving}
     pairs = pairwise(place.id for place in sorted([*staying, *moving]))
@@ -215,8 +215,8 @@ def beside(staying: Sequence[Place], moving: Sequence[Place]) -> list[str]:
 
 async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[str], version: int) -> None:
     """Have the embeddings of these turns' windows made again."""
-    for first in range(0, len(ids), AT_ONCE):
-        some = ids[first : first + AT_ONCE]
+    for first in range(0, len(ids), ROWS_AT_ONCE):
+        some = ids[first : first + ROWS_AT_ONCE]
         await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))
         of_turns = owner.update(Embedding).where(Embedding.kind == "turn", Embedding.item_id.in_(some))
         await connection.execute(of_turns.values(window=None))

@@ -13,11 +13,11 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agent_states import delete_of_conversation
-from storage.memory.conversations import AT_ONCE, Place, beside, void_windows
+from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe
-from storage.memory.tables import Conversation, Embedding, Given, Memory, Message, Owned, SetAside
+from storage.memory.tables import Conversation, Embedding, Memory, Message, Owned, ReplyContextItem, SetAside
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +122,27 @@ async def count_items(
         (Memory, memories, lambda ids: or_(Memory.id.in_(ids), Memory.superseded_by.in_(ids))),
         (Embedding, turns, lambda ids: and_(Embedding.kind == "turn", Embedding.item_id.in_(ids))),
         (Embedding, memories, lambda ids: and_(Embedding.kind == "memory", Embedding.item_id.in_(ids))),
-        (Given, turns, lambda ids: or_(and_(Given.kind == "turn", Given.item_id.in_(ids)), Given.message_id.in_(ids))),
-        (Given, memories, lambda ids: and_(Given.kind == "memory", Given.item_id.in_(ids))),
+        (
+            ReplyContextItem,
+            turns,
+            lambda ids: or_(
+                and_(ReplyContextItem.kind == "turn", ReplyContextItem.item_id.in_(ids)),
+                ReplyContextItem.message_id.in_(ids),
+            ),
+        ),
+        (
+            ReplyContextItem,
+            memories,
+            lambda ids: and_(ReplyContextItem.kind == "memory", ReplyContextItem.item_id.in_(ids)),
+        ),
         (SetAside, turns, SetAside.message_id.in_),
         (SetAside, memories, lambda ids: and_(SetAside.kind == "memory", SetAside.item_id.in_(ids), elsewhere)),
     )
     counts = dict.fromkeys(("messages", "memories", "embeddings", "given", "set_aside"), 0)
     async with engine.connect() as connection:
         for table, ids, about in conditions:
-            for first in range(0, len(ids), AT_ONCE):
-                query = owner.select(table, func.count()).where(about(ids[first : first + AT_ONCE]))
+            for first in range(0, len(ids), ROWS_AT_ONCE):
+                query = owner.select(table, func.count()).where(about(ids[first : first + ROWS_AT_ONCE]))
                 counts[table.__tablename__] += (await connection.execute(query)).scalar_one()
     return counts
 
@@ -144,10 +155,10 @@ async def _delete(
     version: int,
 ) -> None:
     for kind, items in (("memory", memories), ("turn", turns)):
-        for table in (Embedding, Given):
+        for table in (Embedding, ReplyContextItem):
             gone = owner.delete(table).where(table.kind == kind, table.item_id.in_(items))
             await connection.execute(gone)
-    await connection.execute(owner.delete(Given).where(Given.message_id.in_(turns)))
+    await connection.execute(owner.delete(ReplyContextItem).where(ReplyContextItem.message_id.in_(turns)))
     later = owner.update(Memory).where(Memory.superseded_by.in_(memories))
     freed = later.values(superseded_by=None, changed_in=version)
     await connection.execute(freed.execution_options(synchronize_session=False))
@@ -160,6 +171,6 @@ async def _tell_neighbours(
 ) -> None:
     columns = (Message.said_at, Message.position, Message.id)
     rows = await connection.execute(owner.select(Message, *columns).where(Message.conversation_id == conversation))
-    places = [Place(*row) for row in rows]
+    places = [TurnPosition(*row) for row in rows]
     staying = [place for place in places if place.id not in going]
     await void_windows(connection, owner, beside(staying, [each for each in places if each.id in going]), version)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
 from storage.database import upsert
-from storage.memory.conversations import AT_ONCE
+from storage.memory.conversations import ROWS_AT_ONCE
 from storage.memory.owner import WHOEVER, Owner
 from storage.memory.people import bump
 from storage.memory.tables import Embedding, ItemKind, Memory, Message
@@ -179,4 +179,4 @@ async def _changed_in(
 
 
 def _portions(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)]
+    return [ids[first : first + ROWS_AT_ONCE] for first in range(0, len(ids), ROWS_AT_ONCE)]

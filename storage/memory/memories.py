@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory.owner import Owner
 from storage.memory.people import bump
-from storage.memory.tables import Embedding, Given, Memory, MemoryKind, Message, Sensitivity, SetAside
+from storage.memory.tables import Embedding, Memory, MemoryKind, Message, ReplyContextItem, Sensitivity, SetAside
 
 
 class NoSuchMemory(Exception):
@@ -227,7 +227,9 @@ async def delete_memory(engine: AsyncEngine, owner: Owner, id_: str, *, now: dat
         if not deleted.rowcount and not aside.rowcount:
             raise NoSuchMemory(id_)
         await _void_embeddings(connection, owner, id_)
-        await connection.execute(owner.delete(Given).where(Given.kind == "memory", Given.item_id == id_))
+        await connection.execute(
+            owner.delete(ReplyContextItem).where(ReplyContextItem.kind == "memory", ReplyContextItem.item_id == id_)
+        )
         others = owner.update(Memory).where(Memory.superseded_by == id_)
         await connection.execute(others.values(superseded_by=None, changed_in=version))
 
@@ -237,7 +239,9 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
     counts = {
         "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
         "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
-        "given": owner.select(Given, func.count()).where(Given.kind == "memory", Given.item_id == id_),
+        "given": owner.select(ReplyContextItem, func.count()).where(
+            ReplyContextItem.kind == "memory", ReplyContextItem.item_id == id_
+        ),
         "set_aside": owner.select(SetAside, func.count()).where(SetAside.kind == "memory", SetAside.item_id == id_),
     }
     async with engine.connect() as connection:

@@ -12,11 +12,11 @@ from storage.memory.conversations import MessageRecord, NewMessage, find_message
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Conversation, ItemKind, Message
-from storage.memory.tables import Given as GivenRow
+from storage.memory.tables import ReplyContextItem as GivenRow
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ContextItem:
     """An item, its place in what the reply was given (from 1), its score, what each ranker said, its factors."""
 
     kind: ItemKind
@@ -32,7 +32,7 @@ async def store_reply(
     owner: Owner,
     conversation: str,
     reply: NewMessage,
-    given: Sequence[Given],
+    given: Sequence[ContextItem],
     *,
     answers: str,
     now: datetime,
@@ -63,12 +63,12 @@ async def find_reply(engine: AsyncEngine, owner: Owner, id_: str) -> MessageReco
     return None if found is None else (await find_messages(engine, owner, [found])).get(found)
 
 
-async def list_given(engine: AsyncEngine, owner: Owner, message_id: str) -> list[Given]:
+async def list_given(engine: AsyncEngine, owner: Owner, message_id: str) -> list[ContextItem]:
     """What the reply was given, in its order; without what has been forgotten since."""
-    columns = [getattr(GivenRow, field) for field in Given.__dataclass_fields__]
+    columns = [getattr(GivenRow, field) for field in ContextItem.__dataclass_fields__]
     query = owner.select(GivenRow, *columns).where(GivenRow.message_id == message_id).order_by(GivenRow.rank)
     async with engine.connect() as connection:
-        return [Given(*row) for row in await connection.execute(query)]
+        return [ContextItem(*row) for row in await connection.execute(query)]
 
 
 async def _is_there(connection: AsyncConnection, owner: Owner, conversation: str, external_id: str) -> bool:

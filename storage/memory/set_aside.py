@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, delete, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory.conversations import Place, beside, conversation_id_of, void_windows
+from storage.memory.conversations import TurnPosition, beside, conversation_id_of, void_windows
 from storage.memory.memories import present_memories
 from storage.memory.owner import Owner
 from storage.memory.people import bump
-from storage.memory.tables import Conversation, Given, Memory, Message, Owned, SetAside
+from storage.memory.tables import Conversation, Memory, Message, Owned, ReplyContextItem, SetAside
 from storage.tables import UtcDateTime
 
 AT_ONCE = 200  # rows in one statement
@@ -66,7 +66,7 @@ async def set_aside(
     superseded: dict[str, list[str]] = {}
     for id_, by in await connection.execute(later):
         superseded.setdefault(by, []).append(id_)
-    given = [dict(row) for row in await _rows(connection, owner, Given, _given_of(turns, memories))]
+    given = [dict(row) for row in await _rows(connection, owner, ReplyContextItem, _given_of(turns, memories))]
     rows = []
     for kind, table, ids in (("turn", Message, turns), ("memory", Memory, memories)):
         for row in await _rows(connection, owner, table, table.id.in_(ids)):
@@ -159,8 +159,11 @@ _KEPT = (SetAside.kind, SetAside.item_id, SetAside.conversation, SetAside.conten
 
 
 def _given_of(turns: Collection[str], memories: Collection[str]) -> ColumnElement[bool]:
-    of_items = [(Given.kind == kind) & Given.item_id.in_(ids) for kind, ids in (("turn", turns), ("memory", memories))]
-    return or_(Given.message_id.in_(turns), *of_items)
+    of_items = [
+        (ReplyContextItem.kind == kind) & ReplyContextItem.item_id.in_(ids)
+        for kind, ids in (("turn", turns), ("memory", memories))
+    ]
+    return or_(ReplyContextItem.message_id.in_(turns), *of_items)
 
 
 def _ends(given: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -207,8 +210,8 @@ async def _turns_back(
             if each.conversation == conversation and each.content["row"]["external_id"] not in known
         ]
         if rows:
-            staying = [Place(each.said_at, each.position, each.id) for each in there]
-            coming = [Place(row["said_at"], row["position"], row["id"]) for row in rows]
+            staying = [TurnPosition(each.said_at, each.position, each.id) for each in there]
+            coming = [TurnPosition(row["said_at"], row["position"], row["id"]) for row in rows]
             await void_windows(connection, owner, beside(staying, coming), version)
             await connection.execute(insert(Message), rows)
             back += len(rows)
@@ -264,13 +267,15 @@ async def _given_back(connection: AsyncConnection, owner: Owner, kept: Sequence[
     there = {("turn", id_) for id_ in await _texts(connection, owner, turns)}
     memories = await present_memories(connection, owner, [item for _, kind, item in by_key if kind == "memory"])
     there |= {("memory", id_) for id_ in memories}
-    columns = (Given.message_id, Given.kind, Given.item_id)
-    query = owner.select(Given, *columns).where(Given.message_id.in_({reply for reply, _, _ in by_key}))
+    columns = (ReplyContextItem.message_id, ReplyContextItem.kind, ReplyContextItem.item_id)
+    query = owner.select(ReplyContextItem, *columns).where(
+        ReplyContextItem.message_id.in_({reply for reply, _, _ in by_key})
+    )
     known = {tuple(row) for row in await connection.execute(query)}
     rows = [
-        _as_row(Given, each, owner)
+        _as_row(ReplyContextItem, each, owner)
         for key, each in by_key.items()
         if key not in known and ("turn", key[0]) in there and key[1:] in there
     ]
     if rows:
-        await connection.execute(insert(Given), rows)
+        await connection.execute(insert(ReplyContextItem), rows)

@@ -170,7 +170,7 @@ class Embedding(Owned):
     changed_in: Mapped[int] = mapped_column(BigInteger)
 
 
-class Given(Owned):
+class ReplyContextItem(Owned):
     """An item of the person's past that a reply was given: its place there, from 1, and why (`ranking.Ranked`).
 
     It has no words of its own, and goes with the reply and with the item.

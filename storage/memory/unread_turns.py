@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.memory.owner import Owner
 from storage.memory.tables import Job, Message
 
-MOST_TURNS = 200  # in one batch
+MAX_TURNS = 200  # in one batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def read_batch(engine: AsyncEngine, owner: Owner, *, characters: int, arou
         first = (await connection.execute(unread.order_by(*order).limit(1))).one_or_none()
         if first is None:
             return None
-        together = unread.where(Message.conversation_id == first.conversation_id).order_by(*order).limit(MOST_TURNS)
+        together = unread.where(Message.conversation_id == first.conversation_id).order_by(*order).limit(MAX_TURNS)
         turns: list[Turn] = []
         left = characters
         for _, _, *shown in await connection.execute(together):

@@ -16,8 +16,8 @@ from agents.chat.persona import PersonaError, read_personas
 from agents.chat.prompt import LEAVING, is_leaving
 from agents.events import ClientCalls, Done, Event, Source, Token
 from agents.person_memory import StoredMemory
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agent_states import SqlStates
@@ -218,8 +218,8 @@ async def test_the_past_comes_from_the_store(
 ) -> None:
     """What a person said in another conversation; nothing of anybody else's."""
     embedder = WordEmbedder()
-    shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20)
-    store = Store(engine, shelf, embedder, now=lambda: datetime.now(UTC))
+    index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20)
+    store = MemoryService(engine, index_cache, embedder, now=lambda: datetime.now(UTC))
     mina, rafi = Owner("app", "mina"), Owner("app", "rafi")
     await write_profile(engine, mina, Profile("Mina", {"city": "Sylhet"}), now=NOW)
     for owner, cat in ((mina, "Tuni"), (rafi, "Bagha")):
@@ -230,7 +230,7 @@ async def test_the_past_comes_from_the_store(
     for part in ("They are called Mina.", "city: Sylhet", "My cat is called Tuni"):
         assert part in system
     assert "Bagha" not in system
-    shelf.close()
+    index_cache.close()
 
 
 async def test_how_long_and_how_freely_is_the_clients_to_say(

@@ -201,7 +201,7 @@ def test_the_worker_is_told_what_the_settings_say(root: Path) -> None:
     assert made == [plan.asked.api_key] * 2
     assert plan.asked.base_url == f"http://127.0.0.1:{settings.gateway.port}"
     assert (plan.asked.model, plan.asked.embedder) == ("bondhu", settings.embedder.id)
-    assert plan.rules.most_attempts == settings.memory.extraction.most_attempts
+    assert plan.rules.max_attempts == settings.memory.extraction.max_attempts
     url = f"sqlite+aiosqlite:///{settings.var_dir / 'bondhu.db'}"
     found = {record.app: record for record in with_database(url, api_keys.list_keys)}
     assert (found["bondhu"].tier, found["bondhu"].allow_external) == ("standard", False)
@@ -220,9 +220,9 @@ def test_operators_see_and_retry_what_was_given_up(tmp_path: Path) -> None:
     async def give_up(engine: AsyncEngine) -> str:
         id_ = await jobs.add_job(engine, ANNABELLE, "extract", now=DAY)
         assert id_ is not None
-        claim = await jobs.claim_job(engine, id_, now=DAY, until=DAY, most_attempts=1)
+        claim = await jobs.claim_job(engine, id_, now=DAY, until=DAY, max_attempts=1)
         assert claim is not None
-        await jobs.fail_job(engine, claim, "500 [bold]", now=DAY, again_at=DAY, most_attempts=1)
+        await jobs.fail_job(engine, claim, "500 [bold]", now=DAY, again_at=DAY, max_attempts=1)
         return id_
 
     id_ = with_database(url, give_up)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 BEGINNING = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -38,26 +38,26 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_shelf(engine: AsyncEngine, embedder: WordEmbedder) -> Iterator[Callable[..., Shelf]]:
-    """Return what makes an empty shelf, as another worker has it."""
-    made: list[Shelf] = []
+def make_index_cache(engine: AsyncEngine, embedder: WordEmbedder) -> Iterator[Callable[..., IndexCache]]:
+    """Return what makes an empty index cache, as another worker has it."""
+    made: list[IndexCache] = []
 
-    def make(max_bytes: int = 2**30) -> Shelf:
-        made.append(Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=max_bytes))
+    def make(max_bytes: int = 2**30) -> IndexCache:
+        made.append(IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=max_bytes))
         return made[-1]
 
     yield make
-    for shelf in made:
-        shelf.close()
+    for index_cache in made:
+        index_cache.close()
 
 
 @pytest.fixture
-def shelf(make_shelf: Callable[..., Shelf]) -> Shelf:
-    """Return a shelf with room for all."""
-    return make_shelf()
+def index_cache(make_index_cache: Callable[..., IndexCache]) -> IndexCache:
+    """Return a index cache with room for all."""
+    return make_index_cache()
 
 
 @pytest.fixture
-def store(engine: AsyncEngine, shelf: Shelf, embedder: WordEmbedder, clock: Clock) -> Store:
+def store(engine: AsyncEngine, index_cache: IndexCache, embedder: WordEmbedder, clock: Clock) -> MemoryService:
     """Return a store on an empty database."""
-    return Store(engine, shelf, embedder, clock)
+    return MemoryService(engine, index_cache, embedder, clock)

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage.memory import erasure, memories, people
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import MemoryRecord, NewMemory
@@ -49,12 +49,12 @@ def cache() -> Cache:
 
 
 @pytest.fixture
-def forgetter(engine: AsyncEngine, shelf: Shelf, cache: Cache, clock: Callable[[], datetime]) -> Forgetter:
+def forgetter(engine: AsyncEngine, index_cache: IndexCache, cache: Cache, clock: Callable[[], datetime]) -> Forgetter:
     """Return one that knows the cache."""
-    return Forgetter(engine, shelf, {"answers": cache}, clock)
+    return Forgetter(engine, index_cache, {"answers": cache}, clock)
 
 
-async def fill(store: Store, engine: AsyncEngine) -> dict[Owner, MemoryRecord]:
+async def fill(store: MemoryService, engine: AsyncEngine) -> dict[Owner, MemoryRecord]:
     """Give everybody a profile, two turns and two memories with their secret, and a view; return the first memory."""
     made = {}
     for owner, secret in SECRETS.items():
@@ -78,7 +78,7 @@ async def everything(engine: AsyncEngine) -> str:
 
 
 async def test_a_person_is_gone_everywhere(
-    store: Store, engine: AsyncEngine, forgetter: Forgetter, shelf: Shelf, cache: Cache
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter, index_cache: IndexCache, cache: Cache
 ) -> None:
     """No row and no view of theirs is left, the receipt says so place by place, and others keep all."""
     await fill(store, engine)
@@ -91,14 +91,14 @@ async def test_a_person_is_gone_everywhere(
     assert "aardvark" not in left
     assert left.count("buffalo") == left.count("cormorant") > 5
     assert cache.held == {BEN, CAT}
-    assert (shelf.count(ANN), shelf.count(BEN)) == (0, 1)
+    assert (index_cache.count(ANN), index_cache.count(BEN)) == (0, 1)
     assert await store.recall(ANN, "aardvark", limit=9) == []
     assert len(await store.recall(BEN, "buffalo", limit=9)) == 3
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # Postgres overwrites when it vacuums
 async def test_what_is_forgotten_leaves_the_file(
-    store: Store, engine: AsyncEngine, forgetter: Forgetter, tmp_path: Path
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter, tmp_path: Path
 ) -> None:
     """SQLite's file and its log do not hold the bytes any more; those of others they do."""
     await fill(store, engine)
@@ -108,7 +108,9 @@ async def test_what_is_forgotten_leaves_the_file(
     assert b"buffalo" in held
 
 
-async def test_all_people_of_an_application_are_gone(store: Store, engine: AsyncEngine, forgetter: Forgetter) -> None:
+async def test_all_people_of_an_application_are_gone(
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter
+) -> None:
     """Every person of it, and nobody of another."""
     await fill(store, engine)
     receipt = await forgetter.everything("one")
@@ -119,7 +121,7 @@ async def test_all_people_of_an_application_are_gone(store: Store, engine: Async
     assert len(await store.recall(CAT, "cormorant", limit=9)) == 3
 
 
-async def test_a_receipt_tells_what_is_left(store: Store, engine: AsyncEngine, shelf: Shelf) -> None:
+async def test_a_receipt_tells_what_is_left(store: MemoryService, engine: AsyncEngine, index_cache: IndexCache) -> None:
     """A place that keeps something makes the receipt incomplete: it is counted, not assumed."""
 
     class Stubborn(Cache):
@@ -127,12 +129,12 @@ async def test_a_receipt_tells_what_is_left(store: Store, engine: AsyncEngine, s
             """Keep it."""
 
     await fill(store, engine)
-    receipt = await Forgetter(engine, shelf, {"answers": Stubborn()}, lambda: DAY).everything(ANN)
+    receipt = await Forgetter(engine, index_cache, {"answers": Stubborn()}, lambda: DAY).everything(ANN)
     assert not receipt.is_complete
     assert {place: left for place, left in receipt.remaining.items() if left} == {"answers": 1}
 
 
-async def test_one_memory_is_gone(store: Store, engine: AsyncEngine, forgetter: Forgetter) -> None:
+async def test_one_memory_is_gone(store: MemoryService, engine: AsyncEngine, forgetter: Forgetter) -> None:
     """It, its vectors, and what others knew of it; another person's of the same id stays, and an unknown id is told."""
     first = (await fill(store, engine))[ANN]
     later, _ = await store.add(ANN, NewMemory("Walks the aardvark"), id_="later", supersedes=first.id)
@@ -148,7 +150,7 @@ async def test_one_memory_is_gone(store: Store, engine: AsyncEngine, forgetter: 
 
 
 async def test_a_conversation_is_gone_with_what_was_drawn_from_it(
-    store: Store, engine: AsyncEngine, forgetter: Forgetter
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter
 ) -> None:
     """Its turns, the memories that quote them, and all their vectors; memories of other sources stay."""
     await fill(store, engine)
@@ -163,7 +165,7 @@ async def test_a_conversation_is_gone_with_what_was_drawn_from_it(
 
 
 async def test_one_turn_is_gone_with_what_was_drawn_from_it(
-    store: Store, engine: AsyncEngine, forgetter: Forgetter, embedder: WordEmbedder
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter, embedder: WordEmbedder
 ) -> None:
     """It, the memories that quote it, and all their vectors; the turns beside it stand beside each other at once."""
     await fill(store, engine)
@@ -186,7 +188,9 @@ async def test_one_turn_is_gone_with_what_was_drawn_from_it(
     assert await forgetter.message(ANN, ids["1"]) is None
 
 
-async def test_a_conversation_without_turns_is_gone(store: Store, engine: AsyncEngine, forgetter: Forgetter) -> None:
+async def test_a_conversation_without_turns_is_gone(
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter
+) -> None:
     """With its last turn goes the application's name for it, which may tell something."""
     ids = (await store.ingest(ANN, "about the aardvark", [NewMessage("1", "Ann", "Hello", DAY)])).ids
     await forgetter.message(ANN, ids["1"])
@@ -194,11 +198,15 @@ async def test_a_conversation_without_turns_is_gone(store: Store, engine: AsyncE
 
 
 async def test_views_of_the_forgotten_leave_other_workers(
-    store: Store, engine: AsyncEngine, forgetter: Forgetter, shelf: Shelf, make_shelf: Callable[..., Shelf]
+    store: MemoryService,
+    engine: AsyncEngine,
+    forgetter: Forgetter,
+    index_cache: IndexCache,
+    make_index_cache: Callable[..., IndexCache],
 ) -> None:
     """Another worker's view answers nothing from the moment on, and its sweep drops it; a new life is another view."""
     await fill(store, engine)
-    other = make_shelf()
+    other = make_index_cache()
     for owner in (ANN, BEN):
         assert await other.with_view(owner, lambda view: len(view.people))
     await forgetter.everything(ANN)
@@ -206,12 +214,12 @@ async def test_views_of_the_forgotten_leave_other_workers(
     await other.sweep()
     assert (other.count(ANN), other.count(BEN)) == (0, 1)
     await store.ingest(ANN, "again", [NewMessage("1", "Ann", "Back again", DAY)])
-    for reader in (shelf, other):
+    for reader in (index_cache, other):
         assert await reader.with_view(ANN, lambda view: view.people) == ("Ann",)
 
 
 async def test_writing_while_forgetting_is_all_or_nothing(
-    store: Store, engine: AsyncEngine, forgetter: Forgetter
+    store: MemoryService, engine: AsyncEngine, forgetter: Forgetter
 ) -> None:
     """Whatever the order, what is left is consistent: what is recalled is what is stored."""
     for number in range(5):

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memory.erasure import Forgetter
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage import migrate
 from storage.database import open_engine
 from storage.memory import erasure
@@ -33,10 +33,10 @@ async def run(url: str, steps: list[tuple[str, Owner, int, int]]) -> None:
     """Do the steps on an empty database, and keep a model of what each owner has."""
     engine = open_engine(url)
     embedder = WordEmbedder()
-    shelves = [Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20) for _ in range(3)]
-    store = Store(engine, shelves[0], embedder, lambda: DAY)
-    other = Store(engine, shelves[1], embedder, lambda: DAY)
-    forgetter = Forgetter(engine, shelves[0], {}, lambda: DAY)
+    index_caches = [IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20) for _ in range(3)]
+    store = MemoryService(engine, index_caches[0], embedder, lambda: DAY)
+    other = MemoryService(engine, index_caches[1], embedder, lambda: DAY)
+    forgetter = Forgetter(engine, index_caches[0], {}, lambda: DAY)
     expected: dict[Owner, dict[tuple[str, ...], str]] = {owner: {} for owner in OWNERS}
     for app in {owner.app for owner in OWNERS}:
         await erasure.erase(engine, app)
@@ -71,15 +71,15 @@ async def run(url: str, steps: list[tuple[str, Owner, int, int]]) -> None:
             expected[owner] = {}
         elif what == "read":
             await other.recall(owner, words, limit=50)  # an old view, to be brought up to date later
-    fresh = Store(engine, shelves[2], embedder, lambda: DAY)
+    fresh = MemoryService(engine, index_caches[2], embedder, lambda: DAY)
     for owner in OWNERS:
         await agree(engine, owner, sorted(expected[owner].values()), [store, other, fresh])
-    for shelf in shelves:
-        shelf.close()
+    for index_cache in index_caches:
+        index_cache.close()
     await engine.dispose()
 
 
-async def agree(engine: Any, owner: Owner, expected: list[str], stores: list[Store]) -> None:
+async def agree(engine: Any, owner: Owner, expected: list[str], stores: list[MemoryService]) -> None:
     """Check that SQL has exactly that, and that every store recalls all of it, as near as the others find it."""
     history = await read_history(engine, owner)
     turns = [each.text for messages in history.conversations.values() for each in messages]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
+from memory.recall.index_cache import IndexCache
 from memory.schemas import Document
-from memory.service import Recalled, Store
+from memory.service import MemoryService, Recalled
 from storage import migrate
 from storage.database import open_engine
 from storage.memory import memories, people
@@ -31,7 +31,7 @@ def told(found: list[Recalled]) -> list[object]:
     return [(each.record.text, each.ranked.score, each.ranked.said, each.ranked.factors) for each in found]
 
 
-async def fill(store: Store, engine: AsyncEngine) -> None:
+async def fill(store: MemoryService, engine: AsyncEngine) -> None:
     """Store two conversations side by side, memories of all fields, and a profile."""
     for name in ("a", "b"):
         turns = [
@@ -50,7 +50,7 @@ async def fill(store: Store, engine: AsyncEngine) -> None:
 
 
 async def test_an_import_recalls_the_same(
-    store: Store, engine: AsyncEngine, make_shelf: Callable[..., Shelf], tmp_path: Path
+    store: MemoryService, engine: AsyncEngine, make_index_cache: Callable[..., IndexCache], tmp_path: Path
 ) -> None:
     """Through JSON and into another database, for another user there: the same answers with the same scores."""
     await fill(store, engine)
@@ -58,9 +58,12 @@ async def test_an_import_recalls_the_same(
     url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
     await asyncio.to_thread(migrate.upgrade, url)
     elsewhere, embedder = open_engine(url), WordEmbedder()
-    shelf = Shelf(elsewhere, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+    index_cache = IndexCache(elsewhere, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    here, there = Store(engine, make_shelf(), embedder, lambda: now), Store(elsewhere, shelf, embedder, lambda: now)
+    here, there = (
+        MemoryService(engine, make_index_cache(), embedder, lambda: now),
+        MemoryService(elsewhere, index_cache, embedder, lambda: now),
+    )
     anna = Owner("other", "anna")
     for _ in range(2):  # taking it in again changes nothing
         await there.take_in(anna, Document.model_validate_json(document).history())
@@ -71,7 +74,7 @@ async def test_an_import_recalls_the_same(
     again = Document.of(await read_history(elsewhere, anna))
     assert plain(again) == plain(Document.model_validate_json(document))
     assert {each.schema_version for each in (again, Document.model_validate({"schema_version": 1}))} == {1, 2}
-    shelf.close()
+    index_cache.close()
     await elsewhere.dispose()
 
 
@@ -84,7 +87,7 @@ def plain(document: Document) -> object:
     return json.loads(dumped)
 
 
-async def test_an_import_is_whole_or_not_at_all(store: Store, engine: AsyncEngine) -> None:
+async def test_an_import_is_whole_or_not_at_all(store: MemoryService, engine: AsyncEngine) -> None:
     """A document with a quote that no message says leaves nothing behind."""
     await fill(store, engine)
     document = Document.of(await read_history(engine, ANN))

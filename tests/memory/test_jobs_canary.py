@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.app import create_app
-from jobs.config import Asked, Ingress, Plan, Rules
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from jobs.config import ExtractionTarget, Ingress, Plan, Rules
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage import jobs, migrate
 from storage.database import open_engine
 from storage.memory.conversations import NewMessage, ingest
@@ -26,7 +26,7 @@ from tests.support.model_server import ModelServer, operation
 SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two", "a"): "narwhal"}
 SAID = "The secret word of my safe is {}"
 PRESENT = {"model": "words", "revision": "1", "dimensions": DIMENSIONS, "route": "/embedder-1"}
-RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, most_attempts=3)
+RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, max_attempts=3)
 
 
 class Place:
@@ -35,7 +35,7 @@ class Place:
     def __init__(self, folder: Path, model: ModelServer, redis_url: str) -> None:
         self.url = f"sqlite+aiosqlite:///{folder / 'bondhu.db'}"
         self.model = model
-        asked = Asked(
+        asked = ExtractionTarget(
             base_url=model.url, api_key="bd-test", model="bondhu", embedder="words", answer_tokens=256, timeout_s=30
         )
         self.ingress_port = free_port()
@@ -60,8 +60,8 @@ class Place:
     async def kept(self) -> dict[Owner, str]:
         """Return all that is remembered and recalled of each."""
         engine, embedder = open_engine(self.url), WordEmbedder()
-        shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
-        store = Store(engine, shelf, embedder, lambda: datetime(2026, 2, 1, tzinfo=UTC))
+        index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+        store = MemoryService(engine, index_cache, embedder, lambda: datetime(2026, 2, 1, tzinfo=UTC))
         kept = {}
         for owner in SECRETS:
             recalled = await store.recall(owner, "What is the secret word of the safe?", limit=50)
@@ -70,7 +70,7 @@ class Place:
             kept[owner] = json.dumps(
                 [asdict(each.record) for each in recalled] + [asdict(each) for each in remembered], default=str
             )
-        shelf.close()
+        index_cache.close()
         await engine.dispose()
         return kept
 

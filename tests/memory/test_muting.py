@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
-from memory.service import Recalled, Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService, Recalled
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory, Wanted, list_memories
 from storage.memory.owner import Owner
@@ -19,13 +19,13 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(engine: AsyncEngine, shelf: Shelf, embedder: WordEmbedder) -> Store:
+def store(engine: AsyncEngine, index_cache: IndexCache, embedder: WordEmbedder) -> MemoryService:
     """Return a store at an instant."""
-    return Store(engine, shelf, embedder, lambda: NOW)
+    return MemoryService(engine, index_cache, embedder, lambda: NOW)
 
 
 @pytest.fixture
-async def source(store: Store) -> str:
+async def source(store: MemoryService) -> str:
     """Give Ann and Ben the same two turns and a memory that quotes the first; return the id of Ann's first turn."""
     said = ["My marriage to Sam is over", "I bought a marriage licence for Sam"]
     turns = [NewMessage(str(each), "Ann", text, DAY + timedelta(minutes=each)) for each, text in enumerate(said)]
@@ -36,13 +36,13 @@ async def source(store: Store) -> str:
     return ids["0"]
 
 
-async def recalled(store: Store, owner: Owner = ANN) -> dict[str, Recalled]:
+async def recalled(store: MemoryService, owner: Owner = ANN) -> dict[str, Recalled]:
     """Return what a question about Sam brings, by its words, best first."""
     return {each.record.text: each for each in await store.recall(owner, "marriage of Sam", limit=9)}
 
 
 @pytest.mark.parametrize(("days", "left"), [(0, 1.0), (30, 0.5), (60, 0.25), (90, 0.125), (3000, 0.125), (-5, 1.0)])
-async def test_pain_fades(store: Store, source: str, days: int, left: float) -> None:
+async def test_pain_fades(store: MemoryService, source: str, days: int, left: float) -> None:
     """Halved every 30 days since the mark, an eighth at last: the memory, and the turn that it quotes, and no other."""
     before = await recalled(store)
     others = await recalled(store, BEN)
@@ -56,13 +56,17 @@ async def test_pain_fades(store: Store, source: str, days: int, left: float) -> 
 
 
 async def test_what_is_muted_is_not_brought_up(
-    store: Store, source: str, engine: AsyncEngine, embedder: WordEmbedder, make_shelf: Callable[..., Shelf]
+    store: MemoryService,
+    source: str,
+    engine: AsyncEngine,
+    embedder: WordEmbedder,
+    make_index_cache: Callable[..., IndexCache],
 ) -> None:
     """Neither the memory nor the turn that it quotes, at any worker, in old views and new ones; it is listed still."""
-    other = Store(engine, make_shelf(), embedder, lambda: NOW)
+    other = MemoryService(engine, make_index_cache(), embedder, lambda: NOW)
     assert len(await recalled(store)) == len(await recalled(other)) == 3
     await store.edit(ANN, "left", {"muted": True})
-    for each in (store, other, Store(engine, make_shelf(), embedder, lambda: NOW)):
+    for each in (store, other, MemoryService(engine, make_index_cache(), embedder, lambda: NOW)):
         assert list(await recalled(each)) == ["I bought a marriage licence for Sam"]
     (one,) = await list_memories(engine, ANN, Wanted(muted=True), limit=9)
     assert (one.id, one.muted) == ("left", True)
@@ -71,7 +75,7 @@ async def test_what_is_muted_is_not_brought_up(
     assert len(await recalled(store)) == len(await recalled(other)) == 3
 
 
-async def test_a_turn_is_muted_while_one_of_its_memories_is(store: Store, source: str) -> None:
+async def test_a_turn_is_muted_while_one_of_its_memories_is(store: MemoryService, source: str) -> None:
     """Added muted, it mutes the turn that it quotes; the turn comes back when it quotes another, or is gone."""
     await store.add(ANN, NewMemory("Not this", message_id=source, muted=True), id_="second")
     assert set(await recalled(store)) == {"Sam left the marriage", "I bought a marriage licence for Sam"}
@@ -79,7 +83,7 @@ async def test_a_turn_is_muted_while_one_of_its_memories_is(store: Store, source
     assert len(await recalled(store)) == 3
 
 
-async def test_limits_are_met_in_spite_of_what_is_muted(store: Store) -> None:
+async def test_limits_are_met_in_spite_of_what_is_muted(store: MemoryService) -> None:
     """As many as were asked for are found, when there are as many that are not muted."""
     for number in range(20):
         await store.add(ANN, NewMemory(f"Sam's marriage {number}", muted=number < 10))

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter
 from memory.intents.detector import Forget, Mute, Remember
-from memory.intents.executor import Wishes
-from memory.recall.index_cache import Shelf
-from memory.recall.person_index import View
-from memory.service import Store
+from memory.intents.executor import IntentExecutor
+from memory.recall.index_cache import IndexCache
+from memory.recall.person_index import PersonIndex
+from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.export import read_history
 from storage.memory.memories import NewMemory, Wanted, list_memories
@@ -25,11 +25,13 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 TABLES = [each.__tablename__ for each in Owned.__subclasses__()]
 
 
-async def test_every_statement_names_its_owner(store: Store, engine: AsyncEngine, shelf: Shelf) -> None:
+async def test_every_statement_names_its_owner(
+    store: MemoryService, engine: AsyncEngine, index_cache: IndexCache
+) -> None:
     """Whatever reads or writes a person's table says whose: each table, each time it is named, with app and user."""
     statements: list[str] = []
     event.listen(engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    forgetter = Forgetter(engine, shelf, {}, lambda: DAY)
+    forgetter = Forgetter(engine, index_cache, {}, lambda: DAY)
     for text in ("One", "Two"):
         taken = await store.ingest(ANN, "c", [NewMessage(text, "Ann", text, DAY)])
     await store.ingest(ANN, "c", [NewMessage("Before", "Ann", "Before", datetime(2025, 1, 1, tzinfo=UTC))])
@@ -41,7 +43,7 @@ async def test_every_statement_names_its_owner(store: Store, engine: AsyncEngine
     await store.recall(ANN, "One", limit=5)
     await list_memories(engine, ANN, Wanted(contains="z"), limit=5, after=new.id)
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
-    wishes = Wishes(engine, store, forgetter, lambda: DAY)
+    wishes = IntentExecutor(engine, store, forgetter, lambda: DAY)
     for wish in (Remember(None), Mute(None), Forget("one")):
         done = await wishes.obey(ANN, wish, conversation="c", message_id=taken.ids["Two"])
         assert done.count == 1
@@ -60,26 +62,28 @@ async def test_every_statement_names_its_owner(store: Store, engine: AsyncEngine
             assert "end_user = " in selected, statement
 
 
-async def test_views_that_were_not_used_for_longest_go(store: Store, make_shelf: Callable[..., Shelf]) -> None:
+async def test_views_that_were_not_used_for_longest_go(
+    store: MemoryService, make_index_cache: Callable[..., IndexCache]
+) -> None:
     """The bytes of all views stay within the bound, the one in use stays whatever its size, and a view comes back."""
     owners = [Owner("app", str(number)) for number in range(5)]
     for owner in owners:
         await store.add(owner, NewMemory(f"Of {owner.user}: {'many words ' * 50}"))
-    measure = make_shelf()
+    measure = make_index_cache()
     await measure.with_view(owners[0], len_of_people)
     one_bytes = measure.size_bytes
-    shelf = make_shelf(int(one_bytes * 2.5))
+    index_cache = make_index_cache(int(one_bytes * 2.5))
     for owner in (*owners[:3], owners[1], owners[3]):
-        assert await shelf.with_view(owner, len_of_people) == 0
-        assert shelf.size_bytes <= one_bytes * 2.5
-    assert [shelf.count(owner) for owner in owners] == [0, 1, 0, 1, 0]
-    tiny = make_shelf(1)
+        assert await index_cache.with_view(owner, len_of_people) == 0
+        assert index_cache.size_bytes <= one_bytes * 2.5
+    assert [index_cache.count(owner) for owner in owners] == [0, 1, 0, 1, 0]
+    tiny = make_index_cache(1)
     for owner in owners:
         assert await tiny.with_view(owner, len_of_people) == 0
         assert tiny.count("app") == tiny.count(owner) == 1
-    assert await shelf.with_view(Owner("app", "nobody"), len_of_people) is None
+    assert await index_cache.with_view(Owner("app", "nobody"), len_of_people) is None
 
 
-def len_of_people(view: View) -> int:
+def len_of_people(view: PersonIndex) -> int:
     """Return how many have spoken."""
     return len(view.people)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
-from storage.memory.reply_context import Given, find_reply, list_given
+from storage.memory.reply_context import ContextItem, find_reply, list_given
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,13 +21,13 @@ def said(external_id: str, speaker: str = "user") -> NewMessage:
     return NewMessage(external_id, speaker, f"Text of {external_id}", AT)
 
 
-async def test_a_reply_and_its_reasons_come_and_go_together(store: Store, engine: AsyncEngine) -> None:
+async def test_a_reply_and_its_reasons_come_and_go_together(store: MemoryService, engine: AsyncEngine) -> None:
     """Once, in order, for its own person only; a repetition changes nothing; a reply to nothing is not stored."""
     turns = (await store.ingest(ANN, "c1", [said("q0"), said("q1")])).ids
     record, _ = await store.add(ANN, NewMemory("Likes tea"))
     given = [
-        Given("turn", turns["q0"], 1, 0.5, {"lexical": [1, 2.5]}, {"recency": 1.01}),
-        Given("memory", record.id, 2, 0.25, {}, {"pinned": 1.0}),
+        ContextItem("turn", turns["q0"], 1, 0.5, {"lexical": [1, 2.5]}, {"recency": 1.01}),
+        ContextItem("memory", record.id, 2, 0.25, {}, {"pinned": 1.0}),
     ]
     for reasons in (given, given[:1]):
         await store.answered(ANN, "c1", said("r1", "assistant"), reasons, answers="q1")
@@ -42,12 +42,14 @@ async def test_a_reply_and_its_reasons_come_and_go_together(store: Store, engine
     assert await list_given(engine, BEN, reply.id) == []
 
 
-async def test_what_is_forgotten_is_no_reason(store: Store, engine: AsyncEngine, shelf: Shelf) -> None:
+async def test_what_is_forgotten_is_no_reason(
+    store: MemoryService, engine: AsyncEngine, index_cache: IndexCache
+) -> None:
     """With a conversation go its replies' reasons, and it from the reasons of others."""
-    forgetter = Forgetter(engine, shelf, {}, lambda: AT)
+    forgetter = Forgetter(engine, index_cache, {}, lambda: AT)
     first = (await store.ingest(ANN, "c1", [said("q1")])).ids["q1"]
     await store.ingest(ANN, "c2", [said("q2")])
-    named = [Given("turn", first, 1, 0.5, {}, {})]
+    named = [ContextItem("turn", first, 1, 0.5, {}, {})]
     await store.answered(ANN, "c1", said("r1", "assistant"), named, answers="q1")
     await store.answered(ANN, "c2", said("r2", "assistant"), named, answers="q2")
     receipt = await forgetter.conversation(ANN, "c1")

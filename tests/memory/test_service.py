@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
-from memory.service import Recalled, Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService, Recalled
 from storage.memory import embeddings, memories, people
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory, Wanted
@@ -30,7 +30,7 @@ def texts(found: list[Recalled]) -> list[str]:
     return [each.record.text for each in found]
 
 
-async def test_turns_and_memories_are_found(store: Store) -> None:
+async def test_turns_and_memories_are_found(store: MemoryService) -> None:
     """The best of both kinds comes first, with what each ranker said, and only the owner's."""
     await store.ingest(ANN, "c1", [said(1, "I adopted a dog called Rex"), said(2, "We went to the beach")])
     await store.add(ANN, NewMemory("Ann is afraid of spiders", kind="feeling"))
@@ -45,7 +45,7 @@ async def test_turns_and_memories_are_found(store: Store) -> None:
         assert "I adopted a dog called Rex" not in texts(await store.recall(owner, "Rex the dog", limit=50))
 
 
-async def test_ingesting_twice_is_once(store: Store, engine: AsyncEngine) -> None:
+async def test_ingesting_twice_is_once(store: MemoryService, engine: AsyncEngine) -> None:
     """Known external ids add nothing, are told apart from new ones, and other words under a known id change nothing."""
     first = await store.ingest(ANN, "c1", [said(1, "One"), said(2, "Two")])
     again = await store.ingest(ANN, "c1", [said(1, "One"), said(2, "Other words"), said(3, "Three")])
@@ -58,7 +58,7 @@ async def test_ingesting_twice_is_once(store: Store, engine: AsyncEngine) -> Non
     assert await embeddings.read_progress(engine, ANN, WordEmbedder().space) == embeddings.Progress(4, 4)
 
 
-async def test_windows_follow_their_neighbours(store: Store, embedder: WordEmbedder) -> None:
+async def test_windows_follow_their_neighbours(store: MemoryService, embedder: WordEmbedder) -> None:
     """A new turn renews the windows beside it and no other, at the end as in the middle."""
     await store.ingest(ANN, "c1", [said(1, "one"), said(2, "two"), said(9, "nine")])
     embedder.asked.clear()
@@ -71,10 +71,10 @@ async def test_windows_follow_their_neighbours(store: Store, embedder: WordEmbed
 
 
 async def test_every_worker_sees_a_write_at_its_next_read(
-    store: Store, engine: AsyncEngine, embedder: WordEmbedder, make_shelf: Callable[..., Shelf]
+    store: MemoryService, engine: AsyncEngine, embedder: WordEmbedder, make_index_cache: Callable[..., IndexCache]
 ) -> None:
     """Additions, edits and deletions of one worker are what another, which had read before, finds."""
-    other = Store(engine, make_shelf(), embedder, lambda: DAY)
+    other = MemoryService(engine, make_index_cache(), embedder, lambda: DAY)
     record, _ = await store.add(ANN, NewMemory("Likes green tea"))
     assert texts(await other.recall(ANN, "tea", limit=5)) == ["Likes green tea"]
     await store.edit(ANN, record.id, {"text": "Likes black coffee"})
@@ -85,7 +85,7 @@ async def test_every_worker_sees_a_write_at_its_next_read(
     assert texts(await other.recall(ANN, "coffee", limit=5)) == ["Coffee at noon"]
 
 
-async def test_an_embedder_that_is_away_loses_nothing(store: Store, embedder: WordEmbedder) -> None:
+async def test_an_embedder_that_is_away_loses_nothing(store: MemoryService, embedder: WordEmbedder) -> None:
     """What is said meanwhile is stored and found by its words, and by its vectors when the embedder is back."""
     embedder.is_away = True
     await store.ingest(ANN, "c1", [said(1, "My sister lives in Oslo")])
@@ -99,22 +99,25 @@ async def test_an_embedder_that_is_away_loses_nothing(store: Store, embedder: Wo
 
 
 async def test_another_model_replaces_vectors_while_the_old_ones_work(
-    store: Store, engine: AsyncEngine, clock: Callable[[], datetime], make_shelf: Callable[..., Shelf]
+    store: MemoryService,
+    engine: AsyncEngine,
+    clock: Callable[[], datetime],
+    make_index_cache: Callable[..., IndexCache],
 ) -> None:
     """A new revision starts at nothing and fills up by reading; the old one's vectors stay whole."""
     await store.ingest(ANN, "c1", [said(number, f"Number {number}") for number in range(100)])
     newer = WordEmbedder("2")
-    shelf = Shelf(engine, newer.space, dimensions=newer.dimensions, max_bytes=2**30)
-    moved = Store(engine, shelf, newer, clock)
+    index_cache = IndexCache(engine, newer.space, dimensions=newer.dimensions, max_bytes=2**30)
+    moved = MemoryService(engine, index_cache, newer, clock)
     assert await embeddings.read_progress(engine, ANN, newer.space) == embeddings.Progress(0, 100)
     for done in (64, 100):
         assert await moved.recall(ANN, "Number 7", limit=1)
         assert await embeddings.read_progress(engine, ANN, newer.space) == embeddings.Progress(done, 100)
         assert await embeddings.read_progress(engine, ANN, WordEmbedder().space) == embeddings.Progress(100, 100)
-    shelf.close()
+    index_cache.close()
 
 
-async def test_a_quote_is_verbatim(store: Store) -> None:
+async def test_a_quote_is_verbatim(store: MemoryService) -> None:
     """What a message does not say is no quote of it; who said it is who the memory is of."""
     taken = await store.ingest(ANN, "c1", [said(1, "I moved to Oslo in May.")])
     source = taken.ids["m1"]
@@ -130,7 +133,7 @@ async def test_a_quote_is_verbatim(store: Store) -> None:
     assert texts(await store.recall(BEN, "Oslo", limit=5)) == []
 
 
-async def test_what_took_its_place_ends_a_memory(store: Store, engine: AsyncEngine) -> None:
+async def test_what_took_its_place_ends_a_memory(store: MemoryService, engine: AsyncEngine) -> None:
     """The old one holds until the new one begins; recall tells what holds now, or at the time that is asked about."""
     began, moved = datetime(2020, 1, 1, tzinfo=UTC), datetime(2023, 6, 1, tzinfo=UTC)
     old, _ = await store.add(ANN, NewMemory("Lives in Berlin", valid_from=began))
@@ -145,7 +148,7 @@ async def test_what_took_its_place_ends_a_memory(store: Store, engine: AsyncEngi
         await store.add(BEN, NewMemory("Lives in Rome"), supersedes=old.id)
 
 
-async def test_lists_are_in_pages_without_gaps(store: Store, engine: AsyncEngine) -> None:
+async def test_lists_are_in_pages_without_gaps(store: MemoryService, engine: AsyncEngine) -> None:
     """Newest first; page after page is all of them once, whatever is added meanwhile; filters narrow."""
     for number in range(7):
         kind = "goal" if number % 2 else "fact"
@@ -171,7 +174,7 @@ async def test_lists_are_in_pages_without_gaps(store: Store, engine: AsyncEngine
         await memories.list_memories(engine, BEN, Wanted(), limit=3, after=after)
 
 
-async def test_the_same_id_is_the_same_memory(store: Store, engine: AsyncEngine) -> None:
+async def test_the_same_id_is_the_same_memory(store: MemoryService, engine: AsyncEngine) -> None:
     """A repeated request with an id adds nothing, for each owner apart."""
     made = [await store.add(owner, NewMemory(f"Of {owner.user}"), id_="mine") for owner in (ANN, BEN, ANN)]
     assert [is_new for _, is_new in made] == [True, True, False]
@@ -180,7 +183,7 @@ async def test_the_same_id_is_the_same_memory(store: Store, engine: AsyncEngine)
     assert len(await memories.list_memories(engine, ANN, Wanted(), limit=9)) == 1
 
 
-async def test_fifty_writers_and_readers_of_one_person(store: Store, engine: AsyncEngine) -> None:
+async def test_fifty_writers_and_readers_of_one_person(store: MemoryService, engine: AsyncEngine) -> None:
     """Every write is there once at the end, counts are counted on, and what is recalled meanwhile is no duplicate."""
     await store.add(ANN, NewMemory("0"), id_="counter")
 
@@ -205,7 +208,7 @@ async def test_fifty_writers_and_readers_of_one_person(store: Store, engine: Asy
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
-async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: Store) -> None:
+async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: MemoryService) -> None:
     """Behind PgBouncer in transaction mode a prepared statement would be another client's: none outlives its use."""
     for number in range(5):
         await store.add(ANN, NewMemory(f"Number {number}"))
@@ -214,7 +217,7 @@ async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: S
         assert len(left.all()) <= 2  # this one, and the last, which goes with the next
 
 
-async def test_a_profile_names_the_asker(store: Store, engine: AsyncEngine) -> None:
+async def test_a_profile_names_the_asker(store: MemoryService, engine: AsyncEngine) -> None:
     """A question in the first person is put to what its asker said, when the profile says who that is."""
     await store.ingest(ANN, "c", [said(1, "I love hiking"), said(2, "I love sailing", speaker="Bob")])
     await people.write_profile(engine, ANN, people.Profile("Bob", {"odd": "a\0b"}), now=DAY)

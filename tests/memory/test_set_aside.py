@@ -12,18 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jobs.set_aside import wipe
 from memory.erasure import Forgetter
-from memory.intents.detector import Forget, wish_of
-from memory.intents.executor import UNDO, Done, Wishes
-from memory.recall.index_cache import Shelf
+from memory.intents.detector import Forget, intent_of
+from memory.intents.executor import UNDO, Done, IntentExecutor
+from memory.recall.index_cache import IndexCache
 from memory.schemas import Document
-from memory.service import Store
+from memory.service import MemoryService
 from storage.database import open_engine
 from storage.memory.conversations import NewMessage, ingest
 from storage.memory.deletion import delete_items
 from storage.memory.export import read_history
 from storage.memory.memories import NewMemory, NoSuchMemory, find_memories
 from storage.memory.owner import Owner
-from storage.memory.reply_context import Given, list_given
+from storage.memory.reply_context import ContextItem, list_given
 from storage.memory.set_aside import Aside, list_wishes, wipe_expired
 from storage.memory.tables import SetAside
 from storage.migrate import upgrade
@@ -36,11 +36,13 @@ SAID = ("I moved to Porto", "Porto is nice", "I bought a kite", "Kites fly")
 class Past:
     """Ann's past, and what can be done with it."""
 
-    def __init__(self, engine: AsyncEngine, store: Store, shelf: Shelf, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, store: MemoryService, index_cache: IndexCache, clock: Callable[[], datetime]
+    ) -> None:
         self.engine = engine
         self.store = store
-        self.forgetter = Forgetter(engine, shelf, {}, clock)
-        self._wishes = Wishes(engine, store, self.forgetter, clock)
+        self.forgetter = Forgetter(engine, index_cache, {}, clock)
+        self._wishes = IntentExecutor(engine, store, self.forgetter, clock)
 
     async def fill(self, owner: Owner = ANN) -> dict[str, str]:
         """Have a conversation and memories of it, one of which has taken another's place."""
@@ -52,7 +54,7 @@ class Past:
         await self.store.add(owner, NewMemory("Lives in Lisbon"), id_="old")
         quoted = NewMemory("Lives in Porto", quote="moved to Porto", message_id=ids["m0"])
         await self.store.add(owner, quoted, id_="new", supersedes="old")
-        given = [Given("memory", "new", 1, 0.5, {"lexical": [1, 2.0]}, {})]
+        given = [ContextItem("memory", "new", 1, 0.5, {"lexical": [1, 2.0]}, {})]
         reply = NewMessage("r", "assistant", "How nice", DAY + timedelta(minutes=9))
         await self.store.answered(owner, "c", reply, given, answers="m2")
         return ids
@@ -72,12 +74,12 @@ class Past:
 
 
 @pytest.fixture
-def past(engine: AsyncEngine, store: Store, shelf: Shelf, clock: Callable[[], datetime]) -> Past:
+def past(engine: AsyncEngine, store: MemoryService, index_cache: IndexCache, clock: Callable[[], datetime]) -> Past:
     """Return a past without anything in it."""
-    return Past(engine, store, shelf, clock)
+    return Past(engine, store, index_cache, clock)
 
 
-async def test_an_undone_wish_leaves_everything_as_it_was(past: Past, shelf: Shelf) -> None:
+async def test_an_undone_wish_leaves_everything_as_it_was(past: Past, index_cache: IndexCache) -> None:
     """Turns in their places, memories with what they had superseded, what replies were given, and recall."""
     await past.fill()
     before = json.loads(await past.document())
@@ -209,7 +211,7 @@ async def test_a_word_is_not_forgotten_by_its_pieces(past: Past) -> None:
     said = ("আমার নাম মিতা।", "আম্মা ভালো আছেন", "আম খাই", "cafe\u0301 noir", "cafe latte")
     turns = [NewMessage(str(at), "Ann", text, DAY + timedelta(minutes=at)) for at, text in enumerate(said)]
     await past.store.ingest(ANN, "c", turns)
-    wish = wish_of("Forget everything about আম্মা")
+    wish = intent_of("Forget everything about আম্মা")
     assert wish == Forget("আম্মা")
     assert (await past.forget("আম্মা")).count == 1
     assert (await past.forget("caf\u00e9")).count == 1  # composed, it is the same word

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from models.serve_ingress import Away, Refused, ask
-from serving.engines.embedder import Embedder
+from serving.engines.embedder import EmbedderClient
 from serving.errors import EngineTimeout, EngineUnavailable, InvalidRequest
 from tests.support.embedder_server import EmbedderServer
 from tests.support.gateway_process import free_port
@@ -44,9 +44,11 @@ async def url() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-def client(session: aiohttp.ClientSession, url: str, dimensions: int = DIMENSIONS, timeout_s: float = 5) -> Embedder:
+def client(
+    session: aiohttp.ClientSession, url: str, dimensions: int = DIMENSIONS, timeout_s: float = 5
+) -> EmbedderClient:
     """Return the gateway's client of an embedder, which has answered before."""
-    embedder = Embedder(
+    embedder = EmbedderClient(
         url=url,
         cluster_key=KEY,
         session=session,

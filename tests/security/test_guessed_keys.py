@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.auth.api_keys import REMEMBER_S, KeyRing
+from serving.auth.api_keys import REMEMBER_S, ApiKeyAuthenticator
 from serving.auth.throttle import BURST, REFILL_S
 from serving.errors import TooManyKeys, Unauthenticated
 from storage.api_keys import KeyRecord, hash_key
@@ -28,7 +28,7 @@ class Sql:
         self.asked = 0
         self.is_away = False
         self._keys = {hash_key(secret): record(secret) for secret in GOOD}
-        self.ring = KeyRing(self.find, clock=lambda: self.now_s, now=lambda: NOW)
+        self.ring = ApiKeyAuthenticator(self.find, clock=lambda: self.now_s, now=lambda: NOW)
 
     async def find(self, digest: str, _: datetime) -> KeyRecord | None:
         """Look one up, as a database does: not at once."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.ledger.ledger import Ledger
 from serving.ledger.pricing import Prices
-from serving.ledger.write_ahead_log import HEADER_BYTES, MAX_LINE_BYTES, Journal
+from serving.ledger.write_ahead_log import HEADER_BYTES, MAX_LINE_BYTES, WriteAheadLog
 from storage.requests import insert_requests, sum_requests
 from storage.tables import Request
 
@@ -140,16 +140,16 @@ async def test_a_file_that_never_was_a_journal_can_be_adopted(
 
 def test_a_header_may_say_anything(tmp_path: Path) -> None:
     """A header with a right checksum and a wrong content settles nothing."""
-    journal = Journal.create(tmp_path / "j.journal")
+    journal = WriteAheadLog.create(tmp_path / "j.journal")
     journal.close()
     path = tmp_path / "k.journal"
     for told in ({}, {"settled": -5}, {"settled": "-000000000000005"}, {"settled": None}):
-        other = Journal.create(path)
+        other = WriteAheadLog.create(path)
         other.append(told)
         line = path.read_bytes()[HEADER_BYTES:]
         other.close()
         path.write_bytes(line.ljust(HEADER_BYTES, b"\n"))
-        claimed = Journal.claim(path)
+        claimed = WriteAheadLog.claim(path)
         assert claimed is not None
         assert claimed.settled == min(HEADER_BYTES, claimed.size_bytes)
         claimed.close()

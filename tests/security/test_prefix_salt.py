@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.engines.prefix_salt import PrefixSalt
-from serving.protocol.request import CHAT, Call
+from serving.protocol.request import CHAT, GenerationRequest
 from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
@@ -19,9 +19,9 @@ Service = tuple[GatewayProcess, EngineServer]
 HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def call(app: str, user: str | None, conversation: str | None) -> Call:
+def call(app: str, user: str | None, conversation: str | None) -> GenerationRequest:
     """A request of this application for this person."""
-    return Call(CHAT, HELLO, MODEL, "r", app, user, "interactive", False, conversation=conversation)
+    return GenerationRequest(CHAT, HELLO, MODEL, "r", app, user, "interactive", False, conversation=conversation)
 
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))

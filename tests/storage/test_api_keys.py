@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from serving.auth.api_keys import KeyRing
+from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.errors import Unauthenticated
 from storage import api_keys, migrate
 from storage.database import open_engine
@@ -174,7 +174,7 @@ async def test_a_remembered_key_is_refused_from_its_expiry_on(engine: AsyncEngin
         asked += 1
         return await api_keys.find_key(engine, digest, at)
 
-    ring = KeyRing(find, clock=lambda: 0.0, now=lambda: now)
+    ring = ApiKeyAuthenticator(find, clock=lambda: 0.0, now=lambda: now)
     assert await ring.admit(f"Bearer {made.secret}") == made.record
     now = expires_at
     refusals = set()

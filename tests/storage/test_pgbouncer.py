@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage import migrate
 from storage.database import AWAY, Pool, open_engine
 from storage.memory.change_feed import changes
@@ -44,13 +44,13 @@ async def opened(url: str, pool: Pool = SMALL) -> AsyncIterator[AsyncEngine]:
 
 
 @asynccontextmanager
-async def store_on(url: str, pool: Pool = SMALL) -> AsyncIterator[Store]:
+async def store_on(url: str, pool: Pool = SMALL) -> AsyncIterator[MemoryService]:
     """Have a store with a pool of its own, as another process has it."""
     embedder = WordEmbedder()
     async with opened(url, pool) as engine:
-        shelf = Shelf(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
-        yield Store(engine, shelf, embedder, lambda: NOW)
-        shelf.close()
+        index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+        yield MemoryService(engine, index_cache, embedder, lambda: NOW)
+        index_cache.close()
 
 
 @asynccontextmanager

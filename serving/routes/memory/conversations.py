@@ -14,14 +14,14 @@ from serving.routes.memory.erasure import ReceiptAnswer
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
-MOST_MESSAGES = 1000  # in a request; a longer history is sent in pieces
+MAX_MESSAGES = 1000  # in a request; a longer history is sent in pieces
 
 
 class Conversation(OfUser):
     """Turns of one conversation."""
 
     external_id: Name = Field(description="the application's id of the conversation")
-    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
 
 
 class TakenMessage(BaseModel):

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.embedding.backfill import Known, Reembedding, Report
-from memory.recall.index_cache import Shelf
+from memory.embedding.backfill import Backfill, Known, Report
+from memory.recall.index_cache import IndexCache
 from memory.recall.ranking import Matrix
-from memory.service import Store
+from memory.service import MemoryService
 from storage.memory import erasure
 from storage.memory.conversations import NewMessage
 from storage.memory.embedding_spaces import clear_others, count_embedded, count_items
@@ -68,7 +68,7 @@ class Interrupted(WordEmbedder):
         return await super().embed(texts)
 
 
-Run = Callable[..., Reembedding]
+Run = Callable[..., Backfill]
 
 
 @pytest.fixture
@@ -77,16 +77,16 @@ def run_with(engine: AsyncEngine, clock: Callable[[], datetime]) -> Run:
 
     def make(
         known: Known | None = None, time: Ticking | None = None, ends_s: float = ENOUGH_S, portion: int = 3
-    ) -> Reembedding:
+    ) -> Backfill:
         time = time or Ticking("0")
         known = Known() if known is None else known
-        return Reembedding(engine, known, now=clock, clock=time, ends_s=ends_s, sleep=time.sleep, portion=portion)
+        return Backfill(engine, known, now=clock, clock=time, ends_s=ends_s, sleep=time.sleep, portion=portion)
 
     return make
 
 
 @pytest.fixture
-async def people(store: Store) -> int:
+async def people(store: MemoryService) -> int:
     """Give three people a past in the present space; return how many items there are."""
     for owner in (ANN, BEN, CAT):
         await store.ingest(owner, "c1", turns(*range(1, 8)))
@@ -95,7 +95,7 @@ async def people(store: Store) -> int:
 
 
 async def test_the_next_models_vectors_are_made_while_the_present_one_serves(
-    engine: AsyncEngine, store: Store, clock: Callable[[], datetime], run_with: Run, people: int
+    engine: AsyncEngine, store: MemoryService, clock: Callable[[], datetime], run_with: Run, people: int
 ) -> None:
     """Recall goes on in the present space at every moment; after the switch the next one is whole, at once."""
     seen: list[set[str]] = []
@@ -114,16 +114,16 @@ async def test_the_next_models_vectors_are_made_while_the_present_one_serves(
     assert len(seen) == 9
     assert await count_embedded(engine) == {PRESENT: people, NEXT: people}
     switched = WordEmbedder("2")
-    shelf = Shelf(engine, NEXT, dimensions=switched.dimensions, max_bytes=2**30)
-    found = await Store(engine, shelf, switched, clock).recall(ANN, "Turn number 3", limit=8)
-    shelf.close()
+    index_cache = IndexCache(engine, NEXT, dimensions=switched.dimensions, max_bytes=2**30)
+    found = await MemoryService(engine, index_cache, switched, clock).recall(ANN, "Turn number 3", limit=8)
+    index_cache.close()
     assert len(found) == 8
     assert all({"single", "window"} <= set(each.ranked.said) for each in found)
     assert switched.asked == ["Turn number 3"]
 
 
 async def test_what_is_written_meanwhile_is_taken_along(
-    engine: AsyncEngine, store: Store, run_with: Run, people: int
+    engine: AsyncEngine, store: MemoryService, run_with: Run, people: int
 ) -> None:
     """A turn that comes while its neighbour is embedded makes that one stale: it is made again, and the new one too."""
 
@@ -154,7 +154,7 @@ async def test_a_run_ends_in_time_and_the_next_goes_on(engine: AsyncEngine, run_
 
 
 async def test_a_process_looks_again_only_at_what_has_changed(
-    engine: AsyncEngine, store: Store, run_with: Run, people: int
+    engine: AsyncEngine, store: MemoryService, run_with: Run, people: int
 ) -> None:
     """Once complete, a run asks no embedder; what was written since is found, and so it is by a process that is new."""
     known = Known()
@@ -169,7 +169,7 @@ async def test_a_process_looks_again_only_at_what_has_changed(
 
 
 async def test_the_present_space_is_completed_first(
-    engine: AsyncEngine, store: Store, embedder: WordEmbedder, run_with: Run
+    engine: AsyncEngine, store: MemoryService, embedder: WordEmbedder, run_with: Run
 ) -> None:
     """What could not be embedded when it was said is made up for, though its person never comes back."""
     embedder.is_away = True
@@ -180,7 +180,7 @@ async def test_the_present_space_is_completed_first(
 
 
 async def test_old_vectors_go_when_the_present_space_is_complete_and_not_before(
-    engine: AsyncEngine, store: Store, run_with: Run, people: int
+    engine: AsyncEngine, store: MemoryService, run_with: Run, people: int
 ) -> None:
     """After the switch the old space is deleted, unless something lacks a vector in the new one, or it is the next."""
     switched = WordEmbedder("2")
@@ -199,14 +199,14 @@ async def test_old_vectors_go_when_the_present_space_is_complete_and_not_before(
 
 
 async def test_a_person_who_lacks_a_vector_keeps_the_old_ones(
-    engine: AsyncEngine, store: Store, embedder: WordEmbedder, people: int, clock: Callable[[], datetime]
+    engine: AsyncEngine, store: MemoryService, embedder: WordEmbedder, people: int, clock: Callable[[], datetime]
 ) -> None:
     """The check is in the deletion's own transaction, by person, whatever the caller believes."""
     for owner, deleted in ((ANN, 8), (BEN, 0)):
         newer = WordEmbedder("2")
-        shelf = Shelf(engine, NEXT, dimensions=newer.dimensions, max_bytes=2**30)
-        await Store(engine, shelf, newer, clock).recall(owner, "tea", limit=1)
-        shelf.close()
+        index_cache = IndexCache(engine, NEXT, dimensions=newer.dimensions, max_bytes=2**30)
+        await MemoryService(engine, index_cache, newer, clock).recall(owner, "tea", limit=1)
+        index_cache.close()
         if owner == BEN:
             embedder.is_away = True
             await store.ingest(BEN, "c1", turns(9))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from memory.embedding.backfill import Known, Reembedding
+from memory.embedding.backfill import Backfill, Known
 from storage.memory import erasure
 from storage.memory.embedding_spaces import count_embedded
 from storage.memory.embeddings import Space, find_unembedded
@@ -42,7 +42,7 @@ async def prepare(url: str) -> None:
     place = Workplace(url)
     await erasure.erase(place.engine, "app")
     await place.prepare()
-    older = Reembedding(place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=asyncio.sleep)
+    older = Backfill(place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=asyncio.sleep)
     await older.run(place.embedder, WordEmbedder("0"))
     async with place.engine.begin() as connection:
         first = Embedding.item_id == "plain"

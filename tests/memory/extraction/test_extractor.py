@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from jobs.config import Asked, Rules
+from jobs.config import ExtractionTarget, Rules
 from jobs.extraction_schedule import SEND_AGAIN, retry_after_s, run_job, send_due
 from jobs.gateway_client import Endpoint
 from memory.extraction.extractor import Extracted
@@ -30,7 +30,7 @@ from tests.support.polling import eventually
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-RULES = Rules(turn_tokens=100, idle_s=60, batch_tokens=200, timeout_s=30, most_attempts=3)
+RULES = Rules(turn_tokens=100, idle_s=60, batch_tokens=200, timeout_s=30, max_attempts=3)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def model(server: ModelServer) -> ModelServer:
 @asynccontextmanager
 async def endpoint(model: ModelServer, embedder: str | None = None) -> AsyncIterator[Endpoint]:
     """Return what asks the model."""
-    asked = Asked(
+    asked = ExtractionTarget(
         base_url=model.url, api_key="bd-test", model="bondhu", embedder=embedder, answer_tokens=256, timeout_s=30
     )
     async with Endpoint.open(asked) as opened:
@@ -292,7 +292,7 @@ async def test_what_was_given_up_is_tried_again(engine: AsyncEngine, model: Mode
     model.always = 500
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
     assert id_ is not None
-    for _ in range(RULES.most_attempts):
+    for _ in range(RULES.max_attempts):
         await run(engine, model, id_)
     assert (await job_of(engine)).state == "dead"
     later, sent = NOW + timedelta(hours=23), list[str]()
@@ -365,8 +365,8 @@ async def test_a_job_whose_workers_die_is_given_up(engine: AsyncEngine, model: M
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
     assert id_ is not None
     at = NOW
-    for _ in range(RULES.most_attempts):
-        claim = await jobs.claim_job(engine, id_, now=at, until=at, most_attempts=RULES.most_attempts)
+    for _ in range(RULES.max_attempts):
+        claim = await jobs.claim_job(engine, id_, now=at, until=at, max_attempts=RULES.max_attempts)
         assert claim is not None
         assert await jobs.find_due(engine, now=at, limit=9) == [id_]
     assert await run(engine, model, id_) is None

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.intents.detector import MOST_CHARACTERS, Forget, Mute, Remember, Wish, wish_of
+from memory.intents.detector import MAX_CHARACTERS, Forget, Intent, Mute, Remember, intent_of
 
-WISHES: dict[str, Wish] = {
+WISHES: dict[str, Intent] = {
     "Remember that my sister's name is Asha.": Remember("my sister's name is Asha"),
     "Please remember this: I'm allergic to nuts.": Remember("I'm allergic to nuts"),
     "please remember this: my door code is 4411. And the gate's is 12.": Remember(
@@ -195,26 +195,26 @@ PARTS = (
 
 
 @pytest.mark.parametrize(("text", "wish"), WISHES.items())
-def test_a_wish_is_understood(text: str, wish: Wish) -> None:
+def test_a_wish_is_understood(text: str, wish: Intent) -> None:
     """An order that begins a sentence, with the words that it is about."""
-    assert wish_of(text) == wish
+    assert intent_of(text) == wish
 
 
 @pytest.mark.parametrize("text", NONE)
 def test_what_only_sounds_like_a_wish_is_none(text: str) -> None:
     """Questions, idioms, quotations, what others do, what is for today only, and reminders of what to do."""
-    assert wish_of(text) is None
+    assert intent_of(text) is None
 
 
 def test_the_first_of_two_counts() -> None:
     """One message, one wish."""
-    assert wish_of("Forget that I smoke. Remember that I swim.") == Forget("I smoke")
+    assert intent_of("Forget that I smoke. Remember that I swim.") == Forget("I smoke")
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from(PARTS), max_size=12).map(" ".join))
 def test_what_it_is_about_stands_in_the_message(text: str) -> None:
     """Word for word, whatever the message is; and never nothing."""
-    match wish_of(text):
+    match intent_of(text):
         case Remember(words) | Forget(words) | Mute(words) if words is not None:
             assert words in text
             assert words.strip() == words != ""
@@ -225,9 +225,9 @@ def test_what_it_is_about_stands_in_the_message(text: str) -> None:
 )
 def test_a_wish_may_come_later(text: str, before: str) -> None:
     """Other sentences before it change nothing."""
-    assert wish_of(before + text) == WISHES[text]
+    assert intent_of(before + text) == WISHES[text]
 
 
 def test_a_long_text_is_no_wish() -> None:
     """A letter that was pasted is not obeyed."""
-    assert wish_of("Forget that." + " x" * (MOST_CHARACTERS // 2)) is None
+    assert intent_of("Forget that." + " x" * (MAX_CHARACTERS // 2)) is None

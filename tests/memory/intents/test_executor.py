@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter
-from memory.intents.detector import Forget, Mute, Remember, Wish, wish_of
-from memory.intents.executor import MOST, Done, Wishes
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.intents.detector import Forget, Intent, Mute, Remember, intent_of
+from memory.intents.executor import MOST, Done, IntentExecutor
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.export import read_history
 from storage.memory.memories import NewMemory, NotVerbatim, Wanted, find_memories, list_memories
@@ -30,7 +30,7 @@ PAST = (
 class Chat:
     """A person's conversation with their friend."""
 
-    def __init__(self, store: Store, wishes: Wishes, engine: AsyncEngine, owner: Owner) -> None:
+    def __init__(self, store: MemoryService, wishes: IntentExecutor, engine: AsyncEngine, owner: Owner) -> None:
         self._store = store
         self._wishes = wishes
         self._engine = engine
@@ -45,11 +45,11 @@ class Chat:
 
     async def wish(self, text: str) -> Done:
         """Say and obey."""
-        wish = wish_of(text)
+        wish = intent_of(text)
         assert wish is not None
         return await self.obey(wish, await self.say("Ann", text))
 
-    async def obey(self, wish: Wish, message_id: str | None) -> Done:
+    async def obey(self, wish: Intent, message_id: str | None) -> Done:
         """Obey."""
         return await self._wishes.obey(self._owner, wish, conversation="c", message_id=message_id)
 
@@ -69,15 +69,15 @@ class Chat:
 
 @pytest.fixture
 def make_chat(
-    store: Store, engine: AsyncEngine, shelf: Shelf, clock: Callable[[], datetime]
+    store: MemoryService, engine: AsyncEngine, index_cache: IndexCache, clock: Callable[[], datetime]
 ) -> Callable[[Owner], Chat]:
     """Return what makes a conversation."""
-    wishes = Wishes(engine, store, Forgetter(engine, shelf, {}, clock), clock)
+    wishes = IntentExecutor(engine, store, Forgetter(engine, index_cache, {}, clock), clock)
     return lambda owner: Chat(store, wishes, engine, owner)
 
 
 @pytest.fixture
-async def chat(make_chat: Callable[[Owner], Chat], store: Store) -> Chat:
+async def chat(make_chat: Callable[[Owner], Chat], store: MemoryService) -> Chat:
     """Return Ann's conversation with a past; Ben has the same."""
     for owner in (BEN, ANN):
         made = make_chat(owner)
@@ -186,7 +186,7 @@ async def test_nobody_is_made_by_a_wish(make_chat: Callable[[Owner], Chat], engi
     assert await read_version(engine, Owner("app", "nobody")) is None
 
 
-async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, store: Store) -> None:
+async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, store: MemoryService) -> None:
     """Neither turns, nor memories, nor the wish; all of it stays in the list, from which it can be taken back."""
     done = await chat.wish("Don't bring up Porto again.")
     assert (done.kind, done.count) == ("mute", 3)
@@ -210,7 +210,7 @@ async def test_the_exchange_before_is_not_brought_up(chat: Chat) -> None:
     assert not {"Porto is lovely", "Do tell"} & await chat.recalled("Porto, lovely, tell")
 
 
-async def test_one_wish_is_bounded(chat: Chat, store: Store) -> None:
+async def test_one_wish_is_bounded(chat: Chat, store: MemoryService) -> None:
     """The newest are reached, the number of the others is told, and the next wish gets them."""
     for number in range(MOST + 5):
         await store.add(ANN, NewMemory(f"Violin {number}", event_at=DAY + timedelta(days=number)))

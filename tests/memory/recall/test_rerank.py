@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.recall.index_cache import Shelf
+from memory.recall.index_cache import IndexCache
 from memory.recall.rerank import RerankerAway
-from memory.service import Store
+from memory.service import MemoryService
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
 from tests.support.memory.word_embedder import WordEmbedder
@@ -34,11 +34,14 @@ class Decided:
 
 
 async def test_what_the_cross_encoder_prefers_comes_up(
-    engine: AsyncEngine, shelf: Shelf, embedder: WordEmbedder, clock: Callable[[], datetime]
+    engine: AsyncEngine, index_cache: IndexCache, embedder: WordEmbedder, clock: Callable[[], datetime]
 ) -> None:
     """It is given its fill of candidates, however few are asked for; those asked for are what is returned."""
     encoder = Decided()
-    plain, store = Store(engine, shelf, embedder, clock), Store(engine, shelf, embedder, clock, encoder)
+    plain, store = (
+        MemoryService(engine, index_cache, embedder, clock),
+        MemoryService(engine, index_cache, embedder, clock, encoder),
+    )
     for text in ("dog dog dog", "my dog sleeps", "dog Rex", "a dog", "dog food", "dog toys", "dog walks"):
         await store.add(ANN, NewMemory(text))
     before = [each.record.text for each in await plain.recall(ANN, "dog", limit=5)]

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.gemini.resume import Splice, anchor, continuation
+from models.gemini.resume import TextSplicer, anchor, continuation
 
 WORDS = st.lists(st.sampled_from(["a", "the", "fox", "jumps,", "আমি", "好", "again", "\n\n"]), min_size=1, max_size=14)
 TEXT = WORDS.map(" ".join).filter(str.strip)
@@ -13,7 +13,7 @@ TEXT = WORDS.map(" ".join).filter(str.strip)
 
 def spliced(sent: str, pieces: list[str]) -> str:
     """What goes out for a continuation in these pieces."""
-    splice = Splice(sent)
+    splice = TextSplicer(sent)
     return "".join([splice.add(piece) for piece in pieces]) + splice.flush()
 
 
@@ -49,7 +49,7 @@ def test_a_continuation_in_other_words_is_left_as_it_is(first: str, rest: str, p
 
 def test_text_goes_out_as_soon_as_it_is_no_repetition() -> None:
     """Held back is only what may still be one."""
-    splice = Splice("The quick brown fox")
+    splice = TextSplicer("The quick brown fox")
     assert [splice.add(piece) for piece in ("quick", " brown", " fox", " jumps", " over")] == [
         "",
         "",
@@ -57,12 +57,12 @@ def test_text_goes_out_as_soon_as_it_is_no_repetition() -> None:
         " jumps",
         " over",
     ]
-    assert Splice("The quick brown fox").add("Well") == " Well"
+    assert TextSplicer("The quick brown fox").add("Well") == " Well"
 
 
 def test_without_a_text_nothing_is_held_back() -> None:
     """An answer from the beginning passes through."""
-    assert [Splice(sent).add(" a") for sent in ("", " \n")] == [" a", " a"]
+    assert [TextSplicer(sent).add(" a") for sent in ("", " \n")] == [" a", " a"]
 
 
 def test_the_wish_names_the_last_words() -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from serving.admission.fair_queue import FairQueue
 from serving.admission.gate import RECHECK_S, Gate, Outcome, slots_of_worker
-from serving.admission.priority_queue import CLASSES, WaitingLine
+from serving.admission.priority_queue import CLASSES, PriorityQueue
 from serving.admission.service_rate import FEWEST, MEMORY, ServiceRate
 from serving.config.schema import AdmissionSettings, DeploymentSpec, ModelSpec
 from serving.errors import ApiError, CallerQueueFull, QueueFull, QueueTimeout
@@ -31,9 +31,9 @@ ROOMY = AdmissionSettings(
     max_waiting_jobs=2000,
     max_waiting_per_app=5000,
     max_waiting_per_user=5000,
-    interactive_patience_s=1e6,
-    agent_patience_s=1e6,
-    job_patience_s=1e6,
+    interactive_max_wait_s=1e6,
+    agent_max_wait_s=1e6,
+    job_max_wait_s=1e6,
 )
 
 
@@ -546,7 +546,7 @@ def test_the_line_keeps_its_order_whatever_leaves_it(seed: int) -> None:
     """First come first served for a user, one turn each within a class, and no class passed over too often."""
     chance = random.Random(seed)
     every = chance.choice((2, 5, 10))
-    line: WaitingLine[int] = WaitingLine(lower_class_every=every)
+    line: PriorityQueue[int] = PriorityQueue(lower_class_every=every)
     waiting: dict[int, tuple[RequestClass, tuple[str, str]]] = {}
     turns_taken: dict[int, Counter[tuple[str, str]]] = {}  # while an item was its user's first: by other users
     passed_over = Counter[RequestClass]()
@@ -591,7 +591,7 @@ def test_the_line_keeps_its_order_whatever_leaves_it(seed: int) -> None:
 def test_who_goes_before_is_foreseen(seed: int, every: int, tolerance: float) -> None:
     """If nobody else comes, exactly so many of its class go first, and nearly so many of all."""
     chance = random.Random(seed)
-    line: WaitingLine[int] = WaitingLine(lower_class_every=every)
+    line: PriorityQueue[int] = PriorityQueue(lower_class_every=every)
     classes: dict[int, RequestClass] = {}
     for item in range(200):
         classes[item] = chance.choices(CLASSES, (5, 2, 2))[0]

@@ -12,25 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cache.directives import Wish, read_wish
-from serving.cache.erasure import ForgottenAnswers
+from serving.cache.directives import CacheDirectives, read_directives
+from serving.cache.erasure import ResponseErasure
 from serving.cache.key import digest
-from serving.cache.redis_store import PREFIX, AnswerStore
-from serving.cache.response_cache import AnswerCache, Makers
-from serving.cache.stored_response import Stored
+from serving.cache.redis_store import PREFIX, ResponseStore
+from serving.cache.response_cache import Makers, ResponseCache
+from serving.cache.stored_response import StoredResponse
 from serving.config.schema import CacheSettings
 from serving.errors import InvalidRequest
 from serving.protocol.owner import owner_of
-from serving.protocol.request import CHAT, Call, is_deterministic
+from serving.protocol.request import CHAT, GenerationRequest, is_deterministic
 from serving.resilience.redis import open_redis
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
 
 HELLO = [{"role": "user", "content": "Name a colour."}]
-ANSWER = Stored(False, b'{"choices":[{"message":{"content":"Blue."},"finish_reason":"stop"}]}', "m; revision=r")
+PLAIN = CacheDirectives()  # of a request that says nothing of the cache
+ANSWER = StoredResponse(False, b'{"choices":[{"message":{"content":"Blue."},"finish_reason":"stop"}]}', "m; revision=r")
 EVENTS = b'data: {"choices":[{"delta":{"content":"Blue."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 DEADLINE_S = 30.0
-MakeCache = Callable[..., AnswerCache]
+MakeCache = Callable[..., ResponseCache]
 
 
 class Model:
@@ -56,11 +57,11 @@ async def make_cache(redis_process: RedisProcess, model: Model) -> AsyncIterator
     """Return a function that makes a worker's cache."""
     clients, eras = [], count()
 
-    def make(timeout_s: float = 5.0, most_fields: int = 256, **rules: Any) -> AnswerCache:
+    def make(timeout_s: float = 5.0, max_fields: int = 256, **rules: Any) -> ResponseCache:
         clients.append(open_redis(redis_process.url, decodes=False))
-        store = AnswerStore(clients[-1], most_fields=most_fields, timeout_s=timeout_s)
+        store = ResponseStore(clients[-1], max_fields=max_fields, timeout_s=timeout_s)
         rules = {"rules": CacheSettings(**rules), "makers": model, "semantic": None}
-        return AnswerCache(store, **rules, new_era=lambda: f"era {next(eras)}")
+        return ResponseCache(store, **rules, new_era=lambda: f"era {next(eras)}")
 
     yield make
     for client in clients:
@@ -68,23 +69,25 @@ async def make_cache(redis_process: RedisProcess, model: Model) -> AsyncIterator
 
 
 @pytest.fixture
-def cache(make_cache: MakeCache) -> AnswerCache:
+def cache(make_cache: MakeCache) -> ResponseCache:
     """Return a worker's cache."""
     return make_cache()
 
 
-def call(app: str = "shop", user: str | None = "maya", model: str = "m", **fields: Any) -> Call:
+def call(app: str = "shop", user: str | None = "maya", model: str = "m", **fields: Any) -> GenerationRequest:
     """A chat that leaves nothing to chance, but for these fields."""
     body = {"model": "alias", "messages": HELLO, "temperature": 0, **fields}
-    return Call(CHAT, body, model, "r", app, user, "interactive", False)
+    return GenerationRequest(CHAT, body, model, "r", app, user, "interactive", False)
 
 
-async def found(cache: AnswerCache, asked: Call, wish: Wish = Wish()) -> Stored | None:  # noqa: B008  # frozen
+async def found(cache: ResponseCache, asked: GenerationRequest, wish: CacheDirectives = PLAIN) -> StoredResponse | None:
     """What the cache has for it."""
     return await cache.lookup(asked, wish).find()
 
 
-async def answered(cache: AnswerCache, asked: Call, answer: Stored = ANSWER, wish: Wish = Wish()) -> str:  # noqa: B008
+async def answered(
+    cache: ResponseCache, asked: GenerationRequest, answer: StoredResponse = ANSWER, wish: CacheDirectives = PLAIN
+) -> str:
     """Ask, generate unless it is a hit, keep; returns how the cache was used."""
     lookup = cache.lookup(asked, wish)
     if await lookup.find() is None:
@@ -99,8 +102,10 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("answer", [ANSWER, Stored(True, EVENTS, ANSWER.label), replace(ANSWER, body=ANSWER.body * 99)])
-async def test_the_same_request_gets_the_same_bytes(cache: AnswerCache, answer: Stored) -> None:
+@pytest.mark.parametrize(
+    "answer", [ANSWER, StoredResponse(True, EVENTS, ANSWER.label), replace(ANSWER, body=ANSWER.body * 99)]
+)
+async def test_the_same_request_gets_the_same_bytes(cache: ResponseCache, answer: StoredResponse) -> None:
     """What was generated once is found again as it was, with who made it: JSON, events, and what is compressed."""
     asked = call(stream=answer.streams)
     assert await answered(cache, asked, answer) == "miss"
@@ -129,13 +134,13 @@ async def test_another_worker_finds_it(make_cache: MakeCache) -> None:
     ],
     ids=lambda other: f"{other.app} {other.user} {other.model} {sorted(other.parsed)}",
 )
-async def test_anybody_and_anything_else_is_a_miss(cache: AnswerCache, other: Call) -> None:
+async def test_anybody_and_anything_else_is_a_miss(cache: ResponseCache, other: GenerationRequest) -> None:
     """Another application, user, model or request never gets it."""
     await answered(cache, call())
     assert await answered(cache, other) == "miss"
 
 
-async def test_who_asks_is_not_part_of_what_is_asked(cache: AnswerCache) -> None:
+async def test_who_asks_is_not_part_of_what_is_asked(cache: ResponseCache) -> None:
     """The alias that names the model, and fields that only label a request, change nothing; nor does their order."""
     await answered(cache, call(user="maya"))
     same = {"metadata": {"trace": "7"}, "temperature": 0, "messages": HELLO, "model": "m", "user": "maya"}
@@ -161,11 +166,11 @@ def test_what_leaves_nothing_to_chance(fields: dict[str, Any], expected: bool) -
     assert is_deterministic(fields) is expected
 
 
-async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: AnswerCache) -> None:
+async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: ResponseCache) -> None:
     """Without a kind the cache is not asked; with one it is, and another kind is another question."""
     sampled = call(temperature=0.7)
     assert [await answered(cache, sampled) for _ in range(2)] == ["bypass", "bypass"]
-    stats, genres = Wish(kind="stats"), Wish(kind="genres")
+    stats, genres = CacheDirectives(kind="stats"), CacheDirectives(kind="genres")
     assert [await answered(cache, sampled, wish=stats) for _ in range(2)] == ["miss", "hit"]
     assert await answered(cache, sampled, wish=genres) == "miss"
 
@@ -173,14 +178,14 @@ async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: AnswerCache) -> No
 async def test_an_answer_ends_with_its_time(make_cache: MakeCache, redis_process: RedisProcess) -> None:
     """Each kind has its own: what is over is not found, what is not is; and Redis forgets the last of it by itself."""
     cache = make_cache(ttl_s={"brief": 0.5, "short": 2.0})
-    await answered(cache, call(), wish=Wish(kind="brief"))
-    await answered(cache, call(), wish=Wish(kind="short"))
+    await answered(cache, call(), wish=CacheDirectives(kind="brief"))
+    await answered(cache, call(), wish=CacheDirectives(kind="short"))
 
     async def is_over() -> bool:
-        return await found(cache, call(), Wish(kind="brief")) is None
+        return await found(cache, call(), CacheDirectives(kind="brief")) is None
 
     await eventually(is_over)
-    assert await found(cache, call(), Wish(kind="short")) == ANSWER
+    assert await found(cache, call(), CacheDirectives(kind="short")) == ANSWER
     client = open_redis(redis_process.url)
 
     async def is_empty() -> bool:
@@ -190,42 +195,42 @@ async def test_an_answer_ends_with_its_time(make_cache: MakeCache, redis_process
     await client.aclose()
 
 
-async def test_no_cache_asks_the_model_and_keeps_its_answer(cache: AnswerCache) -> None:
+async def test_no_cache_asks_the_model_and_keeps_its_answer(cache: ResponseCache) -> None:
     """RFC 9111: the kept answer is not used, the new one takes its place."""
     newer = replace(ANSWER, body=ANSWER.body.replace(b"Blue", b"Red"))
     await answered(cache, call())
-    assert await answered(cache, call(), newer, Wish(reads=False)) == "bypass"
+    assert await answered(cache, call(), newer, CacheDirectives(reads=False)) == "bypass"
     assert await found(cache, call()) == newer
 
 
-async def test_no_store_leaves_nothing(cache: AnswerCache) -> None:
+async def test_no_store_leaves_nothing(cache: ResponseCache) -> None:
     """It is not looked for and not kept."""
-    assert await answered(cache, call(), wish=Wish(reads=False, keeps=False)) == "bypass"
+    assert await answered(cache, call(), wish=CacheDirectives(reads=False, keeps=False)) == "bypass"
     assert await answered(cache, call()) == "miss"
 
 
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({}, Wish()),
-        ({"cache-control": "no-cache"}, Wish(reads=False)),
-        ({"cache-control": "max-age=0"}, Wish(reads=False)),
-        ({"cache-control": "private, No-Store"}, Wish(reads=False, keeps=False)),
-        ({"x-bondhu-cache": "off"}, Wish(mode="off", reads=False, keeps=False)),
-        ({"x-bondhu-cache": "semantic"}, Wish(mode="semantic")),
-        ({"x-bondhu-cache-kind": "stats", "cache-control": "no-transform"}, Wish(kind="stats")),
+        ({}, CacheDirectives()),
+        ({"cache-control": "no-cache"}, CacheDirectives(reads=False)),
+        ({"cache-control": "max-age=0"}, CacheDirectives(reads=False)),
+        ({"cache-control": "private, No-Store"}, CacheDirectives(reads=False, keeps=False)),
+        ({"x-bondhu-cache": "off"}, CacheDirectives(mode="off", reads=False, keeps=False)),
+        ({"x-bondhu-cache": "semantic"}, CacheDirectives(mode="semantic")),
+        ({"x-bondhu-cache-kind": "stats", "cache-control": "no-transform"}, CacheDirectives(kind="stats")),
     ],
 )
-def test_headers_say_what_the_client_wants(headers: dict[str, str], expected: Wish) -> None:
+def test_headers_say_what_the_client_wants(headers: dict[str, str], expected: CacheDirectives) -> None:
     """Cache-Control as RFC 9111 has it, and the two headers of our own."""
-    assert read_wish(headers, {"stats": 900.0}) == expected
+    assert read_directives(headers, {"stats": 900.0}) == expected
 
 
 @pytest.mark.parametrize("header", ["x-bondhu-cache", "x-bondhu-cache-kind"])
 def test_an_unknown_wish_is_refused_with_what_is_accepted(header: str) -> None:
     """The error names the header and its values."""
     with pytest.raises(InvalidRequest, match="exact" if header == "x-bondhu-cache" else "stats, genres") as refused:
-        read_wish({header: "nonsense"}, ("stats", "genres"))
+        read_directives({header: "nonsense"}, ("stats", "genres"))
     assert refused.value.param == header
 
 
@@ -239,14 +244,14 @@ def test_an_unknown_wish_is_refused_with_what_is_accepted(header: str) -> None:
         b"",
     ],
 )
-async def test_what_is_not_complete_is_not_kept(cache: AnswerCache, body: bytes) -> None:
+async def test_what_is_not_complete_is_not_kept(cache: ResponseCache, body: bytes) -> None:
     """A stream that was cut, aborted, or ended with an error."""
     asked = call(stream=True)
-    await answered(cache, asked, Stored(True, body, ANSWER.label))
+    await answered(cache, asked, StoredResponse(True, body, ANSWER.label))
     assert await found(cache, asked) is None
 
 
-async def test_a_text_that_speaks_of_endings_is_no_ending(cache: AnswerCache) -> None:
+async def test_a_text_that_speaks_of_endings_is_no_ending(cache: ResponseCache) -> None:
     """What a model says about finish reasons is text."""
     said = orjson.dumps({"content": '"finish_reason":"abort" data: [DONE]'})
     whole = replace(ANSWER, body=b'{"choices":[{"message":' + said + b',"finish_reason":"stop"}]}')
@@ -261,7 +266,7 @@ async def test_an_answer_above_the_bound_is_not_kept(make_cache: MakeCache) -> N
     assert await found(cache, call()) is None
 
 
-async def test_a_changed_model_answers_for_itself(cache: AnswerCache, model: Model) -> None:
+async def test_a_changed_model_answers_for_itself(cache: ResponseCache, model: Model) -> None:
     """After a new configuration, or new weights under the same one, nothing that was made before is used."""
     await answered(cache, call())
     model.wanted, model.known = "g", {("g", ANSWER.label)}
@@ -270,14 +275,14 @@ async def test_a_changed_model_answers_for_itself(cache: AnswerCache, model: Mod
     assert await found(cache, call()) is None
 
 
-async def test_while_no_engine_answers_the_cache_does(cache: AnswerCache, model: Model) -> None:
+async def test_while_no_engine_answers_the_cache_does(cache: ResponseCache, model: Model) -> None:
     """With every engine gone, what was kept still serves."""
     await answered(cache, call())
     model.known = set()
     assert await answered(cache, call()) == "hit"
 
 
-async def test_while_one_configuration_replaces_another_nothing_is_kept(cache: AnswerCache, model: Model) -> None:
+async def test_while_one_configuration_replaces_another_nothing_is_kept(cache: ResponseCache, model: Model) -> None:
     """Nobody can tell which of the two made the answer."""
     model.known = {("f", ANSWER.label), ("e", ANSWER.label)}
     await answered(cache, call())
@@ -285,7 +290,7 @@ async def test_while_one_configuration_replaces_another_nothing_is_kept(cache: A
     assert await found(cache, call()) is None
 
 
-async def test_a_person_is_forgotten_and_nobody_else(cache: AnswerCache, redis_process: RedisProcess) -> None:
+async def test_a_person_is_forgotten_and_nobody_else(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """All answers of one end user go from Redis at once; others' stay."""
     other = call(user="arif")
     for asked in (call(), call(max_tokens=5), other):
@@ -300,12 +305,12 @@ async def test_a_person_is_forgotten_and_nobody_else(cache: AnswerCache, redis_p
     await client.aclose()
 
 
-async def test_an_application_is_forgotten_and_no_other(cache: AnswerCache) -> None:
+async def test_an_application_is_forgotten_and_no_other(cache: ResponseCache) -> None:
     """All answers of all its end users go, and a second look says so; another application's stay."""
     other = call(app="zoo")
     for asked in (call(), call(user="arif"), call(user=None), other):
         await answered(cache, asked)
-    place = ForgottenAnswers(cache)
+    place = ResponseErasure(cache)
     assert await place.count("shop") == 3
     assert await place.count(Owner("shop", "arif")) == 1
     await place.forget(Owner("shop", "arif"))
@@ -315,9 +320,9 @@ async def test_an_application_is_forgotten_and_no_other(cache: AnswerCache) -> N
     assert await found(cache, other) == ANSWER
 
 
-async def test_what_is_generated_while_a_person_is_forgotten_is_not_kept(cache: AnswerCache) -> None:
+async def test_what_is_generated_while_a_person_is_forgotten_is_not_kept(cache: ResponseCache) -> None:
     """A request that was under way leaves nothing behind; the next one does again."""
-    under_way = cache.lookup(call(), Wish())
+    under_way = cache.lookup(call(), CacheDirectives())
     await under_way.find()
     await cache.forget("shop", "maya")
     await under_way.keep(ANSWER)
@@ -328,15 +333,15 @@ async def test_what_is_generated_while_a_person_is_forgotten_is_not_kept(cache: 
 
 async def test_one_person_cannot_fill_the_cache(make_cache: MakeCache) -> None:
     """Beyond the bound, what would expire next goes first."""
-    cache = make_cache(most_fields=3, ttl_s={"long": 900.0, "short": 60.0})
-    await answered(cache, call(), wish=Wish(kind="short"))
+    cache = make_cache(max_fields=3, ttl_s={"long": 900.0, "short": 60.0})
+    await answered(cache, call(), wish=CacheDirectives(kind="short"))
     for tokens in range(3):
-        await answered(cache, call(max_tokens=tokens + 1), wish=Wish(kind="long"))
-    assert await found(cache, call(), Wish(kind="short")) is None
-    assert [await found(cache, call(max_tokens=n), Wish(kind="long")) for n in (1, 2, 3)] == [ANSWER] * 3
+        await answered(cache, call(max_tokens=tokens + 1), wish=CacheDirectives(kind="long"))
+    assert await found(cache, call(), CacheDirectives(kind="short")) is None
+    assert [await found(cache, call(max_tokens=n), CacheDirectives(kind="long")) for n in (1, 2, 3)] == [ANSWER] * 3
 
 
-async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: AnswerCache, redis_process: RedisProcess) -> None:
+async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """Keys and fields are digests."""
     await answered(cache, call())
     client = open_redis(redis_process.url, decodes=False)
@@ -395,7 +400,7 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
     watching.cancel()
 
 
-async def test_a_full_redis_is_no_outage(cache: AnswerCache, redis_process: RedisProcess) -> None:
+async def test_a_full_redis_is_no_outage(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """What it refuses to keep is not kept; what it has is found."""
     await answered(cache, call())
     client = open_redis(redis_process.url)

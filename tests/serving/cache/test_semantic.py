@@ -10,22 +10,25 @@ import numpy
 import pytest
 
 from memory.contrast_terms import is_reordered, pivots, word_order
-from serving.cache.directives import Wish
+from serving.cache.directives import CacheDirectives
 from serving.cache.personal import is_personal
-from serving.cache.redis_store import AnswerStore
-from serving.cache.response_cache import AnswerCache, Makers
-from serving.cache.semantic import Semantic, question_of
-from serving.cache.stored_response import Stored
+from serving.cache.redis_store import ResponseStore
+from serving.cache.response_cache import Makers, ResponseCache
+from serving.cache.semantic import SemanticCache, question_of
+from serving.cache.stored_response import StoredResponse
 from serving.config.schema import CacheSettings, SemanticCacheSettings
 from serving.errors import EngineUnavailable
-from serving.protocol.request import CHAT, Call
+from serving.protocol.request import CHAT, GenerationRequest
 from serving.resilience.redis import open_redis
 from tests.support.databases.redis_process import RedisProcess
 
 DIMENSIONS = 64
 CAPITAL = "What is the capital of France?"
-ANSWER = Stored(False, b'{"choices":[{"message":{"content":"Paris."},"finish_reason":"stop"}]}', "m; revision=r")
-SEMANTIC = Wish(mode="semantic")
+PLAIN = CacheDirectives()  # of a request that says nothing of the cache
+ANSWER = StoredResponse(
+    False, b'{"choices":[{"message":{"content":"Paris."},"finish_reason":"stop"}]}', "m; revision=r"
+)
+SEMANTIC = CacheDirectives(mode="semantic")
 
 
 class Words:
@@ -57,27 +60,29 @@ def embedder() -> Words:
 
 
 @pytest.fixture
-async def cache(redis_process: RedisProcess, embedder: Words) -> AsyncIterator[AnswerCache]:
+async def cache(redis_process: RedisProcess, embedder: Words) -> AsyncIterator[ResponseCache]:
     """Return a cache that takes questions for the same from a cosine of 0.7."""
     client = open_redis(redis_process.url, decodes=False)
-    yield AnswerCache(
-        AnswerStore(client, most_fields=256, timeout_s=5.0),
+    yield ResponseCache(
+        ResponseStore(client, max_fields=256, timeout_s=5.0),
         rules=CacheSettings(semantic=SemanticCacheSettings(enabled=True)),
         makers=lambda _: Makers("f", {("f", ANSWER.label)}),
-        semantic=Semantic(embedder, embedder="words", dimensions=DIMENSIONS, threshold=0.7, timeout_s=0.1, most=2),
+        semantic=SemanticCache(embedder, embedder="words", dimensions=DIMENSIONS, threshold=0.7, timeout_s=0.1, most=2),
         new_era=lambda: "era",
     )
     await client.aclose()
 
 
-def ask(text: str, *, system: str = "Be brief.", user: str | None = "maya", **fields: Any) -> Call:
+def ask(text: str, *, system: str = "Be brief.", user: str | None = "maya", **fields: Any) -> GenerationRequest:
     """A sampled chat with one question."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     body = {"model": "alias", "messages": messages, "temperature": 0.7, **fields}
-    return Call(CHAT, body, "m", "r", "shop", user, "interactive", False)
+    return GenerationRequest(CHAT, body, "m", "r", "shop", user, "interactive", False)
 
 
-async def answered(cache: AnswerCache, asked: Call, wish: Wish = Wish(), answer: Stored = ANSWER) -> str:  # noqa: B008
+async def answered(
+    cache: ResponseCache, asked: GenerationRequest, wish: CacheDirectives = PLAIN, answer: StoredResponse = ANSWER
+) -> str:
     """Ask, generate unless it is a hit, keep; returns how the cache was used."""
     lookup = cache.lookup(asked, wish)
     if await lookup.find() is None:
@@ -85,10 +90,10 @@ async def answered(cache: AnswerCache, asked: Call, wish: Wish = Wish(), answer:
     return lookup.use
 
 
-async def test_a_similar_question_gets_the_answer(cache: AnswerCache) -> None:
+async def test_a_similar_question_gets_the_answer(cache: ResponseCache) -> None:
     """In other words, and sampled: still the answer that is there."""
     assert await answered(cache, ask(CAPITAL)) == "miss"
-    again = cache.lookup(ask("Please, what is the capital city of France?"), Wish())
+    again = cache.lookup(ask("Please, what is the capital city of France?"), CacheDirectives())
     assert await again.find() == ANSWER
     assert again.use == "hit"
 
@@ -103,40 +108,40 @@ async def test_a_similar_question_gets_the_answer(cache: AnswerCache) -> None:
         ask(CAPITAL, stream=True),
     ],
 )
-async def test_another_name_person_prompt_or_setting_is_a_miss(cache: AnswerCache, other: Call) -> None:
+async def test_another_name_person_prompt_or_setting_is_a_miss(cache: ResponseCache, other: GenerationRequest) -> None:
     """However alike the questions are."""
     await answered(cache, ask(CAPITAL))
     assert await answered(cache, other) == "miss"
 
 
-async def test_nobody_waits_for_an_embedding_that_cannot_help(cache: AnswerCache, embedder: Words) -> None:
+async def test_nobody_waits_for_an_embedding_that_cannot_help(cache: ResponseCache, embedder: Words) -> None:
     """Before an answer a question is embedded only where there is one to compare with, and never for the same again."""
-    first = cache.lookup(ask(CAPITAL), Wish())
+    first = cache.lookup(ask(CAPITAL), CacheDirectives())
     await first.find()
     assert not embedder.texts
     await first.keep(ANSWER)
-    assert await cache.lookup(ask("What is the capital of Spain?"), Wish()).find() is None
-    assert await cache.lookup(ask(CAPITAL), Wish()).find() == ANSWER
+    assert await cache.lookup(ask("What is the capital of Spain?"), CacheDirectives()).find() is None
+    assert await cache.lookup(ask(CAPITAL), CacheDirectives()).find() == ANSWER
     assert embedder.texts == [CAPITAL]
 
 
-async def test_the_same_words_in_another_order_are_another_question(cache: AnswerCache) -> None:
+async def test_the_same_words_in_another_order_are_another_question(cache: ResponseCache) -> None:
     """An embedding hardly tells who eats whom."""
     await answered(cache, ask("Do cats eat mice?"))
     assert await answered(cache, ask("Do mice eat cats?")) == "miss"
 
 
-async def test_only_the_newest_questions_are_compared(cache: AnswerCache) -> None:
+async def test_only_the_newest_questions_are_compared(cache: ResponseCache) -> None:
     """A row has its bound: here, two."""
     questions = ["is mango tasty", "which tree grows papaya", "name some tropical fruit with seeds"]
     for text in questions:
         assert await answered(cache, ask(text)) == "miss"
-    found = [await cache.lookup(ask(f"{text}, please?"), Wish()).find() for text in questions]
+    found = [await cache.lookup(ask(f"{text}, please?"), CacheDirectives()).find() for text in questions]
     assert found == [None, ANSWER, ANSWER]
 
 
 @pytest.mark.parametrize("way", ["unavailable", "hangs", "another model"])
-async def test_without_the_embedder_it_is_a_miss(cache: AnswerCache, embedder: Words, way: str) -> None:
+async def test_without_the_embedder_it_is_a_miss(cache: ResponseCache, embedder: Words, way: str) -> None:
     """Nothing raises, nothing hangs."""
     await answered(cache, ask(CAPITAL))
     embedder.problem = EngineUnavailable("away") if way == "unavailable" else None
@@ -145,33 +150,33 @@ async def test_without_the_embedder_it_is_a_miss(cache: AnswerCache, embedder: W
     assert await answered(cache, ask("What's the capital of France?")) == "miss"
 
 
-async def test_forgetting_a_person_forgets_their_questions(cache: AnswerCache) -> None:
+async def test_forgetting_a_person_forgets_their_questions(cache: ResponseCache) -> None:
     """Also what is only similar is not found any more."""
     await answered(cache, ask(CAPITAL))
     await cache.forget("shop", "maya")
-    assert await cache.lookup(ask("What's the capital of France?"), Wish()).find() is None
+    assert await cache.lookup(ask("What's the capital of France?"), CacheDirectives()).find() is None
 
 
-async def test_what_is_personal_is_compared_only_when_asked(cache: AnswerCache) -> None:
+async def test_what_is_personal_is_compared_only_when_asked(cache: ResponseCache) -> None:
     """The header says that it may be."""
     sad = ask("Why am I so sad today?")
     assert [await answered(cache, sad) for _ in range(2)] == ["bypass", "bypass"]
     assert [await answered(cache, sad, SEMANTIC) for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_without_a_user_questions_are_compared_only_when_asked(cache: AnswerCache) -> None:
+async def test_without_a_user_questions_are_compared_only_when_asked(cache: ResponseCache) -> None:
     """Nobody knows whether two such requests come from one person."""
     nameless = ask(CAPITAL, user=None)
     assert [await answered(cache, nameless) for _ in range(2)] == ["bypass", "bypass"]
     assert [await answered(cache, nameless, SEMANTIC) for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_only_exactly_the_same_when_asked(cache: AnswerCache) -> None:
+async def test_only_exactly_the_same_when_asked(cache: ResponseCache) -> None:
     """`x-bondhu-cache: exact`."""
     await answered(cache, ask(CAPITAL, temperature=0))
     similar = ask("What's the capital of France?", temperature=0)
-    assert await answered(cache, similar, Wish(mode="exact")) == "miss"
-    assert await answered(cache, ask(CAPITAL), Wish(mode="exact")) == "bypass"
+    assert await answered(cache, similar, CacheDirectives(mode="exact")) == "miss"
+    assert await answered(cache, ask(CAPITAL), CacheDirectives(mode="exact")) == "bypass"
 
 
 HISTORY = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]

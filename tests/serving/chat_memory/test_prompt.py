@@ -6,7 +6,7 @@ import pytest
 
 from serving.chat_memory.prompt import INTRODUCTION, with_past
 from serving.privacy.markers import check_marks
-from serving.privacy.redaction import sift
+from serving.privacy.redaction import redact
 
 PERSONA = {"role": "system", "content": "Be kind."}
 TURNS: list[dict[str, Any]] = [
@@ -42,11 +42,11 @@ def test_only_the_rest_leaves(before: list[Any], place: Any) -> None:
     """For a model outside the past is taken out, and the question is still the one that was asked."""
     messages = with_past([*before, *TURNS], PROFILE, RECALLED, place=place)
     check_marks(messages)
-    sifted = sift(messages, lambda _: frozenset(), allow_sensitive=False)
-    assert sifted.withheld == {"memory"}
-    assert "Asha" not in str(sifted.messages)
-    assert "parrot" not in str(sifted.messages)
-    assert "What now?" in str(sifted.messages[-1])
+    redacted = redact(messages, lambda _: frozenset(), allow_sensitive=False)
+    assert redacted.withheld == {"memory"}
+    assert "Asha" not in str(redacted.messages)
+    assert "parrot" not in str(redacted.messages)
+    assert "What now?" in str(redacted.messages[-1])
 
 
 def test_nothing_to_tell_changes_nothing() -> None:

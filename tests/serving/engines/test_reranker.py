@@ -11,7 +11,7 @@ from aiohttp import web
 
 from memory.recall.rerank import RerankerAway
 from serving.deployments.cross_encoder import Scorer
-from serving.engines.reranker import RETRY_S, Reranker
+from serving.engines.reranker import RETRY_S, RerankerClient
 from tests.support.cross_encoder_model import make_model
 
 KEY = "the-key-of-the-cluster"
@@ -58,7 +58,7 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 class Place:
     """A server on loopback that speaks as it is told, and the client of it, whose clock stands still."""
 
-    def __init__(self, client: Reranker) -> None:
+    def __init__(self, client: RerankerClient) -> None:
         self.client = client
         self.asked = 0
         self.now_s = 0.0
@@ -83,7 +83,7 @@ async def place() -> AsyncIterator[Place]:
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/reranker"
     async with aiohttp.ClientSession() as session:
         place = Place(
-            Reranker(url=url, cluster_key=KEY, session=session, most=30, timeout_s=0.5, clock=lambda: place.now_s)
+            RerankerClient(url=url, cluster_key=KEY, session=session, most=30, timeout_s=0.5, clock=lambda: place.now_s)
         )
         yield place
     await runner.cleanup()

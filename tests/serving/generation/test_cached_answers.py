@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from serving.cache.directives import Wish
-from serving.cache.redis_store import AnswerStore
-from serving.cache.response_cache import AnswerCache, Makers
+from serving.cache.directives import CacheDirectives
+from serving.cache.redis_store import ResponseStore
+from serving.cache.response_cache import Makers, ResponseCache
 from serving.config.schema import CacheSettings, TierSpec
 from serving.errors import ApiError, EngineUnavailable
-from serving.generation.continuation import Beginning
+from serving.generation.continuation import PartialAnswer
 from serving.generation.degraded import Degraded
 from serving.generation.pipeline import Generation
 from serving.generation.target import Target, TargetFailed
 from serving.limits.limiter import Limiter
 from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
-from serving.protocol.record import Entry
-from serving.protocol.request import CHAT, Call
-from serving.protocol.response import Reply
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import CHAT, GenerationRequest
+from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
@@ -48,7 +48,15 @@ class Scripted:
         """Nobody waits."""
         return {}
 
-    async def answer(self, call: Call, reply: Reply, entry: Entry, *, reason: str, beginning: Beginning | None) -> None:
+    async def answer(
+        self,
+        call: GenerationRequest,
+        reply: ResponseWriter,
+        entry: RequestRecord,
+        *,
+        reason: str,
+        beginning: PartialAnswer | None,
+    ) -> None:
         """See `serving.generation.target.Target`."""
         part = next(self._parts, b"")
         if part:
@@ -73,8 +81,8 @@ class Worker:
             worker="w",
             timeout_s=5,
         )
-        self._cache = AnswerCache(
-            AnswerStore(self.clients[1], most_fields=256, timeout_s=5),
+        self._cache = ResponseCache(
+            ResponseStore(self.clients[1], max_fields=256, timeout_s=5),
             rules=CacheSettings(),
             makers=lambda _: Makers("f", {("f", LABEL)}),
             semantic=None,
@@ -86,7 +94,7 @@ class Worker:
     async def ask(self, *chain: Target) -> tuple[str | None, bytes]:
         """Ask for a stream that leaves nothing to chance; returns how the cache was used, and the body."""
         body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0, "stream": True}
-        call = Call(CHAT, body, "m", "r", "shop", "maya", "interactive", False)
+        call = GenerationRequest(CHAT, body, "m", "r", "shop", "maya", "interactive", False)
         told: dict[str, Any] = {}
         sent: list[Message] = []
 
@@ -100,9 +108,9 @@ class Worker:
         generation = Generation(
             call=call,
             chain=chain,
-            entry=Entry({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: told.update(ended)),
+            entry=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: told.update(ended)),
             limiter=self._limiter,
-            lookup=lambda call: self._cache.lookup(call, Wish()),
+            lookup=lambda call: self._cache.lookup(call, CacheDirectives()),
             recollection=None,
             tier="free",
             tokens=10,

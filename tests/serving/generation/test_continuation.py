@@ -5,16 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from serving.generation.continuation import Beginning, Splice, can_be_continued, is_spent, read_back, rest_of
-from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.generation.continuation import PartialAnswer, StreamSplicer, can_be_continued, is_spent, read_back, rest_of
+from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 
 HELLO = [{"role": "user", "content": "Hi"}]
 
 
-def call(path: str = CHAT, **fields: Any) -> Call:
+def call(path: str = CHAT, **fields: Any) -> GenerationRequest:
     """A call for a stream with these fields."""
     asked = {"messages": HELLO} if path == CHAT else {"prompt": "Once"}
-    return Call(path, {**asked, "stream": True, **fields}, "m", "r", "app", None, "interactive", False)
+    return GenerationRequest(path, {**asked, "stream": True, **fields}, "m", "r", "app", None, "interactive", False)
 
 
 def sent(*texts: str, finish: str | None = None) -> list[bytes]:
@@ -26,7 +26,7 @@ def sent(*texts: str, finish: str | None = None) -> list[bytes]:
     return [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks]
 
 
-BEGINNING = Beginning("c1", 5, "Hello th", 3, 9, False)
+BEGINNING = PartialAnswer("c1", 5, "Hello th", 3, 9, False)
 
 
 def test_what_was_sent_is_read_back() -> None:
@@ -92,7 +92,7 @@ def test_a_stream_with_all_its_tokens_needs_no_rest() -> None:
 
 def test_the_second_stream_looks_like_the_first() -> None:
     """Its id and instant are the first's, its role is not repeated, and usage counts both."""
-    splice = Splice(BEGINNING, call(stream_options={"include_usage": True}))
+    splice = StreamSplicer(BEGINNING, call(stream_options={"include_usage": True}))
     role = {"id": "c2", "created": 6, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
     text = {"id": "c2", "created": 6, "choices": [{"index": 0, "delta": {"content": "ere"}}]}
     counts = {"id": "c2", "created": 6, "choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 4}}
@@ -102,4 +102,4 @@ def test_the_second_stream_looks_like_the_first() -> None:
     assert (seen["id"], seen["created"]) == ("c1", 5)
     assert counted is not None
     assert counted["usage"] == {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
-    assert Splice(BEGINNING, call()).chunk(counts) is None
+    assert StreamSplicer(BEGINNING, call()).chunk(counts) is None

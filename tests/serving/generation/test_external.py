@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from serving.generation.continuation import Beginning
+from serving.generation.continuation import PartialAnswer
 from serving.generation.external import ExternalTarget
 from serving.generation.target import TargetFailed, Withheld
 from serving.observability.tracing import NoTracing
 from serving.privacy.consent import Allowed
 from serving.privacy.detector import detector
-from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 
 MEMORY = {"role": "system", "content": "Maya has two cats.", "bondhu": {"private": "memory"}}
 MESSAGES = [{"role": "system", "content": "You are a friend."}, MEMORY, {"role": "user", "content": "Hi"}]
-BEGINNING = Beginning("c1", 5, "How are your two", 4, 9, finished=False)
+BEGINNING = PartialAnswer("c1", 5, "How are your two", 4, 9, finished=False)
 
 
 class Unreachable:
@@ -41,11 +41,11 @@ class Unreachable:
     ],
 )
 async def test_what_may_not_leave_is_not_sent(
-    path: str, key_allows: bool, allowed: Allowed, beginning: Beginning | None, reason: str
+    path: str, key_allows: bool, allowed: Allowed, beginning: PartialAnswer | None, reason: str
 ) -> None:
     """No consent of either; no chat; an answer that a memory is in, begun here, is not gone on with outside."""
 
-    async def ask(_: Call) -> Allowed:
+    async def ask(_: GenerationRequest) -> Allowed:
         return allowed
 
     target = ExternalTarget(
@@ -57,7 +57,7 @@ async def test_what_may_not_leave_is_not_sent(
         audit=lambda _: None,
         user_hash=lambda _, __: "",
     )
-    call = Call(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
+    call = GenerationRequest(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
     with pytest.raises(TargetFailed) as failed:
         await target.answer(call, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]
     assert failed.value.reason == reason

@@ -23,7 +23,7 @@ from serving import errors
 from serving.config.schema import TokenPrice
 from serving.ledger.ledger import Ledger
 from serving.ledger.pricing import Prices
-from serving.protocol.record import Entry
+from serving.protocol.record import RequestRecord
 from serving.protocol.usage import Segment
 from storage import migrate
 from storage.database import AWAY, open_engine
@@ -58,7 +58,9 @@ def make(directory: Path, engine: AsyncEngine, boot_id: str = "a", **changes: An
     return Ledger(**usual | changes)
 
 
-def begin(ledger: Ledger, request_id: str, app: str = "dev", user: str | None = None, tokens: int = 10) -> Entry:
+def begin(
+    ledger: Ledger, request_id: str, app: str = "dev", user: str | None = None, tokens: int = 10
+) -> RequestRecord:
     """Begin a request."""
     return ledger.begin(
         request_id=request_id,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from serving.ledger.write_ahead_log import HEADER_BYTES, Journal
+from serving.ledger.write_ahead_log import HEADER_BYTES, WriteAheadLog
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def record(number: int) -> dict[str, Any]:
 
 def write(path: Path, numbers: range) -> None:
     """Make a journal of a process that is dead."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     for number in numbers:
         journal.append(record(number))
     journal.close()
@@ -36,7 +36,7 @@ def write(path: Path, numbers: range) -> None:
 
 def read(path: Path) -> list[dict[str, Any] | None]:
     """Claim the journal and return its records; a damaged line is None."""
-    journal = Journal.claim(path)
+    journal = WriteAheadLog.claim(path)
     assert journal is not None
     records = [line.record for line in journal.lines()]
     journal.close()
@@ -58,7 +58,7 @@ def test_what_was_written_is_read_back_in_order(path: Path) -> None:
     """Every record, from the start or from any line on; the files are the owner's only."""
     write(path, range(5))
     assert read(path) == [record(number) for number in range(5)]
-    journal = Journal.claim(path)
+    journal = WriteAheadLog.claim(path)
     assert journal is not None
     ends = [line.end for line in journal.lines()]
     assert [line.record for line in journal.lines(ends[2])] == [record(3), record(4)]
@@ -94,42 +94,42 @@ def test_a_damaged_line_costs_only_itself(path: Path) -> None:
 def test_a_damaged_header_settles_nothing(path: Path) -> None:
     """Without a readable mark everything is replayed: twice is harmless, never is not."""
     write(path, range(2))
-    journal = Journal.claim(path)
+    journal = WriteAheadLog.claim(path)
     assert journal is not None
     journal.settle(journal.size_bytes)
     journal.close()
     content = bytearray(path.read_bytes())
     content[12] ^= 0x01
     path.write_bytes(content)
-    journal = Journal.claim(path)
+    journal = WriteAheadLog.claim(path)
     assert journal is not None
     assert journal.settled == HEADER_BYTES
 
 
 def test_a_journal_is_claimed_only_from_the_dead_and_only_once(path: Path) -> None:
     """Neither by another process nor by its own while it lives; afterwards by exactly one."""
-    owner = Journal.create(path)
+    owner = WriteAheadLog.create(path)
     claim = f"from serving.ledger.write_ahead_log import *; print(Journal.claim(Path({str(path)!r})) is not None)"
-    assert Journal.claim(path) is None
+    assert WriteAheadLog.claim(path) is None
     assert subprocess.check_output([sys.executable, "-c", claim], text=True).strip() == "False"
     owner.close()
-    heir = Journal.claim(path)
+    heir = WriteAheadLog.claim(path)
     assert heir is not None
-    assert Journal.claim(path) is None
+    assert WriteAheadLog.claim(path) is None
     heir.remove()
     heir.close()
-    assert Journal.claim(path) is None
+    assert WriteAheadLog.claim(path) is None
     assert not path.exists()
 
 
 def test_what_is_settled_stays_settled(path: Path) -> None:
     """The mark survives the process."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     journal.append(record(0))
     journal.settle(journal.size_bytes)
     journal.append(record(1))
     journal.close()
-    heir = Journal.claim(path)
+    heir = WriteAheadLog.claim(path)
     assert heir is not None
     assert [line.record for line in heir.lines(heir.settled)] == [record(1)]
     assert not heir.is_settled
@@ -137,7 +137,7 @@ def test_what_is_settled_stays_settled(path: Path) -> None:
 
 def test_a_full_disk_is_said_and_leaves_no_half_line(path: Path) -> None:
     """The record that did not fit is not there, those before and those written once there is room again are."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     journal.append(record(0))
     for room in range(1, 20):
         with disk_with_room_for(journal.size_bytes + room), pytest.raises(OSError, match=r"No space|too large"):
@@ -152,7 +152,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_line(path: Path) -> None:
 
 def test_shrinking_keeps_what_is_asked_for_and_what_is_not_settled(path: Path) -> None:
     """Settled lines go, the rest stays and can be added to; the lock is held throughout."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     for number in range(100):
         journal.append(record(number))
     journal.settle(list(journal.lines())[97].end)
@@ -160,7 +160,7 @@ def test_shrinking_keeps_what_is_asked_for_and_what_is_not_settled(path: Path) -
     journal.shrink([record(5)])
     assert journal.size_bytes < before / 10
     assert journal.size_bytes == path.stat().st_size
-    assert Journal.claim(path) is None
+    assert WriteAheadLog.claim(path) is None
     journal.append(record(100))
     journal.close()
     assert read(path) == [record(number) for number in (5, 98, 99, 100)]
@@ -168,7 +168,7 @@ def test_shrinking_keeps_what_is_asked_for_and_what_is_not_settled(path: Path) -
 
 def test_shrinking_to_nothing_leaves_an_empty_journal(path: Path) -> None:
     """All is settled and nothing is kept: only the header is left, and it counts from there."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     journal.append(record(0))
     journal.settle(journal.size_bytes)
     journal.shrink([])
@@ -179,20 +179,20 @@ def test_shrinking_to_nothing_leaves_an_empty_journal(path: Path) -> None:
 
 def test_a_shrink_that_the_disk_refuses_changes_nothing(path: Path) -> None:
     """The old file stays the journal and goes on."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     for number in range(3):
         journal.append(record(number))
     with disk_with_room_for(HEADER_BYTES), pytest.raises(OSError, match="too large"):
         journal.shrink([record(0)])
     journal.append(record(3))
-    assert Journal.claim(path) is None
+    assert WriteAheadLog.claim(path) is None
     journal.close()
     assert read(path) == [record(number) for number in range(4)]
 
 
 async def test_syncing_while_the_file_is_replaced_does_no_harm(path: Path) -> None:
     """The descriptor that is synced is the syncer's own, and none is left open."""
-    journal = Journal.create(path)
+    journal = WriteAheadLog.create(path)
     before = len(os.listdir("/proc/self/fd"))
     for number in range(20):
         journal.append(record(number))

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from jobs.app import create_app
 from serving.observability.active_users import ActiveUsers
 from serving.observability.logs import UserHash
-from serving.observability.metrics import MOST_VALUES, Metrics, Observed, Readings
+from serving.observability.metrics import MAX_VALUES, Metrics, Observed, Readings
 from serving.observability.multiprocess import MetricFiles
 from serving.routes.service_metrics import NAMES, Overview, Sample
 from serving.supervisor.processes import redis_server
@@ -119,15 +119,15 @@ def test_one_token_has_no_gap(metrics: Metrics) -> None:
 
 def test_what_others_choose_cannot_fill_the_memory(metrics: Metrics) -> None:
     """Unknown models share one label value, endless error codes a bounded number, odd methods one."""
-    for number in range(3 * MOST_VALUES):
+    for number in range(3 * MAX_VALUES):
         odd = replace(ANSWERED, model=f"model-{number}", outcome="engine_error", error_code=f"code-{number}")
         metrics.observe(odd)
         metrics.count_http(f"M{number}", "", 404)
     samples = [sample for family in metrics.registry.collect() for sample in family.samples]
     codes = {sample.labels["code"] for sample in samples if "code" in sample.labels}
     assert {sample.labels["model"] for sample in samples if "model" in sample.labels} == {"other"}
-    assert len(codes) == MOST_VALUES + 1
-    assert read(metrics, "bondhu_http_requests_total", method="other", route="none", status="404") == 3 * MOST_VALUES
+    assert len(codes) == MAX_VALUES + 1
+    assert read(metrics, "bondhu_http_requests_total", method="other", route="none", status="404") == 3 * MAX_VALUES
 
 
 def test_a_request_that_nobody_answered_is_counted_too(metrics: Metrics) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.privacy.consent import REMEMBER_S, Allowed, Consents
-from serving.protocol.request import CHAT, Call
+from serving.protocol.request import CHAT, GenerationRequest
 from storage import consents
 from storage.consents import ConsentRecord
 from storage.database import open_engine
@@ -19,9 +19,9 @@ NO = ConsentRecord(False, False, NOW)
 ALL = ConsentRecord(True, True, NOW)
 
 
-def call(user: str | None = "maya", *, external: bool = True, sensitive: bool = True) -> Call:
+def call(user: str | None = "maya", *, external: bool = True, sensitive: bool = True) -> GenerationRequest:
     """A request of a key that allows this."""
-    return Call(CHAT, {}, "m", "r", "diary", user, "interactive", external, sensitive)
+    return GenerationRequest(CHAT, {}, "m", "r", "diary", user, "interactive", external, sensitive)
 
 
 class Table:
@@ -81,7 +81,7 @@ async def test_an_answer_is_kept_replaced_and_forgotten(engine: AsyncEngine) -> 
     ],
 )
 async def test_the_stricter_of_key_and_person_holds(
-    own: ConsentRecord | None, covers: bool, asked: Call, allowed: tuple[bool, bool]
+    own: ConsentRecord | None, covers: bool, asked: GenerationRequest, allowed: tuple[bool, bool]
 ) -> None:
     """Who was never asked said no, unless the configuration says that the key answers for them."""
     told = await Table(own).consents(app_covers_users=covers).allowed(asked)

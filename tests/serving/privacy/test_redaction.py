@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from serving.errors import InvalidRequest
-from serving.privacy.detector import MOST_CHARACTERS, detector
+from serving.privacy.detector import MAX_CHARACTERS, detector
 from serving.privacy.markers import check_marks, without_marks
-from serving.privacy.redaction import Sifted, sift
+from serving.privacy.redaction import Redacted, redact
 
 Message = dict[str, Any]
 
@@ -34,9 +34,9 @@ def result(call_id: str, text: str = "found", **fields: Any) -> Message:
     return said("tool", text, tool_call_id=call_id, **fields)
 
 
-def sifted(*messages: Message) -> Sifted:
+def redacted(*messages: Message) -> Redacted:
     """What may leave of them without consent for private content."""
-    return sift(list(messages), DETECT, allow_sensitive=False)
+    return redact(list(messages), DETECT, allow_sensitive=False)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def sifted(*messages: Message) -> Sifted:
         ("order 12, card 4111-1111-1111-1111, thanks", {"card", "contact"}),
         ("write to maya@example.org", {"contact"}),
         ("call +49 170 1234567", {"contact"}),
-        ("x" * (MOST_CHARACTERS + 1), {"unread"}),
+        ("x" * (MAX_CHARACTERS + 1), {"unread"}),
     ],
 )
 def test_private_things_are_found(text: str, classes: set[str]) -> None:
@@ -90,7 +90,7 @@ def test_a_number_without_the_check_digit_is_no_card() -> None:
 
 def test_a_harmless_conversation_leaves_whole() -> None:
     """Nothing is found, so nothing is taken out; an application's own prompt may speak of what it likes."""
-    assert sifted(SYSTEM, HELLO) == Sifted([SYSTEM, HELLO], frozenset(), frozenset())
+    assert redacted(SYSTEM, HELLO) == Redacted([SYSTEM, HELLO], frozenset(), frozenset())
 
 
 def test_marked_messages_and_parts_stay() -> None:
@@ -99,14 +99,16 @@ def test_marked_messages_and_parts_stay() -> None:
     fact = {"type": "text", "text": "She likes leeks.", **SENSITIVE}
     question = said("user", [fact, {"type": "text", "text": "What shall we cook?"}])
     left = said("user", [{"type": "text", "text": "What shall we cook?"}])
-    assert sifted(SYSTEM, memory, question) == Sifted([SYSTEM, left], frozenset(), frozenset({"memory", "sensitive"}))
+    assert redacted(SYSTEM, memory, question) == Redacted(
+        [SYSTEM, left], frozenset(), frozenset({"memory", "sensitive"})
+    )
 
 
 def test_with_a_private_message_goes_its_answer() -> None:
     """What a friend answers to a confession tells of it; later turns stay."""
     turn = (said("user", "I am pregnant"), said("assistant", "Congratulations! When is it due?"))
     later = (said("user", "Let's talk of food"), said("assistant", "Gladly."))
-    assert sifted(SYSTEM, *turn, *later, HELLO).messages == [SYSTEM, *later, HELLO]
+    assert redacted(SYSTEM, *turn, *later, HELLO).messages == [SYSTEM, *later, HELLO]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_with_a_private_message_goes_its_answer() -> None:
 def test_neither_half_of_a_tool_call_stays_alone(call: Message, told: Message) -> None:
     """A private argument or result takes the other side of the call along."""
     kept = (called("b"), result("b"))
-    assert sifted(said("user", "Look it up"), call, told, *kept, HELLO).messages == [
+    assert redacted(said("user", "Look it up"), call, told, *kept, HELLO).messages == [
         said("user", "Look it up"),
         *kept,
         HELLO,
@@ -142,15 +144,15 @@ def test_neither_half_of_a_tool_call_stays_alone(call: Message, told: Message) -
 )
 def test_without_its_question_nothing_leaves(messages: list[Message]) -> None:
     """The last user message, the last message and a system prompt cannot be left out."""
-    told = sifted(*messages)
+    told = redacted(*messages)
     assert told.messages is None
     assert told.withheld
 
 
 def test_with_consent_everything_leaves_and_is_named() -> None:
     """The same messages without their marks, and which classes they have."""
-    told = sift([said("user", "I am pregnant"), {**HELLO, **MEMORY}], DETECT, allow_sensitive=True)
-    assert told == Sifted([said("user", "I am pregnant"), HELLO], frozenset({"health", "memory"}), frozenset())
+    told = redact([said("user", "I am pregnant"), {**HELLO, **MEMORY}], DETECT, allow_sensitive=True)
+    assert told == Redacted([said("user", "I am pregnant"), HELLO], frozenset({"health", "memory"}), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_with_consent_everything_leaves_and_is_named() -> None:
 def test_odd_shapes_break_nothing(messages: Any) -> None:
     """Whoever answers judges the shape; here it is only looked through."""
     check_marks(messages)
-    sift(messages, DETECT, allow_sensitive=False)
+    redact(messages, DETECT, allow_sensitive=False)
     without_marks({"messages": messages})
 
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from serving.gateway.app import create_app
-from serving.protocol.record import Entry
+from serving.protocol.record import RequestRecord
 from serving.protocol.usage import Segment
 from serving.routes.dependencies import Gateway
 from storage import api_keys, migrate
@@ -34,7 +34,7 @@ class Running:
     app: Any
     secrets: dict[str, str]
 
-    def begin(self, request_id: str, app: str = "shop", user: str | None = None) -> Entry:
+    def begin(self, request_id: str, app: str = "shop", user: str | None = None) -> RequestRecord:
         """Begin a request."""
         return self.gateway.ledger.begin(
             request_id=request_id,

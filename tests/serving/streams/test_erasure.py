@@ -7,20 +7,20 @@ from redis.asyncio import Redis
 
 from serving.errors import CacheAway
 from serving.protocol.owner import OWNER_DIGITS, owner_of, owners_of
-from serving.protocol.request import CHAT, COMPLETION, Call
+from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
-from serving.streams.erasure import ForgottenStreams
+from serving.streams.erasure import RecordingErasure
 from serving.streams.policy import whose
-from serving.streams.recorder import Tapes
-from serving.streams.recording import Tape
-from serving.streams.redis_store import Copy, TapeStore, stream
-from serving.streams.replicator import Publisher
+from serving.streams.recorder import Recorder
+from serving.streams.recording import Recording
+from serving.streams.redis_store import Copy, RecordingStore, stream
+from serving.streams.replicator import Replicator
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
 
 MAYA, NOOR = Owner("shop", "maya"), Owner("shop", "noor")
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 @pytest.fixture
@@ -32,43 +32,45 @@ async def redis(redis_process: RedisProcess) -> AsyncIterator["Redis"]:
 
 
 @pytest.fixture
-def store(redis: "Redis") -> TapeStore:
+def store(redis: "Redis") -> RecordingStore:
     """Return a worker's recordings."""
-    return TapeStore(redis, "worker")
+    return RecordingStore(redis, "worker")
 
 
-def forgetful(store: TapeStore) -> ForgottenStreams:
+def forgetful(store: RecordingStore) -> RecordingErasure:
     """Return the place that forgets them."""
-    publisher = Publisher(store, most_bytes=MOST_BYTES, listens=False)
-    return ForgottenStreams(
-        Tapes(store=store, publisher=publisher, shares=False, drain=Drain(1), most_bytes=MOST_BYTES, keep_s=60)
+    publisher = Replicator(store, max_bytes=MAX_BYTES, listens=False)
+    return RecordingErasure(
+        Recorder(store=store, publisher=publisher, shares=False, drain=Drain(1), max_bytes=MAX_BYTES, keep_s=60)
     )
 
 
-def record(owner: Owner, number: int, path: str = CHAT) -> Tape:
+def record(owner: Owner, number: int, path: str = CHAT) -> Recording:
     """Return a recording with an event of that person's."""
-    call = Call(path, {"stream": True}, "m", "r", owner.app, owner.user, "interactive", allow_external=False)
-    tape = Tape(
+    call = GenerationRequest(
+        path, {"stream": True}, "m", "r", owner.app, owner.user, "interactive", allow_external=False
+    )
+    recording = Recording(
         f"ab-{number}",
         call,
         whose(owner.app, owner.user, path),
         is_resumable=True,
-        patience_s=0,
-        most_bytes=MOST_BYTES,
+        linger_s=0,
+        max_bytes=MAX_BYTES,
         clock=lambda: 0.0,
     )
-    tape.add(b"data: hello\n\n")
-    return tape
+    recording.add(b"data: hello\n\n")
+    return recording
 
 
 async def write(redis: "Redis", copy: Copy) -> None:
     """Write what is new of a recording."""
     async with redis.pipeline(transaction=False) as pipe:
-        copy.write(pipe, "worker", MOST_BYTES)
+        copy.write(pipe, "worker", MAX_BYTES)
         await pipe.execute()
 
 
-async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: TapeStore) -> None:
+async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: RecordingStore) -> None:
     """Every recording of theirs, of both paths; what is written on does not come back, and another's stays."""
     place = forgetful(store)
     copies = [
@@ -80,18 +82,18 @@ async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: T
         await write(redis, copy)
     assert [await place.count(each) for each in (MAYA, NOOR, "shop", "other")] == [2, 1, 3, 0]
     await place.forget(MAYA)
-    copies[0].tape.add(b"data: more\n\n")
-    copies[0].tape.end = "complete"
+    copies[0].recording.add(b"data: more\n\n")
+    copies[0].recording.end = "complete"
     await write(redis, copies[0])
     assert [await place.count(each) for each in (MAYA, NOOR)] == [0, 1]
-    assert [await redis.exists(stream(each.tape.id, each.tape.whose)) for each in copies] == [0, 0, 1]
+    assert [await redis.exists(stream(each.recording.id, each.recording.whose)) for each in copies] == [0, 0, 1]
     await write(redis, Copy(record(MAYA, 4), ttl_s=60))
     assert await place.count(MAYA) == 1
     await place.forget("shop")
     assert [await place.count(each) for each in (MAYA, NOOR, "shop")] == [0, 0, 0]
 
 
-async def test_names_are_not_in_keys(redis: "Redis", store: TapeStore) -> None:
+async def test_names_are_not_in_keys(redis: "Redis", store: RecordingStore) -> None:
     """A key tells neither the application nor its end user."""
     await write(redis, Copy(record(MAYA, 1), ttl_s=60))
     await forgetful(store).forget(MAYA)
@@ -103,7 +105,7 @@ async def test_names_are_not_in_keys(redis: "Redis", store: TapeStore) -> None:
     assert len(owner_of("shop", "maya")) == OWNER_DIGITS > len(owners_of("shop"))
 
 
-async def test_every_worker_hears_of_it(redis: "Redis", store: TapeStore) -> None:
+async def test_every_worker_hears_of_it(redis: "Redis", store: RecordingStore) -> None:
     """Whoever reads the list from where it was finds who has been forgotten since, in order."""
     place, before = forgetful(store), await store.last_forgotten()
     await place.forget(MAYA)
@@ -113,7 +115,9 @@ async def test_every_worker_hears_of_it(redis: "Redis", store: TapeStore) -> Non
     assert [owner for _, owner in await store.forgotten(between, 1)] == [owners_of("shop")]
 
 
-async def test_without_redis_nothing_is_said_to_be_forgotten(store: TapeStore, redis_process: RedisProcess) -> None:
+async def test_without_redis_nothing_is_said_to_be_forgotten(
+    store: RecordingStore, redis_process: RedisProcess
+) -> None:
     """It may still be there."""
     redis_process.kill()
     for ask in (forgetful(store).forget, forgetful(store).count):

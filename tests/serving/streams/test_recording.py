@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cache.directives import Wish, read_wish
+from serving.cache.directives import CacheDirectives, read_directives
 from serving.errors import InvalidRequest, ReaderTooSlow, UnknownStream
-from serving.protocol.request import CHAT, COMPLETION, Call
-from serving.streams.policy import identity_of, patience_of, read_event_id, whose, with_ids
-from serving.streams.recording import Tape
+from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
+from serving.streams.policy import identity_of, linger_of, read_event_id, whose, with_ids
+from serving.streams.recording import Recording
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
-MOST_BYTES = 1000
+MAX_BYTES = 1000
 
 
 class Reader:
     """Somebody who reads."""
 
-    def __init__(self, next_event: int = 0, patience_s: float | None = 0.0) -> None:
+    def __init__(self, next_event: int = 0, linger_s: float | None = 0.0) -> None:
         self.next_event = next_event
-        self.patience_s = patience_s
+        self.linger_s = linger_s
 
 
-def make(now: float = 0.0) -> Tape:
+def make(now: float = 0.0) -> Recording:
     """Return an empty recording at an instant."""
-    return Tape("a-1", None, "", is_resumable=True, patience_s=0, most_bytes=MOST_BYTES, clock=lambda: now)
+    return Recording("a-1", None, "", is_resumable=True, linger_s=0, max_bytes=MAX_BYTES, clock=lambda: now)
 
 
 def block(*numbers: int, filling: int = 0) -> bytes:
@@ -37,24 +37,24 @@ def block(*numbers: int, filling: int = 0) -> bytes:
     return b"".join(b"data: %d%s\n\n" % (number, b"." * filling) for number in numbers)
 
 
-async def send(tape: Tape, body: bytes, *, more: bool = True) -> None:
+async def send(recording: Recording, body: bytes, *, more: bool = True) -> None:
     """Produce."""
-    await tape.send({"type": "http.response.body", "body": body, "more_body": more})
+    await recording.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.data())
 def test_a_reader_gets_what_follows_wherever_it_begins(sizes: list[int], data: st.DataObject) -> None:
     """Every event from its first on, once, however they came in blocks and however it reads."""
-    tape, total = make(), sum(sizes)
+    recording, total = make(), sum(sizes)
     reader = Reader(data.draw(st.integers(0, total)))
     first = reader.next_event
     got, number = b"", 0
     for size in sizes:
-        tape.add(block(*range(number, number + size)))
+        recording.add(block(*range(number, number + size)))
         number += size
         if data.draw(st.booleans()):
-            got += tape.take(reader)
-    got += tape.take(reader)
+            got += recording.take(reader)
+    got += recording.take(reader)
     assert got == block(*range(first, total))
     assert reader.next_event == total
 
@@ -72,22 +72,22 @@ def test_ids_name_every_event(number: int, first: int) -> None:
 
 async def test_a_slow_reader_slows_the_producer_down() -> None:
     """One reader that does not read: no more is kept than may be, and nothing of it is lost."""
-    tape, reader = make(), Reader()
-    tape.join(reader)
-    await tape.send(START)
+    recording, reader = make(), Reader()
+    recording.join(reader)
+    await recording.send(START)
 
     async def produce() -> None:
         for number in range(100):
-            await send(tape, block(number, filling=200))
-        await send(tape, b"", more=False)
+            await send(recording, block(number, filling=200))
+        await send(recording, b"", more=False)
 
     producing = asyncio.create_task(produce())
     for _ in range(1000):
         await asyncio.sleep(0)
-    assert tape.total < 100
+    assert recording.total < 100
     got = b""
-    while not tape.is_over_for(reader) or reader.next_event < 100:
-        got += tape.take(reader)
+    while not recording.is_over_for(reader) or reader.next_event < 100:
+        got += recording.take(reader)
         await asyncio.sleep(0)
     await producing
     assert got == block(*range(100), filling=200)
@@ -95,54 +95,54 @@ async def test_a_slow_reader_slows_the_producer_down() -> None:
 
 async def test_of_two_readers_the_slow_one_is_cut_off() -> None:
     """The fast one has all of it; the other is told once it needs what is no longer kept."""
-    tape, fast, slow = make(), Reader(), Reader()
+    recording, fast, slow = make(), Reader(), Reader()
     for reader in (fast, slow):
-        tape.join(reader)
+        recording.join(reader)
     got = b""
     for number in range(20):
-        await send(tape, block(number, filling=200))
-        got += tape.take(fast)
+        await send(recording, block(number, filling=200))
+        got += recording.take(fast)
     assert got == block(*range(20), filling=200)
     with pytest.raises(ReaderTooSlow):
-        tape.take(slow)
+        recording.take(slow)
 
 
 async def test_readers_wait_for_what_is_held_back() -> None:
     """Nothing is read before it is shown; afterwards all of it."""
-    tape, reader = make(), Reader()
-    tape.hold_back()
-    await send(tape, block(0, 1))
-    await send(tape, block(2), more=False)
-    assert tape.take(reader) == b""
-    assert not tape.is_over_for(reader)
-    tape.show(2)
-    assert tape.take(reader) == block(0, 1)
-    tape.show(None)
-    assert tape.take(reader) == block(2)
-    assert tape.is_over_for(reader)
+    recording, reader = make(), Reader()
+    recording.hold_back()
+    await send(recording, block(0, 1))
+    await send(recording, block(2), more=False)
+    assert recording.take(reader) == b""
+    assert not recording.is_over_for(reader)
+    recording.show(2)
+    assert recording.take(reader) == block(0, 1)
+    recording.show(None)
+    assert recording.take(reader) == block(2)
+    assert recording.is_over_for(reader)
 
 
 def test_it_is_wanted_as_long_as_the_most_patient_wants_it() -> None:
     """While somebody reads, and then as long as those who left said; one who said nothing has the recording's word."""
     now = 0.0
-    tape = Tape("a-1", None, "", is_resumable=True, patience_s=7, most_bytes=1, clock=lambda: now)
-    assert not tape.is_wanted()
-    readers = [Reader(patience_s=5), Reader(patience_s=None), Reader(patience_s=0)]
+    recording = Recording("a-1", None, "", is_resumable=True, linger_s=7, max_bytes=1, clock=lambda: now)
+    assert not recording.is_wanted()
+    readers = [Reader(linger_s=5), Reader(linger_s=None), Reader(linger_s=0)]
     for reader in readers:
-        tape.join(reader)
+        recording.join(reader)
     for reader in readers:
-        assert tape.is_wanted()
-        tape.leave(reader)
+        assert recording.is_wanted()
+        recording.leave(reader)
     now = 6.9
-    assert tape.is_wanted()
+    assert recording.is_wanted()
     now = 7.0
-    assert not tape.is_wanted()
+    assert not recording.is_wanted()
 
 
-def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> Call:
+def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> GenerationRequest:
     """Return a request of the application `shop`."""
     usual: dict[str, Any] = {"app": "shop", "user": None, "class_": "interactive", "allow_external": False}
-    return Call(path=path, parsed=parsed, model="m", request_id="r", **usual | changes)
+    return GenerationRequest(path=path, parsed=parsed, model="m", request_id="r", **usual | changes)
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> Call:
 )
 def test_samples_are_not_shared_unless_a_person_asks(fields: dict[str, Any], is_shared: bool) -> None:
     """Requests without an end user are shared when the engine would answer them alike; others always."""
-    assert (identity_of(call(fields), "free", Wish(), is_resumable=False) is not None) == is_shared
-    assert identity_of(call(fields, user="maya"), "free", Wish(), is_resumable=False) is not None
+    assert (identity_of(call(fields), "free", CacheDirectives(), is_resumable=False) is not None) == is_shared
+    assert identity_of(call(fields, user="maya"), "free", CacheDirectives(), is_resumable=False) is not None
     for wish in ("no-cache", "max-age=0, no-store"):
-        own = read_wish({"cache-control": wish}, ())
+        own = read_directives({"cache-control": wish}, ())
         assert identity_of(call(fields, user="maya"), "free", own, is_resumable=False) is None
 
 
@@ -181,25 +181,27 @@ def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
         (call(greedy | {"max_tokens": 5}), "free", False),
         (usual, "free", True),
     ]
-    identities = {identity_of(each, tier, Wish(), is_resumable=resumable) for each, tier, resumable in others}
+    identities = {
+        identity_of(each, tier, CacheDirectives(), is_resumable=resumable) for each, tier, resumable in others
+    }
     assert len(identities) == len(others)
-    assert identity_of(usual, "free", Wish(), is_resumable=False) not in identities
+    assert identity_of(usual, "free", CacheDirectives(), is_resumable=False) not in identities
     reordered = dict(reversed(greedy.items()))
-    assert identity_of(call(reordered), "free", Wish(), is_resumable=False) == identity_of(
-        usual, "free", Wish(), is_resumable=False
+    assert identity_of(call(reordered), "free", CacheDirectives(), is_resumable=False) == identity_of(
+        usual, "free", CacheDirectives(), is_resumable=False
     )
     assert len({whose("shop", None, CHAT), whose("shop", "", CHAT), whose("shop", None, COMPLETION)}) == 3
 
 
 def test_what_a_client_wants_when_it_leaves() -> None:
     """Nothing, the end, or a bounded grace; anything else is refused."""
-    assert [patience_of(named, 120) for named in (None, "abort", "grace:15s", "grace:0.5s", "finish")] == [
+    assert [linger_of(named, 120) for named in (None, "abort", "grace:15s", "grace:0.5s", "finish")] == [
         *(0, 0, 15, 0.5),
         math.inf,
     ]
     for named in ("", "grace:120.001s", "grace:nans", "grace:\u0661s", "GRACE:1s "):
         with pytest.raises(InvalidRequest, match="grace:15s"):
-            patience_of(named, 120)
+            linger_of(named, 120)
 
 
 @pytest.mark.parametrize("last", ["", ":", "a-1", "a-1:", "a-1:-1", "1:1", "a-1:1 ", "A-1:1", "a-1:1:1", "a-1:\u0661"])

@@ -15,24 +15,24 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.embedding.backfill import Known, Reembedding
+from memory.embedding.backfill import Backfill, Known
 from memory.erasure import Forgetter
 from memory.intents.detector import Forget, Mute
-from memory.intents.executor import Wishes
-from memory.recall.index_cache import Shelf
-from memory.service import Store
+from memory.intents.executor import IntentExecutor
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
 from storage.database import open_engine
 from storage.memory import people
 from storage.memory.conversations import NewMessage
 from storage.memory.export import History, read_history
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
-from storage.memory.reply_context import Given
+from storage.memory.reply_context import ContextItem
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
-GIVEN = Given("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
+GIVEN = ContextItem("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
 
 
 def turns(*numbers: int) -> list[NewMessage]:
@@ -46,14 +46,14 @@ class Workplace:
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
         self.embedder = WordEmbedder()
-        self.shelf = Shelf(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
-        self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY + timedelta(days=1))
-        self.forgetter = Forgetter(self.engine, self.shelf, {}, lambda: DAY)
-        self.wishes = Wishes(self.engine, self.store, self.forgetter, lambda: DAY)
+        self.index_cache = IndexCache(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
+        self.store = MemoryService(self.engine, self.index_cache, self.embedder, lambda: DAY + timedelta(days=1))
+        self.forgetter = Forgetter(self.engine, self.index_cache, {}, lambda: DAY)
+        self.wishes = IntentExecutor(self.engine, self.store, self.forgetter, lambda: DAY)
 
     async def close(self) -> None:
         """Let go of it."""
-        self.shelf.close()
+        self.index_cache.close()
         await self.engine.dispose()
 
     async def prepare(self) -> None:
@@ -104,9 +104,7 @@ async def reembed(place: Workplace) -> None:
     async def rest(_: float) -> None:
         """Take none."""
 
-    background = Reembedding(
-        place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=rest, portion=4
-    )
+    background = Backfill(place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=rest, portion=4)
     await background.run(place.embedder, WordEmbedder("2"))
 
 
