@@ -27,6 +27,7 @@ POLL_S = 1.0
 DEPLOY_FAILED = "DEPLOY_FAILED"
 FAILED = (DEPLOY_FAILED, "UNHEALTHY")
 GONE_WITHIN_S = 60.0
+PACKAGE, FORMER_PACKAGE = "serving.deployments", "serving.deploy"  # of import paths; the former until 0.1.0
 
 
 class ApplyFailed(RuntimeError):
@@ -111,11 +112,19 @@ def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = F
 
 def restore(settings: Settings, report: Report) -> None:
     """Bring back what was last applied (after Ray was restarted); the configuration where nothing ever was."""
-    saved = _memory(settings)
-    document = json.loads(saved.read_text()) if saved.is_file() else manifest.build(settings)
+    document = last_applied(settings) or manifest.build(settings)
     api = _api(settings)
     _put(api, document)
     _wait_until_running(api, list(_by_name(document)), settings, report)
+
+
+def last_applied(settings: Settings) -> Manifest | None:
+    """The document that was applied last, with the module paths of this version; None: nothing ever was."""
+    saved = _memory(settings)
+    if not saved.is_file():
+        return None
+    document: Manifest = json.loads(saved.read_text().replace(f'"{FORMER_PACKAGE}.', f'"{PACKAGE}.'))
+    return document
 
 
 def _put(api: ServeApi, document: Manifest) -> None:
@@ -149,7 +158,7 @@ def _steps(running: dict[str, Application], wanted: dict[str, Application]) -> l
 
 def _change(name: str, what: list[str]) -> Action:
     """What Serve does to an application of the same name when these values change."""
-    if any(value.startswith("args.") or ".ray_actor_options" in value for value in what):
+    if any(value.startswith(("args.", "import_path")) or ".ray_actor_options" in value for value in what):
         return "restart"
     return "route" if name == "directory" else "reconfigure"
 
@@ -177,7 +186,7 @@ def _brief(value: Any) -> str:
 def _settled(app: Application) -> dict[str, Any]:
     """The parts of an application's configuration that we set, deployments by name."""
     deployments = {item["name"]: {k: v for k, v in item.items() if k != "name"} for item in app.get("deployments", [])}
-    return {"args": app.get("args", {}), **deployments}
+    return {"import_path": app.get("import_path"), "args": app.get("args", {}), **deployments}
 
 
 def _wait_until_running(api: ServeApi, names: list[str], settings: Settings, report: Report) -> None:
@@ -265,4 +274,4 @@ def _remember(settings: Settings, document: Manifest) -> None:
     new.replace(path)
 
 
-__all__ = ["ApplyFailed", "ClusterError", "Plan", "Step", "execute", "plan", "restore"]
+__all__ = ["ApplyFailed", "ClusterError", "Plan", "Step", "execute", "last_applied", "plan", "restore"]
