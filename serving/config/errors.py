@@ -11,6 +11,18 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+RENAMED = {  # keys of former versions, by their last part
+    "most_answers": "max_answers",
+    "most_attempts": "max_attempts",
+    "most_candidates": "max_candidates",
+    "most_questions": "max_questions",
+    "most": "max_items",
+    "max_tape_bytes": "max_recording_bytes",
+    "interactive_patience_s": "interactive_max_wait_s",
+    "agent_patience_s": "agent_max_wait_s",
+    "job_patience_s": "job_max_wait_s",
+}
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -33,8 +45,10 @@ class ConfigError(Exception):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Return ' (did you mean `x`?)', or the accepted names when none is near."""
+    """Return what a key is called now or what may be meant, or else the accepted names."""
     names = sorted(valid)
+    if RENAMED.get(name) in names:
+        return f"; it is called `{RENAMED[name]}` now"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean `{near[0]}`?"

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from serving.config.errors import Problem, submodel, suggest
+from serving.config.errors import RENAMED, Problem, submodel, suggest
 
 ENV_PREFIX = "BONDHU__"
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -95,15 +95,21 @@ def read_environment(
             continue
         path = known.get(name.upper())
         if path is None:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
-            hint = f"; did you mean `{near[0]}`?" if near else suggest(name, known)
-            problems.append(Problem(name, "", "names no setting" + hint))
+            problems.append(Problem(name, "", "names no setting" + _hint(name.upper(), known)))
             continue
         values: Any = _parse(environ[name])
         for part in reversed(path):
             values = {part: values}
         found.append((name, values))
     return found
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    section, _, key = name.rpartition("__")
+    if (now := f"{section}__{RENAMED.get(key.lower(), '').upper()}") in known:
+        return f"; it is called `{now}` now"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else suggest(name, known)
 
 
 def leaf_paths(schema: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

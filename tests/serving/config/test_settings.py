@@ -146,6 +146,18 @@ def test_misspelt_variable_is_an_error(root: Path, name: str) -> None:
     assert error(root, **{name: "8100"}) == expected
 
 
+def test_a_key_of_a_former_version_is_answered_with_its_name_of_now(root: Path, edit: Edit) -> None:
+    """In a file and in the environment; where the section never had it, nothing is claimed."""
+    edit("bondhu.yaml", "gateway:\n", "cache:\n  most_answers: 5\ngateway:\n  most_answers: 5\n")
+    said = error(root, BONDHU__ADMISSION__JOB_PATIENCE_S="5")
+    assert "configs/bondhu.yaml: cache.most_answers: unknown key; it is called `max_answers` now" in said
+    assert (
+        "BONDHU__ADMISSION__JOB_PATIENCE_S: names no setting; it is called `BONDHU__ADMISSION__JOB_MAX_WAIT_S` now"
+        in said
+    )
+    assert "gateway.most_answers: unknown key; it is called" not in said
+
+
 def test_unknown_active_model_names_the_nearest(root: Path) -> None:
     """A model that has no file is answered with the nearest that has one."""
     expected = "BONDHU__MODELS__ACTIVE: models.active: no model `bondhu-dmo` in configs/models/"
