@@ -3,12 +3,14 @@ PROFILE ?= cpu
 VENV    := .venv
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Every file that is installed has a hash in its lock file, and nothing is that has not: docs/security.md.
+LOCKED  := $(PIP) install --require-hashes --no-deps
 LOCKS   := deploy/requirements
 STAMP   := $(VENV)/.installed-$(PROFILE)
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: up down install test test-slow faults test-gpu check bench clean
+.PHONY: up down install test test-slow faults test-gpu check bench audit clean
 .DEFAULT_GOAL := up
 
 up: $(STAMP)
@@ -22,21 +24,21 @@ install: $(STAMP)
 # Torch first: where pip already finds the CPU build, from there, else from PyTorch's own index.
 $(VENV)/.installed-cpu: $(LOCKS)/cpu.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the CPU build into $(VENV) (about 1.5 GB; once, a few minutes) ..."
-	@torch=$$(grep '^torch==' $(LOCKS)/cpu.txt); \
-	$(PIP) install --no-deps "$$torch" 2>/dev/null || \
-	$(PIP) install --no-deps --index-url https://download.pytorch.org/whl/cpu "$$torch"
-	@$(PIP) install --no-deps --requirement $(LOCKS)/cpu.txt
+	@sed -n '/^torch==/,/[^\\]$$/p' $(LOCKS)/cpu.txt > $(VENV)/torch.txt
+	@$(LOCKED) --requirement $(VENV)/torch.txt 2>/dev/null || \
+	$(LOCKED) --index-url https://download.pytorch.org/whl/cpu --requirement $(VENV)/torch.txt
+	@$(LOCKED) --requirement $(LOCKS)/cpu.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*; touch $@
 
 $(VENV)/.installed-gpu: $(LOCKS)/gpu.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the GPU build into $(VENV) (about 10 GB; once) ..."
-	@$(PIP) install --no-deps --requirement $(LOCKS)/gpu.txt
+	@$(LOCKED) --requirement $(LOCKS)/gpu.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*; touch $@
 
 $(VENV)/.installed-dev: $(LOCKS)/dev.txt $(STAMP)
-	@$(PIP) install --no-deps --requirement $(LOCKS)/dev.txt
+	@$(LOCKED) --requirement $(LOCKS)/dev.txt
 	@touch $@
 
 $(VENV)/pgbouncer: | $(VENV)/bin/python
@@ -45,7 +47,7 @@ $(VENV)/pgbouncer: | $(VENV)/bin/python
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Bondhu needs Python 3.11 or 3.12 (found neither): install one, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment with $(PYTHON): install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
-	@$(PIP) install --upgrade pip setuptools wheel
+	@$(LOCKED) --requirement $(LOCKS)/build.txt
 
 test: $(VENV)/.installed-dev $(VENV)/pgbouncer
 	@$(BIN)/python -m pytest
@@ -70,5 +72,14 @@ bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.added
 	@$(BIN)/python -m bench.gateway
 
+# In an environment of its own, so that what it needs is none of ours. It asks PyPI's advisories: it needs the internet.
+audit: $(VENV)/bin/python
+	@test -x $(VENV)-audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)-audit && \
+	$(VENV)-audit/bin/python -m pip --quiet install --require-hashes --no-deps --requirement $(LOCKS)/audit.txt; }
+	@for lock in cpu gpu dev build; do echo "$$lock:"; \
+	sed -E '/--hash/d; s/ *\\$$//; s/^(torch==[0-9.]+)\+cpu/\1/' $(LOCKS)/$$lock.txt > $(VENV)-audit/$$lock.txt; \
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-audit/$$lock.txt || failed=1; done; \
+	exit $${failed:-0}
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VENV)-audit build *.egg-info

@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from jobs import tasks
+from jobs import set_aside, tasks
 from jobs.plan import Ingress, Plan
 
 FLUSH_EVERY_S = 60.0
@@ -32,6 +32,7 @@ def create_app(
             "options": {"expires": FLUSH_EVERY_S},
         },
     }
+    app.conf.beat_schedule |= set_aside.register(app, database_url)
     if ingress is not None:
         from jobs import reembedding  # numpy and what else a worker without embedders does without
 

@@ -17,6 +17,7 @@ from jobs.plan import read_ingress, read_plan
 
 def main() -> None:
     """Work until SIGTERM; the task at hand is finished first."""
+    os.umask(0o077)  # what it writes is its user's alone
     parser = argparse.ArgumentParser(prog="python -m jobs.worker")
     parser.add_argument("--concurrency", type=int, default=1, help="tasks at a time")
     parser.add_argument("--schedule", default="beat-schedule", help="file in which the schedule remembers its runs")

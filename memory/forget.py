@@ -12,9 +12,10 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.shelf import Shelf
-from storage import erasure, forgetting, memories
+from storage import erasure, forgetting, memories, set_aside
 from storage.forgetting import Touched
 from storage.owner import Owner
+from storage.set_aside import Aside
 
 
 class Place(Protocol):
@@ -31,7 +32,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a second look found: how much each place still has. `kept` is what is not meant to be forgotten."""
+    """What a second look found: how much each place still has. `kept` is what is not to be forgotten, or not yet."""
 
     erased_at: datetime
     remaining: Mapping[str, int]
@@ -70,25 +71,34 @@ class Forgetter:
         return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
 
     async def message(self, owner: Owner, id_: str) -> Receipt | None:
-        """Forget one turn, and the memories that quote it; None when there is none."""
+        """Forget one turn, set aside or not, and the memories that quote it; None when there is none."""
         deleted, receipt = await self.items(owner, turns=[id_])
-        return receipt if deleted.turns else None
+        return receipt if deleted.turns or deleted.wiped else None
 
     async def items(
-        self, owner: Owner, *, turns: Sequence[str] = (), memories: Sequence[str] = ()
+        self,
+        owner: Owner,
+        *,
+        turns: Sequence[str] = (),
+        memories: Sequence[str] = (),
+        aside: Aside | None = None,
     ) -> tuple[Touched, Receipt]:
         """Forget some turns, with the memories that quote them, and some memories; those that are not there are none.
 
-        The receipt counts what is left of all that were named, and of what went with them.
+        With `aside` all of it can be put back. The receipt counts what is left of all that were named, and of what
+        went with them.
         """
-        deleted = await forgetting.delete_items(self._engine, owner, turns=turns, memories=memories, now=self._now())
+        deleted = await forgetting.delete_items(
+            self._engine, owner, turns=turns, memories=memories, now=self._now(), aside=aside
+        )
         named = list({*memories, *deleted.memories})
         remaining = await forgetting.count_items(self._engine, owner, turns=turns, memories=named)
+        kept = {} if aside is None else {"set_aside": remaining.pop("set_aside")}
         in_view = await self._shelf.with_view(
             owner,
             lambda view: sum(("turn", id_) in view for id_ in turns) + sum(("memory", id_) in view for id_ in named),
         )
-        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
+        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, kept)
         return deleted, receipt
 
     async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
@@ -99,6 +109,12 @@ class Forgetter:
         remaining = await forgetting.count_conversation(self._engine, owner, external_id, ids)
         in_view = await self._shelf.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
         return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
+
+    async def wish(self, owner: Owner, wish_id: str) -> bool:
+        """Delete for good what a wish set aside; whether there was anything."""
+        is_gone = await set_aside.wipe_wish(self._engine, owner, wish_id)
+        await erasure.scrub(self._engine)
+        return is_gone
 
     async def everything(self, whom: Owner | str) -> Receipt:
         """Forget a person, or all people of an application."""

@@ -13,6 +13,7 @@ words, and Snowball's stemmer.
 """
 
 import re
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
+import regex
 import Stemmer
 
 K1 = 0.9
@@ -34,7 +36,11 @@ their theirs them themselves then there these they this those through to too und
 what when where which while who whom whose why will with would you your yours yourself yourselves
 """
 STOP_WORDS = frozenset(_GRAMMAR.split())
-_WORD = re.compile(r"[^\W_]+")
+_ASCII_WORD = re.compile(r"[^\W_]+")
+# Python's \w leaves out combining marks, which are vowels in most scripts of India: a word would be several.
+_WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}\u200c\u200d]*")
+_JOINERS = str.maketrans("", "", "\u200c\u200d")  # they change how a word is drawn
+_MAX_COMPOSED = 64  # characters of a word; normalising a long run of marks takes its square
 
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -48,8 +54,21 @@ class Terms:
 
     def __call__(self, text: str) -> list[str]:
         """The terms of `text`, in order."""
-        words = [word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
+        words = [word for word in words_of(text.lower()) if word not in STOP_WORDS]
         return self._stemmer.stemWords(words)  # type: ignore[no-any-return]  # an untyped library
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text: letters and digits, each with the combining marks that belong to it, composed (NFC)."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
+    return [_composed(word) for word in _WORD.findall(text)]
+
+
+def _composed(word: str) -> str:
+    if word.isascii() or len(word) > _MAX_COMPOSED:
+        return word
+    return unicodedata.normalize("NFC", word.translate(_JOINERS))
 
 
 class LexicalIndex:

@@ -3,13 +3,16 @@
 What a wish is about is found by its words: the turns and memories that have every one of them, words of grammar aside
 and stemmed (`memory.lexical`). That finds too little rather than too much, and anybody can see why something was found.
 What others say goes along when it would still tell of that (`memory.view.View.echoes`): replies above all.
-A wish shares the fate of what it names, because it names it; one that only points at the turn before stays. It does not
-know where a wish comes from, nor what the person is told of it.
+A wish shares the fate of what it names, because it names it; one that only points at the turn before stays. What it
+forgets is set aside for UNDO, because nobody looked at what was found: the person can have it back, and afterwards it
+is deleted for good (`jobs.set_aside`). It does not know where a wish comes from, nor what the person is told of it.
 """
 
 import hashlib
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,7 +26,9 @@ from storage.memories import NewMemory
 from storage.memory_schema import ItemKind
 from storage.owner import Owner
 from storage.people import PERSON, names_of, read_profile
+from storage.set_aside import Aside
 
+UNDO = timedelta(hours=24)
 MOST = 50  # things that one wish reaches, the newest, and as many turns of others that go along
 
 
@@ -38,7 +43,8 @@ class Done:
         left: how many more were found that one wish does not reach; another does.
         turns: the ids of the turns.
         memories: the ids of the memories.
-        receipt: of what was forgotten.
+        receipt: of what was forgotten; `kept` counts what is set aside.
+        undo: by which id what was forgotten can be put back for UNDO.
 
     """
 
@@ -48,6 +54,7 @@ class Done:
     turns: tuple[str, ...] = ()
     memories: tuple[str, ...] = ()
     receipt: Receipt | None = None
+    undo: str | None = None
 
 
 class Wishes:
@@ -57,13 +64,15 @@ class Wishes:
         engine: the database.
         store: people's pasts.
         forgetter: forgets.
+        now: the time, aware.
 
     """
 
-    def __init__(self, engine: AsyncEngine, store: Store, forgetter: Forgetter) -> None:
+    def __init__(self, engine: AsyncEngine, store: Store, forgetter: Forgetter, now: Callable[[], datetime]) -> None:
         self._engine = engine
         self._store = store
         self._forgetter = forgetter
+        self._now = now
 
     async def obey(self, owner: Owner, wish: Wish, *, conversation: str, message_id: str | None) -> Done:
         """Do it, once: asked again after its message has stayed, "forget that" would point at an earlier turn.
@@ -88,8 +97,9 @@ class Wishes:
                 turns, memories, left = await self._find(owner, about, own, conversation)
                 if not turns and not memories:
                     return Done("forget", 0)
-                gone, receipt = await self._forgetter.items(owner, turns=turns, memories=memories)
-                return Done("forget", _count(gone, own), left, gone.turns, gone.memories, receipt)
+                aside = Aside(secrets.token_hex(8), self._now() + UNDO)
+                gone, receipt = await self._forgetter.items(owner, turns=turns, memories=memories, aside=aside)
+                return Done("forget", _count(gone, own), left, gone.turns, gone.memories, receipt, aside.wish_id)
             case Mute(about):
                 turns, memories, left = await self._find(owner, about, own, conversation)
                 muted = await self._store.mute(owner, turns=turns, memories=memories)

@@ -28,6 +28,7 @@ from storage.memories import MemoryRecord, NewMemory
 from storage.memory_schema import ItemKind
 from storage.owner import Owner
 from storage.people import Profile, read_profile
+from storage.set_aside import PutBack, put_back
 
 AT_ONCE = 64  # items embedded between two writes
 PINNED = 20  # the newest ones
@@ -109,6 +110,13 @@ class Store:
         if version is not None:
             await self._embed(owner, since=version)
         return touched
+
+    async def undo(self, owner: Owner, wish_id: str) -> PutBack | None:
+        """Put back what a wish set aside; see `storage.set_aside.put_back`."""
+        back = await put_back(self._engine, owner, wish_id, now=self._now())
+        if back is not None:
+            await self._embed(owner, since=back.version)
+        return back
 
     async def holding(self, owner: Owner, text: str) -> list[tuple[ItemKind, str]]:
         """The turns and memories that have every word of `text`, words of grammar aside; newest first."""

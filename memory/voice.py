@@ -13,10 +13,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import regex
+
 from memory.lexical import STOP_WORDS
 
 SHORTEST = 3  # letters of a shortened name
-_WORD = re.compile(r"(?P<word>[^\W_]+)(?P<possessive>['\u2019]s?(?![^\W_]))?")
+_WORD = regex.compile(r"(?P<word>[\p{L}\p{N}][\p{L}\p{N}\p{M}]*)(?P<possessive>['\u2019]s?(?![\p{L}\p{N}]))?")
 _FIRST_PERSON = re.compile(r"\b(I|me|my|mine|myself|i)\b")
 _SECOND_PERSON = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
 
@@ -82,9 +84,9 @@ def _whose(word: str, people: tuple[str, ...]) -> Iterator[str]:
 
 
 def _in_voice(question: str, words: set[str]) -> str:
-    def replace(match: re.Match[str]) -> str:
+    def replace(match: regex.Match[str]) -> str:
         if match["word"].lower() not in words:
-            return match[0]
+            return str(match[0])
         return "my" if match["possessive"] else "I"
 
-    return _WORD.sub(replace, question)
+    return str(_WORD.sub(replace, question))

@@ -1,14 +1,16 @@
 """What a person says to their friend about remembering: "remember this", "forget that", "don't bring that up again".
 
-Only what is surely meant is found, because it is obeyed at once and what is forgotten is gone: an order that begins a
-sentence. "I can't forget that day", "do you remember that?", "forget it, let's go" and what stands in quotation marks
-are none; nor is anything in a text so long that it is no word to a friend. English, by patterns: it does not understand
-what is said, and does not know who obeys.
+Only what is surely meant is found, because it is obeyed at once: an order that begins a sentence. "I can't forget that
+day", "do you remember that?", "forget it, let's go" and what stands in quotation marks are none; nor is anything in a
+text that may be pasted (`_may_be_pasted`): of more than one line, too long for a word to a friend, after a colon, or
+beside a request to translate or to sum up. A wish that is missed can be said again in a message of its own. English, by
+patterns: it does not understand what is said, and does not know who obeys.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import regex
 
 MOST_CHARACTERS = 1000
 
@@ -39,10 +41,12 @@ Wish = Remember | Forget | Mute
 
 def wish_of(text: str) -> Wish | None:
     """The first wish in a person's message, if there is one."""
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MOST_CHARACTERS or len(text.strip().splitlines()) > 1 or _CODE.search(text):
         return None
     plain = text.translate(_STRAIGHT)
     for start, end in _sentences(plain):
+        if _may_be_pasted(plain[:start], plain[end:]):
+            continue
         for make, patterns in _PATTERNS:
             for pattern in patterns:
                 if match := pattern.fullmatch(plain, start, end):
@@ -54,7 +58,21 @@ def wish_of(text: str) -> Wish | None:
 
 _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})  # each one character long
 _SHORTENED = "".join(rf"(?<!\b{each})" for each in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Za-z]"))
-_END = re.compile(rf"{_SHORTENED}[.!?\u2026]+(?=\s|$)|\n+")
+_END = regex.compile(rf"{_SHORTENED}[.!?\u2026]+(?=\s|$)|\n+")
+
+# What makes a message somebody else's words: code, slashes between a song's lines, a letter's last line, a task.
+_CODE = regex.compile(r"[`{}<>|]|/\*|\s/{1,2}\s|;\s*$|\w\(\)|==|=>|->")
+_COLON = regex.compile(r":(?!-?[)(DPp3|/*](?!\w))(?!\d)|\uff1a")  # none of a face's or a time's
+_QUOTE = regex.compile(r"[\"\u00ab\u00bb\u2039\u203a\u201a\u201e\u300c-\u300f\uff02]|(?<!\w)'(?=\w)|(?<=[.,!?])'")
+_TASK = regex.compile(
+    r"\b(?:translat|summari[sz]|paraphras|rephras|rewrit|reword|proofread|transcri|lyric)\w*"
+    r"|\b(?:summary|song|poem|verse|chorus|quote[ds]?|quotation|e-?mail|letter|script|dialogue|sincerely|regards)\b"
+    r"|\bin\s+(?:other|plain|simple)\s+words\b|\bdear\s+\w+,"
+    r"|\b(?:in|into|to)\s+(?:english|bengali|bangla|hindi|urdu|french|german|spanish|italian|portuguese|arabic|chinese"
+    r"|japanese|korean|russian|turkish|dutch|polish|tamil|latin)\b"
+    r"|\b(?:wrote|write|says?|said|sings?|sang|goes|reads?|texted|sent)(?:\s+(?:me|this|that|it))?\W{0,9}$",
+    regex.IGNORECASE,
+)
 
 # What may stand before the order, and after it.
 _GREETING = r"(?:(?:hey|hi|hello|oh|ok|okay|so|and|also|but|now|no|yes|well|actually|sorry|bondhu)\b[,!.]?\s+)*"
@@ -113,23 +131,28 @@ _MUTE = (
     rf"i\s+(?:{_DONT}|never)\s+(?:ever\s+)?want\s+to\s+(?:talk|hear|speak)\s+about\s+{_THING}{_NO_MORE}",
     rf"let's\s+(?:not|never)\s+talk\s+about\s+{_THING}{_NO_MORE}",
 )
-_PATTERNS: tuple[tuple[type[Remember] | type[Forget] | type[Mute], list[re.Pattern[str]]], ...] = tuple(
-    (make, [re.compile(_BEGIN + each, re.IGNORECASE) for each in patterns])
+_PATTERNS: tuple[tuple[type[Remember] | type[Forget] | type[Mute], list[regex.Pattern[str]]], ...] = tuple(
+    (make, [regex.compile(_BEGIN + each, regex.IGNORECASE) for each in patterns])
     for make, patterns in ((Remember, _REMEMBER), (Forget, _FORGET), (Mute, _MUTE))
 )
-_POLITE = re.compile(_GREETING + _ASKING, re.IGNORECASE)
-_POINTS = re.compile(
-    r"(?:that|this|it|them|those|these|him|her|me|us|you|yourself|everything|anything)\b", re.IGNORECASE
+_POLITE = regex.compile(_GREETING + _ASKING, regex.IGNORECASE)
+_POINTS = regex.compile(
+    r"(?:that|this|it|them|those|these|him|her|me|us|you|yourself|everything|anything)\b", regex.IGNORECASE
 )
-_POINTS_ALONE = re.compile(r"(?:that|this|it)(?:\s+(?:topic|subject|story|thing))?", re.IGNORECASE)
-_NOT_FOR_GOOD = re.compile(
+_POINTS_ALONE = regex.compile(r"(?:that|this|it)(?:\s+(?:topic|subject|story|thing))?", regex.IGNORECASE)
+_NOT_FOR_GOOD = regex.compile(
     r"\b(?:today|tonight|now|yet|at\s+the\s+moment|for\s+a\s+while|this\s+(?:week|month|morning|evening)|until|unless)\b"
     r"|\b(?:to|with|in\s+front\s+of)\s+(?:him|her|them|my|the|anyone|anybody)\b",
-    re.IGNORECASE,
+    regex.IGNORECASE,
 )
 
 
-def _made(make: type[Remember] | type[Forget] | type[Mute], match: re.Match[str], text: str) -> Wish | None:
+def _may_be_pasted(before: str, after: str) -> bool:
+    """Whether a sentence may be none of the person's own, by what stands around it in their message."""
+    return bool(_COLON.search(before) or _QUOTE.search(before) or _TASK.search(before) or _TASK.search(after))
+
+
+def _made(make: type[Remember] | type[Forget] | type[Mute], match: regex.Match[str], text: str) -> Wish | None:
     """The wish that a pattern found; None when, looked at more closely, it is none."""
     named = match.groupdict()
     if named.get("about") is None:
@@ -142,11 +165,11 @@ def _made(make: type[Remember] | type[Forget] | type[Mute], match: re.Match[str]
         return Remember(about)
     if make is Mute:
         if _POINTS_ALONE.fullmatch(about):
-            idiom = about.lower() == "it" and re.search(r"mention\s+it\W{0,30}$", match[0], re.IGNORECASE)
+            idiom = about.lower() == "it" and regex.search(r"mention\s+it\W{0,30}$", match[0], regex.IGNORECASE)
             return None if idiom else Mute(None)
         if _NOT_FOR_GOOD.search(about):
             return None
-    if _POINTS.match(about) or not re.search(r"\w", about):
+    if _POINTS.match(about) or not regex.search(r"\w", about):
         return None
     return make(about)
 

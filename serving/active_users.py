@@ -5,7 +5,6 @@ worker collects a bounded set and hands it over now and then, so no request wait
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -27,20 +26,23 @@ class ActiveUsers:
 
     Args:
         redis: the client.
+        user_hash: names a user, for who holds its key only.
         wall: Unix seconds.
 
     """
 
-    def __init__(self, redis: "Redis", wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, redis: "Redis", user_hash: Callable[[str, str], str], wall: Callable[[], float] = time.time
+    ) -> None:
         self._redis = redis
+        self._user_hash = user_hash
         self._wall = wall
         self._noted: set[bytes] = set()
 
     def note(self, app: str, user: str | None) -> None:
         """An end user of `app` (or the application itself) made a request now."""
         if len(self._noted) < MOST_NOTED:
-            whole = f"{app}\0{user or ''}".encode("utf-8", "surrogatepass")
-            self._noted.add(hashlib.blake2b(whole, digest_size=8).digest())
+            self._noted.add(bytes.fromhex(self._user_hash(app, user or "")))
 
     async def run(self) -> None:
         """Flush until cancelled."""

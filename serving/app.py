@@ -27,6 +27,7 @@ from memory.obey import Wishes
 from memory.store import Store
 from serving import addresses, errors, wiring
 from serving.active_users import ActiveUsers
+from serving.audit_log import AuditLog
 from serving.auth import KeyRing
 from serving.chains import Chains
 from serving.deploy.manifest import routing
@@ -55,6 +56,7 @@ from serving.routes import (
     recall,
     receipts,
     usage,
+    wishes,
 )
 from serving.settings import Settings, load_settings
 from serving.state import Gateway
@@ -87,6 +89,7 @@ def create_app() -> FastAPI:
         description="An OpenAI-compatible endpoint on self-hosted models.",
         lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
         separate_input_output_schemas=False,
+        openapi_url="/openapi.json" if settings.gateway.docs else None,  # without it there are no pages either
     )
     for router in (generate.router, embed.router, catalogue.router, usage.router, consent.router, health.router):
         app.include_router(router)
@@ -98,6 +101,7 @@ def create_app() -> FastAPI:
         people.router,
         people.imports,
         receipts.router,
+        wishes.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -173,14 +177,15 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         shelf = wiring.open_shelf(settings, database, memory_embedder)
         now = partial(datetime.now, UTC)
         uses = KeyUses(redis)
-        active_users = ActiveUsers(redis)
+        active_users = ActiveUsers(redis, telemetry.user_hash)
         limits_redis = open_redis(addresses.redis_url(settings))
         limiter = wiring.open_limiter(settings, limits_redis, worker)
         answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
         answers = wiring.open_answers(settings, answers_redis, fleet, embedder)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
-        outside = wiring.open_outside(os.environ, telemetry.tracing, consents)
+        audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
+        outside = wiring.open_outside(os.environ, telemetry, consents, audit.write)
         chains = Chains(partial(wiring.local_target, settings, fleet, engines, telemetry.tracing))
         live = wiring.open_live(settings, fleet=fleet, chains=chains, outside=outside, limiter=limiter, ledger=ledger)
         drain = Drain(limits.drain_s)
@@ -214,7 +219,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             tapes=tapes,
             drain=drain,
             consents=consents,
-            degraded=wiring.open_degraded(lambda: live.settings),
+            degraded=wiring.open_degraded(lambda: live.settings, outside.detect),
             live=live,
             limiter=limiter,
             answers=answers,
@@ -226,7 +231,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             active_users=active_users,
             memory=memory,
             forgetter=forgetter,
-            wishes=Wishes(database, memory, forgetter),
+            wishes=Wishes(database, memory, forgetter, now),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),

@@ -17,7 +17,8 @@ class Call:
 
     `parsed` is the body in OpenAI's field names, `model` the id that its `model` resolved to, `path` one of CHAT and
     COMPLETION. `allow_external` says whether its key lets it leave for a model outside, `allow_sensitive` whether with
-    what is private in it; its end user has a say as well (`serving.consents`).
+    what is private in it; its end user has a say as well (`serving.consents`). `country` is
+    where the person is, by two letters, if that is known: in a crisis they are told of the help that is there.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Call:
     allow_external: bool
     allow_sensitive: bool = False
     conversation: str | None = None
+    country: str | None = None
 
     @property
     def streams(self) -> bool:

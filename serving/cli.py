@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from serving.cli_logs import logs
 from serving.cli_up import down, up
 from serving.cli_usage import usage
 from serving.config_schema import Settings
+from serving.credentials import SCRAPE_TOKEN, read_env_file, secrets_env
+from serving.private_files import exposed, private_paths
 
 app = typer.Typer(help="Run, change and try the service.", no_args_is_help=True, epilog=EPILOG, rich_markup_mode="rich")
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -44,13 +47,16 @@ def status(
         return
     details = runfiles.holder(settings.var_dir)
     state = runfiles.read_state(settings.var_dir) if details is not None else {}
-    ready = readiness.ask_ready(gateway_url(settings))
+    scrape = read_env_file(secrets_env(settings.var_dir)).get(SCRAPE_TOKEN, "")
+    ready = readiness.ask_ready(gateway_url(settings), os.environ.get(SCRAPE_TOKEN) or scrape)
+    open_files = [str(path) for path in exposed(private_paths(settings))]
     is_ready = bool(ready and ready.get("ready"))
     if as_json:
         whole = {"running": details is not None, "ready": is_ready, "stack": details, "processes": state}
-        typer.echo(json.dumps({**whole, "gateway": ready}, indent=2))
+        typer.echo(json.dumps({**whole, "gateway": ready, "open_to_others": open_files}, indent=2))
     else:
         _show_status(settings, details is not None, state, ready)
+        _show_open(open_files)
     if details is None and ready is None:
         raise typer.Exit(Exit.NOT_RUNNING)
     raise typer.Exit(Exit.OK if is_ready else Exit.FAILED)
@@ -131,6 +137,17 @@ def _show_status(settings: Settings, running: bool, state: dict[str, Any], ready
     if ready is not None:
         out.print("ready" if ready.get("ready") else "; ".join(readiness.summarise(ready, state)), markup=False)
         out.print(f"gateway {gateway_url(settings)}   dashboard {dashboard_url(settings)}", markup=False)
+
+
+def _show_open(paths: list[str]) -> None:
+    if paths:
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        out.print(
+            f"other users can read {', '.join(paths[:3])}{more}: `bondhu up` closes them at its start, or "
+            "`chmod -R go= FOLDER` now",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 app.add_typer(cli_models.app, name="models")

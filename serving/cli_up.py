@@ -18,7 +18,8 @@ from serving.addresses import dashboard_url, gateway_url
 from serving.cli_frame import Exit, err, fail, out, settings_or_exit
 from serving.components import components
 from serving.config_schema import Settings
-from serving.credentials import dev_env
+from serving.credentials import DEV_DAYS, dev_env, load_secrets
+from serving.private_files import keep_private
 
 POLL_S = 1.0
 STOP_MARGIN_S = 30.0  # beyond the processes' own graces, before a stop becomes a kill
@@ -31,6 +32,7 @@ def up(
 ) -> None:
     """Start the service and say what to try; Ctrl-C stops all of it."""
     settings = settings_or_exit()
+    keep_private()
     try:
         lock_fd = runfiles.acquire_lock(settings.var_dir)
     except runfiles.AlreadyRunning as running:
@@ -154,7 +156,7 @@ def _show_progress(settings: Settings, stack: subprocess.Popen[bytes], deadline:
     with err.status("starting") as spinner:
         while stack.poll() is None:
             state = runfiles.read_state(settings.var_dir)
-            ready = readiness.ask_ready(gateway_url(settings))
+            ready = readiness.ask_ready(gateway_url(settings), load_secrets(settings.var_dir).scrape_token)
             if ready and ready.get("ready"):
                 out.print(f"ready after {time.monotonic() - began:.0f} s")
                 return True
@@ -207,6 +209,9 @@ def _say_what_to_try(settings: Settings) -> None:
   [cyan]{python} -c 'from openai import OpenAI
 print(OpenAI().chat.completions.create(model="{model}",
     messages=\\[{{"role": "user", "content": "Hello!"}}]).choices\\[0].message.content)'[/cyan]
+
+  That key sees everything of every application and holds for {DEV_DAYS} days: it is for you, here. An application gets
+  one of its own: [cyan]{bondhu} keys create --help[/cyan]
 
   Ray's dashboard: {dashboard_url(settings)} asks for a token: [cyan]{bondhu} status --dashboard-token[/cyan]
 """,

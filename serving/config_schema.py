@@ -103,6 +103,7 @@ class GatewaySettings(Frozen):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Port = Field(default=8000, description="port to listen on")
     workers: int = Field(default=1, ge=1, description="uvicorn processes")
+    docs: bool = Field(default=True, description="serve /openapi.json, /docs and /redoc, to anybody")
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
     connect_timeout_s: float = Field(default=2.0, gt=0, description="connecting to an engine, s")
     request_timeout_s: float = Field(default=600, gt=0, description="a whole request, s")
@@ -334,13 +335,11 @@ class ConsentSettings(Frozen):
         min_length=1,
         description="the answer to a private question that only a model outside could answer",
     )
-    crisis_text: str = Field(
-        default="I can't answer properly right now, and what you wrote matters too much to leave it at that. If you "
-        "might hurt yourself, or are in danger, please call your local emergency number or a crisis line now "
-        "(findahelpline.com lists them by country), or go to someone who can be with you. Please don't stay alone "
-        "with this. I'd like to talk as soon as I can again.",
+    crisis_text: str | None = Field(
+        default=None,
         min_length=1,
-        description="the same, to who writes of harming themselves; name the help that your people can reach",
+        description="what who writes of harming themselves is told when nothing can answer, before the helplines of "
+        "their country and the directories of them, which always follow; none: the text of agents/safety/reply.py",
     )
 
     @model_validator(mode="after")
@@ -379,6 +378,9 @@ class ObservabilitySettings(Frozen):
     log_level: LogLevel = Field(default="info", description="of the gateway's own messages")
     log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON elsewhere")
     log_prompts: bool = Field(default=False, description="with log_level debug: log what clients ask")
+    audit_days: int = Field(
+        default=365, ge=1, description="how long var/audit keeps what left for a model outside, days"
+    )
 
 
 class AutoscalingSpec(Frozen):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN = "RAY_AUTH_TOKEN", "BONDHU_CLUSTER_KEY", "BONDHU_SCRAPE_TOKEN"
 JOBS_KEY = "BONDHU_JOBS_KEY"
+GEMINI_KEY = "GEMINI_API_KEY"
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
+DEV_DAYS = 30  # for which the key in var/dev.env holds; then `bondhu up` makes another
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@
     ├── UnknownMemory             404     invalid_request_error   memory_not_found
     ├── UnknownConversation       404     invalid_request_error   conversation_not_found
     ├── UnknownMessage            404     invalid_request_error   message_not_found
+    ├── UnknownWish               404     invalid_request_error   wish_not_found
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
     ├── RateLimited               429     requests, or tokens     rate_limit_exceeded
@@ -159,6 +160,12 @@ class UnknownConversation(ApiError):
     """This person has no conversation with this external id."""
 
     status, type, default_code = 404, "invalid_request_error", "conversation_not_found"
+
+
+class UnknownWish(ApiError):
+    """This person has no wish with this id that could be undone."""
+
+    status, type, default_code = 404, "invalid_request_error", "wish_not_found"
 
 
 class MemoryChanged(ApiError):

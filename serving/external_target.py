@@ -8,7 +8,6 @@ and lets one request try when that time is over. It does not know the model's pr
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -33,7 +32,7 @@ from serving.sift import Sifted, sift
 from serving.target import TargetFailed, Withheld
 from serving.traces import Span, Tracing
 
-audit = logging.getLogger("bondhu.audit")
+log = logging.getLogger(__name__)
 
 FAILURES_ALLOWED = 3
 COOLDOWN_S = 30.0
@@ -61,6 +60,8 @@ class ExternalTarget:
         tracing: gets a span for each call.
         allowed: what of a request may leave.
         detect: finds classes of private things in a text.
+        audit: writes a record of what is about to leave; what it cannot write (OSError) does not leave.
+        user_hash: names an end user there.
         clock: monotonic seconds.
         now: the time of day, UTC.
 
@@ -74,6 +75,8 @@ class ExternalTarget:
         tracing: Tracing,
         allowed: Callable[[Call], Awaitable[Allowed]],
         detect: Detect,
+        audit: Callable[[Mapping[str, Any]], None],
+        user_hash: Callable[[str, str], str],
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -82,6 +85,8 @@ class ExternalTarget:
         self._tracing = tracing
         self._allowed = allowed
         self._detect = detect
+        self._write = audit
+        self._user_hash = user_hash
         self._clock = clock
         self._now = now
         self._failures = 0
@@ -163,12 +168,11 @@ class ExternalTarget:
         return sifted
 
     def _audit(self, call: Call, reason: str, allowed: Allowed, sifted: Sifted) -> None:
-        who = hashlib.blake2b((call.user or "").encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         record = {
             "event": "external_call",
             "request_id": call.request_id,
             "app": call.app,
-            "user": who if call.user else None,
+            "user": self._user_hash(call.app, call.user) if call.user else None,
             "model": self.model,
             "class": "chat",
             "consent": allowed.by,
@@ -176,7 +180,11 @@ class ExternalTarget:
             "withheld": sorted(sifted.withheld),
             "reason": reason,
         }
-        audit.warning("%s", orjson.dumps(record).decode())
+        try:
+            self._write(record)
+        except OSError as problem:
+            log.error("nothing leaves, because the audit log cannot be written: %r", problem)
+            raise TargetFailed("audit_failed", errors.EngineUnavailable(_SORRY)) from problem
 
     def _failed(self, failure: gemini_errors.GeminiFailure) -> TargetFailed:
         """What a failure means for the chain, and for those that come after."""

@@ -4,7 +4,7 @@ And a key for the worker, whose jobs ask the gateway like everybody else.
 """
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,6 +14,7 @@ from serving.config_schema import Settings
 from serving.credentials import (
     API_KEY,
     BASE_URL,
+    DEV_DAYS,
     JOBS_KEY,
     dev_env,
     load_secrets,
@@ -40,7 +41,7 @@ async def _ensure_keys(settings: Settings) -> None:
     engine = open_engine(database_url(settings))
     try:
         dev = dev_env(settings.var_dir)
-        key = await _ensure_key(engine, read_env_file(dev).get(API_KEY), app="dev", tier=DEV_TIER)
+        key = await _ensure_key(engine, read_env_file(dev).get(API_KEY), app="dev", tier=DEV_TIER, days=DEV_DAYS)
         _keep(dev, {BASE_URL: f"{gateway_url(settings)}/v1", API_KEY: key})
         if settings.memory.extraction.model is not None:
             secrets = secrets_env(settings.var_dir)
@@ -50,12 +51,14 @@ async def _ensure_keys(settings: Settings) -> None:
         await engine.dispose()
 
 
-async def _ensure_key(engine: AsyncEngine, secret: str | None, *, app: str, tier: str) -> str:
-    """Return the key while it is valid, else a new one."""
+async def _ensure_key(engine: AsyncEngine, secret: str | None, *, app: str, tier: str, days: int | None = None) -> str:
+    """Return the key while it is valid, else a new one, which holds for so many days."""
     now = datetime.now(UTC)
     if secret is not None and await keys.find_key(engine, keys.hash_key(secret), now) is not None:
         return secret
-    return (await keys.create_key(engine, app=app, name="made by bondhu up", now=now, tier=tier)).secret
+    expires_at = None if days is None else now + timedelta(days=days)
+    made = await keys.create_key(engine, app=app, name="made by bondhu up", now=now, tier=tier, expires_at=expires_at)
+    return made.secret
 
 
 def _keep(path: Path, values: dict[str, str]) -> None:

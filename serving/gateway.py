@@ -10,9 +10,12 @@ from types import FrameType
 
 import uvicorn
 
+from serving.private_files import keep_private
+
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    keep_private()
 
     def stop(number: int, frame: FrameType | None) -> None:
         sys.exit(0)

@@ -114,7 +114,12 @@ class Generation(Response):
         """Answer; returns early when the client leaves."""
         call = self._call
         with self._entry as entry:
-            reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
+            try:
+                reservation = await self._limiter.reserve(call.app, call.user, self._tier, self._tokens, entry.id)
+            except errors.ApiError as problem:
+                if await self._degraded.comfort(call, Reply(send, entry, [], keeps=False), entry, problem):
+                    return
+                raise
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
             reply = Reply(send, entry, headers, keeps=self._keeps())
             if self._sent:
@@ -122,9 +127,10 @@ class Generation(Response):
             try:
                 await self._until_departure(receive, reply)
             except errors.ApiError as problem:
-                entry.status = problem.status
-                entry.end(outcome_of(problem.status), error_code=problem.code)
-                raise
+                if not await self._degraded.comfort(self._call, reply, entry, problem):
+                    entry.status = problem.status
+                    entry.end(outcome_of(problem.status), error_code=problem.code)
+                    raise
             finally:
                 await self._settle(reservation, reply)
         await self._keep(reply)
@@ -231,6 +237,8 @@ class Generation(Response):
         """Tell of a failure as the state of the answer allows: an error response, or the stream's last event."""
         if not reply.started:
             raise error
+        if await self._degraded.comfort(self._call, reply, self._entry, error):
+            return
         await reply.broken(error)
         self._entry.end(outcome_of(error.status), error_code=error.code)
 

@@ -24,6 +24,7 @@ OWN = ("bondhu", "serving", "agents", "memory", "models", "storage")  # loggers 
 PROMPTS = "bondhu.prompts"
 FIELDS = "fields"  # in `extra`: a mapping with names that logging keeps for itself, as `name`
 PROBES = frozenset({"/health", "/ready", "/metrics"})
+UNMATCHED = "(no route)"
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 8  # a shorter value would take ordinary words out of messages
 SECRET_NAMES = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")
@@ -135,6 +136,7 @@ def log_access(seen: Exchange) -> None:
     """Write a request's line; those that only ask how the service is do not fill the log."""
     level = logging.DEBUG if seen.route in PROBES else logging.INFO
     if access.isEnabledFor(level):
-        fields = {"method": seen.method, "path": seen.path, "status": seen.status, "duration_s": seen.duration_s}
+        route = seen.route or UNMATCHED  # a path may name people
+        fields = {"method": seen.method, "route": route, "status": seen.status, "duration_s": seen.duration_s}
         shown = seen.status if seen.status is not None else "not answered"
-        access.log(level, "%s %s %s", seen.method, seen.path, shown, extra={FIELDS: fields | seen.noted})
+        access.log(level, "%s %s %s", seen.method, route, shown, extra={FIELDS: fields | seen.noted})

@@ -28,7 +28,8 @@ NOT_DONE = "They ask something of your memory that cannot be done right now. Say
 _NOTHING = "They ask something of your memory, but nothing was found that it could mean. Say so."
 _DONE = {
     "remember": "What they asked you to remember was noted just now, for good. Say so briefly.",
-    "forget": "As asked, this many things were deleted from your memory: {}. Say so briefly. Do not repeat them.",
+    "forget": "As asked, this many things are no longer in your memory: {}. For a day they can have that undone, then "
+    "it is deleted for good. Say so briefly. Do not repeat them.",
     "mute": "As they asked, this many things you will not bring up any more: {}. Say so briefly, without naming them.",
 }
 _PROMPTS = ("system", "developer")

@@ -56,7 +56,6 @@ class OpenTelemetry:
         carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         attributes: dict[str, Attribute] = {
             "http.request.method": seen.method,
-            "url.path": seen.path,
             "url.scheme": scope["scheme"],
             "bondhu.request_id": seen.request_id,
         }

@@ -5,6 +5,7 @@ little below only earns a warning. It changes nothing and imports none of the he
 """
 
 import errno
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Finding:
 def examine(settings: Settings, machine: Machine | None = None) -> list[Finding]:
     """Return all that is missing; empty when the stack can start."""
     machine = machine or Machine()
-    checks = (_python, _processor, _packages, _gpus, _model_files, _memory, _disk, _socket_paths, _ports)
+    checks = (_python, _processor, _packages, _gpus, _model_files, _revisions, _memory, _disk, _socket_paths, _ports)
     return [finding for check in checks for finding in check(settings, machine)]
 
 
@@ -109,6 +110,13 @@ def _model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
         if "/" not in path and path.startswith("gt-") and not machine.has_package(path.replace("-", "_")):
             remedy = "Install it (make install), or switch it off: embedder.enabled: false in configs/bondhu.yaml"
             yield Finding(f"the embedder's package {path} is not installed", remedy)
+
+
+def _revisions(settings: Settings, _machine: Machine) -> Iterator[Finding]:
+    for spec in settings.served():
+        if spec.directory(settings.root) is None and not re.fullmatch(r"[0-9a-f]{40}", spec.revision or ""):
+            remedy = f"Name a commit of it as `revision` in configs/models/{spec.id}.yaml"
+            yield Finding(f"{spec.id}: what the hub has under {spec.path} may change", remedy, fatal=False)
 
 
 def _missing_from(directory: Path) -> str:

@@ -11,10 +11,13 @@ from typing import Any
 TAIL_BYTES = 8192
 
 
-def ask_ready(gateway_url: str, timeout_s: float = 3.0) -> dict[str, Any] | None:
-    """Return the body of GET /ready (200 or 503); None when the gateway does not answer."""
+def ask_ready(gateway_url: str, scrape_token: str, timeout_s: float = 3.0) -> dict[str, Any] | None:
+    """Return the body of GET /ready (200 or 503), with reasons; None when the gateway does not answer."""
+    request = urllib.request.Request(  # noqa: S310 - http
+        f"{gateway_url}/ready", headers={"authorization": f"Bearer {scrape_token}"}
+    )
     try:
-        with urllib.request.urlopen(f"{gateway_url}/ready", timeout=timeout_s) as answer:  # noqa: S310 - http
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - http
             body: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as refusal:
         try:

@@ -100,6 +100,7 @@ class Recollection:
             reply.add_header(HEADER, b"away")
             return self._call if wish is None else self._with([], [], [NOT_DONE])
         done_too = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
+        done_too += b"" if done is None or not done.count or done.undo is None else b", undo=%s" % done.undo.encode()
         reply.add_header(HEADER, b"recalled=%d" % len(self._given) + done_too)
         self._taking = self._taking or asyncio.create_task(self._take(self._said))
         return told
@@ -133,6 +134,9 @@ class Recollection:
         owner, rules = self._owner, self._rules
         profile, pinned = await self._store.brief(owner)
         self._speaker = profile.name or PERSON
+        country = profile.details.get("country")
+        if self._call.country is None and isinstance(country, str):
+            self._call = replace(self._call, country=country)
         found = await self._store.recall(owner, question[-LONGEST_QUESTION:], limit=rules.most, asker=self._speaker)
         told = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
         made = () if done is None else done.memories

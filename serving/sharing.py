@@ -66,6 +66,7 @@ def identity_of(call: Call, tier: str, wish: Wish, *, is_resumable: bool) -> str
     if not wish.reads or (call.user is None and not is_deterministic(call.parsed)):
         return None
     who = [call.app, call.user, tier, call.class_, call.allow_external, call.allow_sensitive, call.conversation]
+    who.append(call.country)
     return _digest([who, wish.mode, wish.kind, is_resumable, call.path, call.model, call.parsed])
 
 

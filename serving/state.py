@@ -1,5 +1,6 @@
 """What the routes are given: the collaborators that start-up built, typed, in one place."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,6 +70,13 @@ class Gateway:
 async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain functions in a thread
     """The worker's collaborators, from the application's lifespan."""
     return request.app.state.gateway  # type: ignore[no-any-return]  # Starlette's state is untyped
+
+
+def holds_scrape_token(request: Request, gateway: Gateway) -> bool:
+    """Whether a request presents the token that opens what is told of the service itself."""
+    given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
+    token = gateway.telemetry.scrape_token
+    return bool(token) and secrets.compare_digest(given, f"Bearer {token}".encode())
 
 
 async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:

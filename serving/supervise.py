@@ -26,9 +26,10 @@ from typing import IO
 
 from serving import runfiles, tether
 from serving.addresses import dashboard_url, gateway_url
-from serving.components import Component, components, environment
+from serving.components import Component, components, environment, without_secrets
 from serving.config_schema import Settings
 from serving.credentials import load_secrets
+from serving.private_files import keep_private, mend, private_paths
 from serving.settings import load_settings
 
 log = logging.getLogger("supervisor")
@@ -169,7 +170,7 @@ class Stack:
                 stdout=output,
                 stderr=output,
                 cwd=self.settings.root,
-                env={**self.env, **env},
+                env=without_secrets({**self.env, **env}, name),
             )
         self._note(name, "starting", process.pid)
         log.info("%s started, process %d", name, process.pid)
@@ -218,7 +219,10 @@ class Stack:
 
 
 def prepare_directories(settings: Settings) -> None:
-    """Make a stack's directories; raises PermissionError when the runtime directory is somebody else's."""
+    """Make a stack's directories, its user's alone; raises PermissionError when the runtime directory is not."""
+    keep_private()
+    if mended := mend(private_paths(settings)):
+        log.warning("closed %d files and folders that other users could read", mended)
     (settings.var_dir / "logs").mkdir(parents=True, exist_ok=True)
     (settings.var_dir / "run").mkdir(exist_ok=True)
     (settings.var_dir / "redis").mkdir(exist_ok=True)

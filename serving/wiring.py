@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from agents.safety.reply import TEXT
 from memory.shelf import Shelf
 from models.gemini import Gemini
 from serving import exchange
@@ -24,6 +25,7 @@ from serving.answer_store import AnswerStore
 from serving.chains import Chains
 from serving.config_schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec
 from serving.consents import Consents
+from serving.credentials import GEMINI_KEY
 from serving.degraded import Degraded
 from serving.drain import Drain
 from serving.embeddings import Embedder
@@ -55,7 +57,6 @@ from storage.ledger import insert_requests
 
 log = logging.getLogger(__name__)
 
-GEMINI_KEY = "GEMINI_API_KEY"
 LIMIT_WINDOW_S = 60.0  # "per minute"
 
 
@@ -197,7 +198,9 @@ def local_target(settings: Settings, fleet: Fleet, engines: EngineClient, tracin
     )
 
 
-def open_outside(environ: Mapping[str, str], tracing: Tracing, consents: Consents) -> Outside:
+def open_outside(
+    environ: Mapping[str, str], telemetry: Telemetry, consents: Consents, audit: Callable[[Mapping[str, Any]], None]
+) -> Outside:
     """The models outside; those whose key is in the environment are on."""
     key = environ.get(GEMINI_KEY, "")
 
@@ -215,7 +218,15 @@ def open_outside(environ: Mapping[str, str], tracing: Tracing, consents: Consent
             now=time.time,
             new_id=new_id,
         )
-        return ExternalTarget(id_, gemini, tracing=tracing, allowed=consents.allowed, detect=detect)
+        return ExternalTarget(
+            id_,
+            gemini,
+            tracing=telemetry.tracing,
+            allowed=consents.allowed,
+            detect=detect,
+            audit=audit,
+            user_hash=telemetry.user_hash,
+        )
 
     return Outside(make)
 
@@ -240,11 +251,12 @@ def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -
     return Consents(lambda app, user: find_consent(database, app=app, user=user), app_covers_users=app_covers_users)
 
 
-def open_degraded(live: Callable[[], LiveSettings]) -> Degraded:
+def open_degraded(live: Callable[[], LiveSettings], detect: Detect) -> Degraded:
     """What is said where nobody may be asked."""
     return Degraded(
         text=lambda: live().consent.degraded_text,
-        crisis_text=lambda: live().consent.crisis_text,
+        crisis_text=lambda: live().consent.crisis_text or TEXT,
+        detect=detect,
         now=time.time,
         new_id=new_id,
     )

@@ -85,7 +85,7 @@ async def take_in(
     read_at: datetime | None = None,
 ) -> Ingested:
     """Do what `ingest` does within a change that has begun; `read_at`: memories of the messages come from elsewhere."""
-    conversation_id = await _conversation(connection, owner, external_id, now)
+    conversation_id = await conversation_id_of(connection, owner, external_id, now)
     wanted = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
     present = await _present(connection, owner, conversation_id, list(wanted))
     ids = {external: id_ for external, (id_, _) in present.items()}
@@ -144,7 +144,8 @@ _TOP = WHOEVER.select(Message, func.max(Message.position)).where(_WITHIN)
 _NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", expanding=True)))
 
 
-async def _conversation(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
+async def conversation_id_of(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
+    """The id of a conversation, which is begun if there is none yet, within a change that has begun."""
     told = owner.columns | {"external_id": external_id}
     found = (await connection.execute(_CONVERSATION, told)).scalar_one_or_none()
     if found is not None:

@@ -14,24 +14,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agent_states import delete_of_conversation
 from storage.conversations import AT_ONCE, Place, beside, void_windows
-from storage.memory_schema import Conversation, Embedding, Given, Memory, Message, Owned
+from storage.memory_schema import Conversation, Embedding, Given, Memory, Message, Owned, SetAside
 from storage.owner import Owner
 from storage.people import bump
+from storage.set_aside import Aside, of_items, set_aside, wipe
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The ids of what was there and was changed or deleted; of the memories, those `drawn` quote one of the turns."""
+    """The ids of what was there and was changed or deleted; of the memories, those `drawn` quote one of the turns.
+
+    `wiped` counts what had been set aside and is deleted for good as well.
+    """
 
     turns: tuple[str, ...] = ()
     memories: tuple[str, ...] = ()
     drawn: frozenset[str] = frozenset()
+    wiped: int = 0
 
 
 async def delete_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
 ) -> list[str] | None:
-    """Delete it with its messages, with the memories that quote one of them, and with what agents keep of it.
+    """Delete it with its messages, the memories that quote one, what agents keep of it and what is set aside of it.
 
     Returns the ids of the messages; None when there is no such conversation.
     """
@@ -41,23 +46,33 @@ async def delete_conversation(
         version = await bump(connection, owner, now=now, rewrites=True)
         conversation = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
         found = (await connection.execute(conversation)).scalar_one_or_none()
-        if found is None:
+        aside = owner.select(SetAside, SetAside.message_id).where(SetAside.conversation == external_id)
+        turns_aside = list((await connection.execute(aside)).scalars())
+        if found is None and not turns_aside:
             await connection.rollback()
             return None
+        await wipe(connection, owner, SetAside.message_id.in_(turns_aside))
         turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
         ids = list((await connection.execute(turns)).scalars())
+        await wipe(connection, owner, SetAside.message_id.in_(turns))
         drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
         await _delete(connection, owner, turns, drawn, version)
         await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
-    return ids
+    return ids + turns_aside
 
 
 async def delete_items(
-    engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], now: datetime
+    engine: AsyncEngine,
+    owner: Owner,
+    *,
+    turns: Sequence[str],
+    memories: Sequence[str],
+    now: datetime,
+    aside: Aside | None = None,
 ) -> Touched:
     """Delete these turns and memories (some hundreds at most); those that are not there are left out of the answer.
 
-    A conversation of which no turn is left goes as well.
+    A conversation of which no turn is left goes as well. With `aside` all of it is set aside, and can be put back.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
@@ -66,9 +81,15 @@ async def delete_items(
         quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories))
         sources = owner.select(Memory, Memory.id, Memory.message_id).where(quoting)
         remembered = {row.id: row.message_id for row in await connection.execute(sources)}
+        wiped = 0
+        if aside is None:
+            wiped = await wipe(connection, owner, of_items(turns, [*memories, *remembered]))
         if not going and not remembered:
-            await connection.rollback()
-            return Touched()
+            if not wiped:
+                await connection.rollback()
+            return Touched(wiped=wiped)
+        if aside is not None:
+            await set_aside(connection, owner, aside, turns=going, memories=remembered, now=now)
         for conversation in set(going.values()):
             await _tell_neighbours(connection, owner, conversation, set(going), version)
         await _delete(connection, owner, list(going), owner.select(Memory, Memory.id).where(quoting), version)
@@ -77,7 +98,7 @@ async def delete_items(
         empty = and_(Conversation.id.in_(touched), Conversation.id.not_in(left))
         await connection.execute(owner.delete(Conversation).where(empty))
     drawn = frozenset(id_ for id_, source in remembered.items() if source in going)
-    return Touched(tuple(going), tuple(remembered), drawn)
+    return Touched(tuple(going), tuple(remembered), drawn, wiped)
 
 
 async def count_conversation(
@@ -94,6 +115,7 @@ async def count_items(
     engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str] = ()
 ) -> dict[str, int]:
     """How many rows of each table have to do with one of these turns or memories."""
+    elsewhere = or_(SetAside.message_id.is_(None), SetAside.message_id.not_in(turns))  # the others count as the turns'
     conditions: tuple[tuple[type[Owned], Sequence[str], Callable[[Sequence[str]], ColumnElement[bool]]], ...] = (
         (Message, turns, Message.id.in_),
         (Memory, turns, Memory.message_id.in_),
@@ -102,8 +124,10 @@ async def count_items(
         (Embedding, memories, lambda ids: and_(Embedding.kind == "memory", Embedding.item_id.in_(ids))),
         (Given, turns, lambda ids: or_(and_(Given.kind == "turn", Given.item_id.in_(ids)), Given.message_id.in_(ids))),
         (Given, memories, lambda ids: and_(Given.kind == "memory", Given.item_id.in_(ids))),
+        (SetAside, turns, SetAside.message_id.in_),
+        (SetAside, memories, lambda ids: and_(SetAside.kind == "memory", SetAside.item_id.in_(ids), elsewhere)),
     )
-    counts = dict.fromkeys(("messages", "memories", "embeddings", "given"), 0)
+    counts = dict.fromkeys(("messages", "memories", "embeddings", "given", "set_aside"), 0)
     async with engine.connect() as connection:
         for table, ids, about in conditions:
             for first in range(0, len(ids), AT_ONCE):

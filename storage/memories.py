@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory_schema import Embedding, Given, Memory, MemoryKind, Message, Sensitivity
+from storage.memory_schema import Embedding, Given, Memory, MemoryKind, Message, Sensitivity, SetAside
 from storage.owner import Owner
 from storage.people import bump
 
@@ -217,11 +217,14 @@ async def edit_memory(
 
 
 async def delete_memory(engine: AsyncEngine, owner: Owner, id_: str, *, now: datetime) -> None:
-    """Delete it, its embeddings, and what other memories know of it; raises NoSuchMemory."""
+    """Delete it, set aside or not, its embeddings, and what other memories know of it; raises NoSuchMemory."""
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
         deleted = await connection.execute(owner.delete(Memory).where(Memory.id == id_))
-        if not deleted.rowcount:
+        aside = await connection.execute(
+            owner.delete(SetAside).where(SetAside.kind == "memory", SetAside.item_id == id_)
+        )
+        if not deleted.rowcount and not aside.rowcount:
             raise NoSuchMemory(id_)
         await _void_embeddings(connection, owner, id_)
         await connection.execute(owner.delete(Given).where(Given.kind == "memory", Given.item_id == id_))
@@ -235,6 +238,7 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
         "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
         "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
         "given": owner.select(Given, func.count()).where(Given.kind == "memory", Given.item_id == id_),
+        "set_aside": owner.select(SetAside, func.count()).where(SetAside.kind == "memory", SetAside.item_id == id_),
     }
     async with engine.connect() as connection:
         return {table: int((await connection.execute(query)).scalar_one()) for table, query in counts.items()}

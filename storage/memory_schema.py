@@ -192,6 +192,29 @@ class Given(Owned):
     factors: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class SetAside(Owned):
+    """A turn or memory that a wish in a chat took away, whole, until `expires_at`; no other table has it any more.
+
+    `message_id` is the turn, or the one that a memory quotes; `conversation` the turn's, by the application's name.
+    """
+
+    __tablename__ = "set_aside"
+    __table_args__ = (
+        ForeignKeyConstraint(*_OF_PERSON),
+        one_of("kind", ItemKind, "kind"),
+        Index("ix_set_aside_expires_at", "expires_at"),
+    )
+
+    wish_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    item_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    message_id: Mapped[str | None] = mapped_column(String(64))
+    conversation: Mapped[str | None] = mapped_column(String(256))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Job(Owned):
     """Work on what a person said that a worker does in the background; of a kind, one at a time that is not done.
 

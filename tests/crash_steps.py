@@ -49,7 +49,7 @@ class Workplace:
         self.shelf = Shelf(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
         self.store = Store(self.engine, self.shelf, self.embedder, lambda: DAY + timedelta(days=1))
         self.forgetter = Forgetter(self.engine, self.shelf, {}, lambda: DAY)
-        self.wishes = Wishes(self.engine, self.store, self.forgetter)
+        self.wishes = Wishes(self.engine, self.store, self.forgetter, lambda: DAY)
 
     async def close(self) -> None:
         """Let go of it."""

@@ -48,7 +48,15 @@ async def test_what_may_not_leave_is_not_sent(
     async def ask(_: Call) -> Allowed:
         return allowed
 
-    target = ExternalTarget("gemini", Unreachable(), tracing=NoTracing(), allowed=ask, detect=detector({}))
+    target = ExternalTarget(
+        "gemini",
+        Unreachable(),
+        tracing=NoTracing(),
+        allowed=ask,
+        detect=detector({}),
+        audit=lambda _: None,
+        user_hash=lambda _, __: "",
+    )
     call = Call(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
     with pytest.raises(TargetFailed) as failed:
         await target.answer(call, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]

@@ -106,7 +106,13 @@ class Worker:
             tokens=10,
             timeout_s=30,
             drain=Drain(30),
-            degraded=Degraded(text=lambda: "", crisis_text=lambda: "", now=lambda: 0.0, new_id=lambda: "d"),
+            degraded=Degraded(
+                text=lambda: "",
+                crisis_text=lambda: "",
+                detect=lambda _: frozenset(),
+                now=lambda: 0.0,
+                new_id=lambda: "d",
+            ),
         )
         with contextlib.suppress(ApiError):
             await generation({"type": "http"}, receive, send)

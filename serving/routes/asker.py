@@ -13,6 +13,7 @@ from storage.schema import RequestClass
 
 USER_HEADER, CLASS_HEADER = "x-bondhu-user", "x-bondhu-class"
 MEMORY_HEADER, CONVERSATION_HEADER = "x-bondhu-memory", "x-bondhu-conversation"
+COUNTRY_HEADER = "x-bondhu-country"
 DEFAULT_CONVERSATION = "chat"
 LONGEST_NAME = 256  # characters
 
@@ -53,6 +54,12 @@ def conversation_of(request: Request, caller: KeyRecord, path: str, parsed: Mapp
             raise InvalidRequest(f"user: at most {LONGEST_NAME} characters, no NUL.", param="user")
     wanted = asked == "on" or (asked is None and caller.memory and path == CHAT)
     return named if wanted and user is not None and _is_name(user) else None
+
+
+def country_of(request: Request) -> str | None:
+    """Where the person is, as the application says, by two letters (ISO 3166-1); what is no such name is none."""
+    named = request.headers.get(COUNTRY_HEADER, "").strip()
+    return named.upper() if len(named) == 2 and named.isascii() and named.isalpha() else None
 
 
 def about(request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from serving.generation import Generation, Sent
 from serving.marks import check_marks
 from serving.reading import Reading
 from serving.recollection import Recollection
-from serving.routes.asker import about, class_of, conversation_of, end_user
+from serving.routes.asker import about, class_of, conversation_of, country_of, end_user
 from serving.routes.body import (
     BYTES_PER_TOKEN,
     check_shape,
@@ -56,6 +56,7 @@ async def _generate(request: Request, path: str, required: str) -> Response:
         return await _resume(request, gateway, caller, path, last_event)
     settings = gateway.settings.gateway
     parsed: dict[str, Any] = {}
+    call: Call | None = None
     try:
         body, parsed = await read_json(request, settings.max_body_bytes)
         call = _call(request, gateway, caller, path, parsed, required)
@@ -64,7 +65,9 @@ async def _generate(request: Request, path: str, required: str) -> Response:
         tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
-    except ApiError:
+    except ApiError as problem:
+        if call is not None and (comfort := await gateway.degraded.comfort_at_the_door(call, problem)):
+            return comfort
         with gateway.ledger.begin(**about(request, caller, path, parsed)):
             raise
     identity = None
@@ -169,6 +172,7 @@ def _call(
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
         conversation=conversation_of(request, caller, path, parsed),
+        country=country_of(request),
     )
 
 

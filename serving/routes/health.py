@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from serving import openapi
-from serving.errors import UnknownModel
-from serving.state import Caller, Gateway, Worker
+from serving.errors import ApiError, UnknownModel
+from serving.state import Caller, Gateway, Worker, caller_of, holds_scrape_token
 
 router = APIRouter(tags=["health"])
 
@@ -19,9 +19,14 @@ async def health(gateway: Worker) -> dict[str, str]:
 
 
 @router.get("/ready", responses=openapi.READY_RESPONSES)
-async def ready(gateway: Worker) -> JSONResponse:
-    """Whether every active model has generated (and the embedder embedded) recently; what is not ready, and why."""
+async def ready(request: Request, gateway: Worker) -> JSONResponse:
+    """Whether every active model has generated (and the embedder embedded) recently, and what is not ready.
+
+    Why is for the scrape token or an admin key: reasons quote logs.
+    """
     report = _report(gateway)
+    if not await _may_know_why(request, gateway):
+        report = _without_reasons(report)
     return JSONResponse(report, status_code=200 if report["ready"] else 503, headers=_retry(gateway, report["ready"]))
 
 
@@ -40,6 +45,23 @@ async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
         return JSONResponse(body, status_code=503, headers=_retry(gateway, False))
     body = {"status": "ok" if state.ready else "unavailable", "model": model, "reason": state.reason}
     return JSONResponse(body, status_code=200 if state.ready else 503, headers=_retry(gateway, state.ready))
+
+
+async def _may_know_why(request: Request, gateway: Gateway) -> bool:
+    if holds_scrape_token(request, gateway):
+        return True
+    if "authorization" not in request.headers:
+        return False
+    try:
+        return gateway.may_see_all(await caller_of(request, gateway))
+    except ApiError:
+        return False
+
+
+def _without_reasons(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {name: _without_reasons(value) for name, value in part.items() if name != "reason"}
 
 
 def _retry(gateway: Gateway, is_ready: bool) -> dict[str, str]:

@@ -37,9 +37,9 @@ class Why(BaseModel):
 async def forget_message(message: PathMessage, asker: Asker, user: User = None) -> ReceiptAnswer:
     """Forget one message, and the memories that quote it."""
     async with asker.about(user) as owner:
-        found = await _find(asker, owner, message)
-        receipt = await asker.gateway.forgetter.message(owner, found.id)
-        if receipt is None:  # since it was found
+        found = await find_reply(asker.gateway.database, owner, message)
+        receipt = await asker.gateway.forgetter.message(owner, message if found is None else found.id)
+        if receipt is None:
             raise UnknownMessage(_UNKNOWN.format(message))
     return ReceiptAnswer.of(receipt)
 

@@ -5,7 +5,6 @@ loopback peer is nobody special: behind a reverse proxy on the same machine, eve
 """
 
 import asyncio
-import secrets
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -15,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from serving import openapi
 from serving.errors import Forbidden
 from serving.overview import survey
-from serving.state import Gateway, Worker, caller_of
+from serving.state import Gateway, Worker, caller_of, holds_scrape_token
 
 router = APIRouter(tags=["operation"])
 
@@ -41,9 +40,7 @@ async def metrics(request: Request, gateway: Worker) -> Response:
 
 
 async def _admit(request: Request, gateway: Gateway) -> None:
-    given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
-    token = gateway.telemetry.scrape_token
-    if token and secrets.compare_digest(given, f"Bearer {token}".encode()):
+    if holds_scrape_token(request, gateway):
         return
     if not gateway.may_see_all(await caller_of(request, gateway)):
         raise Forbidden("Metrics are for the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")

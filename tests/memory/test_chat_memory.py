@@ -179,14 +179,40 @@ def test_wishes_are_done_before_the_friend_answers(friend: Friend) -> None:
     assert "remembered" not in again.headers["x-bondhu-memory"]
     wait_for(lambda: len(friend.texts()) >= 2, "the exchanges to be stored")
     gone = friend.say("Forget that my sister lives in Porto.")
-    assert gone.headers["x-bondhu-memory"].endswith("forgot=1"), "a turn and the memory that quotes it"
+    told, undo = gone.headers["x-bondhu-memory"].split(", undo=")
+    assert told.endswith("forgot=1"), "a turn and the memory that quotes it"
     prompt = json.dumps(friend.told()[0])
     assert "Porto" not in prompt
-    assert "deleted from your memory: 1" in prompt
+    assert "no longer in your memory: 1" in prompt
     assert friend.past()["memories"] == []
     assert not any("Porto" in text for text in friend.texts())
     assert friend.say("Forget that I like chess.").headers["x-bondhu-memory"].endswith("forgot=0")
     assert "nothing was found" in json.dumps(friend.told()[0])
+    wish = next(each for each in friend.ask("GET", "/api/v1/wishes").json()["data"] if each["id"] == undo)
+    assert wish["memories"] == 1
+    assert "Porto" not in json.dumps(wish)
+
+
+def test_a_wish_can_be_undone_once(friend: Friend) -> None:
+    """By the id that the reply's header tells; then there is no such wish any more."""
+    friend.say("My sister Asha lives in Porto")
+    gone = friend.say("Forget about Asha").headers["x-bondhu-memory"].split(", undo=")[1]
+    assert not any("Porto" in text for text in friend.texts())
+    undone = friend.ask("POST", f"/api/v1/wishes/{gone}/undo").json()
+    assert (undone["object"], undone["id"], undone["memories"]) == ("wish.undone", gone, 0)
+    assert any("Porto" in text for text in friend.texts())
+    assert friend.ask("GET", "/api/v1/wishes").json()["data"] == []
+    for method, path in (("POST", f"/api/v1/wishes/{gone}/undo"), ("DELETE", f"/api/v1/wishes/{gone}")):
+        again = friend.ask(method, path)
+        assert (again.status_code, again.json()["error"]["code"]) == (404, "wish_not_found")
+
+
+def test_a_wish_can_be_made_final(friend: Friend) -> None:
+    """At once, not after a day."""
+    friend.say("My sister Asha lives in Porto")
+    gone = friend.say("Forget about Asha").headers["x-bondhu-memory"].split(", undo=")[1]
+    assert friend.ask("DELETE", f"/api/v1/wishes/{gone}").json()["deleted"] is True
+    assert friend.ask("POST", f"/api/v1/wishes/{gone}/undo").status_code == 404
 
 
 def test_what_is_not_to_be_brought_up_is_not(friend: Friend) -> None:

@@ -178,6 +178,9 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
     ("get", "/api/v1/messages/{message}/why"): (None, {}),
     ("delete", "/api/v1/messages/{message}"): (None, {}),
+    ("get", "/api/v1/wishes"): (None, {}),
+    ("post", "/api/v1/wishes/{wish}/undo"): (None, {}),
+    ("delete", "/api/v1/wishes/{wish}"): (None, {}),
     ("post", "/api/v1/recall"): ({"query": "What is the secret word of the safe?", "limit": 100}, {}),
     ("get", "/api/v1/profile"): (None, {}),
     ("put", "/api/v1/profile"): ({"name": "me"}, {}),
@@ -235,13 +238,25 @@ def plant(client: Client, secret: str) -> dict[str, str]:
     assert secret in told.text, "what is remembered is told"
     why = f"/api/v1/messages/{told.json()['id']}/why"
     wait_for(lambda: secret in client("GET", why).text, "the reply to be stored")
-    return {"{id}": made["id"], "{conversation}": name, "{message}": told.json()["id"]}
+    client(
+        "POST",
+        "/v1/chat/completions",
+        {**asked, "messages": [{"role": "user", "content": f"My pet puzzle is about {secret}"}]},
+    )
+    forgotten = client(
+        "POST",
+        "/v1/chat/completions",
+        {**asked, "messages": [{"role": "user", "content": "Forget about my pet puzzle"}]},
+    )
+    wish = forgotten.headers["x-bondhu-memory"].split("undo=")[1]
+    return {"{id}": made["id"], "{conversation}": name, "{message}": told.json()["id"], "{wish}": wish}
 
 
 def content(client: Client) -> str:
     """Return all that is kept of a person, and what they recall."""
     recalled = client("POST", "/api/v1/recall", {"query": "What is the secret word of the safe?"}).json()["data"]
-    return client("GET", "/api/v1/export").text + json.dumps([each["item"] for each in recalled])
+    aside = client("GET", "/api/v1/wishes").text
+    return client("GET", "/api/v1/export").text + aside + json.dumps([each["item"] for each in recalled])
 
 
 def walk(client: Client, ids: dict[str, str], secrets: list[str]) -> None:

@@ -72,7 +72,7 @@ def make_chat(
     store: Store, engine: AsyncEngine, shelf: Shelf, clock: Callable[[], datetime]
 ) -> Callable[[Owner], Chat]:
     """Return what makes a conversation."""
-    wishes = Wishes(engine, store, Forgetter(engine, shelf, {}, clock))
+    wishes = Wishes(engine, store, Forgetter(engine, shelf, {}, clock), clock)
     return lambda owner: Chat(store, wishes, engine, owner)
 
 

@@ -41,7 +41,7 @@ async def test_every_statement_names_its_owner(store: Store, engine: AsyncEngine
     await store.recall(ANN, "One", limit=5)
     await list_memories(engine, ANN, Wanted(contains="z"), limit=5, after=new.id)
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
-    wishes = Wishes(engine, store, forgetter)
+    wishes = Wishes(engine, store, forgetter, lambda: DAY)
     for wish in (Remember(None), Mute(None), Forget("one")):
         done = await wishes.obey(ANN, wish, conversation="c", message_id=taken.ids["Two"])
         assert done.count == 1

@@ -1,0 +1,27 @@
+"""The fixed text for who writes of ending or harming their own life.
+
+It is written, not generated: it is there when every model, Ray and Redis are down, and says the same to everybody. It
+promises nothing and judges nothing; it asks the person to reach somebody, and names whom. It does not know what was
+written, nor who found it.
+"""
+
+from agents.safety.helplines import DIRECTORIES, helplines_of
+
+TEXT = (
+    "I can't answer properly right now, and what you wrote matters too much to leave it at that. If you might hurt "
+    "yourself, or are in danger, please call your local emergency number now, or go to someone who can be with you. "
+    "Please don't stay alone with this. I'd like to talk again as soon as I can."
+)
+_OF_COUNTRY = "There are people who will listen to you right now, also if you don't know what to say:"
+_OF_NO_COUNTRY = "There are people who will listen to you, also if you don't know what to say. Find a crisis line here:"
+_ELSEWHERE = "If you are somewhere else:"
+
+
+def crisis_reply(country: str | None = None, *, text: str = TEXT) -> str:
+    """What is said, with the helplines of `country` (two letters, ISO 3166-1) if it is known, and where others are."""
+    lines = helplines_of(country)
+    told = [f"- {line.name}: {line.contact}" for line in lines]
+    directories = [f"- {each.name}: {each.contact}" for each in DIRECTORIES]
+    if told:
+        return "\n".join([text, "", _OF_COUNTRY, *told, "", _ELSEWHERE, *directories])
+    return "\n".join([text, "", _OF_NO_COUNTRY, *directories])

@@ -1,0 +1,39 @@
+"""The task that deletes for good what wishes set aside, once it cannot be put back any more (`storage.set_aside`)."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery
+
+from storage.database import open_engine
+from storage.erasure import scrub
+from storage.set_aside import wipe_expired
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 600.0
+
+
+def register(app: Celery, database_url: str) -> dict[str, Any]:
+    """Add the task to `app`; its entry in the schedule."""
+
+    def run() -> int:
+        return asyncio.run(wipe(database_url, now=datetime.now(UTC)))
+
+    task = app.task(name="jobs.wipe_set_aside", shared=False)(run)
+    return {"wipe-set-aside": {"task": task.name, "schedule": EVERY_S, "options": {"expires": EVERY_S}}}
+
+
+async def wipe(database_url: str, *, now: datetime) -> int:
+    """Delete what has expired, from the database's files too; how many turns and memories that were."""
+    engine = open_engine(database_url)
+    try:
+        gone = await wipe_expired(engine, now=now)
+        if gone:
+            await scrub(engine)
+            log.info("deleted %d turns and memories for good that wishes had set aside", gone)
+    finally:
+        await engine.dispose()
+    return gone

@@ -1,0 +1,276 @@
+"""What a wish in a chat took away is set aside here, and can be put back, until it is deleted for good.
+
+Its rows leave every other table, so nothing that reads those has to know of it: it is not recalled, not exported and
+not listed. Vectors are not kept, but made again. It does not know what wishes are, nor for how long they can be undone.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, delete, func, insert, or_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.conversations import Place, beside, conversation_id_of, void_windows
+from storage.memories import present_memories
+from storage.memory_schema import Conversation, Given, Memory, Message, Owned, SetAside
+from storage.owner import Owner
+from storage.people import bump
+from storage.schema import UtcDateTime
+
+AT_ONCE = 200  # rows in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Under which wish something is set aside, and until when."""
+
+    wish_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WishRecord:
+    """A wish that can still be undone, and how much it took away."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime
+    turns: int
+    memories: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """How many turns and memories were put back, and the version that this makes."""
+
+    turns: int
+    memories: int
+    version: int
+
+
+async def set_aside(
+    connection: AsyncConnection,
+    owner: Owner,
+    aside: Aside,
+    *,
+    turns: Collection[str],
+    memories: Collection[str],
+    now: datetime,
+) -> None:
+    """Copy these turns and memories, within the change that deletes them."""
+    named = owner.select(Conversation, Conversation.id, Conversation.external_id)
+    names = {row.id: row.external_id for row in await connection.execute(named)}
+    later = owner.select(Memory, Memory.id, Memory.superseded_by).where(Memory.superseded_by.in_(memories))
+    superseded: dict[str, list[str]] = {}
+    for id_, by in await connection.execute(later):
+        superseded.setdefault(by, []).append(id_)
+    given = [dict(row) for row in await _rows(connection, owner, Given, _given_of(turns, memories))]
+    rows = []
+    for kind, table, ids in (("turn", Message, turns), ("memory", Memory, memories)):
+        for row in await _rows(connection, owner, table, table.id.in_(ids)):
+            id_ = row["id"]
+            own = [each for each in given if (kind, id_) in _ends(each)]
+            content = {
+                "row": _as_json(row),
+                "given": [_as_json(each) for each in own],
+                "superseded": superseded.get(id_, []),
+            }
+            rows.append(
+                {
+                    **owner.columns,
+                    "wish_id": aside.wish_id,
+                    "kind": kind,
+                    "item_id": id_,
+                    "message_id": id_ if kind == "turn" else row["message_id"],
+                    "conversation": names[row["conversation_id"]] if kind == "turn" else None,
+                    "content": content,
+                    "created_at": now,
+                    "expires_at": aside.expires_at,
+                }
+            )
+    for first in range(0, len(rows), AT_ONCE):
+        await connection.execute(insert(SetAside), rows[first : first + AT_ONCE])
+
+
+async def list_wishes(engine: AsyncEngine, owner: Owner, *, now: datetime) -> list[WishRecord]:
+    """The person's wishes that can be undone, newest first."""
+    columns = (
+        SetAside.wish_id,
+        func.min(SetAside.created_at, type_=UtcDateTime()),
+        func.min(SetAside.expires_at, type_=UtcDateTime()),
+        func.count().filter(SetAside.kind == "turn"),
+        func.count().filter(SetAside.kind == "memory"),
+    )
+    query = owner.select(SetAside, *columns).where(SetAside.expires_at > now).group_by(SetAside.wish_id)
+    async with engine.connect() as connection:
+        found = [WishRecord(*row) for row in await connection.execute(query)]
+    return sorted(found, key=lambda each: (each.created_at, each.id), reverse=True)
+
+
+async def put_back(engine: AsyncEngine, owner: Owner, wish_id: str, *, now: datetime) -> PutBack | None:
+    """Undo a wish; None when there is none that could be.
+
+    What has been taken in again since stays as it is. A memory whose source is gone for good comes back without it.
+    """
+    of_wish = SetAside.wish_id == wish_id
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now, rewrites=True)
+        query = owner.select(SetAside, *_KEPT).where(of_wish, SetAside.expires_at > now)
+        found = (await connection.execute(query)).all()
+        if not found:
+            await connection.rollback()
+            return None
+        turns = [each for each in found if each.kind == "turn"]
+        turns_back = await _turns_back(connection, owner, turns, version=version, now=now)
+        remembered = [each.content for each in found if each.kind == "memory"]
+        memories_back = await _memories_back(connection, owner, remembered, version)
+        given = [each for row in found for each in row.content["given"]]
+        await _given_back(connection, owner, given)
+        await connection.execute(owner.delete(SetAside).where(of_wish))
+    return PutBack(turns_back, memories_back, version)
+
+
+async def wipe(connection: AsyncConnection, owner: Owner, condition: ColumnElement[bool]) -> int:
+    """Delete for good what is set aside and meets the condition, within a change that has begun; how much that was."""
+    return (await connection.execute(owner.delete(SetAside).where(condition))).rowcount
+
+
+def of_items(turns: Sequence[str], memories: Sequence[str]) -> ColumnElement[bool]:
+    """The condition of what is one of these turns, quotes one, or is one of these memories."""
+    of_memories = (SetAside.kind == "memory") & SetAside.item_id.in_(memories)
+    return or_(SetAside.message_id.in_(turns), of_memories)
+
+
+async def wipe_wish(engine: AsyncEngine, owner: Owner, wish_id: str) -> bool:
+    """Delete for good what a wish set aside; whether there was anything."""
+    async with engine.begin() as connection:
+        return bool(await wipe(connection, owner, SetAside.wish_id == wish_id))
+
+
+async def wipe_expired(engine: AsyncEngine, *, now: datetime) -> int:
+    """Delete for good whatever, and whosever, can be put back no more; how much that was."""
+    async with engine.begin() as connection:
+        return (await connection.execute(delete(SetAside).where(SetAside.expires_at <= now))).rowcount
+
+
+_KEPT = (SetAside.kind, SetAside.item_id, SetAside.conversation, SetAside.content)
+
+
+def _given_of(turns: Collection[str], memories: Collection[str]) -> ColumnElement[bool]:
+    of_items = [(Given.kind == kind) & Given.item_id.in_(ids) for kind, ids in (("turn", turns), ("memory", memories))]
+    return or_(Given.message_id.in_(turns), *of_items)
+
+
+def _ends(given: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The reply and the item that it was given."""
+    return ("turn", given["message_id"]), (given["kind"], given["item_id"])
+
+
+async def _rows(
+    connection: AsyncConnection, owner: Owner, table: type[Owned], condition: ColumnElement[bool]
+) -> list[Mapping[str, Any]]:
+    found = await connection.execute(owner.select(table).where(condition))
+    return [{name: value for name, value in row.items() if name not in owner.columns} for row in found.mappings()]
+
+
+def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _as_row(table: type[Owned], kept: Mapping[str, Any], owner: Owner) -> dict[str, Any]:
+    """A row again; columns that the table has got since are left to their defaults."""
+    assert isinstance(table.__table__, Table), "no join"
+    row: dict[str, Any] = dict(owner.columns)
+    for column in table.__table__.columns:
+        if column.name in kept:
+            value: Any = kept[column.name]
+            is_time = isinstance(column.type, UtcDateTime) and value is not None
+            row[column.name] = datetime.fromisoformat(value).astimezone(UTC) if is_time else value
+    return row
+
+
+async def _turns_back(
+    connection: AsyncConnection, owner: Owner, kept: Sequence[Any], *, version: int, now: datetime
+) -> int:
+    back = 0
+    for conversation in sorted({each.conversation for each in kept}):
+        id_ = await conversation_id_of(connection, owner, conversation, now)
+        columns = (Message.external_id, Message.said_at, Message.position, Message.id)
+        query = owner.select(Message, *columns).where(Message.conversation_id == id_)
+        there = (await connection.execute(query)).all()
+        known = {each.external_id for each in there}
+        rows = [
+            _as_row(Message, each.content["row"], owner) | {"conversation_id": id_, "changed_in": version}
+            for each in kept
+            if each.conversation == conversation and each.content["row"]["external_id"] not in known
+        ]
+        if rows:
+            staying = [Place(each.said_at, each.position, each.id) for each in there]
+            coming = [Place(row["said_at"], row["position"], row["id"]) for row in rows]
+            await void_windows(connection, owner, beside(staying, coming), version)
+            await connection.execute(insert(Message), rows)
+            back += len(rows)
+    return back
+
+
+async def _memories_back(
+    connection: AsyncConnection, owner: Owner, kept: Sequence[Mapping[str, Any]], version: int
+) -> int:
+    there = await present_memories(connection, owner, [each["row"]["id"] for each in kept])
+    missing = [each for each in kept if each["row"]["id"] not in there]
+    if not missing:
+        return 0
+    sources = await _texts(connection, owner, [each["row"]["message_id"] for each in missing])
+    rows = []
+    for each in missing:
+        row = _as_row(Memory, each["row"], owner) | {"changed_in": version}
+        text = sources.get(row["message_id"] or "")
+        if text is None or (row["quote"] or "") not in text:
+            row |= {"message_id": None, "quote": None}
+        rows.append(row)
+    await connection.execute(insert(Memory), rows)
+    ids = {row["id"] for row in rows}
+    ids |= await present_memories(connection, owner, [row["superseded_by"] for row in rows if row["superseded_by"]])
+    dangling = [row["id"] for row in rows if row["superseded_by"] not in {None, *ids}]
+    await _supersede(connection, owner, dangling, None, version)
+    for each in missing:
+        await _supersede(connection, owner, each["superseded"], each["row"]["id"], version)
+    return len(rows)
+
+
+async def _supersede(
+    connection: AsyncConnection, owner: Owner, ids: Sequence[str], by: str | None, version: int
+) -> None:
+    if ids:
+        condition = Memory.id.in_(ids) & (Memory.superseded_by.is_(None) if by else Memory.superseded_by.is_not(None))
+        changed = owner.update(Memory).where(condition).values(superseded_by=by, changed_in=version)
+        await connection.execute(changed.execution_options(synchronize_session=False))
+
+
+async def _texts(connection: AsyncConnection, owner: Owner, ids: Sequence[str | None]) -> dict[str, str]:
+    named = [id_ for id_ in ids if id_ is not None]
+    query = owner.select(Message, Message.id, Message.text).where(Message.id.in_(named))
+    return {row.id: row.text for row in await connection.execute(query)}
+
+
+async def _given_back(connection: AsyncConnection, owner: Owner, kept: Sequence[Mapping[str, Any]]) -> None:
+    """What replies were given, where reply and item are both there again and nothing says so yet."""
+    by_key = {(each["message_id"], each["kind"], each["item_id"]): each for each in kept}
+    if not by_key:
+        return
+    turns = [id_ for reply, kind, item in by_key for id_ in (reply, item if kind == "turn" else None)]
+    there = {("turn", id_) for id_ in await _texts(connection, owner, turns)}
+    memories = await present_memories(connection, owner, [item for _, kind, item in by_key if kind == "memory"])
+    there |= {("memory", id_) for id_ in memories}
+    columns = (Given.message_id, Given.kind, Given.item_id)
+    query = owner.select(Given, *columns).where(Given.message_id.in_({reply for reply, _, _ in by_key}))
+    known = {tuple(row) for row in await connection.execute(query)}
+    rows = [
+        _as_row(Given, each, owner)
+        for key, each in by_key.items()
+        if key not in known and ("turn", key[0]) in there and key[1:] in there
+    ]
+    if rows:
+        await connection.execute(insert(Given), rows)
