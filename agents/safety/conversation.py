@@ -24,7 +24,8 @@ def judge(turns: Sequence[Signals], *, language: str = "en", is_minor: bool = Fa
         return Risk(language=language, is_minor=is_minor)
     minor = is_minor or any(turn.age is not None for turn in turns)
     latest, before = turns[-1], turns[:-1]
-    best, category, reasons = Level.NONE, Category.NONE, ()
+    best, category = Level.NONE, Category.NONE
+    reasons: tuple[str, ...] = ()
     for each in CATEGORIES:
         level, why = _self_harm(latest, before) if each is Category.SELF_HARM else _plain(latest, each)
         if each is Category.MINORS and minor and latest.sexual:

@@ -112,8 +112,11 @@ def _age(words: Sequence[str], start: int, end: int) -> int | None:
     number = next((word for word in words[start:end] if word.isdecimal()), None)
     if number is None:  # a class at school
         return ADULT - 4
-    if end < len(words) and words[end] in _NOT_YEARS:
+    after = list(words[end : end + 2])
+    if after[:1] and after[0] in _NOT_YEARS:
         return None
+    if len(after) > 1 and after[0] in ("years", "yrs", "year") and after[1] not in ("old", "of", "young"):
+        return None  # 12 years sober
     years = int(number)
     in_class = any(word in ("class", "grade", "year") for word in words[start : end - 1])
     years = years + 5 if in_class else years

@@ -115,6 +115,9 @@ def test_other_dangers_have_their_own_answer(step: SafetyStep, text: str, catego
         ("I'm 34", False),
         ("I'm 10 minutes late", False),
         ("I am 5", False),
+        ("I am 12 years sober", False),
+        ("I'm 15 years old and bored", True),
+        ("my daughter is turning 16", False),
     ],
 )
 def test_a_stated_age_is_kept_over_turns(step: SafetyStep, text: str, *, is_minor: bool) -> None:
