@@ -1,7 +1,8 @@
 """What the yearly report counts: how often help was named, by category, level and month. No person is in it.
 
 California's SB 243 and Washington's HB 2225 ask for the number of referrals. There is no text, no person, no key and no
-time finer than a month, and small numbers can be hidden. `MemoryCounts` is one process's; a table of SQL fits `Counts`.
+time finer than a month, and small numbers can be hidden. Kept in SQL (`SqlCounts`), or in one process
+alone (`MemoryCounts`).
 """
 
 from collections import Counter
@@ -9,7 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from agents.safety.risk import Action, Risk
+from storage.safety_counts import add_count, read_counts
 
 
 class Count(NamedTuple):
@@ -44,6 +48,21 @@ class MemoryCounts:
     async def read(self, year: int) -> Mapping[Count, int]:
         """As `Counts`."""
         return {count: number for count, number in self._counts.items() if count.month.startswith(f"{year:04d}-")}
+
+
+class SqlCounts:
+    """Counts of all processes that share a database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def add(self, count: Count) -> None:
+        """As `Counts`."""
+        await add_count(self._engine, count)
+
+    async def read(self, year: int) -> Mapping[Count, int]:
+        """As `Counts`."""
+        return {Count(*key): number for key, number in (await read_counts(self._engine, year)).items()}
 
 
 def counted(risk: Risk, now: datetime) -> Count | None:

@@ -32,6 +32,7 @@ def step() -> SafetyStep:
         ["I wa\u200bnt to die"],
         ["\uff29 want to die"],
         ["I DON\u2019T WANT TO LIVE"],
+        ["I took a whole bottle of pills just now"],
         ["আমি মরতে চাই"],
         ["আমার আর বাঁচতে ইচ্ছে করে না"],
         ["ami more jete chai"],
@@ -55,6 +56,8 @@ def test_danger_is_answered_by_the_fixed_text(step: SafetyStep, turns: list[str]
     [
         ["you killed it!"],
         ["a skilled worker"],
+        ["I'd kill for a coffee"],
+        ["I want to disappear to the hills for a weekend"],
         ["we have an hour to kill", "how shall we kill time?"],
         ["how do I kill a process? kill -9 does nothing"],
         ["I'm dying of laughter"],
@@ -88,6 +91,7 @@ def test_an_idiom_hides_nothing_beside_it(step: SafetyStep) -> None:
     ("text", "category", "action"),
     [
         ("My husband hits me when he drinks", Category.ABUSE, Action.ADD_HELP),
+        ("I'm being beaten at home", Category.ABUSE, Action.ADD_HELP),
         ("I'm afraid to go home", Category.ABUSE, Action.ADD_HELP),
         ("আমার স্বামী আমাকে মারে", Category.ABUSE, Action.ADD_HELP),
         ("मेरे पति मुझे पीटते हैं", Category.ABUSE, Action.ADD_HELP),

@@ -1,17 +1,20 @@
 """What is told and when, by place and age; what is counted; what a reply may say."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agents.safety.counts import MemoryCounts, counted, yearly_report
+from agents.safety.counts import Count, Counts, MemoryCounts, SqlCounts, counted, yearly_report
 from agents.safety.helplines import DIRECTORIES
 from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisdictions
 from agents.safety.notices import BREAK, DISCLOSURE, Session, notices
 from agents.safety.reply_check import ReplyRules
 from agents.safety.risk import Action, Category, Level, Risk
 from agents.safety.texts import help_text
+from storage.safety_counts import SafetyCount
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 CONFIG = Path(__file__).parents[3] / "configs/safety.yaml"
@@ -81,9 +84,8 @@ def test_a_wrong_file_names_the_key(tmp_path: Path) -> None:
         read_jurisdictions(path)
 
 
-async def test_referrals_are_counted_without_a_person() -> None:
-    """By month and kind alone; small numbers can be hidden."""
-    counts = MemoryCounts()
+async def assert_counts(counts: Counts) -> None:
+    """Count some referrals, and read them."""
     danger = Risk(Level.EXPLICIT, Category.SELF_HARM, Action.FIXED_REPLY, ("rule",))
     abuse = Risk(Level.VEILED, Category.ABUSE, Action.ADD_HELP)
     for risk in (danger, danger, abuse, Risk()):
@@ -93,6 +95,24 @@ async def test_referrals_are_counted_without_a_person() -> None:
     assert yearly_report(await counts.read(2026)) == {"all": 3, "self_harm": 2, "abuse": 1}
     assert yearly_report(await counts.read(2026), hide_below=2) == {"all": 3, "self_harm": 2}
     assert yearly_report(await counts.read(2025)) == {"all": 0}
+
+
+async def test_referrals_are_counted_without_a_person() -> None:
+    """By month and kind alone; small numbers can be hidden."""
+    await assert_counts(MemoryCounts())
+
+
+async def test_referrals_are_counted_in_sql(engine: AsyncEngine) -> None:
+    """In each database, by all processes together, and no column is anybody's."""
+    await assert_counts(SqlCounts(engine))
+    assert set(SafetyCount.__table__.columns.keys()) == {"month", "category", "level", "action", "number"}
+
+
+async def test_two_that_count_at_once_lose_nothing(engine: AsyncEngine) -> None:
+    """The database adds."""
+    count = Count("2026-11", "self_harm", "veiled", "fixed_reply")
+    await asyncio.gather(*(SqlCounts(engine).add(count) for _ in range(20)))
+    assert await SqlCounts(engine).read(2026) == {count: 20}
 
 
 def test_the_fixed_texts_name_help_in_each_language() -> None:
