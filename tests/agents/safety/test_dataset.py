@@ -43,3 +43,13 @@ def test_most_conversations_are_taken_as_they_are_meant() -> None:
             wrong[kind] += fires != (kind == "danger")
     assert wrong["danger"] <= 3
     assert wrong["harmless"] <= 1  # "What does unalive mean?", "And kms?"
+
+
+def test_the_messages_that_came_later_are_read_as_they_are_meant() -> None:
+    """By rules alone, since they were mended by them; what stays wrong is named here."""
+    step = SafetyStep()
+    written = yaml.safe_load((DATA / "fresh.yaml").read_text("utf-8"))
+    missed = {text for text in written["danger"] if step.assess_now([text]).action is Action.CONTINUE}
+    assert missed <= {"i bought everything i need, it's tonight", "I cant live like this"}
+    fired = [text for text in written["harmless"] if step.assess_now([text]).action is not Action.CONTINUE]
+    assert fired == []
