@@ -124,7 +124,8 @@ HELPLINES: Mapping[str, tuple[Helpline, ...]] = {  # by ISO 3166-1's two letters
 
 def helplines_of(country: str | None) -> tuple[Helpline, ...]:
     """The lines of a country, by its two letters in any case; none of one that is not known or not named."""
-    return HELPLINES.get((country or "").strip().upper(), ())
+    code = (country or "").strip()
+    return HELPLINES.get(code.upper(), ()) if code.isascii() else ()  # a dotless i would become an I
 
 
 def to_check(today: date) -> list[tuple[str, Helpline]]:

@@ -1,0 +1,79 @@
+"""What the law of a place asks of a companion: how often it says that it is a program, and reminds of a break.
+
+Read from `configs/safety.yaml`, which names the sources. Where several hold, the strictest of each does. It does not
+know where a person is: whoever serves them says so.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+DEFAULT = "default"
+
+
+class JurisdictionError(Exception):
+    """The file is wrong, or names no such place; the message names file, key and what would be accepted."""
+
+
+class Duties(BaseModel):
+    """What is owed in one place. Hours of 0: never again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(min_length=1, max_length=300)
+    disclose_at_start: bool
+    disclose_every_h: float = Field(ge=0, le=24)
+    break_reminder_every_h: float = Field(ge=0, le=24)
+    minor_disclose_every_h: float = Field(ge=0, le=24)
+    minor_break_reminder_every_h: float = Field(ge=0, le=24)
+    adult_age: int = Field(ge=13, le=25)
+    assume_minor_if_unknown: bool
+    report_referrals: bool
+
+    def is_minor(self, age: int | None) -> bool:
+        """Whether somebody of this age is a minor; None: not known."""
+        return self.assume_minor_if_unknown if age is None else age < self.adult_age
+
+
+def read_jurisdictions(path: Path) -> Mapping[str, Duties]:
+    """Every place of the file; raises JurisdictionError."""
+    try:
+        written = yaml.safe_load(path.read_text("utf-8"))
+        places = {name: Duties.model_validate(duties) for name, duties in written.items()}
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise JurisdictionError(f"{path}: places with their duties are expected: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise JurisdictionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if DEFAULT not in places:
+        raise JurisdictionError(f"{path}: the place {DEFAULT!r} is missing")
+    return places
+
+
+def duties_of(places: Mapping[str, Duties], names: Iterable[str]) -> Duties:
+    """The strictest of these places; the default's for none. Raises JurisdictionError for a name that is not there."""
+    chosen = []
+    for name in names:
+        if name not in places:
+            raise JurisdictionError(f"no jurisdiction {name!r}; there are {', '.join(sorted(places))}")
+        chosen.append(places[name])
+    chosen = chosen or [places[DEFAULT]]
+    if len(chosen) == 1:
+        return chosen[0]
+    return Duties(
+        source=" ".join(each.source for each in chosen)[:300],
+        disclose_at_start=any(each.disclose_at_start for each in chosen),
+        disclose_every_h=_strictest(each.disclose_every_h for each in chosen),
+        break_reminder_every_h=_strictest(each.break_reminder_every_h for each in chosen),
+        minor_disclose_every_h=_strictest(each.minor_disclose_every_h for each in chosen),
+        minor_break_reminder_every_h=_strictest(each.minor_break_reminder_every_h for each in chosen),
+        adult_age=max(each.adult_age for each in chosen),
+        assume_minor_if_unknown=any(each.assume_minor_if_unknown for each in chosen),
+        report_referrals=any(each.report_referrals for each in chosen),
+    )
+
+
+def _strictest(hours: Iterable[float]) -> float:
+    return min((each for each in hours if each > 0), default=0.0)

@@ -1,0 +1,35 @@
+"""What a model must not say: encouraging harm, a helpline of its own making, being human, holding back who leaves.
+
+Phrases as for people's messages (`data/reply_rules.yaml`). A model's paraphrase passes: a guard model reads more.
+"""
+
+from pathlib import Path
+
+import yaml
+
+from agents.safety.phrases import Phrases
+from agents.safety.risk import Category, Level, ReplyCheck, Risk
+from agents.safety.texts import REPLACED
+from agents.safety.words import words_of
+
+DATA = Path(__file__).parent / "data/reply_rules.yaml"
+
+
+class ReplyRules:
+    """The phrases, read once."""
+
+    def __init__(self, path: Path = DATA) -> None:
+        self._phrases = Phrases()
+        for when, kinds in yaml.safe_load(path.read_text("utf-8")).items():
+            for kind, phrases in kinds.items():
+                self._phrases.add(f"{when}.{kind}", phrases)
+
+    def check(self, text: str, risk: Risk) -> ReplyCheck:
+        """Whether this reply may be shown to a person of whom that was found."""
+        in_danger = risk.category is not Category.NONE and risk.level >= Level.VEILED
+        holds = {"always": True, "crisis": in_danger, "minor": risk.is_minor}
+        found = {match.name for match in self._phrases.matches(words_of(text)) if holds[match.name.partition(".")[0]]}
+        if not found:
+            return ReplyCheck(is_safe=True)
+        replacement = REPLACED.get(risk.language, REPLACED["en"])
+        return ReplyCheck(is_safe=False, reasons=tuple(sorted(found)), replacement=replacement)

@@ -1,0 +1,117 @@
+"""The safety step: `assess` before a model is asked, `check_reply` before its answer is shown.
+
+Rules decide in some milliseconds with nothing else running. A classifier on an embedding and a guard model may raise
+what they say, never lower it, and each only within its time; whatever of them is absent, fails or is late changes
+nothing. It keeps nothing of what it reads. It does not know who speaks, nor how a reply is sent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agents.safety.classifier import Classifier, Opinion
+from agents.safety.conversation import MAX_TURNS, judge
+from agents.safety.guard import GuardModel
+from agents.safety.reply_check import ReplyRules
+from agents.safety.risk import Category, Level, ReplyCheck, Risk
+from agents.safety.rules import Rules, Signals
+from agents.safety.words import language_of
+from models.chat import ChatMessage
+
+Embed = Callable[[Sequence[str]], Awaitable[Sequence[Any]]]  # texts to vectors; may raise anything
+MAX_WAIT_S = 0.3
+SELF_HARM = "self_harm"
+
+
+class SafetyStep:
+    """Both sides of the step; made once, at the start, for reading the rules takes about a second.
+
+    Args:
+        rules: the phrases; read from the package by default.
+        embed: makes embeddings of all-MiniLM-L6-v2; None: rules alone.
+        classifier: what reads them.
+        guard: a guard model; None: none.
+        max_wait_s: for embedding and guard together.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: Rules | None = None,
+        embed: Embed | None = None,
+        classifier: Classifier | None = None,
+        guard: GuardModel | None = None,
+        max_wait_s: float = MAX_WAIT_S,
+    ) -> None:
+        self._rules = rules or Rules()
+        self._reply_rules = ReplyRules()
+        self._embed = embed
+        self._classifier = classifier or (Classifier() if embed else None)
+        self._guard = guard
+        self._max_wait_s = max_wait_s
+
+    async def assess(self, messages: Sequence[ChatMessage], *, is_minor: bool = False) -> Risk:
+        """The risk of the latest message of the person, seen with those before it; never raises for its parts."""
+        texts = [message.text for message in messages if message.role == "user"][-MAX_TURNS:]
+        signals = [await asyncio.to_thread(self._rules.read, text) for text in texts]
+        found = _judge(texts, signals, is_minor)
+        if not texts or found.level is Level.EXPLICIT:
+            return found
+        opinion, verdict = await asyncio.gather(self._opinion(texts[-1]), self._verdict(messages))
+        for source, raised in (("classifier", opinion), ("guard", verdict)):
+            if raised and raised[1] > signals[-1].level(raised[0]):
+                signals[-1] = replace(signals[-1], levels={**signals[-1].levels, raised[0]: raised[1]})
+                risk = _judge(texts, signals, is_minor)
+                found = risk if risk.level <= found.level else replace(risk, reasons=(*risk.reasons, source))
+        return found
+
+    def assess_now(self, texts: Sequence[str], *, is_minor: bool = False) -> Risk:
+        """The same of a person's messages, oldest first, by rules alone and at once."""
+        texts = texts[-MAX_TURNS:]
+        return _judge(texts, [self._rules.read(text) for text in texts], is_minor)
+
+    def check_reply(self, text: str, *, risk: Risk | None = None) -> ReplyCheck:
+        """Whether a model's reply may be shown to a person of whom `risk` was found."""
+        return self._reply_rules.check(text, risk or Risk())
+
+    async def _opinion(self, text: str) -> tuple[Category, Level] | None:
+        if self._embed is None or self._classifier is None:
+            return None
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                (vector,) = await self._embed([text])
+            opinion: Opinion = self._classifier.read(vector, language_of(text))
+        except Exception:  # noqa: BLE001  # whatever an embedder raises: rules have spoken, and a crisis waits for nobody
+            return None
+        return opinion.category, opinion.level
+
+    async def _verdict(self, messages: Sequence[ChatMessage]) -> tuple[Category, Level] | None:
+        if self._guard is None:
+            return None
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                return await self._guard.judge(messages)
+        except Exception:  # noqa: BLE001  # as above
+            return None
+
+
+def detects_self_harm(detect: Callable[[str], frozenset[str]], step: SafetyStep) -> Callable[[str], frozenset[str]]:
+    """A detector of private text that also finds self-harm as this step does: Bengali, Hindi, hints.
+
+    `detect` is what decides today (`serving.privacy.detector.detector`); what it finds stays found. A drop-in for it.
+    """
+
+    def both(text: str) -> frozenset[str]:
+        found = detect(text)
+        lines = [line for line in text.splitlines() if line.strip()]
+        risk = step.assess_now(lines) if SELF_HARM not in found else None
+        is_danger = risk is not None and risk.category is Category.SELF_HARM and risk.level >= Level.VEILED
+        return found | {SELF_HARM} if is_danger else found
+
+    return both
+
+
+def _judge(texts: Sequence[str], signals: Sequence[Signals], is_minor: bool) -> Risk:
+    return judge(signals, language=language_of(texts[-1]) if texts else "en", is_minor=is_minor)

@@ -1,0 +1,63 @@
+r"""A text as the words that rules are matched on: one spelling for many, in English, Bengali and Hindi scripts.
+
+Every step is linear in the text. Letters with marks (Devanagari, Bengali) stay whole, which `\w` alone would not do:
+https://www.unicode.org/reports/tr18/#Compatibility_Properties. Longer texts lose their middle (`MAX_CHARACTERS`).
+"""
+
+import re
+import unicodedata
+
+MAX_CHARACTERS = 12_000
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff'\u2018\u2019\u02bc`]")
+_WORD = re.compile("[\\w\u0900-\u0963\u0966-\u096f\u0971-\u097f\u0980-\u09ff@$]+")
+_LONG_RUN = re.compile(r"([a-z])\1\1+")
+_LEET = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s"})
+_KEPT_DOUBLE = frozenset("los")
+_MIN_SPACED = 3  # single letters in a row that are one word: "k m s"
+
+
+def words_of(text: str) -> list[str]:
+    """Its words, lower case, without apostrophes; digits within words as the letters that they stand for."""
+    if len(text) > MAX_CHARACTERS:
+        half = MAX_CHARACTERS // 2
+        text = f"{text[:half]} {text[-half:]}"
+    return _joined([_spelled(word) for word in _WORD.findall(folded(text))])
+
+
+def folded(text: str) -> str:
+    """Lower case, composed in one way, without apostrophes and what cannot be seen."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).lower()
+
+
+def language_of(text: str) -> str:
+    """`bn` or `hi` when most of its letters are of that script, else `en`: romanised words count as English here."""
+    bengali = sum("\u0980" <= char <= "\u09ff" for char in text[:MAX_CHARACTERS])
+    devanagari = sum("\u0900" <= char <= "\u097f" for char in text[:MAX_CHARACTERS])
+    latin = sum("a" <= char <= "z" for char in text[:MAX_CHARACTERS].lower())
+    if max(bengali, devanagari) <= latin / 2:
+        return "en"
+    return "bn" if bengali >= devanagari else "hi"
+
+
+def _spelled(word: str) -> str:
+    """One spelling: `un4live`, `dieeee`."""
+    if not word.isascii():
+        return word
+    if any(char.isalpha() for char in word) and not word[0].isdigit():
+        word = word.translate(_LEET)
+    return _LONG_RUN.sub(lambda run: run[1] * (2 if run[1] in _KEPT_DOUBLE else 1), word)
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Letters that stand alone, in a row, are a word: `s u i c i d e`."""
+    joined: list[str] = []
+    run: list[str] = []
+    for word in [*words, ""]:
+        if len(word) == 1 and word.isascii() and word.isalpha():
+            run.append(word)
+            continue
+        joined += ["".join(run)] if len(run) >= _MIN_SPACED else run
+        run = []
+        if word:
+            joined.append(word)
+    return joined
