@@ -3,7 +3,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from storage import agent_schema, memory_schema  # noqa: F401 - their tables belong to the metadata
+from storage import agent_schema, media_schema, memory_schema  # noqa: F401 - their tables belong to the metadata
 from storage.database import open_engine
 from storage.schema import Base
 
