@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving import cli_consent, cli_jobs, cli_keys, cli_models, readiness, runfiles
+from serving import cli_catalogue, cli_consent, cli_jobs, cli_keys, cli_models, readiness, runfiles
 from serving.addresses import dashboard_url, gateway_url
 from serving.cli_chat import chat
 from serving.cli_embeddings import embeddings
@@ -137,6 +137,7 @@ app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_consent.app, name="consent")
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_catalogue.app, name="catalogue")
 app.command(epilog=EPILOG)(usage)
 app.command(epilog=EPILOG)(embeddings)
 app.command(epilog=EPILOG)(chat)

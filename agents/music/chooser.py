@@ -14,7 +14,7 @@ from agents.music.listenbrainz import ListenBrainz
 from agents.music.reasons import why_of
 from agents.music.wanted import Wanted, fit_of
 from agents.outside.http import ServiceFailed
-from agents.ranking.candidate import Candidate
+from agents.ranking.candidate import Candidate, Ranked
 from agents.ranking.feedback import Feedback
 from agents.ranking.rank import rank
 from agents.ranking.taste import Taste
@@ -66,20 +66,23 @@ class Chooser:
         known = {track.id: track for track in [*outside, *await self._from_import(wanted), *self.tracks]}
         allowed = [track for track in known.values() if wanted.explicit or not track.explicit]
         strict = [track for track in allowed if _must(track, wanted)]
-        candidates = [
-            Candidate(track.id, normal(track.artist), features_of(track), fit_of(track, wanted)) for track in strict
-        ]
         taste = Taste(feedback.signals, context.now(), wanted.context)
         blocked = {*feedback.blocked_items, *not_items}
-        ranked = rank(
-            candidates,
-            taste,
-            context.rng,
-            limit=wanted.count,
-            not_items=blocked | set(feedback.shown) if len(candidates) > 3 * wanted.count else blocked,
-            not_groups=feedback.blocked_groups,
-            max_per_group=wanted.count if wanted.artists else 2,
-        )
+        if len(strict) > 3 * wanted.count:
+            blocked |= set(feedback.shown)
+        whole = [track for track in strict if fit_of(track, wanted) >= 1.0]
+        rest = [track for track in strict if track not in whole]
+        ranked: list[Ranked] = []
+        for pool in (whole, rest):  # what is all that was asked for comes before what is some of it
+            ranked += rank(
+                [Candidate(each.id, normal(each.artist), features_of(each), fit_of(each, wanted)) for each in pool],
+                taste,
+                context.rng,
+                limit=wanted.count - len(ranked),
+                not_items=blocked,
+                not_groups=feedback.blocked_groups,
+                max_per_group=wanted.count if wanted.artists else 2,
+            )
         bundled = {track.id for track in self.tracks}
         chosen = [(known[each.candidate.id], each.liked) for each in ranked]
         return [Choice(track, why_of(track, wanted, liked), track.id not in bundled) for track, liked in chosen]

@@ -51,7 +51,7 @@ _LANGUAGES = {
 }
 _NOT = re.compile(r"\b(?:no|not|without|except|but not|don'?t want)\s+(?:any\s+)?([\w -]{2,20})", re.IGNORECASE)
 _DECADE = re.compile(r"\b(?:19|20)?([2-9]0|00|10|20)'?s\b")
-_COUNT = re.compile(r"\b(\d{1,2})\s+(?:songs?|tracks?|tunes?)\b")
+_COUNT = re.compile(r"\b(\d{1,2})\s+(?:[\w-]+\s+){0,3}(?:songs?|tracks?|tunes?)\b")
 
 
 class Wanted(BaseModel):

@@ -9,6 +9,7 @@ after each half-life, and less in another context: what somebody runs to says li
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ HALF_LIFE_DAYS = 60.0
 OTHER_CONTEXT = 0.35  # how much a signal weighs outside its context
 PRIOR_PRECISION = 1.0
 EXPLORATION = 0.25  # the s above
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,19 @@ class Taste:
         self._names = sorted({name for signal in signals for name in signal.features})
         self._index = {name: number for number, name in enumerate(self._names)}
         size = len(self._names)
-        precision, pull = PRIOR_PRECISION * np.eye(size), np.zeros(size)
+        precision: Vector = PRIOR_PRECISION * np.eye(size)
+        pull: Vector = np.zeros(size)
         for signal in signals:
             x, weight = self._vector(signal.features), _weight(signal, now, context)
             precision += weight * np.outer(x, x)
             pull += weight * signal.reward * x
-        self._cholesky = np.linalg.cholesky(precision) if size else np.zeros((0, 0))
-        self.mean: Vector = np.linalg.solve(precision, pull) if size else pull
+        self._cholesky: Vector = np.linalg.cholesky(precision)
+        self.mean: Vector = np.linalg.solve(precision, pull)
 
     def sample(self, rng: np.random.Generator) -> Vector:
         """Weights drawn from the posterior."""
         noise = rng.standard_normal(len(self._names))
-        drawn: Vector = self.mean + EXPLORATION * np.linalg.solve(self._cholesky.T, noise) if self._names else self.mean
+        drawn: Vector = self.mean + EXPLORATION * np.linalg.solve(self._cholesky.T, noise)
         return drawn
 
     def score(self, features: Mapping[str, float], weights: Vector, rng: np.random.Generator | None = None) -> float:

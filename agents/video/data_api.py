@@ -18,6 +18,7 @@ from storage.videos import StoredVideo
 BASE_URL = "https://www.googleapis.com/youtube/v3"
 SEARCH = Bucket("youtube:search", 100)
 UNITS = Bucket("youtube:units", 10_000)
+_VIDEO, _CHANNEL = re.compile(r"[\w-]{11}"), re.compile(r"UC[\w-]{22}")
 _QUOTA_REASONS = frozenset({"quotaExceeded", "dailyLimitExceeded"})
 _DURATION = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
 
@@ -84,7 +85,10 @@ def _found(item: dict[str, Any], fetched_at: datetime) -> StoredVideo | None:
     try:
         snippet = item["snippet"]
         published = datetime.fromisoformat(snippet["publishedAt"])
-        return StoredVideo(item["id"]["videoId"], snippet["channelId"], flat(snippet["title"]), published, fetched_at)
+        id_, channel, title = item["id"]["videoId"], snippet["channelId"], flat(snippet["title"])
+        if not _VIDEO.fullmatch(id_) or not _CHANNEL.fullmatch(channel) or published.tzinfo is None:
+            return None
+        return StoredVideo(id_, channel, title, published, fetched_at)
     except (KeyError, TypeError, ValueError):
         return None
 
