@@ -16,7 +16,7 @@ from agents.music.wanted import Wanted, fit_of
 from agents.outside.http import ServiceFailed
 from agents.ranking.candidate import Candidate, Ranked
 from agents.ranking.feedback import Feedback
-from agents.ranking.rank import rank
+from agents.ranking.rank import MAX_PER_GROUP, rank
 from agents.ranking.taste import Taste
 
 log = logging.getLogger(__name__)
@@ -73,15 +73,16 @@ class Chooser:
         whole = [track for track in strict if fit_of(track, wanted) >= 1.0]
         rest = [track for track in strict if track not in whole]
         ranked: list[Ranked] = []
+        most = wanted.count if wanted.artists else MAX_PER_GROUP
         for pool in (whole, rest):  # what is all that was asked for comes before what is some of it
             ranked += rank(
                 [Candidate(each.id, normal(each.artist), features_of(each), fit_of(each, wanted)) for each in pool],
                 taste,
                 context.rng,
-                limit=wanted.count - len(ranked),
+                limit=max(wanted.count - len(ranked), 0),
                 not_items=blocked,
-                not_groups=feedback.blocked_groups,
-                max_per_group=wanted.count if wanted.artists else 2,
+                not_groups={*feedback.blocked_groups, *_full(ranked, most)},
+                max_per_group=most,
             )
         bundled = {track.id for track in self.tracks}
         chosen = [(known[each.candidate.id], each.liked) for each in ranked]
@@ -112,6 +113,12 @@ class Chooser:
         except ServiceFailed as failure:
             log.info("no radio: %s", failure)
             return []
+
+
+def _full(ranked: Sequence[Ranked], most: int) -> list[str]:
+    """Artists of whom there is enough."""
+    groups = [each.candidate.group for each in ranked]
+    return [group for group in set(groups) if groups.count(group) >= most]
 
 
 def _must(track: Track, wanted: Wanted) -> bool:

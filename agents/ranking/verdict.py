@@ -14,8 +14,8 @@ _NO = re.compile(
 _YES = re.compile(r"\b(?:like|love|loved|liked|enjoy(?:ed)?|great|perfect|nice|favou?rite|more of)\b|👍|❤")
 _PLAYED = re.compile(r"\b(?:played|listened|heard)\b")
 _SURE = re.compile(
-    r"^\s*(?:(?:i|we)\s+)?(?:really |just )?(?:like|love|loved|liked|enjoyed?|dislike|hate|skip(?:ped)?|played|block|"
-    r"never|not|don'?t|do not|didn'?t|can'?t stand|stop (?:playing|showing)|listened to|👍|👎|more of)\b"
+    r"^\s*(?:(?:i|we)\s+)?(?:really |just )?(?:like|love(?! songs?\b)|loved|liked|enjoyed?|dislike|hate|skip(?:ped)?|"
+    r"played|block|never|not (?:this|that|it|these|them|the \w+|#?\d+)|don'?t|do not|didn'?t|can'?t stand|stop (?:playing|showing)|listened to|👍|👎|more of)\b"
     r"|^\s*[👍👎]|\b(?:is|was|are|were) (?:great|perfect|boring|meh|nice|my favou?rite)\b|\bnot for me\b",
     re.IGNORECASE,
 )

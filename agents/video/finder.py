@@ -89,21 +89,20 @@ class Finder:
         if not videos:
             return [Pick(each, None, _why(each, None, wanted, ())) for each in channels[: wanted.count]]
         stale_before = context.now() - REFRESH_AFTER
+        candidates = [
+            Candidate(
+                id_, each.channel, features_of(by_id[each.channel]), _fit(each, by_id[each.channel], wanted, context)
+            )
+            for id_, each in videos.items()
+            if _fits_time(each, by_id[each.channel], wanted)
+        ]
+        new = [each for each in candidates if each.id not in feedback.shown]
         ranked = rank(
-            [
-                Candidate(
-                    id_,
-                    each.channel,
-                    features_of(by_id[each.channel]),
-                    _fit(each, by_id[each.channel], wanted, context),
-                )
-                for id_, each in videos.items()
-                if _fits_time(each, by_id[each.channel], wanted)
-            ],
+            new or candidates,  # what was shown comes again when there is nothing else
             Taste(feedback.signals, context.now()),
             context.rng,
             limit=wanted.count,
-            not_items={*feedback.blocked_items, *feedback.shown},
+            not_items=feedback.blocked_items,
             not_groups=feedback.blocked_groups,
         )
         picks = []

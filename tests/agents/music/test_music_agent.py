@@ -64,6 +64,8 @@ def test_the_catalogue_is_large_and_of_many_countries() -> None:
         ("I don't like metal", "rate"),
         ("never 1 again", "rate"),
         ("I would like some jazz songs", "find_songs"),
+        ("love songs please", "find_songs"),
+        ("not this again", "rate"),
         ("thanks!", "answer"),
     ],
 )
@@ -95,6 +97,17 @@ async def test_it_works_for_nobody_in_particular(make_context: MakeContext) -> N
     assert all(by_title[card.title].language == "hi" for card in cards)
     assert all(card.data["why"] and card.data["url"] for card in cards)
     assert all(card.title in text_of(events) for card in cards)
+
+
+@pytest.mark.parametrize("text", ["sad Hindi songs", "calm songs to sleep", "10 happy songs from the 70s"])
+async def test_at_most_two_of_an_artist(make_context: MakeContext, text: str) -> None:
+    """Unless somebody asks for theirs; what is all that was asked for comes first."""
+    for seed in range(4):
+        cards = cards_of(await say(MusicAgent(), make_context(seed=seed), text))
+        artists = [card.data["subtitle"].rpartition(", ")[0] for card in cards]
+        assert max(artists.count(artist) for artist in artists) <= 2
+    cards = cards_of(await say(MusicAgent(), make_context(), "songs by Nina Simone"))
+    assert {card.data["subtitle"].rpartition(", ")[0] for card in cards} == {"Nina Simone"}
 
 
 async def test_it_learns_what_somebody_says_and_rates(states: SqlStates, make_context: MakeContext) -> None:

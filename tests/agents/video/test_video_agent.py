@@ -207,6 +207,13 @@ async def test_later_and_not_this_again(
         assert first.data["url"] not in [card.data["url"] for card in shown]
 
 
+async def test_there_is_always_an_answer(http: OutsideHttp, states: SqlStates, make_context: MakeContext) -> None:
+    """However often somebody asks: what was shown comes again when there is nothing new."""
+    agent = VideoAgent(VideoServices(MemoryVideos(lambda: NOW), Feeds(http, lambda: NOW)))
+    for seed in range(8):
+        assert cards_of(await say(agent, make_context(state=states, seed=seed), "a chess video"))
+
+
 async def test_calls_outside_have_a_limit(server: OutsideServer, http: OutsideHttp, make_context: MakeContext) -> None:
     """Of the run."""
     agent = VideoAgent(VideoServices(MemoryVideos(lambda: NOW), Feeds(http, lambda: NOW)))
