@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 
 _NEVER = re.compile(
-    r"\bnever\b|\bnot (?:this|that|it|these|them)?\s*again\b|\bblock\b|"
-    r"\bstop (?:playing|showing)\b|\bhate\b|\bcan'?t stand\b"
+    r"\bnever\b|\bnot\b.{0,30}\bagain\b|\bblock\b|\bstop (?:playing|showing)\b|\bhate\b|\bcan'?t stand\b"
 )
 _NO = re.compile(
     r"\b(?:don'?t|do not|didn'?t|not)\b.{0,12}\b(?:like|love|enjoy|want)\b|\bdislike\b|\bskip(?:ped)?\b|\bnot for me\b|"
@@ -15,7 +14,8 @@ _YES = re.compile(r"\b(?:like|love|loved|liked|enjoy(?:ed)?|great|perfect|nice|f
 _PLAYED = re.compile(r"\b(?:played|listened|heard)\b")
 _SURE = re.compile(
     r"^\s*(?:(?:i|we)\s+)?(?:really |just )?(?:like|love(?! songs?\b)|loved|liked|enjoyed?|dislike|hate|skip(?:ped)?|"
-    r"played|block|never|not (?:this|that|it|these|them|the \w+|#?\d+)|don'?t|do not|didn'?t|can'?t stand|stop (?:playing|showing)|listened to|👍|👎|more of)\b"
+    r"played|block|never|not (?:this|that|it|these|them|the \w+|#?\d+)|don'?t|do not|didn'?t|can'?t stand|"
+    r"stop (?:playing|showing)|listened to|more of)\b"
     r"|^\s*[👍👎]|\b(?:is|was|are|were) (?:great|perfect|boring|meh|nice|my favou?rite)\b|\bnot for me\b",
     re.IGNORECASE,
 )
