@@ -1,7 +1,7 @@
 """The bundled channels: id, title, language, topics, how long a video of theirs usually is, where the id comes from.
 
 Ids are never invented: each stands, beside that title, in a public list. `source` names it:
-`telecast`: github.com/surprisetalk/telecast (its list of channels); `nixos`: github.com/MithicSpirit/nixos
+`telecast`: github.com/surprisetalk/telecast (main.ts of 2024-12-08); `nixos`: github.com/MithicSpirit/nixos
 (home/newsboat/urls.nix); `bengali`: github.com/Animesh6096/bengali-vsr-dataset (its guide of sources, where they were
 read from YouTube); `several`: at least two independent public lists agree. `minutes` is an estimate.
 """
