@@ -1,7 +1,7 @@
 """Which agents there are. A new one is its folder and a line here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.auto.agent import AutoAgent
 from agents.base import Agent
@@ -10,7 +10,9 @@ from agents.chat.persona import Persona
 from agents.games.agent import GamesAgent
 from agents.games.bundled import bundled_games
 from agents.games.suggestions import read_suggestions
+from agents.music.agent import MusicAgent, MusicServices
 from agents.registry import Registry
+from agents.video.agent import VideoAgent, VideoServices
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Parts:
 
     personas: Mapping[str, Persona]
     default_persona: str
+    music: MusicServices = field(default_factory=MusicServices)
+    video: VideoServices = field(default_factory=VideoServices)
 
 
 def make_agents(parts: Parts) -> Registry:
@@ -26,5 +30,7 @@ def make_agents(parts: Parts) -> Registry:
     agents: list[Agent] = [
         ChatAgent(parts.personas, parts.default_persona),
         GamesAgent(bundled_games(), read_suggestions()),
+        MusicAgent(parts.music),
+        VideoAgent(parts.video),
     ]
     return Registry([*agents, AutoAgent(agents, default="chat")])

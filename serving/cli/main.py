@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import consent, jobs, keys, models
+from serving.cli import catalogue, consent, jobs, keys, models
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli.embeddings import embeddings
@@ -155,6 +155,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(consent.app, name="consent")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(catalogue.app, name="catalogue")
 app.command(epilog=EPILOG)(usage)
 app.command(epilog=EPILOG)(embeddings)
 app.command(epilog=EPILOG)(chat)

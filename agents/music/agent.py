@@ -1,0 +1,80 @@
+"""The agent for music: it works with no account and no network; a service that is reached adds candidates."""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
+from agents.events import Event
+from agents.loop import run_toolbox
+from agents.music.catalogue import read_tracks
+from agents.music.chooser import Chooser, ImportedTracks
+from agents.music.listenbrainz import ListenBrainz
+from agents.music.playlists import CREATE, UPDATE, CreatePlaylist, Playlists, UpdatePlaylist
+from agents.music.tools import AGENT, MusicTools
+from agents.proposals import EffectHandler
+from agents.ranking.verdict import is_rating
+from agents.toolbox import ANSWER, Toolbox
+
+_UPDATE = re.compile(r"\b(?:update|refresh|renew|change|freshen)\b.*\bplaylist", re.IGNORECASE)
+_MAKE = re.compile(r"\b(?:make|create|build|save|put together|want|need|give)\b.*\bplaylist\b", re.IGNORECASE)
+_LIST = re.compile(r"\b(?:my|which|show|list|what)\b.*\bplaylists?\b", re.IGNORECASE)
+_TALK = re.compile(
+    r"\s*(?:hi|hello|hey|thanks?|thank you|bye|ok(?:ay)?|cool|great)\b[\w ]{0,20}[.!]*\s*", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MusicServices:
+    """What there may be beside the catalogue; None: there is none."""
+
+    playlists: Playlists | None = None
+    imported: ImportedTracks | None = None
+    radio: ListenBrainz | None = None
+
+
+class MusicAgent:
+    """See `agents.base.Agent`."""
+
+    id = AGENT
+    description = "Finds songs for a mood, a language, a moment; learns what they like; makes playlists."
+    needs: frozenset[Need] = frozenset()
+    passes_on: frozenset[PassedOn] = frozenset()
+
+    def __init__(self, services: MusicServices = MusicServices()) -> None:
+        tools = MusicTools(Chooser(read_tracks(), services.imported, services.radio), services.playlists)
+        effects: dict[str, EffectHandler] = {}
+        if services.playlists is not None:
+            effects = {CREATE: CreatePlaylist(services.playlists), UPDATE: UpdatePlaylist(services.playlists)}
+        self._box = Toolbox(
+            self.id,
+            tools.tools,
+            about="You are a friend who loves music of all countries. Name no songs but those that you are told.",
+            route=route,
+            default="find_songs",
+            plain_answer='Tell me a mood, a language, or what it is for: "calm songs to study", "Bengali rock".',
+            effects=effects,
+        )
+
+    async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Answer; raises Unsupported."""
+        check_fields(self, request)
+        async with aclosing(run_toolbox(self._box, request, context)) as events:
+            async for event in events:
+                yield event
+
+
+def route(text: str) -> str | None:
+    """The tool that words surely mean; None: not sure."""
+    if _UPDATE.search(text):
+        return "update_playlist"
+    if _MAKE.search(text):
+        return "make_playlist"
+    if _LIST.search(text):
+        return "list_playlists"
+    if is_rating(text):
+        return "rate"
+    if _TALK.fullmatch(text):
+        return ANSWER
+    return "find_songs" if re.search(r"\b(?:songs?|music|play|tunes?|tracks?|listen)\b", text, re.IGNORECASE) else None

@@ -1,0 +1,132 @@
+"""Choosing songs for somebody: candidates from the catalogue, what was imported and radio, filtered and ranked."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from agents.base import RunContext
+from agents.budget import LimitReached
+from agents.music.catalogue import Track, features_of, normal
+from agents.music.listenbrainz import ListenBrainz
+from agents.music.reasons import why_of
+from agents.music.wanted import Wanted, fit_of
+from agents.outside.http import ServiceFailed
+from agents.ranking.candidate import Candidate, Ranked
+from agents.ranking.feedback import Feedback
+from agents.ranking.rank import MAX_PER_GROUP, rank
+from agents.ranking.taste import Taste
+
+log = logging.getLogger(__name__)
+OUTSIDE_CALLS = 2  # that a radio by tags takes
+
+
+class ImportedTracks(Protocol):
+    """Recordings that the operator imported (`storage.imported_tracks`)."""
+
+    async def find(
+        self, *, genres: Collection[str] = (), languages: Collection[str] = (), limit: int = 500
+    ) -> Sequence[Mapping[str, Any]]:
+        """Documents of some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A song, and why; `is_outside` when a service told its names."""
+
+    track: Track
+    why: str
+    is_outside: bool = False
+
+
+class Chooser:
+    """Chooses.
+
+    Args:
+        tracks: the bundled catalogue.
+        imported: what was imported; None: nothing.
+        radio: None: no service is called.
+
+    """
+
+    def __init__(
+        self, tracks: Sequence[Track], imported: ImportedTracks | None = None, radio: ListenBrainz | None = None
+    ) -> None:
+        self.tracks = tracks
+        self._imported = imported
+        self._radio = radio
+
+    async def choose(
+        self, wanted: Wanted, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
+    ) -> list[Choice]:
+        """The best for them; fewer than wanted where there are fewer."""
+        outside = await self._from_radio(wanted, context)
+        known = {track.id: track for track in [*outside, *await self._from_import(wanted), *self.tracks]}
+        allowed = [track for track in known.values() if wanted.explicit or not track.explicit]
+        strict = [track for track in allowed if _must(track, wanted)]
+        taste = Taste(feedback.signals, context.now(), wanted.context)
+        blocked = {*feedback.blocked_items, *not_items}
+        if len(strict) > 3 * wanted.count:
+            blocked |= set(feedback.shown)
+        whole = [track for track in strict if fit_of(track, wanted) >= 1.0]
+        rest = [track for track in strict if track not in whole]
+        ranked: list[Ranked] = []
+        most = wanted.count if wanted.artists else MAX_PER_GROUP
+        for pool in (whole, rest):  # what is all that was asked for comes before what is some of it
+            ranked += rank(
+                [Candidate(each.id, normal(each.artist), features_of(each), fit_of(each, wanted)) for each in pool],
+                taste,
+                context.rng,
+                limit=max(wanted.count - len(ranked), 0),
+                not_items=blocked,
+                not_groups={*feedback.blocked_groups, *_full(ranked, most)},
+                max_per_group=most,
+            )
+        bundled = {track.id for track in self.tracks}
+        chosen = [(known[each.candidate.id], each.liked) for each in ranked]
+        return [Choice(track, why_of(track, wanted, liked), track.id not in bundled) for track, liked in chosen]
+
+    async def _from_import(self, wanted: Wanted) -> list[Track]:
+        if self._imported is None:
+            return []
+        found = await self._imported.find(genres=wanted.genres, languages=wanted.languages)
+        tracks = []
+        for document in found:
+            try:
+                tracks.append(Track.model_validate(document))
+            except ValidationError:
+                log.warning("an imported recording is no longer valid")
+        return tracks
+
+    async def _from_radio(self, wanted: Wanted, context: RunContext) -> list[Track]:
+        tags = [*wanted.genres, *wanted.moods][:3]
+        if self._radio is None or not tags or wanted.languages:
+            return []
+        try:
+            for _ in range(OUTSIDE_CALLS):
+                context.budget.take_outside_call()
+            return await self._radio.by_tags(tags)
+        except LimitReached:
+            return []
+        except ServiceFailed as failure:
+            log.info("no radio: %s", failure)
+            return []
+
+
+def _full(ranked: Sequence[Ranked], most: int) -> list[str]:
+    """Artists of whom there is enough."""
+    groups = [each.candidate.group for each in ranked]
+    return [group for group in set(groups) if groups.count(group) >= most]
+
+
+def _must(track: Track, wanted: Wanted) -> bool:
+    """What is not a matter of taste: somebody who asks for Bengali songs is given Bengali songs."""
+    if wanted.languages and track.language not in wanted.languages:
+        return False
+    if wanted.decade and track.year // 10 * 10 != wanted.decade:
+        return False
+    if wanted.genres and track.genre not in wanted.genres:
+        return False
+    return not wanted.artists or track.artist in wanted.artists

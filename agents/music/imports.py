@@ -1,0 +1,48 @@
+"""Reading recordings from a file of JSON lines, for the operator's import; an invalid line is told, not stored.
+
+A line has `artist` and `title`, and of a catalogue's other columns those that are known. What ListenBrainz's dumps call
+`artist_name`, `track_name` or `recording_name` is taken too; other fields are left out.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from agents.fence import flat
+from agents.music.catalogue import Track
+
+_NAMES = {"artist_name": "artist", "track_name": "title", "recording_name": "title"}
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was not taken, and why."""
+
+    number: int
+    why: str
+
+
+def read_lines(lines: Iterable[bytes]) -> Iterator[Track | BadLine]:
+    """A recording or a fault for each line that is not empty."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield _track(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            yield BadLine(number, "no JSON")
+        except ValidationError as failure:
+            error = failure.errors()[0]
+            yield BadLine(number, f"{'.'.join(map(str, error['loc'])) or 'line'}: {error['msg']}")
+
+
+def _track(document: Any) -> Track:
+    if not isinstance(document, dict):
+        return Track.model_validate(document)
+    row = {_NAMES.get(name, name): value for name, value in document.items()}
+    known = {name: row[name] for name in Track.model_fields if name in row}
+    texts = {name: flat(value) for name, value in known.items() if isinstance(value, str)}
+    return Track.model_validate({"year": 0} | known | texts)

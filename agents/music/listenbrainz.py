@@ -1,0 +1,87 @@
+"""ListenBrainz radio by artist and by tags: recordings without an account.
+
+https://listenbrainz.readthedocs.io/en/latest/users/api/recommendation.html - `/1/lb-radio/tags` tells recordings by
+MBID, `/1/lb-radio/artist/{mbid}` by the artist that is like the one asked for; `/1/metadata/recording/` tells names.
+Names come from outside: they are cleaned here, and are data wherever they go.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from agents.fence import flat
+from agents.music.catalogue import Track
+from agents.outside.http import OutsideHttp, Params, ServiceFailed
+
+BASE_URL = "https://api.listenbrainz.org"
+MAX_RECORDINGS = 25  # that names are asked for in one call
+
+
+class ListenBrainz:
+    """The client.
+
+    Args:
+        http: of its address.
+
+    """
+
+    def __init__(self, http: OutsideHttp) -> None:
+        self._http = http
+
+    async def by_tags(self, tags: Sequence[str]) -> list[Track]:
+        """Recordings with any of these tags; raises ServiceFailed."""
+        params = [("tag", tag) for tag in tags]
+        params += [("operator", "OR"), ("pop_begin", "0"), ("pop_end", "100"), ("count", str(MAX_RECORDINGS))]
+        found = await self._json("/1/lb-radio/tags", params)
+        return await self._tracks(_mbids(found if isinstance(found, list) else []), tags[0] if tags else "")
+
+    async def by_artist(self, mbid: str) -> list[Track]:
+        """Recordings of an artist and of those like them; raises ServiceFailed."""
+        params = {
+            "mode": "easy",
+            "max_similar_artists": "8",
+            "max_recordings_per_artist": "3",
+            "pop_begin": "0",
+            "pop_end": "100",
+        }
+        found = await self._json(f"/1/lb-radio/artist/{uuid.UUID(mbid)}", params)
+        rows = [row for rows in found.values() for row in rows] if isinstance(found, dict) else []
+        return await self._tracks(_mbids(rows), "")
+
+    async def _tracks(self, mbids: Sequence[str], genre: str) -> list[Track]:
+        if not mbids:
+            return []
+        params = {"recording_mbids": ",".join(mbids[:MAX_RECORDINGS]), "inc": "artist release"}
+        found = await self._json("/1/metadata/recording/", params)
+        if not isinstance(found, dict):
+            return []
+        tracks = (_track(found.get(mbid), genre) for mbid in mbids)
+        return [track for track in tracks if track is not None]
+
+    async def _json(self, path: str, params: Params) -> Any:
+        return await self._http.get_json(path, params)
+
+
+def _mbids(rows: Sequence[Any]) -> list[str]:
+    found = [row.get("recording_mbid") for row in rows if isinstance(row, dict)]
+    return list(dict.fromkeys(each for each in found if isinstance(each, str) and _is_mbid(each)))
+
+
+def _is_mbid(text: str) -> bool:
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False
+
+
+def _track(entry: Any, genre: str) -> Track | None:
+    try:
+        year = entry.get("release", {}).get("year") or 0
+        return Track(
+            artist=flat(entry["artist"]["name"]), title=flat(entry["recording"]["name"]), year=year, genre=genre
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None  # it has no names, or is not what the documentation says
+
+
+__all__ = ["BASE_URL", "ListenBrainz", "ServiceFailed"]

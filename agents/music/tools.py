@@ -1,0 +1,224 @@
+"""What the agent for music can do: find songs, take in what somebody thinks of them, propose playlists, list them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from agents.base import RunContext
+from agents.events import Action, Card
+from agents.music.catalogue import Track, features_of, normal
+from agents.music.chooser import Choice, Chooser
+from agents.music.playlists import CREATE, UPDATE, Playlists
+from agents.music.rating import said_of
+from agents.music.wanted import Wanted, wanted_of
+from agents.ranking.feedback import Feedback, FeedbackBook
+from agents.ranking.shown import pointed_at, remember_shown, shown_before
+from agents.ranking.taste import Signal
+from agents.ranking.verdict import verdict_of
+from agents.tool import NoParams, ProposedEffect, Tool, ToolResult
+from storage.playlists import StoredPlaylist
+
+AGENT = "music"
+PLAYLIST_COUNT = 12
+_NOTHING = "I know no songs that are all of that. Ask for less of it, and I find some."
+_NO_PLACE = "I cannot keep playlists here: nobody is named, or there is no place for them."
+_FOR = {"study": "Study", "sleep": "Sleep", "run": "Run", "work": "Work", "party": "Party"}
+
+
+class Said(BaseModel):
+    """Words as they were said."""
+
+    words: str = Field(max_length=2000)
+
+
+class MusicTools:
+    """The tools.
+
+    Args:
+        chooser: of songs.
+        playlists: where they are kept; None: nowhere.
+
+    """
+
+    def __init__(self, chooser: Chooser, playlists: Playlists | None) -> None:
+        self._chooser = chooser
+        self._playlists = playlists
+        tracks = chooser.tracks
+        self.tools: Sequence[Tool[Any]] = (
+            Tool(
+                "find_songs",
+                "Finds songs by mood, genre, language, artist, decade, or what they are for.",
+                Wanted,
+                self.find,
+                lambda text: wanted_of(text, tracks),
+            ),
+            Tool("rate", "Takes in that they like, skip or never want a song, artist or kind.", Said, self.rate, _said),
+            Tool(
+                "make_playlist",
+                "Makes a playlist.",
+                Wanted,
+                self.make,
+                lambda text: wanted_of(text, tracks, count=PLAYLIST_COUNT),
+            ),
+            Tool("update_playlist", "Brings new songs into a playlist that they have.", Said, self.update, _said),
+            Tool("list_playlists", "Shows their playlists.", NoParams, self.list_all, lambda text: NoParams()),
+        )
+
+    async def find(self, wanted: Wanted, context: RunContext) -> ToolResult:
+        """Songs, each with why."""
+        book = FeedbackBook(AGENT, context)
+        choices = await self._chooser.choose(wanted, await book.read(), context)
+        if not choices:
+            return ToolResult(_NOTHING, is_final=True)
+        await book.show([choice.track.id for choice in choices])
+        await remember_shown(AGENT, context, [_shown(choice.track, wanted) for choice in choices])
+        lines = [f"{number}. {_named(choice.track)}: {choice.why}." for number, choice in enumerate(choices, 1)]
+        plain = "\n".join(["These may be for you:", *lines, 'Say "like 2" or "never 1 again", and I learn.'])
+        return ToolResult(
+            plain,
+            facts="\n".join(lines),
+            is_outside=any(choice.is_outside for choice in choices),
+            cards=[_card(number, choice) for number, choice in enumerate(choices, 1)],
+        )
+
+    async def rate(self, said: Said, context: RunContext) -> ToolResult:
+        """Note what they think."""
+        verdict = verdict_of(said.words)
+        if verdict is None:
+            return ToolResult("Say what you think of a song, e.g. like 2 or skip 1.", is_final=True)
+        book, now = FeedbackBook(AGENT, context), context.now()
+        before = await shown_before(AGENT, context)
+        about, features = said_of(said.words, self._chooser.tracks)
+        items = [] if features and about.artists else pointed_at(said.words, before)
+        if not items and not features:
+            return ToolResult("Which song do you mean? Say its number.", is_final=True)
+        signals = [Signal(item["id"], item["features"], verdict.reward, now, item["context"]) for item in items]
+        if not items:
+            name = "+".join(sorted(features))
+            signals = [Signal(f"said:{name}", features, verdict.reward, now, about.context)]
+        kept = await book.add(signals)
+        if verdict.never:
+            for item in items:
+                await book.block(item=item["id"])
+            for artist in about.artists if not items else ():
+                await book.block(group=normal(artist))
+        what = ", ".join(str(item["title"]) for item in items) or ", ".join(each.partition(":")[2] for each in features)
+        told = "never again" if verdict.never else "more like it" if verdict.reward > 0 else "less like it"
+        ending = "" if kept else " (For this moment only: I do not know who you are.)"
+        return ToolResult(f"Noted: {what} - {told}.{ending}", is_final=True)
+
+    async def make(self, wanted: Wanted, context: RunContext) -> ToolResult:
+        """What a playlist would hold; nothing is made before a yes."""
+        choices = await self._chooser.choose(wanted, await FeedbackBook(AGENT, context).read(), context)
+        if not choices:
+            return ToolResult(_NOTHING, is_final=True)
+        name, items = _name(wanted), [_item(choice.track) for choice in choices]
+        lines = [f"{number}. {_named(choice.track)}: {choice.why}." for number, choice in enumerate(choices, 1)]
+        card = Card("playlist", name, {"title": name, "subtitle": f"{len(items)} songs", "why": lines, "items": items})
+        plain = "\n".join([f'A playlist, "{name}":', *lines])
+        if self._playlists is None or context.owner is None or context.state is None:
+            return ToolResult(f"{plain}\n{_NO_PLACE}", cards=[card], is_final=True)
+        effect = ProposedEffect(
+            CREATE,
+            f'Make the playlist "{name}" with {len(items)} songs',
+            {"name": name, "items": items, "wanted": wanted.model_dump()},
+        )
+        return ToolResult(f"{plain}\nShall I keep it?", cards=[card], proposed=[effect], is_final=True)
+
+    async def update(self, said: Said, context: RunContext) -> ToolResult:
+        """How a playlist would change: what they do not want goes, and a third of it is new."""
+        if self._playlists is None or context.owner is None:
+            return ToolResult(_NO_PLACE, is_final=True)
+        found = await self._playlists.all_of(context.owner)
+        folded = said.words.casefold()
+        playlist = next((each for each in found if each.name.casefold() in folded), found[0] if found else None)
+        if playlist is None:
+            return ToolResult('You have no playlist yet. Say "make a playlist".', is_final=True)
+        return await self._proposed_update(playlist, context)
+
+    async def _proposed_update(self, playlist: StoredPlaylist, context: RunContext) -> ToolResult:
+        feedback = await FeedbackBook(AGENT, context).read()
+        unwanted = _unwanted(feedback)
+        gone = [item for item in playlist.items if item["id"] in unwanted or normal(item["artist"]) in unwanted]
+        stays = [item for item in playlist.items if item not in gone]
+        gone += stays[: max(len(playlist.items) // 3 - len(gone), 0)]
+        wanted = Wanted.model_validate(dict(playlist.wanted)).model_copy(update={"count": max(len(gone), 1)})
+        there = [item["id"] for item in playlist.items]
+        new = await self._chooser.choose(wanted, feedback, context, not_items=there)
+        if not new:
+            return ToolResult(f'I know nothing new for "{playlist.name}".', is_final=True)
+        add = [_item(choice.track) for choice in new]
+        lines = [*(f"+ {_named(choice.track)}: {choice.why}." for choice in new)]
+        lines += [f"- {item['artist']}, {item['title']}" for item in gone]
+        effect = ProposedEffect(
+            UPDATE,
+            f'Change the playlist "{playlist.name}": {len(add)} new, {len(gone)} out',
+            {"id": playlist.id, "add": add, "remove": gone},
+        )
+        card = Card(
+            "playlist", playlist.name, {"title": playlist.name, "subtitle": "changes", "add": add, "remove": gone}
+        )
+        plain = "\n".join([f'"{playlist.name}" would change:', *lines, "Shall I?"])
+        return ToolResult(plain, cards=[card], proposed=[effect], is_final=True)
+
+    async def list_all(self, _: NoParams, context: RunContext) -> ToolResult:
+        """Their playlists."""
+        if self._playlists is None or context.owner is None:
+            return ToolResult(_NO_PLACE, is_final=True)
+        found = await self._playlists.all_of(context.owner)
+        if not found:
+            return ToolResult('You have no playlist yet. Say "make a playlist".', is_final=True)
+        cards = [
+            Card(
+                "playlist",
+                each.name,
+                {"title": each.name, "subtitle": f"{len(each.items)} songs", "items": list(each.items)},
+                [Action("Refresh", f"update my playlist {each.name}")],
+            )
+            for each in found
+        ]
+        lines = [f"- {each.name} ({len(each.items)} songs)" for each in found]
+        return ToolResult("\n".join(["Your playlists:", *lines]), cards=cards, is_final=True)
+
+
+def _said(text: str) -> Said:
+    return Said(words=text[:2000])
+
+
+def _unwanted(feedback: Feedback) -> set[str]:
+    disliked = {each.item for each in feedback.signals if each.reward < 0}
+    return disliked | {*feedback.blocked_items, *feedback.blocked_groups}
+
+
+def _named(track: Track) -> str:
+    return f"{track.artist}, {track.title}" + (f" ({track.year})" if track.year else "")
+
+
+def _name(wanted: Wanted) -> str:
+    parts = [*wanted.moods[:1], *wanted.genres[:1], *wanted.artists[:1], _FOR.get(wanted.context, "")]
+    parts += [f"{wanted.decade}s"] if wanted.decade else []
+    name = " ".join(dict.fromkeys(re.sub(r"^\w", lambda first: first[0].upper(), part) for part in parts if part))
+    return name or "For you"
+
+
+def _item(track: Track) -> dict[str, Any]:
+    return {"id": track.id, "artist": track.artist, "title": track.title, "year": track.year}
+
+
+def _shown(track: Track, wanted: Wanted) -> Mapping[str, Any]:
+    return {"id": track.id, "title": track.title, "features": features_of(track), "context": wanted.context}
+
+
+def _card(number: int, choice: Choice) -> Card:
+    track = choice.track
+    data = {
+        "title": track.title,
+        "subtitle": f"{track.artist}, {track.year}" if track.year else track.artist,
+        "why": choice.why,
+        "url": track.url,
+        "image": None,
+    }
+    actions = [Action("Like", f"like {number}"), Action("Skip", f"skip {number}")]
+    return Card("music", track.title, data, [*actions, Action("Never again", f"never {number} again")])

@@ -1,0 +1,128 @@
+"""What music is wanted, read from words: mood, genre, language, decade, artist, and what it is for."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from agents.music.catalogue import Track, normal
+
+Context = Literal["", "study", "sleep", "run", "work", "party"]
+MAX_COUNT = 30
+_CONTEXTS: dict[Context, str] = {
+    "study": r"study(?:ing)?|focus|concentrat\w+|read(?:ing)?|homework|exam",
+    "sleep": r"sleep(?:ing|y)?|bed ?time|fall asleep|nap",
+    "run": r"run(?:ning)?|jog(?:ging)?|work ?out|gym|exercise|cardio",
+    "work": r"work(?:ing)?(?! ?out)|office|coding",
+    "party": r"party|danc(?:e|ing)|celebrat\w+",
+}
+_MOODS = {
+    "calm": r"calm(?:ing)?|chill|relax\w*|quiet|peaceful|soft|slow|gentle|unwind|shanto|शांत|শান্ত",
+    "cool": r"cool|groovy",
+    "dark": r"dark|gloomy|brooding",
+    "dreamy": r"dreamy|atmospheric|floating",
+    "happy": r"happy|cheer\w*|upbeat|joyful|sunny|good mood|khushi|anondo|খুশি|खुश",
+    "hopeful": r"hope(?:ful)?|uplift\w*|inspir\w+|motivat\w+",
+    "intense": r"intense|angry|loud|hard|energetic|energy|pump\w*",
+    "longing": r"longing|nostalgi\w+|miss(?:ing)?|melanchol\w+|bittersweet",
+    "party": r"party|danc(?:e|ing)",
+    "romantic": r"romantic|love songs?|romance|valentine\w*",
+    "sad": r"sad|heartbr\w+|cry(?:ing)?|blue|lonely|dukkho|দুঃখ|उदास",
+}
+_LANGUAGES = {
+    "bn": r"bengali|bangla|বাংলা",
+    "hi": r"hindi|bollywood|हिन्दी|हिंदी",
+    "en": r"english",
+    "es": r"spanish|latin",
+    "pt": r"portuguese|brazilian",
+    "fr": r"french",
+    "de": r"german",
+    "it": r"italian",
+    "ja": r"japanese",
+    "ko": r"korean|k-?pop",
+    "ar": r"arabic",
+    "ur": r"urdu",
+    "ta": r"tamil",
+    "pa": r"punjabi",
+    "zh": r"chinese|mandarin",
+    "ru": r"russian",
+    "zxx": r"instrumental|without (?:words|lyrics|vocals)|no (?:lyrics|vocals)",
+}
+_NOT = re.compile(r"\b(?:no|not|without|except|but not|don'?t want)\s+(?:any\s+)?([\w -]{2,20})", re.IGNORECASE)
+_DECADE = re.compile(r"\b(?:19|20)?([2-9]0|00|10|20)'?s\b")
+_COUNT = re.compile(r"\b(\d{1,2})\s+(?:[\w-]+\s+){0,3}(?:songs?|tracks?|tunes?)\b")
+
+
+class Wanted(BaseModel):
+    """What songs; all of it may be left out."""
+
+    moods: list[str] = Field(default_factory=list, max_length=4)
+    genres: list[str] = Field(default_factory=list, max_length=4)
+    languages: list[str] = Field(default_factory=list, max_length=4)
+    artists: list[str] = Field(default_factory=list, max_length=4)
+    decade: int = 0
+    context: Context = ""
+    count: int = Field(default=5, ge=1, le=MAX_COUNT)
+    explicit: bool = True
+
+
+def wanted_of(text: str, tracks: Sequence[Track], *, count: int = 5) -> Wanted:
+    """What the words say."""
+    folded = text.casefold()
+    refused = {normal(match) for match in _NOT.findall(folded)}
+    plain = _NOT.sub(" ", folded) if not re.search(_LANGUAGES["zxx"], folded) else folded
+    genres = sorted({track.genre for track in tracks if track.genre}, key=len, reverse=True)
+    named = f"-{normal(plain)}-"
+    artists = sorted(
+        {track.artist for track in tracks if len(track.artist) > 3 and f"-{normal(track.artist)}-" in named}
+    )
+    for artist in artists:
+        plain = plain.replace(artist.casefold(), " ")
+    number, decade = _COUNT.search(plain), _DECADE.search(plain)
+    found = [genre for genre in genres if re.search(rf"\b{re.escape(genre)}s?\b", plain)]
+    return Wanted(
+        moods=_named(_MOODS, plain)[:4],
+        genres=[each for each in found if normal(each) not in refused][:4],
+        languages=_named(_LANGUAGES, plain)[:4],
+        artists=artists[:4],
+        decade=_decade(decade[1]) if decade else 0,
+        context=next((name for name, words in _CONTEXTS.items() if re.search(rf"\b(?:{words})\b", plain)), ""),
+        count=min(max(int(number[1]), 1), MAX_COUNT) if number else count,
+        explicit=not re.search(r"\bclean\b|\bkids?\b|\bno swearing\b|\bnot explicit\b", folded),
+    )
+
+
+def fit_of(track: Track, wanted: Wanted) -> float:
+    """How well a recording fits, -1 to 1: the share of what was asked for that it has, less what it contradicts."""
+    checks = [
+        (wanted.moods, track.mood in wanted.moods, 1.0),
+        (wanted.genres, track.genre in wanted.genres, 1.2),
+        (wanted.languages, track.language in wanted.languages, 1.5),
+        (wanted.artists, track.artist in wanted.artists, 1.5),
+        (wanted.decade, track.year // 10 * 10 == wanted.decade, 1.0),
+        (wanted.context, _suits(track, wanted.context), 1.0),
+    ]
+    asked = [(fits, weight) for is_asked, fits, weight in checks if is_asked]
+    if not asked:
+        return 0.0
+    return sum(weight if fits else -weight for fits, weight in asked) / sum(weight for _, weight in asked)
+
+
+def _suits(track: Track, context: Context) -> bool:
+    """Whether it suits what it is for."""
+    if context == "sleep":
+        return track.energy == 1 and track.mood not in ("dark", "sad")
+    if context in ("study", "work"):
+        return track.energy <= 3 and (track.language == "zxx" or track.mood in ("calm", "dreamy", "cool"))
+    if context == "run":
+        return track.energy >= 4 and track.mood != "sad"
+    return track.energy >= 4 and track.mood in ("party", "happy")
+
+
+def _named(table: dict[str, str], text: str) -> list[str]:
+    return [name for name, words in table.items() if re.search(rf"(?<!\w)(?:{words})(?!\w)", text)]
+
+
+def _decade(two: str) -> int:
+    return int(two) + (1900 if int(two) >= 30 else 2000)

@@ -1,0 +1,1 @@
+"""Clients of services outside: what all of them have in common."""

@@ -1,0 +1,31 @@
+"""What may be recommended, as ranking sees it: an id, whose it is, and sparse features. It knows no songs or videos."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something to recommend.
+
+    Attributes:
+        id: of the item.
+        group: the artist or channel that it is of; few of one are shown together.
+        features: name to weight, e.g. `{"genre:jazz": 1.0}`; what taste is learned on.
+        fit: how well it fits what was asked for, -1 to 1.
+
+    """
+
+    id: str
+    group: str
+    features: Mapping[str, float]
+    fit: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate that was chosen, its score, and the features that spoke most for it, strongest first."""
+
+    candidate: Candidate
+    score: float
+    liked: Sequence[str] = field(default_factory=tuple)

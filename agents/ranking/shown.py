@@ -1,0 +1,47 @@
+"""What was shown last in a conversation, so that "like 2" and "not the first" mean something."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.base import RunContext
+
+ATTEMPTS = 3
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "last": -1}
+_NUMBER = re.compile(r"(?:^|\s)#?(\d{1,2})(?=$|[\s.,!?])")
+
+
+async def remember_shown(agent: str, context: RunContext, items: Sequence[Mapping[str, Any]]) -> None:
+    """Note it, where something can be kept; each item has a `title`."""
+    if context.state is None or context.owner is None:
+        return
+    key = context.state_key(agent, "shown")
+    for _ in range(ATTEMPTS):
+        kept = await context.state.load(key)
+        expected = 0 if kept is None else kept.version
+        if await context.state.save(key, {"items": [dict(item) for item in items]}, expected=expected):
+            return
+
+
+async def shown_before(agent: str, context: RunContext) -> list[dict[str, Any]]:
+    """What was shown last; empty when nothing was."""
+    if context.state is None or context.owner is None:
+        return []
+    kept = await context.state.load(context.state_key(agent, "shown"))
+    return [] if kept is None else list(kept.value["items"])
+
+
+def pointed_at(text: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Which of the items the words mean: by number, by place, by title, or all there are of one."""
+    folded = text.casefold()
+    by_title = [item for item in items if str(item["title"]).casefold() in folded]
+    if by_title:
+        return by_title
+    numbers = [int(each) for each in _NUMBER.findall(folded)]
+    numbers += [place for word, place in _ORDINALS.items() if re.search(rf"\b{word}\b", folded)]
+    named = [items[number - 1 if number > 0 else number] for number in numbers if 0 < abs(number) <= len(items)]
+    if named or numbers:
+        return named
+    if re.search(r"\b(?:all|them|these|those)\b", folded):
+        return list(items)
+    return list(items) if len(items) == 1 else []

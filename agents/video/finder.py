@@ -1,0 +1,225 @@
+"""Finding videos for somebody: channels by topic and language, their feeds, a search where there is a key, ranked.
+
+What was fetched within REFRESH_AFTER is not fetched again; when a service is away or a quota spent, older results are
+told as stale; when there are none at all, the channels themselves are recommended. So there is always an answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from agents.base import RunContext
+from agents.budget import LimitReached
+from agents.outside.http import ServiceFailed
+from agents.ranking.candidate import Candidate
+from agents.ranking.feedback import Feedback
+from agents.ranking.rank import rank
+from agents.ranking.taste import Taste
+from agents.video.channels import Channel
+from agents.video.data_api import DataApi
+from agents.video.feeds import Feeds
+from agents.video.wanted import WantedVideo
+from storage.quota import QuotaSpent
+from storage.videos import StoredVideo
+
+log = logging.getLogger(__name__)
+REFRESH_AFTER = timedelta(hours=6)
+MAX_FEEDS = 6  # fetched for one answer
+NEW_DAYS = 14.0
+TOO_LONG = 1.15  # of the time that there is
+
+
+class Videos(Protocol):
+    """Keeps what feeds told (`storage.videos`)."""
+
+    async def save(self, videos: Sequence[StoredVideo]) -> None:
+        """Store what was just fetched."""
+
+    async def of_channels(self, channels: Collection[str]) -> list[StoredVideo]:
+        """What is known of these channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A video, or (when `video` is None) a channel, and why; `is_stale`: it could not be asked for anew."""
+
+    channel: Channel
+    video: StoredVideo | None
+    why: str
+    is_stale: bool = False
+
+    @property
+    def id(self) -> str:
+        """Of what is recommended."""
+        return self.channel.id if self.video is None else self.video.id
+
+
+class Finder:
+    """Finds.
+
+    Args:
+        channels: the bundled ones.
+        videos: where what was fetched is kept.
+        feeds: of channels; None: nothing is fetched.
+        api: with a key; None: there is none.
+
+    """
+
+    def __init__(
+        self, channels: Sequence[Channel], videos: Videos, feeds: Feeds | None = None, api: DataApi | None = None
+    ) -> None:
+        self.channels = channels
+        self._videos = videos
+        self._feeds = feeds
+        self._api = api
+
+    async def find(self, wanted: WantedVideo, feedback: Feedback, context: RunContext) -> list[Pick]:
+        """The best for them; fewer than wanted where there are fewer."""
+        channels = self._channels(wanted, feedback, context)
+        by_id = {channel.id: channel for channel in channels}
+        fetched = await self._refresh(channels, context)
+        found = await self._videos.of_channels(by_id)
+        searched = await self._search(wanted, context) if self._api is not None else []
+        for video in searched:
+            by_id.setdefault(video.channel, _unknown_channel(video, wanted))
+        videos = {video.id: video for video in [*found, *searched]}
+        if not videos:
+            return [Pick(each, None, _why(each, None, wanted, ())) for each in channels[: wanted.count]]
+        stale_before = context.now() - REFRESH_AFTER
+        candidates = [
+            Candidate(
+                id_, each.channel, features_of(by_id[each.channel]), _fit(each, by_id[each.channel], wanted, context)
+            )
+            for id_, each in videos.items()
+            if _fits_time(each, by_id[each.channel], wanted)
+        ]
+        new = [each for each in candidates if each.id not in feedback.shown]
+        ranked = rank(
+            new or candidates,  # what was shown comes again when there is nothing else
+            Taste(feedback.signals, context.now()),
+            context.rng,
+            limit=wanted.count,
+            not_items=feedback.blocked_items,
+            not_groups=feedback.blocked_groups,
+        )
+        picks = []
+        for each in ranked:
+            video = videos[each.candidate.id]
+            channel = by_id[video.channel]
+            is_stale = video.fetched_at < stale_before and video.channel not in fetched
+            picks.append(Pick(channel, video, _why(channel, video, wanted, each.liked), is_stale))
+        return picks
+
+    def _channels(self, wanted: WantedVideo, feedback: Feedback, context: RunContext) -> list[Channel]:
+        """Those that fit what was asked for, the best first, by taste among them."""
+        languages, topics = set(wanted.languages), set(wanted.topics)
+        fits = [each for each in self.channels if not languages or each.language in languages]
+        fits = [each for each in fits if not topics or topics & set(each.topics.split())] or fits
+        in_time = [each for each in fits if not wanted.minutes or each.minutes <= wanted.minutes * TOO_LONG]
+        candidates = [
+            Candidate(each.id, each.id, features_of(each), 0.5 * len(topics & set(each.topics.split())))
+            for each in in_time or fits
+        ]
+        taste = Taste(feedback.signals, context.now())
+        ranked = rank(candidates, taste, context.rng, limit=3 * MAX_FEEDS, not_groups=feedback.blocked_groups)
+        by_id = {each.id: each for each in self.channels}
+        return [by_id[each.candidate.id] for each in ranked]
+
+    async def _refresh(self, channels: Sequence[Channel], context: RunContext) -> set[str]:
+        """Fetch feeds that are old, as far as the run's limits go; the channels that are fresh then."""
+        if self._feeds is None:
+            return set()
+        fresh_after = context.now() - REFRESH_AFTER
+        known = await self._videos.of_channels([channel.id for channel in channels])
+        fresh = {video.channel for video in known if video.fetched_at > fresh_after}
+        old: list[str] = []
+        for channel in channels[:MAX_FEEDS]:
+            if channel.id in fresh:
+                continue
+            try:
+                context.budget.take_outside_call()
+            except LimitReached:
+                break
+            old.append(channel.id)
+        results = await asyncio.gather(*(self._fetch(self._feeds, id_) for id_ in old))
+        await self._videos.save([video for videos in results for video in videos or ()])
+        fetched = {id_ for id_, videos in zip(old, results, strict=True) if videos is not None}
+        return fresh | fetched
+
+    async def _fetch(self, feeds: Feeds, channel: str) -> list[StoredVideo] | None:
+        try:
+            found = await feeds.videos_of(channel)
+            return await self._api.with_durations(found) if self._api is not None and found else found
+        except ServiceFailed as failure:
+            log.info("no feed of %s: %s", channel, failure)
+            return None
+
+    async def _search(self, wanted: WantedVideo, context: RunContext) -> list[StoredVideo]:
+        if self._api is None or not wanted.topics:
+            return []
+        language = wanted.languages[0] if wanted.languages else ""
+        try:
+            context.budget.take_outside_call()
+            found = await self._api.search(" ".join(wanted.topics), language=language)
+        except (LimitReached, QuotaSpent, ServiceFailed) as failure:
+            log.info("no search: %s", failure)
+            return []
+        await self._videos.save(found)
+        return found
+
+
+def features_of(channel: Channel) -> dict[str, float]:
+    """What taste is learned on."""
+    topics = {f"topic:{topic}": 1.0 for topic in channel.topics.split()}
+    length = "short" if channel.minutes <= 8 else "medium" if channel.minutes <= 20 else "long"
+    return {
+        **topics,
+        f"channel:{channel.title}": 0.7,
+        f"language:{channel.language}": 0.7,
+        f"length:{length}": 0.5,
+    }
+
+
+def minutes_of(video: StoredVideo | None, channel: Channel) -> tuple[int, bool]:
+    """How long it is, and whether that is known rather than usual for the channel."""
+    if video is None or video.duration_s is None:
+        return channel.minutes, False
+    return max(round(video.duration_s / 60), 1), True
+
+
+def _fits_time(video: StoredVideo, channel: Channel, wanted: WantedVideo) -> bool:
+    return not wanted.minutes or minutes_of(video, channel)[0] <= wanted.minutes * TOO_LONG
+
+
+def _fit(video: StoredVideo, channel: Channel, wanted: WantedVideo, context: RunContext) -> float:
+    topics = set(wanted.topics)
+    about = len(topics & set(channel.topics.split())) / len(topics) if topics else 0.0
+    age_days = max((context.now() - video.published_at).total_seconds() / 86400, 0.0)
+    return 0.7 * about + 0.3 * float(0.5 ** (age_days / NEW_DAYS))
+
+
+def _why(channel: Channel, video: StoredVideo | None, wanted: WantedVideo, liked: Sequence[str]) -> str:
+    topics = [topic for topic in channel.topics.split() if topic in wanted.topics]
+    said = [f"it is about {' and '.join(topics)}"] if topics else []
+    if wanted.minutes:
+        minutes, is_known = minutes_of(video, channel)
+        said.append(f"it takes {minutes} min" if is_known else f"theirs usually take about {minutes} min")
+    likes = [value for kind, _, value in (name.partition(":") for name in liked) if kind in ("topic", "channel")]
+    if likes:
+        said.append(f"you like {' and '.join(likes[:2])}")
+    return ", and ".join(said) if said else f"{channel.title} is about {channel.topics.replace(' ', ' and ')}"
+
+
+def _unknown_channel(video: StoredVideo, wanted: WantedVideo) -> Channel:
+    """A channel that only a search told of."""
+    return Channel(
+        id=video.channel,
+        title="YouTube",
+        language=wanted.languages[0] if wanted.languages else "en",
+        topics=" ".join(wanted.topics) or "explainers",
+        minutes=max((video.duration_s or 600) // 60, 1),
+        source="search",
+    )

@@ -1,0 +1,29 @@
+"""The migrations make the tables that the code declares."""
+
+import asyncio
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage import agent_schema, media_schema, migrate
+from storage.database import open_engine
+from storage.memory import tables
+from storage.tables import Base
+
+TABLES = (agent_schema.AgentState, media_schema.Playlist, tables.Person)  # of every module that declares some
+
+
+async def test_migrations_and_tables_agree(url: str) -> None:
+    """In each database."""
+    await asyncio.to_thread(migrate.upgrade, url)
+    engine: AsyncEngine = open_engine(url)
+
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
