@@ -59,6 +59,7 @@ from serving.routes import (
     recall,
     receipts,
     usage,
+    web,
     wishes,
 )
 from serving.settings import Settings, load_settings
@@ -111,6 +112,8 @@ def create_app() -> FastAPI:
         app.include_router(of_memory)
     if settings.observability.metrics:
         app.include_router(metrics.router)
+    if settings.gateway.page:
+        app.include_router(web.page_router())
     app.openapi = partial(_document, app, settings)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
