@@ -14,6 +14,7 @@ from serving.cli_chat import chat
 from serving.cli_embeddings import embeddings
 from serving.cli_frame import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli_logs import logs
+from serving.cli_page import page
 from serving.cli_up import down, up
 from serving.cli_usage import usage
 from serving.config_schema import Settings
@@ -25,6 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 app.command(epilog=EPILOG)(up)
 app.command(epilog=EPILOG)(down)
+app.command(epilog=EPILOG)(page)
 
 
 @app.command(epilog=EPILOG)

@@ -20,6 +20,7 @@ from serving.components import components
 from serving.config_schema import Settings
 from serving.credentials import DEV_DAYS, dev_env, load_secrets
 from serving.private_files import keep_private
+from serving.sign_in import LINK_MINUTES, link, make_code
 
 POLL_S = 1.0
 STOP_MARGIN_S = 30.0  # beyond the processes' own graces, before a stop becomes a kill
@@ -195,6 +196,13 @@ def _say_what_to_try(settings: Settings) -> None:
     shown = environment.relative_to(settings.root) if environment.is_relative_to(settings.root) else environment
     model = settings.models.active
     bondhu, python = _as_typed("bondhu"), _as_typed("python")
+    if settings.gateway.page:
+        address = link(gateway_url(settings), make_code(settings.var_dir))
+        out.print(
+            f"\n[bold]Meet your friend:[/bold] [cyan]{address}[/cyan]\n"
+            f"  Good once, within {LINK_MINUTES} minutes; another: [cyan]{bondhu} page[/cyan]",
+            soft_wrap=True,
+        )
     out.print(
         f"""
 [bold]Bondhu answers at {gateway_url(settings)}/v1[/bold]   (address and key: {shown})

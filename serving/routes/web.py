@@ -3,18 +3,25 @@
 They are read once, at start, and served as they are. A browser asks for each again and is told that it has not changed.
 The policy lets it run and load nothing but these files, and talk to nobody but this gateway; what the page shows it
 gets from the same endpoints as any other client. It does not know who asks: the files are for everybody, and hold
-nothing of anybody.
+nothing of anybody. POST /api/v1/sign-in exchanges the code of a link that is good once for the page's key; the code
+comes in a header, so that of a stranger's request no body is read.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from serving.errors import Unauthenticated
+from serving.sign_in import redeem
+from serving.state import Worker
+
+SCHEME = "once"
 MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -84,6 +91,16 @@ def page_router() -> APIRouter:
         if name not in page:
             raise HTTPException(404)
         return _answer(request, page[name])
+
+    @router.post("/api/v1/sign-in")
+    async def sign_in(request: Request, gateway: Worker) -> JSONResponse:
+        """The page's key, for the code of a link that is good once."""
+        scheme, _, code = request.headers.get("authorization", "").partition(" ")
+        known = scheme.lower() == SCHEME and code
+        key = await asyncio.to_thread(redeem, gateway.settings.var_dir, code) if known else None
+        if key is None:
+            raise Unauthenticated("This link was used before, or is too old: `bondhu page` prints another.")
+        return JSONResponse({"key": key}, headers={"cache-control": "no-store"})
 
     return router
 

@@ -86,7 +86,8 @@ function signOut() {
 async function keyOf(found) {
   if (!found) return null;
   if (found.kind === "key") return found.value;
-  return (await getJson("/api/v1/sign-in", { method: "POST", body: { once: found.value } })).key;
+  const headers = { authorization: `Once ${found.value}` };
+  return (await getJson("/api/v1/sign-in", { method: "POST", headers, key: null })).key;
 }
 
 let brought = null;
@@ -99,8 +100,8 @@ addEventListener("hashchange", () => home.hidden || show());
 const found = takeFromAddress();
 try {
   brought = await keyOf(found);
-} catch {
-  showDoor("This link was used before, or is too old. `bondhu up` prints another.");
+} catch (problem) {
+  if (!session.isOpen) showDoor(problem.message); // who is in already stays in
 }
 if (brought && session.name) session.open(brought, session.name);
 if (session.isOpen) await showHome();

@@ -7,7 +7,21 @@ from pathlib import Path
 import httpx
 from browser import DESKTOP, PHONE, find_chromium, open_browser, screen
 from house import open_house
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+
+SIZES = (("phone", PHONE), ("desktop", DESKTOP))
+CHOSEN = {
+    "door-desktop-light",
+    "hello-phone-light",
+    "chat-desktop-light",
+    "chat-phone-dark",
+    "why-desktop-dark",
+    "game-phone-light",
+    "memory-desktop-light",
+    "memory-phone-dark",
+    "privacy-phone-light",
+    "usage-desktop-dark",
+}
 
 
 def say(page: Page, text: str) -> None:
@@ -17,65 +31,61 @@ def say(page: Page, text: str) -> None:
     page.locator("li.theirs").last.locator(".where").wait_for()
 
 
-def come_in(browser: Browser, url: str, key: str, size: dict[str, int], scheme: str) -> Page:
-    """The page of a new visitor."""
-    page = browser.new_context(**screen(size, scheme)).new_page()
-    page.goto(url)
-    page.get_by_label("Your name").fill("Asha")
-    page.get_by_label("Key").fill(key)
-    page.get_by_role("button", name="Come in").click()
-    page.get_by_label("Your message").wait_for()
-    return page
-
-
 def main(folder: Path) -> None:
     """Take them all."""
     path = find_chromium()
     assert path is not None, "no Chromium here: `apt-get install chromium` brings one"
     with tempfile.TemporaryDirectory() as home, open_house(Path(home)) as (gateway, _):
         key = gateway.make_key("page", tier="admin")
-        headers = {"authorization": f"Bearer {key}", "x-bondhu-user": "Asha"}
         told = [
             "Reads by the window when it rains",
             "Her sister Mitali lives in Khulna",
             "Wants to walk more this winter",
         ]
-        for text, kind in zip(told, ("preference", "person", "goal"), strict=True):
-            httpx.post(f"{gateway.url}/api/v1/memories", headers=headers, json={"text": text, "kind": kind})
+        names = ("Asha", "Rahim", "Mitali", "Nila")
+        for name in names:
+            for text, kind in zip(told, ("preference", "person", "goal"), strict=True):
+                headers = {"authorization": f"Bearer {key}", "x-bondhu-user": name}
+                httpx.post(f"{gateway.url}/api/v1/memories", headers=headers, json={"text": text, "kind": kind})
         with open_browser(path) as browser:
-            for scheme in ("light", "dark"):
-                for name, size in (("phone", PHONE), ("desktop", DESKTOP)):
-                    shoot(browser, gateway.url, key, size, scheme, folder / f"page-{{}}-{name}-{scheme}.png")
+            screens = [(device, size, scheme) for device, size in SIZES for scheme in ("light", "dark")]
+            for name, (device, size, scheme) in zip(names, screens, strict=True):
+                page = browser.new_context(**screen(size, scheme)).new_page()
+                shoot(page, gateway.url, key, name, folder / f"page-{{}}-{device}-{scheme}.png")
 
 
-def shoot(browser: Browser, url: str, key: str, size: dict[str, int], scheme: str, target: Path) -> None:
-    """The pictures of one screen."""
+def shoot(page: Page, url: str, key: str, name: str, target: Path) -> None:
+    """The pictures of one screen, in one visit."""
 
-    def take(page: Page, what: str) -> None:
-        page.wait_for_timeout(250)
-        page.screenshot(path=str(target).format(what))
+    def take(what: str) -> None:
+        path = Path(str(target).format(what))
+        if path.stem.removeprefix("page-") in CHOSEN:
+            page.mouse.move(0, 0)
+            page.wait_for_timeout(250)
+            page.screenshot(path=path)
 
-    door = browser.new_context(**screen(size, scheme)).new_page()
-    door.goto(url)
-    door.get_by_label("Key").wait_for()
-    take(door, "door")
-    page = come_in(browser, url, key, size, scheme)
-    page.get_by_role("button", name="New conversation").click()
-    take(page, "hello")
+    page.goto(url)
+    page.get_by_label("Key").wait_for()
+    take("door")
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Come in").click()
+    page.locator(".greeting").wait_for()
+    take("hello")
     for text in ("Do you smell the rain?", "Some music for the evening?", "Let's play!"):
         say(page, text)
-    page.locator("li.theirs").nth(1).scroll_into_view_if_needed()
-    take(page, "chat")
-    page.locator(".scroll").evaluate("each => each.scrollTop = 0")
+    page.locator("li.mine").nth(1).evaluate("each => each.scrollIntoView()")
+    take("chat")
     page.get_by_role("button", name="Why did you say that?").first.click()
     page.locator(".why li").first.wait_for()
-    take(page, "why")
+    page.locator(".scroll").evaluate("each => each.scrollTop = 0")
+    take("why")
     page.locator(".scroll").evaluate("each => each.scrollTop = each.scrollHeight")
-    take(page, "game")
+    take("game")
     for place in ("Memory", "Privacy", "Usage"):
         page.get_by_role("link", name=place).click()
         page.wait_for_load_state("networkidle")
-        take(page, place.lower())
+        take(place.lower())
 
 
 if __name__ == "__main__":
