@@ -1,7 +1,7 @@
 // What the person allows: whether their words may leave the house, and the private ones among them.
 
 import { getJson, send } from "./api.js";
-import { announce, button, make, time } from "./dom.js";
+import { button, make, time } from "./dom.js";
 import { session } from "./session.js";
 
 export async function showPrivacy(view) {
@@ -31,7 +31,6 @@ export async function showPrivacy(view) {
     problem.textContent = "";
     try {
       draw(await (await send(path, { method, body })).json());
-      announce(holds.textContent);
     } catch (failure) {
       problem.textContent = failure.message;
       await load();

@@ -252,5 +252,6 @@ def test_nothing_is_wider_than_the_screen(house: House, visit: Visits, size: dic
     for place in ("Memory", "Privacy", "Usage", "Chat"):
         here.page.get_by_role("link", name=place).click()
         expect(here.page.locator(f".place.{place.lower()}")).to_be_visible()
+        here.page.wait_for_load_state("networkidle")
         wide = here.page.evaluate("[document.documentElement, main].map((each) => each.scrollWidth - each.clientWidth)")
         assert wide == [0, 0], place
