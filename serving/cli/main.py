@@ -13,6 +13,7 @@ from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli.embeddings import embeddings
 from serving.cli.logs import logs
+from serving.cli.page import page
 from serving.cli.up import down, up
 from serving.cli.usage import usage
 from serving.config.addresses import dashboard_url, gateway_url
@@ -26,6 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 app.command(epilog=EPILOG)(up)
 app.command(epilog=EPILOG)(down)
+app.command(epilog=EPILOG)(page)
 
 
 @app.command(epilog=EPILOG)

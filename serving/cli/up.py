@@ -19,6 +19,7 @@ from serving.config.addresses import dashboard_url, gateway_url
 from serving.config.credentials import DEV_DAYS, dev_env, load_secrets
 from serving.config.private_files import keep_private
 from serving.config.schema import Settings
+from serving.sign_in import LINK_MINUTES, link, make_code
 from serving.supervisor import preflight, readiness, reaper, run_files
 from serving.supervisor.processes import components
 
@@ -197,6 +198,13 @@ def _say_what_to_try(settings: Settings) -> None:
     shown = environment.relative_to(settings.root) if environment.is_relative_to(settings.root) else environment
     model = settings.catalogue[settings.models.active].default_name
     bondhu, python = _as_typed("bondhu"), _as_typed("python")
+    if settings.gateway.page:
+        address = link(gateway_url(settings), make_code(settings.var_dir))
+        out.print(
+            f"\n[bold]Meet your friend:[/bold] [cyan]{address}[/cyan]\n"
+            f"  Good once, within {LINK_MINUTES} minutes; another: [cyan]{bondhu} page[/cyan]",
+            soft_wrap=True,
+        )
     out.print(
         f"""
 [bold]Bondhu answers at {gateway_url(settings)}/v1[/bold]   (address and key: {shown})

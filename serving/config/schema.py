@@ -108,6 +108,7 @@ class GatewaySettings(Frozen):
         default=16 * 2**20, ge=2**16, description="largest answer that is not streamed, bytes; beyond: 400"
     )
     docs: bool = Field(default=True, description="serve /openapi.json, /docs and /redoc, to anybody")
+    page: bool = Field(default=True, description="serve a page at / for people; what it shows needs a key")
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="largest request body, bytes; beyond: 413")
     max_connections: int = Field(
         default=2048, ge=8, description="open connections of a worker, idle ones too; beyond: 503"

@@ -50,7 +50,7 @@ from serving.privacy.audit_log import AuditLog
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
-from serving.routes import completions, consent, embeddings, health, metrics, models, openapi, usage
+from serving.routes import completions, consent, embeddings, health, metrics, models, openapi, usage, web
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.streams.erasure import RecordingErasure
@@ -99,6 +99,8 @@ def create_app() -> FastAPI:
         app.include_router(of_memory)
     if settings.observability.metrics:
         app.include_router(metrics.router)
+    if settings.gateway.page:
+        app.include_router(web.page_router())
     app.openapi = partial(_document, app, settings)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)

@@ -1,6 +1,6 @@
 """What must exist before the processes start: the database's tables, the stack's secrets, a key to try it with.
 
-And a key for the worker, whose jobs ask the gateway like everybody else.
+And keys for the worker and for the page, which ask the gateway like everybody else.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from serving.config.credentials import (
     BASE_URL,
     DEV_DAYS,
     JOBS_KEY,
+    PAGE_KEY,
     dev_env,
     load_secrets,
     read_env_file,
@@ -26,6 +27,7 @@ from storage import api_keys, migrate
 from storage.database import open_engine
 
 DEV_TIER = "admin"  # whoever runs the stack owns the machine
+PAGE_APP, PAGE_TIER = "page", "standard"  # what is in a browser may do what a person needs, and no more
 JOBS_APP, JOBS_TIER = "bondhu", "standard"  # not the operators': what a limit refuses is asked again later
 
 
@@ -43,6 +45,11 @@ async def _ensure_keys(settings: Settings) -> None:
         dev = dev_env(settings.var_dir)
         key = await _ensure_key(engine, read_env_file(dev).get(API_KEY), app="dev", tier=DEV_TIER, days=DEV_DAYS)
         _keep(dev, {BASE_URL: f"{gateway_url(settings)}/v1", API_KEY: key})
+        if settings.gateway.page:
+            secrets = secrets_env(settings.var_dir)
+            stored = read_env_file(secrets).get(PAGE_KEY)
+            key = await _ensure_key(engine, stored, app=PAGE_APP, tier=PAGE_TIER, days=DEV_DAYS)
+            _keep(secrets, {PAGE_KEY: key})
         if settings.memory.extraction.model is not None:
             secrets = secrets_env(settings.var_dir)
             key = await _ensure_key(engine, read_env_file(secrets).get(JOBS_KEY), app=JOBS_APP, tier=JOBS_TIER)

@@ -74,6 +74,7 @@ def secrets(stack: LocalStack) -> dict[str, str]:
         "Ray's token": stack.secret("secrets.env", "RAY_AUTH_TOKEN"),
         "cluster key": stack.secret("secrets.env", "BONDHU_CLUSTER_KEY"),
         "scrape token": stack.secret("secrets.env", "BONDHU_SCRAPE_TOKEN"),
+        "the page's key": stack.secret("secrets.env", "BONDHU_PAGE_KEY"),
         "engine key": replica["key"],
     }
 

@@ -1,0 +1,113 @@
+"""GET /: the page where a person meets their friend, and its files below /web/.
+
+They are read once, at start, and served as they are. A browser asks for each again and is told that it has not changed.
+The policy lets it run and load nothing but these files, and talk to nobody but this gateway; what the page shows it
+gets from the same endpoints as any other client. It does not know who asks: the files are for everybody, and hold
+nothing of anybody. POST /api/v1/sign-in exchanges the code of a link that is good once for the page's key; the code
+comes in a header, so that of a stranger's request no body is read.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from serving.errors import Unauthenticated
+from serving.routes.dependencies import Worker
+from serving.sign_in import redeem
+
+SCHEME = "once"
+MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+INDEX = "index.html"
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS: Mapping[str, str] = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-cache",  # keep it, and ask each time whether it is still the same
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """A file of the page as it is served."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def read_page() -> dict[str, PageFile]:
+    """The files of `serving/web`, by name."""
+    found = {}
+    for file in files("serving.web").iterdir():
+        media_type = MEDIA_TYPES.get(file.name.rpartition(".")[2])
+        if media_type is not None:
+            content = file.read_bytes()
+            # Weak, because a proxy or we may compress it.
+            found[file.name] = PageFile(content, media_type, f'W/"{hashlib.sha256(content).hexdigest()[:32]}"')
+    return found
+
+
+def page_router() -> APIRouter:
+    """Routes that serve the page."""
+    page = read_page()
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def index(request: Request) -> Response:
+        """The page."""
+        return _answer(request, page[INDEX])
+
+    @router.api_route("/web/{name}", methods=["GET", "HEAD"])
+    async def file(name: str, request: Request) -> Response:
+        """A file of it."""
+        if name not in page:
+            raise HTTPException(404)
+        return _answer(request, page[name])
+
+    @router.post("/api/v1/sign-in")
+    async def sign_in(request: Request, gateway: Worker) -> JSONResponse:
+        """The page's key, for the code of a link that is good once."""
+        scheme, _, code = request.headers.get("authorization", "").partition(" ")
+        known = scheme.lower() == SCHEME and code
+        key = await asyncio.to_thread(redeem, gateway.settings.var_dir, code) if known else None
+        if key is None:
+            raise Unauthenticated("This link was used before, or is too old: `bondhu page` prints another.")
+        return JSONResponse({"key": key}, headers={"cache-control": "no-store"})
+
+    return router
+
+
+def _answer(request: Request, file: PageFile) -> Response:
+    headers = {**HEADERS, "etag": file.etag}
+    known = {each.strip() for each in request.headers.get("if-none-match", "").split(",")}
+    if file.etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, headers=headers, media_type=file.media_type)
