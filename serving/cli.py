@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving import cli_consent, cli_jobs, cli_keys, cli_models, readiness, runfiles
+from serving import cli_consent, cli_jobs, cli_keys, cli_models, cli_processes, readiness, runfiles
 from serving.addresses import dashboard_url, gateway_url
 from serving.cli_chat import chat
 from serving.cli_embeddings import embeddings
@@ -25,6 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 app.command(epilog=EPILOG)(up)
 app.command(epilog=EPILOG)(down)
+for process in (cli_processes.init, cli_processes.gateway, cli_processes.worker, cli_processes.ray_head):
+    app.command(epilog=EPILOG, rich_help_panel="One process at a time")(process)
 
 
 @app.command(epilog=EPILOG)

@@ -16,6 +16,7 @@ from serving.credentials import API_KEY, CLUSTER_KEY, GEMINI_KEY, HUB_TOKENS, JO
 from serving.probe import Probe
 from serving.settings import DATABASE_URL
 
+EXTRACTION = "BONDHU_EXTRACTION"
 SETTLE_S = 5  # of the gateway, after its drain
 GATEWAY_ANSWERS_S = 5.0  # /health, which waits for nothing
 RAY_ANSWERS_S = 30.0  # its dashboard, slow while a model loads on few cores; a restart ends every engine
@@ -136,14 +137,18 @@ def _ray(settings: Settings) -> Component:
 
 
 def _worker(settings: Settings) -> Component:
-    command = (sys.executable, "-m", "jobs.worker", "--concurrency", str(settings.worker.concurrency))
+    worker = settings.worker
+    command = (sys.executable, "-m", "jobs.worker", f"--concurrency={worker.concurrency}")
+    command = (*command, f"--task-timeout-s={worker.task_timeout_s:g}")
+    for flag, value in (("max-tasks", worker.max_tasks), ("max-memory-mb", worker.max_memory_mb)):
+        command = command if value is None else (*command, f"--{flag}={value}")
     schedule = settings.runtime_dir / "beat-schedule"
     extraction = settings.memory.extraction
     told: dict[str, str] = {}
     if extraction.model is not None:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
-        told = {"BONDHU_EXTRACTION": json.dumps(plan)}  # as jobs.plan reads it
+        told = {EXTRACTION: json.dumps(plan)}  # as jobs.plan reads it
     return Component("worker", (*command, "--schedule", str(schedule)), told, None, 60, 15)
 
 
