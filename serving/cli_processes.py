@@ -72,7 +72,9 @@ def worker(
     told = {"BONDHU_WORKER_WORKED": str(worker_file(settings.runtime_dir))}
     if gateway_url is not None and EXTRACTION in part.environment:
         told[EXTRACTION] = json.dumps({**json.loads(part.environment[EXTRACTION]), "base_url": gateway_url})
-    _become(settings, part, told)
+    # Ray's ingress listens on loopback: where the gateway is elsewhere, so is that, and vectors are made by nobody.
+    without = () if settings.embedder.enabled and gateway_url is None else ("BONDHU_INGRESS_URL",)
+    _become(settings, part, told, without)
 
 
 def ray_head(
@@ -133,9 +135,12 @@ def _part(settings: Settings, name: str) -> Component:
     return next(part for part in components(settings) if part.name == name)
 
 
-def _become(settings: Settings, part: Component, told: dict[str, str] | None = None) -> NoReturn:
+def _become(
+    settings: Settings, part: Component, told: dict[str, str] | None = None, without: tuple[str, ...] = ()
+) -> NoReturn:
     """Be that process from now on: signals reach it, and its exit status is ours."""
     env = {**_environment(settings), **part.environment, **(told or {})}
+    env = {name: value for name, value in env.items() if name not in without}
     os.chdir(settings.root)
     sys.stdout.flush()
     os.execve(part.command[0], part.command, without_secrets(env, part.name))  # noqa: S606 - our own command line

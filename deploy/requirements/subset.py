@@ -23,7 +23,7 @@ PYTHONS = tuple(
 )
 LEFT_OUT = {
     "small": WITHOUT_TORCH,
-    "worker": WITHOUT_TORCH | {"ray", "xllamacpp", "google-genai", "openai", "faiss-cpu"},
+    "worker": WITHOUT_TORCH | {"ray", "xllamacpp", "google-genai", "faiss-cpu"},
 }
 
 
