@@ -92,26 +92,44 @@ def chat(url: str, key: str, words: str) -> tuple[str, float]:
     return answer, time.monotonic() - began
 
 
-def used(engine: Engine, service: str) -> dict[str, Any]:
-    """What a container's own cgroup says: memory now and at most, its limit, seconds of CPU, and of being throttled."""
-    files = "memory.current memory.peak memory.max cpu.stat memory.events memory.stat"
-    code, text = engine.inside(
-        service, "sh", "-c", f'cd /sys/fs/cgroup && for f in {files}; do echo "# $f"; cat $f; done'
-    )
-    if code or "memory.max" not in text:
-        return {}
-    parts = dict(re.findall(r"^# (\S+)\n((?:(?!# ).*\n?)*)", text, re.M))
-    table = dict(re.findall(r"^(\w+) (\d+)$", parts.get("cpu.stat", ""), re.M))
-    events = dict(re.findall(r"^(\w+) (\d+)$", parts.get("memory.events", ""), re.M))
-    stat = dict(re.findall(r"^(\w+) (\d+)$", parts.get("memory.stat", ""), re.M))
+# Version 2 of the kernel's control groups names each reading once, version 1 keeps a folder for each kind.
+READINGS = {
+    "now": ("memory.current", "memory/memory.usage_in_bytes"),
+    "peak": ("memory.peak", "memory/memory.max_usage_in_bytes"),
+    "limit": ("memory.max", "memory/memory.limit_in_bytes"),
+    "cpu": ("cpu.stat", "cpuacct/cpuacct.usage"),
+    "throttled": ("cpu.stat", "cpu/cpu.stat"),
+    "events": ("memory.events", "memory/memory.oom_control"),
+    "memory": ("memory.stat", "memory/memory.stat"),
+}
+
+
+def used(engine: Engine, service: str) -> dict[str, float]:
+    """What a container's own control group says: memory now and at most, its limit, seconds of CPU and throttled."""
+    shown = "; ".join(f"echo '# {name}'; cat {new} 2>/dev/null || cat {old}" for name, (new, old) in READINGS.items())
+    _, text = engine.inside(service, "sh", "-c", f"cd /sys/fs/cgroup; {shown}")
+    parts = dict(re.findall(r"^# (\w+)\n((?:(?!# ).*\n?)*)", text, re.M))
+
+    def number(part: str, *names: str) -> float:
+        body = parts.get(part, "")
+        found = [re.search(rf"^{name} (\d+)$", body, re.M) for name in names]
+        return next((float(match[1]) for match in found if match), float("nan"))
+
+    def single(part: str) -> float:
+        body = parts.get(part, "").strip()
+        return float(body) if body.isdigit() else float("nan")
+
+    is_new = "usage_usec" in parts.get("cpu", "")
     return {
-        "now_mib": int(parts["memory.current"]) / MIB,
-        "anonymous_mib": int(stat.get("anon", 0)) / MIB,
-        "peak_mib": int(parts.get("memory.peak") or 0) / MIB,
-        "limit_mib": None if "max" in parts["memory.max"] else int(parts["memory.max"]) / MIB,
-        "cpu_s": int(table.get("usage_usec", 0)) / 1e6,
-        "throttled_s": int(table.get("throttled_usec", 0)) / 1e6,
-        "oom_kills": int(events.get("oom_kill", 0)),
+        "limit": single("limit") / MIB,
+        "peak": single("peak") / MIB,
+        "now": single("now") / MIB,
+        "anonymous": number("memory", "anon", "rss") / MIB,
+        "cpu_s": number("cpu", "usage_usec") / 1e6 if is_new else single("cpu") / 1e9,
+        "throttled_s": number("throttled", "throttled_usec") / 1e6
+        if is_new
+        else number("throttled", "throttled_time") / 1e9,
+        "oom_kills": number("events", "oom_kill"),
     }
 
 
@@ -161,24 +179,15 @@ def drive(engine: Engine, url: str, chats: int) -> None:
         code, words = check_health(engine, service)
         print(f"health check of {service}: {'healthy' if code == 0 else words.strip()[:200]}")
     failed = []
-    print(
-        f"\n{'container':<14} {'limit':>7} {'peak':>7} {'now':>7} {'anon':>7} MiB {'CPU':>8} {'throttled':>9} s  user"
-    )
+    print(f"\n{'':<14} {'limit':>6} {'peak':>6} {'now':>6} {'anonymous':>10} MiB {'CPU':>8} {'throttled':>10} s  user")
     for service in SERVICES:
         about, state = used(engine, service), engine.inspect(service)
         uid = engine.inside(service, "id", "-u")[1].strip()
+        memory = f"{about['limit']:6.0f} {about['peak']:6.0f} {about['now']:6.0f} {about['anonymous']:10.0f}"
+        print(f"{service:<14} {memory}     {about['cpu_s']:8.1f} {about['throttled_s']:10.1f}    {uid}")
         restarts = state.get("RestartCount", 0)
-        if not about:
-            print(f"{service:<14} its cgroup cannot be read")
-            continue
-        row = [
-            f"{about[name]:7.0f}"
-            for name in ("limit_mib", "peak_mib", "now_mib", "anonymous_mib")
-            if about[name] is not None
-        ]
-        print(f"{service:<14} {' '.join(row)}        {about['cpu_s']:6.1f} {about['throttled_s']:9.1f}     {uid}")
-        if about["oom_kills"] or state["State"].get("OOMKilled") or restarts:
-            failed.append(f"{service}: {about['oom_kills']} killed for memory, started again {restarts} times")
+        if about["oom_kills"] > 0 or state["State"].get("OOMKilled") or restarts:
+            failed.append(f"{service}: {about['oom_kills']:.0f} killed for memory, started again {restarts} times")
     print()
     if failed:
         sys.exit("; ".join(failed))
