@@ -138,10 +138,14 @@ def _ray(settings: Settings) -> Component:
 
 def _worker(settings: Settings) -> Component:
     worker = settings.worker
-    command = (sys.executable, "-m", "jobs.worker", f"--concurrency={worker.concurrency}")
-    command = (*command, f"--task-timeout-s={worker.task_timeout_s:g}")
-    for flag, value in (("max-tasks", worker.max_tasks), ("max-memory-mb", worker.max_memory_mb)):
-        command = command if value is None else (*command, f"--{flag}={value}")
+    given = {
+        "concurrency": worker.concurrency,
+        "task-timeout-s": worker.task_timeout_s,
+        "max-tasks": worker.max_tasks,
+        "max-memory-mb": worker.max_memory_mb,
+    }
+    flags = (f"--{name}={value}" for name, value in given.items() if value is not None)
+    command = (sys.executable, "-m", "jobs.worker", *flags)
     schedule = settings.runtime_dir / "beat-schedule"
     extraction = settings.memory.extraction
     told: dict[str, str] = {}
