@@ -20,7 +20,7 @@ def slow():
     try:
         time.sleep(60)
     except BaseException as problem:
-        print("cut off by", type(problem).__name__, flush=True)
+        print(f"cut off by {type(problem).__name__}", flush=True)
         raise
 def quick():
     print("quick", flush=True)
