@@ -10,7 +10,11 @@ STAMP   := $(VENV)/.installed-$(PROFILE)
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: up down install test test-slow faults test-gpu gpu-check check bench audit clean
+# What runs compose files and containers here: docker, or podman (COMPOSE=podman-compose CONTAINERS=podman).
+COMPOSE    ?= docker compose
+CONTAINERS ?= docker
+
+.PHONY: compose-test up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 up: $(STAMP)
@@ -70,6 +74,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The small machine's compose file for real: up, chats, memory beside limits, down.
+compose-test:
+	@BUILDAH_FORMAT=docker $(PYTHON) deploy/docker/compose_test.py --compose "$(COMPOSE)" --podman "$(CONTAINERS)" $(COMPOSE_TEST)
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.serving

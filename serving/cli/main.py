@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import catalogue, consent, jobs, keys, models
+from serving.cli import catalogue, consent, jobs, keys, models, processes
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli.embeddings import embeddings
@@ -28,6 +28,8 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 app.command(epilog=EPILOG)(up)
 app.command(epilog=EPILOG)(down)
 app.command(epilog=EPILOG)(page)
+for process in (processes.init, processes.gateway, processes.worker, processes.ray_head):
+    app.command(epilog=EPILOG, rich_help_panel="One process at a time")(process)
 
 
 @app.command(epilog=EPILOG)

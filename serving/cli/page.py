@@ -4,7 +4,7 @@ import typer
 
 from serving.cli.console import Exit, err, fail, settings_or_exit
 from serving.config.addresses import gateway_url
-from serving.sign_in import LINK_MINUTES, link, make_code
+from serving.auth.sign_in import LINK_MINUTES, link, make_code
 
 
 def page() -> None:

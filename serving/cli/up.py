@@ -19,7 +19,7 @@ from serving.config.addresses import dashboard_url, gateway_url
 from serving.config.credentials import DEV_DAYS, dev_env, load_secrets
 from serving.config.private_files import keep_private
 from serving.config.schema import Settings
-from serving.sign_in import LINK_MINUTES, link, make_code
+from serving.auth.sign_in import LINK_MINUTES, link, make_code
 from serving.supervisor import preflight, readiness, reaper, run_files
 from serving.supervisor.processes import components
 

@@ -334,6 +334,13 @@ class WorkerSettings(Frozen):
 
     enabled: bool = Field(default=True, description="start a worker")
     concurrency: int = Field(default=1, ge=1, description="worker processes")
+    task_timeout_s: float = Field(default=300, gt=0, description="longest time of a task; beyond, it is cut off, s")
+    max_tasks: int | None = Field(
+        default=None, ge=1, description="tasks of a worker process, which then starts afresh; none: any number"
+    )
+    max_memory_mb: int | None = Field(
+        default=None, ge=100, description="of a worker process; beyond, it starts afresh after its task; none: any, MB"
+    )
 
 
 class ConsentSettings(Frozen):

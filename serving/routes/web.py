@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from serving.errors import Unauthenticated
 from serving.routes.dependencies import Worker
-from serving.sign_in import redeem
+from serving.auth.sign_in import redeem
 
 SCHEME = "once"
 MEDIA_TYPES = {

@@ -25,6 +25,7 @@ from serving.config.load import DATABASE_URL
 from serving.config.schema import Settings
 from serving.supervisor.probe import Probe
 
+EXTRACTION = "BONDHU_EXTRACTION"
 SETTLE_S = 5  # of the gateway, after its drain
 GATEWAY_ANSWERS_S = 5.0  # /health, which waits for nothing
 RAY_ANSWERS_S = 30.0  # its dashboard, slow while a model loads on few cores; a restart ends every engine
@@ -145,14 +146,22 @@ def _ray(settings: Settings) -> Component:
 
 
 def _worker(settings: Settings) -> Component:
-    command = (sys.executable, "-m", "jobs.worker", "--concurrency", str(settings.worker.concurrency))
+    worker = settings.worker
+    given = {
+        "concurrency": worker.concurrency,
+        "task-timeout-s": worker.task_timeout_s,
+        "max-tasks": worker.max_tasks,
+        "max-memory-mb": worker.max_memory_mb,
+    }
+    flags = (f"--{name}={value}" for name, value in given.items() if value is not None)
+    command = (sys.executable, "-m", "jobs.worker", *flags)
     schedule = settings.runtime_dir / "beat-schedule"
     extraction = settings.memory.extraction
     told: dict[str, str] = {}
     if extraction.model is not None:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
-        told = {"BONDHU_EXTRACTION": json.dumps(plan)}  # as jobs.config reads it
+        told = {EXTRACTION: json.dumps(plan)}  # as jobs.config reads it
     return Component("worker", (*command, "--schedule", str(schedule)), told, None, 60, 15)
 
 

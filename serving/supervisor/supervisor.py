@@ -56,12 +56,18 @@ class Status:
 
 
 class Stack:
-    """The processes of one stack and the state of each."""
+    """The processes of one stack and the state of each; `to_files` off: their logs go where this process' own go."""
 
     def __init__(
-        self, settings: Settings, parts: tuple[Component, ...], env: Mapping[str, str], apply: tuple[str, ...] = APPLY
+        self,
+        settings: Settings,
+        parts: tuple[Component, ...],
+        env: Mapping[str, str],
+        apply: tuple[str, ...] = APPLY,
+        *,
+        to_files: bool = True,
     ) -> None:
-        self.settings, self.parts, self.env, self.apply = settings, parts, env, apply
+        self.settings, self.parts, self.env, self.apply, self.to_files = settings, parts, env, apply, to_files
         self.status = {part.name: Status() for part in parts} | {"apply": Status()}
         self.up = {part.name: asyncio.Event() for part in parts}
         self.ray_down = asyncio.Event()  # never set where Ray is somebody else's
@@ -185,7 +191,9 @@ class Stack:
             log.info("%s ended with status %s", name, process.returncode)
             self._note(name, "stopped", None)
 
-    def _log_file(self, name: str) -> IO[bytes]:
+    def _log_file(self, name: str) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+        if not self.to_files:
+            return contextlib.nullcontext()
         path = self.settings.var_dir / f"logs/{name}.log"
         if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
             path.replace(path.with_suffix(".log.1"))
@@ -193,12 +201,16 @@ class Stack:
 
     def _trim_log(self, name: str) -> None:
         """Move a log that has grown long to .log.1; what is written in that instant is lost, the disk is not."""
+        if not self.to_files:
+            return
         path = self.settings.var_dir / f"logs/{name}.log"
         if path.stat().st_size > LOG_LIMIT_BYTES:
             shutil.copyfile(path, path.with_suffix(".log.1"))
             os.truncate(path, 0)  # the process writes on: its file is open for appending
 
     def _last_line(self, name: str) -> str:
+        if not self.to_files:
+            return "see the log"
         lines = (self.settings.var_dir / f"logs/{name}.log").read_text(errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 

@@ -1,0 +1,89 @@
+"""What a task and a worker may take: seconds for a task; tasks, and memory, for a worker that then ends in peace.
+
+For the solo pool, where Celery's own limits do nothing: the tasks run in the worker's own process. A task that takes
+too long is cut off by an exception; if it does not heed that, the process ends and the broker hands the task out again.
+A worker that has had its share stops between two tasks; whoever keeps it running starts a fresh one.
+"""
+
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from celery import signals
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.worker import state
+
+log = logging.getLogger(__name__)
+
+HEED_S = 10.0  # for a task to end once it was told that its time is over
+NOT_COUNTED = frozenset({"jobs.worked"})
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """None: no such ceiling."""
+
+    task_timeout_s: float | None = None
+    max_tasks: int | None = None
+    max_memory_mb: int | None = None
+
+
+def watch(ceilings: Ceilings) -> "Watch":
+    """Hold this process' tasks to them from now on; the caller keeps what is returned, for Celery does not."""
+    held = Watch(ceilings)
+    signals.task_prerun.connect(held.begins)
+    signals.task_postrun.connect(held.ends)
+    return held
+
+
+class Watch:
+    """Counts the tasks of one process and times the one that runs, in the main thread."""
+
+    def __init__(self, ceilings: Ceilings) -> None:
+        self._ceilings = ceilings
+        self._done = 0
+        self._told = False
+        signal.signal(signal.SIGALRM, self._too_long)
+
+    def begins(self, **_: Any) -> None:
+        """A task begins."""
+        self._told = False
+        if self._ceilings.task_timeout_s is not None:
+            signal.setitimer(signal.ITIMER_REAL, self._ceilings.task_timeout_s)
+
+    def ends(self, task: Any = None, **_: Any) -> None:
+        """It has ended, however it did."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if task is not None and task.name in NOT_COUNTED:
+            return
+        self._done += 1
+        if reason := self._had_enough():
+            log.warning("the worker ends: %s", reason)
+            state.should_stop = os.EX_OK  # Celery looks at it before the next task; this one is acknowledged first
+
+    def _had_enough(self) -> str | None:
+        limits = self._ceilings
+        if limits.max_tasks is not None and self._done >= limits.max_tasks:
+            return f"it did {self._done} tasks"
+        used_mb = resident_bytes() / 1e6
+        if limits.max_memory_mb is not None and used_mb > limits.max_memory_mb:
+            return f"it holds {used_mb:.0f} MB, more than {limits.max_memory_mb}"
+        return None
+
+    def _too_long(self, _number: int, _frame: FrameType | None) -> None:
+        if self._told:
+            log.error("a task goes on although its time is over: the worker ends")
+            os._exit(os.EX_TEMPFAIL)
+        self._told = True
+        signal.setitimer(signal.ITIMER_REAL, HEED_S)
+        raise SoftTimeLimitExceeded(self._ceilings.task_timeout_s)
+
+
+def resident_bytes() -> int:
+    """This process' resident memory."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * PAGE_BYTES

@@ -1,0 +1,162 @@
+"""The processes of the service, each by itself: `bondhu init`, `gateway`, `worker` and `ray-head`.
+
+For containers and init systems, which keep processes running themselves; `bondhu up` composes the same ones. All read
+the same configuration, take their command lines from `serving.supervisor.processes`, and log to standard output. Each
+waits for what it needs: the first one for nothing, the others until `bondhu init` has prepared the database.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from serving.resilience import redis_policy
+from serving.supervisor.carried_models import CARRIED, link_carried
+from serving.cli.console import Exit, err, fail, out, settings_or_exit
+from serving.config.addresses import database_url, redis_url
+from serving.config.credentials import dev_env, load_secrets
+from serving.config.private_files import keep_private
+from serving.config.schema import Settings
+from serving.supervisor.health_check import worker_file
+from serving.supervisor.processes import EXTRACTION, Component, components, environment, without_secrets
+
+POLL_S = 1.0
+Wait = Annotated[float, typer.Option(help="Longest wait for what it needs, seconds.")]
+
+
+def init(wait_s: Wait = 60) -> None:
+    """Prepare the database, the secrets and the first key; once, before the others, and again after an upgrade."""
+    settings = _begin()
+    from serving.supervisor import bootstrap
+
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            bootstrap.prepare(settings)
+            break
+        except (OSError, ConnectionError) as problem:  # it is not there yet; what it says no to will not change
+            if time.monotonic() > deadline:
+                fail(f"the database cannot be prepared: {problem}")
+            time.sleep(POLL_S)
+    out.print(f"the database is prepared; the first key is in {dev_env(settings.var_dir)}", soft_wrap=True)
+
+
+def gateway(wait_s: Wait = 300) -> None:
+    """Run the gateway alone; SIGTERM lets open requests end, then stops it."""
+    settings = _begin()
+    _wait_until_prepared(settings, wait_s)
+    _refuse_redis(settings, wait_s=5)  # the gateway serves without Redis too
+    _become(settings, _part(settings, "gateway"))
+
+
+def worker(
+    wait_s: Wait = 300,
+    gateway_url: Annotated[
+        str | None, typer.Option(help="Where jobs find the gateway, where that is another machine or container.")
+    ] = None,
+) -> None:
+    """Run the worker with the schedule inside it; SIGTERM lets the task at hand end."""
+    settings = _begin()
+    _wait_until_prepared(settings, wait_s)
+    _refuse_redis(settings, wait_s)
+    part = _part(settings.model_copy(update={"worker": settings.worker.model_copy(update={"enabled": True})}), "worker")
+    told = {"BONDHU_WORKER_WORKED": str(worker_file(settings.runtime_dir))}
+    if gateway_url is not None and EXTRACTION in part.environment:
+        told[EXTRACTION] = json.dumps({**json.loads(part.environment[EXTRACTION]), "base_url": gateway_url})
+    # Ray's ingress listens on loopback: where the gateway is elsewhere, so is that, and vectors are made by nobody.
+    without = () if settings.embedder.enabled and gateway_url is None else ("BONDHU_INGRESS_URL",)
+    _become(settings, part, told, without)
+
+
+def ray_head(
+    with_gateway: Annotated[
+        bool, typer.Option("--gateway", help="And the gateway beside it, on a machine that has room for one container.")
+    ] = False,
+    wait_s: Wait = 300,
+) -> None:
+    """Run Ray's head and put the engines into it, again whenever it was restarted; SIGTERM stops all of it."""
+    settings = _begin()
+    if settings.ray.address is not None:
+        fail("ray.address names another cluster: there is no head to run here", Exit.CONFIGURATION)
+    if carried := os.environ.get(CARRIED):
+        for name in link_carried(Path(carried), settings.models_dir):
+            out.print(f"{name}: the image's own", soft_wrap=True)
+    from serving.cli.fetch import fetch_missing
+
+    fetch_missing(settings)
+    names = ["ray"]
+    if with_gateway:
+        names.append("gateway")
+        _wait_until_prepared(settings, wait_s)
+        _refuse_redis(settings, wait_s=5)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    from serving.supervisor.supervisor import Stack
+
+    stack = Stack(settings, tuple(_part(settings, name) for name in names), _environment(settings), to_files=False)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stack.run(stop)
+
+    asyncio.run(run())
+
+
+def _begin() -> Settings:
+    """Read the configuration and make the directories, this user's alone."""
+    settings = settings_or_exit()
+    keep_private()
+    folders = ("logs", "run", "redis")
+    for folder in (*(settings.var_dir / name for name in folders), settings.runtime_dir / "tmp"):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            fail(f"{folder} cannot be made: {problem}. Mount something that user {os.getuid()} may write", Exit.MACHINE)
+    _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))  # a connection is a file
+    return settings
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return environment(settings, load_secrets(settings.var_dir))
+
+
+def _part(settings: Settings, name: str) -> Component:
+    return next(part for part in components(settings) if part.name == name)
+
+
+def _become(
+    settings: Settings, part: Component, told: dict[str, str] | None = None, without: tuple[str, ...] = ()
+) -> NoReturn:
+    """Be that process from now on: signals reach it, and its exit status is ours."""
+    env = {**_environment(settings), **part.environment, **(told or {})}
+    env = {name: value for name, value in env.items() if name not in without}
+    os.chdir(settings.root)
+    sys.stdout.flush()
+    os.execve(part.command[0], part.command, without_secrets(env, part.name))  # noqa: S606 - our own command line
+
+
+def _refuse_redis(settings: Settings, wait_s: float) -> None:
+    policy = redis_policy.policy_of(redis_url(settings), wait_s)
+    if problem := redis_policy.refusal(policy):
+        fail(problem, Exit.CONFIGURATION)
+    if policy is None:
+        err.print("Redis does not answer, or does not say how it evicts: going on", soft_wrap=True)
+
+
+def _wait_until_prepared(settings: Settings, wait_s: float) -> None:
+    """Until the database has this version's tables; asked in a process of its own, whose memory is given back."""
+    command = (sys.executable, "-m", "storage.wait", str(wait_s))
+    environ = {**os.environ, "BONDHU_DATABASE_URL": database_url(settings)}
+    if subprocess.run(command, env=environ, check=False).returncode:
+        fail(f"the database was not prepared within {wait_s:g} s: run `bondhu init`", Exit.NOT_RUNNING)

@@ -1,0 +1,107 @@
+"""The compose files say what they should: by the official schema (compose-spec, Apache-2.0), and by what we promise."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FILES = sorted(path.name for path in REPOSITORY.glob("docker-compose*.yml"))
+SCHEMA = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
+VARIABLE = re.compile(r"\$\{[A-Z_]+(?::?[-?][^}]*)?\}")
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return a compose file as a parser of YAML 1.1 with merge keys sees it."""
+    loaded: dict[str, Any] = yaml.safe_load((REPOSITORY / name).read_text())
+    return loaded
+
+
+def services(name: str) -> dict[str, Any]:
+    """Return its services."""
+    found: dict[str, Any] = read(name)["services"]
+    return found
+
+
+def mib(text: str) -> float:
+    """Return a size as compose writes it, in MiB."""
+    number, unit = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])", text).groups()  # type: ignore[union-attr]
+    return float(number) * {"M": 1, "G": 1024}[unit]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_compose_file_is_one_by_the_official_schema(name: str) -> None:
+    """No key that Docker does not know, no value of another type."""
+    errors = [
+        f"{'/'.join(map(str, error.path))}: {error.message}"
+        for error in Draft7Validator(SCHEMA).iter_errors(read(name))
+    ]
+    assert errors == []
+
+
+def test_the_schema_would_notice_a_wrong_file() -> None:
+    """A misspelt key and a wrong type are errors."""
+    wrong = {"services": {"a": {"image": "x", "restart": 3, "imagee": "y"}}}
+    assert len(list(Draft7Validator(SCHEMA).iter_errors(wrong))) >= 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_secret_stands_in_a_compose_file(name: str) -> None:
+    """What is secret comes from the environment without a default, or from a file."""
+    for service, about in services(name).items():
+        for key, value in (about.get("environment") or {}).items():
+            if key.endswith(("_KEY", "_TOKEN", "_PASSWORD", "DATABASE_URL")):
+                assert VARIABLE.fullmatch(str(value)) or str(value).startswith("/run/secrets/"), f"{service}: {key}"
+                assert str(value).endswith((":-}", "}")), f"{service}: {key} has a default"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_long_lived_service_is_confined(name: str) -> None:
+    """Limits of memory, a read-only root, a restart policy, logs that end; and nothing privileged."""
+    for service, about in services(name).items():
+        assert "memory" in about["deploy"]["resources"]["limits"], service
+        assert about.get("read_only"), service
+        assert about.get("restart"), service
+        assert about.get("logging", {}).get("options", {}).get("max-size"), service
+        assert not about.get("privileged"), service
+        assert about.get("network_mode") != "host", service
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_redis_may_lose_the_queue(name: str) -> None:
+    """A policy is said, and it is none of allkeys-* where jobs are kept."""
+    for service, about in services(name).items():
+        if "redis-server" in (about.get("command") or []):
+            words = about["command"]
+            policy = words[words.index("--maxmemory-policy") + 1]
+            assert policy in ("volatile-lru", "noeviction"), service
+
+
+def test_the_small_machine_has_the_limits_that_are_promised() -> None:
+    """The three long-lived containers of a B2s and what each may take."""
+    wanted = {"redis": (128, 0.25, 64, 0.1), "api": (1536, 0.75, 512, 0.25), "celery-worker": (1024, 0.5, 256, 0.15)}
+    found = services("docker-compose.cpu.yml")
+    for service, numbers in wanted.items():
+        limits, reserved = (found[service]["deploy"]["resources"][key] for key in ("limits", "reservations"))
+        given = (mib(limits["memory"]), float(limits["cpus"]), mib(reserved["memory"]), float(reserved["cpus"]))
+        assert given == numbers, service
+    redis = found["redis"]["command"]
+    pairs = {("--maxmemory", "64mb"), ("--maxmemory-policy", "volatile-lru"), ("--maxclients", "100"), ("--save", "")}
+    assert pairs <= set(itertools.pairwise(redis))
+    started = [name for name, about in found.items() if not about.get("profiles")]
+    assert sorted(started) == ["api", "celery-worker", "init", "redis"]
+
+
+def test_the_worker_of_the_small_machine_ends_tasks_and_itself_in_time() -> None:
+    """300 s a task, 50 tasks a process, and memory well below the container's; a stop waits for the task at hand."""
+    worker = services("docker-compose.cpu.yml")["celery-worker"]
+    told = worker["environment"]
+    assert (told["BONDHU__WORKER__TASK_TIMEOUT_S"], told["BONDHU__WORKER__MAX_TASKS"]) == ("300", "50")
+    assert int(told["BONDHU__WORKER__MAX_MEMORY_MB"]) < mib(worker["deploy"]["resources"]["limits"]["memory"])
+    assert int(worker["stop_grace_period"].removesuffix("s")) > 300
+    assert worker["restart"] == "unless-stopped"
