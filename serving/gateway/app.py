@@ -41,6 +41,7 @@ from serving.engines.registry import Fleet
 from serving.engines.wire import routing
 from serving.gateway import http_protocol, wiring
 from serving.gateway.watchdog import Watchdog
+from serving.generation.catalogue import ModelCatalogue
 from serving.generation.fallback import Chains
 from serving.observability.active_users import ActiveUsers
 from serving.observability.metrics import Readings
@@ -50,7 +51,19 @@ from serving.privacy.audit_log import AuditLog
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
-from serving.routes import completions, consent, embeddings, health, metrics, models, openapi, usage
+from serving.routes import agents as agent_routes
+from serving.routes import (
+    completions,
+    consent,
+    embeddings,
+    health,
+    metrics,
+    models,
+    openapi,
+    personas,
+    proposals,
+    usage,
+)
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.streams.erasure import ForgottenStreams
@@ -95,6 +108,9 @@ def create_app() -> FastAPI:
         profiles.imports,
         erasure.router,
         wishes.router,
+        agent_routes.router,
+        proposals.router,
+        personas.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -133,7 +149,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
         settings.base_of(name) is not None
         or name in gateway.live.settings.external
         or name == settings.embedder.id
-        or name in gateway.fleet.routing["models"]
+        or gateway.models.is_known(name)
     )
 
 
@@ -215,12 +231,15 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recordings=tapes.numbers,
         )
         memory = Store(database, shelf, memory_embedder, now, reranker)
+        agents = wiring.open_agents(settings, database, outside.detect, now)
         places: dict[str, Place] = {"answers": ForgottenAnswers(answers), "streams": ForgottenStreams(tapes)}
         forgetter = Forgetter(database, shelf, places, now)
         app.state.gateway = Gateway(
             settings=settings,
             fleet=fleet,
             embedder=embedder,
+            models=ModelCatalogue(fleet, embedder, agents.registry, settings.agents.model),
+            agents=agents,
             keys=KeyRing(partial(find_key, database)),
             key_uses=uses,
             chains=chains,

@@ -6,6 +6,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,10 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from agents.base import ModelTraits
+from agents.budget import RunLimits
+from agents.catalogue import Parts, make_agents
+from agents.chat.persona import read_personas
 from agents.safety.reply import TEXT
 from memory.recall.index_cache import Shelf
 from models.gemini.client import Gemini
@@ -32,6 +38,7 @@ from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import Fleet
 from serving.engines.reranker import Reranker
 from serving.gateway.http_protocol import ConnectionLimits
+from serving.generation.agent import AgentParts
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.external_pool import Outside
@@ -54,6 +61,7 @@ from serving.resilience.redis import AWAY
 from serving.streams.recorder import Tapes
 from serving.streams.redis_store import TapeStore
 from serving.streams.replicator import Publisher
+from storage.agent_states import SqlStates
 from storage.consents import find_consent
 from storage.memory.embeddings import Space
 from storage.requests import insert_requests
@@ -311,6 +319,32 @@ def open_degraded(live: Callable[[], LiveSettings], detect: Detect) -> Degraded:
         now=time.time,
         new_id=new_id,
     )
+
+
+def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: Callable[[], datetime]) -> AgentParts:
+    """The agents, and what their runs have of the gateway's."""
+    spec = settings.agents
+    personas = read_personas(settings.root / spec.personas)
+    if spec.persona not in personas:
+        raise ValueError(f"agents.persona: there is no {spec.persona}; there are: {', '.join(personas)}")
+    limits = spec.limits
+    return AgentParts(
+        registry=make_agents(Parts(personas, spec.persona)),
+        states=SqlStates(database, now),
+        limits=RunLimits(limits.max_steps, limits.max_tokens, limits.max_s, limits.max_outside_calls),
+        traits=lambda model: traits_of(settings.base_of(model)),
+        detect=detect,
+        now=now,
+        new_id=new_id,
+    )
+
+
+def traits_of(spec: ModelSpec | None) -> ModelTraits:
+    """What a model can be trusted with, as its file says; a part of its context is left for the answer."""
+    if spec is None:
+        return ModelTraits()
+    usual = ModelTraits(spec.chooses, spec.plans)
+    return usual if spec.context_tokens is None else replace(usual, max_prompt_tokens=spec.context_tokens * 3 // 4)
 
 
 def prices_of(live: LiveSettings) -> Prices:

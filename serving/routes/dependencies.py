@@ -22,6 +22,8 @@ from serving.config.schema import Settings
 from serving.engines.embedder import Embedder
 from serving.engines.registry import Fleet
 from serving.errors import DatabaseAway
+from serving.generation.agent import AgentParts
+from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
 from serving.generation.fallback import Chains
 from serving.ledger.ledger import Ledger
@@ -46,6 +48,8 @@ class Gateway:
     settings: Settings
     fleet: Fleet
     embedder: Embedder | None
+    models: ModelCatalogue
+    agents: AgentParts
     keys: KeyRing[KeyRecord]
     key_uses: KeyUses
     chains: Chains
