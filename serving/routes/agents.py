@@ -23,7 +23,7 @@ from serving.routes.completions import respond
 from serving.routes.dependencies import Caller, Gateway, Worker
 from storage.api_keys import KeyRecord
 
-router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
+router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
 
 PathAgent = Annotated[Name, Path(description="its id, as GET /api/v1/agents lists it")]
 

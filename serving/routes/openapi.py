@@ -216,6 +216,7 @@ CONSENT_RESPONSES = {
 }
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
 MEMORY_RESPONSES = _errors(400, 401, 403, 404, 409, 413, 429, 503)
+AGENT_RESPONSES = _errors(400, 401, 403, 404, 413, 429, 502, 503, 504)
 METRICS_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
     **_errors(401, 403),

@@ -19,7 +19,7 @@ from storage.agent_states import StateKey
 from storage.database import AWAY
 from storage.memory.owner import Owner
 
-router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
+router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
 
 DOCUMENT = "proposals"  # of `agents.proposals`
 PathProposal = Annotated[Name, Path(description="its id, as the event `proposal` told it")]
