@@ -1,5 +1,6 @@
 """Agents within limits, without engines and without a database."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx
 from agents.safety.reply import TEXT
 from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.gemini_server import GeminiServer
 
 
 def say(gateway: GatewayProcess, key: str, text: str, model: str = "bondhu/chat", **fields: Any) -> httpx.Response:
@@ -60,3 +62,24 @@ def test_a_tier_s_limit_counts_a_run_once(tmp_path: Path) -> None:
         assert say(gateway, key, "one").headers["x-ratelimit-remaining-requests"] == "1"
         assert say(gateway, key, "two").headers["x-ratelimit-remaining-requests"] == "0"
         assert say(gateway, key, "three").status_code == 429
+
+
+def test_what_an_agent_knows_stays_in_the_house(tmp_path: Path) -> None:
+    """Where only a model outside can answer it, the friend's persona leaves, and nothing that is remembered."""
+    with GeminiServer() as gemini:
+        external = json.dumps({"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}})
+        settings = {"GEMINI_API_KEY": gemini.key, "BONDHU__EXTERNAL": external}
+        settings["BONDHU__CONSENT__APP_COVERS_USERS"] = "true"
+        with GatewayProcess(tmp_path, **settings) as gateway:
+            key = gateway.make_key("diary", tier="standard", allow_external=True, memory=True)
+            headers = {"authorization": f"Bearer {key}", "x-bondhu-user": "maya"}
+            profile = {"name": "Maya", "details": {"city": "Sylhet"}}
+            put = httpx.put(f"{gateway.url}/api/v1/profile", json=profile, headers=headers, timeout=DEADLINE_S)
+            assert put.status_code == 200
+            answer = say(gateway, key, "What shall we cook?", user="maya")
+            assert content_of(answer)
+            assert "model=gemini" in answer.headers["x-bondhu-model"]
+            assert "withheld=memory" in answer.headers["x-bondhu-degraded"]
+            sent = json.dumps(gemini.requests[-1].body)
+            assert "You are Dost" in sent
+            assert "Sylhet" not in sent
