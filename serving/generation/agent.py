@@ -164,16 +164,24 @@ def request_of(call: Call) -> AgentRequest:
 
 def message_of(wire: Mapping[str, Any]) -> ChatMessage:
     """A message as agents know it; the sender's mark on it becomes one on each of its parts."""
-    role = wire.get("role", "user")
-    content: Any = wire.get("content") or ""
-    if FIELD in wire:
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    role, content = wire["role"], wire.get("content") or ""
+    if not isinstance(content, str):
+        content = [_text(part) if isinstance(part, str) else part for part in content]
+    if wire.get(FIELD):
+        parts = [_text(content)] if isinstance(content, str) else content
         content = [{**part, FIELD: wire[FIELD]} for part in parts]
-    calls = [
-        ToolCall(each.get("id") or "", each["function"]["name"], each["function"].get("arguments") or "")
-        for each in wire.get("tool_calls") or ()
-    ]
+    calls = [_call_of(each) for each in wire.get("tool_calls") or ()]
     return ChatMessage(ROLES.get(role, cast("Role", role)), content, calls, wire.get("tool_call_id"))
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def _call_of(wire: Mapping[str, Any]) -> ToolCall:
+    arguments = wire["function"].get("arguments") or ""
+    written = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return ToolCall(wire.get("id") or "", wire["function"]["name"], written)
 
 
 async def _tell(agent: Agent, request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
@@ -280,13 +288,16 @@ class _Writer:
         return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
-def check_agent_request(parsed: Mapping[str, Any]) -> None:
-    """Refuse by name what no agent does; raises InvalidRequest."""
+def check_agent_request(agent: Agent, parsed: Mapping[str, Any]) -> None:
+    """Refuse by name what the agent, or any, does not do; raises InvalidRequest."""
+    is_plain = "response_format" not in agent.passes_on
     faults: dict[str, bool] = {
         "n": (parsed.get("n") or 1) != 1,
         "logprobs": bool(parsed.get("logprobs")),
         "top_logprobs": bool(parsed.get("top_logprobs")),
         "prompt_logprobs": parsed.get("prompt_logprobs") is not None,
+        "functions": bool(parsed.get("functions")),
+        "structured_outputs": is_plain and parsed.get("structured_outputs") is not None,
         "continue_final_message": bool(parsed.get("continue_final_message")),
     }
     for field, is_there in faults.items():

@@ -21,14 +21,14 @@ from serving.routes.body import BYTES_PER_TOKEN, tokens_of
 from serving.routes.dependencies import Gateway
 
 
-def check_for_agent(gateway: Gateway, path: str, parsed: Mapping[str, Any]) -> None:
-    """Refuse what no agent does; messages may have what the model takes that agents ask. Raises InvalidRequest."""
+def check_for_agent(gateway: Gateway, agent: Agent, path: str, parsed: Mapping[str, Any]) -> None:
+    """Refuse what the agent does not do; messages may have what its model takes. Raises InvalidRequest."""
     if path != CHAT:
         raise InvalidRequest(f"model: agents answer {CHAT} only.", param="model")
     spec = gateway.settings.catalogue.get(gateway.models.asked_by_agents())
     fields, content = ((), ()) if spec is None else (spec.allow_fields, spec.allow_content)
     check_request(path, parsed, allow_fields={*fields, FIELD}, allow_content=content)
-    check_agent_request(parsed)
+    check_agent_request(agent, parsed)
 
 
 def memory_of_run(gateway: Gateway, call: Call) -> AgentRecollection | None:

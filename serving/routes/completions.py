@@ -201,10 +201,10 @@ def _call(
     conversation: str | None,
 ) -> Call:
     model = gateway.models.answers(model_name(parsed))
-    is_agent = gateway.models.agent(model) is not None
+    agent = gateway.models.agent(model)
     spec = gateway.settings.catalogue.get(model)
-    if is_agent:
-        check_for_agent(gateway, path, parsed)
+    if agent is not None:
+        check_for_agent(gateway, agent, path, parsed)
         check_user(end_user(request, parsed))
     elif spec is None:
         check_request(path, parsed)
@@ -226,7 +226,7 @@ def _call(
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
         conversation=conversation_of(request, caller, path, parsed, named),
-        agent_conversation=named if is_agent else "",
+        agent_conversation="" if agent is None else named,
         country=country_of(request),
     )
 

@@ -146,6 +146,11 @@ def test_auto_hands_on(client: OpenAI) -> None:
         ("bondhu/games", {}, "user"),
         ("bondhu/games", {"user": "eve", "tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ("bondhu/chat", {"n": 2}, "n"),
+        (
+            "bondhu/games",
+            {"user": "eve", "extra_body": {"structured_outputs": {"choice": ["a"]}}},
+            "structured_outputs",
+        ),
         ("bondhu/chat", {"extra_body": {"bondhu": {"persona": "nobody"}}}, "bondhu.persona"),
         ("bondhu/chat", {"extra_body": {"bondhu": {"mood": "x"}}}, "bondhu.mood"),
         ("bondhu/chat", {"extra_body": {"persona": "dost"}}, "persona"),
@@ -163,6 +168,23 @@ def test_agents_only_chat(client: OpenAI) -> None:
     with pytest.raises(BadRequestError) as refused:
         client.completions.create(model="bondhu/chat", prompt="hi")
     assert refused.value.param == "model"
+
+
+def test_messages_of_any_shape_reach_the_model(client: OpenAI, engine: EngineServer) -> None:
+    """Parts that are strings, a developer's prompt, calls whose arguments are an object, an absent content."""
+    call: Any = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Sylhet"}}}
+    messages: Any = [
+        {"role": "developer", "content": ["Be brief."]},
+        {"role": "user", "content": ["What is it like", {"type": "text", "text": "outside?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+    ]
+    client.chat.completions.create(model="bondhu/chat", messages=messages)
+    system, asked, called, result = engine.asked[-1]["messages"]
+    assert "Be brief." in system["content"]
+    assert [part["text"] for part in asked["content"]] == ["What is it like", "outside?"]
+    assert called["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Sylhet"}'}
+    assert result == {"role": "tool", "content": "rain", "tool_call_id": "c1"}
 
 
 def test_the_client_s_tools_reach_the_model(client: OpenAI, engine: EngineServer) -> None:
