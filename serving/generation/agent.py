@@ -165,8 +165,7 @@ def request_of(call: Call) -> AgentRequest:
 def message_of(wire: Mapping[str, Any]) -> ChatMessage:
     """A message as agents know it; the sender's mark on it becomes one on each of its parts."""
     role, content = wire["role"], wire.get("content") or ""
-    if not isinstance(content, str):
-        content = [_text(part) if isinstance(part, str) else part for part in content]
+    content = _bare(content) if isinstance(content, str) else [_part(part) for part in content]
     if wire.get(FIELD):
         parts = [_text(content)] if isinstance(content, str) else content
         content = [{**part, FIELD: wire[FIELD]} for part in parts]
@@ -174,8 +173,19 @@ def message_of(wire: Mapping[str, Any]) -> ChatMessage:
     return ChatMessage(ROLES.get(role, cast("Role", role)), content, calls, wire.get("tool_call_id"))
 
 
+def _part(part: Any) -> Json:
+    if isinstance(part, str):
+        return _text(part)
+    return {**part, **_text(part["text"])} if isinstance(part.get("text"), str) else part
+
+
 def _text(text: str) -> Json:
-    return {"type": "text", "text": text}
+    return {"type": "text", "text": _bare(text)}
+
+
+def _bare(text: str) -> str:
+    """Without NUL, which Postgres keeps in no document."""
+    return text.replace("\0", "")
 
 
 def _call_of(wire: Mapping[str, Any]) -> ToolCall:

@@ -151,3 +151,16 @@ def test_a_client_that_leaves_ends_the_run(client: OpenAI, engine: EngineServer)
         wait_for(lambda: engine.aborted > aborted, "the engine to be left")
     finally:
         engine.allow(None)
+
+
+def test_a_run_can_be_read_again(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
+    """A run that is recorded goes on without its client, and its stream is read again from where it broke off."""
+    assert engine is not None
+    headers = {"authorization": f"Bearer {key}", "x-bondhu-on-disconnect": "finish", "x-bondhu-user": "rea"}
+    body = {"model": "bondhu/chat", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "stream": True}
+    url = f"{gateway.url}/v1/chat/completions"
+    whole = httpx.post(url, json=body, headers=headers, timeout=DEADLINE_S).text
+    events = whole.strip().split("\n\n")
+    third = events[2].splitlines()[0].removeprefix("id: ")
+    again = httpx.post(url, json={}, headers={**headers, "last-event-id": third}, timeout=DEADLINE_S).text
+    assert again.strip().split("\n\n") == events[3:]
