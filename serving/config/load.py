@@ -219,9 +219,11 @@ def _cross_check(
         report("embedder.id", f"`{service.embedder.id}` already names a model")
     problems += _check_next_embedder(service, catalogue, merged)
     adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
-    extracts, served = service.memory.extraction.model, {*names, *adapters, service.models.alias}
-    if extracts is not None and extracts not in served:
-        report("memory.extraction.model", f"`{extracts}` is not served" + suggest(extracts, served))
+    served = {*names, *adapters, service.models.alias}
+    asked = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
+    for key, name in asked.items():
+        if name is not None and name not in served:
+            report(key, f"`{name}` is not served" + suggest(name, served))
     for name in service.external:
         if name in {*ids, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")

@@ -28,6 +28,7 @@ from serving.cache.redis_store import AnswerStore
 from serving.cache.response_cache import AnswerCache, Makers
 from serving.cache.semantic import Semantic
 from serving.config.credentials import GEMINI_KEY
+from serving.config.errors import ConfigError, Problem, suggest
 from serving.config.load import Settings
 from serving.config.reloadable import Live, LiveSettings, live_of
 from serving.config.schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, GatewaySettings, ModelSpec
@@ -326,7 +327,8 @@ def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: 
     spec = settings.agents
     personas = read_personas(settings.root / spec.personas)
     if spec.persona not in personas:
-        raise ValueError(f"agents.persona: there is no {spec.persona}; there are: {', '.join(personas)}")
+        message = f"there is no persona `{spec.persona}`{suggest(spec.persona, personas)}"
+        raise ConfigError([Problem("", "agents.persona", message)])
     limits = spec.limits
     return AgentParts(
         registry=make_agents(Parts(personas, spec.persona)),

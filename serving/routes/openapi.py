@@ -69,6 +69,11 @@ _PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"a
 _CHAT_REQUEST, _COMPLETION_REQUEST = _fields(ChatRequest), _fields(CompletionRequest)
 _MESSAGE = _CHAT_REQUEST["properties"]["messages"]["items"]
 _MESSAGE["properties"]["bondhu"] = _PRIVATE  # read by `serving.privacy.markers`
+_CHAT_REQUEST["properties"]["bondhu"] = {
+    **_object([], persona=STRING, tone=ANY_OBJECT, confirm=STRING, undo=STRING),
+    "additionalProperties": False,
+    "description": "an agent's own fields (docs/agents.md); models take none",
+}
 _EMBEDDING_REQUEST = _object(
     ["model", "input"],
     model=STRING,

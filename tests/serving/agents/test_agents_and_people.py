@@ -67,6 +67,16 @@ def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) 
     assert "My cat is called Pixel" in why.text
 
 
+def test_a_wish_to_forget_is_done_and_told(person: Person, engine: EngineServer) -> None:
+    """What a person wants forgotten in a chat with the friend is gone before it answers, which it is told of."""
+    person.say("My parrot is called Kiwi")
+    answer = person.say("forget about my parrot")
+    assert "forgot=1" in answer.headers["x-bondhu-memory"]
+    asked = str(engine.asked[-1]["messages"])
+    assert "no longer in your memory: 1" in asked
+    assert "Kiwi" not in asked
+
+
 def test_a_game_recalls_nothing(person: Person, engine: EngineServer) -> None:
     """It is taken in like any talk, and nobody's past is looked up for a move."""
     person.say("I love my cat Pixel")
@@ -136,19 +146,28 @@ def test_what_was_not_proposed_cannot_be_settled(person: Person, how: str) -> No
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "proposal_not_found")
 
 
-def test_a_client_that_leaves_ends_the_run(client: OpenAI, engine: EngineServer) -> None:
-    """The engine's answer is aborted when the client of a streamed run goes away."""
+def test_a_client_that_leaves_ends_the_run(
+    client: OpenAI, engine: EngineServer, gateway: GatewayProcess, key: str
+) -> None:
+    """The engine's answer is aborted when the client of a streamed run goes away, and what it took is in the ledger."""
     aborted = engine.aborted
     engine.allow(2)
     try:
         stream = client.chat.completions.create(
-            model="bondhu/chat", messages=[{"role": "user", "content": "Tell me"}], max_tokens=50, stream=True
+            model="bondhu/chat",
+            messages=[{"role": "user", "content": "Tell me"}],
+            max_tokens=50,
+            stream=True,
+            extra_headers={"x-request-id": "left-alone"},
         )
         for chunk in stream:
             if chunk.choices and chunk.choices[0].delta.content:
                 break
         stream.close()
         wait_for(lambda: engine.aborted > aborted, "the engine to be left")
+        wait_for(lambda: gateway.get("/v1/usage/left-alone", key).json().get("status") == "ended", "the row")
+        row = gateway.get("/v1/usage/left-alone", key).json()
+        assert (row["outcome"], row["model"], row["completion_tokens"]) == ("aborted", "bondhu-demo", 2)
     finally:
         engine.allow(None)
 
