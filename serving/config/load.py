@@ -221,9 +221,9 @@ def _cross_check(
     adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
     served = {*names, *adapters, service.models.alias}
     asked = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
-    for key, name in asked.items():
-        if name is not None and name not in served:
-            report(key, f"`{name}` is not served" + suggest(name, served))
+    for key, wanted in asked.items():
+        if wanted is not None and wanted not in served:
+            report(key, f"`{wanted}` is not served" + suggest(wanted, served))
     for name in service.external:
         if name in {*ids, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")
