@@ -111,4 +111,4 @@ Event = Token | ToolStep | Card | Source | Proposal | ClientCalls | Done
 
 def document(event: Event) -> dict[str, Any]:
     """The event as plain JSON data."""
-    return asdict(event)
+    return {"type": event.type} | asdict(event)

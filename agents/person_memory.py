@@ -50,10 +50,11 @@ class StoredMemory:
         except AWAY as problem:
             log.warning("an agent answers without memories: %r", problem)
             return ()
-        return [_line(each) for each in found]
+        return [memory_line(each) for each in found]
 
 
-def _line(recalled: Recalled) -> MemoryLine:
+def memory_line(recalled: Recalled) -> MemoryLine:
+    """What was recalled, as an agent is told it."""
     item = recalled.ranked.item
     who = f"{item.speaker} said: " if item.kind == "turn" and item.speaker else ""
     return MemoryLine(recalled.record.id, f"{item.at:%Y-%m-%d}: {who}{item.text}", _why(recalled))

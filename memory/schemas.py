@@ -110,6 +110,15 @@ class About(Accepted):
     details: dict[str, JsonValue] = Field(default_factory=dict, description="whatever the application wants to keep")
 
 
+class AgentDocument(Accepted):
+    """What an agent keeps of the person, in a conversation or ("") in none in particular."""
+
+    agent: Name
+    conversation: str = Field(default="", max_length=256)
+    name: Name
+    value: dict[str, JsonValue]
+
+
 class Document(Accepted):
     """All that there is of a person."""
 
@@ -117,9 +126,12 @@ class Document(Accepted):
     profile: About = About()
     conversations: Annotated[list[StoredConversation], FailFast()] = []
     memories: Annotated[list[StoredMemory], FailFast()] = []
+    agents: Annotated[list[AgentDocument], FailFast()] = Field(
+        default=[], description="what agents keep: games, choices; told, and not taken in by an import"
+    )
 
     @classmethod
-    def of(cls, history: History) -> Self:
+    def of(cls, history: History, agents: Sequence[AgentDocument] = ()) -> Self:
         """The document of what was stored."""
         return cls(
             profile=About.model_validate(history.profile),
@@ -128,6 +140,7 @@ class Document(Accepted):
                 for name, turns in history.conversations.items()
             ],
             memories=[StoredMemory.model_validate(each) for each in history.memories],
+            agents=list(agents),
         )
 
     def history(self) -> History:

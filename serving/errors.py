@@ -14,6 +14,7 @@
     ├── UnknownConversation       404     invalid_request_error   conversation_not_found
     ├── UnknownMessage            404     invalid_request_error   message_not_found
     ├── UnknownWish               404     invalid_request_error   wish_not_found
+    ├── UnknownProposal           404     invalid_request_error   proposal_not_found
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
@@ -189,6 +190,12 @@ class UnknownWish(ApiError):
     """This person has no wish with this id that could be undone."""
 
     status, type, default_code = 404, "invalid_request_error", "wish_not_found"
+
+
+class UnknownProposal(ApiError):
+    """No agent has proposed this to the person, in this conversation."""
+
+    status, type, default_code = 404, "invalid_request_error", "proposal_not_found"
 
 
 class MemoryChanged(ApiError):

@@ -72,6 +72,14 @@ class SqlStates:
         async with self._engine.begin() as connection:
             await connection.execute(key.owner.delete(AgentState).where(_is(key)))
 
+    async def of_person(self, owner: Owner) -> list[tuple[StateKey, Mapping[str, Any]]]:
+        """All documents of a person, by agent, conversation and name."""
+        names = (AgentState.agent, AgentState.conversation, AgentState.name)
+        query = owner.select(AgentState, *names, AgentState.value).order_by(*names)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return [(StateKey(owner, agent, conversation, name), value) for agent, conversation, name, value in rows]
+
 
 async def delete_of_conversation(connection: AsyncConnection, owner: Owner, conversation: str) -> None:
     """Delete, within a change that has begun, what agents keep of a conversation (its id at the application)."""

@@ -87,7 +87,7 @@ class ChatAgent:
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; raises RequestRefused."""
         check_fields(self, request)
-        persona, tone = self.chosen({**await self._preferred(context), **request.params})
+        persona, tone = self.chosen({**await self.preferred(context), **request.params})
         if not request.text and not any(each.role == "tool" for each in request.messages):
             yield Token(persona.greeting)
             yield done(context)
@@ -144,7 +144,8 @@ class ChatAgent:
             yield Token(persona.away)
         yield _end(context, finish, limit)
 
-    async def _preferred(self, context: RunContext) -> Mapping[str, Any]:
+    async def preferred(self, context: RunContext) -> Mapping[str, Any]:
+        """What the person chose before, as params; {} where they chose nothing."""
         if context.state is None or context.owner is None:
             return {}
         kept = await context.state.load(context.state_key(self.id, "preferences", of_person=True))

@@ -20,7 +20,7 @@ from memory.intents.detector import Forget, Intent, intent_of
 from memory.intents.executor import Done, IntentExecutor
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
-from memory.service import MemoryService, given_of
+from memory.service import MemoryService, Recalled, given_of
 from serving.chat_memory.prompt import NOT_DONE, note_of, profile_lines, recalled_lines, text_of, with_past
 from serving.config.schema import ChatMemorySettings
 from serving.protocol.request import GenerationRequest
@@ -28,7 +28,9 @@ from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import events_of
 from storage.database import AWAY
 from storage.memory.conversations import Ingested, NewMessage
+from storage.memory.memories import MemoryRecord
 from storage.memory.owner import Owner
+from storage.memory.people import Profile
 from storage.memory.reply_context import ContextItem
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ class ChatMemory:
         self._speaker = PERSON
         self._forgets = False  # then the reply may say again what was forgotten
         self._given: list[ContextItem] = []
+        self._done = b""  # what was done as they wished, for the header
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
     async def inform(self, reply: ResponseWriter) -> GenerationRequest:
@@ -99,11 +102,15 @@ class ChatMemory:
             log.warning("a chat is answered without memory: %r", problem)
             reply.add_header(HEADER, b"away")
             return self._call if wish is None else self._with([], [], [NOT_DONE])
-        done_too = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
-        done_too += b"" if done is None or not done.count or done.undo is None else b", undo=%s" % done.undo.encode()
-        reply.add_header(HEADER, b"recalled=%d" % len(self._given) + done_too)
+        self._done = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
+        self._done += b"" if done is None or not done.count or done.undo is None else b", undo=%s" % done.undo.encode()
+        self._announce(reply)
         self._taking = self._taking or asyncio.create_task(self._take(self._said))
         return told
+
+    def _announce(self, reply: ResponseWriter) -> None:
+        """Tell the client how much is told of the person."""
+        reply.add_header(HEADER, b"recalled=%d" % len(self._given) + self._done)
 
     async def keep(self, reply: ResponseWriter) -> None:
         """Take in what was said and answered; whatever the database does, the client has its answer."""
@@ -131,15 +138,24 @@ class ChatMemory:
         return await self._wishes.obey(self._owner, wish, conversation=self._conversation, message_id=id_)
 
     async def _told(self, question: str, done: Done | None) -> GenerationRequest:
-        owner, rules = self._owner, self._rules
-        profile, pinned = await self._store.brief(owner)
+        profile, pinned = await self._brief()
+        recalled = await self._recall(question, pinned, done)
+        notes = [] if done is None else [note_of(done)]
+        return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
+
+    async def _brief(self) -> tuple[Profile, list[MemoryRecord]]:
+        """What is always told of them."""
+        profile, pinned = await self._store.brief(self._owner)
         self._speaker = profile.name or PERSON
         country = profile.details.get("country")
         if self._call.country is None and isinstance(country, str):
             self._call = replace(self._call, country=country)
-        found = await self._store.recall(
-            owner, question[-LONGEST_QUESTION:], limit=rules.max_items, asker=self._speaker
-        )
+        return profile, pinned
+
+    async def _recall(self, question: str, pinned: Sequence[MemoryRecord], done: Done | None) -> list[Recalled]:
+        """What of their past belongs to a question; with what is pinned, it is what the reply was given."""
+        rules, asked = self._rules, question[-LONGEST_QUESTION:]
+        found = await self._store.recall(self._owner, asked, limit=rules.max_items, asker=self._speaker)
         told = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
         made = () if done is None else done.memories
         fresh = [each for each in found if each.record.id not in made and each.ranked.item.text.strip() not in told]
@@ -147,8 +163,7 @@ class ChatMemory:
         recalled = [each for each in fresh if id(each.ranked) in fit]
         self._given = [given_of(rank, each) for rank, each in enumerate(recalled, 1)]
         self._given += [_always(rank, each.id) for rank, each in enumerate(pinned, len(recalled) + 1)]
-        notes = [] if done is None else [note_of(done)]
-        return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
+        return recalled
 
     def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> GenerationRequest:
         messages = with_past(self._messages, profile, recalled, notes, place=self._rules.place)

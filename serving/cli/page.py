@@ -2,9 +2,9 @@
 
 import typer
 
+from serving.auth.sign_in import LINK_MINUTES, link, make_code
 from serving.cli.console import Exit, err, fail, settings_or_exit
 from serving.config.addresses import gateway_url
-from serving.auth.sign_in import LINK_MINUTES, link, make_code
 
 
 def page() -> None:

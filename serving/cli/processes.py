@@ -19,13 +19,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from serving.resilience import redis_policy
-from serving.supervisor.carried_models import CARRIED, link_carried
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
 from serving.config.addresses import database_url, redis_url
 from serving.config.credentials import dev_env, load_secrets
 from serving.config.private_files import keep_private
 from serving.config.schema import Settings
+from serving.resilience import redis_policy
+from serving.supervisor.carried_models import CARRIED, link_carried
 from serving.supervisor.health_check import worker_file
 from serving.supervisor.processes import EXTRACTION, Component, components, environment, without_secrets
 

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import typer
 from rich.status import Status as Spinner
 
+from serving.auth.sign_in import LINK_MINUTES, link, make_code
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
 from serving.cli.fetch import fetch_missing
 from serving.config.addresses import dashboard_url, gateway_url
 from serving.config.credentials import DEV_DAYS, dev_env, load_secrets
 from serving.config.private_files import keep_private
 from serving.config.schema import Settings
-from serving.auth.sign_in import LINK_MINUTES, link, make_code
 from serving.supervisor import preflight, readiness, reaper, run_files
 from serving.supervisor.processes import components
 

@@ -218,9 +218,11 @@ def _cross_check(
         report("embedder.id", f"`{service.embedder.id}` already names a model")
     problems += _check_next_embedder(service, catalogue, merged)
     adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
-    extracts, served = service.memory.extraction.model, {*names, *adapters, service.models.alias}
-    if extracts is not None and extracts not in served:
-        report("memory.extraction.model", f"`{extracts}` is not served" + suggest(extracts, served))
+    served = {*names, *adapters, service.models.alias}
+    asked = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
+    for key, wanted in asked.items():
+        if wanted is not None and wanted not in served:
+            report(key, f"`{wanted}` is not served" + suggest(wanted, served))
     for name in service.external:
         if name in {*ids, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")

@@ -329,6 +329,24 @@ class TokenPrice(Frozen):
     )
 
 
+class AgentLimitsSettings(Frozen):
+    """What one run of an agent may use; what a limit cuts off ends in a plain answer."""
+
+    max_steps: int = Field(default=8, ge=1, description="questions to a model and tools, together")
+    max_tokens: int = Field(default=8192, ge=64, description="of all its questions and answers")
+    max_s: float = Field(default=30, gt=0, description="from its beginning, s")
+    max_outside_calls: int = Field(default=10, ge=0, description="to services outside")
+
+
+class AgentsSettings(Frozen):
+    """The agents: model ids like `bondhu/chat` (docs/agents.md)."""
+
+    model: str | None = Field(default=None, description="the served model, or adapter, that they ask; none: the alias")
+    personas: Path = Field(default=Path("configs/personas"), description="folder of personas; relative to the root")
+    persona: str = Field(default="dost", description="the one where nobody chose")
+    limits: AgentLimitsSettings = AgentLimitsSettings()
+
+
 class WorkerSettings(Frozen):
     """The Celery worker."""
 
@@ -577,6 +595,10 @@ class ModelSpec(Frozen):
     stall_timeout_s: float | None = Field(
         default=30, gt=0, description="between two tokens of a stream; then another goes on, s"
     )
+    chooses: bool = Field(
+        default=True, description="it chooses a tool or an agent better than chance does; else only rules choose"
+    )
+    plans: bool = Field(default=False, description="it may plan an agent's steps and call several tools at once")
     allow_fields: tuple[str, ...] = Field(
         default=(),
         description="further fields of vLLM's that requests may have, whatever their value, as mm_processor_kwargs; "
@@ -659,6 +681,14 @@ class ModelSpec(Frozen):
         return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
+    def context_tokens(self) -> int | None:
+        """Prompt and answer of one request together; None where only the weights say."""
+        if self.runs_llama_cpp:
+            return (self.llama_cpp or LlamaCppSpec()).context_tokens
+        length = self.engine_arguments.get("max_model_len")
+        return length if isinstance(length, int) and length > 0 else None
+
+    @property
     def max_in_flight(self) -> int:
         """How many requests one replica is given at once."""
         if self.runs_llama_cpp:
@@ -698,6 +728,7 @@ class ServiceFile(Frozen):
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    agents: AgentsSettings = AgentsSettings()
     ledger: LedgerSettings = LedgerSettings()
     cache: CacheSettings = CacheSettings()
     memory: MemorySettings = MemorySettings()

@@ -41,6 +41,7 @@ from serving.engines.registry import EngineRegistry
 from serving.engines.wire import routing
 from serving.gateway import http_protocol, wiring
 from serving.gateway.watchdog import Watchdog
+from serving.generation.catalogue import ModelCatalogue
 from serving.generation.fallback import FallbackChains
 from serving.observability.active_users import ActiveUsers
 from serving.observability.metrics import Readings
@@ -50,7 +51,20 @@ from serving.privacy.audit_log import AuditLog
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
-from serving.routes import completions, consent, embeddings, health, metrics, models, openapi, usage, web
+from serving.routes import agents as agent_routes
+from serving.routes import (
+    completions,
+    consent,
+    embeddings,
+    health,
+    metrics,
+    models,
+    openapi,
+    personas,
+    proposals,
+    usage,
+    web,
+)
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.streams.erasure import RecordingErasure
@@ -95,6 +109,9 @@ def create_app() -> FastAPI:
         profiles.imports,
         erasure.router,
         wishes.router,
+        agent_routes.router,
+        proposals.router,
+        personas.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -135,7 +152,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
         settings.base_of(name) is not None
         or name in gateway.live.settings.external
         or name == settings.embedder.id
-        or name in gateway.engine_registry.routing["models"]
+        or gateway.models.is_known(name)
     )
 
 
@@ -219,12 +236,15 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recordings=recorder.numbers,
         )
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
+        agents = wiring.open_agents(settings, database, outside.detect, now)
         places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
         forgetter = Forgetter(database, index_cache, places, now)
         app.state.gateway = Gateway(
             settings=settings,
             engine_registry=engine_registry,
             embedder=embedder,
+            models=ModelCatalogue(engine_registry, embedder, agents.registry, settings.agents.model),
+            agents=agents,
             keys=ApiKeyAuthenticator(partial(find_key, database)),
             key_uses=uses,
             chains=chains,

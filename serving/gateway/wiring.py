@@ -6,6 +6,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,10 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from agents.base import ModelTraits
+from agents.budget import RunLimits
+from agents.catalogue import Parts, make_agents
+from agents.chat.persona import read_personas
 from agents.safety.reply import TEXT
 from memory.recall.index_cache import IndexCache
 from models.gemini.client import Gemini
@@ -22,6 +28,7 @@ from serving.cache.redis_store import ResponseStore
 from serving.cache.response_cache import Makers, ResponseCache
 from serving.cache.semantic import SemanticCache
 from serving.config.credentials import GEMINI_KEY
+from serving.config.errors import ConfigError, Problem, suggest
 from serving.config.load import Settings
 from serving.config.reloadable import ReloadableSettings, SettingsWatcher, reloadable_of
 from serving.config.schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, GatewaySettings, ModelSpec
@@ -32,6 +39,7 @@ from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry
 from serving.engines.reranker import RerankerClient
 from serving.gateway.http_protocol import ConnectionLimits
+from serving.generation.agent import AgentParts
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.external_pool import ExternalPool
@@ -54,6 +62,7 @@ from serving.resilience.redis import AWAY
 from serving.streams.recorder import Recorder
 from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
+from storage.agent_states import SqlStates
 from storage.consents import find_consent
 from storage.memory.embeddings import Space
 from storage.requests import insert_requests
@@ -324,6 +333,33 @@ def open_degraded(live: Callable[[], ReloadableSettings], detect: Detect) -> Deg
         now=time.time,
         new_id=new_id,
     )
+
+
+def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: Callable[[], datetime]) -> AgentParts:
+    """The agents, and what their runs have of the gateway's."""
+    spec = settings.agents
+    personas = read_personas(settings.root / spec.personas)
+    if spec.persona not in personas:
+        message = f"there is no persona `{spec.persona}`{suggest(spec.persona, personas)}"
+        raise ConfigError([Problem("", "agents.persona", message)])
+    limits = spec.limits
+    return AgentParts(
+        registry=make_agents(Parts(personas, spec.persona)),
+        states=SqlStates(database, now),
+        limits=RunLimits(limits.max_steps, limits.max_tokens, limits.max_s, limits.max_outside_calls),
+        traits=lambda model: traits_of(settings.base_of(model)),
+        detect=detect,
+        now=now,
+        new_id=new_id,
+    )
+
+
+def traits_of(spec: ModelSpec | None) -> ModelTraits:
+    """What a model can be trusted with, as its file says; a part of its context is left for the answer."""
+    if spec is None:
+        return ModelTraits()
+    usual = ModelTraits(spec.chooses, spec.plans)
+    return usual if spec.context_tokens is None else replace(usual, max_prompt_tokens=spec.context_tokens * 3 // 4)
 
 
 def prices_of(live: ReloadableSettings) -> Prices:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,7 +21,7 @@ from serving.chat_memory.session import ChatMemory
 from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
-from serving.limits.limiter import Limiter, Reservation
+from serving.limits.limiter import Reservation
 from serving.protocol.record import RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
@@ -39,6 +40,21 @@ class Sent:
 
     events: list[bytes]
     counted: Usage
+
+
+class Limits(Protocol):
+    """What may be used: see `serving.limits.limiter.Limiter`."""
+
+    async def reserve(
+        self, app: str, user: str | None, tier: str, tokens: int, request_id: str, requests: int = 1
+    ) -> Reservation:
+        """Take it; raises ApiError."""
+
+    async def settle(self, reservation: Reservation, tokens_used: int) -> None:
+        """Charge what was used."""
+
+    async def refund(self, reservation: Reservation) -> None:
+        """Give it back."""
 
 
 class Generation(Response):
@@ -71,7 +87,7 @@ class Generation(Response):
         call: GenerationRequest,
         chain: Sequence[Target],
         entry: RequestRecord,
-        limiter: Limiter,
+        limiter: Limits,
         lookup: Callable[[GenerationRequest], Lookup],
         recollection: ChatMemory | None,
         degraded: Degraded,
@@ -256,7 +272,9 @@ class Generation(Response):
     async def _settle(self, reservation: Reservation, reply: ResponseWriter) -> None:
         entry = self._entry
         used = entry.prompt_tokens + entry.completion_tokens
-        is_free = entry.cache == "hit" or entry.status != 200 or (reply.degraded and not entry.segments)
+        is_free = (
+            entry.is_free or entry.cache == "hit" or entry.status != 200 or (reply.degraded and not entry.segments)
+        )
         if used or (reply.started and is_free):
             await self._limiter.settle(reservation, used)
         elif reply.started or entry.status is None or self._is_charged:

@@ -6,6 +6,7 @@ It does not know files or SQL: `end` hands its fields to whoever made it.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,12 +27,14 @@ class RequestRecord:
 
     What the engine counted goes into `prompt_tokens`, `cached_tokens` and `completion_tokens` as soon as it is known,
     so that a request that is cut off has it too; who answered goes into `segments`, `status` is the HTTP status sent.
+    `is_free` says that it was answered without asking any model.
     """
 
     __slots__ = (
         "_clock",
         "_closed",
         "_fields",
+        "_number_of_parts",
         "_on_end",
         "_started_s",
         "_ttft_s",
@@ -39,6 +42,7 @@ class RequestRecord:
         "cached_tokens",
         "completion_tokens",
         "counting",
+        "is_free",
         "prompt_tokens",
         "segments",
         "status",
@@ -56,6 +60,8 @@ class RequestRecord:
         self._started_s = clock()
         self._ttft_s: float | None = None
         self._closed = False
+        self._number_of_parts = 0
+        self.is_free = False
         self.segments: list[Segment] = []
         self.prompt_tokens = 0
         self.cached_tokens = 0
@@ -111,6 +117,20 @@ class RequestRecord:
         self.completion_tokens = segment.to_token
         if not continues:
             self.prompt_tokens, self.cached_tokens = segment.prompt_tokens, segment.cached_tokens
+
+    def part(self) -> "RequestRecord":
+        """An entry of something that is done for this request; what it took becomes this one's when it ends."""
+        self._number_of_parts += 1
+        return RequestRecord({**self._fields, "id": f"{self.id}.{self._number_of_parts}"}, self._clock, self._take_in)
+
+    def _take_in(self, part: "RequestRecord", _: dict[str, Any]) -> None:
+        first = self.completion_tokens
+        self.segments += [
+            replace(each, from_token=first + each.from_token, to_token=first + each.to_token) for each in part.segments
+        ]
+        self.prompt_tokens += part.prompt_tokens
+        self.cached_tokens += part.cached_tokens
+        self.completion_tokens += part.completion_tokens
 
     def end(self, outcome: Outcome, *, error_code: str | None = None) -> None:
         """It is over. A second call is a bug: it is logged and changes nothing."""

@@ -20,6 +20,8 @@ class GenerationRequest:
     COMPLETION. `allow_external` says whether its key lets it leave for a model outside, `allow_sensitive` whether with
     what is private in it; its end user has a say as well (`serving.privacy.consent`). `country` is
     where the person is, by two letters, if that is known: in a crisis they are told of the help that is there.
+    `conversation` is where it is remembered, None where it is not; `agent_conversation` is where an agent keeps its
+    games and proposals, whether or not anything is remembered.
     """
 
     path: str
@@ -33,6 +35,7 @@ class GenerationRequest:
     allow_sensitive: bool = False
     conversation: str | None = None
     country: str | None = None
+    agent_conversation: str = ""
 
     @property
     def streams(self) -> bool:

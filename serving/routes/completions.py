@@ -1,6 +1,6 @@
 """POST /v1/chat/completions and /v1/completions: what is on the list of fields passes through to vLLM's own server."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from serving.cache.directives import CacheDirectives, read_directives
 from serving.chat_memory.session import ChatMemory
 from serving.errors import ApiError
 from serving.generation.pipeline import Generation, Sent
+from serving.generation.target import Target
 from serving.privacy.markers import check_marks
 from serving.protocol.check import check_request
 from serving.protocol.record import RequestRecord
@@ -19,11 +20,20 @@ from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 from serving.protocol.sequences import check_tier, sequences_of
 from serving.protocol.structured_outputs import check_structured_outputs
 from serving.routes import openapi
+from serving.routes.agent_runs import agent_target, check_for_agent, memory_of_run
 from serving.routes.body import BYTES_PER_TOKEN, model_name, read_bytes, read_json, read_leniently, tokens_of
 from serving.routes.counted import refused
 from serving.routes.dependencies import Gateway, caller_of, gateway_of
 from serving.routes.direct import DirectRoute
-from serving.routes.identity import about, class_of, conversation_of, country_of, end_user
+from serving.routes.identity import (
+    about,
+    check_user,
+    class_of,
+    conversation_of,
+    country_of,
+    end_user,
+    named_conversation,
+)
 from serving.streams.policy import (
     ABORT_S,
     DISCONNECT_HEADER,
@@ -58,15 +68,32 @@ async def _generate(request: Request, path: str) -> Response:
     caller = await caller_of(request, gateway)
     if last_event := request.headers.get(RESUME_HEADER):
         return await _resume(request, gateway, caller, path, last_event)
-    settings = gateway.settings.gateway
     parsed: dict[str, Any] = {}
+    try:
+        body, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
+    except ApiError as problem:
+        raise await refused(problem, request, gateway, caller, path, parsed) from None
+    return await respond(request, gateway, caller, path, parsed, size_bytes=len(body))
+
+
+async def respond(
+    request: Request,
+    gateway: Gateway,
+    caller: KeyRecord,
+    path: str,
+    parsed: dict[str, Any],
+    *,
+    size_bytes: int,
+    conversation: str | None = None,
+) -> Response:
+    """The response to a generation's body; `conversation` in place of the header's. Raises ApiError."""
+    settings = gateway.settings.gateway
     call: GenerationRequest | None = None
     try:
-        body, parsed = await read_json(request, settings.max_body_bytes)
-        call = _call(request, gateway, caller, path, parsed)
+        call = _call(request, gateway, caller, path, parsed, conversation)
         linger_s = linger_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
         wish = read_directives(request.headers, gateway.settings.cache.ttl_s)
-        tokens = most_tokens(parsed, len(body), settings.reserve_completion_tokens)
+        tokens = most_tokens(parsed, size_bytes, settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
         entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError as problem:
@@ -74,7 +101,7 @@ async def _generate(request: Request, path: str) -> Response:
             return comfort
         raise await refused(problem, request, gateway, caller, path, parsed) from None
     identity = None
-    if gateway.settings.streams.coalesce != "off":
+    if gateway.settings.streams.coalesce != "off" and gateway.models.agent(call.model) is None:
         identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and linger_s > 0)
     if identity is None and linger_s == ABORT_S:
         return _generation(gateway, caller.tier, wish, tokens, call, entry)
@@ -125,15 +152,25 @@ def _generation(
     hands_over: bool = False,
 ) -> Generation:
     settings = gateway.settings.gateway
+    agent = gateway.models.agent(call.model)
+    recollection: ChatMemory | None
+    chain: Sequence[Target]
+    if agent is None:
+        recollection = _recollection(gateway, call)
+        chain = gateway.chains.of(call.model)
+    else:
+        recollection = memory_of_run(gateway, call)
+        chain = [agent_target(gateway, agent, recollection, wish)]
+        wish, hands_over = CacheDirectives(reads=False, keeps=False), False
     if tokens is None:
         tokens = most_tokens(call.parsed, len(orjson.dumps(call.parsed)), settings.reserve_completion_tokens)
     return Generation(
         call=call,
-        chain=gateway.chains.of(call.model),
+        chain=chain,
         entry=entry,
         limiter=gateway.limiter,
         lookup=partial(gateway.answers.lookup, wish=wish),
-        recollection=_recollection(gateway, call),
+        recollection=recollection,
         degraded=gateway.degraded,
         tier=tier,
         tokens=tokens,
@@ -158,11 +195,20 @@ async def _count(
 
 
 def _call(
-    request: Request, gateway: Gateway, caller: KeyRecord, path: str, parsed: dict[str, Any]
+    request: Request,
+    gateway: Gateway,
+    caller: KeyRecord,
+    path: str,
+    parsed: dict[str, Any],
+    conversation: str | None,
 ) -> GenerationRequest:
-    model = gateway.engine_registry.resolve(model_name(parsed))
+    model = gateway.models.answers(model_name(parsed))
+    agent = gateway.models.agent(model)
     spec = gateway.settings.catalogue.get(model)
-    if spec is None:
+    if agent is not None:
+        check_for_agent(gateway, agent, path, parsed)
+        check_user(end_user(request, parsed))
+    elif spec is None:
         check_request(path, parsed)
     else:
         check_request(path, parsed, allow_fields=spec.allow_fields, allow_content=spec.allow_content)
@@ -170,6 +216,7 @@ def _call(
     check_marks(parsed.get("messages"))
     if (tier := gateway.live.settings.tiers.get(caller.tier)) is not None:  # one that is not known is refused later
         check_structured_outputs(parsed, tier.structured_outputs)
+    named = conversation or named_conversation(request)
     return GenerationRequest(
         path=path,
         parsed=parsed,
@@ -180,7 +227,8 @@ def _call(
         class_=class_of(request),
         allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
-        conversation=conversation_of(request, caller, path, parsed),
+        conversation=conversation_of(request, caller, path, parsed, named),
+        agent_conversation="" if agent is None else named,
         country=country_of(request),
     )
 

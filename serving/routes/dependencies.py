@@ -22,6 +22,8 @@ from serving.config.schema import Settings
 from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
 from serving.errors import DatabaseAway
+from serving.generation.agent import AgentParts
+from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
 from serving.generation.fallback import FallbackChains
 from serving.ledger.ledger import Ledger
@@ -46,6 +48,8 @@ class Gateway:
     settings: Settings
     engine_registry: EngineRegistry
     embedder: EmbedderClient | None
+    models: ModelCatalogue
+    agents: AgentParts
     keys: ApiKeyAuthenticator[KeyRecord]
     key_uses: KeyUsage
     chains: FallbackChains

@@ -33,17 +33,24 @@ def class_of(request: Request) -> RequestClass:
     return cast("RequestClass", named)
 
 
-def conversation_of(request: Request, caller: KeyRecord, path: str, parsed: Mapping[str, Any]) -> str | None:
-    """Where a chat is to be remembered; None when memory is not asked for, by the request or its key.
+def named_conversation(request: Request) -> str:
+    """The conversation that the request names, or the usual one; raises InvalidRequest for what is no name."""
+    named = _header(request, CONVERSATION_HEADER, DEFAULT_CONVERSATION)
+    if not named or not _is_name(named):
+        raise InvalidRequest(f"{CONVERSATION_HEADER}: 1 to {LONGEST_NAME} characters.", param=CONVERSATION_HEADER)
+    return named
+
+
+def conversation_of(
+    request: Request, caller: KeyRecord, path: str, parsed: Mapping[str, Any], named: str
+) -> str | None:
+    """`named`, where a chat is to be remembered; None when memory is not asked for, by the request or its key.
 
     Raises InvalidRequest for a header that cannot be, and for one that asks for the memory of nobody.
     """
     asked = request.headers.get(MEMORY_HEADER)
     if asked not in (None, "on", "off"):
         raise InvalidRequest(f"{MEMORY_HEADER}: must be on or off.", param=MEMORY_HEADER)
-    named = _header(request, CONVERSATION_HEADER, DEFAULT_CONVERSATION)
-    if not named or not _is_name(named):
-        raise InvalidRequest(f"{CONVERSATION_HEADER}: 1 to {LONGEST_NAME} characters.", param=CONVERSATION_HEADER)
     user = end_user(request, parsed)
     if asked == "on":
         if path != CHAT:
@@ -54,6 +61,12 @@ def conversation_of(request: Request, caller: KeyRecord, path: str, parsed: Mapp
             raise InvalidRequest(f"user: at most {LONGEST_NAME} characters, no NUL.", param="user")
     wanted = asked == "on" or (asked is None and caller.memory and path == CHAT)
     return named if wanted and user is not None and _is_name(user) else None
+
+
+def check_user(user: str | None) -> None:
+    """Refuse an end user whom nothing can be kept of; raises InvalidRequest."""
+    if user is not None and not _is_name(user):
+        raise InvalidRequest(f"user: at most {LONGEST_NAME} characters, no NUL.", param="user")
 
 
 def country_of(request: Request) -> str | None:

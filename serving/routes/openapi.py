@@ -69,6 +69,11 @@ _PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"a
 _CHAT_REQUEST, _COMPLETION_REQUEST = _fields(ChatRequest), _fields(CompletionRequest)
 _MESSAGE = _CHAT_REQUEST["properties"]["messages"]["items"]
 _MESSAGE["properties"]["bondhu"] = _PRIVATE  # read by `serving.privacy.markers`
+_CHAT_REQUEST["properties"]["bondhu"] = {
+    **_object([], persona=STRING, tone=ANY_OBJECT, confirm=STRING, undo=STRING),
+    "additionalProperties": False,
+    "description": "an agent's own fields (docs/agents.md); models take none",
+}
 _EMBEDDING_REQUEST = _object(
     ["model", "input"],
     model=STRING,
@@ -216,6 +221,7 @@ CONSENT_RESPONSES = {
 }
 CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
 MEMORY_RESPONSES = _errors(400, 401, 403, 404, 409, 413, 429, 503)
+AGENT_RESPONSES = _errors(400, 401, 403, 404, 413, 429, 502, 503, 504)
 METRICS_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
     **_errors(401, 403),

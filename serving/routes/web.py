@@ -17,9 +17,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from serving.auth.sign_in import redeem
 from serving.errors import Unauthenticated
 from serving.routes.dependencies import Worker
-from serving.auth.sign_in import redeem
 
 SCHEME = "once"
 MEDIA_TYPES = {

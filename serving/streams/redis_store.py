@@ -274,7 +274,7 @@ def _described(recording: Recording) -> bytes:
         {"patience_s": linger_s, "path": call.path, "parsed": call.parsed, "model": call.model}
         | {"class_": call.class_, "app": call.app, "user": call.user}
         | {"allow_external": call.allow_external, "allow_sensitive": call.allow_sensitive}
-        | {"conversation": call.conversation}
+        | {"conversation": call.conversation, "agent_conversation": call.agent_conversation}
     )
 
 

@@ -87,6 +87,22 @@ def test_no_persona_is_an_error(tmp_path: Path) -> None:
         read_personas(tmp_path)
 
 
+def words_of(message: dict[str, Any]) -> str:
+    """Return a message's words, in parts or not."""
+    content = message["content"]
+    return content if isinstance(content, str) else "\n\n".join(part["text"] for part in content)
+
+
+async def test_what_is_known_is_marked(server: ScriptServer, model: OpenAIChat, make_context: MakeContext) -> None:
+    """What is known of the person, and what the client marked, is apart from the rest, as private."""
+    mark = {"bondhu": {"private": "sensitive"}}
+    theirs = ChatMessage("system", [{"type": "text", "text": "She is ill."} | mark])
+    await say(make_context(model=model, memory=Past()), theirs, "hello")
+    parts = server.asked[0]["messages"][0]["content"]
+    marked = {part["text"].splitlines()[0][:20]: part.get("bondhu") for part in parts}
+    assert list(marked.values()) == [None, {"private": "sensitive"}, {"private": "memory"}, None]
+
+
 async def test_what_the_model_is_told(server: ScriptServer, model: OpenAIChat, make_context: MakeContext) -> None:
     """One system message: persona, tone, what the client adds, what is known, the clock where the person is."""
     server.says = ["\n Tuni is a sweet name"]
@@ -96,9 +112,9 @@ async def test_what_the_model_is_told(server: ScriptServer, model: OpenAIChat, m
     system, turn = server.asked[0]["messages"]
     assert turn == {"role": "user", "content": "My cat misses you"}
     for part in ("You are Dost", "one to three sentences", "Never speak of work.", "They are called Mina."):
-        assert part in system["content"]
-    assert "- Her cat is called Tuni." in system["content"]
-    assert "Friday, 27 November 2026, 20:00" in system["content"]
+        assert part in words_of(system)
+    assert "- Her cat is called Tuni." in words_of(system)
+    assert "Friday, 27 November 2026, 20:00" in words_of(system)
     assert Source("Her cat is called Tuni.", why="you said cat") in events
 
 
@@ -226,7 +242,7 @@ async def test_the_past_comes_from_the_store(
         told = NewMessage("1", "user", f"My cat is called {cat}", NOW - timedelta(days=3))
         await store.ingest(owner, "old", [told])
     await say(make_context(model=model, memory=StoredMemory(store, mina, timeout_s=5)), "what is my cat called?")
-    system = server.asked[0]["messages"][0]["content"]
+    system = words_of(server.asked[0]["messages"][0])
     for part in ("They are called Mina.", "city: Sylhet", "My cat is called Tuni"):
         assert part in system
     assert "Bagha" not in system

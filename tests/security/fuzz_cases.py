@@ -128,6 +128,10 @@ def bodies(model: str, embedder: str) -> dict[str, dict[str, Any]]:
         "PUT /api/v1/profile": {"name": "Maya", "details": {"city": "Berlin"}},
         "POST /api/v1/import": {"version": 1},
         "POST /api/v1/forget": {"user": "nobody"},
+        "POST /api/v1/agents/{agent}/runs": {"messages": HELLO, "user": "fuzz"},
+        "POST /api/v1/proposals/{proposal}/confirm": {"user": "fuzz"},
+        "POST /api/v1/proposals/{proposal}/undo": {"user": "fuzz"},
+        "PUT /api/v1/personas": {"persona": "dost"},
     }
 
 
@@ -142,6 +146,8 @@ def cases(document: dict[str, Any], model: str, embedder: str) -> Iterator[Case]
             if "requestBody" in operation:
                 schema = operation["requestBody"]["content"]["application/json"]["schema"]
                 yield from _of_body(label, sorted(_properties(schema, document)), valid[label])
+    for agent in ("bondhu/chat", "bondhu/games"):
+        yield from _of_agent(agent, valid["POST /v1/chat/completions"])
     chat = json.dumps(valid["POST /v1/chat/completions"]).encode()
     for name, value in itertools.product(HEADERS, HEADER_SPOILERS):
         yield Case(f"{name}: {value[:20]!r}", "POST", "/v1/chat/completions", chat, {name: value})
@@ -170,9 +176,21 @@ def _of_parameters(label: str, parameters: list[dict[str, Any]], body: bytes | N
         yield Case(f"{label}: {each['name']} {name}", method, target, body)
 
 
+def _of_agent(agent: str, chat: dict[str, Any]) -> Iterator[Case]:
+    """The fields that agents have of their own, beside those of any chat."""
+    valid = chat | {"model": agent, "user": "fuzz"}
+    label = "POST /v1/chat/completions"
+    yield from _of_body(label, ["bondhu", "user", "tools", "response_format"], valid)
+    for name, (kind, value) in itertools.product(("persona", "tone", "confirm", "undo", "x"), SPOILERS.items()):
+        body = valid | {"bondhu": {name: value}}
+        yield Case(f"{agent}: {name} {kind}", "POST", "/v1/chat/completions", json.dumps(body).encode())
+
+
 def _of_body(label: str, properties: list[str], valid: dict[str, Any]) -> Iterator[Case]:
     method, path = label.split(" ")
-    target = re.sub(r"\{[^}]*\}", "fuzz", path) + ("?user=fuzz" if path.startswith("/api/v1/") else "")
+    target = re.sub(r"\{[^}]*\}", "fuzz", path.replace("{agent}", "games")) + (
+        "?user=fuzz" if path.startswith("/api/v1/") else ""
+    )
     for name, (kind, value) in itertools.product(properties, SPOILERS.items()):
         yield Case(f"{label}: {name} {kind}", method, target, json.dumps(valid | {name: value}).encode())
     for name in UNLISTED:

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import expect
 
-from serving.config.credentials import PAGE_KEY, secrets_env, write_env_file
 from serving.auth.sign_in import LINK_MINUTES, link, make_code, redeem
+from serving.config.credentials import PAGE_KEY, secrets_env, write_env_file
 from tests.web.house import House, Visit
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from memory.schemas import About, Document
+from memory.schemas import About, AgentDocument, Document
 from serving.routes import openapi
 from serving.routes.body import read_bytes
 from serving.routes.body_limit import BoundedRoute
@@ -50,7 +50,12 @@ async def set_profile(body: About, asker: Asker, user: User = None) -> About:
 async def export(asker: Asker, user: User = None) -> Document:
     """All that is kept of the person, as one document."""
     async with asker.about(user) as owner:
-        return Document.of(await read_history(asker.gateway.database, owner))
+        kept = await asker.gateway.agents.states.of_person(owner)
+        agents = [
+            AgentDocument(agent=key.agent, conversation=key.conversation, name=key.name, value=dict(value))
+            for key, value in kept
+        ]
+        return Document.of(await read_history(asker.gateway.database, owner), agents)
 
 
 @imports.post("/api/v1/import", openapi_extra=openapi.IMPORT)

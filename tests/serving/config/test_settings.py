@@ -398,3 +398,12 @@ def test_every_process_of_a_stack_finds_the_same_sockets(root: Path) -> None:
     below = load_settings(environ=environment(settings, secrets, environ))
     assert (below.runtime_dir, below.var_dir) == (settings.runtime_dir, settings.var_dir)
     assert addresses.redis_url(below) == addresses.redis_url(settings)
+
+
+def test_the_model_that_agents_ask_is_served(root: Path) -> None:
+    """One that is not is named, with the nearest that is; the demonstration model says that it does not choose."""
+    message = error(root, BONDHU__MODELS__ACTIVE="bondhu-demo", BONDHU__AGENTS__MODEL="bondu-demo")
+    assert message == "BONDHU__AGENTS__MODEL: agents.model: `bondu-demo` is not served; did you mean `bondhu-demo`?"
+    settings = load(root, BONDHU__MODELS__ACTIVE="bondhu-demo", BONDHU__AGENTS__MODEL="bondhu-demo")
+    assert not settings.catalogue["bondhu-demo"].chooses
+    assert settings.catalogue["smollm2-135m-instruct"].chooses

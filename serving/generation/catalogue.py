@@ -1,0 +1,114 @@
+"""Which model ids there are: models and their adapters, the alias, the embedder, agents. Whoever wants one asks here.
+
+It does not know what they answer, nor who may ask for them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from agents.base import Agent
+from agents.registry import PREFIX, Registry
+from serving.engines.registry import EngineRegistry
+from serving.errors import UnknownModel
+
+Kind = Literal["model", "alias", "embedder", "agent"]
+
+
+class EmbedderState(Protocol):
+    """What is known of the embedder."""
+
+    @property
+    def model(self) -> str:
+        """Its id."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model id. `root` is the model that answers for it: the alias's is the active one; None: no generating model."""
+
+    id: str
+    kind: Kind
+    root: str | None
+    is_ready: bool
+    reason: str | None = None
+
+
+class ModelCatalogue:
+    """All ids of one gateway worker.
+
+    Args:
+        engine_registry: the served models and their alias.
+        embedder: None: off.
+        agents: by id.
+        agents_ask: the id that agents' models are asked by; None: the alias.
+
+    """
+
+    def __init__(
+        self,
+        engine_registry: EngineRegistry,
+        embedder: EmbedderState | None,
+        agents: Registry,
+        agents_ask: str | None = None,
+    ) -> None:
+        self._engine_registry = engine_registry
+        self._embedder = embedder
+        self._agents = agents
+        self._agents_ask = agents_ask
+
+    def __iter__(self) -> Iterator[Listed]:
+        """Every id, ready or not: models, the alias, the embedder, agents."""
+        for id_ in dict.fromkeys(
+            [*self._engine_registry.models(), *self._aliases(), *self._embedders(), *self._agent_ids()]
+        ):
+            yield self.find(id_)
+
+    def find(self, id_: str) -> Listed:
+        """What an id means; raises UnknownModel."""
+        if self._embedder is not None and id_ == self._embedder.model:
+            return Listed(id_, "embedder", None, self._embedder.ready, self._embedder.problem)
+        if self.agent(id_) is not None:
+            return Listed(id_, "agent", id_, is_ready=True)  # without a model it says so itself
+        model = self._engine_registry.resolve(id_)
+        state = self._engine_registry.state(model)
+        kind: Kind = "alias" if id_ == self._engine_registry.routing["alias"] else "model"
+        return Listed(id_, kind, model, state.ready, state.reason)
+
+    def answers(self, id_: str) -> str:
+        """The id of the model or agent that answers a request for a generation; raises UnknownModel."""
+        return id_ if self.agent(id_) is not None else self._engine_registry.resolve(id_)
+
+    def agent(self, id_: str) -> Agent | None:
+        """The agent of a model id; None for an id that is none's."""
+        return self._agents.find(id_) if id_.startswith(PREFIX) else None
+
+    def asked_by_agents(self) -> str:
+        """The model that agents ask; raises UnknownModel."""
+        return self._engine_registry.resolve(self._agents_ask or self._engine_registry.routing["alias"])
+
+    def is_known(self, id_: str) -> bool:
+        """Whether there is such an id."""
+        try:
+            self.find(id_)
+        except UnknownModel:
+            return False
+        return True
+
+    def _aliases(self) -> list[str]:
+        alias = self._engine_registry.routing["alias"]
+        return [alias] if self._engine_registry.models() else []
+
+    def _embedders(self) -> list[str]:
+        return [] if self._embedder is None else [self._embedder.model]
+
+    def _agent_ids(self) -> list[str]:
+        return self._agents.model_ids()

@@ -1,0 +1,151 @@
+"""/api/v1/agents: which agents there are, and a run of one with a typed body.
+
+A run here is the one of POST /v1/chat/completions, whole: the same limits, row in the ledger and memory. Who wants it
+as it comes asks there.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, Field, JsonValue
+from starlette.types import Message
+
+from agents.registry import PREFIX
+from memory.schemas import Accepted, Name
+from serving.errors import UnknownModel
+from serving.privacy.markers import FIELD
+from serving.protocol.request import CHAT
+from serving.routes import openapi
+from serving.routes.body_limit import BoundedRoute
+from serving.routes.completions import respond
+from serving.routes.dependencies import Caller, Gateway, Worker
+from storage.api_keys import KeyRecord
+
+router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
+
+PathAgent = Annotated[Name, Path(description="its id, as GET /api/v1/agents lists it")]
+
+
+class AgentCard(BaseModel):
+    """An agent: what it is for, what it cannot do without, which of a client's own fields its model is given."""
+
+    object: Literal["agent"] = "agent"
+    id: str
+    model: str
+    description: str
+    needs: list[str]
+    passes_on: list[str]
+
+
+class AgentList(BaseModel):
+    """All agents."""
+
+    object: Literal["list"] = "list"
+    data: list[AgentCard]
+
+
+class RunBody(Accepted):
+    """What an agent is asked; `messages` as in OpenAI's protocol."""
+
+    messages: list[dict[str, JsonValue]] = Field(min_length=1)
+    user: Name | None = None
+    conversation: Name | None = None
+    persona: str | None = None
+    tone: dict[str, JsonValue] | None = None
+    confirm: Name | None = Field(default=None, description="a proposal's id that the person agrees to")
+    undo: Name | None = Field(default=None, description="a proposal's id that they want undone")
+
+
+class Used(BaseModel):
+    """Tokens of all that the run asked its model."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class RunAnswer(BaseModel):
+    """What a run came to; `events` are in docs/agents.md."""
+
+    object: Literal["agent.run"] = "agent.run"
+    id: str
+    agent: str
+    text: str
+    finish_reason: str
+    events: list[dict[str, JsonValue]]
+    tool_calls: list[dict[str, JsonValue]] = []
+    usage: Used
+
+
+@router.get("/api/v1/agents")
+async def agents(gateway: Worker, _: Caller) -> AgentList:
+    """The agents, and what each needs."""
+    return AgentList(
+        data=[
+            AgentCard(
+                id=each.id,
+                model=f"{PREFIX}{each.id}",
+                description=each.description,
+                needs=sorted(each.needs),
+                passes_on=sorted(each.passes_on),
+            )
+            for each in gateway.agents.registry
+        ]
+    )
+
+
+@router.post("/api/v1/agents/{agent}/runs", response_model=RunAnswer)
+async def run(agent: PathAgent, body: RunBody, request: Request, gateway: Worker, caller: Caller) -> Response:
+    """Run an agent to its end."""
+    own = body.model_dump(include={"persona", "tone", "confirm", "undo"}, exclude_none=True)
+    return await run_whole(request, gateway, caller, agent, body.messages, body.user, body.conversation, own)
+
+
+async def run_whole(
+    request: Request,
+    gateway: Gateway,
+    caller: KeyRecord,
+    agent: str,
+    messages: list[dict[str, JsonValue]],
+    user: str | None,
+    conversation: str | None,
+    own: Mapping[str, Any],
+) -> Response:
+    """The run's end as a RunAnswer; `own` are the agent's own fields. Raises ApiError."""
+    if gateway.models.agent(f"{PREFIX}{agent}") is None:
+        raise UnknownModel(f"{PREFIX}{agent}")
+    parsed: dict[str, Any] = {"model": f"{PREFIX}{agent}", "messages": messages, FIELD: dict(own)}
+    if user is not None:
+        parsed["user"] = user
+    size = len(orjson.dumps(parsed))
+    response = await respond(request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
+    sent: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    await response(request.scope, request.receive, keep)
+    if not sent:  # the client has left
+        return Response(status_code=499)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"] if not name.startswith(b"content-")}
+    content = b"".join(message.get("body", b"") for message in sent[1:])
+    status: int = sent[0]["status"]
+    if status == 200:
+        content = _answer(agent, orjson.loads(content)).model_dump_json().encode()
+    return Response(content, status, headers, media_type="application/json")
+
+
+def _answer(agent: str, completion: Mapping[str, Any]) -> RunAnswer:
+    choice = completion["choices"][0]
+    message = choice["message"]
+    return RunAnswer(
+        id=completion["id"],
+        agent=agent,
+        text=message.get("content") or "",
+        finish_reason=choice["finish_reason"],
+        events=(message.get(FIELD) or {}).get("events", []),
+        tool_calls=message.get("tool_calls") or [],
+        usage=Used.model_validate(completion["usage"]),
+    )
