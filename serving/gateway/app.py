@@ -236,7 +236,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recordings=recorder.numbers,
         )
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
-        agents = wiring.open_agents(settings, database, outside.detect, now)
+        in_crisis = wiring.crisis_detector(outside.detect)
+        agents = wiring.open_agents(settings, database, in_crisis, now)
         places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
         forgetter = Forgetter(database, index_cache, places, now)
         app.state.gateway = Gateway(
@@ -251,7 +252,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recorder=recorder,
             drain=drain,
             consents=consents,
-            degraded=wiring.open_degraded(lambda: live.settings, outside.detect),
+            degraded=wiring.open_degraded(lambda: live.settings, in_crisis),
             live=live,
             limiter=limiter,
             answers=answers,

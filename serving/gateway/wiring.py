@@ -20,7 +20,9 @@ from agents.base import ModelTraits
 from agents.budget import RunLimits
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
+from agents.music.agent import MusicServices
 from agents.safety.reply import TEXT
+from agents.safety.step import SafetyStep, detects_self_harm
 from memory.recall.index_cache import IndexCache
 from models.gemini.client import Gemini
 from serving.admission.gate import Gate, slots_of_worker
@@ -64,7 +66,9 @@ from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.agent_states import SqlStates
 from storage.consents import find_consent
+from storage.imported_tracks import SqlTracks
 from storage.memory.embeddings import Space
+from storage.playlists import SqlPlaylists
 from storage.requests import insert_requests
 
 log = logging.getLogger(__name__)
@@ -335,6 +339,11 @@ def open_degraded(live: Callable[[], ReloadableSettings], detect: Detect) -> Deg
     )
 
 
+def crisis_detector(detect: Detect) -> Detect:
+    """What decides whether somebody is in danger: what finds private text, and the safety step's rules."""
+    return detects_self_harm(detect, SafetyStep())
+
+
 def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: Callable[[], datetime]) -> AgentParts:
     """The agents, and what their runs have of the gateway's."""
     spec = settings.agents
@@ -343,8 +352,9 @@ def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: 
         message = f"there is no persona `{spec.persona}`{suggest(spec.persona, personas)}"
         raise ConfigError([Problem("", "agents.persona", message)])
     limits = spec.limits
+    music = MusicServices(SqlPlaylists(database, now), SqlTracks(database))
     return AgentParts(
-        registry=make_agents(Parts(personas, spec.persona)),
+        registry=make_agents(Parts(personas, spec.persona, music)),
         states=SqlStates(database, now),
         limits=RunLimits(limits.max_steps, limits.max_tokens, limits.max_s, limits.max_outside_calls),
         traits=lambda model: traits_of(settings.base_of(model)),
