@@ -109,7 +109,7 @@ def test_a_damaged_header_settles_nothing(path: Path) -> None:
 def test_a_journal_is_claimed_only_from_the_dead_and_only_once(path: Path) -> None:
     """Neither by another process nor by its own while it lives; afterwards by exactly one."""
     owner = WriteAheadLog.create(path)
-    claim = f"from serving.ledger.write_ahead_log import *; print(Journal.claim(Path({str(path)!r})) is not None)"
+    claim = f"from serving.ledger.write_ahead_log import *; print(WriteAheadLog.claim(Path({str(path)!r})) is not None)"
     assert WriteAheadLog.claim(path) is None
     assert subprocess.check_output([sys.executable, "-c", claim], text=True).strip() == "False"
     owner.close()

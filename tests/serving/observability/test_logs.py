@@ -201,7 +201,7 @@ def test_the_gateway_writes_a_line_for_each_request(tmp_path: Path) -> None:
     access = [line for line in seen if line["logger"] == "bondhu.access"]
     assert [(line["route"], line["status"]) for line in access] == [
         ("/v1/models", 200),
-        ("/v1/models/{model}", 404),
+        ("/v1/models/{model:path}", 404),
         ("(no route)", 404),
     ]
     assert [line["request_id"] for line in access[:2]] == ["mine-1", "mine-2"]
