@@ -2,25 +2,29 @@
 
     python -m models.companion.evaluate --base BASE                 # ask all three, and score
     python -m models.companion.evaluate --prompts-to prompts.jsonl  # only write what is asked
-    python -m models.companion.evaluate --score-only --results DIR  # DIR/{base,companion,demo}.jsonl are there
+    python -m models.companion.evaluate --score-only --results DIR  # score what DIR holds
 
 Everything is asked greedily and from the held-out part; `models.companion.scores` says what counts as right. The
-asking may be done elsewhere, as on a GPU (`models.companion.generate`).
+asking may be done elsewhere, as on a GPU (`models.companion.generate`): DIR then holds `prompts.jsonl` as it was asked
+and `base.jsonl`, `companion.jsonl`, `demo.jsonl`. A model that answered a part only (`models.companion.subset`) is
+scored on that, and the others once more on the same part.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from models.companion.prompts import COUNTS, Prompt, all_prompts
-from models.companion.scores import figures_of, talks_of
+from models.companion.prompts import Prompt, all_prompts
+from models.companion.scores import changed, figures_of, talks_of
 
 HERE = Path(__file__).parent
 DEMO = HERE.parent / "demo" / "checkpoint"
-FIGURES = HERE / "figures.json"
+FIGURES, TRAINING = HERE / "figures.json", HERE / "training.json"
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -44,17 +48,44 @@ def ask(prompts: Path, results: Path, base: Path, adapter: Path) -> None:
             subprocess.run([*command, "--out", str(out)], check=True)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """JSON lines, parsed."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def score(prompts: list[Prompt], results: Path) -> dict[str, Any]:
-    """The figures of all that were asked, and the companion's dialogues as they were."""
-    figures: dict[str, Any] = {"counts": COUNTS}
+    """The figures: each model on all that it answered, each on what all of them answered, and the dialogues."""
+    answers: dict[str, dict[int, dict[str, Any]]] = {}
     for name in ("base", "companion", "demo"):
         path = results / f"{name}.jsonl"
         if path.exists():
-            answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            figures[name] = figures_of(prompts, answers)
-            if name == "companion":
-                figures["dialogues"] = talks_of(prompts, answers)
+            answers[name] = {each["id"]: each for each in read_lines(path)}
+    every = {each["id"] for each in prompts}
+    shared = every.intersection(*answers.values())
+    figures: dict[str, Any] = {"training": json.loads(TRAINING.read_text(encoding="utf-8"))}
+    figures |= {"answered": {name: len(each) for name, each in answers.items()}}
+    for title, wanted in (("same_prompts", shared), ("all_answered", every)):
+        figures[title] = {
+            name: figures_of(*joined(prompts, each, wanted))
+            for name, each in answers.items()
+            if wanted == shared or set(each) != shared
+        }
+    figures["prompts"] = {"all": dict(Counter(each["task"] for each in prompts))}
+    figures["prompts"]["same"] = dict(Counter(each["task"] for each in prompts if each["id"] in shared))
+    if {"base", "companion"} <= set(answers):
+        asked, before = joined(prompts, answers["base"], shared)
+        figures["easy_questions_changed"] = changed(asked, before, joined(prompts, answers["companion"], shared)[1])
+    if "companion" in answers:
+        figures["dialogues"] = talks_of(*joined(prompts, answers["companion"], every))
     return figures
+
+
+def joined(
+    prompts: list[Prompt], answers: dict[int, dict[str, Any]], wanted: Collection[int]
+) -> tuple[list[Prompt], list[dict[str, Any]]]:
+    """The prompts of `wanted` that have an answer, and those answers."""
+    kept = [each for each in prompts if each["id"] in answers and each["id"] in wanted]
+    return kept, [answers[each["id"]] for each in kept]
 
 
 def main() -> None:
@@ -68,14 +99,14 @@ def main() -> None:
     parser.add_argument("--prompts-to", type=Path)
     parser.add_argument("--score-only", action="store_true")
     options = parser.parse_args()
-    prompts = all_prompts(options.seed)
     if options.prompts_to:
-        write_lines(options.prompts_to, prompts)
+        write_lines(options.prompts_to, all_prompts(options.seed))
         return
     asked = options.results / "prompts.jsonl"
-    write_lines(asked, prompts)
     if not options.score_only:
+        write_lines(asked, all_prompts(options.seed))
         ask(asked, options.results, options.base, options.adapter)
+    prompts = read_lines(asked)
     text = json.dumps(score(prompts, options.results), indent=1, ensure_ascii=False)
     options.out.write_text(text + "\n", encoding="utf-8")
 

@@ -29,22 +29,23 @@ def share(right: Iterable[bool]) -> dict[str, Any]:
 
 
 def figures_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> dict[str, Any]:
-    """All figures of one model."""
+    """All figures of one model; a task that it was not asked has no share."""
     by_task: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
     for prompt, answer in zip(prompts, answers, strict=True):
         by_task.setdefault(prompt["task"], []).append((prompt, answer))
 
     def texts(task: str) -> list[tuple[Mapping[str, Any], str]]:
-        return [(prompt["expect"], answer["texts"][0]) for prompt, answer in by_task[task]]
+        return [(prompt["expect"], answer["texts"][0]) for prompt, answer in by_task.get(task, ())]
 
     return {
-        "held_out": held_out(by_task["reply"]),
+        "held_out": held_out(by_task.get("reply", ())),
         "copied": share(expect["holds"].lower() in text.lower() for expect, text in texts("recall")),
         "invented": share(not NOT_KNOWN.search(text.replace("\u2019", "'")) for _, text in texts("unknown")),
-        "repetition": repetition([answer["texts"] for _, answer in by_task["dialogue"]]),
+        "repetition": repetition([answer["texts"] for _, answer in by_task.get("dialogue", ())]),
         "easy_questions": share(holds(text, expect["accepted"]) for expect, text in texts("easy")),
         "easy_questions_under_persona": share(holds(t, expect["accepted"]) for expect, t in texts("easy_persona")),
         "route": share(parsed(text) == {expect["key"]: expect["route"]} for expect, text in texts("route")),
+        "route_by_guessing": guessing([expect["routes"] for expect, _ in texts("route")]),
         "call": share(called_right(text, expect) for expect, text in texts("call")),
         "fields": share(parsed(text) == expect["fields"] for expect, text in texts("fields")),
         "valid_json": share(
@@ -56,6 +57,22 @@ def figures_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> dict[s
     }
 
 
+def guessing(choices: Sequence[Sequence[str]]) -> float | None:
+    """The share that is right by drawing one of the given routes blindly."""
+    return round(sum(1 / len(each) for each in choices) / len(choices), 3) if choices else None
+
+
+def changed(prompts: Sequence[Mapping[str, Any]], before: Answers, after: Answers) -> dict[str, int]:
+    """How many easy questions, asked alone, are answered wrong that were right before, and the other way round."""
+    found = {"lost": 0, "won": 0}
+    for prompt, old, new in zip(prompts, before, after, strict=True):
+        if prompt["task"] == "easy":
+            was, now = (holds(each["texts"][0], prompt["expect"]["accepted"]) for each in (old, new))
+            found["lost"] += was and not now
+            found["won"] += now and not was
+    return found
+
+
 def held_out(replies: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
     """Perplexity by token, and bits by byte, which models of different vocabularies can be compared by."""
     loss = sum(answer["loss"] for _, answer in replies)
@@ -63,8 +80,8 @@ def held_out(replies: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> 
     size = sum(len(prompt["reply"].encode()) for prompt, _ in replies)
     return {
         "replies": len(replies),
-        "perplexity": round(math.exp(loss / tokens), 2),
-        "bits_per_byte": round(loss / math.log(2) / size, 3),
+        "perplexity": round(math.exp(loss / tokens), 2) if tokens else None,
+        "bits_per_byte": round(loss / math.log(2) / size, 3) if size else None,
     }
 
 
@@ -135,10 +152,12 @@ def memories(cases: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
                 texts += str(each.get("text", "")).lower() == found["text"].lower()
     return {
         "precision": round(right / made, 3) if made else None,
-        "recall": round(right / wanted, 3),
+        "recall": round(right / wanted, 3) if wanted else None,
         "verbatim": round(verbatim / made, 3) if made else None,
         "same_text": round(texts / right, 3) if right else None,
-        "operations": wanted,
+        "wanted": wanted,
+        "made": made,
+        "right": right,
     }
 
 
