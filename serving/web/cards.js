@@ -15,7 +15,7 @@ export function drawEvent(event, say) {
 const sayButton = ({ label, says }, say, kind = "chip") => button(label, () => say(says), kind, { "data-says": says });
 
 function drawCard({ kind, title, data = {}, actions = [] }, say) {
-  const draw = BODIES[kind] ?? (Array.isArray(listed(data)) ? drawList : drawPlain);
+  const draw = BODIES[kind] ?? (Array.isArray(listed(data)) ? drawList : data.subtitle ? drawItem : drawPlain);
   const rest = kind === "game" && data.board ? actions.filter((each) => !/^[1-9]$/.test(each.says)) : actions;
   return make("section.card", { "aria-label": title, "data-kind": kind },
     make("h3", {}, title), draw(data, say),
@@ -36,6 +36,14 @@ function drawList(data, say) {
       (item.actions ?? []).length ? make("div.chips", {}, item.actions.map((each) => sayButton(each, say))) : null);
   });
   return make("ol.items", {}, rows);
+}
+
+/** One song or video: who and when, why, and where it is. */
+function drawItem({ subtitle, why, url, minutes_known: isKnown }) {
+  return make("div", {},
+    make("p.by", {}, subtitle, isKnown === false && " (about)"),
+    why && make("p.reason", {}, why),
+    url && make("p.by", {}, link(new URL(url).hostname, url)));
 }
 
 const minutes = (seconds) => seconds > 0 && `${Math.floor(seconds / 60)}:${String(Math.round(seconds % 60)).padStart(2, "0")}`;
