@@ -84,8 +84,11 @@ class Machine:
         return tuple(Gpu(name.strip(), int(float(mib)) * 2**20, float(cap)) for name, mib, cap in rows)
 
     def has_package(self, name: str) -> bool:
-        """Whether a package could be imported; imports nothing."""
-        return find_spec(name) is not None
+        """Whether a package could be imported; imports nothing but the parents of a dotted one."""
+        try:
+            return find_spec(name) is not None
+        except ModuleNotFoundError:
+            return False
 
 
 def _cgroup_room_bytes() -> list[int]:

