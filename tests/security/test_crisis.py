@@ -111,7 +111,7 @@ def test_a_completion_has_its_own_shape(gateway: GatewayProcess, key: str) -> No
 def test_everything_else_is_still_an_error(gateway: GatewayProcess, key: str) -> None:
     """The text is for a crisis, and a wrong request is a wrong request."""
     assert ask(gateway, key, "What shall we cook?").status_code == 503
-    assert ask(gateway, key, CRISIS, messages="nothing").status_code == 503
+    assert ask(gateway, key, CRISIS, messages="nothing").status_code == 400
     assert ask(gateway, key, CRISIS, model="unknown").status_code == 404
 
 

@@ -29,15 +29,15 @@ def test_a_gateway_reads_an_error_of_any_text_at_once(name: str) -> None:
     """In a process that the kernel ends after a few seconds of its own time."""
     script = (
         "import signal, sys, orjson\n"
-        "from serving import engine_errors\n"
+        "from serving.engines import vllm_errors\n"
         "from tests.security.test_error_texts import PYDANTIC, TEXTS\n"
         f"signal.setitimer(signal.ITIMER_PROF, {CPU_S})\n"
         "text = TEXTS[sys.argv[1]]\n"
         "for message in (text, PYDANTIC.format(text)):\n"
         "    for status in (400, 422, 500, 501):\n"
         "        body = orjson.dumps({'error': {'message': message, 'param': text, 'code': status}})\n"
-        "        engine_errors.translate(status, body, {'messages', 'tools'})\n"
-        "        engine_errors.translate_event(body, {'messages'})\n"
+        "        vllm_errors.translate(status, body, {'messages', 'tools'})\n"
+        "        vllm_errors.translate_event(body, {'messages'})\n"
     )
     _ends_well(script, name)
 
@@ -94,12 +94,12 @@ def test_vllm_has_our_sanitiser_wherever_it_had_its_own() -> None:
         "import importlib, sys\n"
         "for name in ('error_response', 'handlers.http', 'handlers.validation', 'register'):\n"
         "    importlib.import_module(f'vllm.entrypoints.serve.exception_handling.{name}')\n"
-        "from models import vllm_sanitiser\n"
-        "assert vllm_sanitiser.install() >= 4\n"
-        "assert vllm_sanitiser.install() == 0\n"
+        "from models.vllm import sanitiser\n"
+        "assert sanitiser.install() >= 4\n"
+        "assert sanitiser.install() == 0\n"
         "import vllm.entrypoints.serve.exception_handling.error_response as module\n"
         "answer = module.create_error_response('/a' * 50_000)\n"
-        "assert len(answer.error.message) <= vllm_sanitiser.MAX_CHARACTERS + 1\n"
+        "assert len(answer.error.message) <= sanitiser.MAX_CHARACTERS + 1\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=200)
 
