@@ -17,6 +17,8 @@ from models.chat import ChatMessage, ChatModel
 from storage.agent_states import StateKey
 from storage.memory.owner import Owner
 
+MAX_TEXT = 1000  # characters of a message that rules read: their expressions are held to that (tests/security)
+
 Need = Literal[
     "model",  # cannot answer at all without one
     "person",  # knows whose it is
@@ -68,8 +70,8 @@ class AgentRequest:
 
     @property
     def text(self) -> str:
-        """The words of the person's last message; empty when there are none."""
-        return next((each.text for each in reversed(self.messages) if each.role == "user"), "").strip()
+        """The words of the person's last message, at most MAX_TEXT characters; empty when there are none."""
+        return next((each.text for each in reversed(self.messages) if each.role == "user"), "").strip()[:MAX_TEXT]
 
 
 @dataclass(frozen=True, slots=True)

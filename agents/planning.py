@@ -22,6 +22,7 @@ from agents.tool import ToolResult
 from agents.toolbox import Toolbox, propose, run_tool, turns_of
 from models.chat import ChatFailure, ChatMessage, ChatReply, ChatRequest, TextDelta, ToolCall
 
+MAX_LEAKED = 1000  # characters of a reply that may be a call
 _LEAKED = re.compile(r"^\s*(?:<tool_call>|```(?:json)?)?\s*(\{.*\})\s*(?:</tool_call>|```)?\s*$", re.DOTALL)
 _MAY_LEAK = ("{", "<", "`", "[")  # how text begins that may turn out to be a call
 REPLY_TOKENS = 512
@@ -135,7 +136,7 @@ async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str,
 
 def _leaked(box: Toolbox, reply: ChatReply) -> Sequence[ToolCall]:
     """The call that a reply's text is, if it is one."""
-    match = _LEAKED.match(reply.text)
+    match = _LEAKED.match(reply.text) if len(reply.text) <= MAX_LEAKED else None
     if match is None:
         return ()
     try:

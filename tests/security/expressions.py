@@ -26,7 +26,7 @@ PACKAGES = ("agents", "jobs", "memory", "models", "serving", "storage")
 LENGTH = 100_000
 CPU_S = 2.0
 # What does not run in the service: the demonstration model's training, and the two modules that import vLLM or Ray.
-LEFT_OUT = ("models.demo", "storage.migrations.env", "models.vllm.describe_arguments")
+LEFT_OUT = ("models.companion", "models.demo", "storage.migrations.env", "models.vllm.describe_arguments")
 FUNCTIONS = {"compile", "match", "search", "sub", "subn", "fullmatch", "findall", "finditer", "split"}
 MADE = object()  # an expression that is put together within a function
 

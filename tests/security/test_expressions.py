@@ -12,7 +12,13 @@ from tests.security import expressions
 SCRIPT = Path(expressions.__file__)
 WITHIN_S = 600.0
 # Characters that an expression is ever given: its module refuses longer texts, as the tests below hold.
-BOUNDED = {"memory.intents.detector": 1000}
+OF_BOUNDED_TEXT = {  # safety alone reads messages whole
+    name for name in expressions.modules() if name.startswith("agents.") and not name.startswith("agents.safety")
+}
+BOUNDED = {"memory.intents.detector": 1000, **dict.fromkeys(OF_BOUNDED_TEXT, 1000)}
+    "memory.intents.detector": 1000,
+    **{name: 1000 for name in expressions.modules() if name.startswith("agents.")},
+}
 # Expressions that are put together within a function, and are made by `expressions.run_time_expressions`.
 MADE_AT_RUN_TIME = {
     "models.control_tokens",
@@ -74,7 +80,7 @@ def test_an_expression_that_is_put_together_at_run_time_is_known_here() -> None:
             source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
             found = expressions.literals(source.read_text())
             made |= {name for literal, _ in found if literal is expressions.MADE}
-    assert made <= MADE_AT_RUN_TIME | AT_IMPORT
+    assert made <= MADE_AT_RUN_TIME | AT_IMPORT | OF_BOUNDED_TEXT
 
 
 @pytest.mark.parametrize("pattern", [r"(a+)+b", r"'x(.*?)y(.*?)z'", r"(?:/[\w\-]+)+/[\w\-]+\.\w+", r"(\d+(?:\.\d+)?)s"])
@@ -97,3 +103,13 @@ def test_wishes_are_looked_for_in_short_texts_only() -> None:
 
     assert BOUNDED["memory.intents.detector"] >= MAX_CHARACTERS
     assert intent_of("remember that " + "my cat is old " * 10_000) is None
+
+
+def test_agents_rules_read_short_texts_only() -> None:
+    """A message is cut before a rule of an agent sees it, and a long reply is no call."""
+    from agents import planning
+    from agents.base import MAX_TEXT, AgentRequest
+    from models.chat import ChatMessage
+
+    assert all(BOUNDED[name] >= max(MAX_TEXT, planning.MAX_LEAKED) for name in OF_BOUNDED_TEXT)
+    assert len(AgentRequest([ChatMessage("user", "bye " * 30_000)]).text) == MAX_TEXT
