@@ -6,7 +6,8 @@ wait for the person's yes (`agents.proposals`). Cf. "spotlighting", https://arxi
 """
 
 import re
-import unicodedata
+
+from memory.unicode_text import is_control
 
 MAX_CHARACTERS = 2000
 _MARKS = re.compile(r"<<<|>>>|<\|[^|>]{0,64}\|>|\[/?INST\]|</?(?:s|system|tool_call|tool_response)>", re.IGNORECASE)
@@ -15,9 +16,7 @@ _KEPT_CONTROLS = "\n\t"
 
 def clean(text: str, *, max_characters: int = MAX_CHARACTERS) -> str:
     """The text without invisible characters, control tokens of chat templates, and what is too much of it."""
-    plain = "".join(
-        each for each in text[: max_characters * 4] if each in _KEPT_CONTROLS or unicodedata.category(each)[0] != "C"
-    )
+    plain = "".join(each for each in text[: max_characters * 4] if each in _KEPT_CONTROLS or not is_control(each))
     while (cleaned := _MARKS.sub(" ", plain)) != plain:  # again: what is left may make a mark
         plain = cleaned
     return plain[:max_characters].strip()

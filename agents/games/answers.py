@@ -1,9 +1,10 @@
 """Whether what somebody wrote is the answer: without case, accents, articles; with a slip of the keys in long words."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+
+from memory.unicode_text import without_accents
 
 MIN_FUZZY = 6  # characters from which a slip is overlooked
 SIMILAR = 0.85
@@ -21,8 +22,7 @@ UNSURE = re.compile(
 
 def plain(text: str) -> str:
     """The text in lower case, without accents, punctuation, a leading article."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    letters = "".join(each for each in folded if not unicodedata.combining(each))
+    letters = without_accents(text.casefold())
     words = " ".join(re.sub(r"[^\w./+-]+", " ", letters).split()).strip(" .")
     return _ARTICLES.sub("", words)
 

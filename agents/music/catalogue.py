@@ -5,7 +5,6 @@ energy goes from 1 (still) to 5 (loud and fast).
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Literal, get_args
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from memory.unicode_text import without_accents
 
 DATA = Path(__file__).parent / "data"
 Mood = Literal[
@@ -49,8 +50,7 @@ class Track(BaseModel):
 
 def normal(text: str) -> str:
     """A name in small letters without accents and marks, spaces as hyphens."""
-    plain = "".join(each for each in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(each))
-    return re.sub(r"[\W_]+", "-", plain).strip("-")
+    return re.sub(r"[\W_]+", "-", without_accents(text.casefold())).strip("-")
 
 
 @lru_cache

@@ -5,7 +5,8 @@ https://www.unicode.org/reports/tr18/#Compatibility_Properties. Longer texts los
 """
 
 import re
-import unicodedata
+
+from memory.unicode_text import nfkc
 
 MAX_CHARACTERS = 12_000
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff'\u2018\u2019\u02bc`]")
@@ -26,7 +27,7 @@ def words_of(text: str) -> list[str]:
 
 def folded(text: str) -> str:
     """Lower case, composed in one way, without apostrophes and what cannot be seen."""
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).lower()
+    return _INVISIBLE.sub("", nfkc(text)).lower()
 
 
 def language_of(text: str) -> str:

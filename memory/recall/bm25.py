@@ -13,7 +13,6 @@ stop words, and Snowball's stemmer.
 """
 
 import re
-import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import regex
 import Stemmer
+
+from memory.unicode_text import nfc
 
 K1 = 0.9
 B = 0.4
@@ -68,7 +69,7 @@ def words_of(text: str) -> list[str]:
 def _composed(word: str) -> str:
     if word.isascii() or len(word) > _MAX_COMPOSED:
         return word
-    return unicodedata.normalize("NFC", word.translate(_JOINERS))
+    return nfc(word.translate(_JOINERS))
 
 
 class LexicalIndex:

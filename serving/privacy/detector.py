@@ -11,7 +11,7 @@ Card numbers: ISO/IEC 7812-1 (length, first digit, Luhn's check digit). Phone nu
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from serving.privacy.unicode_text import nfkc
+from memory.unicode_text import nfkc
 
 SELF_HARM = "self_harm"
 UNREAD = "unread"

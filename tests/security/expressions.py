@@ -90,7 +90,7 @@ def run_time_expressions() -> None:
     """Those that are put together within functions, made as the service makes them."""
     from models.control_tokens import Neutraliser
     from serving.observability.logs import Redactor
-    from serving.privacy.detector import detector  # and, with it, serving.privacy.unicode_text
+    from serving.privacy.detector import detector  # and, with it, memory.unicode_text
 
     Redactor({"a-secret-of-the-environment"})
 

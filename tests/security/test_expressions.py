@@ -16,15 +16,12 @@ OF_BOUNDED_TEXT = {  # safety alone reads messages whole
     name for name in expressions.modules() if name.startswith("agents.") and not name.startswith("agents.safety")
 }
 BOUNDED = {"memory.intents.detector": 1000, **dict.fromkeys(OF_BOUNDED_TEXT, 1000)}
-    "memory.intents.detector": 1000,
-    **{name: 1000 for name in expressions.modules() if name.startswith("agents.")},
-}
 # Expressions that are put together within a function, and are made by `expressions.run_time_expressions`.
 MADE_AT_RUN_TIME = {
     "models.control_tokens",
     "serving.observability.logs",
     "serving.privacy.detector",
-    "serving.privacy.unicode_text",
+    "memory.unicode_text",
 }
 AT_IMPORT = {
     "models.vllm.server",

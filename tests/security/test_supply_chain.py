@@ -15,7 +15,7 @@ LOCKS = sorted((ROOT / "deploy/requirements").glob("*.txt"))
 
 def test_the_locks_are_there() -> None:
     """One for each thing that is installed by itself."""
-    assert [lock.stem for lock in LOCKS] == ["audit", "build", "cpu", "dev", "gpu"]
+    assert [lock.stem for lock in LOCKS] == ["audit", "build", "cpu", "dev", "gpu", "small", "worker"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.privacy.unicode_text import MAX_MARKS, nfkc, without_long_runs
+from memory.unicode_text import MAX_MARKS, nfkc, without_long_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU_S = 2.0

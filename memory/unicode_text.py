@@ -18,6 +18,23 @@ def nfkc(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", without_long_runs(text))
 
 
+def nfc(text: str) -> str:
+    """The text in normal form C, likewise."""
+    return text if text.isascii() else unicodedata.normalize("NFC", without_long_runs(text))
+
+
+def without_accents(text: str) -> str:
+    """The text in normal form KD, likewise, without its combining marks."""
+    if text.isascii():
+        return text
+    return "".join(filter(_is_letter, unicodedata.normalize("NFKD", without_long_runs(text))))
+
+
+def is_control(char: str) -> bool:
+    """Whether it is a control, a format character, a surrogate, or none at all (general category C)."""
+    return unicodedata.category(char).startswith("C")
+
+
 def without_long_runs(text: str) -> str:
     """The text with at most MAX_MARKS characters in a row that a normal form would sort."""
     return text if text.isascii() else _runs().sub(r"\1", text)
@@ -28,6 +45,10 @@ def _runs() -> re.Pattern[str]:
     """Finds a run that is too long: characters with a combining class, or that decompose to nothing but such."""
     marks = "".join(map(re.escape, filter(_is_mark, map(chr, range(128, sys.maxunicode + 1)))))
     return re.compile(f"((?<![{marks}])[{marks}]{{{MAX_MARKS}}})[{marks}]+")
+
+
+def _is_letter(char: str) -> bool:
+    return not unicodedata.combining(char)
 
 
 def _is_mark(char: str) -> bool:
