@@ -8,6 +8,7 @@ from openai import OpenAI
 
 from tests.support.engine_server import EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
+from tests.support.polling import eventually
 
 Json = dict[str, Any]
 
@@ -47,6 +48,7 @@ def person(gateway: GatewayProcess, engine: EngineServer, key: str, request: pyt
 def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) -> None:
     """What is recalled is in one place of the prompt, marked off, with its source; and `why` names it."""
     person.say("My cat is called Pixel")
+    eventually(lambda: len(person.past()["conversations"][0]["messages"]) == 2, 10, "the reply to be kept")
     answer = person.say("What is my cat called?")
     assert answer.headers["x-bondhu-memory"] == "recalled=2"  # theirs, and the friend's answer to it
     asked = str(engine.asked[-1]["messages"])
@@ -55,6 +57,7 @@ def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) 
     message = answer.json()["choices"][0]["message"]
     sources = [each for each in message["bondhu"]["events"] if each["type"] == "source"]
     assert [each["why"] for each in sources if "My cat is called Pixel" in each["title"]]
+    eventually(lambda: len(person.past()["conversations"][0]["messages"]) == 4, 10, "the reply to be kept")
     told = person.past()["conversations"][0]["messages"]
     assert [each["text"] for each in told] == [
         "My cat is called Pixel",
