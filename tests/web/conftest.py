@@ -35,6 +35,7 @@ def visit(browser: Browser, house: House) -> Iterator[Callable[..., Visit]]:
     def make(size: dict[str, int] = DESKTOP, scheme: str = "light", **options: Any) -> Visit:
         page = browser.new_context(**screen(size, scheme, **options)).new_page()
         page.set_default_timeout(20_000)
+        page.add_init_script("try { sessionStorage.setItem('bondhu.model', 'bondhu') } catch {}")  # the scripted friend
         made = Visit(page)
         page.on("request", lambda request: made.requests.append(request.url))
         page.on("pageerror", lambda error: made.complaints.append(f"error: {error}"))

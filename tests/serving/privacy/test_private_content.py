@@ -282,7 +282,7 @@ def test_applied_settings_reach_a_running_gateway(
     gateway: GatewayProcess, diary: Client, gemini: GeminiServer, tmp_path: Path
 ) -> None:
     """What the directory brings holds in every worker: consent, tiers, who stands in; nonsense changes nothing."""
-    settings = load_settings(environ={"BONDHU_ROOT": str(ROOT), "BONDHU_VAR_DIR": str(tmp_path)})
+    settings = load_settings(environ={"BONDHU_ROOT": str(ROOT), "BONDHU_VAR_DIR": str(tmp_path), **DEMO})
     routes: Json = dict(routing(settings))
     live = routes["live"]
     live["external"] = {"other": {"model": "gemini-2.5-flash", "base_url": gemini.url}}
@@ -299,6 +299,9 @@ def test_applied_settings_reach_a_running_gateway(
         directory.routing = {**routes, "live": {**live, "tiers": "none"}}
         wait_for(lambda: "cannot be read" in gateway.log.read_text(), "the gateway to say so")
     assert diary.ask(HELLO, user="never-asked").headers["x-bondhu-model"].startswith("other;")
+
+
+DEMO = {"BONDHU__MODELS__ACTIVE": "bondhu-demo"}
 
 
 class Directory:

@@ -179,6 +179,15 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
     ("get", "/api/v1/messages/{message}/why"): (None, {}),
     ("delete", "/api/v1/messages/{message}"): (None, {}),
+    ("get", "/api/v1/agents"): (None, {}),
+    ("post", "/api/v1/agents/{agent}/runs"): (
+        {"messages": [{"role": "user", "content": "What is the secret word of the safe?"}]},
+        {},
+    ),
+    ("post", "/api/v1/proposals/{proposal}/confirm"): ({}, {}),
+    ("post", "/api/v1/proposals/{proposal}/undo"): ({}, {}),
+    ("get", "/api/v1/personas"): (None, {}),
+    ("put", "/api/v1/personas"): ({"tone": {"length": "short"}}, {}),
     ("get", "/api/v1/wishes"): (None, {}),
     ("post", "/api/v1/wishes/{wish}/undo"): (None, {}),
     ("delete", "/api/v1/wishes/{wish}"): (None, {}),
@@ -271,7 +280,7 @@ def walk(client: Client, ids: dict[str, str], secrets: list[str]) -> None:
     for (method, path), (body, params) in WALK.items():
         asked = None if body is None else json.loads(fill(json.dumps(body)))
         given = {name: fill(value) for name, value in params.items()}
-        url = re.sub(r"\{\w+\}", "x", fill(path))
+        url = re.sub(r"\{\w+\}", "x", fill(path.replace("{agent}", "chat")))
         answer = client(method.upper(), url, asked, **given)
         assert answer.status_code < 500 or answer.status_code == 503, (method, path, answer.text)
         for secret in secrets:
