@@ -247,7 +247,7 @@ def test_the_keyboard_is_enough(house: House, visit: Visits) -> None:
 def test_nothing_is_wider_than_the_screen(house: House, visit: Visits, size: dict[str, int]) -> None:
     """In every place, with cards and long words."""
     here = visit(size)
-    here.come_in(house, "Wide")
+    here.come_in(house, f"Wide {size['width']}")
     here.say("Music for the evening?")
     here.say("x" * 400)
     for place in ("Memory", "Privacy", "Usage", "Chat"):
