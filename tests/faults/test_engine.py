@@ -6,7 +6,7 @@ Two applications' worth of clients ask: some may be answered outside, by Gemini'
 import contextlib
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -36,9 +36,13 @@ FREE_WITHIN_S = 30.0
 
 
 @contextlib.contextmanager
-def frozen(stack: LocalStack) -> Iterator[None]:
-    """Within it, no engine goes on (SIGSTOP): connections stay open, nothing comes."""
+def frozen(stack: LocalStack, just_before: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Within it, no engine goes on (SIGSTOP): connections stay open, nothing comes.
+
+    `just_before` runs once the engines are found, which takes longer than a short answer.
+    """
     cores = stack.processes(CORE)
+    just_before()
     for core in cores:
         core.send_signal(signal.SIGSTOP)
     try:
@@ -101,10 +105,14 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     (guided,) = outgoing(app, 1, response_format=MANY_WORDS)
     for stream in (*begun_kept, guided):  # the first schema is tried beside the engine before it is answered
         stream.until_begun()
-    begun_outgoing = outgoing(app, 1, stream_options={"include_usage": True})
-    for stream in begun_outgoing:
-        stream.until_begun()
-    with frozen(stack):
+    begun_outgoing: list[Asking] = []
+
+    def begin_outgoing() -> None:
+        begun_outgoing.extend(outgoing(app, 1, stream_options={"include_usage": True}))
+        for stream in begun_outgoing:
+            stream.until_begun()
+
+    with frozen(stack, begin_outgoing):
         waiting = outgoing(app, 1), kept(app, 1)
         begun = check(begun_outgoing, begun_kept)
         not_begun = check(*waiting)
