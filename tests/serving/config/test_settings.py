@@ -401,9 +401,10 @@ def test_every_process_of_a_stack_finds_the_same_sockets(root: Path) -> None:
 
 
 def test_the_model_that_agents_ask_is_served(root: Path) -> None:
-    """One that is not is named, with the nearest that is; the demonstration model says that it does not choose."""
+    """One that is not is named, with the nearest that is; the small models say that they do not choose."""
     message = error(root, BONDHU__MODELS__ACTIVE="bondhu-demo", BONDHU__AGENTS__MODEL="bondu-demo")
     assert message == "BONDHU__AGENTS__MODEL: agents.model: `bondu-demo` is not served; did you mean `bondhu-demo`?"
     settings = load(root, BONDHU__MODELS__ACTIVE="bondhu-demo", BONDHU__AGENTS__MODEL="bondhu-demo")
     assert not settings.catalogue["bondhu-demo"].chooses
-    assert settings.catalogue["smollm2-135m-instruct"].chooses
+    assert not settings.catalogue["smollm2-135m-instruct"].chooses
+    assert settings.catalogue["llama-3.1-8b-instruct-fp8"].chooses
