@@ -14,15 +14,12 @@ from agents.music.listenbrainz import ListenBrainz
 from agents.music.playlists import CREATE, UPDATE, CreatePlaylist, Playlists, UpdatePlaylist
 from agents.music.tools import AGENT, MusicTools
 from agents.proposals import EffectHandler
-from agents.ranking.verdict import is_rating
+from agents.ranking.verdict import is_rating, is_small_talk
 from agents.toolbox import ANSWER, Toolbox
 
 _UPDATE = re.compile(r"\b(?:update|refresh|renew|change|freshen)\b.*\bplaylist", re.IGNORECASE)
 _MAKE = re.compile(r"\b(?:make|create|build|save|put together|want|need|give)\b.*\bplaylist\b", re.IGNORECASE)
 _LIST = re.compile(r"\b(?:my|which|show|list|what)\b.*\bplaylists?\b", re.IGNORECASE)
-_TALK = re.compile(
-    r"\s*(?:hi|hello|hey|thanks?|thank you|bye|ok(?:ay)?|cool|great)\b[\w ]{0,20}[.!]*\s*", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +72,6 @@ def route(text: str) -> str | None:
         return "list_playlists"
     if is_rating(text):
         return "rate"
-    if _TALK.fullmatch(text):
+    if is_small_talk(text):
         return ANSWER
     return "find_songs" if re.search(r"\b(?:songs?|music|play|tunes?|tracks?|listen)\b", text, re.IGNORECASE) else None

@@ -20,6 +20,9 @@ _SURE = re.compile(
     re.IGNORECASE,
 )
 _WISHES = re.compile(r"\b(?:would|i'?d|want to|to)\s+(?:like|love)\b|\b(?:like|love) (?:a|some|to)\b", re.IGNORECASE)
+_TALK = re.compile(
+    r"\s*(?:hi|hello|hey|thanks?|thank you|bye|ok(?:ay)?|cool|great)\b[\w ]{0,20}[.!]*\s*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,8 @@ def verdict_of(text: str) -> Verdict | None:
     if _YES.search(folded):
         return Verdict(1.0)
     return Verdict(0.3) if _PLAYED.search(folded) else None
+
+
+def is_small_talk(text: str) -> bool:
+    """Whether it is a greeting, a thanks or a goodbye, and asks for nothing."""
+    return _TALK.fullmatch(text) is not None

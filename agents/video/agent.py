@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.events import Event
 from agents.loop import run_toolbox
-from agents.ranking.verdict import is_rating
+from agents.ranking.verdict import is_rating, is_small_talk
 from agents.toolbox import ANSWER, Toolbox
 from agents.video.channels import read_channels
 from agents.video.data_api import DataApi
@@ -21,9 +21,6 @@ from storage.videos import MemoryVideos
 _SHOW_LATER = re.compile(r"\b(?:my|show|list|what).*\b(?:watch[- ]?later|for later|list)\b", re.IGNORECASE)
 _LATER = re.compile(
     r"^\s*(?:later|keep|save|watch later|remember)\b|\bfor later\b|\bto (?:my )?watch[- ]?later\b", re.IGNORECASE
-)
-_TALK = re.compile(
-    r"\s*(?:hi|hello|hey|thanks?|thank you|bye|ok(?:ay)?|cool|great)\b[\w ]{0,20}[.!]*\s*", re.IGNORECASE
 )
 _FIND = re.compile(r"\b(?:videos?|watch|youtube|documentar\w+|clips?|vlogs?|channels?|tutorials?)\b", re.IGNORECASE)
 
@@ -73,6 +70,6 @@ def route(text: str) -> str | None:
         return "watch_later"
     if is_rating(text):
         return "rate"
-    if _TALK.fullmatch(text):
+    if is_small_talk(text):
         return ANSWER
     return "find_videos" if _FIND.search(text) else None
