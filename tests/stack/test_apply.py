@@ -13,6 +13,7 @@ from openai import NotFoundError, OpenAI
 
 from tests.support.client_load import ClientLoad
 from tests.support.local_stack import LocalStack
+from tests.support.polling import eventually
 
 QUANTISED, UNQUANTISED = "bondhu-demo", "bondhu-demo-bf16"
 HELLO: Any = [{"role": "user", "content": "Hi!"}]
@@ -128,7 +129,9 @@ def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -
         assert met[0].endswith("quantization=W8A8")
         assert met[1].endswith("quantization=none")
     assert [replica["model"] for replica in stack.replicas()] == [UNQUANTISED]
-    assert len(stack.processes("VLLM::EngineCore")) == 1, "the old engine is gone"
+    after = boots(stack)
+    eventually(lambda: len(stack.processes("VLLM::EngineCore")) == 1, 30, "one engine, the new one")
+    assert boots(stack) == after, "the new engine never restarted"
     assert {model.id for model in client.models.list()} >= {UNQUANTISED, "bondhu"}
     with pytest.raises(NotFoundError):
         client.chat.completions.create(model=QUANTISED, messages=HELLO)
