@@ -8,6 +8,7 @@ an HMAC (RFC 2104) under the cluster's key, the same in every gateway. Timing is
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 import orjson
 
@@ -27,10 +28,11 @@ class PrefixSalt:
 
     def __init__(self, cluster_key: str) -> None:
         self._key = hmac.digest(cluster_key.encode(), PURPOSE, hashlib.sha256)
+        self._of_app = lru_cache(maxsize=1024)(lambda app: self._salt(app, None))
 
     def of(self, call: GenerationRequest) -> str:
         """The salt of a request: its application's, or its end user's when their memory may be in it."""
-        return self._salt(call.app, call.user if call.conversation is not None else None)
+        return self._of_app(call.app) if call.conversation is None else self._salt(call.app, call.user)
 
     def _salt(self, app: str, user: str | None) -> str:
         # As JSON: no two pairs of names read alike, whatever is in them.
