@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import catalogue, consent, jobs, keys, models, processes
+from serving.cli import catalogue, consent, jobs, keys, models
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli.embeddings import embeddings
-from serving.cli.logs import logs
-from serving.cli.page import page
-from serving.cli.up import down, up
+from serving.cli.service import processes
+from serving.cli.service.logs import logs
+from serving.cli.service.page import page
+from serving.cli.service.up import down, up
 from serving.cli.usage import usage
 from serving.config.addresses import dashboard_url, gateway_url
 from serving.config.credentials import SCRAPE_TOKEN, read_env_file, secrets_env

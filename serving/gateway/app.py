@@ -51,22 +51,13 @@ from serving.privacy.audit_log import AuditLog
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
-from serving.routes import agents as agent_routes
-from serving.routes import (
-    completions,
-    consent,
-    embeddings,
-    health,
-    metrics,
-    models,
-    openapi,
-    personas,
-    proposals,
-    usage,
-    web,
-)
+from serving.routes import consent, openapi, web
+from serving.routes.agents import agents as agent_routes
+from serving.routes.agents import personas, proposals
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
+from serving.routes.openai import completions, embeddings, models
+from serving.routes.operations import health, metrics, usage
 from serving.streams.erasure import RecordingErasure
 from storage.api_keys import KeyRecord, find_key
 from storage.database import Pool, open_engine

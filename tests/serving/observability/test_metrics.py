@@ -20,7 +20,7 @@ from serving.observability.active_users import ActiveUsers
 from serving.observability.logs import UserHash
 from serving.observability.metrics import MAX_VALUES, Metrics, Observed, Readings
 from serving.observability.multiprocess import MetricFiles
-from serving.routes.service_metrics import NAMES, Overview, Sample
+from serving.routes.operations.service_metrics import NAMES, Overview, Sample
 from serving.supervisor.processes import redis_server
 from tests.support.gateway_process import ROOT, SCRAPE_TOKEN, GatewayProcess, value, wait_for
 

@@ -20,11 +20,10 @@ from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 from serving.protocol.sequences import check_tier, sequences_of
 from serving.protocol.structured_outputs import check_structured_outputs
 from serving.routes import openapi
-from serving.routes.agent_runs import agent_target, check_for_agent, memory_of_run
+from serving.routes.agents.runs import agent_target, check_for_agent, memory_of_run
 from serving.routes.body import BYTES_PER_TOKEN, model_name, read_bytes, read_json, read_leniently, tokens_of
 from serving.routes.counted import refused
 from serving.routes.dependencies import Gateway, caller_of, gateway_of
-from serving.routes.direct import DirectRoute
 from serving.routes.identity import (
     about,
     check_user,
@@ -34,6 +33,7 @@ from serving.routes.identity import (
     end_user,
     named_conversation,
 )
+from serving.routes.openai.direct import DirectRoute
 from serving.streams.policy import (
     ABORT_S,
     DISCONNECT_HEADER,

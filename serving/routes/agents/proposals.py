@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from memory.schemas import Accepted, Name
 from serving.errors import DatabaseAway, InvalidRequest, UnknownProposal
 from serving.routes import openapi
-from serving.routes.agents import RunAnswer, run_whole
+from serving.routes.agents.agents import RunAnswer, run_whole
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.dependencies import Caller, Gateway, Worker
 from serving.routes.identity import USER_HEADER, check_user, end_user, named_conversation

@@ -19,8 +19,8 @@ from serving.privacy.markers import FIELD
 from serving.protocol.request import CHAT
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.completions import respond
 from serving.routes.dependencies import Caller, Gateway, Worker
+from serving.routes.openai.completions import respond
 from storage.api_keys import KeyRecord
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from serving.errors import Forbidden
 from serving.routes import openapi
 from serving.routes.dependencies import Gateway, Worker, caller_of, holds_scrape_token
-from serving.routes.service_metrics import survey
+from serving.routes.operations.service_metrics import survey
 
 router = APIRouter(tags=["operation"])
 

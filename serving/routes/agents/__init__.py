@@ -1,0 +1,1 @@
+"""Agents over HTTP: runs, personas, what a person said to a proposal."""

@@ -1,0 +1,1 @@
+"""For who operates the service: health, metrics, usage."""
