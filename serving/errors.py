@@ -31,8 +31,8 @@
     ├── QueueTimeout              503     api_error               queue_timeout
     └── EngineTimeout             504     api_error               engine_timeout
 
-The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. What the engine answers in its own
-dialect is translated in `serving.engines.vllm_errors`. Nothing here knows HTTP servers.
+The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. `serving.engines.vllm_errors` translates
+the engine's own errors. This module does not depend on any HTTP server.
 """
 
 import math
@@ -43,13 +43,13 @@ import orjson
 
 
 class ApiError(Exception):
-    """A failure that a client is told about.
+    """A failure that is reported to the client.
 
     Args:
         message: what is wrong and what would be accepted.
         param: the request field at fault, as the client wrote it.
         code: OpenAI's machine-readable code; the class's own by default.
-        retry_after_s: whole seconds after which another try makes sense.
+        retry_after_s: whole seconds after which a retry makes sense.
 
     """
 
@@ -88,29 +88,30 @@ class InvalidRequest(ApiError):
 
 
 class AnswerTooLarge(InvalidRequest):
-    """The whole answer has more bytes than are held of one; what the engine did for it is charged."""
+    """A non-streamed response exceeds `gateway.max_answer_bytes`; the tokens that it used are charged."""
 
     default_code = "answer_too_large"
 
     def __init__(self) -> None:
         super().__init__(
-            "The answer is larger than what is held of one: ask for fewer choices, tokens or logprobs, or for a stream."
+            "The response is too large to be sent in one piece. Request fewer choices, tokens or logprobs, or set "
+            "stream to true."
         )
 
 
 class Unauthenticated(ApiError):
-    """No key, or one that is unknown, revoked or expired."""
+    """The API key is missing, unknown, revoked or expired."""
 
     status, type, default_code = 401, "authentication_error", "invalid_api_key"
 
     @property
     def headers(self) -> dict[str, str]:
-        """Names the scheme, as RFC 9110 section 11.6.1 wants."""
+        """`WWW-Authenticate` with the scheme (RFC 9110, section 11.6.1)."""
         return {"www-authenticate": "Bearer"}
 
 
 class TooManyKeys(ApiError):
-    """Too many keys from this address were none; this one has not been looked at."""
+    """This address has sent too many invalid keys; the current one was not checked."""
 
     status, type, default_code = 429, "authentication_error", "too_many_invalid_keys"
 
@@ -119,13 +120,13 @@ class TooManyKeys(ApiError):
 
 
 class Forbidden(ApiError):
-    """The key is valid, and may not do this."""
+    """The key is valid but not allowed to do this."""
 
     status, type, default_code = 403, "permission_error", "admin_only"
 
 
 class UnknownTier(ApiError):
-    """The key names a tier that the configuration does not have (any more)."""
+    """The key's tier is not (or no longer) in the configuration."""
 
     status, type, default_code = 403, "invalid_request_error", "tier_not_configured"
 
@@ -137,33 +138,33 @@ class UnknownModel(ApiError):
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"The model '{model[:200]}' does not exist or is not active: GET /v1/models lists those that are.",
+            f"The model '{model[:200]}' does not exist or is not active. GET /v1/models lists the active models.",
             param="model",
         )
 
 
 class UnknownRequest(ApiError):
-    """This application has made no request with this id, as far as is known here."""
+    """This worker knows no request with this id from this application."""
 
     status, type, default_code = 404, "invalid_request_error", "request_not_found"
 
     def __init__(self) -> None:
         super().__init__(
-            "No request with this id is known. The id is the reply's x-request-id; a request that is running, or ended "
-            "within the last seconds, may be known to another worker only: ask again.",
+            "No request with this id was found. Use the value of the response header x-request-id. A request that is "
+            "running, or ended a few seconds ago, may not be visible yet: try again.",
             param="request_id",
         )
 
 
 class UnknownStream(ApiError):
-    """This application's user has no stream with this event that could still be read; nobody learns whose it is."""
+    """This user has no resumable stream with this event id; a stream of another user gives the same error."""
 
     status, type, default_code = 404, "invalid_request_error", "stream_not_found"
 
     def __init__(self) -> None:
         super().__init__(
-            "No stream with this event can be resumed: its id is unknown, or it is over for too long. Send the request "
-            "without Last-Event-ID to begin anew.",
+            "This stream cannot be resumed: the event id is unknown or has expired. Send the request again without "
+            "Last-Event-ID to start a new stream.",
             param="last-event-id",
         )
 
@@ -199,33 +200,33 @@ class UnknownProposal(ApiError):
 
 
 class MemoryChanged(ApiError):
-    """The memory is in another state than the one that was to be changed."""
+    """The memory changed since it was read."""
 
     status, type, default_code = 409, "invalid_request_error", "memory_changed"
 
 
 class IncompleteBody(ApiError):
-    """The body ended before it was whole: the client left, or took too long."""
+    """The client disconnected, or timed out, before it had sent the whole body."""
 
     status, type, default_code = 408, "invalid_request_error", "incomplete_body"
 
     def __init__(self) -> None:
-        super().__init__("The request's body did not arrive.")
+        super().__init__("The request body is incomplete: the connection ended before all of it had arrived.")
 
 
 class BodyTooLarge(ApiError):
-    """The body exceeds what the route takes."""
+    """The body is larger than the route accepts."""
 
     status, type, default_code = 413, "invalid_request_error", "request_too_large"
 
 
 class RateLimited(ApiError):
-    """A limit of the key's tier.
+    """The request exceeds a limit of the key's tier.
 
     Args:
-        message: which limit, whose, and when to try again.
-        unit: "requests" or "tokens", which is the error's `type` at OpenAI.
-        wait_s: seconds after which the same request can pass; None: never.
+        message: which limit was hit, by which application or user, and when to retry.
+        unit: "requests" or "tokens"; OpenAI uses it as the error's `type`.
+        wait_s: seconds after which the same request can pass; None: it never can.
         limit_headers: the `x-ratelimit-*` headers.
 
     """
@@ -242,7 +243,7 @@ class RateLimited(ApiError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The limits; when to try again, or (as OpenAI's clients read it) that there is no use in trying."""
+        """The limits, and when to retry; OpenAI's clients read `x-should-retry: false` as never."""
         if self.wait_s is None:
             return self.limit_headers | {"x-should-retry": "false"}
         return self.limit_headers | super().headers | {"retry-after-ms": str(math.ceil(self.wait_s * 1000))}
@@ -253,86 +254,91 @@ class RateLimited(ApiError):
 
 
 class EngineFailed(ApiError):
-    """The engine broke while it answered."""
+    """The engine failed while it generated the response."""
 
     status, default_code = 502, "engine_error"
 
 
 class EngineUnavailable(ApiError):
-    """The model is configured, but nothing can answer for it now."""
+    """The model is configured, but no replica can serve it now."""
 
     status, default_code = 503, "model_not_ready"
 
 
 class ReaderTooSlow(ApiError):
-    """One of several readers of a stream is further behind than what is kept of it."""
+    """One of several readers of a stream has fallen behind the events that are still buffered."""
 
     status, default_code = 502, "reader_too_slow"
 
     def __init__(self) -> None:
-        super().__init__("This stream was read too slowly: what follows is no longer kept.")
+        super().__init__(
+            "This stream was read too slowly: the next events are no longer buffered. Send the request again."
+        )
 
 
 class ShuttingDown(ApiError):
-    """The gateway worker stops: nothing begins, and what could not be completed in time ends."""
+    """The gateway worker is stopping: it accepts no new requests and ends those that run past the drain time."""
 
     status, default_code = 503, "shutting_down"
 
     def __init__(self) -> None:
         super().__init__(
-            "The gateway is being stopped. Try again; a stream whose events have ids goes on with Last-Event-ID.",
+            "The gateway is shutting down. Try again, or resume a stream whose events have ids with Last-Event-ID.",
             retry_after_s=1,
         )
 
     @property
     def headers(self) -> dict[str, str]:
-        """Come again, on another connection: whoever listens there then is another process."""
+        """Close the connection, so that the retry reaches another process."""
         return super().headers | {"connection": "close"}
 
 
 class LedgerFull(ApiError):
-    """No request may begin, because it could not be accounted for: SQL is away for long, or the disk is full."""
+    """New requests are refused because they cannot be recorded: SQL has been down for long, or the disk is full."""
 
     status, default_code = 503, "ledger_full"
 
     def __init__(self) -> None:
-        super().__init__("Requests cannot be accounted for right now, so none are admitted.", retry_after_s=30)
+        super().__init__(
+            "Usage cannot be recorded right now, so no requests are accepted. Try again later.", retry_after_s=30
+        )
 
 
 class DatabaseAway(ApiError):
-    """SQL cannot be reached, or not in time."""
+    """SQL is unreachable or did not respond in time."""
 
     status, default_code = 503, "database_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("The database cannot be reached right now.", retry_after_s=5)
+        super().__init__("The database is unavailable right now. Try again later.", retry_after_s=5)
 
 
 class CacheAway(ApiError):
-    """Redis does not answer, and what is to be forgotten is there."""
+    """Redis does not respond, so data in it cannot be deleted."""
 
     status, default_code = 503, "cache_unavailable"
 
     def __init__(self) -> None:
         super().__init__(
-            "What is remembered is deleted; cached answers could not be, because Redis does not answer. Ask again."
+            "The memories were deleted, but cached answers could not be, because Redis is unavailable. Send the "
+            "request again."
         )
 
 
 class QueueFull(ApiError):
-    """As many requests wait for the model as may wait."""
+    """The model's waiting line is full."""
 
     status, default_code = 503, "queue_full"
 
 
 class CallerQueueFull(QueueFull):
-    """As many requests of this application, or of its end user, wait for the model as may wait."""
+    """This application, or its end user, has too many requests waiting for the model."""
 
     status, type, default_code = 429, "requests", "rate_limit_exceeded"
 
 
 class QueueTimeout(ApiError):
-    """The request has waited for an engine as long as it may, or would have to wait longer than that."""
+    """The request waited the maximum time for an engine, or is expected to wait longer than that."""
 
     status, default_code = 503, "queue_timeout"
 
@@ -349,7 +355,7 @@ def envelope(message: str, type_: str, param: str | None, code: str | None) -> b
 
 
 def stream_event(error: ApiError) -> bytes:
-    """The error as a server-sent event, for a stream whose headers are already out."""
+    """The error as a server-sent event, for a stream whose headers have been sent."""
     return b"data: " + error.body() + b"\n\n"
 
 

@@ -1,1 +1,1 @@
-"""Who may start now, and who waits."""
+"""Admission control: a bounded, fair queue in front of each model."""

@@ -1,9 +1,9 @@
-"""A queue that is fair between flows: every flow that waits is served once a round, first come first served within it.
+"""A queue that is fair between flows: each waiting flow is served once a round, first come first served within it.
 
 This is deficit round robin (Shreedhar and Varghese, "Efficient Fair Queuing Using Deficit Round-Robin", IEEE/ACM ToN
-4(3), 1996) with a quantum of one request and a cost of one each, so that no deficit is ever left over. Whatever one
-flow has queued, it goes before another flow's first item at most once. It does not know what a flow or an item is, nor
-how long an item will take: fair means turns, not tokens.
+4(3), 1996) with a quantum and a cost of one request, so that no deficit is left over. However much a flow has queued,
+at most one of its items goes before another flow's first item. This module does not know what a flow or an item is, nor
+how long an item takes: fairness is in turns, not in tokens.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ class FairQueue(Generic[Flow, Item]):
     """Items by flow; everything but `before` takes constant time."""
 
     def __init__(self) -> None:
-        # OrderedDicts: a plain dict's first key is found in constant time only until many before it were removed.
+        # OrderedDict, because finding a dict's first key is slow once many keys before it were deleted.
         self._flows: OrderedDict[Flow, OrderedDict[Item, None]] = OrderedDict()  # the first one is next
         self._length = 0
 
@@ -26,41 +26,41 @@ class FairQueue(Generic[Flow, Item]):
         return self._length
 
     def push(self, flow: Flow, item: Item) -> None:
-        """Append to the flow; one that has nothing waiting joins at the end of the round."""
+        """Append to the flow; a flow with nothing waiting joins at the end of the round."""
         self._flows.setdefault(flow, OrderedDict())[item] = None
         self._length += 1
 
     def pop(self) -> tuple[Flow, Item]:
-        """Remove and return the next item, with its flow; KeyError when there is none."""
-        flow, mine = self._flows.popitem(last=False)
-        item, _ = mine.popitem(last=False)
+        """Remove and return the next item with its flow; raises KeyError if there is none."""
+        flow, items = self._flows.popitem(last=False)
+        item, _ = items.popitem(last=False)
         self._length -= 1
-        if mine:
-            self._flows[flow] = mine  # at the end of the round
+        if items:
+            self._flows[flow] = items  # at the end of the round
         return flow, item
 
     def peek(self) -> Item:
-        """Return the next item and leave it there; StopIteration when there is none."""
+        """Return the next item without removing it; raises StopIteration if there is none."""
         return next(iter(next(iter(self._flows.values()))))
 
     def remove(self, flow: Flow, item: Item) -> bool:
-        """Take an item out wherever it stands; False when it is not there."""
-        mine = self._flows.get(flow, OrderedDict[Item, None]())
-        if item not in mine:
+        """Remove an item at any position; False if it is not in the queue."""
+        items = self._flows.get(flow, OrderedDict[Item, None]())
+        if item not in items:
             return False
-        del mine[item]
+        del items[item]
         self._length -= 1
-        if not mine:
+        if not items:
             del self._flows[flow]
         return True
 
     def waiting(self, flow: Flow) -> int:
-        """How many items the flow has."""
+        """The number of items that wait in the flow."""
         return len(self._flows.get(flow, ()))
 
     def before(self, flow: Flow) -> int:
-        """How many items go before one pushed to `flow` now, if no other comes; linear in the number of flows."""
-        turns = self.waiting(flow) + 1  # of each flow that stands before this one in the round
+        """How many items go before one pushed to `flow` now, if no more arrive; linear in the number of flows."""
+        turns = self.waiting(flow) + 1  # of each flow before this one in the round
         total = turns - 1
         for name, items in self._flows.items():
             if name == flow:

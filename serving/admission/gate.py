@@ -1,19 +1,19 @@
-"""The gate in front of one model's engines: a bounded number of requests inside, a bounded and fair queue outside.
+"""The gate in front of one model's engines: a bounded number of running requests, and a bounded and fair queue.
 
-A request holds a slot for each of its sequences (prompts x choices) for as long as an engine works on it: what follows
-counts requests of one, and a request of n counts as n. Agents and jobs together hold at most `agent_share` of the
-slots (`serving.admission.class_quota`): the R slots that are left are held by nobody but people. What follows for an
-interactive request, with T the longest time that a request holds a slot, while no replica is lost:
+A request holds one slot per sequence (prompts x choices) while an engine works on it; below, a request of n sequences
+counts as n requests. Agents and jobs together hold at most `agent_share` of the slots
+(`serving.admission.class_quota`), so R slots are reserved for people. For an interactive request, with T the longest
+time that a request holds a slot, and as long as no replica is lost:
 
-* while fewer than R interactive requests are inside, it enters at once, whatever background work there is;
-* else R slots or more free themselves within any T, and people get p = ((e - 1) / e)^2 of these or more, e being
-  `lower_class_every` (`serving.admission.priority_queue`): behind n others it waits about (n / (p R) + 1) T at most.
+* while fewer than R interactive requests are running, it enters at once, whatever the background load;
+* otherwise at least R slots are freed in any T, and people get at least p = ((e - 1) / e)^2 of them, where e is
+  `lower_class_every` (`serving.admission.priority_queue`): behind n others it waits at most about (n / (p R) + 1) T.
 
-Nothing is bounded for the work inside the engine: background sequences in its batch slow every step down, which only
-their share of the slots limits (`python -m bench.admission` measures it).
+The time inside the engine is not bounded: background sequences in its batch slow down every step, limited only by their
+share of the slots (`python -m bench.admission` measures it).
 
-The clock is the event loop's. The gate does not know engines, HTTP or why a class was chosen. Whoever holds a place
-must not wait for another one at the same gate while it does: enough of them would wait for each other.
+The clock is the event loop's. The gate does not know engines or HTTP. A request that holds a slot must not wait for
+another slot of the same gate, or such requests could deadlock.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from serving.config.schema import AdmissionSettings
 from serving.errors import CallerQueueFull, QueueFull, QueueTimeout
 from storage.tables import RequestClass
 
-RECHECK_S = 0.1  # between two looks at the number of slots while requests wait: replicas come without telling
+RECHECK_S = 0.1  # interval of checking the number of slots while requests wait: new replicas are not announced
 
 Outcome = Literal["entered", "full", "timeout", "left"]
 Observe = Callable[[RequestClass, Outcome, float], None]
@@ -38,9 +38,9 @@ Observe = Callable[[RequestClass, Outcome, float], None]
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A request at the gate: class, whose it is, how many slots it needs, how long it waited in seconds.
+    """A request at the gate: its class, its application and user, its sequences, and its wait in seconds.
 
-    The rest is the gate's.
+    The other fields are internal to the gate.
     """
 
     class_: RequestClass
@@ -55,7 +55,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class GateNumbers:
-    """The state of a gate: slots, and by class how many are held and how many requests wait."""
+    """The state of a gate: number of slots, and by class the slots held and the requests that wait."""
 
     slots: int
     inside: dict[RequestClass, int]
@@ -63,7 +63,7 @@ class GateNumbers:
 
 
 def slots_of_worker(replicas: int, max_in_flight: int, workers: int) -> int:
-    """One gateway worker's share of what the replicas take at once: at least one while there is a replica."""
+    """One gateway worker's share of the replicas' concurrent requests; at least one while there is a replica."""
     return max(1, replicas * max_in_flight // workers) if replicas > 0 else 0
 
 
@@ -72,11 +72,11 @@ class Gate:
 
     Args:
         model: its id, for messages.
-        rules: shares, bounds and longest waits.
-        slots: how many requests may be inside now; asked anew whenever it matters.
-        retry_after_s: what a refused client is told until a rate has been measured.
-        loop: the event loop that it lives on; its clock and timers.
-        observe: told once of every request, when it enters or never will: class, outcome, seconds waited.
+        rules: shares, bounds and maximum waits.
+        slots: returns the current number of slots; called whenever it is needed.
+        retry_after_s: Retry-After of a refused request until a rate has been measured.
+        loop: the event loop, for its clock and timers.
+        observe: called once per request when it enters or gives up: class, outcome, seconds waited.
 
     """
 
@@ -96,14 +96,14 @@ class Gate:
         self._retry_after_s = retry_after_s
         self._loop = loop
         self._observe = observe
-        self._line: PriorityQueue[Ticket] = PriorityQueue(lower_class_every=rules.lower_class_every)
-        self._shares = ClassQuota({"interactive": 1.0, "agent": rules.agent_share, "job": rules.job_share})
+        self._waiting: PriorityQueue[Ticket] = PriorityQueue(lower_class_every=rules.lower_class_every)
+        self._quota = ClassQuota({"interactive": 1.0, "agent": rules.agent_share, "job": rules.job_share})
         self._max_wait_s: dict[RequestClass, float] = {
             "interactive": rules.interactive_max_wait_s,
             "agent": rules.agent_max_wait_s,
             "job": rules.job_max_wait_s,
         }
-        self._most_waiting: dict[RequestClass, int] = {
+        self._max_waiting: dict[RequestClass, int] = {
             "interactive": rules.max_waiting,
             "agent": rules.max_waiting_agents,
             "job": rules.max_waiting_jobs,
@@ -121,27 +121,27 @@ class Gate:
         *,
         sequences: int = 1,
     ) -> AsyncIterator[Ticket]:
-        """Hold a slot for each of `sequences` while the context lasts, after waiting for them.
+        """Wait for a slot for each of `sequences`, and hold them while in the context.
 
         Args:
-            class_: of the request.
+            class_: the request's class.
             app: the application that the key belongs to.
             user: its end user, if the request names one.
-            deadline_s: the longest wait that is of use, seconds from now; the class's longest wait when that is less.
-            sequences: how many the engine will work on for it.
+            deadline_s: maximum wait in seconds, if it is below the class's own.
+            sequences: number of sequences that the engine will generate.
 
         Raises:
-            CallerQueueFull: too many of this application or user wait.
-            QueueFull: too many wait.
-            QueueTimeout: it waited that long, or is expected to.
+            CallerQueueFull: too many requests of this application or user wait.
+            QueueFull: too many requests wait.
+            QueueTimeout: it waited the maximum time, or is expected to.
 
         """
-        place = Ticket(class_, (app, user), sequences)
+        ticket = Ticket(class_, (app, user), sequences)
         outcome: Outcome = "left"
         began = self._loop.time()
         try:
             try:
-                await self._queue(place, min(deadline_s, self._max_wait_s[class_]))
+                await self._queue(ticket, min(deadline_s, self._max_wait_s[class_]))
                 outcome = "entered"
             except QueueFull:
                 outcome = "full"
@@ -150,74 +150,74 @@ class Gate:
                 outcome = "timeout"
                 raise
             finally:
-                place.waited_s = self._loop.time() - began
-                self._observe(class_, outcome, place.waited_s)
-            yield place
+                ticket.waited_s = self._loop.time() - began
+                self._observe(class_, outcome, ticket.waited_s)
+            yield ticket
         finally:
-            self._leave(place)
+            self._leave(ticket)
 
     def numbers(self) -> GateNumbers:
-        """How full it is."""
-        waiting = {class_: self._line.depth(class_) for class_ in CLASSES}
-        return GateNumbers(self._slots(), dict(self._shares.inside), waiting)
+        """The current state."""
+        waiting = {class_: self._waiting.depth(class_) for class_ in CLASSES}
+        return GateNumbers(self._slots(), dict(self._quota.inside), waiting)
 
-    async def _queue(self, place: Ticket, limit_s: float) -> None:
-        self._let_in()  # first those who wait for slots that have just come into being
-        if not self._line.depth(place.class_) and place.class_ in self._may_take(place):
-            self._take(place)
+    async def _queue(self, ticket: Ticket, limit_s: float) -> None:
+        self._let_in()  # first those who wait, in case there are new slots
+        if not self._waiting.depth(ticket.class_) and ticket.class_ in self._may_take(ticket):
+            self._take(ticket)
             return
-        wait_s = self._expected_wait_s(place)
-        self._check_bounds(place, wait_s)
+        wait_s = self._expected_wait_s(ticket)
+        self._check_bounds(ticket, wait_s)
         if wait_s is not None and wait_s > limit_s:
-            raise self._timeout(f"would have to wait about {math.ceil(wait_s)} s, and may wait {limit_s:g} s", wait_s)
-        place.turn = self._loop.create_future()
-        place.timer = self._loop.call_later(limit_s, self._give_up, place)
-        self._line.push(place.class_, place.flow, place)
+            raise self._timeout(f"the expected wait is {math.ceil(wait_s)} s, the maximum is {limit_s:g} s", wait_s)
+        ticket.turn = self._loop.create_future()
+        ticket.timer = self._loop.call_later(limit_s, self._give_up, ticket)
+        self._waiting.push(ticket.class_, ticket.flow, ticket)
         self._watch_slots()
-        if not await place.turn:
-            raise self._timeout(f"has waited for {limit_s:g} s", self._expected_wait_s(place))
+        if not await ticket.turn:
+            raise self._timeout(f"no slot became free within {limit_s:g} s", self._expected_wait_s(ticket))
 
     def _let_in(self) -> None:
-        """Give what slots there are to those who wait, in their order."""
-        while self._line:
-            place = self._line.pop(self._may_take())
-            if place is None:
+        """Give free slots to waiting requests, in their order."""
+        while self._waiting:
+            ticket = self._waiting.pop(self._may_take())
+            if ticket is None:
                 return
-            assert place.turn is not None, "it waits"
-            if not place.turn.done():  # else it was cancelled, and its task has not run since
-                self._take(place)
-                place.turn.set_result(True)
-                assert place.timer is not None, "set with the turn"
-                place.timer.cancel()
+            assert ticket.turn is not None, "waiting requests have a turn"
+            if not ticket.turn.done():  # otherwise it was cancelled, and its task has not run since
+                self._take(ticket)
+                ticket.turn.set_result(True)
+                assert ticket.timer is not None, "set with the turn"
+                ticket.timer.cancel()
 
     def _may_take(self, newcomer: Ticket | None = None) -> list[RequestClass]:
-        """The classes whose next request may go in; the newcomer is its class's next when none of it waits."""
+        """The classes whose next request may enter; the newcomer is the next of its class if none of it waits."""
         needs = {} if newcomer is None else {newcomer.class_: newcomer.sequences}
         for class_ in CLASSES:
-            if (first := self._line.first(class_)) is not None:
+            if (first := self._waiting.first(class_)) is not None:
                 needs[class_] = first.sequences
-        return self._shares.may_take(self._slots(), needs)
+        return self._quota.may_take(self._slots(), needs)
 
-    def _take(self, place: Ticket) -> None:
-        place.held = self._shares.slots_for(place.class_, place.sequences, self._slots())
-        self._rate.taken(self._loop.time(), place.held)
-        self._shares.inside[place.class_] += place.held
-        place.is_inside = True
+    def _take(self, ticket: Ticket) -> None:
+        ticket.held = self._quota.slots_for(ticket.class_, ticket.sequences, self._slots())
+        self._rate.taken(self._loop.time(), ticket.held)
+        self._quota.inside[ticket.class_] += ticket.held
+        ticket.is_inside = True
 
-    def _leave(self, place: Ticket) -> None:
-        """Undo whatever the place has got to, however it ended."""
-        if place.timer is not None:
-            place.timer.cancel()
-        if place.is_inside:
-            self._rate.freed(self._loop.time(), place.held)
-            self._shares.inside[place.class_] -= place.held
+    def _leave(self, ticket: Ticket) -> None:
+        """Free the request's slots, or take it out of the queue."""
+        if ticket.timer is not None:
+            ticket.timer.cancel()
+        if ticket.is_inside:
+            self._rate.freed(self._loop.time(), ticket.held)
+            self._quota.inside[ticket.class_] -= ticket.held
         else:
-            self._line.remove(place.class_, place.flow, place)
-        self._let_in()  # also after one that only waited: it may have waited for more slots than who is next
+            self._waiting.remove(ticket.class_, ticket.flow, ticket)
+        self._let_in()  # also after one that only waited: the next one may need fewer slots
 
-    def _give_up(self, place: Ticket) -> None:
-        if self._line.remove(place.class_, place.flow, place) and place.turn and not place.turn.done():
-            place.turn.set_result(False)
+    def _give_up(self, ticket: Ticket) -> None:
+        if self._waiting.remove(ticket.class_, ticket.flow, ticket) and ticket.turn and not ticket.turn.done():
+            ticket.turn.set_result(False)
             self._let_in()
 
     def _watch_slots(self) -> None:
@@ -227,45 +227,46 @@ class Gate:
     def _look_again(self) -> None:
         self._recheck = None
         self._let_in()
-        if self._line:
+        if self._waiting:
             self._watch_slots()
 
-    def _expected_wait_s(self, place: Ticket) -> float | None:
-        """By the measured rate, if nobody else came (`serving.admission.service_rate`); None while that is unknown."""
+    def _expected_wait_s(self, ticket: Ticket) -> float | None:
+        """The wait by the measured rate (`serving.admission.service_rate`) if no more arrive; None while unknown."""
         slots, per_slot = self._slots(), self._rate.per_slot(self._loop.time())
         if not slots or per_slot is None:
             return None
-        own, others = self._line.before(place.class_, place.flow)
-        # Of its own class no more are inside than the class's share allows: that may be what it waits for.
-        turns = max((own + others + 1) / slots, (own + 1) / self._shares.limit(place.class_, slots))
+        own, others = self._waiting.before(ticket.class_, ticket.flow)
+        # Its class's share may be the bottleneck instead of the total number of slots.
+        turns = max((own + others + 1) / slots, (own + 1) / self._quota.limit(ticket.class_, slots))
         return turns / per_slot
 
-    def _check_bounds(self, place: Ticket, wait_s: float | None) -> None:
-        # Counted by class: a user's own background work must not shut the user out.
-        rules, class_, (app, user) = self._rules, place.class_, place.flow
+    def _check_bounds(self, ticket: Ticket, wait_s: float | None) -> None:
+        # Counted by class, so that a user's background work does not block the user's chats.
+        rules, class_, (app, user) = self._rules, ticket.class_, ticket.flow
         retry_after_s = self._retry_after(wait_s)
-        if user is not None and self._line.depth_of_flow(class_, place.flow) >= rules.max_waiting_per_user:
-            whose = f"user '{user[:64]}' of application '{app}' has {rules.max_waiting_per_user}"
-        elif self._line.depth_of_app(class_, app) >= rules.max_waiting_per_app:
-            whose = f"application '{app}' has {rules.max_waiting_per_app}"
+        if user is not None and self._waiting.depth_of_flow(class_, ticket.flow) >= rules.max_waiting_per_user:
+            holder, limit = f"User '{user[:64]}' of application '{app}'", rules.max_waiting_per_user
+        elif self._waiting.depth_of_app(class_, app) >= rules.max_waiting_per_app:
+            holder, limit = f"Application '{app}'", rules.max_waiting_per_app
         else:
-            whose = ""
-        if whose:
-            message = f"Too many requests at a time: {whose} waiting for '{self._model}'."
-            raise CallerQueueFull(message + _again(retry_after_s), retry_after_s=retry_after_s)
-        if len(self._line) >= rules.max_waiting or self._line.depth(class_) >= self._most_waiting[class_]:
-            message = f"As many requests of class '{class_}' wait for '{self._model}' as may wait."
-            raise QueueFull(message + _again(retry_after_s), retry_after_s=retry_after_s)
+            holder, limit = "", 0
+        if holder:
+            message = f"{holder} has reached its limit of {limit} waiting requests of class '{class_}' for model "
+            message += f"'{self._model}'."
+            raise CallerQueueFull(message + _try_again(retry_after_s), retry_after_s=retry_after_s)
+        if len(self._waiting) >= rules.max_waiting or self._waiting.depth(class_) >= self._max_waiting[class_]:
+            message = f"The queue of model '{self._model}' is full for requests of class '{class_}'."
+            raise QueueFull(message + _try_again(retry_after_s), retry_after_s=retry_after_s)
 
     def _timeout(self, what: str, wait_s: float | None) -> QueueTimeout:
         retry_after_s = self._retry_after(wait_s)
-        message = f"The model '{self._model}' is busy: this request {what}."
-        return QueueTimeout(message + _again(retry_after_s), retry_after_s=retry_after_s)
+        message = f"The model '{self._model}' is busy: {what}."
+        return QueueTimeout(message + _try_again(retry_after_s), retry_after_s=retry_after_s)
 
     def _retry_after(self, wait_s: float | None) -> int:
         whole_s = self._retry_after_s if wait_s is None else math.ceil(min(wait_s, self._rules.max_retry_after_s))
         return max(1, min(whole_s, self._rules.max_retry_after_s))
 
 
-def _again(retry_after_s: int) -> str:
+def _try_again(retry_after_s: int) -> str:
     return f" Please try again in {retry_after_s} s."

@@ -1,10 +1,11 @@
-"""Who is next: strict priority between classes, with a turn for a lower one now and then; within a class, fair.
+"""A priority queue over classes, with occasional turns for lower classes; within a class it is fair.
 
-The order of classes is interactive, agent, job. A class that waits and may go is due once it has been passed over for
-higher ones e - 1 times, e being `lower_class_every`; of two that are due, the one passed over more often goes first, so
-that nobody is passed over more than e times. In the long run people keep (e - 1) / e of the turns against one lower
+The order of classes is interactive, agent, job. A waiting class that may go is due once it has been passed over e - 1
+times for higher ones, where e is `lower_class_every`; of two due classes, the one passed over more often goes first, so
+that no class is passed over more than e times. In the long run people keep (e - 1) / e of the turns against one lower
 class and ((e - 1) / e)^2 against both: 81 % for e = 10.
-It does not know slots, time or what waits: its owner says which classes may go.
+
+It does not know slots, time or what waits: the caller says which classes may go.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from serving.admission.fair_queue import FairQueue
 from storage.tables import RequestClass
 
 Flow = tuple[str, str | None]
-"""Application and end user; requests that name no user are one flow of their application's."""
+"""Application and end user; an application's requests without a user are one flow."""
 
 CLASSES: tuple[RequestClass, ...] = ("interactive", "agent", "job")
 
@@ -23,7 +24,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class PriorityQueue(Generic[Item]):
-    """All that wait for one model; `lower_class_every` is at least 2."""
+    """The requests that wait for one model; `lower_class_every` is at least 2."""
 
     def __init__(self, *, lower_class_every: int) -> None:
         self._every = lower_class_every
@@ -35,31 +36,31 @@ class PriorityQueue(Generic[Item]):
         return sum(map(len, self._queues.values()))
 
     def depth(self, class_: RequestClass) -> int:
-        """How many of a class wait."""
+        """The number of waiting items of a class."""
         return len(self._queues[class_])
 
     def depth_of_app(self, class_: RequestClass, app: str) -> int:
-        """How many of a class wait of an application."""
+        """The number of waiting items of an application in a class."""
         return self._of_app[class_, app]
 
     def depth_of_flow(self, class_: RequestClass, flow: Flow) -> int:
-        """How many of a class wait of an application's user."""
+        """The number of waiting items of a flow in a class."""
         return self._queues[class_].waiting(flow)
 
     def push(self, class_: RequestClass, flow: Flow, item: Item) -> None:
-        """Let an item, unlike all that wait, wait."""
+        """Add an item, which must not be waiting already."""
         self._queues[class_].push(flow, item)
         self._of_app[class_, flow[0]] += 1
 
     def remove(self, class_: RequestClass, flow: Flow, item: Item) -> bool:
-        """Let it wait no longer; False when it does not wait."""
+        """Remove an item; False if it is not waiting."""
         found = self._queues[class_].remove(flow, item)
         if found:
             self._left(class_, flow[0])
         return found
 
     def pop(self, may_go: Collection[RequestClass]) -> Item | None:
-        """Remove and return who is next among the classes that may go; None when none of those waits."""
+        """Remove and return the next item of the classes that may go; None if none of them waits."""
         waiting = [class_ for class_ in CLASSES if class_ in may_go and self._queues[class_]]
         if not waiting:
             return None
@@ -73,12 +74,12 @@ class PriorityQueue(Generic[Item]):
         return item
 
     def first(self, class_: RequestClass) -> Item | None:
-        """Who is next of a class; None when none waits."""
+        """The next item of a class; None if none waits."""
         queue = self._queues[class_]
         return queue.peek() if queue else None
 
     def before(self, class_: RequestClass, flow: Flow) -> tuple[int, int]:
-        """How many would go before one that is pushed now, if nobody else came: of its class, and of the others."""
+        """How many items go before one pushed now, if no more arrive: (of its class, of other classes)."""
         place = CLASSES.index(class_)
         own = self._queues[class_].before(flow)
         higher = min(sum(map(self.depth, CLASSES[:place])), (own + 1) * (self._every - 1))

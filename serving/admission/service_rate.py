@@ -1,15 +1,15 @@
-"""How fast slots become free: completions a second, measured, the last hundred or so counting most.
+"""Measures how fast slots become free: completions per second, weighted to about the last hundred.
 
     per slot = sum of w / sum of w x slot-seconds      expected wait = (before + 1) / (slots x per slot)
 
-The sums run over completions; w is (1 - 1/MEMORY) to the number of completions since. Slot-seconds are the time that
-slots were held, by those still inside too: a stall shows before anything completes, idle time changes nothing, and so a
-light load does not look like a slow engine. It is the maximum-likelihood rate of service times cut off at the present
-("total time on test": Epstein and Sobel, "Life Testing", JASA 48, 1953). That a full gate's completions a second are
-slots over mean service time is Little's law (Operations Research 9, 1961).
+The sums run over completions; w is (1 - 1/MEMORY) to the power of the number of completions since. Slot-seconds are the
+time that slots were held, including those still held: a stall shows before anything completes, and idle time does not
+count, so a light load does not look like a slow engine. It is the maximum-likelihood rate of service times censored at
+the present ("total time on test": Epstein and Sobel, "Life Testing", JASA 48, 1953). That a full gate completes slots
+over mean service time requests per second is Little's law (Operations Research 9, 1961).
 
-It does not know who waits, and takes all requests for equal: after a change from short to long answers it errs for
-some MEMORY completions.
+It does not know who waits and treats all requests alike: after a change from short to long answers it is wrong for
+about MEMORY completions.
 """
 
 MEMORY = 100  # completions
@@ -17,7 +17,7 @@ FEWEST = 10  # completions before there is an estimate
 
 
 class ServiceRate:
-    """Told of every slot that is taken and freed; instants are monotonic seconds."""
+    """Estimates the rate from every slot taken and freed; times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._held = 0
@@ -28,12 +28,12 @@ class ServiceRate:
         self._completions = 0
 
     def taken(self, now: float, slots: int = 1) -> None:
-        """A request got its slots."""
+        """Note that a request got its slots."""
         self._advance(now)
         self._held += slots
 
     def freed(self, now: float, slots: int = 1) -> None:
-        """A request left its slots, for whatever reason: one completion, of all their slot-seconds."""
+        """Note that a request freed its slots, for any reason; it counts as one completion."""
         self._advance(now)
         self._held -= slots
         self._completions += 1
@@ -42,7 +42,7 @@ class ServiceRate:
         self._since = 0.0
 
     def per_slot(self, now: float) -> float | None:
-        """Completions a second of a slot that is never empty; None while too little is known."""
+        """Completions per second of a busy slot; None while too little is known."""
         self._advance(now)
         measured = self._slot_seconds + self._since
         return self._weights / measured if measured and self._completions >= FEWEST else None

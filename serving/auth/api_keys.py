@@ -1,6 +1,7 @@
-"""Who asks: API keys, checked against SQL and remembered for a few seconds, an expiry honoured to the instant.
+"""API key authentication: keys are looked up in SQL and cached for a few seconds; expiry takes effect at once.
 
-A key is 256 random bits, so a plain SHA-256 is enough to store it and to look it up. It does not know tiers or limits.
+A key has 256 random bits, so a plain SHA-256 is enough to store and look it up. This module does not know tiers or
+limits.
 """
 
 import asyncio
@@ -17,29 +18,29 @@ from serving.errors import TooManyKeys, Unauthenticated
 
 
 class Expiring(Protocol):
-    """What the ring reads of a record."""
+    """What the authenticator needs of a key's record."""
 
     @property
     def expires_at(self) -> datetime | None:
-        """The instant from which the key is refused."""
+        """The time at which the key expires; None: never."""
 
 
 Record = TypeVar("Record", bound=Expiring)
 
 REMEMBER_S = 5.0  # how long a revoked key may still work
-REMEMBER_AT_MOST = 10_000  # entries, so that guessed keys cannot fill the memory
+REMEMBER_AT_MOST = 10_000  # entries, so that guessed keys cannot exhaust memory
 
 
 class ApiKeyAuthenticator(Generic[Record]):
     """Finds the record of a presented key.
 
     Args:
-        find: looks a SHA-256 hex digest up in SQL; None for a key that is unknown, revoked, or expired at that instant.
+        find: looks up a SHA-256 hex digest in SQL; None for a key that is unknown, revoked, or expired at that time.
         clock: monotonic seconds.
         now: the time of day, UTC.
 
-    Of one key at a time there is one look-up, however many requests present it; of keys that were never good, as many
-    as `serving.auth.throttle` allows their address.
+    Concurrent requests with the same key share one lookup. `serving.auth.throttle` limits lookups of unknown keys by
+    address.
     """
 
     def __init__(
@@ -52,15 +53,15 @@ class ApiKeyAuthenticator(Generic[Record]):
         self._clock = clock
         self._now = now
         self._remembered: OrderedDict[str, tuple[float, Record | None]] = OrderedDict()
-        self._looking: dict[str, asyncio.Task[Record | None]] = {}
+        self._lookups: dict[str, asyncio.Task[Record | None]] = {}
         self._throttle = AuthThrottle(clock)
 
     async def admit(self, authorization: str | None, address: str = "") -> Record:
-        """The record of the key in an Authorization header, which came from `address`.
+        """The record of the key in an Authorization header that was sent from `address`.
 
         Raises:
-            Unauthenticated: there is none, or it is not valid.
-            TooManyKeys: too many keys from there were not, and nobody looked at this one.
+            Unauthenticated: the key is missing or invalid.
+            TooManyKeys: the address has sent too many invalid keys; this one was not checked.
 
         """
         scheme, _, key = (authorization or "").partition(" ")
@@ -75,36 +76,38 @@ class ApiKeyAuthenticator(Generic[Record]):
         else:
             record = known[1]
         if record is None or (record.expires_at is not None and record.expires_at <= self._now()):
-            # One text: a stranger does not learn whether a key ever existed.
-            raise Unauthenticated("Incorrect API key provided: it is unknown, revoked or expired.")
+            # The same text for all cases, so that nobody learns whether a key ever existed.
+            raise Unauthenticated("Incorrect API key provided: the key is unknown, revoked or expired.")
         return record
 
-    async def _look_up(self, digest: str, was: Record | None, address: str) -> Record | None:
-        """What SQL has; `was` is what it had before, so that a key that was good is looked at again whoever guesses."""
-        looking = self._looking.get(digest)
-        if looking is None:
-            wait_s = self._throttle.take(address) if was is None else 0.0
+    async def _look_up(self, digest: str, previous: Record | None, address: str) -> Record | None:
+        """Look the key up in SQL; a key with a `previous` record is known and not throttled, whatever others guess."""
+        lookup = self._lookups.get(digest)
+        if lookup is None:
+            wait_s = self._throttle.take(address) if previous is None else 0.0
             if wait_s > 0:
                 raise TooManyKeys(math.ceil(wait_s))
-            looking = self._looking[digest] = asyncio.create_task(self._ask(digest, is_new=was is None, by=address))
-            looking.add_done_callback(lambda ended: self._looked(digest, ended))
-        return await asyncio.shield(looking)
+            lookup = self._lookups[digest] = asyncio.create_task(
+                self._find_record(digest, is_new=previous is None, address=address)
+            )
+            lookup.add_done_callback(lambda task: self._forget_lookup(digest, task))
+        return await asyncio.shield(lookup)
 
-    async def _ask(self, digest: str, *, is_new: bool, by: str) -> Record | None:
-        record, answered = None, False
+    async def _find_record(self, digest: str, *, is_new: bool, address: str) -> Record | None:
+        record, succeeded = None, False
         try:
             record = await self._find(digest, self._now())
-            answered = True
+            succeeded = True
         finally:
-            if is_new and (record is not None or not answered):
-                self._throttle.give_back(by)
+            if is_new and (record is not None or not succeeded):
+                self._throttle.give_back(address)
         self._remember(digest, record)
         return record
 
-    def _looked(self, digest: str, ended: "asyncio.Task[Record | None]") -> None:
-        del self._looking[digest]
-        if not ended.cancelled():
-            ended.exception()  # whoever waited was told; should they all have left, nobody need be
+    def _forget_lookup(self, digest: str, task: "asyncio.Task[Record | None]") -> None:
+        del self._lookups[digest]
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved: those who waited got it, and nobody may be left
 
     def _remember(self, digest: str, record: Record | None) -> None:
         self._remembered[digest] = (self._clock() + REMEMBER_S, record)

@@ -1,4 +1,4 @@
-"""When keys were last used: noted in memory, handed to Redis now and then, written to SQL by a Celery task."""
+"""When keys were last used: noted in memory, flushed to Redis periodically, written to SQL by a Celery task."""
 
 import asyncio
 import logging
@@ -14,14 +14,14 @@ FLUSH_S = 10.0
 
 
 class KeyUsage:
-    """Collects uses; `run` flushes them. A Redis that is away costs nothing but a later `last_used_at`."""
+    """Collects uses of keys; `run` flushes them. While Redis is unavailable, `last_used_at` is only updated later."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
         self._noted: dict[str, int] = {}
 
     def note(self, key_id: str) -> None:
-        """The key was used now."""
+        """Note that the key was used now."""
         self._noted[key_id] = int(time.time())
 
     async def run(self) -> None:
@@ -31,7 +31,7 @@ class KeyUsage:
             await self.flush()
 
     async def flush(self) -> None:
-        """Hand what was noted to Redis; keeps it when Redis does not take it."""
+        """Send the noted uses to Redis; they are kept if Redis fails."""
         noted, self._noted = self._noted, {}
         if not noted:
             return

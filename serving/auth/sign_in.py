@@ -1,8 +1,8 @@
-"""Links that open the page once: made by who runs the service, exchanged by a browser for the page's key.
+"""One-time sign-in links for the web page: created by the operator, exchanged by a browser for the page's API key.
 
-A link's code is 256 random bits. Its digest is the name of an empty file in `var_dir`, so that the code itself is kept
-nowhere; whoever removes that file has used it, and nobody can twice. The page's key belongs to an application of its
-own, and is nobody's administrator's. It does not know HTTP.
+A link's code has 256 random bits. Its digest is the name of an empty file in `var_dir`, so the code itself is not
+stored; deleting the file uses the code up. The page's key belongs to its own application and is not an admin key. This
+module does not know HTTP.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ FOLDER = "sign-in"
 
 
 def make_code(var_dir: Path, clock: Callable[[], float] = time.time) -> str:
-    """A code that is good once, for LINK_MINUTES; those that nobody used in time are swept away."""
+    """Create a code that can be used once, within LINK_MINUTES; expired codes are deleted."""
     folder = var_dir / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -30,7 +30,7 @@ def make_code(var_dir: Path, clock: Callable[[], float] = time.time) -> str:
 
 
 def redeem(var_dir: Path, code: str, clock: Callable[[], float] = time.time) -> str | None:
-    """The page's key for a code; None when it is none, is late or was used, or when there is no key."""
+    """Exchange a code for the page's key; None if the code is unknown, expired or used, or there is no key."""
     file = _file(var_dir, code)
     try:
         is_late = _is_late(file, clock())
@@ -41,7 +41,7 @@ def redeem(var_dir: Path, code: str, clock: Callable[[], float] = time.time) -> 
 
 
 def link(gateway_url: str, code: str) -> str:
-    """The address to open: the code stands after the #, which browsers send to nobody."""
+    """The URL to open; the code is in the fragment, which browsers do not send to servers."""
     return f"{gateway_url}/#once={code}"
 
 

@@ -1,1 +1,1 @@
-"""Answers that are kept, and which request may have one."""
+"""The response cache: stored responses, and which requests may use them."""

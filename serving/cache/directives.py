@@ -1,7 +1,7 @@
-"""What a request says about the cache of answers: `Cache-Control` (RFC 9111, section 5.2.1) and two headers of our own.
+"""A request's cache directives: `Cache-Control` (RFC 9111, section 5.2.1) and two headers of our own.
 
-`x-bondhu-cache` narrows or widens what is looked for, `x-bondhu-cache-kind` says what kind of answer is wanted, so that
-a sampled one may be kept for as long as that kind stays true. It does not know what can be cached.
+`x-bondhu-cache` selects the lookup (off, exact, semantic). `x-bondhu-cache-kind` names the kind of response, so that
+sampled responses can be cached for as long as that kind stays valid. This module does not know what can be cached.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,10 +16,10 @@ Mode = Literal["off", "exact", "semantic"]
 
 @dataclass(frozen=True, slots=True)
 class CacheDirectives:
-    """What the client wants.
+    """How a request may use the cache.
 
-    `mode` None leaves it to the configuration; `kind` is one of the configured. `reads`: an answer from the cache is
-    welcome. `keeps`: what is generated may be kept.
+    `mode` None means the configured default; `kind` is one of the configured kinds. `reads`: a cached response may be
+    used. `keeps`: the response may be stored.
     """
 
     mode: Mode | None = None
@@ -29,9 +29,9 @@ class CacheDirectives:
 
 
 def read_directives(headers: Mapping[str, str], kinds: Collection[str]) -> CacheDirectives:
-    """The wish in a request's headers; raises InvalidRequest, which names the header and what it accepts."""
+    """The directives in a request's headers; raises InvalidRequest with the header and its accepted values."""
     mode = _one_of(headers, MODE_HEADER, get_args(Mode))
-    directives = {each.strip().lower() for each in headers.get("cache-control", "").split(",")}
+    directives = {directive.strip().lower() for directive in headers.get("cache-control", "").split(",")}
     keeps = mode != "off" and "no-store" not in directives
     return CacheDirectives(
         mode=cast("Mode | None", mode),
@@ -42,7 +42,9 @@ def read_directives(headers: Mapping[str, str], kinds: Collection[str]) -> Cache
 
 
 def _one_of(headers: Mapping[str, str], name: str, accepted: Collection[str]) -> str | None:
-    given = headers.get(name)
-    if given is not None and given not in accepted:
-        raise InvalidRequest(f"{name}: must be one of {', '.join(accepted) or 'none: no kinds are set'}.", param=name)
-    return given
+    value = headers.get(name)
+    if value is not None and value not in accepted:
+        if not accepted:
+            raise InvalidRequest(f"{name}: not accepted, because no kinds are configured (`cache.ttl_s`).", param=name)
+        raise InvalidRequest(f"{name}: must be one of {', '.join(accepted)}.", param=name)
+    return value

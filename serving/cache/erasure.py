@@ -1,4 +1,4 @@
-"""The cache of answers as one of the places that forget a person (`memory.erasure.ErasureTarget`)."""
+"""Erasure of a person's cached responses (implements `memory.erasure.ErasureTarget`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,29 +11,29 @@ from storage.memory.owner import Owner
 
 
 class ResponseErasure:
-    """Forgets in `cache`, and counts what is left. Both raise CacheAway when Redis does not answer."""
+    """Deletes from `cache` and counts what is left; both raise CacheAway if Redis is unavailable."""
 
     def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
 
     async def forget(self, whom: Owner | str) -> None:
-        """Delete a person's answers, or all of an application's."""
-        with _told():
+        """Delete the responses of a person, or of a whole application."""
+        with _redis_errors():
             if isinstance(whom, str):
                 await self._cache.forget_app(whom)
             else:
                 await self._cache.forget(whom.app, whom.user)
 
     async def count(self, whom: Owner | str) -> int:
-        """How many there are."""
-        with _told():
+        """The number of cached responses."""
+        with _redis_errors():
             if isinstance(whom, str):
                 return await self._cache.store.count_all(owners_of(whom))
             return await self._cache.store.count(owner_of(whom.app, whom.user))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _redis_errors() -> Iterator[None]:
     try:
         yield
     except AWAY as problem:

@@ -1,8 +1,8 @@
-"""Under what name an answer is kept: digests, so that no key of Redis holds a word of a prompt.
+"""Cache keys: digests, so that no Redis key contains text of a prompt.
 
-Everything that can change the answer is in the digest: the model and the configuration that it runs with, the whole
-body, and whatever else its caller names. Fields of the body are sorted; what lies inside them is not, for a
-chat template may write it out in its order. It does not know what may be cached for whom.
+The digest covers everything that can change the response: the model, its configuration, the whole body, and what else
+the caller passes. The body's fields are sorted; their contents are not, because a chat template may depend on the
+order. This module does not know what may be cached for whom.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import orjson
 
 from serving.protocol.request import GenerationRequest
 
-INDIFFERENT = frozenset(  # fields that say who asks, or how it is handled, and never what is answered
+INDIFFERENT = frozenset(  # fields that do not change the response
     {
         "metadata",
         "model",
@@ -29,16 +29,16 @@ INDIFFERENT = frozenset(  # fields that say who asks, or how it is handled, and 
 DIGEST_BYTES = 32
 
 
-def digest(call: GenerationRequest, body: Mapping[str, Any], *about: str | None) -> bytes:
-    """DIGEST_BYTES that are the same for the same question.
+def digest(request: GenerationRequest, body: Mapping[str, Any], *about: str | None) -> bytes:
+    """A digest of DIGEST_BYTES that is equal for equal requests.
 
     Args:
-        call: the request.
-        body: its own, or what of it matters.
-        about: what else the answer depends on: the model's configuration, the kind of answer.
+        request: the request.
+        body: its body, or the relevant part of it.
+        about: what else the response depends on, such as the model's configuration and the kind of response.
 
     """
     fields = sorted((name, value) for name, value in body.items() if name not in INDIFFERENT)
-    # An answer that was generated for a stream is kept as a stream.
-    whole = [call.path, call.model, call.streams, about, fields]
+    # Streamed and whole responses are stored separately.
+    whole = [request.path, request.model, request.streams, about, fields]
     return hashlib.sha256(orjson.dumps(whole), usedforsecurity=False).digest()

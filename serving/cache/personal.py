@@ -1,9 +1,9 @@
-"""Whether a message is somebody's own: then a similar one must not be answered with the same words.
+"""Detects personal messages, which must not get the cached answer to a similar message.
 
-Whoever writes of themselves, of people around them or of how somebody feels wants to be heard, and the moment counts:
-"I am fine" after "I am not fine". So a message is impersonal only if nothing says otherwise: it is in plain ASCII
-letters (these words are English, and so is what the embedder was trained on), and none of its words is about a person.
-Mistakes to one side only cost a generation. It does not know names: a name alone makes no message personal.
+People who write about themselves, people around them or feelings expect an answer of their own, and small differences
+matter ("I am fine", "I am not fine"). So a message counts as impersonal only if it is in ASCII letters (the word lists
+and the embedder are English) and none of its words is about a person. A false positive only costs a generation. Names
+are not recognised: a name alone does not make a message personal.
 """
 
 import re
@@ -29,10 +29,10 @@ rent debt birthday secret
 _PERSONAL = frozenset(" ".join((_PEOPLE, _FEELINGS, _BODY)).split())
 _ANYBODY = re.compile(
     r"^(?:how|what|where|when|which \w+) (?:do|can|could|should|would) (?:i|we) "
-)  # "one" would do as well
+)  # here "I" and "we" mean anybody
 
 
 def is_personal(text: str) -> bool:
-    """Whether the message is, or may be, about the one who writes it or somebody around them."""
+    """Whether the message is, or may be, about its author or people around them."""
     lower = _ANYBODY.sub("", text.replace("’", "'").lower())  # noqa: RUF001  # as phones write it
     return not lower.isascii() or not _PERSONAL.isdisjoint(_WORD.findall(lower))

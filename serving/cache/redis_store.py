@@ -1,12 +1,12 @@
-"""Kept answers in Redis: of each owner one hash, whose fields expire one by one and are forgotten all at once.
+"""Cached responses in Redis: one hash per owner, whose fields expire one by one and can be deleted together.
 
-A hash has no expiry of its fields, so the sorted set `due` has the instant of each, by the server's clock. A field is
-an answer, or a row of fixed-size records to which one is added in front (`serving.cache.semantic` says what they are).
-Forgetting deletes both and changes the owner's `era`; what was being generated meanwhile was begun in another era and
-is not kept. Redis may evict any of them: an answer without its instant is gone.
+Fields of a hash do not expire by themselves, so the sorted set `due` has the expiry of each, by the server's clock. A
+field is a response, or a row of fixed-size records to which new ones are prepended (see `serving.cache.semantic`).
+Forgetting an owner deletes both and changes the owner's `era`; a response whose generation began in an earlier era is
+not stored. Redis may evict any of these keys: a response without an expiry counts as gone.
 
-Redis may also be away. Nobody waits for it longer than `timeout_s`, nor at all once it has failed a few times;
-`run` finds out when it is back. What Redis refuses (it is full) it refuses at once: that is no outage.
+Calls to Redis have the timeout `timeout_s`, and after a few failures Redis is not called until `run` finds that it is
+back. An error reply (such as out of memory) is not an outage.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from serving.resilience.redis import AWAY
 
 log = logging.getLogger(__name__)
 
-PREFIX = "bondhu:answers:1:"  # the number changes with what the values are
+PREFIX = "bondhu:answers:1:"  # the number is the version of the values' format
 PROBE_S = 1.0
-AT_ONCE = 32  # calls to Redis; one takes well under a millisecond, and has a connection meanwhile
-ERA_S = 3600  # longer than any request: an era matters to those that are under way when it ends
+AT_ONCE = 32  # concurrent calls to Redis, each with a connection; a call takes well under a millisecond
+ERA_S = 3600  # longer than any request: an era only matters to requests that are running when it ends
 
-Given = ParamSpec("Given")
+Params = ParamSpec("Given")
 
 _NOW = """
 local clock = redis.call('TIME')
@@ -87,7 +87,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look brought: the owner's era, and the value of each field asked for, None where there is none."""
+    """The result of a lookup: the owner's era, and the value of each requested field or None."""
 
     era: bytes
     values: tuple[bytes | None, ...]
@@ -95,7 +95,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A field to be kept; with `row_bytes` the value is added in front of what is there, cut to so many bytes."""
+    """A field to store; with `row_bytes` the value is prepended to the existing one, cut to that many bytes."""
 
     field: bytes
     value: bytes
@@ -104,12 +104,12 @@ class Item:
 
 
 class ResponseStore:
-    """Finds, keeps and forgets.
+    """Finds, stores and deletes cached responses.
 
     Args:
-        redis: a client that answers in bytes and never tries twice.
-        max_fields: of one owner; beyond, what would expire next goes.
-        timeout_s: for one call to Redis.
+        redis: a client that returns bytes and does not retry.
+        max_fields: maximum fields of an owner; above that, the next to expire is deleted.
+        timeout_s: timeout of one call to Redis.
         clock: monotonic seconds.
 
     """
@@ -132,19 +132,19 @@ class ResponseStore:
         self._keep = redis.register_script(_KEEP)
 
     async def find(self, owner: str, fields: Sequence[bytes]) -> Found | None:
-        """The owner's era and these fields; None when Redis does not answer."""
-        answer = None if self.breaker.is_open else await self._ask(self._find, _keys(owner), fields)
-        return None if answer is None else Found(answer[0], tuple(answer[1:]))
+        """The owner's era and these fields; None if Redis is unavailable."""
+        result = None if self.breaker.is_open else await self._ask(self._find, _keys(owner), fields)
+        return None if result is None else Found(result[0], tuple(result[1:]))
 
     async def keep(self, owner: str, era: bytes, items: Sequence[Item]) -> bool:
-        """Keep all of `items`, unless the owner's era is another by now; whether they were kept."""
-        given: list[bytes | int] = [era, self._max_fields]
+        """Store `items` unless the owner's era has changed; returns whether they were stored."""
+        arguments: list[bytes | int] = [era, self._max_fields]
         for item in items:
-            given += [item.field, item.value, round(item.ttl_s * 1000), item.row_bytes]
-        return not self.breaker.is_open and bool(await self._ask(self._keep, _keys(owner), given))
+            arguments += [item.field, item.value, round(item.ttl_s * 1000), item.row_bytes]
+        return not self.breaker.is_open and bool(await self._ask(self._keep, _keys(owner), arguments))
 
     async def forget(self, owner: str, era: str) -> None:
-        """Delete all that is kept for the owner, whose next era is `era`; raises what is in AWAY."""
+        """Delete all responses of the owner and start the era `era`; raises the exceptions in AWAY."""
         answers, due, era_key = _keys(owner)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.set(era_key, era, ex=ERA_S)
@@ -152,16 +152,16 @@ class ResponseStore:
             await pipe.execute()
 
     async def forget_all(self, owners: str, era: Callable[[], str]) -> None:
-        """`forget` every owner whose name begins with `owners`: looks at all keys, so it is for rare occasions."""
+        """`forget` every owner with the prefix `owners`; it scans all keys, so it should be rare."""
         async for owner in self._owners(owners):
             await self.forget(owner, era())
 
     async def count(self, owner: str) -> int:
-        """How many fields are kept for the owner; raises what is in AWAY."""
+        """The number of fields of the owner; raises the exceptions in AWAY."""
         return int(await self._redis.hlen(_keys(owner)[0]))
 
     async def count_all(self, owners: str) -> int:
-        """How many are kept for every owner whose name begins with `owners`; raises what is in AWAY."""
+        """The number of fields of all owners with the prefix `owners`; raises the exceptions in AWAY."""
         return sum([await self.count(owner) async for owner in self._owners(owners)])
 
     async def _owners(self, begin: str) -> AsyncIterator[str]:
@@ -169,18 +169,20 @@ class ResponseStore:
             yield key.decode().removeprefix(PREFIX + "{").removesuffix("}:answers")
 
     async def run(self) -> None:
-        """While Redis is away, look whether it is back, until cancelled."""
+        """While Redis is unavailable, probe it, until cancelled."""
         while True:
             await asyncio.sleep(PROBE_S)
             if self.breaker.is_open and await self._ask(self._redis.ping):
                 self.breaker.close()
 
-    async def _ask(self, call: Callable[Given, Awaitable[Any]], *args: Given.args, **kwargs: Given.kwargs) -> Any:
-        """What Redis answers; None when it refuses, or does not answer."""
+    async def _ask(
+        self, operation: Callable[Params, Awaitable[Any]], *args: Params.args, **kwargs: Params.kwargs
+    ) -> Any:
+        """The result of a call to Redis; None if it fails."""
         began = self._clock()
         try:
             async with answer_within(self._timeout_s), self._slots:
-                answer = await call(*args, **kwargs)
+                result = await operation(*args, **kwargs)
         except ResponseError as refusal:
             log.debug("answers: %s", refusal)
             return None
@@ -188,7 +190,7 @@ class ResponseStore:
             self.breaker.failed(problem, began)
             return None
         self.breaker.succeeded()
-        return answer
+        return result
 
 
 def _keys(owner: str) -> list[str]:

@@ -1,12 +1,12 @@
-"""The cache of answers: what may be looked for, what is found, what is kept.
+"""The response cache: decides what is looked up, what a lookup may return, and what is stored.
 
-Exactly the same request is answered from it when nothing in it is left to chance, or when it says what kind of answer
-it wants (`serving.cache.directives`). A chat's question that means the same as one before may be as well, for a shorter
-time (`serving.cache.semantic`). Everything is an application's and its end user's own. Answers outlive neither the
-configuration nor the weights that made them: a new model answers for itself. While no engine can answer, nobody knows
-better, and a kept answer serves.
+An identical request gets a cached response if it is deterministic, or if it names a kind of response
+(`serving.cache.directives`). A chat's first question with the same meaning as an earlier one may get that one's, for a
+shorter time (`serving.cache.semantic`). Entries are separate for each application and end user, and only valid for the
+configuration and weights that generated them. While no engine is ready, these cannot be compared, and a cached response
+is used anyway.
 
-It never fails a request: with Redis or the embedder away, nothing is found. It does not know HTTP.
+It never fails a request: if Redis or the embedder is unavailable, the lookup is a miss. It does not know HTTP.
 """
 
 from collections.abc import Callable, Collection
@@ -28,32 +28,32 @@ _ANSWER, _ROW = b"a", b"s"  # the first byte of a field: what it holds
 
 @dataclass(frozen=True, slots=True)
 class Makers:
-    """Who answers for a model: the configuration that requests go to, and each maker's configuration and label.
+    """The engines of a model: the configuration that new requests go to, and each engine's configuration and label.
 
-    `known` is empty while nobody can answer.
+    `known` is empty while no engine is ready.
     """
 
-    wanted: str
+    current: str
     known: Collection[tuple[str, str]]
 
     def could_make(self, answer: StoredResponse) -> bool:
-        """Whether it would be made like this now, as far as is known."""
-        return not self.known or (self.wanted, answer.label) in self.known
+        """Whether the current configuration could have generated the response, as far as is known."""
+        return not self.known or (self.current, answer.label) in self.known
 
     def made(self, answer: StoredResponse) -> bool:
-        """Whether it was made by the configuration that is wanted, and surely by no other."""
-        return (self.wanted, answer.label) in self.known and all(one == self.wanted for one, _ in self.known)
+        """Whether the current configuration, and certainly no other, generated the response."""
+        return (self.current, answer.label) in self.known and all(one == self.current for one, _ in self.known)
 
 
 class ResponseCache:
-    """One gateway worker's view of the cache.
+    """The response cache in one gateway worker.
 
     Args:
-        store: where answers are.
-        rules: what is kept for how long.
-        makers: who answers for a model now.
-        semantic: compares questions; None: only the same request has the same answer.
-        new_era: makes names that never repeat.
+        store: the stored responses.
+        rules: the settings.
+        makers: the engines of a model now.
+        semantic: compares questions; None: only identical requests hit.
+        new_era: makes unique names.
 
     """
 
@@ -72,67 +72,69 @@ class ResponseCache:
         self.semantic = semantic
         self._new_era = new_era
 
-    def lookup(self, call: GenerationRequest, wish: CacheDirectives) -> "Lookup":
-        """What can be done for one request, with all that its model is told."""
-        return Lookup(self, call, wish)
+    def lookup(self, request: GenerationRequest, directives: CacheDirectives) -> "Lookup":
+        """The cache operations for one request, whose body includes what memory added."""
+        return Lookup(self, request, directives)
 
     async def forget(self, app: str, user: str | None) -> None:
-        """Delete all answers of an application's end user (None: of its requests without one).
+        """Delete all responses of an application's end user (None: of its requests without one).
 
-        What is being answered meanwhile is not kept. Raises `serving.resilience.redis.AWAY` when Redis does not do it.
+        Responses that are being generated are not stored. Raises `serving.resilience.redis.AWAY` if Redis fails.
         """
         await self.store.forget(owner_of(app, user), self._new_era())
 
     async def forget_app(self, app: str) -> None:
-        """Delete all answers of an application. Raises as `forget`."""
+        """Delete all responses of an application; raises like `forget`."""
         await self.store.forget_all(owners_of(app), self._new_era)
 
     async def run(self) -> None:
-        """Watch Redis until cancelled."""
+        """Probe Redis until cancelled."""
         await self.store.run()
 
 
 class Lookup:
-    """One request and the cache: `find`, and after the answer `keep`.
+    """The cache operations of one request: `find`, and after a generation `keep`.
 
-    `use` says what became of it: bypass until it is looked for, then hit or miss. `keeps` whether an answer is wanted.
+    `use` is the result: bypass before a lookup, then hit or miss. `keeps` says whether the response may be stored.
     """
 
-    def __init__(self, cache: ResponseCache, call: GenerationRequest, wish: CacheDirectives) -> None:
+    def __init__(self, cache: ResponseCache, request: GenerationRequest, directives: CacheDirectives) -> None:
         self.use: CacheUse = "bypass"
         self.keeps = False
         self._cache = cache
-        self._wish = wish
-        self._call = call
+        self._directives = directives
+        self._request = request
         self._exact_ttl_s: float | None = None
         self._question: str | None = None
-        self._asked: ComparedQuestion | None = None
+        self._compared: ComparedQuestion | None = None
         self._owner = ""
         self._era = self._digest = self._row = b""
-        if cache.rules.enabled and wish.keeps:
+        if cache.rules.enabled and directives.keeps:
             self._exact_ttl_s = self._ttl_s()
             self._question = self._comparable()
             self.keeps = self._exact_ttl_s is not None or self._question is not None
 
     async def find(self) -> StoredResponse | None:
-        """The kept answer, if there is one that may serve."""
+        """The cached response, or None."""
         if not self.keeps:
             return None
-        cache, call = self._cache, self._call
-        self._owner = owner_of(call.app, call.user)
-        about = (cache.makers(call.model).wanted, self._wish.kind)
-        self._digest = digest(call, call.parsed, *about)
+        cache, request = self._cache, self._request
+        self._owner = owner_of(request.app, request.user)
+        about = (cache.makers(request.model).current, self._directives.kind)
+        self._digest = digest(request, request.parsed, *about)
         fields = [_ANSWER + self._digest]
         if self._question is not None and cache.semantic is not None:
-            turns = pivots(self._question)
-            self._row = _ROW + digest(call, without_question(call.parsed), *about, cache.semantic.embedder, *turns)
+            terms = pivots(self._question)
+            self._row = _ROW + digest(
+                request, without_question(request.parsed), *about, cache.semantic.embedder, *terms
+            )
             fields.append(self._row)
-        found = await cache.store.find(self._owner, fields if self._wish.reads else ())
-        if found is None:  # Redis is away
+        found = await cache.store.find(self._owner, fields if self._directives.reads else ())
+        if found is None:  # Redis is unavailable
             self.keeps = False
             return None
         self._era = found.era
-        if not self._wish.reads:
+        if not self._directives.reads:
             return None
         answer = self._usable(found.values[0])
         if answer is None and len(fields) == 2:
@@ -141,10 +143,10 @@ class Lookup:
         return answer
 
     async def keep(self, answer: StoredResponse) -> None:
-        """Keep what was generated for the request, if it may be kept."""
+        """Store a generated response, if it may be stored."""
         cache = self._cache
         rules, semantic = cache.rules, cache.semantic
-        if not self.keeps or not answer.is_complete or not cache.makers(self._call.model).made(answer):
+        if not self.keeps or not answer.is_complete or not cache.makers(self._request.model).made(answer):
             return
         packed = answer.pack()
         if len(packed) > rules.max_answer_bytes:
@@ -152,9 +154,9 @@ class Lookup:
         ttl_s = self._exact_ttl_s or 0.0
         items = []
         if self._question is not None and semantic is not None:
-            self._asked = self._asked or await semantic.read(self._question)
-            if self._asked is not None:
-                record = self._asked.record(self._digest)
+            self._compared = self._compared or await semantic.read(self._question)
+            if self._compared is not None:
+                record = self._compared.record(self._digest)
                 items.append(Item(self._row, record, rules.semantic.ttl_s, semantic.row_bytes))
                 ttl_s = max(ttl_s, rules.semantic.ttl_s)
         if ttl_s:
@@ -163,24 +165,26 @@ class Lookup:
 
     def _ttl_s(self) -> float | None:
         rules = self._cache.rules
-        if self._wish.kind is not None:
-            return rules.ttl_s[self._wish.kind]
-        return rules.deterministic_ttl_s if is_deterministic(self._call.parsed) else None
+        if self._directives.kind is not None:
+            return rules.ttl_s[self._directives.kind]
+        return rules.deterministic_ttl_s if is_deterministic(self._request.parsed) else None
 
     def _comparable(self) -> str | None:
-        asked = self._wish.mode == "semantic"
-        by_default = self._cache.rules.semantic.enabled and self._wish.mode is None and self._call.user is not None
-        if self._cache.semantic is None or not (asked or by_default):
+        is_requested = self._directives.mode == "semantic"
+        by_default = (
+            self._cache.rules.semantic.enabled and self._directives.mode is None and self._request.user is not None
+        )
+        if self._cache.semantic is None or not (is_requested or by_default):
             return None
-        return question_of(self._call, even_personal=asked)
+        return question_of(self._request, even_personal=is_requested)
 
     async def _similar(self, row: bytes | None) -> StoredResponse | None:
-        """The answer to a question that means the same; embeds only if there is one to compare with."""
+        """The response to a question with the same meaning; embeds only if there are questions to compare with."""
         semantic, question = self._cache.semantic, self._question
         if row is None or semantic is None or question is None:
             return None
-        self._asked = await semantic.read(question)
-        nearest = self._asked and semantic.nearest(row, self._asked)
+        self._compared = await semantic.read(question)
+        nearest = self._compared and semantic.nearest(row, self._compared)
         if not nearest:
             return None
         found = await self._cache.store.find(self._owner, [_ANSWER + nearest])
@@ -190,4 +194,4 @@ class Lookup:
         if packed is None:
             return None
         answer = StoredResponse.unpack(packed)
-        return answer if self._cache.makers(self._call.model).could_make(answer) else None
+        return answer if self._cache.makers(self._request.model).could_make(answer) else None

@@ -1,10 +1,10 @@
-"""Answers to questions that mean the same: which chats may have one, and which kept question is near enough.
+"""The semantic cache: which chats are eligible, and which stored question is similar enough.
 
-A question is compared only within its scope: same owner, model and body but for the question itself (so also the same
-system prompt), and same pivots (`memory.contrast_terms`). A scope is a row of records of one size, the newest first:
-the digest under which the answer is kept, the order of the question's words, and its embedding as float32 of unit
-length. Only a conversation's first question is compared: what follows an answer belongs to it, and would never hit.
-It does not know where rows are kept, nor who embeds.
+A question is only compared within its scope: same owner, model, body except the question itself (so the same system
+prompt), and contrast terms (`memory.contrast_terms`). A scope is a row of fixed-size records, newest first: the digest
+under which the response is stored, the order of the question's words, and its embedding as unit-length float32. Only a
+conversation's first question is compared: later ones depend on the answers before them and would never hit. This module
+does not know where rows are stored or how texts are embedded.
 """
 
 import asyncio
@@ -20,32 +20,29 @@ from serving.cache.personal import is_personal
 from serving.errors import ApiError
 from serving.protocol.request import CHAT, GenerationRequest
 
-MAX_CHARACTERS = 400  # of a question; the embedder's window is longer
+MAX_CHARACTERS = 400  # of a question; the embedder's context is longer
 _HEAD_BYTES = DIGEST_BYTES + ORDER_BYTES
-_PLAIN = (
-    INDIFFERENT
-    | {  # of any other field it is not known that similar questions may share an answer: tools, formats
-        "frequency_penalty",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "min_p",
-        "presence_penalty",
-        "repetition_penalty",
-        "seed",
-        "stop",
-        "stream_options",
-        "temperature",
-        "top_k",
-        "top_p",
-    }
-)
+_PLAIN = INDIFFERENT | {  # with any other field (such as tools or formats) similar questions may need different answers
+    "frequency_penalty",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "min_p",
+    "presence_penalty",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "stream_options",
+    "temperature",
+    "top_k",
+    "top_p",
+}
 
 
-def question_of(call: GenerationRequest, *, even_personal: bool) -> str | None:
-    """The question that `call` asks, if another's answer may do for it; None otherwise."""
-    messages = call.parsed.get("messages")
-    if call.path != CHAT or not call.parsed.keys() <= _PLAIN or not isinstance(messages, list) or not messages:
+def question_of(request: GenerationRequest, *, even_personal: bool) -> str | None:
+    """The question of a request that is eligible for the semantic cache; None for any other."""
+    messages = request.parsed.get("messages")
+    if request.path != CHAT or not request.parsed.keys() <= _PLAIN or not isinstance(messages, list) or not messages:
         return None
     *before, last = messages
     if not _is_text(last, "user") or not all(_is_text(message, "system", "developer") for message in before):
@@ -57,7 +54,7 @@ def question_of(call: GenerationRequest, *, even_personal: bool) -> str | None:
 
 
 def without_question(parsed: Mapping[str, Any]) -> dict[str, Any]:
-    """The body but for the text of its last message."""
+    """The body without the text of its last message."""
     *before, last = parsed["messages"]
     return {**parsed, "messages": [*before, {**last, "content": None}]}
 
@@ -73,13 +70,13 @@ def _is_text(message: Any, *roles: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ComparedQuestion:
-    """A question as it is compared."""
+    """A question's word order and embedding."""
 
     order: bytes
     vector: bytes
 
     def record(self, digest: bytes) -> bytes:
-        """What a row has of it; `digest` is its answer's."""
+        """Its record for a row; `digest` is the key of its response."""
         return digest + self.order + self.vector
 
 
@@ -87,11 +84,11 @@ class SemanticCache:
     """Compares questions.
 
     Args:
-        embed: texts to float32 rows of unit length, and a number of tokens; raises ApiError.
-        embedder: names the embedder's model: another one's vectors cannot be compared.
-        dimensions: of a vector.
-        threshold: the least cosine of two questions that are taken for one.
-        timeout_s: for an embedding.
+        embed: converts texts to unit-length float32 rows and a number of tokens; raises ApiError.
+        embedder: name of the embedder's model; vectors of different models cannot be compared.
+        dimensions: dimensions of a vector.
+        threshold: minimum cosine similarity for a hit.
+        timeout_s: timeout of an embedding.
         most: questions in a row.
 
     """
@@ -114,7 +111,7 @@ class SemanticCache:
         self.row_bytes = most * (_HEAD_BYTES + self._vector_bytes)
 
     async def read(self, text: str) -> ComparedQuestion | None:
-        """Embed it; None when the embedder does not answer in time, or cannot."""
+        """Embed a question; None if the embedder fails or times out."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 vector, _ = await self._embed([text])
@@ -122,16 +119,16 @@ class SemanticCache:
             return None
         return ComparedQuestion(word_order(text), vector) if len(vector) == self._vector_bytes else None
 
-    def nearest(self, row: bytes, asked: ComparedQuestion) -> bytes | None:
-        """The digest of the kept question that is taken for the same; None when there is none."""
+    def nearest(self, row: bytes, question: ComparedQuestion) -> bytes | None:
+        """The digest of the most similar stored question above the threshold; None if there is none."""
         layout = numpy.dtype(
             [("digest", "V", DIGEST_BYTES), ("order", "V", ORDER_BYTES), ("vector", "<f4", self._vector_bytes // 4)]
         )
         kept = numpy.frombuffer(row, layout, count=len(row) // layout.itemsize)
-        cosines = kept["vector"] @ numpy.frombuffer(asked.vector, "<f4")
+        cosines = kept["vector"] @ numpy.frombuffer(question.vector, "<f4")
         for index in numpy.argsort(-cosines, kind="stable"):
             if cosines[index] < self._threshold:
                 break
-            if not is_reordered(kept["order"][index].tobytes(), asked.order):
+            if not is_reordered(kept["order"][index].tobytes(), question.order):
                 return bytes(kept["digest"][index].tobytes())
         return None

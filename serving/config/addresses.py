@@ -1,4 +1,4 @@
-"""Where the pieces of a stack find each other, derived from the settings in one place."""
+"""Addresses of the stack's services, derived from the settings."""
 
 from pathlib import Path
 

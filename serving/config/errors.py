@@ -1,7 +1,7 @@
-"""Configuration problems: file, key, what is wrong and what would be accepted.
+"""Configuration problems: file, key, what is wrong and what is accepted.
 
 ConfigError
-└── carries every `Problem` that one load found, not only the first
+└── has every `Problem` that one load found, not only the first
 """
 
 import difflib
@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-RENAMED = {  # keys of former versions, by their last part
+RENAMED = {  # last part of an old key -> its new name
     "most_answers": "max_answers",
     "most_attempts": "max_attempts",
     "most_candidates": "max_candidates",
@@ -45,26 +45,26 @@ class ConfigError(Exception):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Return what a key is called now or what may be meant, or else the accepted names."""
+    """Return a hint to append to a message: the key's new name, the closest valid name, or all valid names."""
     names = sorted(valid)
     if RENAMED.get(name) in names:
-        return f"; it is called `{RENAMED[name]}` now"
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean `{near[0]}`?"
+        return f"; it was renamed to `{RENAMED[name]}`"
+    closest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if closest:
+        return f"; did you mean `{closest[0]}`?"
     shown = ", ".join(f"`{candidate}`" for candidate in names[:20])
     return f"; accepted: {shown}{', …' if len(names) > 20 else ''}" if names else ""
 
 
 def submodel(annotation: Any) -> type[BaseModel] | None:
-    """Return the pydantic model inside an annotation such as `X | None`, if there is one; none in a collection."""
+    """Return the pydantic model in an annotation such as `X | None`; None for other types and collections."""
     if get_origin(annotation) in (dict, tuple):
         return None
     return _model_in(annotation)
 
 
 def named_submodel(annotation: Any) -> type[BaseModel] | None:
-    """Return the pydantic model X of a `dict[str, X]`, if that is the annotation."""
+    """Return the pydantic model X of a `dict[str, X]` annotation; None for any other annotation."""
     return _model_in(annotation) if get_origin(annotation) is dict else None
 
 
@@ -78,7 +78,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def from_validation(
     error: ValidationError, schema: type[BaseModel], origin: Callable[[tuple[str, ...]], str]
 ) -> list[Problem]:
-    """Turn pydantic's report into problems; `origin` says where the value at a key path came from."""
+    """Convert pydantic's errors to problems; `origin` returns the file or variable that set a key path."""
     problems = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"])
@@ -86,7 +86,7 @@ def from_validation(
         if item["type"] == "extra_forbidden":
             message = "unknown key" + suggest(path[-1], _fields_at(schema, path[:-1]))
         elif item["type"] == "missing":
-            message = "missing, and required"
+            message = "required, but missing"
         elif item["type"] != "value_error":
             message = f"{message}, got {item['input']!r}"
         problems.append(Problem(origin(path), ".".join(path), message))
@@ -94,12 +94,12 @@ def from_validation(
 
 
 def _fields_at(schema: type[BaseModel], path: tuple[str, ...]) -> Iterable[str]:
-    """Return the names that the model at `path` below `schema` accepts."""
+    """Return the field names of the model at `path` below `schema`."""
     here: type[BaseModel] | None = schema
     parts = iter(path)
     for part in parts:
         field = here.model_fields.get(part) if here is not None else None
         here = submodel(field.annotation) if field is not None else None
         if field is not None and (named := named_submodel(field.annotation)) is not None:
-            here = named if next(parts, None) is not None else None  # below it stands a name, then X's own fields
+            here = named if next(parts, None) is not None else None  # the next part is a name, then come X's fields
     return here.model_fields if here is not None else ()

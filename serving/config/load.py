@@ -58,15 +58,15 @@ __all__ = [
 ]
 
 SERVICE_FILE = "configs/bondhu.yaml"
-DATABASE_URL = "DATABASE_URL"  # as hosts of Postgres hand it out, Supabase among them: without SQLAlchemy's driver
+DATABASE_URL = "DATABASE_URL"  # as hosted Postgres (such as Supabase) provides it: without SQLAlchemy's driver
 _DRIVERLESS = re.compile(r"^postgres(ql)?://")
 _SECRET_SUFFIXES = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")
 
 
 def find_root(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the directory that holds configs/: BONDHU_ROOT, the cwd or a parent, or the package's parent."""
-    if given := environ.get("BONDHU_ROOT"):
-        return Path(given).resolve()
+    if override := environ.get("BONDHU_ROOT"):
+        return Path(override).resolve()
     package = Path(__file__).resolve().parents[2]
     for candidate in (Path.cwd(), *Path.cwd().parents):
         if (candidate / SERVICE_FILE).is_file():
@@ -87,7 +87,7 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.envi
         problems += from_validation(error, ServiceFile, merged.origin)
     catalogue = load_catalogue(root, problems)
     if service is not None:
-        # A model whose own file is wrong is already reported; do not also call it unknown.
+        # A model whose file is invalid has been reported; do not report it as unknown too.
         files = {file.stem for file in (root / "configs/models").glob("*.yaml")}
         problems += _cross_check(service, catalogue, files, merged)
     if problems or service is None:
@@ -106,7 +106,7 @@ def load_catalogue(root: Path, problems: list[Problem]) -> dict[str, ModelSpec]:
     for file in sorted(directory.glob("*")):
         where = file.relative_to(root).as_posix()
         if file.suffix == ".yml":
-            problems.append(Problem(where, "", f"is not read: rename it to {file.stem}.yaml"))
+            problems.append(Problem(where, "", f"files ending in .yml are ignored: rename it to {file.stem}.yaml"))
         elif file.suffix == ".yaml":
             spec = _load_model(file, where, problems)
             if spec is not None:
@@ -151,26 +151,26 @@ def _load_model(file: Path, where: str, problems: list[Problem]) -> ModelSpec | 
     if spec is not None:
         problems += _source_problems(spec, where, file.parents[2])
     if spec is not None and spec.id != file.stem:
-        problems.append(Problem(where, "id", f"is `{spec.id}` but the file's name says `{file.stem}`"))
+        problems.append(Problem(where, "id", f"`{spec.id}` must equal the file name `{file.stem}`"))
     engine, server, env = (_mapping(values.get(name)) for name in ("engine", "server", "env"))
     problems += (Problem(where, key, message) for key, message in arguments.problems(engine, server))
     for name in env:
         if isinstance(name, str) and name.upper().endswith(_SECRET_SUFFIXES):
-            problems.append(Problem(where, f"env.{name}", "secrets come from the environment only"))
+            problems.append(Problem(where, f"env.{name}", "secrets must not be in a file: set it in the environment"))
     return spec if len(problems) == before else None
 
 
 def _resolved(spec: ModelSpec, root: Path, var_dir: Path) -> ModelSpec:
-    """The model with the place of its fetched weights, and without the optional adapters that are not there."""
+    """The model with the path of its fetched weights, and without optional adapters whose files do not exist."""
     changed: dict[str, Any] = {}
     if spec.source is not None:
         source = parse_source(spec.source.name, spec.source.sha256, root)
         place = place_of(source, spec.source.form, var_dir / "models")
         place = place / GGUF_FILE if spec.source.form == "gguf" else place
         changed["path"] = str(place.relative_to(root) if place.is_relative_to(root) else place)
-    there = tuple(each for each in spec.adapters if not each.optional or (root / each.path).exists())
-    if there != spec.adapters:
-        changed["adapters"] = there
+    available = tuple(adapter for adapter in spec.adapters if not adapter.optional or (root / adapter.path).exists())
+    if available != spec.adapters:
+        changed["adapters"] = available
     return spec.model_copy(update=changed) if changed else spec
 
 
@@ -178,13 +178,13 @@ def _source_problems(spec: ModelSpec, where: str, root: Path) -> Iterator[Proble
     if spec.source is None:
         return
     if spec.path:
-        yield Problem(where, "path", "source says already where the weights are: leave one of them out")
+        yield Problem(where, "path", "cannot be combined with source: remove one of them")
     try:
         parse_source(spec.source.name, spec.source.sha256, root)
     except FetchError as problem:
         yield Problem(where, "source.name", str(problem))
     if spec.runs_llama_cpp and spec.source.form != "gguf":
-        yield Problem(where, "source.form", f"is {spec.source.form}, but llama_cpp serves a GGUF: say gguf")
+        yield Problem(where, "source.form", f"{spec.source.form} cannot be served by llama_cpp: set it to gguf")
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -205,10 +205,10 @@ def _cross_check(
     for key, name in chosen:
         if name not in catalogue:
             if name not in files:
-                report(key, f"no model `{name}` in configs/models/" + suggest(name, files))
+                report(key, f"there is no model `{name}` in configs/models/" + suggest(name, files))
         elif service.profile not in catalogue[name].profiles:
             can = ", ".join(catalogue[name].profiles)
-            report(key, f"`{name}` cannot run under profile {service.profile}, only under {can}")
+            report(key, f"`{name}` does not run under profile {service.profile}, only under {can}")
     for name in sorted({name for name in names if names.count(name) > 1}):
         report("models.also", f"`{name}` is served twice")
     ids = {name for spec in catalogue.values() for name in spec.names}
@@ -219,10 +219,10 @@ def _cross_check(
     problems += _check_next_embedder(service, catalogue, merged)
     adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
     served = {*names, *adapters, service.models.alias}
-    asked = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
-    for key, wanted in asked.items():
-        if wanted is not None and wanted not in served:
-            report(key, f"`{wanted}` is not served" + suggest(wanted, served))
+    model_settings = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
+    for key, model_id in model_settings.items():
+        if model_id is not None and model_id not in served:
+            report(key, f"`{model_id}` is not served" + suggest(model_id, served))
     for name in service.external:
         if name in {*ids, service.models.alias, service.embedder.id}:
             report(f"external.{name}", f"`{name}` already names a model")
@@ -235,7 +235,7 @@ def _cross_check(
     for key, port in ports.items():
         twin = next(other for other, number in ports.items() if number == port)
         if twin != key:
-            report(key, f"port {port} is already {twin}")
+            report(key, f"port {port} is already used by {twin}")
     return problems
 
 
@@ -244,18 +244,18 @@ def _check_fallbacks(service: ServiceFile, catalogue: Mapping[str, ModelSpec]) -
     for spec in catalogue.values():
         for name in spec.fallback:
             if name not in known or name == spec.id:
-                why = "a model cannot stand in for itself" if name == spec.id else f"no model `{name}`"
+                why = "a model cannot be its own fallback" if name == spec.id else f"there is no model `{name}`"
                 yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why + suggest(name, known - {spec.id}))
 
 
 def _check_adapters(served: Sequence[ModelSpec]) -> Iterator[Problem]:
-    """Report an adapter whose id another served model has as well; files that are not served together may share one."""
+    """Report an adapter id that two served models have; models that are not served together may share an id."""
     owners: dict[str, str] = {}
     for spec in served:
         for name in spec.names:
             if (other := owners.setdefault(name, spec.id)) != spec.id:
                 where = f"configs/models/{spec.id}.yaml"
-                yield Problem(where, "adapters", f"`{name}` is one of {other}.yaml too, and both are served")
+                yield Problem(where, "adapters", f"`{name}` is also an id in {other}.yaml, and both models are served")
 
 
 def _check_next_embedder(service: ServiceFile, catalogue: Mapping[str, ModelSpec], merged: Merged) -> Iterator[Problem]:
@@ -264,15 +264,15 @@ def _check_next_embedder(service: ServiceFile, catalogue: Mapping[str, ModelSpec
         return
     where = merged.origin(("embedder", "next"))
     if not present.enabled:
-        yield Problem(where, "embedder.next", "there is none to follow: embedder.enabled is false")
+        yield Problem(where, "embedder.next", "needs embedder.enabled, which is false")
     if following.id in {*catalogue, *service.external, service.models.alias}:
         yield Problem(where, "embedder.next.id", f"`{following.id}` already names a model")
     if (following.id, following.path) == (present.id, present.path):
-        yield Problem(where, "embedder.next", "is the present one: another id or path is needed")
+        yield Problem(where, "embedder.next", "is the same as the current embedder: change id or path")
 
 
 def _refuse_passwords(merged: Merged, problems: list[Problem]) -> None:
-    """Report a password in a file: files are committed, the environment is not."""
+    """Report passwords in files, which are committed; they belong in the environment."""
     for section in ("database", "redis"):
         where = merged.origin((section, "url"))
         url = _mapping(merged.values.get(section)).get("url")
@@ -283,10 +283,10 @@ def _refuse_passwords(merged: Merged, problems: list[Problem]) -> None:
                 continue
             if password:
                 remedy = f"set BONDHU__{section.upper()}__URL in the environment instead"
-                problems.append(Problem(where, f"{section}.url", f"holds a password; {remedy}"))
+                problems.append(Problem(where, f"{section}.url", f"contains a password; {remedy}"))
 
 
 def _runtime_dir(var_dir: Path, environ: Mapping[str, str]) -> Path:
-    """Return a path short enough for a Unix socket (108 bytes), distinct for each var_dir."""
+    """Return a path that is short enough for a Unix socket (108 bytes) and unique to `var_dir`."""
     base = Path(environ.get("XDG_RUNTIME_DIR") or environ.get("TMPDIR") or tempfile.gettempdir())
     return base / f"bondhu-{os.getuid()}-{hashlib.sha256(str(var_dir).encode()).hexdigest()[:8]}"

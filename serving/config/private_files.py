@@ -1,8 +1,8 @@
-"""What the service keeps is its own user's alone: the database and its log, Redis' dump, logs, keys.
+"""Keeps the service's files private to its user: the database, Redis's dump, logs, keys.
 
-Processes are started with a umask that lets no other user read what they make; what was made before that, or copied
-there by hand, is mended at each start, and `bondhu status` says what is open. Links are left alone, and so is what
-belongs to another user.
+Processes run with a umask that denies other users all access. Files that were created before that, or copied there by
+hand, are corrected at each start, and `bondhu status` reports files that are still open. Symbolic links and files of
+other users are not changed.
 """
 
 import os
@@ -16,12 +16,12 @@ UMASK = 0o077
 
 
 def keep_private() -> None:
-    """Have this process and those that it starts make files that only their user can read."""
+    """Set the umask so that this process and its children create files that only their user can read."""
     os.umask(UMASK)
 
 
 def private_paths(settings: Settings) -> tuple[Path, ...]:
-    """Where the service keeps things: `var_dir`, and a SQLite file elsewhere with those beside it."""
+    """The paths that the service writes to: `var_dir`, and a SQLite file elsewhere with its journal files."""
     url = settings.database.url or ""
     if not url.startswith("sqlite"):
         return (settings.var_dir,)
@@ -30,7 +30,7 @@ def private_paths(settings: Settings) -> tuple[Path, ...]:
 
 
 def mend(paths: Iterable[Path]) -> int:
-    """Take from other users what they could do with files and folders of ours; how many there were."""
+    """Remove other users' permissions from our files and folders below `paths`; returns how many were changed."""
     mended = 0
     for path in exposed(paths):
         try:
@@ -42,7 +42,7 @@ def mend(paths: Iterable[Path]) -> int:
 
 
 def exposed(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files and folders of ours at or below `paths` that other users can do anything with."""
+    """Our files and folders at or below `paths` on which other users have any permission."""
     for root in paths:
         yield from (path for path in _below(root) if _is_open(path))
 

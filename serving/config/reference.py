@@ -53,7 +53,7 @@ def _rows(schema: type[BaseModel], path: tuple[str, ...], with_variable: bool) -
 
 
 def _variable(path: tuple[str, ...]) -> str:
-    """Return the variable that sets the key; below a name of the user's there is one for the whole mapping, as JSON."""
+    """Return the variable that sets the key; below a user-chosen NAME, the one that sets the whole mapping as JSON."""
     mapping = path[: path.index("NAME")] if "NAME" in path else path
     name = ENV_PREFIX + "__".join(mapping).upper()
     return f"`{name}`" if mapping == path else f"`{name}` (JSON, all of it or a part)"

@@ -1,9 +1,9 @@
-"""The settings that reach a running gateway, and how: with the routing table, when `bondhu apply` is run.
+"""Settings that `bondhu apply` changes in running gateways.
 
-They travel in the directory's configuration, which every worker polls, so that all of them take the same, also one that
-starts later on another machine, and `apply --plan` shows them like any other change. `bondhu apply` has checked them;
-what this version cannot read nevertheless is logged, and what held before goes on holding. It does not know what
-follows from a setting.
+They are part of the directory's configuration, which every worker polls with the routing table. So all workers get the
+same values, also one that starts later on another machine, and `apply --plan` shows them like any other change. A value
+that this version cannot read is logged, and the previous settings stay in force. This module does not know what a
+setting does.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from serving.config.schema import (
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5  # between two looks at what the last poll of the directory brought
+CHECK_S = 0.5  # between two checks for new settings
 
 
 class ReloadableSettings(Frozen):
-    """What may change while a gateway runs. `fallback` and `engine_second_usd` are the model files', by model."""
+    """What can change while a gateway runs; `fallback` and `engine_second_usd` come from the model files, by model."""
 
     consent: ConsentSettings
     external: dict[str, ExternalSpec]
@@ -42,7 +42,7 @@ class ReloadableSettings(Frozen):
 
 
 def reloadable_of(settings: Settings) -> ReloadableSettings:
-    """The live part of the whole configuration; of models, those that are served."""
+    """The reloadable part of the configuration, for the models that are served."""
     served = settings.served()
     return ReloadableSettings(
         **{
@@ -57,52 +57,52 @@ def reloadable_of(settings: Settings) -> ReloadableSettings:
     )
 
 
-def sent(settings: Settings) -> dict[str, Any]:
-    """The live settings as they travel: plain JSON."""
+def to_json(settings: Settings) -> dict[str, Any]:
+    """The reloadable settings as plain JSON, for the routing table."""
     return reloadable_of(settings).model_dump(mode="json")
 
 
 class SettingsWatcher:
-    """A gateway worker's live settings.
+    """Applies changed settings in a gateway worker.
 
     Args:
-        first: those that it was started with.
-        told: what the directory last said of them; None for a directory that knows nothing of them.
-        use: has the worker's parts use what is new.
+        first: the settings at start.
+        fetch: returns the settings that the directory sent last; None when it sent none.
+        apply: applies new settings to the worker's components.
 
     """
 
     def __init__(
         self,
         first: ReloadableSettings,
-        told: Callable[[], Mapping[str, Any] | None],
-        use: Callable[[ReloadableSettings], None],
+        fetch: Callable[[], Mapping[str, Any] | None],
+        apply: Callable[[ReloadableSettings], None],
     ) -> None:
         self.settings = first
-        self._told = told
-        self._use = use
+        self._fetch = fetch
+        self._apply = apply
         self._seen: Mapping[str, Any] | None = first.model_dump(mode="json")
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
+        """Check for new settings until cancelled."""
         while True:
-            self.look()
-            await asyncio.sleep(LOOK_S)
+            self.check()
+            await asyncio.sleep(CHECK_S)
 
-    def look(self) -> None:
-        """Take what is new; what cannot be read changes nothing."""
-        told = self._told()
-        if told is None or told == self._seen:
+    def check(self) -> None:
+        """Apply new settings; invalid ones are logged and ignored."""
+        current = self._fetch()
+        if current is None or current == self._seen:
             return
-        self._seen = told
+        self._seen = current
         try:
-            new = ReloadableSettings.model_validate(told)
+            new = ReloadableSettings.model_validate(current)
         except ValidationError as problem:
-            log.error("settings that were applied cannot be read, those of before still hold: %s", problem)
+            log.error("the applied settings are invalid; the previous ones stay in force: %s", problem)
             return
         changed = [
             name for name in ReloadableSettings.model_fields if getattr(new, name) != getattr(self.settings, name)
         ]
         self.settings = new
-        self._use(new)
-        log.info("new settings hold: %s", ", ".join(changed))
+        self._apply(new)
+        log.info("settings reloaded: %s", ", ".join(changed))

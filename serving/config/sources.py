@@ -1,6 +1,6 @@
-"""Where configuration comes from: YAML files and BONDHU__ variables, merged, each value's origin kept.
+"""Reads configuration from YAML files and BONDHU__ variables and merges it, with the origin of each value.
 
-Does not know what a value means; `serving.config.load` validates the merged result.
+It does not know what a value means; `serving.config.load` validates the merged result.
 """
 
 import difflib
@@ -27,14 +27,14 @@ class _UniqueKeyLoader(_BaseLoader):  # type: ignore[misc]  # the C loader where
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key `{key}` is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key `{key}`", key_node.start_mark)
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 
 
 def read_yaml(file: Path, where: str, problems: list[Problem]) -> dict[str, Any]:
-    """Return a file's mapping; append to `problems` (and return {}) when it is missing or is none."""
+    """Return a file's mapping; append to `problems` and return {} when the file is missing or is not a mapping."""
     try:
         content = yaml.load(file.read_bytes(), Loader=_UniqueKeyLoader)  # noqa: S506 a safe loader's subclass
     except OSError as error:
@@ -54,13 +54,13 @@ def read_yaml(file: Path, where: str, problems: list[Problem]) -> dict[str, Any]
 
 @dataclass
 class Merged:
-    """Values of several sources, later ones winning, and for each key path its last source."""
+    """Merged values of several sources, where later ones win, and the last source of each key path."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def overlay(self, values: Mapping[str, Any], where: str) -> None:
-        """Lay `values` over what is there: mappings merge, anything else replaces."""
+        """Merge `values` over the existing ones: mappings are merged, other values replaced."""
         self.values = self._merge(self.values, values, where, ())
 
     def origin(self, path: tuple[str, ...], default: str = "configs/bondhu.yaml") -> str:
@@ -87,7 +87,7 @@ class Merged:
 def read_environment(
     environ: Mapping[str, str], schema: type[BaseModel], problems: list[Problem]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Return (variable, nested values) for each BONDHU__ variable; one that names no key is a problem."""
+    """Return (variable, nested values) for each BONDHU__ variable; an unknown variable is a problem."""
     known = {ENV_PREFIX + "__".join(path).upper(): path for path in leaf_paths(schema)}
     found = []
     for name in sorted(environ):
@@ -95,7 +95,7 @@ def read_environment(
             continue
         path = known.get(name.upper())
         if path is None:
-            problems.append(Problem(name, "", "names no setting" + _hint(name.upper(), known)))
+            problems.append(Problem(name, "", "unknown setting" + _hint(name.upper(), known)))
             continue
         values: Any = _parse(environ[name])
         for part in reversed(path):
@@ -107,13 +107,13 @@ def read_environment(
 def _hint(name: str, known: Mapping[str, Any]) -> str:
     section, _, key = name.rpartition("__")
     if (now := f"{section}__{RENAMED.get(key.lower(), '').upper()}") in known:
-        return f"; it is called `{now}` now"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else suggest(name, known)
+        return f"; it was renamed to `{now}`"
+    closest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean `{closest[0]}`?" if closest else suggest(name, known)
 
 
 def leaf_paths(schema: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Return the key path of every plain value below `schema`."""
+    """Return the key path of every scalar setting below `schema`."""
     paths = []
     for name, info in schema.model_fields.items():
         below = submodel(info.annotation)
@@ -122,7 +122,7 @@ def leaf_paths(schema: type[BaseModel], path: tuple[str, ...] = ()) -> list[tupl
 
 
 def _parse(text: str) -> Any:
-    """Read a variable: JSON where it is a list, a mapping or null; otherwise the text itself."""
+    """Parse a variable's value: a list, a mapping or null as JSON; anything else stays text."""
     if text[:1] in {"[", "{"} or text == "null":
         try:
             return json.loads(text)

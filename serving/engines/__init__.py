@@ -1,1 +1,1 @@
-"""The models that run here: where they are, and how they are called."""
+"""Clients of the models that run here: engines, embedder, reranker."""

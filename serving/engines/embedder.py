@@ -1,4 +1,4 @@
-"""The gateway's client of the embedder deployment, and OpenAI's shape of its answers."""
+"""The gateway's client of the embedder deployment, and OpenAI's format of embeddings."""
 
 import array
 import asyncio
@@ -19,16 +19,18 @@ MAX_INPUTS = 2048  # OpenAI's bound on the array
 
 
 class EmbedderClient:
-    """Asks the embedder and knows whether it answers.
+    """Calls the embedder and tracks whether it works.
 
     Args:
-        url: where it answers on the private ingress.
-        cluster_key: what it wants to see.
+        url: its URL on the private ingress.
+        cluster_key: the key of the private ingress.
         session: the HTTP client.
-        model: its id on the endpoint.
-        dimensions: length of a vector.
-        probe_interval_s: seconds between two probes; every RETRY_S while it does not answer.
-        retry_after_s: what a client is told meanwhile.
+        model: its model id in the API.
+        dimensions: dimensions of a vector.
+        probe_interval_s: interval of probes; RETRY_S while it is unavailable.
+        retry_after_s: Retry-After of errors while it is unavailable.
+        timeout_s: timeout of a request.
+        clock: monotonic seconds.
 
     """
 
@@ -51,7 +53,7 @@ class EmbedderClient:
         self.model = model
         self.dimensions = dimensions
         self.label = f"{model}; revision=packaged; quantization=none"
-        self.problem: str | None = "it has not answered yet"
+        self.problem: str | None = "it has not responded yet"
         self._url = url
         self._cluster_key = cluster_key
         self._session = session
@@ -63,11 +65,11 @@ class EmbedderClient:
 
     @property
     def ready(self) -> bool:
-        """Whether its last answer was an embedding."""
+        """Whether the last call succeeded."""
         return self.problem is None
 
     def segment(self, prompt_tokens: int, engine_s: float) -> Segment:
-        """What it did for a request, for the ledger."""
+        """The segment of a request, for the ledger."""
         return Segment(self.model, "packaged", "none", 0, 0, "asked", prompt_tokens, 0, engine_s)
 
     async def run(self) -> None:
@@ -75,29 +77,29 @@ class EmbedderClient:
         while True:
             began = self._clock()
             try:
-                await self._ask(["hi"], self.PROBE_TIMEOUT_S)
+                await self._post(["hi"], self.PROBE_TIMEOUT_S)
             except EngineTimeout:
-                if self._answered_at < began:  # else it is busy: Ray keeps requests while it replaces a dead one
-                    self.problem = f"it did not answer within {self.PROBE_TIMEOUT_S:g} s"
+                if self._answered_at < began:  # otherwise it is only busy
+                    self.problem = f"it did not respond within {self.PROBE_TIMEOUT_S:g} s"
             except EngineUnavailable:
-                pass  # `problem` says so
+                pass  # noted in `problem`
             await asyncio.sleep(self._probe_interval_s if self.ready else self.RETRY_S)
 
     async def embed(self, inputs: list[str] | list[list[int]], *, truncate: bool = False) -> tuple[bytes, int]:
-        """Float32 rows, little-endian, one per input, and the number of prompt tokens.
+        """Little-endian float32 rows, one per input, and the number of prompt tokens.
 
-        With `truncate`, an input that is longer than the model's window is embedded by its beginning.
+        With `truncate`, an input that is longer than the model's context is truncated.
 
         Raises:
-            InvalidRequest: an input is longer than the model's window, or has an unknown token id.
-            EngineUnavailable, EngineTimeout: the embedder does not answer.
+            InvalidRequest: an input is longer than the model's context, or has an unknown token id.
+            EngineUnavailable, EngineTimeout: the embedder is unavailable or too slow.
 
         """
         if self.problem is not None:
             raise self._unavailable(self.problem)
-        return await self._ask(inputs, self._timeout_s, truncate)
+        return await self._post(inputs, self._timeout_s, truncate)
 
-    async def _ask(
+    async def _post(
         self, inputs: list[str] | list[list[int]], timeout_s: float, truncate: bool = False
     ) -> tuple[bytes, int]:
         body = {"inputs": inputs, "truncate": truncate}
@@ -106,10 +108,10 @@ class EmbedderClient:
         except Refused as problem:
             raise InvalidRequest(f"{problem}.", param="input", code=problem.code) from problem
         except TimeoutError as problem:
-            raise EngineTimeout(f"The embedder did not answer within {timeout_s:g} s.") from problem
+            raise EngineTimeout(f"The embedder did not respond within {timeout_s:g} s.") from problem
         except Away as problem:
             raise self._unavailable(str(problem)) from problem
-        if len(rows) != 4 * self.dimensions * len(inputs):  # else vectors of two models would be mixed
+        if len(rows) != 4 * self.dimensions * len(inputs):  # otherwise vectors of two models could be mixed
             raise self._unavailable(f"its vectors do not have {self.dimensions} numbers (embedder.dimensions)")
         self.problem, self._answered_at = None, self._clock()
         return rows, int(headers["x-bondhu-tokens"])
@@ -122,35 +124,33 @@ class EmbedderClient:
 
 
 def read_request(body: dict[str, Any], dimensions: int) -> tuple[list[str] | list[list[int]], bool]:
-    """The inputs of an embeddings request as a list, and whether the answer is to be base64.
+    """The inputs of an embeddings request as a list, and whether the response is base64.
 
     Raises:
         InvalidRequest: names the field and what it accepts.
 
     """
     if body.get("dimensions") not in (None, dimensions):
-        raise InvalidRequest(
-            f"dimensions: this model has {dimensions}, and cannot be cut to another.", param="dimensions"
-        )
+        raise InvalidRequest(f"dimensions: this model only supports {dimensions}.", param="dimensions")
     encoding = body.get("encoding_format")
     if encoding not in (None, "float", "base64"):
         raise InvalidRequest("encoding_format: must be 'float' or 'base64'.", param="encoding_format")
     return _inputs(body.get("input")), encoding == "base64"
 
 
-def _inputs(given: Any) -> list[str] | list[list[int]]:
-    if isinstance(given, str) or _is_tokens(given):
-        given = [given]
-    if not isinstance(given, list) or not given:
+def _inputs(inputs: Any) -> list[str] | list[list[int]]:
+    if isinstance(inputs, str) or _is_tokens(inputs):
+        inputs = [inputs]
+    if not isinstance(inputs, list) or not inputs:
         raise InvalidRequest("input: must be a string, an array of strings, or (an array of) token ids.", param="input")
-    if len(given) > MAX_INPUTS:
-        raise InvalidRequest(f"input: at most {MAX_INPUTS} inputs a request, got {len(given)}.", param="input")
-    if all(isinstance(item, str) for item in given):
-        if "" in given:
-            raise InvalidRequest(f"input[{given.index('')}]: must not be empty.", param="input")
-    elif not all(_is_tokens(item) for item in given):
+    if len(inputs) > MAX_INPUTS:
+        raise InvalidRequest(f"input: at most {MAX_INPUTS} inputs a request, got {len(inputs)}.", param="input")
+    if all(isinstance(item, str) for item in inputs):
+        if "" in inputs:
+            raise InvalidRequest(f"input[{inputs.index('')}]: must not be empty.", param="input")
+    elif not all(_is_tokens(item) for item in inputs):
         raise InvalidRequest("input: must hold only non-empty strings, or only arrays of token ids.", param="input")
-    return given
+    return inputs
 
 
 def _is_tokens(item: Any) -> bool:

@@ -1,8 +1,8 @@
-"""HTTP/1.1 to the engines: keep-alive connections on asyncio's own protocol and httptools' parser (llhttp).
+"""The HTTP/1.1 client for engines: keep-alive connections on asyncio protocols and httptools' parser (llhttp).
 
-The token path's client. A general one costs more processor time for a streamed answer than all the rest of the gateway
-(docs/benchmarks.md), and engines need little of it: POST of JSON, an answer by length or in chunks, no TLS, no
-redirects, no compression. It does not know what the bytes mean, nor whom to ask when an engine is gone.
+It is on the token path: a general client uses more CPU for a streamed response than the rest of the gateway
+(docs/benchmarks.md). Engines need little: POST of JSON, responses by length or chunked, no TLS, no redirects, no
+compression. It does not know what the bytes mean, nor which engine to try next.
 """
 
 import asyncio
@@ -15,27 +15,27 @@ import httptools
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MAX_ANSWER_BYTES = 16 * 2**20
-BUFFER_BYTES = 1 << 18  # an engine that is this far ahead of its client is not read from until the client catches up
+BUFFER_BYTES = 1 << 18  # reading from an engine pauses when its client is this far behind
 
 
 class ConnectionLost(Exception):
-    """The engine refused the connection, or it broke before the answer was complete."""
+    """The engine refused the connection, or it was lost before the response was complete."""
 
 
 class TooLarge(Exception):
-    """The engine's whole answer has more bytes than are held for one."""
+    """The engine's response is larger than the client accepts."""
 
 
-class Answer(asyncio.Protocol):
-    """A connection to an engine and the answer that is coming in on it.
+class EngineResponse(asyncio.Protocol):
+    """A connection to an engine and the response that arrives on it.
 
-    `status` and `content_type` hold once `EngineClient.post` has returned; `EngineClient.release` it in any case.
+    `status` and `content_type` are set once `EngineClient.post` has returned; always pass it to `EngineClient.release`.
     """
 
     def __init__(self, address: str, loop: asyncio.AbstractEventLoop, max_bytes: int) -> None:
         self.address = address
         self._max_bytes = max_bytes
-        self._loop = loop  # asking for the running one is a system call in uvloop, for every piece of a stream
+        self._loop = loop  # kept, because getting the running loop is a system call in uvloop
         self.status = 0
         self.content_type = b""
         self.idle_since = 0.0
@@ -55,7 +55,7 @@ class Answer(asyncio.Protocol):
         return self._complete and self._reusable and not self._pieces and self._lost is None
 
     async def block(self) -> bytes:
-        """What has come in since the last call, waiting for something; b"" at the end. Raises ConnectionLost."""
+        """Wait for data and return all that has arrived; b"" at the end. Raises ConnectionLost."""
         while not self._pieces:
             if self._complete:
                 return b""
@@ -69,7 +69,7 @@ class Answer(asyncio.Protocol):
         return block
 
     async def body(self) -> bytes:
-        """The whole of what is still to come. Raises ConnectionLost and TooLarge."""
+        """The rest of the response; raises ConnectionLost and TooLarge."""
         blocks, size_bytes = [], 0
         while block := await self.block():
             blocks.append(block)
@@ -78,8 +78,8 @@ class Answer(asyncio.Protocol):
                 raise TooLarge
         return b"".join(blocks)
 
-    async def ask(self, request: bytes) -> None:
-        """Send a request; returns once the answer's head is there. Raises ConnectionLost."""
+    async def send(self, request: bytes) -> None:
+        """Send a request and wait for the response's headers; raises ConnectionLost."""
         self.status, self.content_type = 0, b""
         self._headed = self._complete = False
         self._open_transport().write(request)
@@ -87,7 +87,7 @@ class Answer(asyncio.Protocol):
             await self._wait()
 
     def close(self) -> None:
-        """Close the connection; an engine stops working on an answer that is not complete."""
+        """Close the connection; an engine aborts an unfinished response."""
         self._open_transport().abort()
 
     async def _wait(self) -> None:
@@ -101,43 +101,43 @@ class Answer(asyncio.Protocol):
             self._news.set_result(None)
 
     def _open_transport(self) -> asyncio.Transport:
-        assert self._transport is not None, "connected before it is used"
+        assert self._transport is not None, "connected before use"
         return self._transport
 
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from it
 
     def data_received(self, data: bytes) -> None:
-        """Parse."""
+        """Parse data."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as problem:
-            self._lost = f"no HTTP answer: {problem}"
+            self._lost = f"invalid HTTP response: {problem}"
             self.close()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Wake the waiting task."""
         self._lost = self._lost or (type(exc).__name__ if exc else "closed by the engine")
         self._wake()
 
     # Called by the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the one header that matters."""
+        """Keep the content type."""
         if name.lower() == b"content-type":
             self.content_type = value
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """Note that the headers are complete."""
         self.status = self._parser.get_status_code()
         self._headed = True
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece; stop reading when too many wait."""
+        """Buffer data; pause reading if there is too much."""
         self._pieces.append(body)
         self._buffered += len(body)
         if self._buffered > BUFFER_BYTES and not self._paused:
@@ -145,18 +145,18 @@ class Answer(asyncio.Protocol):
             self._open_transport().pause_reading()
 
     def on_message_complete(self) -> None:
-        """The answer is complete."""
+        """Note that the response is complete."""
         self._reusable = self._parser.should_keep_alive()
         self._complete = True
 
 
 class EngineClient:
-    """Posts JSON to engines over kept connections.
+    """Posts JSON to engines over keep-alive connections.
 
     Args:
-        connect_timeout_s: for a new connection.
-        keep_alive_s: how long an idle connection is used again; less than the engines' own limit.
-        max_answer_bytes: of an answer that is held whole.
+        connect_timeout_s: timeout of a new connection.
+        keep_alive_s: how long an idle connection is reused; less than the engines' own limit.
+        max_answer_bytes: maximum size of a response that is read whole.
 
     """
 
@@ -166,15 +166,15 @@ class EngineClient:
         self._max_answer_bytes = max_answer_bytes
         self._connect_timeout_s = connect_timeout_s
         self._keep_alive_s = keep_alive_s
-        self._idle: dict[str, list[Answer]] = {}
+        self._idle: dict[str, list[EngineResponse]] = {}
 
     async def post(
         self, address: str, path: str, key: str, payload: bytes, headers: Mapping[str, str] = NO_HEADERS
-    ) -> Answer:
-        """Send `payload` to `address` (http://host:port) and return when the answer's head is there.
+    ) -> EngineResponse:
+        """Send `payload` to `address` (http://host:port) and wait for the response's headers.
 
-        Hand the answer to `release` afterwards. Raises ConnectionLost; a kept connection that turns out to be closed
-        is replaced by a new one first.
+        Pass the response to `release` afterwards. Raises ConnectionLost, but first replaces a kept connection that
+        turns out to be closed.
         """
         further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = (
@@ -183,53 +183,53 @@ class EngineClient:
         ).encode() + payload
         while (kept := self._kept(address)) is not None:
             try:
-                return await self._ask(kept, request)
+                return await self._send(kept, request)
             except ConnectionLost:
                 continue
-        return await self._ask(await self._connected(address), request)
+        return await self._send(await self._connected(address), request)
 
-    def release(self, answer: Answer) -> None:
-        """Keep the answer's connection for the next request, or close it when the answer is not complete."""
-        if answer.reusable:
-            answer.idle_since = asyncio.get_running_loop().time()
-            self._idle.setdefault(answer.address, []).append(answer)
+    def release(self, response: EngineResponse) -> None:
+        """Keep the response's connection for the next request, or close it if the response is not complete."""
+        if response.reusable:
+            response.idle_since = asyncio.get_running_loop().time()
+            self._idle.setdefault(response.address, []).append(response)
         else:
-            answer.close()
+            response.close()
 
     def close(self) -> None:
-        """Close all kept connections."""
-        for answers in self._idle.values():
-            for answer in answers:
-                answer.close()
+        """Close all idle connections."""
+        for responses in self._idle.values():
+            for response in responses:
+                response.close()
         self._idle.clear()
 
-    async def _ask(self, answer: Answer, request: bytes) -> Answer:
+    async def _send(self, response: EngineResponse, request: bytes) -> EngineResponse:
         try:
-            await answer.ask(request)
-        except BaseException:  # cancelled, too: the client has left
-            answer.close()
+            await response.send(request)
+        except BaseException:  # also CancelledError: the client has disconnected
+            response.close()
             raise
-        return answer
+        return response
 
-    def _kept(self, address: str) -> Answer | None:
+    def _kept(self, address: str) -> EngineResponse | None:
         idle = self._idle.get(address, [])
         while idle:
-            answer = idle.pop()
-            if answer.reusable and asyncio.get_running_loop().time() - answer.idle_since < self._keep_alive_s:
-                return answer
-            answer.close()
-        self._idle.pop(address, None)  # engines come and go, each at an address of its own
+            response = idle.pop()
+            if response.reusable and asyncio.get_running_loop().time() - response.idle_since < self._keep_alive_s:
+                return response
+            response.close()
+        self._idle.pop(address, None)  # engines come and go, each with its own address
         return None
 
-    async def _connected(self, address: str) -> Answer:
+    async def _connected(self, address: str) -> EngineResponse:
         where = urlsplit(address)
         assert where.hostname, "engines report http://host:port"
         try:
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(self._connect_timeout_s):
-                _, answer = await loop.create_connection(
-                    lambda: Answer(address, loop, self._max_answer_bytes), where.hostname, where.port or 80
+                _, response = await loop.create_connection(
+                    lambda: EngineResponse(address, loop, self._max_answer_bytes), where.hostname, where.port or 80
                 )
         except (OSError, TimeoutError) as problem:
             raise ConnectionLost(type(problem).__name__) from problem
-        return answer
+        return response

@@ -1,4 +1,4 @@
-"""The embedder deployment as memory wants it: arrays, portions that it answers soon, and one way of being away."""
+"""Adapts the embedder client to memory's interface: arrays, small batches, and one exception."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from serving.engines.embedder import EmbedderClient
 from serving.errors import EngineTimeout, EngineUnavailable
 from storage.memory.embeddings import Space
 
-AT_ONCE = 64  # texts in a request, so that other requests' get their turn between
+AT_ONCE = 64  # texts in a request, so that other requests are served in between
 
 
 class MemoryEmbedder:
-    """Embeds with `embedder`; texts longer than its window by their beginning.
+    """Embeds with `embedder`; texts longer than its context are truncated.
 
     Args:
         embedder: the gateway's client.
-        revision: of its weights.
+        revision: revision of its weights.
 
     """
 

@@ -1,9 +1,9 @@
-"""Whose part of an engine's prefix cache a request may hit: the `cache_salt` that every request to an engine carries.
+"""The `cache_salt` of requests to an engine, which partitions its prefix cache.
 
-vLLM keeps the beginnings of prompts for whoever sends the same again, and says in `cached_tokens` how much it had. So a
-stranger learns, block by block, how another's prompt begins. With a salt of each application's own they learn of their
-own prompts alone; where a person's memory is in the prompt, the salt is that person's. A client cannot know it: it is
-an HMAC (RFC 2104) under the cluster's key, the same in every gateway. Timing is not hidden by it.
+vLLM caches prompt prefixes for all clients and reports hits in `cached_tokens`. So a client could find out, block by
+block, how another client's prompt begins. A salt per application limits hits to its own prompts; if a person's memory
+is in the prompt, the salt is per person. Clients cannot know it: it is an HMAC (RFC 2104) under the cluster key, the
+same in every gateway. It does not hide timing.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ import orjson
 
 from serving.protocol.request import GenerationRequest
 
-PURPOSE = b"bondhu prefix cache"  # the key opens other doors as well: what is made of it here fits none of them
-OWN = "bondhu"  # of what the gateway asks for itself
+PURPOSE = b"bondhu prefix cache"  # derives a separate key, because the cluster key has other uses
+OWN = "bondhu"  # salt of the gateway's own requests
 
 
 class PrefixSalt:
-    """Makes salts.
+    """Computes salts.
 
     Args:
-        cluster_key: the secret that all gateways of a cluster have.
+        cluster_key: the secret that all gateways of a cluster share.
 
     """
 
@@ -30,10 +30,12 @@ class PrefixSalt:
         self._key = hmac.digest(cluster_key.encode(), PURPOSE, hashlib.sha256)
         self._of_app = lru_cache(maxsize=1024)(lambda app: self._salt(app, None))
 
-    def of(self, call: GenerationRequest) -> str:
-        """The salt of a request: its application's, or its end user's when their memory may be in it."""
-        return self._of_app(call.app) if call.conversation is None else self._salt(call.app, call.user)
+    def of(self, request: GenerationRequest) -> str:
+        """The salt of a request: of its application, or of its end user if their memory may be in it."""
+        if request.conversation is None:
+            return self._of_app(request.app)
+        return self._salt(request.app, request.user)
 
     def _salt(self, app: str, user: str | None) -> str:
-        # As JSON: no two pairs of names read alike, whatever is in them.
+        # As JSON, so that two different pairs never have the same text.
         return hmac.digest(self._key, orjson.dumps([app, user]), hashlib.sha256).hex()

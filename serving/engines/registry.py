@@ -1,8 +1,8 @@
-"""The gateway's own view of the engines: polled from the directory, proven by generating.
+"""The engine registry of a gateway worker: polled from the directory, verified by generations.
 
-Each gateway worker polls the directory, proves every replica with a one-token generation now and then (unless real
-requests just did), and learns from refused connections at once. The last known answer keeps working when the directory
-is gone. It does not know Ray, nor what a request contains.
+Each worker polls the directory, probes every replica periodically with a one-token generation (unless a real request
+has just succeeded), and reacts to refused connections at once. The last known state stays in use while the directory is
+unavailable. This module does not know Ray, nor what a request contains.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from serving.errors import EngineUnavailable, UnknownModel
 
 log = logging.getLogger(__name__)
 
-RETRY_PROBE_S = 0.5  # how soon a replica that should answer, but did not, is tried again
+RETRY_PROBE_S = 0.5  # interval of probing a replica that should work but failed
 
 
 @dataclass(eq=False)
 class Replica:
-    """One boot of an engine, as this worker has experienced it."""
+    """One boot of an engine, with this worker's view of its health."""
 
     report: ReplicaReport
     outstanding: int = 0
@@ -34,21 +34,21 @@ class Replica:
     problem: str = "it has not generated a token yet"
 
     def label(self, model: str) -> str:
-        """What `x-bondhu-model` says of its answers as `model`."""
+        """The value of `x-bondhu-model` for its responses as `model`."""
         return label(self.report, model)
 
     def proven(self, now: float) -> None:
-        """It generated."""
+        """Note a successful generation."""
         self.proven_at, self.problem = now, ""
 
     def broken(self, problem: str) -> None:
-        """It refused or broke a connection: out of use until a probe succeeds."""
+        """Note a failed connection: the replica is not used until a probe succeeds."""
         self.proven_at, self.problem = None, problem
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """Whether a model can answer, and why not."""
+    """Whether a model is ready, and why not."""
 
     ready: bool
     state: str
@@ -58,17 +58,17 @@ class ModelState:
 
 
 class EngineRegistry:
-    """Knows the engines and picks one.
+    """Knows the engines and chooses one for a request.
 
     Args:
-        directory_url: where the directory answers.
-        cluster_key: what it wants to see.
+        directory_url: URL of the directory.
+        cluster_key: the key of the private ingress.
         session: the HTTP client.
-        poll_s: seconds between two polls.
+        poll_s: interval of polling the directory.
         probe_interval_s: seconds without a successful generation after which a replica is probed.
-        ready_within_s: how recent a replica's last successful generation must be.
-        retry_after_s: what a client is told while nothing can answer.
-        routing: which models there are, as far as is known before the directory has said so.
+        ready_within_s: maximum age of a ready replica's last successful generation.
+        retry_after_s: Retry-After of errors while no replica is ready.
+        routing: the routing table to use until the directory has been polled.
         clock: monotonic seconds.
 
     """
@@ -121,53 +121,53 @@ class EngineRegistry:
         raise UnknownModel(name)
 
     def choose(self, model: str, avoid: Collection[Replica] = ()) -> Replica:
-        """The usable replica of `model` with the fewest requests of this worker; raises EngineUnavailable.
+        """The ready replica of `model` with the fewest requests of this worker; raises EngineUnavailable.
 
-        One of `avoid` only if there is no other.
+        Replicas in `avoid` are only chosen if there is no other.
         """
         usable = self._usable(model)
         usable = [replica for replica in usable if replica not in avoid] or usable
         if not usable:
             state = self.state(model)
             raise EngineUnavailable(
-                f"The model '{model}' cannot answer right now ({state.state}: {state.reason}).",
+                f"The model '{model}' is not available right now ({state.state}: {state.reason}).",
                 retry_after_s=self._retry_after_s,
             )
         return min(usable, key=lambda replica: replica.outstanding)
 
     def state(self, model: str) -> ModelState:
-        """Whether `model` can answer, and if not, why."""
-        mine = [replica for replica in self._replicas.values() if serves(replica.report, model)]
+        """Whether `model` is ready, and if not, why."""
+        replicas = [replica for replica in self._replicas.values() if serves(replica.report, model)]
         usable = self._usable(model)
         if usable:
             newest = max(replica.proven_at or 0.0 for replica in usable)
             return ModelState(True, "ready", None, len(usable), round(self._clock() - newest, 3))
-        if not mine:
+        if not replicas:
             reason = "no replica has reported"
             if self.directory_problem:
                 reason += f"; the directory cannot be reached: {self.directory_problem}"
             return ModelState(False, "absent", reason, 0, None)
-        latest = mine[-1]
+        latest = replicas[-1]
         if latest.report["state"] == "ready":
             return ModelState(False, "unreachable", latest.problem, 0, None)
         return ModelState(False, latest.report["state"], latest.report["reason"], 0, None)
 
     def models(self) -> list[str]:
-        """The model ids that clients may name, ready or not."""
+        """The model ids that requests may use, ready or not."""
         return list(self.routing["models"])
 
     def fingerprint(self, model: str) -> str:
-        """The configuration that new requests for `model` go to; "" when it is not served."""
+        """The fingerprint of the configuration that new requests for `model` go to; "" if it is not served."""
         return self.routing["models"].get(model, "")
 
     def labels(self, model: str) -> set[tuple[str, str]]:
-        """Of each replica that serves `model`, or still ends what it began: its fingerprint and its label."""
-        mine = [replica for replica in self._replicas.values() if serves(replica.report, model)]
-        up = [replica for replica in mine if replica.report["state"] in ("ready", "draining")]
+        """(fingerprint, label) of each replica that serves `model` or is draining."""
+        replicas = [replica for replica in self._replicas.values() if serves(replica.report, model)]
+        up = [replica for replica in replicas if replica.report["state"] in ("ready", "draining")]
         return {(replica.report["fingerprint"], replica.label(model)) for replica in up}
 
     def reports(self) -> list[ReplicaReport]:
-        """What the replicas last said of themselves."""
+        """The last reports of the replicas."""
         return [replica.report for replica in self._replicas.values()]
 
     def _usable(self, model: str) -> list[Replica]:
@@ -177,15 +177,15 @@ class EngineRegistry:
             for replica in self._replicas.values()
             if serves(replica.report, model) and replica.proven_at is not None and replica.proven_at > oldest
         ]
-        wanted = [replica for replica in alive if replica.report["fingerprint"] == self.routing["models"].get(model)]
-        serving = [replica for replica in wanted or alive if replica.report["state"] == "ready"]
-        return serving or wanted or alive
+        current = [replica for replica in alive if replica.report["fingerprint"] == self.routing["models"].get(model)]
+        serving = [replica for replica in current or alive if replica.report["state"] == "ready"]
+        return serving or current or alive
 
     def _follow_active(self) -> None:
-        """Point the alias to the active model once that can answer; until then the former one serves."""
-        wanted = self.routing["active"]
-        if wanted != self._active and (not self._active or self._usable(wanted) or not self._usable(self._active)):
-            self._active = wanted
+        """Point the alias to the active model once it is ready; until then it points to the previous one."""
+        active = self.routing["active"]
+        if active != self._active and (not self._active or self._usable(active) or not self._usable(self._active)):
+            self._active = active
 
     async def _poll(self) -> None:
         try:
@@ -194,18 +194,18 @@ class EngineRegistry:
                 if response.status != 200:
                     self.directory_problem = f"it answered {response.status}"
                     return
-                answer: DirectoryAnswer = await response.json()
+                directory: DirectoryAnswer = await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             self.directory_problem = type(problem).__name__
             return
         self.directory_problem = None
-        if answer["routing"]["models"]:
-            self.routing = answer["routing"]
-        if not answer["replicas"] and any(replica.proven_at for replica in self._replicas.values()):
-            return  # a directory that has just been restarted knows nobody yet
+        if directory["routing"]["models"]:
+            self.routing = directory["routing"]
+        if not directory["replicas"] and any(replica.proven_at for replica in self._replicas.values()):
+            return  # a directory that has just restarted knows no replicas yet
         known = self._replicas
         self._replicas = {}
-        for report in answer["replicas"]:
+        for report in directory["replicas"]:
             boot = (report["replica_id"], report["epoch"])
             replica = known.get(boot) or Replica(report)
             replica.report = report
@@ -236,8 +236,8 @@ class EngineRegistry:
                 if response.status == 200:
                     replica.proven(self._clock())
                 else:
-                    replica.broken(f"a one-token generation was answered with {response.status}")
+                    replica.broken(f"a one-token generation failed with status {response.status}")
         except TimeoutError:
-            replica.problem = "a one-token generation did not finish"  # a busy engine: its last success decides
+            replica.problem = "a one-token generation timed out"  # it may only be busy: its last success decides
         except (aiohttp.ClientError, OSError) as problem:
             replica.broken(f"it cannot be reached ({type(problem).__name__})")

@@ -16,14 +16,14 @@ RETRY_S = 5.0
 
 
 class RerankerClient:
-    """Asks the cross-encoder. After a failure nobody asks, or waits, for RETRY_S.
+    """Calls the cross-encoder. After a failure it is not called for RETRY_S.
 
     Args:
-        url: where it answers on the private ingress.
-        cluster_key: what it wants to see.
+        url: its URL on the private ingress.
+        cluster_key: the key of the private ingress.
         session: the HTTP client.
-        most: texts that it is given at once.
-        timeout_s: for an answer.
+        most: maximum texts in a request.
+        timeout_s: timeout of a request.
         clock: monotonic seconds.
 
     """
@@ -52,14 +52,14 @@ class RerankerClient:
             raise RerankerAway
         body = {"question": question, "texts": list(texts)}
         try:
-            answer, _ = await ask(self._session, self._url, self._cluster_key, body, timeout_s=self._timeout_s)
+            raw, _ = await ask(self._session, self._url, self._cluster_key, body, timeout_s=self._timeout_s)
         except (Away, Refused, TimeoutError) as problem:
-            raise self._away(str(problem) or f"it did not answer within {self._timeout_s:g} s") from problem
-        if len(answer) != 4 * len(texts) or not np.isfinite(scores := np.frombuffer(answer, dtype="<f4")).all():
-            raise self._away("its answer is not one number for each text")
+            raise self._away(str(problem) or f"it did not respond within {self._timeout_s:g} s") from problem
+        if len(raw) != 4 * len(texts) or not np.isfinite(scores := np.frombuffer(raw, dtype="<f4")).all():
+            raise self._away("its response does not have one finite number for each text")
         return [float(score) for score in scores]
 
     def _away(self, why: str) -> RerankerAway:
         self._again_at_s = self._clock() + RETRY_S
-        log.warning("recall goes without its cross-encoder: %s", why)
+        log.warning("recall runs without the reranker: %s", why)
         return RerankerAway(why)

@@ -1,8 +1,8 @@
-"""What vLLM says when a request fails, told as OpenAI would: status, envelope, the parameter at fault.
+"""Translates vLLM's errors to OpenAI's: status, envelope, and the parameter at fault.
 
-vLLM gives `type` as an HTTP phrase, `code` as the status number, `param` as a body path (or not at all), and puts
-pydantic's error dicts into the message. Its wordings are those of 0.29; an unknown one keeps its message and names no
-parameter. It does not know HTTP, nor the values that were asked for.
+vLLM sends `type` as an HTTP phrase, `code` as the status number, `param` as a body path (or not at all), and puts
+pydantic's error dicts into the message. The patterns are for vLLM 0.29; an unknown error keeps its message and has no
+parameter. This module does not know HTTP, nor the values of the request.
 """
 
 import re
@@ -15,10 +15,10 @@ from serving.errors import ApiError, EngineFailed, InvalidRequest
 
 CONSTRAINTS = ("response_format", "structured_outputs", "tool_choice", "tools")
 
-MAX_CHARACTERS = 2000  # of a message: what follows repeats what the client wrote
+MAX_CHARACTERS = 2000  # of a message: longer ones quote the request
 _LOC, _MSG = "'loc': ('body'", "), 'msg': "  # pydantic's error dicts, as Python writes them
 _FIELD_NAME = re.compile(r"[a-z_][a-z0-9_]*|\d+")
-_TYPE_NAMES = frozenset({"str", "int", "float", "bool", "dict", "list"})  # of a union's members, in pydantic's paths
+_TYPE_NAMES = frozenset({"str", "int", "float", "bool", "dict", "list"})  # union members in pydantic's paths
 _PARAMETER = re.compile(r" ?\(parameter=(?P<param>[\w.]{1,100})(?=[,)])")
 _LEADING_NAME = re.compile(r"`?(?P<param>[a-z_]{1,64})`? (?:must|is not|should|cannot)\b")
 _TOO_LONG = re.compile(r"context length|max_model_len|maximum model length")
@@ -26,57 +26,57 @@ _OF_THE_PROMPT = re.compile(r"prompt|conversation|[Uu]nknown role|vocabulary|mul
 _OF_A_CONSTRAINT = re.compile(r"grammar|constraints for structured|^Choice '")
 
 
-def translate(status: int, body: bytes, asked: Collection[str]) -> ApiError:
-    """The error to raise for vLLM's error answer; `asked` are the names of the request's fields."""
+def translate(status: int, body: bytes, fields: Collection[str]) -> ApiError:
+    """The error to raise for an error response of vLLM; `fields` are the names of the request's fields."""
     try:
         error = orjson.loads(body)["error"]
         message, param = str(error["message"])[: MAX_CHARACTERS + 1], error.get("param")
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return EngineFailed("The engine's answer could not be read.")
-    constraint = next((name for name in CONSTRAINTS if name in asked), None)
-    if status in (401, 403, 404):  # the engine and the gateway disagree: nothing that the client did
+        return EngineFailed("The engine's error response could not be parsed.")
+    constraint = next((name for name in CONSTRAINTS if name in fields), None)
+    if status in (401, 403, 404):  # a mismatch between gateway and engine, not the client's fault
         return EngineFailed("The engine refused the gateway's request.")
     if status == 501:
         return InvalidRequest(message, param=_path(error.get("param")), code="unsupported")
     if status >= 500:
         if constraint and message == "Internal server error":  # vLLM's GenerationError: a grammar that nothing matches
-            return InvalidRequest(f"{constraint}: no text that the model can say satisfies it.", param=constraint)
+            return InvalidRequest(f"{constraint}: no text of this model can satisfy it.", param=constraint)
         if "recursion" in message or (
             constraint and not message
-        ):  # JSON in a string: the gateway has not seen its depth
+        ):  # JSON in a string, whose depth the gateway has not checked
             return InvalidRequest("JSON within a string of this request is nested too deeply.", param=constraint)
         return EngineFailed("The engine failed on this request.")
     message, named = _readable(message)
     if len(message) > MAX_CHARACTERS:
         message = message[:MAX_CHARACTERS] + "…"
-    param = _path(param) or named or _leading(message, asked)
-    if param == "max_tokens" and "max_completion_tokens" in asked:  # the one that vLLM takes when both are given
+    param = _path(param) or named or _leading(message, fields)
+    if param == "max_tokens" and "max_completion_tokens" in fields:  # vLLM uses this one if both are set
         param, message = "max_completion_tokens", message.replace("max_tokens", "max_completion_tokens")
     if param in (None, "input_tokens"):
         if _OF_A_CONSTRAINT.search(message):
             param = constraint
         elif param or _OF_THE_PROMPT.search(message):
-            param = "messages" if "messages" in asked else "prompt"
+            param = "messages" if "messages" in fields else "prompt"
     code = "context_length_exceeded" if _TOO_LONG.search(message) else None
     return InvalidRequest(message, param=param, code=code)
 
 
-def translate_event(body: bytes, asked: Collection[str]) -> ApiError:
-    """The same for an error within a stream, where the status is in the body."""
+def translate_event(body: bytes, fields: Collection[str]) -> ApiError:
+    """The same for an error event in a stream, which has the status in its body."""
     try:
         status = int(orjson.loads(body)["error"]["code"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         status = 500
-    return translate(status, body, asked)
+    return translate(status, body, fields)
 
 
 def _path(param: Any) -> str | None:
-    """`body.messages.0.content` as the client knows it: `messages.0.content`."""
+    """Convert `body.messages.0.content` to the client's path: `messages.0.content`."""
     return _named(param[:MAX_CHARACTERS].removeprefix("body").split(".")) if isinstance(param, str) else None
 
 
 def _readable(message: str) -> tuple[str, str | None]:
-    """The message without pydantic's internals, and the field that it names, if any."""
+    """The message without pydantic's internals, and the field in it, if any."""
     _, is_pydantic, rest = message.partition(_LOC)
     loc, has_text, rest = rest.partition(_MSG)
     if is_pydantic and has_text and rest[:1] in ("'", '"'):
@@ -88,7 +88,7 @@ def _readable(message: str) -> tuple[str, str | None]:
 
 
 def _named(parts: Any) -> str | None:
-    """A path of field names and indices; ends where pydantic goes on with the names of its own types."""
+    """A path of field names and indices, up to the first type name of pydantic."""
     names = []
     for part in parts:
         if part in _TYPE_NAMES or part.startswith("list["):
@@ -98,6 +98,6 @@ def _named(parts: Any) -> str | None:
     return ".".join(names) or None
 
 
-def _leading(message: str, asked: Collection[str]) -> str | None:
+def _leading(message: str, fields: Collection[str]) -> str | None:
     match = _LEADING_NAME.match(message)
-    return match["param"] if match and match["param"] in {*asked, "max_tokens"} else None
+    return match["param"] if match and match["param"] in {*fields, "max_tokens"} else None

@@ -1,4 +1,4 @@
-"""What an engine replica, the directory and the gateways tell one another: plain typed dicts, JSON on the wire."""
+"""The messages between engine replicas, the directory and gateways: typed dicts, sent as JSON."""
 
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -9,31 +9,31 @@ ReplicaState = Literal["starting", "ready", "draining", "failed", "stopped"]
 
 
 class ReplicaReport(TypedDict):
-    """One engine replica, as it describes itself."""
+    """One engine replica's report about itself."""
 
     replica_id: str  # stable over restarts in place
-    epoch: int  # one higher at each start of vLLM's server
+    epoch: int  # incremented at each start of vLLM's server
     model: str  # the model id that it serves
-    fingerprint: str  # of the configuration that it was started with
-    revision: str  # of the weights
+    fingerprint: str  # fingerprint of its configuration
+    revision: str  # revision of the weights
     quantization: str  # e.g. "W4A16"; "none" where weights are not quantised
     adapters: NotRequired[dict[str, str]]  # model ids of its LoRA adapters -> revision of their weights
     state: ReplicaState
-    reason: str  # why it is not ready; "" when it is
+    reason: str  # why it is not ready; "" if it is
     address: str  # "http://host:port"; "" until vLLM's server listens
-    key: str  # what this boot of it answers to
+    key: str  # API key of this boot of vLLM's server
     running: int  # requests in the running batch
     waiting: int  # requests in the engine's queue
     kv_cache_usage: float  # 0..1
 
 
 def serves(report: ReplicaReport, model: str) -> bool:
-    """Whether `model` is its model, or an adapter on it."""
+    """Whether `model` is the replica's model or an adapter on it."""
     return report["model"] == model or model in report.get("adapters", {})
 
 
 def label(report: ReplicaReport, model: str) -> str:
-    """What `x-bondhu-model` says of an answer of `model`: who really answers, an adapter with the model below it."""
+    """The value of `x-bondhu-model` for a response of `model`; an adapter is named with its base model."""
     adapter = report.get("adapters", {}).get(model)
     weights = f"revision={report['revision']}; quantization={report['quantization']}"
     if adapter is None:
@@ -42,7 +42,7 @@ def label(report: ReplicaReport, model: str) -> str:
 
 
 class EmbedderRoute(TypedDict):
-    """An embedder that is deployed: whose vectors it makes, and where it answers on the private ingress."""
+    """A deployed embedder: its model, and its route on the private ingress."""
 
     model: str
     revision: str
@@ -51,30 +51,30 @@ class EmbedderRoute(TypedDict):
 
 
 class Routing(TypedDict):
-    """Which models clients reach."""
+    """The routing table: which models requests can use."""
 
     alias: str  # the name that always means the active model
     active: str  # model id
-    models: dict[str, str]  # model id -> fingerprint that new requests go to
-    live: NotRequired[dict[str, Any]]  # settings that reach a running gateway (serving.config.reloadable)
-    # the present one first, then the next; jobs.embedding_backfill reads it
+    models: dict[str, str]  # model id -> fingerprint of the configuration that new requests go to
+    live: NotRequired[dict[str, Any]]  # reloadable settings (serving.config.reloadable)
+    # The current embedder, then the next one; read by jobs.embedding_backfill.
     embedders: NotRequired[list[EmbedderRoute]]
 
 
 class DirectoryAnswer(TypedDict):
-    """What GET /directory returns."""
+    """The response of GET /directory."""
 
     routing: Routing
     replicas: list[ReplicaReport]
 
 
 def routing(settings: Settings) -> Routing:
-    """The routing table that the settings ask for, and what else a running gateway is to know."""
+    """The routing table for the settings."""
     return {
         "alias": settings.models.alias,
         "active": settings.catalogue[settings.models.active].default_name,
         "models": {name: spec.fingerprint() for spec in settings.served() for name in spec.names},
-        "live": reloadable.sent(settings),
+        "live": reloadable.to_json(settings),
         "embedders": [
             {
                 "model": spec.id,

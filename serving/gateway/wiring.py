@@ -313,14 +313,14 @@ def open_settings_watcher(
 ) -> SettingsWatcher:
     """The settings that may change while the worker runs; its parts use those that it starts with, and new ones."""
 
-    def use(new: ReloadableSettings) -> None:
-        chains.use(new.fallback, outside.use(new))
-        limiter.use(new.tiers)
-        ledger.use(prices_of(new))
+    def reload(new: ReloadableSettings) -> None:
+        chains.reload(new.fallback, outside.reload(new))
+        limiter.reload(new.tiers)
+        ledger.reload(prices_of(new))
 
     first = reloadable_of(settings)
-    use(first)
-    return SettingsWatcher(first, lambda: engine_registry.routing.get("live"), use)
+    reload(first)
+    return SettingsWatcher(first, lambda: engine_registry.routing.get("live"), reload)
 
 
 def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -> Consents:

@@ -68,7 +68,7 @@ class Degraded:
         self, call: GenerationRequest, reply: ResponseWriter, entry: RequestRecord, error: ApiError
     ) -> bool:
         """In a crisis, say so instead of telling of a failure, also where a stream has begun; else False."""
-        if reply.answered or (reply.started and not call.streams) or not await self._is_crisis(call, error):
+        if reply.finished or (reply.started and not call.streams) or not await self._is_crisis(call, error):
             return False
         text = self._crisis_of(call)
         reply.degraded = CRISIS

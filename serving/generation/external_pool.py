@@ -28,7 +28,7 @@ class ExternalPool:
         self._made: dict[str, tuple[ExternalSpec, ExternalTarget | None]] = {}
         self._replaced: list[ExternalTarget] = []
 
-    def use(self, new: ReloadableSettings) -> dict[str, ExternalTarget | None]:
+    def reload(self, new: ReloadableSettings) -> dict[str, ExternalTarget | None]:
         """The targets of these settings, by id; None for those that are off."""
         if new.consent.words != self._words:
             self._words, self._detect = new.consent.words, detector(new.consent.words)

@@ -23,7 +23,7 @@ class FallbackChains:
         self._external: Mapping[str, Target | None] = {}
         self._chains: dict[str, Sequence[Target]] = {}
 
-    def use(self, fallback: Mapping[str, Sequence[str]], external: Mapping[str, Target | None]) -> None:
+    def reload(self, fallback: Mapping[str, Sequence[str]], external: Mapping[str, Target | None]) -> None:
         """Have chains begun from now on follow these settings.
 
         Args:

@@ -16,7 +16,7 @@ import orjson
 from serving import errors
 from serving.admission.gate import Gate
 from serving.engines import vllm_errors
-from serving.engines.http_client import Answer, ConnectionLost, EngineClient, TooLarge
+from serving.engines.http_client import ConnectionLost, EngineClient, EngineResponse, TooLarge
 from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry, Replica
 from serving.generation.continuation import PartialAnswer, StreamSplicer, has_penalties, rest_of
@@ -238,27 +238,27 @@ class _Attempt:
         """The ids of a text's tokens, as the engine cuts it."""
         report = self._replica.report
         body = orjson.dumps({"model": self._model, "prompt": text, "add_special_tokens": False})
-        answer = await self._engines.post(report["address"], "/tokenize", report["key"], body)
+        upstream = await self._engines.post(report["address"], "/tokenize", report["key"], body)
         try:
-            return list(orjson.loads(await answer.body())["tokens"])
+            return list(orjson.loads(await upstream.body())["tokens"])
         finally:
-            self._engines.release(answer)
+            self._engines.release(upstream)
 
     async def _post(
         self, body: Mapping[str, Any], limit: asyncio.Timeout | None = None, stall_timeout_s: float | None = None
     ) -> None:
         report = self._replica.report
         payload, headers = orjson.dumps(body), self._tracing.upstream_headers()
-        answer = await self._engines.post(report["address"], self._call.path, report["key"], payload, headers)
+        upstream = await self._engines.post(report["address"], self._call.path, report["key"], payload, headers)
         try:
-            if answer.status != 200:
-                await self._pass_error(answer.status, await answer.body())
-            elif limit is not None and answer.content_type.startswith(b"text/event-stream"):
-                await self._pass_stream(answer, limit, stall_timeout_s)
+            if upstream.status != 200:
+                await self._pass_error(upstream.status, await upstream.body())
+            elif limit is not None and upstream.content_type.startswith(b"text/event-stream"):
+                await self._pass_stream(upstream, limit, stall_timeout_s)
                 self._replica.proven(self._loop.time())
             else:
                 try:
-                    whole = await answer.body()
+                    whole = await upstream.body()
                 except TooLarge:
                     raise errors.AnswerTooLarge from None
                 self._usage = usage_of_body(whole)
@@ -266,14 +266,16 @@ class _Attempt:
                 await self._reply.whole(200, whole, self._label)
                 self._replica.proven(self._loop.time())
         finally:
-            self._engines.release(answer)
+            self._engines.release(upstream)
 
-    async def _pass_stream(self, answer: Answer, limit: asyncio.Timeout, stall_timeout_s: float | None) -> None:
-        while block := await answer.block():
+    async def _pass_stream(
+        self, upstream: EngineResponse, limit: asyncio.Timeout, stall_timeout_s: float | None
+    ) -> None:
+        while block := await upstream.block():
             events = self._meter.feed(block)
             if ERROR_EVENT in events:  # vLLM checks some of a streamed request only after its 200
                 events = await self._error_within(events)
-                if self._reply.answered:
+                if self._reply.finished:
                     return
             if self._splice:
                 events = self._spliced(self._splice, events)

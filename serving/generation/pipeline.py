@@ -143,7 +143,7 @@ class Generation(Response):
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
             reply = ResponseWriter(send, entry, headers, keeps=self._keeps())
             if self._sent:
-                reply.goes_on(self._sent.events)
+                reply.resume(self._sent.events)
             try:
                 await self._until_departure(receive, reply)
             except errors.ApiError as problem:
@@ -287,5 +287,5 @@ class Generation(Response):
 async def _on_departure(receive: Receive, reply: ResponseWriter, answering: "asyncio.Task[None]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if not reply.answered:
+    if not reply.finished:
         answering.cancel()

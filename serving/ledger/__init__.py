@@ -1,1 +1,1 @@
-"""What every request used and cost, whatever dies meanwhile."""
+"""The ledger: usage and cost of every request, also when a process dies."""

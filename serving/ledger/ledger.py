@@ -1,11 +1,11 @@
-"""The ledger of one gateway worker: every request that it admits ends in exactly one row in SQL.
+"""The ledger of one gateway worker: every admitted request becomes exactly one row in SQL.
 
-On the request's path there is only a write to the worker's journal; a task moves what ended into SQL, and takes over
-the journals of workers that died. SQL may be away for long: the journal grows, up to a bound, and from there on
-nothing is admitted, so nothing is dropped. A request that a killed worker left gets a row that says `lost`, even when
-its client received the last byte in the instant before.
+The request path only writes to the worker's journal; a background task moves ended requests to SQL and adopts the
+journals of workers that died. While SQL is down, the journal grows up to a limit; then no requests are admitted, so
+that none are dropped. An open request of a killed worker gets a row with the outcome `lost`, even if its client had
+received the last byte just before.
 
-It does not know limits or HTTP; wall-clock time only dates rows, everything measured comes from the monotonic clock.
+It does not know limits or HTTP. Wall-clock time is only used for timestamps; durations come from the monotonic clock.
 """
 
 import asyncio
@@ -32,22 +32,22 @@ _LONGEST = {"request_id": 128, "end_user": 256, "endpoint": 64, "model_asked": 1
 
 
 class Ledger:
-    """Begins and ends requests; `run` settles them.
+    """Begins and ends requests; `run` writes them to SQL.
 
     Args:
-        directory: where all workers' journals are.
-        boot_id: this worker's, never used before.
+        directory: folder of all workers' journals.
+        boot_id: unique id of this worker.
         insert: stores rows in SQL (`storage.requests.insert_requests`).
-        on_lost: told (app, id, tokens reserved) of every request that a dead worker left, before its row is made; again
-            when the telling itself was cut off.
-        on_end: told of every request that ended, row by row, on the request's path.
-        on_reject: told how many lines cannot become rows, whenever some are set aside.
-        prices: what tokens and engine seconds cost.
-        write_s: between two looks for rows to write.
-        sync_s: between two fsyncs: what a crash of the machine, not of the process, may lose.
-        adopt_s: between two looks for journals of the dead.
-        max_bytes: of the journal, from where nothing more begins.
-        shrink_bytes: settled before the file is rewritten under load, which costs one fsync on the event loop.
+        on_lost: called with (app, id, tokens reserved) for every open request of a dead worker before its row is made;
+            called again if it was interrupted.
+        on_end: called with the row of every request that ends, on the request path.
+        on_reject: called with the number of lines that were set aside because they cannot become rows.
+        prices: prices of tokens and engine seconds.
+        write_s: interval of writing rows.
+        sync_s: interval of fsync; a crash of the machine, not of the process, can lose this much.
+        adopt_s: interval of looking for journals of dead workers.
+        max_bytes: size of the journal above which no requests begin.
+        shrink_bytes: settled bytes after which the file is rewritten under load, with one fsync on the event loop.
         clock: monotonic seconds.
         wall: unix seconds.
 
@@ -84,23 +84,23 @@ class Ledger:
         self._wall = wall
         self._numbers = count(1)
         self._open: dict[str, RequestRecord] = {}
-        self._unwritten: list[Record] = []  # ends that the disk did not take
+        self._unwritten: list[Record] = []  # ended requests that could not be written to the disk
         self._flushing = asyncio.Lock()
         self._rejected = Rejected(on_reject)
         self._journal = WriteAheadLog.create(directory / f"{boot_id}.journal")
 
     @property
     def full(self) -> bool:
-        """Whether nothing more may begin, because what there is cannot be moved to SQL."""
+        """Whether no request may begin because the journal cannot be moved to SQL."""
         return self._journal.size_bytes >= self._max_bytes or bool(self._unwritten)
 
     @property
     def backlog_bytes(self) -> int:
-        """How much of the journal is not in SQL yet."""
+        """The part of the journal that is not in SQL yet, bytes."""
         return self._journal.size_bytes - self._journal.settled
 
     def new_id(self) -> str:
-        """An id that no request has, of this worker or another."""
+        """A request id that is unique over all workers."""
         return f"{self._boot_id}-{next(self._numbers):x}"
 
     def begin(
@@ -115,7 +115,7 @@ class Ledger:
         model_asked: str | None,
         tokens_reserved: int = 0,
     ) -> RequestRecord:
-        """Write down that a request begins; do it before anything is reserved or sent for it. Raises LedgerFull."""
+        """Record that a request begins, before anything is reserved or sent for it; raises LedgerFull."""
         if self.full:
             raise LedgerFull
         texts = {"request_id": request_id, "end_user": end_user, "endpoint": endpoint, "model_asked": model_asked}
@@ -131,78 +131,78 @@ class Ledger:
         try:
             self._journal.append(fields)
         except OSError as problem:
-            log.error("the journal cannot be written: %s", problem)
+            log.error("writing the journal failed: %s", problem)
             raise LedgerFull from problem
-        entry = self._open[fields["id"]] = RequestRecord(fields, self._clock, self._end)
-        return entry
+        record = self._open[fields["id"]] = RequestRecord(fields, self._clock, self._end)
+        return record
 
-    def use(self, prices: Prices) -> None:
-        """Requests that end from now on cost this."""
+    def reload(self, prices: Prices) -> None:
+        """Replace the prices for requests that end from now on."""
         self._prices = prices
 
     def running(self, app: str, request_id: str) -> RequestRecord | None:
-        """The newest open request of `app` with this id, when it is this worker's."""
-        for entry in reversed(self._open.values()):
-            if entry.fields["request_id"] == request_id and entry.fields["app"] == app:
-                return entry
+        """This worker's newest open request of `app` with this id, or None."""
+        for record in reversed(self._open.values()):
+            if record.fields["request_id"] == request_id and record.fields["app"] == app:
+                return record
         return None
 
     async def flush(self) -> None:
-        """Move what ended to SQL; raises what SQL raises, and then it stays in the journal."""
+        """Move ended requests to SQL; if SQL raises, they stay in the journal."""
         async with self._flushing:
             await replay(self._journal, self._insert_soon, self._journal.settled, self._rejected)
             is_idle = self._journal.is_settled and not self._open
             if is_idle or self._journal.settled >= self._shrink_bytes:
-                self._journal.shrink([entry.fields for entry in self._open.values()])
-            while self._unwritten:  # last: a full disk may have room again
+                self._journal.shrink([record.fields for record in self._open.values()])
+            while self._unwritten:  # last, because a full disk may have space again
                 self._journal.append(self._unwritten[0])
                 del self._unwritten[0]
 
     async def adopt(self) -> None:
-        """Settle the journals of workers that died; raises what SQL or `on_lost` raises, after the others' turn."""
+        """Settle the journals of dead workers; the first error of SQL or `on_lost` is raised after the others."""
         failures: list[Exception] = []
         for path in sorted(self._directory.glob("*.journal")):
             try:
                 lost = await adopt(path, self._insert_soon, self._on_lost, self._rejected)
             except AWAY:
                 raise
-            except Exception as problem:  # noqa: BLE001 - one journal that nobody can settle keeps no other waiting
+            except Exception as problem:  # noqa: BLE001 - one journal that cannot be settled must not block the others
                 failures.append(problem)
                 continue
             if lost is not None:
-                log.warning("settled the journal %s of a worker that died: %d requests were lost", path.stem, lost)
+                log.warning("settled the journal %s of a dead worker: %d requests were lost", path.stem, lost)
         if failures:
             raise failures[0]
 
     async def run(self) -> None:
-        """Write, sync and adopt until cancelled."""
+        """Write rows, sync, and adopt journals until cancelled."""
         works = (self.flush, self._journal.sync, self.adopt)
         async with asyncio.TaskGroup() as group:
             for period_s, work in zip(self._periods_s, works, strict=True):
                 group.create_task(_repeat(work, period_s))
 
     async def close(self) -> None:
-        """Move the rest to SQL; what does not get there in time waits in the file for another worker."""
+        """Move the rest to SQL; what is not moved in time stays in the file for another worker."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.flush()
         except Exception as problem:  # noqa: BLE001 - SQL may fail in any way; the next worker tries again
-            log.warning("requests wait in %s for SQL: %r", self._journal.path.name, problem)
+            log.warning("requests stay in %s until SQL works again: %r", self._journal.path.name, problem)
         if self._journal.is_settled and not self._open:
             self._journal.remove()
         self._journal.close()
 
-    def _end(self, entry: RequestRecord, ended: dict[str, Any]) -> None:
+    def _end(self, record: RequestRecord, ended: dict[str, Any]) -> None:
         ended["error_code"] = _fit(ended["error_code"], _LONGEST["error_code"])
-        ended["cost_microusd"] = self._prices.cost_microusd(entry.segments)
-        del self._open[entry.id]
-        record = entry.fields | ended
+        ended["cost_microusd"] = self._prices.cost_microusd(record.segments)
+        del self._open[record.id]
+        row = record.fields | ended
         try:
-            self._journal.append(record)
+            self._journal.append(row)
         except OSError as problem:
-            log.error("the journal cannot be written: %s", problem)
-            self._unwritten.append(record)
-        self._on_end(record)
+            log.error("writing the journal failed: %s", problem)
+            self._unwritten.append(row)
+        self._on_end(row)
 
     async def _insert_soon(self, rows: list[Record]) -> list[tuple[Record, str]]:
         async with asyncio.timeout(SQL_TIMEOUT_S):
@@ -214,17 +214,17 @@ async def _repeat(work: Callable[[], Awaitable[None]], period_s: float) -> None:
     while True:
         try:
             await work()
-        except Exception as problem:  # noqa: BLE001 - whatever a driver raises, the next try finds everything in place
+        except Exception as problem:  # noqa: BLE001 - drivers raise anything, and a retry is always safe
             if not failing:
-                log.warning("the ledger cannot %s, and tries on: %r", work.__name__, problem)
+                log.warning("ledger: %s failed and is retried: %r", work.__name__, problem)
             failing = True
         else:
             if failing:
-                log.warning("the ledger can %s again", work.__name__)
+                log.warning("ledger: %s works again", work.__name__)
             failing = False
         await asyncio.sleep(period_s)
 
 
 def _fit(text: str | None, longest: int) -> str | None:
-    """What a client wrote, as a text column takes it: Postgres knows no NUL."""
+    """A client's text for a column: cut to `longest`, without NUL, which Postgres does not accept."""
     return None if text is None else text.replace("\0", "")[:longest]

@@ -1,8 +1,8 @@
-"""What a request cost, in whole micro-dollars.
+"""The cost of a request in whole micro-dollars.
 
-A dollar a million tokens is a micro-dollar a token, and a dollar a second a micro-dollar a microsecond: so every amount
-is an integer times a price, exact in decimal arithmetic. The sum over a request's segments is rounded once, half to
-even, which favours nobody over many requests. It does not know where prices come from.
+A dollar per million tokens is a micro-dollar per token, and a dollar per second is a micro-dollar per microsecond. So
+every amount is an integer times a price and exact in decimal arithmetic. The sum over a request's segments is rounded
+once, half to even, which has no bias over many requests. This module does not know where prices come from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,15 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices by model id: dollars a second of an engine for local ones, prices of tokens for external ones."""
+    """Prices by model id: USD per engine second for local models, token prices for external ones."""
 
     engine_second_usd: Mapping[str, Decimal]
     tokens: Mapping[str, TokenPrice]
 
     def cost_microusd(self, segments: Iterable[Segment]) -> int:
-        """What the segments cost together; a model without a price costs nothing.
+        """The cost of all segments; a model without a price is free.
 
-        Engine seconds are counted whole for every request, also for those that shared them in a batch.
+        Engine seconds count in full for each request, also for requests that shared a batch.
         """
         total = sum(map(self._cost, segments), Decimal(0))
         return int(total.to_integral_value(ROUND_HALF_EVEN))

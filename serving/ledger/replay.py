@@ -1,7 +1,7 @@
-"""From a journal to SQL: every request that ended becomes a row, those that a dead worker left open become `lost`.
+"""Moves a journal to SQL: every ended request becomes a row; open requests of a dead worker become `lost`.
 
-Done at least once, with inserts that skip what is there, so in the end exactly once. A damaged line, and a row that the
-database will never take, are set aside in a file beside the journal, reported and counted: they stop nobody.
+Each row is inserted at least once, and inserts skip existing rows, so each row exists exactly once. Damaged lines, and
+rows that the database never accepts, are set aside in a file beside the journal, logged and counted; the others go on.
 """
 
 import asyncio
@@ -17,36 +17,36 @@ from storage.requests import COLUMNS, FLOATS, INTEGERS, MAX_INTEGER, MAX_REASON_
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 50  # in one transaction, and lines read at once: some 3 ms in which the event loop does nothing else
+BATCH_ROWS = 50  # per transaction, and lines read at once: about 3 ms of blocking the event loop
 
-_NOT_A_ROW = (KeyError, TypeError, ValueError, OverflowError, OSError)  # OSError: a date that the platform has not
+_NOT_A_ROW = (KeyError, TypeError, ValueError, OverflowError, OSError)  # OSError: a date that the platform lacks
 
 Insert = Callable[[list[Row]], Awaitable[list[tuple[Row, str]]]]
 OnLost = Callable[[str, str, int], Awaitable[None]]
 
 
 class Rejected:
-    """The lines that cannot become rows: each goes to a file beside its journal, and `count` is told how many."""
+    """Sets lines aside that cannot become rows: writes them to a file beside the journal and calls `count`."""
 
     def __init__(self, count: Callable[[int], None]) -> None:
         self._count = count
 
     def keep(self, journal: Path, lines: list[tuple[bytes, str]]) -> None:
-        """Keep lines of `journal`, each with the reason; raises OSError."""
+        """Set lines of `journal` aside, each with a reason; raises OSError."""
         aside = journal.with_suffix(".rejected")
         aside.touch(0o600)
         with aside.open("ab") as file:
             for raw, reason in lines:
                 file.write(raw if raw.endswith(b"\n") else raw + b"\n")
-                log.error("a line of %s cannot become a row (%s): kept in %s", journal.name, reason, aside.name)
+                log.error("a line of %s cannot become a row (%s): moved to %s", journal.name, reason, aside.name)
         self._count(len(lines))
 
 
 async def replay(journal: WriteAheadLog, insert: Insert, start: int, rejected: Rejected) -> dict[str, Record]:
-    """Insert the ends from offset `start` that are not settled yet, and mark them so.
+    """Insert ended requests from offset `start` that are not settled yet, and mark them as settled.
 
-    Returns the requests that began after `start` and did not end, by id. Raises what `insert` raises; then the rest
-    waits in the journal.
+    Returns the requests that began after `start` and did not end, by id. If `insert` raises, the rest stays in the
+    journal.
     """
     begun: dict[str, Record] = {}
     batch = _Batch(journal, insert, rejected)
@@ -71,10 +71,10 @@ async def replay(journal: WriteAheadLog, insert: Insert, start: int, rejected: R
 
 
 async def adopt(path: Path, insert: Insert, on_lost: OnLost, rejected: Rejected) -> int | None:
-    """Settle a dead worker's journal and delete it; None when its owner lives or another adopts it.
+    """Settle a dead worker's journal and delete it; None if its owner is alive or another worker adopts it.
 
-    Returns how many requests were lost with it. `on_lost(app, id, tokens_reserved)` is called for each before its row
-    is made; should this worker die too, the next calls it again, so it must bear that.
+    Returns the number of lost requests. `on_lost(app, id, tokens_reserved)` is called for each before its row is made;
+    it must be idempotent, because it is called again if this worker dies too.
     """
     journal = WriteAheadLog.claim(path)
     if journal is None:
@@ -95,7 +95,7 @@ async def adopt(path: Path, insert: Insert, on_lost: OnLost, rejected: Rejected)
 
 
 class _Batch:
-    """Rows on their way to SQL, and lines on their way aside, up to offset `end`."""
+    """Rows to insert and lines to set aside, up to an offset."""
 
     def __init__(self, journal: WriteAheadLog, insert: Insert, rejected: Rejected) -> None:
         self.rows: list[Row] = []
@@ -106,13 +106,13 @@ class _Batch:
         self._end = journal.settled
 
     async def read(self, end: int) -> None:
-        """Everything before `end` has been read."""
+        """Note that everything before `end` was read; stores a full batch."""
         self._end = max(self._end, end)
         if len(self.rows) + len(self.rejects) >= BATCH_ROWS:
             await self.store()
 
     async def store(self) -> None:
-        """Insert, then set aside, then settle: in this order, so that a failure repeats what may be repeated."""
+        """Insert, then set aside, then settle: in this order, so that a failure only repeats idempotent steps."""
         if self.rows:
             refused = await self._insert(self.rows)
             self.rejects += [(orjson.dumps(row, default=str), reason) for row, reason in refused]
@@ -139,29 +139,29 @@ LOST: Record = {
 
 
 def row_of(record: Record) -> Row:
-    """The row of an ended request; raises one of _NOT_A_ROW when the record cannot be one.
+    """The row of an ended request; raises one of _NOT_A_ROW if the record cannot become a row.
 
-    What SQL would refuse, or store as something else, is refused here: no driver is asked what it makes of it.
+    Values that SQL would refuse or convert are refused here, so that it does not depend on the driver.
     """
     started_at = datetime.fromtimestamp(record["started_at"], UTC)
     known = record | {"started_at": started_at, "day": started_at.date()}
-    row = {name: known.get(name) for name in COLUMNS}  # a journal may be of another version
+    row = {name: known.get(name) for name in COLUMNS}  # the journal may be from another version
     for name, value in row.items():
         if value is None and name in NULLABLE:
             continue
         if name in INTEGERS and (type(value) is not int or not 0 <= value <= MAX_INTEGER):
-            raise ValueError(f"{name}: {value!r:.100} is no whole number from 0 to {MAX_INTEGER}")
+            raise ValueError(f"{name}: {value!r:.100} is not a whole number from 0 to {MAX_INTEGER}")
         if name in FLOATS and (not isinstance(value, int | float) or not 0 <= value <= MAX_INTEGER):
-            raise ValueError(f"{name}: {value!r:.100} is no number of seconds")
+            raise ValueError(f"{name}: {value!r:.100} is not a number of seconds")
         if name in TEXTS and not isinstance(value, str):
-            raise TypeError(f"{name}: {value!r:.100} is no text")
+            raise TypeError(f"{name}: {value!r:.100} is not text")
     return row
 
 
 def _row_or_reason(record: Record | None) -> tuple[Row | None, str]:
-    """The row, or why there is none."""
+    """The row, or the reason why there is none."""
     if record is None:
-        return None, "its checksum is wrong, or it is no record"
+        return None, "wrong checksum, or not a JSON object"
     try:
         return row_of(record), ""
     except _NOT_A_ROW as problem:

@@ -1,9 +1,9 @@
-"""A write-ahead file: what happened is on disk before the work goes on, and is replayed into SQL later.
+"""A write-ahead log: records are written to a file before the work continues and are replayed into SQL later.
 
-A line is the CRC-32 of a JSON object in eight hex digits, a space, the object, a newline. The first line, always of one
-length and rewritten in place, says how many bytes of the file are settled (safely elsewhere). Each line is one
+A line is the CRC-32 of a JSON object in eight hex digits, a space, the object, a newline. The first line has a fixed
+length, is rewritten in place, and says how many bytes of the file are settled (stored elsewhere). Each line is one
 pwrite(2): a killed process loses nothing that it wrote; a crash of the machine loses what came after the last `sync`.
-Its writer holds an flock(2) on the file while it lives, so a file whose lock is free is a dead process's.
+The writer holds an flock(2) on the file while it lives, so a file with a free lock belongs to a dead process.
 
 It does not know what the objects mean.
 """
@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A complete line: `record` is None when it is damaged, `end` the offset in bytes after it."""
+    """A complete line: `record` is None if it is damaged, `end` is the offset after it in bytes."""
 
     record: Record | None
     raw: bytes
@@ -35,7 +35,7 @@ class Line:
 
 
 class WriteAheadLog:
-    """An open, locked journal: `create` makes a new one, `claim` takes a dead process's."""
+    """An open, locked journal: `create` makes a new one, `claim` takes over that of a dead process."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self._fd = fd
@@ -46,20 +46,20 @@ class WriteAheadLog:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Make a journal at `path`, owner-only; raises OSError."""
+        """Create a journal at `path`, readable by its owner only; raises OSError."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(path, _start_file(path, b""))
 
     @classmethod
     def claim(cls, path: Path) -> Self | None:
-        """Return the journal at `path` if its owner is dead and nobody else has claimed it."""
+        """Return the journal at `path` if its owner is dead and no other process has claimed it."""
         try:
             fd = os.open(path, os.O_RDWR)
         except FileNotFoundError:
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_current = os.path.samestat(os.fstat(fd), os.stat(path))  # else replaced or removed meanwhile
+            is_current = os.path.samestat(os.fstat(fd), os.stat(path))  # otherwise replaced or removed meanwhile
         except (BlockingIOError, FileNotFoundError):
             is_current = False
         if is_current:
@@ -73,18 +73,18 @@ class WriteAheadLog:
         return self.settled >= self.size_bytes
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write a line; raises OSError when the disk does not take all of it, and then there is no line."""
+        """Write a line; raises OSError, and writes no line, if the disk does not take all of it."""
         line = _encode(record)
         written = os.pwrite(self._fd, line, self.size_bytes)
-        if written < len(line):  # the next line overwrites the piece; it has no newline, so no reader takes it for one
+        if written < len(line):  # the next line overwrites this piece, which has no newline, so readers ignore it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self.size_bytes += written
         self._is_synced = False
 
     def lines(self, start: int = 0) -> Iterator[Line]:
-        """Read the complete lines from offset `start`; a torn one at the end is not among them.
+        """Read the complete lines from offset `start`, without a torn line at the end.
 
-        What has no newline for MAX_LINE_BYTES is no line of ours, and comes in damaged pieces of that length.
+        Data without a newline for MAX_LINE_BYTES is returned as damaged lines of that length.
         """
         with self.path.open("rb") as file:
             file.seek(max(start, HEADER_BYTES))
@@ -97,20 +97,20 @@ class WriteAheadLog:
                 yield Line(_decode(raw) if is_line else None, raw, end)
 
     def settle(self, offset: int) -> None:
-        """Remember that everything before `offset` is safely elsewhere."""
+        """Record that everything before `offset` is stored elsewhere."""
         os.pwrite(self._fd, _header(offset), 0)
         self.settled = offset
 
     def shrink(self, keep: Iterable[Mapping[str, Any]]) -> None:
-        """Drop what is settled, but for the records to `keep`.
+        """Drop the settled part, except the records to `keep`.
 
-        With something to keep, a new file takes this one's place, after an fsync: for rare use.
+        If there is something to keep, the file is replaced after an fsync, so this should be rare.
         """
         if self.size_bytes == HEADER_BYTES:
             return
         kept = b"".join(map(_encode, keep))
         if not kept and self.is_settled:
-            self.settle(HEADER_BYTES)  # in this order: a header that points behind the end hides what comes later
+            self.settle(HEADER_BYTES)  # first, because a header that points past the end hides later lines
             os.ftruncate(self._fd, HEADER_BYTES)
         else:
             unsettled = os.pread(self._fd, self.size_bytes - self.settled, self.settled)
@@ -120,11 +120,11 @@ class WriteAheadLog:
         self.size_bytes = os.fstat(self._fd).st_size
 
     async def sync(self) -> None:
-        """Make what is written survive a crash of the machine (fsync, in a thread)."""
+        """Flush the file to the disk (fsync, in a thread)."""
         if self._is_synced:
             return
-        self._is_synced = True  # before: what is written meanwhile is for the next
-        fd = os.dup(self._fd)  # `shrink` may close the other meanwhile
+        self._is_synced = True  # set first: what is written meanwhile is for the next sync
+        fd = os.dup(self._fd)  # `shrink` may close the original meanwhile
         try:
             await asyncio.to_thread(os.fsync, fd)
         except OSError:
@@ -134,20 +134,20 @@ class WriteAheadLog:
             os.close(fd)
 
     def remove(self) -> None:
-        """Delete the file, and what its owner left half made."""
+        """Delete the file and its unfinished replacement, if any."""
         self.path.unlink(missing_ok=True)
         _unfinished(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; from now on anybody may claim it."""
+        """Close the file; from now on any process may claim it."""
         os.close(self._fd)
-        self._fd = -1  # a late write must fail, not reach whichever file has the number next
+        self._fd = -1  # a late write must fail instead of reaching another file with this number
 
 
 def _start_file(path: Path, content: bytes) -> int:
-    """Put a new, locked file with a header and `content` at `path`, all or nothing; returns its descriptor.
+    """Create a locked file with a header and `content` at `path` atomically; returns its descriptor.
 
-    It gets its name when it is locked, so that nobody takes it for a dead process's.
+    It gets its name once it is locked, so that no process takes it for a dead process's file.
     """
     unfinished = _unfinished(path)
     fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -195,7 +195,7 @@ def _header(settled: int) -> bytes:
 
 
 def _settled_at(fd: int) -> int:
-    """What the header says; nothing is settled where it cannot be read, and repeating is harmless."""
+    """The header's offset; an unreadable header counts as nothing settled, since replaying again is harmless."""
     header = _decode(os.pread(fd, HEADER_BYTES, 0)) or {}
     settled = header.get("settled")
     return int(settled) if isinstance(settled, str) and re.fullmatch(r"[0-9]{16}", settled) else HEADER_BYTES

@@ -1,7 +1,7 @@
-"""What limits are, where they stand, and how a client is told: OpenAI's `x-ratelimit-*` headers and 429.
+"""Rate limits, their current state, and how clients see them: OpenAI's `x-ratelimit-*` headers and 429 errors.
 
-Header names and formats: https://platform.openai.com/docs/guides/rate-limits (durations as `6m0s`, `20ms`). It does
-not know who counts (`serving.limits.redis_store`, `serving.limits.local_fallback`).
+Header names and formats: https://platform.openai.com/docs/guides/rate-limits (durations as `6m0s`, `20ms`). Counting is
+in `serving.limits.redis_store` and `serving.limits.local_fallback`.
 """
 
 import math
@@ -23,15 +23,15 @@ class Limits(NamedTuple):
     day_tokens: int | None
 
     def share(self, workers: int) -> "Limits":
-        """Return what each of `workers` may grant by itself: all shares together are no more than the limits.
+        """Return what each of `workers` may grant by itself, so that all shares together do not exceed the limits.
 
-        Except that a share is never less than one, or a limit below the number of workers would be none at all.
+        A share is at least one, even if the limit is below the number of workers.
         """
         return Limits(*(None if limit is None else max(1, limit // workers) for limit in self))
 
 
 class Use(NamedTuple):
-    """What has been used of a scope, and in how many seconds all of it is forgotten, of the window and of the day."""
+    """What a scope has used, and the seconds until the window's use and the day's use are reset."""
 
     requests: int
     tokens: int
@@ -42,7 +42,7 @@ class Use(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One limit and where it stands. `wait_s`: a refused request may pass it after that; 0: it would now."""
+    """One limit and its state. `wait_s`: seconds after which a refused request passes this limit; 0: it passes now."""
 
     of: str  # "app" or "user"
     unit: Unit
@@ -54,14 +54,14 @@ class Bucket:
 
 
 def scopes(tier: TierSpec, *, has_user: bool) -> tuple[Limits, ...]:
-    """Return the limits of the application, and of the end user when the request names one."""
+    """Return the limits of the application, and those of the end user if the request names one."""
     app = Limits(tier.requests_per_minute, tier.tokens_per_minute, tier.tokens_per_day)
     user = Limits(tier.user_requests_per_minute, tier.user_tokens_per_minute, tier.user_tokens_per_day)
     return (app, user) if has_user else (app,)
 
 
 def buckets(of: str, limits: Limits, use: Use, waits_s: Sequence[float]) -> list[Bucket]:
-    """Return the limits that a scope has, with their standing; `waits_s` in the order of Limits."""
+    """Return the limits of a scope with their state; `waits_s` are in the order of Limits."""
     kinds: tuple[tuple[Unit, str, float], ...] = (
         ("requests", "min", use.reset_s),
         ("tokens", "min", use.reset_s),
@@ -75,24 +75,24 @@ def buckets(of: str, limits: Limits, use: Use, waits_s: Sequence[float]) -> list
 
 
 def headers(standing: Sequence[Bucket]) -> dict[str, str]:
-    """Return `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` of the tightest limits; none: no header."""
-    told = {}
+    """Return `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` of the tightest limits; no limit, no header."""
+    result = {}
     for unit in ("requests", "tokens"):
         of_unit = [bucket for bucket in standing if bucket.unit == unit]
         if of_unit:
             tightest = min(of_unit, key=lambda bucket: (bucket.remaining, -bucket.reset_s))
-            told[f"x-ratelimit-limit-{unit}"] = str(tightest.limit)
-            told[f"x-ratelimit-remaining-{unit}"] = str(tightest.remaining)
-            told[f"x-ratelimit-reset-{unit}"] = duration(tightest.reset_s)
-    return told
+            result[f"x-ratelimit-limit-{unit}"] = str(tightest.limit)
+            result[f"x-ratelimit-remaining-{unit}"] = str(tightest.remaining)
+            result[f"x-ratelimit-reset-{unit}"] = duration(tightest.reset_s)
+    return result
 
 
 def refusal(standing: Sequence[Bucket], *, app: str, user: str | None) -> RateLimited:
-    """Return the error for a request that some of the limits refuse; it names the one that lasts longest."""
+    """Return the error for a request that limits refuse; it names the limit with the longest wait."""
     longest = max(standing, key=lambda bucket: bucket.wait_s)
     return RateLimited(
-        f"Rate limit reached for {_whose(longest.of, app, user)}: {longest.limit} {longest.unit} per {longest.period}. "
-        f"Please try again in {duration(longest.wait_s)}.",
+        f"Rate limit reached for {_describe(longest.of, app, user)}: {longest.limit} {longest.unit} per "
+        f"{longest.period}. Please try again in {duration(longest.wait_s)}.",
         unit=longest.unit,
         wait_s=longest.wait_s,
         limit_headers=headers(standing),
@@ -100,25 +100,27 @@ def refusal(standing: Sequence[Bucket], *, app: str, user: str | None) -> RateLi
 
 
 def refuse_impossible(limits: Sequence[Limits], tokens: int, requests: int = 1, *, app: str, user: str | None) -> None:
-    """Raise RateLimited for a request that asks for more than a limit ever allows, however long it waits."""
+    """Raise RateLimited for a request that exceeds a limit by itself, so that waiting does not help."""
     for of, scope in zip(("app", "user"), limits, strict=False):
         if scope.requests is not None and requests > scope.requests:
             raise RateLimited(
-                f"This request can never pass: it counts as {requests} requests (prompts x n), and the limit for "
-                f"{_whose(of, app, user)} is {scope.requests} requests per min. Ask for fewer answers at once.",
+                f"This request exceeds a rate limit by itself: it counts as {requests} requests (prompts x n), and the "
+                f"limit for {_describe(of, app, user)} is {scope.requests} requests per min. Send fewer prompts or "
+                "lower n.",
                 unit="requests",
             )
         for limit, period in ((scope.tokens, "min"), (scope.day_tokens, "day")):
             if limit is not None and tokens > limit:
                 raise RateLimited(
-                    f"This request can never pass: it may use {tokens} tokens, and the limit for "
-                    f"{_whose(of, app, user)} is {limit} tokens per {period}. Shorten the prompt or lower max_tokens.",
+                    f"This request exceeds a rate limit by itself: it may use {tokens} tokens, and the limit for "
+                    f"{_describe(of, app, user)} is {limit} tokens per {period}. Shorten the prompt or lower "
+                    "max_tokens.",
                     unit="tokens",
                 )
 
 
 def duration(seconds: float) -> str:
-    """Return a time as OpenAI writes it (Go's format): 0s, 20ms, 1.5s, 6m0s, 23h59m59s; rounded up, so it is enough."""
+    """Return a duration in OpenAI's format (Go's), rounded up: 0s, 20ms, 1.5s, 6m0s, 23h59m59s."""
     milliseconds = math.ceil(seconds * 1000 - 1e-6)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds > 0 else "0s"
@@ -132,5 +134,5 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def _whose(of: str, app: str, user: str | None) -> str:
+def _describe(of: str, app: str, user: str | None) -> str:
     return f"application '{app}'" if of == "app" else f"user '{(user or '')[:64]}' of application '{app}'"

@@ -1,10 +1,10 @@
-"""Rate limits of applications and their end users: reserve before, settle after, refund what failed.
+"""Rate limits of applications and their end users: reserve before a request, settle after it, refund on failure.
 
-`Limiter` asks Redis (`serving.limits.redis_store`: exact over all workers and machines, one round trip), for at most
-`timeout_s`. When Redis does not answer, the worker's share decides (`serving.limits.local_fallback`: the bound is
-there), and what was granted or closed meanwhile is kept and told to Redis once it is back. `run` does that, in the
-background: it announces this worker, probes, tells, and sweeps reservations that nobody closed. It does not know HTTP
-or keys.
+`Limiter` calls Redis (`serving.limits.redis_store`: exact over all workers and machines, one round trip) with a timeout
+of `timeout_s`. While Redis is unavailable, the worker's local share decides (`serving.limits.local_fallback` states the
+error bound), and changes are queued and sent to Redis later. `run` works in the background: it registers this worker,
+probes Redis, sends queued changes, and sweeps reservations that were never closed. This module does not know HTTP or
+API keys.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 SWEEP_S = 15.0
-WORKER_GONE_S = 10.0  # a worker that was not seen for this long no longer has a share
-ROUNDS = 5  # of telling, before Redis is trusted: each tells what was granted during the one before
-AT_ONCE = 32  # calls to Redis; one takes well under a millisecond, and has a connection meanwhile
-Given = ParamSpec("Given")
-Answer = TypeVar("Answer")
+WORKER_GONE_S = 10.0  # a worker that was not seen for this long loses its share
+ROUNDS = 5  # of sending queued changes before Redis is used again: each sends what was granted during the last one
+AT_ONCE = 32  # concurrent calls to Redis, each with a connection; a call takes well under a millisecond
+Params = ParamSpec("Given")
+Result = TypeVar("Answer")
 
 
 @dataclass(slots=True)
 class Reservation:
     """What a request may use, until it is settled or refunded.
 
-    `began` is the limiter's clock; `era` says what Redis knows: see LimitStore.close.
+    `began` is a time of the limiter's clock; for `era` see LimitStore.close.
     """
 
     record: Record
@@ -57,15 +57,15 @@ class Reservation:
 
 
 class Limiter:
-    """One gateway worker's limiter.
+    """The rate limiter of one gateway worker.
 
     Args:
         store: the limits in Redis.
-        shares: the limits without it.
-        tiers: what a key's tier allows.
-        worker: this worker's name, unlike any other's.
-        timeout_s: for one call to Redis.
-        max_untold: how much is kept for a Redis that is away; beyond, the oldest is dropped.
+        shares: the local fallback.
+        tiers: limits by tier.
+        worker: unique name of this worker.
+        timeout_s: timeout of one call to Redis.
+        max_pending: maximum changes queued while Redis is unavailable; above that, the oldest is dropped.
         clock: monotonic seconds.
 
     """
@@ -78,37 +78,37 @@ class Limiter:
         tiers: Mapping[str, TierSpec],
         worker: str,
         timeout_s: float = 0.05,
-        max_untold: int = 20_000,  # about 10 MB
+        max_pending: int = 20_000,  # about 10 MB
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breaker = Breaker("Redis, for limits,", clock=clock)
-        self.dropped = 0  # of what Redis was to be told: the memory for it was full
+        self.dropped = 0  # queued changes that were dropped because the queue was full
         self._store = store
         self._shares = shares
         self._tiers = tiers
         self._worker = worker
         self._timeout_s = timeout_s
-        self._max_untold = max_untold
+        self._max_pending = max_pending
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._clock = clock
-        self._untold: OrderedDict[tuple[str, str], tuple[Reservation, int]] = OrderedDict()
+        self._pending: OrderedDict[tuple[str, str], tuple[Reservation, int]] = OrderedDict()
         self._apps: set[str] = set()
         self._fewer_since: float | None = None
         self._swept_at = clock()
 
-    def use(self, tiers: Mapping[str, TierSpec]) -> None:
-        """From now on these tiers hold; what has been used counts on."""
+    def reload(self, tiers: Mapping[str, TierSpec]) -> None:
+        """Replace the tiers; what has been used still counts."""
         self._tiers = tiers
 
     def tier(self, name: str) -> TierSpec:
-        """What the tier allows; raises UnknownTier."""
+        """The limits of a tier; raises UnknownTier."""
         spec = self._tiers.get(name)
         if spec is None:
-            raise UnknownTier(f"The tier '{name}' of this key is not configured{suggest(name, self._tiers)}")
+            raise UnknownTier(f"The tier '{name}' of this API key is not configured{suggest(name, self._tiers)}")
         return spec
 
     async def count(self, app: str, user: str | None, tier: str, request_id: str, requests: int = 1) -> dict[str, str]:
-        """Take a request that has no tokens of its own; returns the `x-ratelimit-*` headers. Raises as `reserve`."""
+        """Count a request without tokens; returns the `x-ratelimit-*` headers and raises like `reserve`."""
         reservation = await self.reserve(app, user, tier, 0, request_id, requests)
         await self.settle(reservation, 0)
         return reservation.headers
@@ -116,15 +116,15 @@ class Limiter:
     async def reserve(
         self, app: str, user: str | None, tier: str, tokens: int, request_id: str, requests: int = 1
     ) -> Reservation:
-        """Take `requests` and `tokens` from every limit that applies, or nothing from any.
+        """Reserve `requests` and `tokens` in all applicable limits, or in none.
 
         Args:
             app: the application that the key belongs to.
             user: its end user, if the request names one.
             tier: the key's tier.
-            tokens: the most that the request can use.
-            request_id: unlike any other's.
-            requests: how many it counts as.
+            tokens: the maximum that the request can use.
+            request_id: a unique id.
+            requests: how many requests it counts as.
 
         Raises:
             RateLimited: a limit refuses it.
@@ -136,20 +136,20 @@ class Limiter:
         record = Record(app, _user_key(user), request_id, tokens, requests)
         reservation = Reservation(record, self._clock())
         if all(limit is None for scope in limits for limit in scope):
-            reservation.is_closed = True  # nothing is taken, so nothing is given back
+            reservation.is_closed = True  # nothing was reserved, so nothing is refunded
             return reservation
-        asked = False
+        tried_redis = False
         if not self.breaker.is_open:
             try:
                 if app not in self._apps:
-                    await self._ask(self._store.add_apps, [app])
+                    await self._call(self._store.add_apps, [app])
                     self._apps.add(app)
-                asked = True
-                taken = await self._ask(self._store.take, record, limits)
+                tried_redis = True
+                taken = await self._call(self._store.take, record, limits)
             except AWAY:
-                pass  # whether it took them is not known; what follows holds either way
+                pass  # Redis may or may not have reserved; what follows is correct either way
             except asyncio.CancelledError:
-                self._tell_later(reservation, REFUND, FORGET)
+                self._queue(reservation, REFUND, FORGET)
                 raise
             else:
                 if not taken.granted:
@@ -160,42 +160,42 @@ class Limiter:
         self._apps.add(app)
         granted, reservation.buckets = self._shares.take(app, record.user, request_id, tokens, limits, requests)
         if not granted:
-            if asked:
-                self._tell_later(reservation, REFUND, FORGET)
+            if tried_redis:
+                self._queue(reservation, REFUND, FORGET)
             raise refusal(reservation.buckets, app=app, user=user)
-        self._tell_later(reservation, KEEP_OPEN)
+        self._queue(reservation, KEEP_OPEN)
         return reservation
 
     async def settle(self, reservation: Reservation, tokens_used: int) -> None:
-        """Charge what was used: less than reserved is given back, more is charged. Only the first closing counts."""
+        """Charge the tokens used: less than reserved is refunded, more is charged. Only the first close counts."""
         await self._close(reservation, max(0, tokens_used))
 
     async def refund(self, reservation: Reservation) -> None:
-        """Give back the request and its tokens. Only the first closing counts."""
+        """Refund the request and its tokens. Only the first close counts."""
         await self._close(reservation, REFUND)
 
     async def close_by_id(self, app: str, request_id: str, tokens_used: int | None) -> bool:
-        """Settle (None: refund) what another process reserved; False when nothing of that id is open.
+        """Settle (None: refund) a reservation of another process; False if none with this id is open.
 
-        Raises RedisError or OSError (also TimeoutError) when Redis is away.
+        Raises RedisError or OSError (also TimeoutError) if Redis is unavailable.
         """
-        record = await self._ask(self._store.find, app, request_id)
+        record = await self._call(self._store.find, app, request_id)
         if record is None:
             return False
         used = REFUND if tokens_used is None else max(0, tokens_used)
-        return await self._ask(self._store.close, record, used, age_s=0, era=FORGET)
+        return await self._call(self._store.close, record, used, age_s=0, era=FORGET)
 
     async def sweep(self) -> int:
-        """Refund every reservation past due, of all applications; return how many. Raises as `close_by_id`."""
+        """Refund all overdue reservations of all applications; returns how many. Raises like `close_by_id`."""
         refunded = 0
-        for app in await self._ask(self._store.apps):
-            while overdue := await self._ask(self._store.overdue, app):
+        for app in await self._call(self._store.apps):
+            while overdue := await self._call(self._store.overdue, app):
                 for record in overdue:
-                    refunded += await self._ask(self._store.close, record, REFUND, age_s=0, era=FORGET)
+                    refunded += await self._call(self._store.close, record, REFUND, age_s=0, era=FORGET)
         return refunded
 
     async def run(self) -> None:
-        """Do what the background has to do until cancelled."""
+        """Run the background work until cancelled."""
         is_warm = False
         while True:
             try:
@@ -204,21 +204,21 @@ class Limiter:
                     is_warm = True
                 await self.tick()
             except AWAY as problem:
-                log.debug("limits: Redis does not answer: %s", problem)
+                log.debug("limits: Redis does not respond: %s", problem)
             await asyncio.sleep(TICK_S)
 
     async def tick(self) -> None:
-        """Announce this worker, tell Redis what it missed, and from then on trust it again; sweep now and then.
+        """Register this worker, send queued changes, then use Redis again; sweep periodically.
 
-        Raises as `close_by_id`; the breaker then stays as it was, or opens.
+        Raises like `close_by_id`; the breaker then stays as it was, or opens.
         """
-        self._count_workers(await self._ask(self._store.beat, self._worker, WORKER_GONE_S))
+        self._count_workers(await self._call(self._store.beat, self._worker, WORKER_GONE_S))
         if self._apps:
-            await self._ask(self._store.add_apps, list(self._apps))
+            await self._call(self._store.add_apps, list(self._apps))
         for _ in range(ROUNDS):
-            for reservation, used in list(self._untold.values()):
-                await self._tell(reservation, used)
-            if not self.breaker.is_open or not self._untold:
+            for reservation, used in list(self._pending.values()):
+                await self._send(reservation, used)
+            if not self.breaker.is_open or not self._pending:
                 break
         self.breaker.close()
         if self._clock() - self._swept_at >= SWEEP_S:
@@ -226,13 +226,13 @@ class Limiter:
             await self.sweep()
 
     async def leave(self) -> None:
-        """At the end: tell Redis what it can still be told, and that this worker is gone."""
+        """At shutdown: send the queued changes and deregister this worker."""
         try:
-            for reservation, used in list(self._untold.values()):
-                await self._tell(reservation, used)
-            await self._ask(self._store.leave, self._worker)
+            for reservation, used in list(self._pending.values()):
+                await self._send(reservation, used)
+            await self._call(self._store.leave, self._worker)
         except AWAY as problem:
-            log.warning("limits: %d changes were not told to Redis: %s", len(self._untold), problem)
+            log.warning("limits: %d changes were not sent to Redis: %s", len(self._pending), problem)
 
     async def _close(self, reservation: Reservation, used: int) -> None:
         if reservation.is_closed:
@@ -241,32 +241,32 @@ class Limiter:
         record, age_s = reservation.record, self._clock() - reservation.began
         kept = None if used == REFUND else used
         self._shares.close(record.app, record.user, record.request_id, record.tokens, kept, age_s)
-        # First noted, then told: who is cancelled in between leaves it to the background.
-        self._tell_later(reservation, used)
+        # Queued first, then sent: if this task is cancelled in between, the background work sends it.
+        self._queue(reservation, used)
         if not self.breaker.is_open:
             try:
-                await self._tell(reservation, used)
+                await self._send(reservation, used)
             except AWAY:
-                log.debug("limits: closing %s is left for later", record.request_id)
+                log.debug("limits: %s will be closed later", record.request_id)
 
-    async def _tell(self, reservation: Reservation, used: int) -> None:
+    async def _send(self, reservation: Reservation, used: int) -> None:
         record = reservation.record
         age_s = self._clock() - reservation.began
-        await self._ask(self._store.close, record, used, age_s=age_s, era=reservation.era)
+        await self._call(self._store.close, record, used, age_s=age_s, era=reservation.era)
         key = (record.app, record.request_id)
-        if key in self._untold and self._untold[key][1] == used:  # else it was closed meanwhile
-            del self._untold[key]
+        if key in self._pending and self._pending[key][1] == used:  # otherwise it was closed meanwhile
+            del self._pending[key]
 
-    def _tell_later(self, reservation: Reservation, used: int, era: str | None = None) -> None:
+    def _queue(self, reservation: Reservation, used: int, era: str | None = None) -> None:
         if era is not None:
             reservation.era = era
-        self._untold[reservation.record.app, reservation.record.request_id] = (reservation, used)
-        if len(self._untold) > self._max_untold:
-            self._untold.popitem(last=False)
+        self._pending[reservation.record.app, reservation.record.request_id] = (reservation, used)
+        if len(self._pending) > self._max_pending:
+            self._pending.popitem(last=False)
             self.dropped += 1
 
     def _count_workers(self, seen: int) -> None:
-        """More at once; fewer only after a while: a Redis that restarted has not yet heard of all."""
+        """Raise the number at once, lower it only after a while: a restarted Redis does not know all workers yet."""
         now = self._clock()
         if seen >= self._shares.workers:
             self._shares.workers, self._fewer_since = seen, None
@@ -276,25 +276,27 @@ class Limiter:
             self._shares.workers, self._fewer_since = seen, None
 
     async def _warm(self) -> None:
-        """Open the connections that a burst needs: to do so then would take longer than its calls may."""
-        await asyncio.gather(*(self._ask(self._store.apps) for _ in range(AT_ONCE)))
+        """Open the connections that a burst needs; opening them then would exceed the calls' timeout."""
+        await asyncio.gather(*(self._call(self._store.apps) for _ in range(AT_ONCE)))
 
-    async def _ask(self, call: Callable[Given, Awaitable[Answer]], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+    async def _call(
+        self, operation: Callable[Params, Awaitable[Result]], *args: Params.args, **kwargs: Params.kwargs
+    ) -> Result:
         was_open = self.breaker.is_open
-        async with self._slots:  # what a burst waits here is no fault of Redis's
+        async with self._slots:  # the timeout does not include this wait, which is not Redis's fault
             if self.breaker.is_open and not was_open:
-                raise TimeoutError("found to be away meanwhile")
+                raise TimeoutError("Redis became unavailable meanwhile")
             began = self._clock()
             try:
                 async with answer_within(self._timeout_s):
-                    answer = await call(*args, **kwargs)
+                    result = await operation(*args, **kwargs)
             except AWAY as problem:
                 self.breaker.failed(problem, began)
                 raise
             self.breaker.succeeded()
-            return answer
+            return result
 
 
 def _user_key(user: str | None) -> str:
-    """A name of bounded length for Redis's keys, which tells nobody who it is; "" for no user."""
+    """A digest of the user for Redis's keys; "" for no user."""
     return "" if user is None else hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,14 +1,13 @@
 """Limits without Redis: each gateway worker grants its share of them from its own memory.
 
-The same sliding-window log as in `serving.limits.redis_store`, of what this worker granted itself, kept up all the
-time: when Redis goes away, a worker counts what it had granted before. With N workers each grants up to limit / N.
+It is the same sliding-window log as in `serving.limits.redis_store`, for this worker's grants only, and always kept up
+to date: when Redis fails, the worker's earlier grants count. With N workers, each grants up to limit / N.
 
-The bound: over one outage all workers together grant, in any window, at most the limit times (2 - 1 / N): what Redis
-had granted, in the worst case all of it through one worker, and the shares of the others. One worker alone never
-exceeds the limit. What was granted meanwhile is told to Redis when it is back, so healing adds nothing; only a Redis
-that comes back empty has forgotten what it granted before, and then the bound is twice the limit. A limit below N
-counts as N (a share is at least 1); a worker that starts while Redis is away knows nothing of before and adds a share.
-The price: a request of more tokens than a share has to wait until Redis is back.
+Bound: over one outage, all workers together grant in any window at most the limit times (2 - 1 / N): what Redis had
+granted, in the worst case all through one worker, plus the shares of the others. One worker alone never exceeds the
+limit. Grants of the outage are sent to Redis when it is back, so recovery adds nothing; only if Redis comes back empty,
+the bound is twice the limit. A limit below N counts as N (a share is at least 1); a worker that starts during the
+outage adds a share. The cost: a request of more tokens than a share must wait until Redis is back.
 """
 
 import time
@@ -19,11 +18,11 @@ from dataclasses import replace
 from serving.limits.buckets import Bucket, Limits, Use, buckets
 
 DAY_S = 86400
-MAX_SCOPES = 50_000  # applications and users remembered; beyond, those used longest ago are forgotten
+MAX_SCOPES = 50_000  # applications and users remembered; the least recently used are forgotten
 
 
 class Window:
-    """One scope's log: of each request id its start, requests (1; 0: an excess) and tokens, oldest first."""
+    """The log of one scope: request id -> (start, requests (0 for an excess), tokens), oldest first."""
 
     __slots__ = ("day", "day_tokens", "entries", "requests", "tokens")
 
@@ -35,7 +34,7 @@ class Window:
         self.day_tokens = 0
 
     def forget(self, before: float, day: int) -> None:
-        """Drop what began at `before` or earlier, and the counter of another day."""
+        """Drop entries that began at `before` or earlier, and reset the counter of another day."""
         while self.entries:
             request_id, (at, requests, tokens) = next(iter(self.entries.items()))
             if at > before:
@@ -47,16 +46,16 @@ class Window:
             self.day, self.day_tokens = day, 0
 
     def add(self, request_id: str, at: float, requests: int, tokens: int) -> None:
-        """Add an entry that is younger than all others."""
+        """Add an entry that is newer than all others."""
         self.entries[request_id] = (at, requests, tokens)
         self.requests += requests
         self.tokens += tokens
 
     def close(self, request_id: str, reserved: int, used: int | None, now: float) -> None:
-        """Replace what was reserved by what was used; None takes the request out."""
-        entry = self.entries.get(request_id)
-        if entry is not None:
-            at, requests, tokens = entry
+        """Replace the reserved tokens by the used ones; None removes the request."""
+        existing = self.entries.get(request_id)
+        if existing is not None:
+            at, requests, tokens = existing
             if used is None:
                 del self.entries[request_id]
                 self.requests -= requests
@@ -67,12 +66,12 @@ class Window:
             self.add(request_id, now, 0, used - reserved)
 
     def use(self, now: float, window_s: float, day_reset_s: float) -> Use:
-        """Return what is used of it."""
+        """Return the current use."""
         newest = next(reversed(self.entries.values()))[0] if self.entries else now - window_s
         return Use(self.requests, self.tokens, self.day_tokens, newest + window_s - now, day_reset_s)
 
     def wait_s(self, part: int, excess: int, leaves_after_s: float) -> float:
-        """Return until when enough of the oldest have left for `excess` to be gone; inf when that never happens."""
+        """Return when the oldest entries that amount to `excess` have left the window; inf if they never suffice."""
         for at, *counts in self.entries.values():
             excess -= counts[part]
             if excess <= 0:
@@ -81,11 +80,11 @@ class Window:
 
 
 class Shares:
-    """This worker's windows, by application and user.
+    """This worker's share of the limits, by application and user.
 
     Args:
-        window_s: what "a minute" is.
-        workers: how many share the limits; kept up to date from outside.
+        window_s: length of "a minute".
+        workers: number of workers that share the limits; updated by the limiter.
         clock: monotonic seconds.
         now: Unix seconds, for the UTC day.
 
@@ -108,9 +107,9 @@ class Shares:
     def take(
         self, app: str, user: str, request_id: str, tokens: int, scopes: Sequence[Limits], requests: int = 1
     ) -> tuple[bool, tuple[Bucket, ...]]:
-        """Grant a request from the shares, in every scope or in none; where the limits stand, remaining by share.
+        """Grant a request in all scopes or in none; returns whether, and the limits with what remains of the shares.
 
-        It counts as `requests`.
+        It counts as `requests` requests.
         """
         now = self._clock()
         granted, standing = True, []
@@ -122,7 +121,7 @@ class Shares:
             standing.append((of, limits, share, use, waits))
         if granted:
             self.note(app, user, request_id, tokens, requests)
-        told: list[Bucket] = []
+        result: list[Bucket] = []
         for of, limits, share, use, waits in standing:
             taken = use._replace(
                 requests=use.requests + granted * requests,
@@ -130,18 +129,18 @@ class Shares:
                 day_tokens=use.day_tokens + granted * tokens,
                 reset_s=self._window_s if granted else use.reset_s,
             )
-            told += _with_limits(buckets(of, share, taken, waits), limits)
-        return granted, tuple(told)
+            result += _with_limits(buckets(of, share, taken, waits), limits)
+        return granted, tuple(result)
 
     def note(self, app: str, user: str, request_id: str, tokens: int, requests: int = 1) -> None:
-        """Remember what was granted, by Redis or from the shares."""
+        """Record a grant, by Redis or from the shares."""
         now = self._clock()
         for _, window in self._of(app, user):
             window.add(request_id, now, requests, tokens)
             window.day_tokens += tokens
 
     def close(self, app: str, user: str, request_id: str, reserved: int, used: int | None, age_s: float) -> None:
-        """Settle (`used` tokens) or refund (None) what was granted `age_s` ago; not twice."""
+        """Settle (`used` tokens) or refund (None) what was granted `age_s` ago; must not be called twice."""
         now, day = self._clock(), int((self._now() - age_s) // DAY_S)
         for _, window in self._of(app, user):
             window.close(request_id, reserved, used, now)
@@ -159,11 +158,11 @@ class Shares:
                 waits.append(use.day_reset_s)
             else:
                 wait_s = window.wait_s(part, used + cost - limit, self._window_s - now)
-                waits.append(min(wait_s, self._window_s))  # more than a share: it passes when Redis is back, if at all
+                waits.append(min(wait_s, self._window_s))  # more than a share: it can only pass when Redis is back
         return tuple(waits)
 
     def _of(self, app: str, user: str) -> list[tuple[str, Window]]:
-        """The windows of a request, brought up to date."""
+        """The windows of a request, without expired entries."""
         before = self._clock() - self._window_s
         day = int(self._now() // DAY_S)
         found = []
@@ -182,6 +181,6 @@ class Shares:
 
 
 def _with_limits(of_share: list[Bucket], limits: Limits) -> list[Bucket]:
-    """The same buckets, told with the whole limits."""
+    """The same buckets with the whole limits instead of the shares."""
     whole = (limit for limit in limits if limit is not None)
     return [replace(bucket, limit=limit) for bucket, limit in zip(of_share, whole, strict=True)]

@@ -1,16 +1,15 @@
 """The limits' state in Redis, changed only by two Lua scripts: `take` a reservation, `close` it.
 
-A per-minute limit counts the requests begun in the last window (60 s), each with the tokens that it reserved or, once
-known, used: a sliding-window log. Chosen over GCRA because it stays exact when tokens are given back: in a leaking
-bucket what was reserved has partly drained by then, and returning all of it would allow more than the limit. A
-per-day limit is a counter of the UTC day in which the request began. An application and each of its end users are
-scopes with a log and counters of their own.
+A per-minute limit is a sliding-window log: it counts the requests begun in the last window (60 s), each with the tokens
+that it reserved or, once known, used. Unlike GCRA it stays exact when tokens are refunded: a leaky bucket has partly
+drained by then, and refunding everything would allow more than the limit. A per-day limit is a counter of the UTC day
+in which the request began. An application and each of its end users are scopes with their own log and counters.
 
-The only clock is the server's (TIME), so gateways' clocks do not matter. Every key carries the application as its
-hash tag: one call touches one slot of a Redis Cluster. A reservation is a field of the hash `open` under its request
-id, and a member of `due`; `state` holds the application's totals. None of the three expires, so at any instant
-reserved = settled + refunded + open. What is past due is refunded by whoever sweeps, and its id stays in `due` until
-then, so that repeating anything changes nothing. It does not know tiers, HTTP, or what to do when Redis is away.
+The only clock is the server's (TIME), so the gateways' clocks do not matter. All keys have the application as hash
+tag, so a call uses one slot of a Redis Cluster. A reservation is a field of the hash `open` under its request id, and a
+member of `due`; `state` has the application's totals. None of the three expires, so at any time reserved = settled +
+refunded + open. The sweep refunds overdue reservations; an id stays in `due` until then, so that all operations are
+idempotent. This module does not know tiers or HTTP, nor what to do while Redis is unavailable.
 """
 
 import math
@@ -261,18 +260,18 @@ return redis.call('ZCARD', KEYS[1])
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An open reservation as Redis knows it; `user` is the key of an end user, "" when there is none."""
+    """An open reservation in Redis; `user` is the digest of an end user, "" without one."""
 
     app: str
     user: str
     request_id: str
     tokens: int
-    requests: int = 1  # that it counts as
+    requests: int = 1  # how many requests it counts as
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The answer to a `take`: whether it was granted, in which era of Redis's memory, and where the limits stand."""
+    """The result of `take`: whether it was granted, the era of Redis's data, and the state of the limits."""
 
     granted: bool
     era: int
@@ -280,12 +279,12 @@ class Taken:
 
 
 class LimitStore:
-    """The scripts, as methods. They raise redis.exceptions.RedisError or OSError when Redis is away, frozen or full.
+    """The scripts as methods; they raise redis.exceptions.RedisError or OSError if Redis is unavailable or full.
 
     Args:
-        redis: as `open_redis` makes it.
-        window_s: what "a minute" is.
-        hold_s: after this a reservation that nobody closed is refunded; longer than the longest request.
+        redis: a client made by `open_redis`.
+        window_s: length of "a minute".
+        hold_s: time after which an open reservation is overdue; longer than the longest request.
 
     """
 
@@ -299,11 +298,11 @@ class LimitStore:
         self._beat = redis.register_script(_BEAT)
 
     async def take(self, record: Record, scopes: Sequence[Limits]) -> Taken:
-        """Reserve in every scope (the app's, then the user's if there is one), or in none; one round trip."""
+        """Reserve in all scopes (the app's, then the user's if there is one) or in none; one round trip."""
         limits: list[EncodableT] = [UNLIMITED if limit is None else limit for scope in scopes for limit in scope]
-        call: list[EncodableT] = [record.request_id, record.tokens, self._window_us, self._hold_us, record.user]
-        answer = await self._take(_keys(record), [*call, record.requests, *limits])
-        granted, era, now_us, *numbers = map(int, answer.split(" "))
+        arguments: list[EncodableT] = [record.request_id, record.tokens, self._window_us, self._hold_us, record.user]
+        result = await self._take(_keys(record), [*arguments, record.requests, *limits])
+        granted, era, now_us, *numbers = map(int, result.split(" "))
         standing: list[Bucket] = []
         for of, scope, at in zip(("app", "user"), scopes, range(0, len(numbers), 7), strict=False):
             requests, tokens, day_tokens, newest_us, *waits_us = numbers[at : at + 7]
@@ -313,12 +312,14 @@ class LimitStore:
         return Taken(bool(granted), era, tuple(standing))
 
     async def close(self, record: Record, used: int, *, age_s: float, era: str) -> bool:
-        """Settle (`used` tokens, 0 or more), REFUND, or only make known (KEEP_OPEN); False: nothing was to be done.
+        """Settle (`used` tokens, 0 or more), REFUND, or only record it (KEEP_OPEN); False if there was nothing to do.
 
-        `age_s` is how long ago it was granted; `era` is Taken.era, or "" when Redis was away, or FORGET.
+        `age_s` is how long ago it was granted; `era` is Taken.era, "" if Redis was unavailable then, or FORGET.
         """
-        call: list[EncodableT] = [record.request_id, used, self._window_us, self._hold_us, record.user]
-        return bool(await self._close(_keys(record), [*call, record.tokens, round(age_s * 1e6), era, record.requests]))
+        arguments: list[EncodableT] = [record.request_id, used, self._window_us, self._hold_us, record.user]
+        return bool(
+            await self._close(_keys(record), [*arguments, record.tokens, round(age_s * 1e6), era, record.requests])
+        )
 
     async def find(self, app: str, request_id: str) -> Record | None:
         """Return the open reservation with this id."""
@@ -326,12 +327,12 @@ class LimitStore:
         return None if found is None else _record(app, request_id, str(found))
 
     async def overdue(self, app: str) -> list[Record]:
-        """Return up to 100 open reservations past due, and forget ids that were closed before."""
+        """Return up to 100 overdue open reservations, and forget ids that were closed before."""
         found = [str(item) for item in await self._overdue([_prefix(app) + "open", _prefix(app) + "due"])]
         return [_record(app, *pair) for pair in zip(found[::2], found[1::2], strict=True)]
 
     async def totals(self, app: str) -> dict[str, int]:
-        """Return reserved, settled, refunded and open, each as _requests and _tokens, since Redis last was empty."""
+        """Return reserved, settled, refunded and open, each as _requests and _tokens, since Redis was last empty."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hgetall(_prefix(app) + "state")
             pipeline.hvals(_prefix(app) + "open")
@@ -348,19 +349,19 @@ class LimitStore:
         }
 
     async def beat(self, worker: str, gone_s: float) -> int:
-        """Say that `worker` is here; return how many workers have been within `gone_s`."""
+        """Register `worker`; returns the number of workers seen within `gone_s`."""
         return int(await self._beat([PREFIX + "workers"], [worker, math.ceil(gone_s)]))
 
     async def leave(self, worker: str) -> None:
-        """Say that `worker` stops."""
+        """Deregister `worker`."""
         await self._redis.zrem(PREFIX + "workers", worker)
 
     async def add_apps(self, apps: Sequence[str]) -> None:
-        """Remember that these applications have reservations to sweep."""
+        """Add applications whose reservations are to be swept."""
         await self._redis.sadd(PREFIX + "apps", *apps)
 
     async def apps(self) -> list[str]:
-        """Return the applications that ever had reservations."""
+        """Return all applications that ever had reservations."""
         return sorted(str(app) for app in await self._redis.smembers(PREFIX + "apps"))
 
 

@@ -1,7 +1,7 @@
-"""How many people used the service in the last minutes, over all workers and machines, in bounded memory.
+"""Counts the people who used the service in the last minutes, over all workers and machines, in bounded memory.
 
 Each minute has a HyperLogLog in Redis (12 kB, error 0.81 %: Flajolet et al. 2007), and their union is counted. A
-worker collects a bounded set and hands it over now and then, so no request waits for Redis. No name is stored.
+worker collects a bounded set and flushes it periodically, so no request waits for Redis. No name is stored.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ KEY = "bondhu:active-users:{minute}"
 WINDOW_MINUTES = 5
 KEEP_S = 60 * (WINDOW_MINUTES + 2)
 FLUSH_S = 5.0
-MAX_NOTED = 10_000  # in a worker between two flushes; beyond, users are not counted
+MAX_NOTED = 10_000  # users of a worker between two flushes; above that, users are not counted
 
 
 class ActiveUsers:
-    """Notes who was there; `run` tells Redis. A Redis that is away costs at most some users not counted.
+    """Notes active users; `run` flushes them to Redis. While Redis is unavailable, some users may not be counted.
 
     Args:
         redis: the client.
-        user_hash: names a user, for who holds its key only.
+        user_hash: keyed hash of (app, user).
         wall: Unix seconds.
 
     """
@@ -40,7 +40,7 @@ class ActiveUsers:
         self._noted: set[bytes] = set()
 
     def note(self, app: str, user: str | None) -> None:
-        """An end user of `app` (or the application itself) made a request now."""
+        """Note that an end user of `app` (or the application itself) made a request now."""
         if len(self._noted) < MAX_NOTED:
             self._noted.add(bytes.fromhex(self._user_hash(app, user or "")))
 
@@ -51,7 +51,7 @@ class ActiveUsers:
             await self.flush()
 
     async def flush(self) -> None:
-        """Hand over what was noted; it is forgotten when Redis does not take it."""
+        """Send the noted users to Redis; they are dropped if Redis fails."""
         noted, self._noted = self._noted, set()
         if not noted:
             return
@@ -65,7 +65,7 @@ class ActiveUsers:
             log.debug("active users not flushed: %s", problem)
 
     async def count(self) -> int:
-        """How many in this minute and the four before; raises what Redis raises."""
+        """The number of users in this minute and the four before; raises what Redis raises."""
         return int(await self._redis.pfcount(*self._keys()))
 
     def _keys(self) -> list[str]:

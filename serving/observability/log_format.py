@@ -1,7 +1,7 @@
-"""A log line as a dictionary, and how people read it: `12:00:01 INFO  serving.ledger.replay  sent  rows=3`.
+"""Formats a structured log line for people: `12:00:01 INFO  serving.ledger.replay  sent  rows=3`.
 
-Shared by the formatter for terminals and `bondhu logs`. What a client or an engine wrote may stand in a line, so
-control characters are shown, never sent to a terminal.
+Used for terminals and by `bondhu logs`. A line may contain text from a client or an engine, so control characters are
+escaped.
 """
 
 from collections.abc import Mapping
@@ -30,15 +30,15 @@ def parse(line: str) -> Mapping[str, Any] | None:
 
 
 def to_json(fields: Any) -> str:
-    """Return fields as a structured line, whatever is in them."""
+    """Return fields as a JSON line; values that JSON does not have are converted to text."""
     try:
         return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # a lone surrogate, as in a path that is no UTF-8
+    except TypeError:  # a lone surrogate, such as in a path that is not UTF-8
         return orjson.dumps(_plain(fields)).decode()
 
 
 def readable(fields: Mapping[str, Any], *, coloured: bool) -> str:
-    """Return a structured line as people read it: local time, then what matters, then the other fields."""
+    """Return a structured line as text: local time, level, logger, message, then the other fields."""
     when = _local(str(fields["time"]))
     level = str(fields["level"])
     rest = "  ".join(f"{name}={_value(value)}" for name, value in fields.items() if name not in (*LEADING, TRACE))

@@ -1,8 +1,8 @@
-"""The gateway's log: one JSON object a line, or readable text on a terminal; secrets redacted; one line a request.
+"""The gateway's log: JSON lines, or text on a terminal, with secrets redacted and one access line per request.
 
-Fields: time (UTC), level, logger, message, request_id and trace_id of the request that it belongs to, then what the
-call gave in `extra`; `exception` last. No prompt is logged, unless `log_prompts` and level debug are both set, and then
-by the logger PROMPTS alone. It does not know files: `bondhu up` keeps standard error in var/logs.
+Fields: time (UTC), level, logger, message, request_id and trace_id of the current request, then the fields of `extra`;
+`exception` last. Prompts are logged only if `log_prompts` and level debug are both set, and only by the logger PROMPTS.
+This module does not know files: `bondhu up` writes standard error to var/logs.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from serving.observability.request_context import Exchange
 
 OWN = ("bondhu", "serving", "agents", "memory", "models", "storage")  # loggers of this project
 PROMPTS = "bondhu.prompts"
-FIELDS = "fields"  # in `extra`: a mapping with names that logging keeps for itself, as `name`
+FIELDS = "fields"  # in `extra`: a mapping that may have names reserved by logging, such as `name`
 PROBES = frozenset({"/health", "/ready", "/metrics"})
 UNMATCHED = "(no route)"
 REDACTED = "[redacted]"
-SHORTEST_SECRET = 8  # a shorter value would take ordinary words out of messages
+SHORTEST_SECRET = 8  # redacting a shorter value would remove ordinary words from messages
 SECRET_NAMES = ("_TOKEN", "_KEY", "_SECRET", "_PASSWORD")
-# None matches a quotation mark or a backslash, so that a line of JSON stays one.
+# None matches a quotation mark or a backslash, so that a line stays valid JSON.
 _SECRETS = (
-    r"\b(bd-|sk-|hf_|AIza)[A-Za-z0-9_-]{16,}"  # API keys: ours, and other people's
+    r"\b(bd-|sk-|hf_|AIza)[A-Za-z0-9_-]{16,}"  # API keys, ours and of other services
     r"|([Bb]earer )[^\s\"\\',]+"
-    r"|(://)[^\s/@:\"\\]*:[^\s/@\"\\]+(?=@)"  # name and password of an address
+    r"|(://)[^\s/@:\"\\]*:[^\s/@\"\\]+(?=@)"  # name and password in a URL
 )
 _STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"))
 
@@ -42,11 +42,11 @@ access = logging.getLogger("bondhu.access")
 def set_up(
     *, level: LogLevel, format_: LogFormat, log_prompts: bool, secrets: Collection[str], stream: TextIO | None = None
 ) -> None:
-    """Send every logger's lines, uvicorn's too, to `stream` (standard error) in one form.
+    """Send the lines of all loggers, including uvicorn's, to `stream` (default: standard error) in one format.
 
-    `secrets` are values that must not appear; "auto" is text on a terminal and JSON elsewhere.
+    `secrets` are values to redact; "auto" means text on a terminal and JSON elsewhere.
     """
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # nobody reads them; a fifth faster
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # unused; without them 20 % faster
     stream = stream or sys.stderr
     as_text = format_ == "text" or (format_ == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
@@ -54,24 +54,24 @@ def set_up(
     own_level = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(own_level, logging.WARNING))  # below, clients of other services log what they send: prompts
+    root.setLevel(max(own_level, logging.WARNING))  # at lower levels, HTTP clients log request bodies: prompts
     for name in OWN:
         logging.getLogger(name).setLevel(own_level)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):  # its own handlers were set up before the application
-        theirs = logging.getLogger(name)
-        theirs.handlers.clear()
-        theirs.propagate = True
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):  # their handlers were set up before the application
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
     with_prompts = log_prompts and level == "debug"
     logging.getLogger(PROMPTS).setLevel(logging.DEBUG if with_prompts else logging.CRITICAL + 1)
 
 
 def secrets_of(environ: Mapping[str, str]) -> set[str]:
-    """Return the values of variables that are named like secrets."""
+    """Return the values of variables whose names look like secrets."""
     return {value for name, value in environ.items() if name.upper().endswith(SECRET_NAMES)}
 
 
 class Redactor:
-    """Takes secrets out of a line: given values, and what looks like an API key or a password in an address."""
+    """Redacts secrets in a line: known values, and anything that looks like an API key or a password in a URL."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
@@ -81,8 +81,8 @@ class Redactor:
         self._secrets = re.compile("|".join([*map(re.escape, longest_first), _SECRETS]))
 
     def __call__(self, line: str) -> str:
-        """Return the line without secrets; what says that one was there stays."""
-        if any(sign in line for sign in self._signs):  # a tenth of the expression's time, and nearly always enough
+        """Return the line with REDACTED in place of secrets; prefixes such as `bd-` stay."""
+        if any(sign in line for sign in self._signs):  # ten times as fast as the expression, and nearly always enough
             return self._secrets.sub(_redact, line)
         return line
 
@@ -92,7 +92,7 @@ def _redact(found: re.Match[str]) -> str:
 
 
 class Formatter(logging.Formatter):
-    """A record as a line."""
+    """Formats a log record as a line."""
 
     def __init__(self, redact: Callable[[str], str], *, as_text: bool, coloured: bool = False) -> None:
         super().__init__()
@@ -102,18 +102,18 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if (seen := request_context.current.get()) is not None:
-            fields["request_id"] = seen.request_id
-            if seen.trace_id is not None:
-                fields["trace_id"] = seen.trace_id
-        for name, value in (given.pop(FIELDS, {}) | given).items():
+        if (exchange := request_context.current.get()) is not None:
+            fields["request_id"] = exchange.request_id
+            if exchange.trace_id is not None:
+                fields["trace_id"] = exchange.trace_id
+        for name, value in (extra.pop(FIELDS, {}) | extra).items():
             fields.setdefault(name, value)
         if record.exc_info:
             fields[TRACE] = self.formatException(record.exc_info)
@@ -121,7 +121,7 @@ class Formatter(logging.Formatter):
 
 
 class UserHash:
-    """Names end users in logs: the same for the same one, and nothing for who does not hold the key."""
+    """Pseudonyms of end users in logs: stable, and meaningless without the key."""
 
     def __init__(self, key: str) -> None:
         self._key = hashlib.sha256(key.encode()).digest()
@@ -132,11 +132,16 @@ class UserHash:
         return hashlib.blake2b(whole, key=self._key, digest_size=8).hexdigest()
 
 
-def log_access(seen: Exchange) -> None:
-    """Write a request's line; those that only ask how the service is do not fill the log."""
-    level = logging.DEBUG if seen.route in PROBES else logging.INFO
+def log_access(exchange: Exchange) -> None:
+    """Write a request's access line; health checks and scrapes are logged at debug level."""
+    level = logging.DEBUG if exchange.route in PROBES else logging.INFO
     if access.isEnabledFor(level):
-        route = seen.route or UNMATCHED  # a path may name people
-        fields = {"method": seen.method, "route": route, "status": seen.status, "duration_s": seen.duration_s}
-        shown = seen.status if seen.status is not None else "not answered"
-        access.log(level, "%s %s %s", seen.method, route, shown, extra={FIELDS: fields | seen.noted})
+        route = exchange.route or UNMATCHED  # never the path: it may contain names of people
+        fields = {
+            "method": exchange.method,
+            "route": route,
+            "status": exchange.status,
+            "duration_s": exchange.duration_s,
+        }
+        shown = exchange.status if exchange.status is not None else "no response"
+        access.log(level, "%s %s %s", exchange.method, route, shown, extra={FIELDS: fields | exchange.noted})

@@ -1,9 +1,9 @@
-"""What the gateway counts, as Prometheus metrics: one call for each finished request, gauges of a worker's own state.
+"""The gateway's Prometheus metrics: counters and histograms of finished requests, gauges of a worker's state.
 
-With several workers the values lie in files (prometheus_client's multiprocess mode, chosen by the environment variable
-PROMETHEUS_MULTIPROC_DIR before its import), and any worker answers for all of them
-(`serving.observability.multiprocess`). Quantiles come from the histograms: docs/operating.md has the queries. Nothing
-here knows HTTP, Redis or SQL. Names: https://prometheus.io/docs/practices/naming/
+With several workers the values are in files (prometheus_client's multiprocess mode, enabled by the environment variable
+PROMETHEUS_MULTIPROC_DIR before its import), and any worker can serve the sum (`serving.observability.multiprocess`).
+Quantiles come from the histograms: docs/operating.md has the queries. This module does not know HTTP, Redis or SQL.
+Names: https://prometheus.io/docs/practices/naming/
 """
 
 import asyncio
@@ -22,17 +22,17 @@ TPOT_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 1, 2),
 )
-MAX_VALUES = 64  # of a label whose values others choose (engines name errors); the rest share OTHER
+MAX_VALUES = 64  # of a label whose values are not ours (such as engines' error codes); the rest become OTHER
 OTHER, NONE = "other", "none"
 REFRESH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """One finished request of the generation and embedding endpoints, as the ledger knows it.
+    """One finished request of the generation and embedding endpoints, from the ledger.
 
-    `model` answered (None: nobody did); `limit` is what refused a rate-limited request; `ttft_s` is None when nothing
-    was streamed; `queued_s` the wait for admission.
+    `model` is the model that answered (None: none did); `limit` is the limit that refused a rate-limited request;
+    `ttft_s` is None when nothing was streamed; `queued_s` is the wait for admission.
     """
 
     model: str | None
@@ -52,7 +52,7 @@ class Observed:
 
     @property
     def tpot_s(self) -> float | None:
-        """Mean seconds between output tokens after the first; None without a stream of two tokens."""
+        """Mean seconds between output tokens after the first; None for a stream of less than two tokens."""
         if self.ttft_s is None or self.completion_tokens < 2:
             return None
         return max(0.0, self.latency_s - self.ttft_s) / (self.completion_tokens - 1)
@@ -64,7 +64,7 @@ def _nothing() -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """A worker's own state, read when it is asked for; each maps a label's values to numbers."""
+    """Functions that read a worker's state; each returns a mapping of a label's values to numbers."""
 
     models_ready: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by model: 1 while it can answer
     queue_depth: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by class: requests not yet admitted
@@ -73,11 +73,11 @@ class Readings:
     sql_connections: Callable[[], Mapping[str, float]] = field(default=_nothing)  # by state: idle, used
     recordings: Callable[[], Mapping[str, float]] = field(
         default=_nothing
-    )  # of answers, in the making: recordings, readers
+    )  # by kind: recordings in progress, and their readers
 
 
 class _Bounded:
-    """The first values of a label; whatever comes after MAX_VALUES of them is OTHER."""
+    """Bounds a label to its first MAX_VALUES values; all others become OTHER."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -96,7 +96,7 @@ class Metrics:
     """One worker's metrics.
 
     Args:
-        is_model: whether a name is a configured model: no other name becomes a label.
+        is_model: whether a name is a configured model; any other name becomes OTHER.
 
     """
 
@@ -104,18 +104,18 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._is_model = is_model
         self._code, self._reason, self._limit, self._endpoint = _Bounded(), _Bounded(), _Bounded(), _Bounded()
-        # The library's own look-up of labels costs more than counting.
+        # The library's own lookup of labels costs more than counting.
         self._counters: dict[tuple[Counter | str, ...], Counter] = {}
         self._histograms: dict[tuple[Histogram | str, ...], Histogram] = {}
         self._define_requests()
         self._define_gauges()
 
     def _define_requests(self) -> None:
-        def counter(name: str, says: str, *labels: str) -> Counter:
-            return Counter(name, says, labels, registry=self.registry)
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, registry=self.registry)
 
-        def histogram(name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, says, ("model", "class"), buckets=buckets, registry=self.registry)
+        def histogram(name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, help_text, ("model", "class"), buckets=buckets, registry=self.registry)
 
         self._http = counter("bondhu_http_requests_total", "HTTP requests of any kind", "method", "route", "status")
         self._requests = counter(
@@ -125,38 +125,38 @@ class Metrics:
             "bondhu_request_errors_total", "Model requests that ended with an error code", "model", "class", "code"
         )
         self._duration = histogram(
-            "bondhu_request_duration_seconds", "Whole requests that were answered", DURATION_BUCKETS_S
+            "bondhu_request_duration_seconds", "Duration of answered requests", DURATION_BUCKETS_S
         )
         self._ttft = histogram("bondhu_time_to_first_token_seconds", "From request to first token", TTFT_BUCKETS_S)
         self._tpot = histogram(
-            "bondhu_time_per_output_token_seconds", "Mean gap between output tokens of a request", TPOT_BUCKETS_S
+            "bondhu_time_per_output_token_seconds", "Mean time between output tokens of a request", TPOT_BUCKETS_S
         )
         self._queued = histogram("bondhu_queue_wait_seconds", "From request to admission", TTFT_BUCKETS_S)
         self._prompt = counter("bondhu_prompt_tokens_total", "Prompt tokens", "model", "class")
-        self._cached = counter("bondhu_cached_prompt_tokens_total", "Prompt tokens found in a cache", "model", "class")
+        self._cached = counter("bondhu_cached_prompt_tokens_total", "Prompt tokens from a cache", "model", "class")
         self._completion = counter("bondhu_completion_tokens_total", "Completion tokens", "model", "class")
-        self._cache = counter("bondhu_cache_lookups_total", "Answer cache: hit, miss or bypass", "result")
-        self._fallbacks = counter("bondhu_fallbacks_total", "Answers by another model than asked", "model", "reason")
+        self._cache = counter("bondhu_cache_lookups_total", "Response cache: hit, miss or bypass", "result")
+        self._fallbacks = counter("bondhu_fallbacks_total", "Requests answered by a fallback", "model", "reason")
         self._rejected = counter(
-            "bondhu_ledger_rejected_lines_total", "Lines of the ledger's journals that cannot become rows: kept aside"
+            "bondhu_ledger_rejected_lines_total", "Journal lines that cannot become rows and were set aside"
         )
         self._limited = counter("bondhu_limit_rejections_total", "Requests that a limit refused", "class", "limit")
 
     def _define_gauges(self) -> None:
-        def gauge(name: str, says: str, *labels: str) -> Gauge:
-            # Summed over the workers that live; one that died is no longer in it.
-            return Gauge(name, says, labels, registry=self.registry, multiprocess_mode="livesum")
+        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+            # The sum over live workers.
+            return Gauge(name, help_text, labels, registry=self.registry, multiprocess_mode="livesum")
 
-        gauge("bondhu_gateway_workers", "Gateway workers that live").set(1)
-        self._ready = gauge("bondhu_ready_workers", "Gateway workers that have proof of a model", "model")
+        gauge("bondhu_gateway_workers", "Live gateway workers").set(1)
+        self._ready = gauge("bondhu_ready_workers", "Gateway workers for which a model is ready", "model")
         self._queue = gauge("bondhu_queue_depth", "Requests that wait for admission", "class")
-        self._breakers = gauge("bondhu_breaker_open", "Workers whose breaker is open", "breaker")
+        self._breakers = gauge("bondhu_breaker_open", "Workers with an open circuit breaker", "breaker")
         self._redis = gauge("bondhu_redis_connections", "Pooled connections to Redis", "state")
         self._sql = gauge("bondhu_sql_connections", "Pooled connections to SQL", "state")
         self._recordings = gauge(
-            "bondhu_recordings", "Answers that can be shared or resumed, and their readers", "what"
+            "bondhu_recordings", "Responses that can be shared or resumed, and their readers", "what"
         )
-        self._told: dict[Gauge, set[str]] = defaultdict(set)
+        self._known_labels: dict[Gauge, set[str]] = defaultdict(set)
 
     def observe(self, seen: Observed) -> None:
         """Count a finished request."""
@@ -165,7 +165,7 @@ class Metrics:
         count(self._requests, model, class_, self._endpoint(seen.endpoint), seen.outcome).inc()
         if seen.error_code is not None:
             count(self._errors, model, class_, self._code(seen.error_code)).inc()
-        if seen.outcome in ("ok", "degraded"):  # a refusal is fast, and would make everything look fast
+        if seen.outcome in ("ok", "degraded"):  # refusals are fast and would distort the durations
             time(self._duration, model, class_).observe(seen.latency_s)
             if (tpot_s := seen.tpot_s) is not None:
                 time(self._tpot, model, class_).observe(tpot_s)
@@ -184,21 +184,21 @@ class Metrics:
             count(self._limited, class_, self._limit(seen.limit)).inc()
 
     def count_rejected(self, lines: int) -> None:
-        """Count lines of the ledger that were set aside."""
+        """Count ledger lines that were set aside."""
         self._rejected.inc(lines)
 
     def count_http(self, method: str, route: str, status: int) -> None:
-        """Count a request of any kind; `route` is a template, never a path that a client chose."""
+        """Count a request of any kind; `route` is a route template, never the path of a request."""
         self._counter(self._http, method if method in _METHODS else OTHER, route or NONE, str(status)).inc()
 
     async def run(self, readings: Readings) -> None:
-        """Refresh until cancelled: a scrape that another worker answers finds values no older than REFRESH_S."""
+        """Refresh the gauges until cancelled, so that other workers' scrapes see values of the last REFRESH_S."""
         while True:
             self.refresh(readings)
             await asyncio.sleep(REFRESH_S)
 
     def refresh(self, readings: Readings) -> None:
-        """Set the gauges."""
+        """Set the gauges from `readings`."""
         self._set(self._ready, readings.models_ready())
         self._set(self._queue, readings.queue_depth())
         self._set(self._breakers, readings.breakers_open())
@@ -207,12 +207,12 @@ class Metrics:
         self._set(self._recordings, readings.recordings())
 
     def _set(self, gauge: Gauge, values: Mapping[str, float]) -> None:
-        told = self._told[gauge]
-        for label in told - values.keys():
+        known = self._known_labels[gauge]
+        for label in known - values.keys():
             gauge.labels(label).set(0)
         for label, value in values.items():
             gauge.labels(label).set(value)
-        told.update(values)
+        known.update(values)
 
     def _counter(self, counter: Counter, *labels: str) -> Counter:
         return self._counters.get((counter, *labels)) or self._counters.setdefault(

@@ -1,9 +1,9 @@
-"""The metrics of all gateway workers in one scrape: their files in one directory, summed.
+"""Sums the metrics of all gateway workers in one scrape, from their files in one directory.
 
-prometheus_client keeps a worker's values in files named after its process id, which outlive it: no kill loses a count.
-Each worker also holds a lock here, so that the dead are known without trusting process ids. What a dead worker counted
-is added to the files of the ended (a counter that went down would look like a restart, and its rest like a burst of
-requests); its gauges go. So there are never more files than live workers need.
+prometheus_client stores a worker's values in files named after its process id, which survive the worker. Each worker
+also holds a lock here, so that dead workers are found without relying on process ids. The counters and histograms of a
+dead worker are added to shared files, because a counter must not decrease; its gauges are deleted. So the number of
+files stays bounded.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ ENDED = "ended"
 
 
 class MetricFiles(Collector):
-    """One worker's place in `directory`, which it holds until its process ends. Make it before any metric."""
+    """Registers this worker in `directory` until its process ends; create it before any metric."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class MetricFiles(Collector):
             fcntl.flock(self._mine, fcntl.LOCK_EX)
 
     def collect(self) -> list[Metric]:
-        """What all workers counted, dead or alive."""
+        """The metrics of all workers, dead or alive."""
         with self._locked():
             self._settle_the_dead()
             return list(MultiProcessCollector(None, str(self._directory)).collect())
@@ -63,7 +63,7 @@ class MetricFiles(Collector):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One worker at a time: a file that is being added and removed must not be counted twice."""
+        """Lock the directory: a file that is being merged must not be counted twice."""
         with (self._directory / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

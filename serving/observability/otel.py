@@ -1,7 +1,7 @@
-"""Traces by the OpenTelemetry SDK, sent as OTLP over HTTP from a thread of its own; the only importer of it.
+"""Traces by the OpenTelemetry SDK, sent as OTLP over HTTP from a separate thread; the only module that imports it.
 
-Attributes follow https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and .../gen-ai/gen-ai-spans/. Where to,
-how often, which share and under which service name is the SDK's to read from the OTEL_ variables.
+Attributes follow https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and .../gen-ai/gen-ai-spans/. The SDK
+reads endpoint, interval, sampling and service name from the OTEL_ variables.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from starlette.types import Scope
 from serving.observability.request_context import Exchange
 from serving.observability.tracing import Attribute
 
-# What routes note on the exchange, by the attribute that it becomes.
+# Field that routes note on the exchange -> span attribute.
 NOTED = {
     "model": "gen_ai.response.model",
     "prompt_tokens": "gen_ai.usage.input_tokens",
@@ -40,7 +40,7 @@ class _Recorded:
 
 
 class OpenTelemetry:
-    """Tracing by the SDK; service.name is `bondhu-gateway` unless the environment names another."""
+    """Tracing with the SDK; service.name is `bondhu-gateway` unless the environment sets it."""
 
     def __init__(self) -> None:
         resource = Resource.create()
@@ -51,62 +51,62 @@ class OpenTelemetry:
         self._tracer = self._provider.get_tracer("bondhu.gateway")
 
     @contextmanager
-    def serve(self, scope: Scope, seen: Exchange) -> Iterator[_Recorded]:
-        """The span of a request that came in, below the client's own when it sent a `traceparent`."""
+    def serve(self, scope: Scope, exchange: Exchange) -> Iterator[_Recorded]:
+        """The span of an incoming request; a child of the client's span if it sent `traceparent`."""
         carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         attributes: dict[str, Attribute] = {
-            "http.request.method": seen.method,
+            "http.request.method": exchange.method,
             "url.scheme": scope["scheme"],
-            "bondhu.request_id": seen.request_id,
+            "bondhu.request_id": exchange.request_id,
         }
         caller = propagate.extract(carrier)
-        with self._span(seen.method, attributes, trace.SpanKind.SERVER, caller) as span:
-            seen.trace_id = trace.format_trace_id(span.get_span_context().trace_id)
+        with self._span(exchange.method, attributes, trace.SpanKind.SERVER, caller) as span:
+            exchange.trace_id = trace.format_trace_id(span.get_span_context().trace_id)
             try:
                 yield _Recorded(span)
             finally:
                 route = getattr(scope.get("route"), "path", "")
                 if route:
-                    span.update_name(f"{seen.method} {route}")
+                    span.update_name(f"{exchange.method} {route}")
                     span.set_attribute("http.route", route)
-                if seen.status is not None:
-                    span.set_attribute("http.response.status_code", seen.status)
-                    if seen.status >= 500:
-                        span.set_attribute("error.type", str(seen.status))
+                if exchange.status is not None:
+                    span.set_attribute("http.response.status_code", exchange.status)
+                    if exchange.status >= 500:
+                        span.set_attribute("error.type", str(exchange.status))
                         span.set_status(trace.StatusCode.ERROR)
                 for noted, attribute in NOTED.items():
-                    if seen.noted.get(noted) is not None:
-                        span.set_attribute(attribute, seen.noted[noted])
+                    if exchange.noted.get(noted) is not None:
+                        span.set_attribute(attribute, exchange.noted[noted])
 
     @contextmanager
     def child(self, name: str, attributes: Mapping[str, Attribute], *, outgoing: bool = False) -> Iterator[_Recorded]:
-        """A span below the current one; `outgoing` for a call to another process."""
+        """A child of the current span; `outgoing` for a call to another process."""
         kind = trace.SpanKind.CLIENT if outgoing else trace.SpanKind.INTERNAL
         with self._span(name, attributes, kind, None) as span:
             yield _Recorded(span)
 
     def upstream_headers(self) -> Mapping[str, str]:
-        """The headers that make the callee's spans children of the current one."""
+        """Headers that make the callee's spans children of the current one."""
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
         return carrier
 
     def close(self) -> None:
-        """Send what is left; blocks, for at most the exporter's timeout."""
+        """Send pending spans; blocks for at most the exporter's timeout."""
         self._provider.shutdown()
 
     @contextmanager
     def _span(
         self, name: str, attributes: Mapping[str, Attribute], kind: trace.SpanKind, context: Context | None
     ) -> Iterator[trace.Span]:
-        # Recording an exception would take its message along, and engines quote what clients wrote.
+        # Exceptions are not recorded: their messages may quote prompts.
         with self._tracer.start_as_current_span(
             name, context, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
             try:
                 yield span
             except asyncio.CancelledError:
-                span.set_attribute("error.type", "cancelled")  # the client left, which is no failure
+                span.set_attribute("error.type", "cancelled")  # the client disconnected: not a failure
                 raise
             except Exception as problem:
                 span.set_attribute("error.type", type(problem).__name__)

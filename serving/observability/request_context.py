@@ -1,7 +1,6 @@
-"""One HTTP request and its answer, as the service's logs, metrics and traces see it.
+"""One HTTP request and its response, for logs, metrics and traces.
 
-The middleware opens it; routes note on it what they learn; log lines that are written meanwhile carry its ids. It does
-not know what is done with it.
+The middleware creates it, routes add fields, and log lines written meanwhile get its ids.
 """
 
 from contextvars import ContextVar
@@ -15,11 +14,11 @@ SCOPE_KEY = "bondhu.exchange"
 
 @dataclass(slots=True)
 class Exchange:
-    """A request under way.
+    """A request in progress.
 
-    `route` is the template of the path that matched ("" for none), `status` what was sent (None: nothing),
-    `duration_s` is set at its end. `noted` goes into the access line, field by field: plain values, no text of a
-    prompt, no name of a person (see `serving.observability.logs.UserHash`).
+    `route` is the matched route template ("" for none), `status` the status sent (None: none yet), `duration_s` is set
+    at the end. The fields of `noted` go into the access line: plain values, no prompts, no names of people (see
+    `serving.observability.logs.UserHash`).
     """
 
     request_id: str
@@ -36,6 +35,6 @@ current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 def exchange_of(scope: Scope) -> Exchange:
-    """The exchange of a request that came through the middleware."""
+    """The exchange of a request that passed the middleware."""
     exchange: Exchange = scope[SCOPE_KEY]
     return exchange

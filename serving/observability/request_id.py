@@ -1,4 +1,4 @@
-"""Pure ASGI middleware: every reply carries a request id, and whoever watches is told how every request ended."""
+"""Pure ASGI middleware: adds a request id to every response, and calls watchers when a request ends."""
 
 import re
 import time
@@ -15,11 +15,11 @@ _SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class RequestId:
-    """Takes the client's `x-request-id` when it is sane, makes one otherwise; puts it on the reply and in the scope.
+    """Uses the client's `x-request-id` if it is valid, else a new id; sets it in the response and in the scope.
 
     Args:
-        app: what answers.
-        watchers: called once for each request, when its answer has been sent or has failed.
+        app: the ASGI application.
+        watchers: called once for each request, when its response was sent or failed.
         clock: monotonic seconds.
 
     """
@@ -39,28 +39,28 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        request_id = given if _SANE.fullmatch(given) else uuid.uuid4().hex.encode()
+        client_id = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        request_id = client_id if _SANE.fullmatch(client_id) else uuid.uuid4().hex.encode()
         scope["bondhu.request_id"] = request_id.decode()
-        seen = Exchange(request_id.decode(), scope["method"], scope["path"])
-        scope[request_context.SCOPE_KEY] = seen
-        # Not reset at the end: the task is this request's own, and what the server logs of its failure comes later.
-        request_context.current.set(seen)
+        exchange = Exchange(request_id.decode(), scope["method"], scope["path"])
+        scope[request_context.SCOPE_KEY] = exchange
+        # Not reset at the end: the task belongs to this request, and the server logs a failure later.
+        request_context.current.set(exchange)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
-                seen.status = message["status"]
+                exchange.status = message["status"]
             await send(message)
 
         started = self._clock()
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            seen.status = seen.status or 500  # what the server answers to a bug
+            exchange.status = exchange.status or 500  # the server's response to a bug
             raise
         finally:
-            seen.duration_s = self._clock() - started
-            seen.route = getattr(scope.get("route"), "path", "")
+            exchange.duration_s = self._clock() - started
+            exchange.route = getattr(scope.get("route"), "path", "")
             for watch in self._watchers:
-                watch(seen)
+                watch(exchange)

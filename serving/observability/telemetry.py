@@ -1,6 +1,6 @@
-"""What the gateway tells of itself, opened in one place: log, metrics, traces.
+"""Sets up the gateway's logs, metrics and traces.
 
-Made before anything that may want to log; it holds no connection to Redis or SQL.
+It is created first, so that everything else can log; it uses neither Redis nor SQL.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,10 +22,10 @@ from serving.observability.tracing import NoTracing, Traced, Tracing, open_traci
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """One gateway worker's.
+    """The telemetry of one gateway worker.
 
-    `metric_files` are all workers' metrics (None: there is one worker); `scrape_token` opens /metrics ("": nothing
-    does but an admin key).
+    `metric_files` has the metrics of all workers (None: there is one worker); `scrape_token` gives access to /metrics
+    ("": only an admin key does).
     """
 
     metrics: Metrics
@@ -35,7 +35,7 @@ class Telemetry:
     scrape_token: str
 
     def watch(self, app: Starlette) -> None:
-        """Add the outermost middleware: request ids, access lines, counts, spans."""
+        """Add the outermost middleware: request ids, access lines, HTTP metrics, spans."""
         if not isinstance(self.tracing, NoTracing):
             app.add_middleware(Traced, tracing=self.tracing)
         app.add_middleware(RequestId, watchers=(logs.log_access, partial(_count, self.metrics)))
@@ -44,7 +44,7 @@ class Telemetry:
 def open_telemetry(
     settings: ObservabilitySettings, environ: Mapping[str, str], is_model: Callable[[str], bool]
 ) -> Telemetry:
-    """Set logging up, and open the rest; `is_model` says which names may become labels."""
+    """Set up logging, metrics and tracing; `is_model` says which names can become labels."""
     logs.set_up(
         level=settings.log_level,
         format_=settings.log_format,
@@ -53,7 +53,7 @@ def open_telemetry(
     )
     directory = environ.get("PROMETHEUS_MULTIPROC_DIR")
     return Telemetry(
-        metric_files=MetricFiles(Path(directory)) if directory else None,  # before any metric
+        metric_files=MetricFiles(Path(directory)) if directory else None,  # must come before any metric
         metrics=Metrics(is_model=is_model),
         tracing=open_tracing(environ),
         user_hash=logs.UserHash(environ.get(CLUSTER_KEY, "")),
@@ -61,6 +61,6 @@ def open_telemetry(
     )
 
 
-def _count(metrics: Metrics, seen: Exchange) -> None:
-    if seen.status is not None:
-        metrics.count_http(seen.method, seen.route, seen.status)
+def _count(metrics: Metrics, exchange: Exchange) -> None:
+    if exchange.status is not None:
+        metrics.count_http(exchange.method, exchange.route, exchange.status)

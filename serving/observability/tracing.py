@@ -1,7 +1,7 @@
-"""The seam to tracing: spans around a request, its wait and each try of an engine; without an endpoint, nothing.
+"""The interface to tracing: spans of a request, its wait and each engine call; without an OTLP endpoint, none.
 
-OpenTelemetry is imported (by `serving.observability.otel` alone) only when its standard variables name an OTLP
-endpoint. Spans carry names, numbers and ids, never what a client wrote or a model answered.
+OpenTelemetry is imported (only by `serving.observability.otel`) if its standard variables name an OTLP endpoint. Spans
+have names, numbers and ids, never prompts or completions.
 """
 
 import logging
@@ -21,28 +21,28 @@ PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 
 class Span(Protocol):
-    """A span under way."""
+    """An open span."""
 
     def note(self, name: str, value: Attribute) -> None:
-        """Set an attribute, named as OpenTelemetry's conventions do."""
+        """Set an attribute, named by OpenTelemetry's conventions."""
 
 
 class Tracing(Protocol):
-    """Makes spans. An exception that leaves a span's block is in it by type, without its message."""
+    """Creates spans. An exception that leaves a span's block is recorded by type, without its message."""
 
-    def serve(self, scope: Scope, seen: Exchange) -> AbstractContextManager[Span]:
-        """The span of a request that came in, below the client's own when it sent a `traceparent`."""
+    def serve(self, scope: Scope, exchange: Exchange) -> AbstractContextManager[Span]:
+        """The span of an incoming request; a child of the client's span if it sent `traceparent`."""
 
     def child(
         self, name: str, attributes: Mapping[str, Attribute], *, outgoing: bool = False
     ) -> AbstractContextManager[Span]:
-        """A span below the current one; `outgoing` for a call to another process."""
+        """A child of the current span; `outgoing` for a call to another process."""
 
     def upstream_headers(self) -> Mapping[str, str]:
-        """The headers that make the callee's spans children of the current one."""
+        """Headers that make the callee's spans children of the current one."""
 
     def close(self) -> None:
-        """Send what is left; blocks, for at most the exporter's timeout."""
+        """Send pending spans; blocks for at most the exporter's timeout."""
 
 
 class _NoSpan:
@@ -56,7 +56,7 @@ class NoTracing:
     def __init__(self) -> None:
         self._nothing = nullcontext(_NoSpan())
 
-    def serve(self, scope: Scope, seen: Exchange) -> AbstractContextManager[Span]:
+    def serve(self, scope: Scope, exchange: Exchange) -> AbstractContextManager[Span]:
         """Nothing."""
         return self._nothing
 
@@ -75,24 +75,24 @@ class NoTracing:
 
 
 def open_tracing(environ: Mapping[str, str]) -> Tracing:
-    """Tracing as OpenTelemetry's variables want it.
+    """Tracing as configured by OpenTelemetry's variables.
 
-    The names are of https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/; here those are
-    read that decide whether, the SDK itself reads the others.
+    See https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/. Only the variables that
+    enable tracing are read here; the SDK reads the others.
     """
-    is_wanted = any(environ.get(name) for name in ENDPOINTS) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
-    if not is_wanted or environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+    is_enabled = any(environ.get(name) for name in ENDPOINTS) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+    if not is_enabled or environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
         return NoTracing()
     protocol = next((environ[name] for name in PROTOCOLS if environ.get(name)), "http/protobuf")
     if protocol != "http/protobuf":
-        log.warning("traces are sent as http/protobuf, not as %s", protocol)
+        log.warning("traces are sent as http/protobuf; the protocol %s is not supported", protocol)
     from serving.observability.otel import OpenTelemetry
 
     return OpenTelemetry()
 
 
 class Traced:
-    """ASGI middleware: a span for each request. It stands inside `RequestId`."""
+    """ASGI middleware: a span for each request; it must be inside `RequestId`."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
         self._app = app

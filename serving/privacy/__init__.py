@@ -1,1 +1,1 @@
-"""What may leave for an external model: consent, detection, redaction."""
+"""What may be sent to an external model: consent, detection, redaction."""

@@ -1,8 +1,8 @@
-"""The audit log: what left the house, in files of their own, a day a file, kept for as long as is configured.
+"""The audit log of calls to external models: one file per day, kept for a configured number of days.
 
-Ordinary logs are cut when they grow; this is not, and nothing else is written here. A record is one line of JSON,
-appended in one write, so that several workers may share a file. Whoever cannot write it must not do what it tells of:
-errors are raised. It does not know what is audited.
+Unlike ordinary logs it is never truncated, and has nothing else in it. A record is one line of JSON, appended in one
+write, so that several workers can share a file. Errors are raised: a caller that cannot write the record must not do
+what it describes. This module does not know what is audited.
 """
 
 import os
@@ -17,11 +17,11 @@ PREFIX, SUFFIX = "audit-", ".jsonl"
 
 
 class AuditLog:
-    """One worker's way to the files.
+    """Writes records to the files; one per worker.
 
     Args:
-        directory: where they are.
-        keep_days: after so many days a file is deleted.
+        directory: folder of the files.
+        keep_days: number of days after which a file is deleted.
         now: the time of day, UTC.
 
     """
@@ -35,7 +35,7 @@ class AuditLog:
         self._day = ""
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append a record, which gets its `time`; raises OSError when it is not written."""
+        """Append a record with the current `time`; raises OSError if it could not be written."""
         now = self._now()
         day = now.date().isoformat()
         if day != self._day:
@@ -46,7 +46,7 @@ class AuditLog:
         file = os.open(self._directory / f"{PREFIX}{day}{SUFFIX}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             if os.write(file, line) != len(line):
-                raise OSError("the audit record was written in part")
+                raise OSError("the audit record was only partly written")
         finally:
             os.close(file)
 

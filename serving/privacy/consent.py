@@ -1,8 +1,9 @@
-"""Whether a request may leave, and with what in it: the stricter of its key and its end user.
+"""Consent to external models: whether a request, and its private content, may be sent to one.
 
-Asked only when a request is about to leave, so that no other waits for it. A person's answer comes from SQL and is
-remembered for a few seconds, as keys are; a change through this worker holds at once. Where SQL cannot be asked, the
-answer is no. It does not know what is private in a request (`serving.privacy.redaction`).
+Both the API key and the end user must allow it. It is only checked when a request is about to be sent. A person's
+consent is read from SQL and cached for a few seconds, like keys; a change through this worker takes effect at once. If
+SQL is unavailable, the answer is no. This module does not know what is private in a request
+(`serving.privacy.redaction`).
 """
 
 import asyncio
@@ -18,14 +19,14 @@ from storage.database import AWAY
 
 log = logging.getLogger(__name__)
 
-REMEMBER_S = 5.0  # how long a consent that was withdrawn elsewhere may still hold here
+REMEMBER_S = 5.0  # how long a consent that another worker withdrew may still be used here
 REMEMBER_AT_MOST = 10_000  # people
-ANSWER_WITHIN_S = 2.0  # a database that hangs says no
+ANSWER_WITHIN_S = 2.0  # timeout of SQL, which counts as no
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may leave; `by` says whose word it was, for the audit log: `key`, or `user` and key together."""
+    """What may be sent; `by` says who decided, for the audit log: `key`, or `user` (together with the key)."""
 
     external: bool
     sensitive: bool
@@ -33,11 +34,11 @@ class Allowed:
 
 
 class Consents:
-    """One gateway worker's knowledge of who consented.
+    """Looks up consent for one gateway worker.
 
     Args:
-        find: (app, user) to a person's answer in SQL, None for one who was never asked.
-        app_covers_users: whether the key's consent holds for people who were never asked.
+        find: returns the consent of (app, user) in SQL; None for a person who was never asked.
+        app_covers_users: whether the key's consent covers people who were never asked.
         clock: monotonic seconds.
 
     """
@@ -55,21 +56,21 @@ class Consents:
         self._changes = 0
         self._remembered: OrderedDict[tuple[str, str], tuple[float, ConsentRecord | None]] = OrderedDict()
 
-    async def allowed(self, call: GenerationRequest) -> Allowed:
-        """What of this request may leave now."""
-        if call.user is None or not call.allow_external:
-            return Allowed(call.allow_external, call.allow_external and call.allow_sensitive, "key")
+    async def allowed(self, request: GenerationRequest) -> Allowed:
+        """What of this request may be sent now."""
+        if request.user is None or not request.allow_external:
+            return Allowed(request.allow_external, request.allow_external and request.allow_sensitive, "key")
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                own = await self._ask(call.app, call.user)
+                own = await self._look_up(request.app, request.user)
         except AWAY as problem:
-            log.warning("nothing leaves: a person's consent cannot be looked up: %r", problem)
+            log.warning("no request is sent to an external model: consent cannot be looked up: %r", problem)
             return Allowed(False, False, "user")
-        external, sensitive = self.combined(own, call.allow_external, call.allow_sensitive)
+        external, sensitive = self.combined(own, request.allow_external, request.allow_sensitive)
         return Allowed(external, sensitive, "key" if own is None else "user")
 
     def combined(self, own: ConsentRecord | None, key_external: bool, key_sensitive: bool) -> tuple[bool, bool]:
-        """What may leave, ordinary and sensitive, by a person's own answer (None: never asked) and a key's."""
+        """Whether (ordinary, sensitive) content may be sent, by a person's consent (None: never asked) and a key's."""
         if own is None:
             external = sensitive = self._app_covers_users()
         else:
@@ -78,20 +79,20 @@ class Consents:
         return external, external and sensitive and key_sensitive
 
     def changed(self, app: str, user: str) -> None:
-        """The person's answer in SQL is another now, or may be: what is known of it no longer counts."""
+        """Forget the cached consent of a person, because it has, or may have, changed in SQL."""
         self._changes += 1
         self._remembered.pop((app, user), None)
 
-    async def _ask(self, app: str, user: str) -> ConsentRecord | None:
+    async def _look_up(self, app: str, user: str) -> ConsentRecord | None:
         known = self._remembered.get((app, user))
         if known is not None and self._clock() <= known[0]:
             return known[1]
         while True:
-            changes, asked_at = self._changes, self._clock()
+            changes, started_at = self._changes, self._clock()
             record = await self._find(app, user)
-            if changes == self._changes:  # else what was read may be of before a withdrawal
+            if changes == self._changes:  # otherwise the record may be older than a withdrawal
                 break
-        self._remembered[app, user] = (asked_at + REMEMBER_S, record)
+        self._remembered[app, user] = (started_at + REMEMBER_S, record)
         self._remembered.move_to_end((app, user))
         while len(self._remembered) > REMEMBER_AT_MOST:
             self._remembered.popitem(last=False)

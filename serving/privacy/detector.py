@@ -1,9 +1,9 @@
-"""Finds what is probably private in a text, by words and by the shape of numbers: no model, nothing that learns.
+"""Detects probably private content in a text by words and number formats, without a model.
 
-It errs on the side of finding: a hit costs a person at most a worse answer, a miss tells a stranger. The classes are
-what most laws treat as special (https://gdpr-info.eu/art-9-gdpr/: health, sex life), what harms when it is known
-(abuse, self-harm, secrets) and what finds a person (identity documents, cards, addresses). Words are English;
-configuration adds others. It does not understand a text: irony, other languages and "you know what I mean" pass.
+It prefers false positives: a hit costs at most a worse answer, a miss reveals something private. The classes are what
+most laws treat as special (https://gdpr-info.eu/art-9-gdpr/: health, sex life), what harms when known (abuse,
+self-harm, secrets), and what identifies a person (identity documents, cards, addresses). Words are English;
+configuration can add others. It does not understand a text: irony, other languages and allusions pass.
 
 Card numbers: ISO/IEC 7812-1 (length, first digit, Luhn's check digit). Phone numbers: E.164 (up to 15 digits).
 """
@@ -15,9 +15,9 @@ from memory.unicode_text import nfkc
 
 SELF_HARM = "self_harm"
 UNREAD = "unread"
-MAX_CHARACTERS = 200_000  # a longer text counts as private unread: a tenth of a second is all that it is given
+MAX_CHARACTERS = 200_000  # a longer text counts as private without a check, which would take more than 0.1 s
 
-# A * is any letters, or none; between words stands whatever stands between words, and nothing, too, where ~ is written.
+# * matches any number of letters; a space matches any separator between words, ~ also none.
 WORDS: Mapping[str, tuple[str, ...]] = {
     SELF_HARM: (
         *("suicid*", "self~harm*", "self~injur*", "unalive*", "kms", "overdos*", "end it all", "ending it all"),
@@ -89,7 +89,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
         *("one~time code*", "login is", "log in is", "security code*", "cvv", "cvc"),
     ),
 }
-SHAPES: Mapping[str, tuple[str, ...]] = {  # case counts; bounded, so that no text makes them slow
+SHAPES: Mapping[str, tuple[str, ...]] = {  # case-sensitive; bounded, so that no text makes them slow
     "contact": (
         r"@\w[\w-]{0,62}\.\w",
         r"\+\d(?:[ ().-]{0,2}\d){6,14}",
@@ -106,24 +106,24 @@ SHAPES: Mapping[str, tuple[str, ...]] = {  # case counts; bounded, so that no te
         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY",
     ),
 }
-_DATES = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?!\d)")  # no phone numbers
+_DATES = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?!\d)")  # not phone numbers
 _DIGITS = re.compile(r"\d(?:[ -]?\d){12,}")
 _FIRST_OF_CARDS = "23456"
 _CARD_LENGTHS = range(13, 20)
-_MOST_DIGITS = 200  # of one run; a longer one counts as a card unread
+_MAX_DIGITS = 200  # in one run; a longer one counts as a card without a check
 
 Detect = Callable[[str], frozenset[str]]
 
 
 def detector(more_words: Mapping[str, Iterable[str]]) -> Detect:
-    """A function from a text to the classes of private things in it; `more_words` by class, written as WORDS are."""
-    nfkc("\N{COMBINING ACUTE ACCENT}")  # makes its tables now, not within a request
+    """Make a function from a text to its classes of private content; `more_words` extends WORDS, in the same syntax."""
+    nfkc("\N{COMBINING ACUTE ACCENT}")  # builds its tables now instead of during a request
     phrases = _Phrases()
     for words in (WORDS, more_words):
         for name, listed in words.items():
             for word in listed:
                 phrases.add(name, word)
-    shapes = [(name, re.compile("|".join(each))) for name, each in SHAPES.items()]
+    shapes = [(name, re.compile("|".join(patterns))) for name, patterns in SHAPES.items()]
 
     def detect(text: str) -> frozenset[str]:
         if len(text) > MAX_CHARACTERS:
@@ -137,11 +137,11 @@ def detector(more_words: Mapping[str, Iterable[str]]) -> Detect:
 
 
 class _Phrases:
-    """Phrases by their first word, so that a text is cut into words once, however many phrases there are."""
+    """Phrases by their first word, so that a text is split into words only once."""
 
     def __init__(self) -> None:
         self._by_first: dict[str, set[tuple[tuple[str, ...], str]]] = {}
-        self._prefixes: set[int] = set()  # lengths of first words that stand for any ending
+        self._prefixes: set[int] = set()  # lengths of first words before their *
 
     def add(self, name: str, written: str) -> None:
         for joint in (" ", "") if "~" in written else ("",):
@@ -157,9 +157,14 @@ class _Phrases:
         by_word: dict[str, set[tuple[tuple[str, ...], str]]] = {}
         for word in set(words):
             starts = {word, *(word[:length] for length in self._prefixes)}
-            phrases = {each for start in starts for each in self._by_first.get(start, ()) if _fits(each[0][0], word)}
+            phrases = {
+                candidate
+                for start in starts
+                for candidate in self._by_first.get(start, ())
+                if _fits(candidate[0][0], word)
+            }
             found |= {name for phrase, name in phrases if len(phrase) == 1}
-            if longer := {each for each in phrases if len(each[0]) > 1}:
+            if longer := {candidate for candidate in phrases if len(candidate[0]) > 1}:
                 by_word[word] = longer
         for index, word in enumerate(words) if by_word else ():
             for phrase, name in by_word.get(word, ()):
@@ -169,7 +174,7 @@ class _Phrases:
 
 
 def _fits(pattern: str, word: str) -> bool:
-    """Whether a word is what a pattern says: itself, or any text where its one * stands."""
+    """Whether a word matches a pattern, in which one * matches any text."""
     before, star, after = pattern.partition("*")
     if not star:
         return word == pattern
@@ -177,10 +182,10 @@ def _fits(pattern: str, word: str) -> bool:
 
 
 def has_card(text: str) -> bool:
-    """Whether a run of digits has the number of a payment card in it."""
+    """Whether a run of digits contains a payment card number."""
     for run in _DIGITS.finditer(text):
         digits = re.sub(r"\D", "", run[0])
-        if len(digits) > _MOST_DIGITS:
+        if len(digits) > _MAX_DIGITS:
             return True
         for start, first in enumerate(digits):
             ends = (start + length for length in _CARD_LENGTHS if start + length <= len(digits))
@@ -195,6 +200,6 @@ def _luhn(digits: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """One way to write the same: full-width letters, curly apostrophes, invisible characters."""
+    """Normalise full-width letters, curly apostrophes and invisible characters."""
     folded = nfkc(text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     return re.sub("[\u00ad\u200b-\u200d\u2060\ufeff]", "", folded)

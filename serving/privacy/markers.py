@@ -1,9 +1,8 @@
-"""Marks of a request's sender on what is private in it: `"bondhu": {"private": "memory"}` on a message or a part.
+"""Markers that a client puts on private messages or parts: `"bondhu": {"private": "memory"}`.
 
-`memory` is what was recalled of a person, `sensitive` what the sender knows to be. OpenAI's protocol has no field for
-it, and what answers is not shown it: marks are for the gateway alone. A mark that is not understood is an error, for to
-pass over it would be to break a promise. It does not know what is done about what is marked
-(`serving.privacy.redaction`).
+`memory` marks what was recalled of a person, `sensitive` what the client knows to be private. OpenAI's protocol has no
+such field, so markers are removed before a model sees the request. An unknown marker is an error, because ignoring it
+could send private content. This module does not know what happens to marked content (`serving.privacy.redaction`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ MARKS = ("memory", "sensitive")
 
 
 def check_marks(messages: Any) -> None:
-    """Refuse marks that are not understood; raises InvalidRequest. Other faults of messages are not looked for."""
+    """Raise InvalidRequest for unknown markers; nothing else in messages is checked."""
     for index, message in enumerate(_objects(messages)):
         if FIELD in message:
             _check(message[FIELD], f"messages.{index}.{FIELD}")
@@ -26,13 +25,13 @@ def check_marks(messages: Any) -> None:
 
 
 def mark_of(marked: Mapping[str, Any]) -> str | None:
-    """The mark of a message or part, whose marks have been checked."""
+    """The marker of a message or part whose markers have been checked; None without one."""
     mark = marked.get(FIELD)
     return mark["private"] if mark else None
 
 
 def without_marks(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body as an engine may see it; the same object when nothing is marked."""
+    """The body without markers, for an engine; the same object if there are none."""
     messages = body.get("messages")
     if not any(_is_marked(message) for message in _objects(messages)):
         return body
@@ -40,7 +39,7 @@ def without_marks(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def unmarked(message: Any) -> Any:
-    """A message without its mark, and those of its parts."""
+    """A message without its markers and those of its parts."""
     if not _is_marked(message):
         return message
     bare = {key: value for key, value in message.items() if key != FIELD}
@@ -54,7 +53,7 @@ def unmarked(message: Any) -> Any:
 
 def _check(mark: Any, where: str) -> None:
     if not isinstance(mark, dict) or mark.keys() != {"private"} or mark["private"] not in MARKS:
-        accepted = " or ".join(f'{{"private": "{each}"}}' for each in MARKS)
+        accepted = " or ".join(f'{{"private": "{name}"}}' for name in MARKS)
         raise InvalidRequest(f"{where}: must be {accepted}.", param=where)
 
 
@@ -65,6 +64,6 @@ def _is_marked(message: Any) -> bool:
 
 
 def _objects(values: Any) -> Iterator[dict[str, Any]]:
-    """Those of a list's values that are objects, {} for others; nothing for what is no list."""
+    """The values of a list, with {} for each that is not an object; empty if `values` is not a list."""
     listed: Iterable[Any] = values if isinstance(values, list) else ()
     return (value if isinstance(value, dict) else {} for value in listed)

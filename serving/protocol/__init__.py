@@ -1,1 +1,1 @@
-"""The shape of what travels between clients, the gateway and the engines."""
+"""Requests, responses and usage as clients, the gateway and the engines exchange them."""

@@ -1,7 +1,7 @@
-"""Checks a generation request against the list of fields before anything is done for it.
+"""Validates a generation request against the list of fields before any work is done for it.
 
-pydantic does the work; here its findings become OpenAI's errors, which name the field and repeat nothing else of what
-the client wrote.
+pydantic validates; this module converts its errors to OpenAI's, which name the field and repeat nothing else that the
+client wrote.
 """
 
 import difflib
@@ -21,23 +21,23 @@ from serving.protocol.request_fields import (
     Generated,
 )
 
-MAX_FINDINGS = 32  # of pydantic's that are looked at
-MAX_SHOWN_CHARS = 64  # of a name that a client made up
+MAX_FINDINGS = 32  # pydantic errors to look at
+MAX_SHOWN_CHARS = 64  # of a name that the client chose
 
 
 def check_request(
     path: str, parsed: Mapping[str, Any], *, allow_fields: Collection[str] = (), allow_content: Collection[str] = ()
 ) -> None:
-    """Refuse a request with a field that is not on the list, of another type, or out of bounds.
+    """Refuse a request that has an unknown field, a field of the wrong type, or a value out of bounds.
 
     Args:
-        path: CHAT, or COMPLETION.
-        parsed: the body.
-        allow_fields: further fields that its model's file allows, with any value.
-        allow_content: further types of parts in messages, likewise.
+        path: CHAT or COMPLETION.
+        parsed: the request body.
+        allow_fields: more fields that the model's file allows, with any value.
+        allow_content: more types of message parts that it allows.
 
     Raises:
-        InvalidRequest: the first fault, with the field as `param`.
+        InvalidRequest: for the first error, with the field as `param`.
 
     """
     if len(parsed) > MAX_FIELDS:
@@ -53,7 +53,7 @@ def check_request(
 
 
 def for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body without what engines do not know; the same object when there is nothing of it."""
+    """The body without the fields that engines do not know; the same object if there are none."""
     if NOT_FOR_ENGINES.isdisjoint(body):
         return body
     return {name: value for name, value in body.items() if name not in NOT_FOR_ENGINES}
@@ -66,32 +66,34 @@ def _check_parts(messages: list[dict[str, Any]], allow_content: Collection[str])
             if isinstance(part, dict) and part["type"] not in TEXT_PARTS and part["type"] not in allow_content:
                 where = f"messages.{index}.content.{number}.type"
                 accepted = ", ".join([*sorted(TEXT_PARTS), *sorted(allow_content)])
-                raise InvalidRequest(f"{where}: this model takes {accepted}.", param=where)
+                raise InvalidRequest(f"{where}: this model accepts {accepted}.", param=where)
 
 
 def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], shape: type[Generated]) -> InvalidRequest:
-    found = problem.errors(include_url=False, include_context=False, include_input=False)[:MAX_FINDINGS]
-    field = found[0]["loc"][:1]
-    # Of the branches of a union, what lies deepest is about what the client meant.
-    places = [(_where(each["loc"], parsed), each) for each in found if each["loc"][:1] == field]
+    errors = problem.errors(include_url=False, include_context=False, include_input=False)[:MAX_FINDINGS]
+    field = errors[0]["loc"][:1]
+    # In a union, the deepest error belongs to the branch that the client most likely meant.
+    places = [(_where(error["loc"], parsed), error) for error in errors if error["loc"][:1] == field]
     where, first = max(places, key=lambda place: len(place[0]))
     name = ".".join(where)
     if first["type"] == "missing":
         missing = ".".join([*where, str(first["loc"][-1])])
         return InvalidRequest(f"{missing}: field required.", param=missing)
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where[-1], shape.model_fields, n=1, cutoff=0.8) if len(where) == 1 else []
+        closest = difflib.get_close_matches(where[-1], shape.model_fields, n=1, cutoff=0.8) if len(where) == 1 else []
         return InvalidRequest(
-            f"{name}: this field is not accepted{f' (did you mean {near[0]}?)' if near else ''}. The OpenAPI document "
-            "(/openapi.json) lists those that are; an operator may allow more for a model (allow_fields).",
+            f"{name}: this field is not accepted{f' (did you mean {closest[0]}?)' if closest else ''}. See "
+            "/openapi.json for the accepted fields; an operator can allow more for a model (allow_fields).",
             param=name,
         )
-    says = dict.fromkeys(each["msg"].removeprefix("Value error, ")[:200] for place, each in places if place == where)
-    return InvalidRequest(f"{name or 'The request body'}: {', or: '.join(says)}.", param=name or None)
+    reasons = dict.fromkeys(
+        error["msg"].removeprefix("Value error, ")[:200] for place, error in places if place == where
+    )
+    return InvalidRequest(f"{name or 'The request body'}: {', or: '.join(reasons)}.", param=name or None)
 
 
 def _where(loc: tuple[int | str, ...], parsed: Mapping[str, Any]) -> list[str]:
-    """The way to the fault in what the client sent; pydantic's also names the branch of a union that it tried."""
+    """The path of the error in the request body, without the union branches that pydantic adds to it."""
     steps: list[str] = []
     here: Any = parsed
     for step in loc:

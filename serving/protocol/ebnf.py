@@ -1,8 +1,7 @@
-"""How often a grammar repeats: as `protocol.expression_size` has it of expressions, through the rules that it names.
+"""Measures how often a grammar repeats, as `protocol.expression_size` does for regular expressions, across its rules.
 
 Syntax: the GBNF that xgrammar reads (https://xgrammar.mlc.ai/docs/tutorials/ebnf_grammar.html), and Lark's, which vLLM
-turns into it: a rule begins with its name and `::=` or `:`. The text is read once; rules that name one another in a
-circle count once.
+converts to it: a rule starts with its name and `::=` or `:`. The text is read once; recursive rules count once.
 """
 
 import re
@@ -15,13 +14,13 @@ _BEGIN = re.compile(r"[ \t]{0,100}(?:::=|:)")
 _BOUND = re.compile(r"\{[ \t]{0,20}(\d{1,9})[ \t]{0,20}(?:(,)[ \t]{0,20}(\d{0,9}))?[ \t]{0,20}\}")
 _LARK_BOUND = re.compile(r"~[ \t]{0,20}(\d{1,9})(?:(\.\.)(\d{1,9}))?")
 
-Weights = dict[str, int]  # how often each rule that is named is repeated where it is; "" for what is no name
+Weights = dict[str, int]  # rule name -> its repetition where it is used; "" for anything but a rule
 _NOTHING: Weights = {}
 _TEXT: Weights = {"": 1}
 
 
 def repetition_of_grammar(grammar: str, max_depth: int) -> int:
-    """The greatest product of nested bounds. Raises TooDeep."""
+    """The largest product of nested bounds; raises TooDeep."""
     rules = _rules(grammar, max_depth)
     weights: dict[str, int] = {}
     for first in rules:
@@ -30,17 +29,17 @@ def repetition_of_grammar(grammar: str, max_depth: int) -> int:
 
 
 def _weigh(first: str, rules: dict[str, Weights], weights: dict[str, int]) -> None:
-    """Fill in the weight of a rule after those of the rules that it names, without recursion."""
-    waiting, entered = [first], set()
-    while waiting:
-        name = waiting[-1]
+    """Compute the weight of a rule after those of the rules that it uses, without recursion."""
+    stack, entered = [first], set()
+    while stack:
+        name = stack[-1]
         if name in weights or name not in rules:
-            waiting.pop()
+            stack.pop()
         elif name not in entered:
             entered.add(name)
-            waiting += [each for each in rules[name] if each not in entered and each not in weights]
+            stack += [used for used in rules[name] if used not in entered and used not in weights]
         else:
-            waiting.pop()
+            stack.pop()
             products = (times_ * weights.get(named, 1) for named, times_ in rules[name].items())
             weights[name] = min(LARGEST, max(products, default=1))
 
@@ -48,7 +47,7 @@ def _weigh(first: str, rules: dict[str, Weights], weights: dict[str, int]) -> No
 def _rules(grammar: str, max_depth: int) -> dict[str, Weights]:
     rules: dict[str, Weights] = {"": {}}
     groups: list[Weights] = [rules[""]]
-    last, factor = _NOTHING, 1  # the element before, and how often it is repeated; it joins its group with the next
+    last, factor = _NOTHING, 1  # the previous element and its repetition; it joins its group at the next element
     at = 0
     while at < len(grammar):
         char = grammar[at]
@@ -79,7 +78,7 @@ def _rules(grammar: str, max_depth: int) -> dict[str, Weights]:
                 groups = [rules.setdefault(name[0], {})]
             else:
                 last = {name[0]: 1}
-        else:  # of Lark's expressions between slashes
+        else:  # Lark's expressions between slashes
             last = _TEXT
         at += width
     _join(groups[-1], last, factor)
@@ -87,8 +86,8 @@ def _rules(grammar: str, max_depth: int) -> dict[str, Weights]:
 
 
 def _join(group: Weights, element: Weights, factor: int) -> None:
-    for named, each in element.items():
-        group[named] = max(group.get(named, 1), min(LARGEST, each * factor))
+    for named, count in element.items():
+        group[named] = max(group.get(named, 1), min(LARGEST, count * factor))
 
 
 def _end_of_text(grammar: str, at: int, quote: str) -> int:

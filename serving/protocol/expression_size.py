@@ -1,23 +1,23 @@
-"""How often a regular expression repeats: its bounded repetitions multiplied along the deepest nesting.
+"""Measures how often a regular expression repeats: the product of its nested bounded repetitions.
 
-`(a{0,99}){0,99}` repeats 9,801 times. The text is read once, without backtracking; whether it is an expression at all
-is not looked at. Syntax: ECMA-262, which JSON schemas and engines take.
+`(a{0,99}){0,99}` repeats 9,801 times. The text is read once, without backtracking; its validity is not checked.
+Syntax: ECMA-262, which JSON schemas and engines use.
 """
 
 import re
 
 _BOUND = re.compile(r"\{(\d{1,9})(?:(,)(\d{0,9}))?\}")
 _PLAIN = re.compile(r"[^\\\[\](){}*+?]{1,1000}")
-LARGEST = 10**12  # of a product: beyond, nobody needs to know how much more
+LARGEST = 10**12  # cap of a product; the exact value does not matter above it
 
 
 class TooDeep(Exception):
-    """It is nested deeper than is allowed."""
+    """The expression is nested too deeply."""
 
 
 def repetition_of(pattern: str, max_depth: int) -> int:
-    """The greatest product of nested bounds; 1 when nothing repeats that is bounded. Raises TooDeep."""
-    groups = [1]  # of each open group, the greatest product within it
+    """The largest product of nested bounds, 1 without any; raises TooDeep."""
+    groups = [1]  # the largest product in each open group
     last, at = 1, 0
     while at < len(pattern):
         char = pattern[at]
@@ -45,13 +45,13 @@ def repetition_of(pattern: str, max_depth: int) -> int:
 
 
 def times(bound: re.Match[str]) -> int:
-    """How often `{m}`, `{m,}` or `{m,n}` makes an engine count."""
+    """How often `{m}`, `{m,}` or `{m,n}` repeats: the upper bound, or else the lower one."""
     fewest, _, most = bound.groups()
     return max(1, int(most) if most else int(fewest))
 
 
 def end_of_set(pattern: str, at: int) -> int:
-    """Where the set of characters ends that begins at `at`; the text's end when it does not."""
+    """The index after the character set that starts at `at`; the end of the text if it is not closed."""
     at += 1
     while at < len(pattern) and pattern[at] != "]":
         at += 2 if pattern[at] == "\\" else 1

@@ -1,6 +1,6 @@
-"""One request in the ledger: begun once, filled in while it runs, ended exactly once.
+"""One request in the ledger: begun once, updated while it runs, ended exactly once.
 
-It does not know files or SQL: `end` hands its fields to whoever made it.
+It does not know files or SQL: `end` passes its fields to a callback.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ _OUTCOMES: dict[int, Outcome] = {429: "rate_limited", 503: "unavailable", 504: "
 
 
 class RequestRecord:
-    """A begun request.
+    """A request that has begun.
 
-    As a context manager it ends whatever the request came to: a cancelled one as `aborted`, an ApiError by its status,
-    anything else (also leaving without `end`) as `internal_error`.
+    As a context manager it always ends the request: a cancelled one as `aborted`, an ApiError by its status, anything
+    else (also leaving without `end`) as `internal_error`.
 
-    What the engine counted goes into `prompt_tokens`, `cached_tokens` and `completion_tokens` as soon as it is known,
-    so that a request that is cut off has it too; who answered goes into `segments`, `status` is the HTTP status sent.
-    `is_free` says that it was answered without asking any model.
+    `prompt_tokens`, `cached_tokens` and `completion_tokens` are updated as soon as the engine reports them, so that an
+    aborted request has them too. `segments` are the models that answered, `status` is the HTTP status sent, `is_free`
+    means that no model was called.
     """
 
     __slots__ = (
@@ -68,25 +68,25 @@ class RequestRecord:
         self.completion_tokens = 0
         self.cache: CacheUse | None = None
         self.status: int | None = None
-        self.counting: Callable[[], Usage] | None = None  # what the engine that is answering has told so far
+        self.counting: Callable[[], Usage] | None = None  # usage so far of the engine that is generating
 
     @property
     def id(self) -> str:
-        """The gateway's own id of the request: unlike the client's it never repeats."""
+        """The gateway's own id of the request; unlike the client's, it is unique."""
         return str(self._fields["id"])
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What was known when it began, by column."""
+        """The fields that were known when it began, by column."""
         return self._fields
 
     def first_token(self) -> None:
-        """The first token went to the client now; later calls change nothing."""
+        """Note that the first token was sent now; later calls have no effect."""
         if self._ttft_s is None:
             self._ttft_s = self._clock() - self._started_s
 
     def so_far(self) -> Usage:
-        """The tokens noted, and those of the engine that is answering."""
+        """The usage so far, including that of the engine that is generating."""
         running = self.counting() if self.counting else Usage()
         return Usage(
             self.prompt_tokens or running.prompt_tokens,
@@ -97,7 +97,7 @@ class RequestRecord:
     def segment(
         self, model: str, revision: str, quantization: str, *, usage: Usage, reason: str, engine_s: float
     ) -> Segment:
-        """What a model did, if it made the tokens that follow those noted so far."""
+        """A segment for the tokens that follow those noted so far; it is not added to the record."""
         first = self.completion_tokens
         return Segment(
             model=model,
@@ -112,28 +112,29 @@ class RequestRecord:
         )
 
     def add(self, segment: Segment, *, continues: bool) -> None:
-        """Note a segment; one that continues an answer had to read it again, which is no prompt of the client's."""
+        """Add a segment; the prompt of one that continues an answer is not the client's prompt and is not counted."""
         self.segments.append(segment)
         self.completion_tokens = segment.to_token
         if not continues:
             self.prompt_tokens, self.cached_tokens = segment.prompt_tokens, segment.cached_tokens
 
     def part(self) -> "RequestRecord":
-        """An entry of something that is done for this request; what it took becomes this one's when it ends."""
+        """A record for a part of this request; its usage is added to this record when it ends."""
         self._number_of_parts += 1
-        return RequestRecord({**self._fields, "id": f"{self.id}.{self._number_of_parts}"}, self._clock, self._take_in)
+        return RequestRecord({**self._fields, "id": f"{self.id}.{self._number_of_parts}"}, self._clock, self._absorb)
 
-    def _take_in(self, part: "RequestRecord", _: dict[str, Any]) -> None:
+    def _absorb(self, part: "RequestRecord", _: dict[str, Any]) -> None:
         first = self.completion_tokens
         self.segments += [
-            replace(each, from_token=first + each.from_token, to_token=first + each.to_token) for each in part.segments
+            replace(segment, from_token=first + segment.from_token, to_token=first + segment.to_token)
+            for segment in part.segments
         ]
         self.prompt_tokens += part.prompt_tokens
         self.cached_tokens += part.cached_tokens
         self.completion_tokens += part.completion_tokens
 
     def end(self, outcome: Outcome, *, error_code: str | None = None) -> None:
-        """It is over. A second call is a bug: it is logged and changes nothing."""
+        """End the request. A second call is a bug: it is logged and has no effect."""
         if self._closed:
             log.error("request %s ended twice, the second time as %s", self.id, outcome)
             return
@@ -154,11 +155,11 @@ class RequestRecord:
         self._on_end(self, ended)
 
     def __enter__(self) -> Self:
-        """Nothing to do: it began when it was made."""
+        """Return self; the request began when the record was made."""
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        """End it, unless that has been done."""
+        """End the request unless it has ended."""
         if self._closed:
             return
         if isinstance(error, asyncio.CancelledError):
@@ -168,13 +169,13 @@ class RequestRecord:
             self.end(outcome_of(error.status), error_code=error.code)
         else:
             if error is None:
-                log.error("request %s was left without an end", self.id)
+                log.error("request %s was not ended", self.id)
             self.status = self.status or 500
             self.end("internal_error")
 
 
 def outcome_of(status: int) -> Outcome:
-    """What an HTTP status means for the ledger, where nothing better is known."""
+    """The ledger's outcome for an HTTP status, when nothing more precise is known."""
     if status < 400:
         return "ok"
     return _OUTCOMES.get(status, "client_error" if status < 500 else "engine_error")

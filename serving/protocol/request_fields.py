@@ -1,15 +1,15 @@
-"""The fields that a generation request may have, each with its type and bounds: the one list of them.
+"""The fields that a generation request may have, with types and bounds.
 
-A request is checked against it before anything is written down, counted or sent (`serving.protocol.check`), and the
-OpenAPI document is made from it (`serving.routes.openapi`). Names are OpenAI's
+A request is validated against this list before it is recorded, counted or sent (`serving.protocol.check`), and the
+OpenAPI document is generated from it (`serving.routes.openapi`). Names are OpenAI's
 (https://platform.openai.com/docs/api-reference/chat/create) and vLLM's (https://docs.vllm.ai, OpenAI-compatible
-server). What vLLM knows and is not here is refused: it steers the engine for others too (`priority`, `cache_salt`,
-`kv_transfer_params`), fetches or runs what a client wrote (`media_io_kwargs`, `chat_template`), or is not for text
-(`prompt_embeds`); a model's file may allow more (`allow_fields`).
+server). vLLM's other fields are refused because they affect other requests (`priority`, `cache_salt`,
+`kv_transfer_params`), fetch or run what a client wrote (`media_io_kwargs`, `chat_template`), or are not for text
+(`prompt_embeds`); a model's file can allow more (`allow_fields`).
 
-Lists stop at their first fault and objects are counted before they are looked at, so that a large wrong body costs no
-more than a large right one. It does not know what a key's tier allows (`serving.protocol.sequences`), nor what is in a
-schema or a grammar.
+Validation stops at the first error of a list and counts an object's entries first, so that a large invalid body costs
+no more than a valid one. This module does not know what a key's tier allows (`serving.protocol.sequences`), nor what is
+in a schema or a grammar.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 MAX_INT64 = 2**63 - 1
-MAX_TOKENS = 10_000_000  # in a number of tokens: more than any model's window
+MAX_TOKENS = 10_000_000  # more than any model's context length
 MAX_TOKEN_ID = 2**31 - 1
 MAX_NAME_CHARS = 256
 MAX_FIELDS = 128  # of one object
@@ -44,7 +44,7 @@ Scalar = bool | int | float | Annotated[str, Field(max_length=1024)] | None
 
 
 def _at_most(entries: int) -> BeforeValidator:
-    """Refuses an object with more entries before any of them is looked at."""
+    """Refuse an object with more entries before they are validated."""
 
     def check(value: Any) -> Any:
         if isinstance(value, dict) and len(value) > entries:
@@ -55,30 +55,30 @@ def _at_most(entries: int) -> BeforeValidator:
 
 
 class Fields(BaseModel):
-    """Exactly these fields, of exactly these types: a number in quotes is none. null is as good as absent."""
+    """Exactly these fields, with strict types: a quoted number is not a number. null means absent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Options(Fields):
-    """As that, of a field; the request itself is counted by who checks it."""
+    """The same for an object inside a request, with a bound on its number of fields."""
 
     @model_validator(mode="before")
     @classmethod
-    def _few(cls, given: Any) -> Any:
-        if isinstance(given, dict) and len(given) > MAX_FIELDS:
+    def _few(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
             raise ValueError(f"at most {MAX_FIELDS} fields")
-        return given
+        return value
 
 
 class Open(BaseModel):
-    """These fields, and whatever else is there: it is not looked at."""
+    """These fields; any others are accepted and ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
 class StreamOptions(Options):
-    """What a stream tells beside the answer."""
+    """What a stream has beside the answer."""
 
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None
@@ -86,21 +86,21 @@ class StreamOptions(Options):
 
 
 class Part(Open):
-    """A piece of a message; which types there may be is the model's (`allow_content`)."""
+    """A part of a message; the model decides which types are accepted (`allow_content`)."""
 
     type: Word
     text: str | None = None
 
 
 class CalledFunction(Open):
-    """What a tool call calls."""
+    """The function of a tool call."""
 
     name: Name
     arguments: str | Object | None = None
 
 
 class ToolCall(Open):
-    """A call that the assistant made."""
+    """A tool call by the assistant."""
 
     id: Name | None = None
     type: Literal["function"] | None = None
@@ -108,7 +108,7 @@ class ToolCall(Open):
 
 
 class Message(Open):
-    """One message; what else clients send along (as `refusal: null`) is not looked at."""
+    """One message; other fields that clients send (such as `refusal: null`) are ignored."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Annotated[list[str | Part], Field(fail_fast=True)] | None = None
@@ -118,7 +118,7 @@ class Message(Open):
 
 
 class Function(Open):
-    """A function that may be called."""
+    """A function that the model may call."""
 
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
     description: str | None = None
@@ -140,21 +140,21 @@ class NamedFunction(Options):
 
 
 class NamedTool(Options):
-    """The tool that has to be called."""
+    """The tool that the model must call."""
 
     type: Literal["function"] = "function"
     function: NamedFunction
 
 
 class ResponseFormat(Open):
-    """OpenAI's way to ask for JSON."""
+    """OpenAI's structured outputs."""
 
     type: Literal["text", "json_object", "json_schema", "structural_tag"]
     json_schema: Object | None = None
 
 
 class StructuredOutputs(Options):
-    """vLLM's way to guide an answer; one of the first six."""
+    """vLLM's structured outputs; exactly one of the first six."""
 
     json_: str | Object | None = Field(default=None, alias="json")
     regex: str | None = None
@@ -168,7 +168,7 @@ class StructuredOutputs(Options):
 
 
 class RepetitionDetection(Options):
-    """When vLLM ends an answer that repeats itself."""
+    """When vLLM ends a completion that repeats itself."""
 
     max_pattern_size: Annotated[int, Field(ge=0, le=64)] = 0
     min_pattern_size: Annotated[int, Field(ge=0, le=64)] = 0
@@ -176,16 +176,16 @@ class RepetitionDetection(Options):
 
 
 class Generated(Fields):
-    """What chats and completions have in common."""
+    """The common fields of chats and completions."""
 
     model: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)] = Field(
-        description="a model id, as GET /v1/models lists them"
+        description="a model id of GET /v1/models"
     )
     user: Name | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
-        default=None, description="answers to each prompt; a key's tier bounds prompts x n (`max_sequences`)"
+        default=None, description="choices for each prompt; the key's tier limits prompts x n (`max_sequences`)"
     )
     max_tokens: Count | None = None
     min_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
@@ -217,12 +217,14 @@ class Generated(Fields):
     bad_words: Annotated[list[Annotated[str, Field(max_length=256)]], Field(fail_fast=True, max_length=128)] | None = (
         None
     )
-    use_beam_search: bool | None = Field(default=None, description="where a key's tier allows it (`allow`)")
+    use_beam_search: bool | None = Field(default=None, description="only if the key's tier allows it (`allow`)")
     prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(
-        default=None, description="where a key's tier allows it (`allow`)"
+        default=None, description="only if the key's tier allows it (`allow`)"
     )
     logprob_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=128)] | None = None
-    echo: bool | None = Field(default=None, description="with logprobs where a key's tier allows it (`allow`)")
+    echo: bool | None = Field(
+        default=None, description="together with logprobs only if the key's tier allows it (`allow`)"
+    )
     add_special_tokens: bool | None = None
     skip_special_tokens: bool | None = None
     spaces_between_special_tokens: bool | None = None
@@ -297,7 +299,7 @@ class CompletionRequest(Generated):
         ]
     )
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
-        default=None, description="above `n` where a key's tier allows it (`allow`)"
+        default=None, description="more than `n` only if the key's tier allows it (`allow`)"
     )
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     suffix: None = None
@@ -320,6 +322,6 @@ NOT_FOR_ENGINES = frozenset(
         "best_of",
     }
 )
-"""OpenAI's fields that vLLM does not know: accepted, because its clients send them, and not passed on."""
+"""OpenAI's fields that vLLM does not know: accepted because OpenAI's clients send them, and not forwarded."""
 
 TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})

@@ -1,4 +1,4 @@
-"""Server-sent events, as OpenAI's protocol uses them."""
+"""Server-sent events in OpenAI's format."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ _PREFIX = b"data: "
 
 
 def events_of(blocks: Iterable[bytes]) -> list[dict[str, Any]]:
-    """The JSON objects of whole server-sent events."""
+    """The JSON objects of complete server-sent events."""
     lines = [line for block in blocks for line in block.split(b"\n\n")]
     return [orjson.loads(line[len(_PREFIX) :]) for line in lines if line.startswith(_PREFIX + b"{")]
 

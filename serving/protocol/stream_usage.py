@@ -1,9 +1,9 @@
-"""Token counts as the engine states them, read off its answer while that passes by.
+"""Reads the engine's token counts from its response while the response is forwarded.
 
-The engine is asked for its running counts on every event (vLLM's `continuous_usage_stats`), so that they are known when
-a stream is broken off as well; the client sees of them what it asked for: all, the last, or none. The bytes of an event
-are vLLM's compact JSON, in which a `"usage"` key cannot be mistaken: within a string its quotes would be escaped.
-It does not know what becomes of the counts.
+The engine reports its counts in every event (vLLM's `continuous_usage_stats`), so that they are known even if a stream
+breaks. The client receives only what it requested: all counts, the last ones, or none. Events are vLLM's compact JSON,
+in which a `"usage"` key is unambiguous: inside a string its quotes would be escaped. This module does not know what the
+counts are used for.
 """
 
 import re
@@ -16,34 +16,34 @@ from serving.protocol.usage import Usage, read_usage
 
 _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
-_LAST = b'"choices":[],'  # the event that only tells the counts
+_LAST = b'"choices":[],'  # the event that only has the final counts
 _END = b"\n\n"
 _DATA, _DONE = b"data: ", b"data: [DONE]"
 
 
 def usage_of_body(body: bytes) -> Usage:
-    """The counts of a complete answer."""
-    found = None
-    for found in _COUNTS.finditer(body):  # noqa: B007  # the last one is wanted
+    """The counts of a complete response."""
+    match = None
+    for match in _COUNTS.finditer(body):  # noqa: B007  # keeps the last match
         pass
-    return Usage() if found is None else read_usage(orjson.loads(found[1]))
+    return Usage() if match is None else read_usage(orjson.loads(match[1]))
 
 
 def with_running_counts(parsed: Mapping[str, Any]) -> dict[str, Any]:
-    """The request for a stream, asking for the counts on every event."""
+    """The body of a streaming request, changed so that every event has the counts."""
     options = {**(parsed.get("stream_options") or {}), "include_usage": True, "continuous_usage_stats": True}
     return {**parsed, "stream_options": options}
 
 
 class StreamMeter:
-    """Takes the counts out of a stream's bytes.
+    """Extracts the counts from a stream's bytes.
 
     Args:
-        stream_options: the request's own, by which the counts stay in the stream or not.
+        stream_options: the request's own, which say whether the counts stay in the stream.
 
     Attributes:
-        is_complete: the stream's last event has come.
-        problem: what is wrong with an event that cannot be read; it and all that follow are kept from the client.
+        is_complete: the stream's last event was received.
+        problem: why an event could not be parsed; it and all later ones are not forwarded.
 
     """
 
@@ -53,22 +53,24 @@ class StreamMeter:
         self._wants_all = self._wants_last and bool(options.get("continuous_usage_stats"))
         self.is_complete = False
         self.problem: str | None = None
-        self._told: dict[bytes, bytes] = {}  # by choice: each tells its own completion tokens
+        self._usage_by_choice: dict[
+            bytes, bytes
+        ] = {}  # choice index -> its usage object, with its own completion tokens
         self._total = b""
         self._rest = b""
 
     @property
     def usage(self) -> Usage:
-        """What the events that came told."""
+        """The usage in the events so far."""
         if self._total:
             return read_usage(orjson.loads(self._total))
-        told = [read_usage(orjson.loads(each)) for each in self._told.values()]
-        if not told:
+        usages = [read_usage(orjson.loads(usage)) for usage in self._usage_by_choice.values()]
+        if not usages:
             return Usage()
-        return Usage(told[0].prompt_tokens, told[0].cached_tokens, sum(each.completion_tokens for each in told))
+        return Usage(usages[0].prompt_tokens, usages[0].cached_tokens, sum(usage.completion_tokens for usage in usages))
 
     def feed(self, block: bytes) -> bytes:
-        """What goes on to the client of what came in: whole events, b"" while there is none."""
+        """The bytes to forward to the client: complete events, b"" while there are none."""
         block = self._rest + block
         cut = block.rfind(_END) + len(_END)
         if cut < len(_END):
@@ -86,14 +88,14 @@ class StreamMeter:
         try:
             orjson.loads(event.removeprefix(_DATA))
         except orjson.JSONDecodeError as problem:
-            self.problem = f"an event that cannot be read: {problem}"
+            self.problem = f"an event is not valid JSON: {problem}"
             return b""
-        found = _COUNTS.search(event)
-        if found is None:
+        match = _COUNTS.search(event)
+        if match is None:
             return event + _END
         if _LAST in event:
-            self._total = found[1]
+            self._total = match[1]
             return event + _END if self._wants_last else b""
         choice = _CHOICE.search(event)
-        self._told[choice[1] if choice else b"0"] = found[1]
-        return event + _END if self._wants_all else event[: found.start()] + event[found.end() :] + _END
+        self._usage_by_choice[choice[1] if choice else b"0"] = match[1]
+        return event + _END if self._wants_all else event[: match.start()] + event[match.end() :] + _END

@@ -1,9 +1,9 @@
-"""What a request may constrain its answer with: regular expressions, grammars, JSON schemas, within a tier's bounds.
+"""Bounds a request's structured outputs (regular expressions, grammars, JSON schemas, tools) by its key's tier.
 
-A constraint that parses at once can cost an engine seconds for every token, everybody's (`((a{0,99}){0,99}){0,99}`), or
-gigabytes to compile. Here its size, nesting, number of values and repetition are bounded before it travels, in time
-linear in its length; what is within the bounds and still too much is found by compiling it beside the engine
-(`models.grammar_pool`). It does not know whether a constraint means anything: the engine says that.
+A short constraint can slow every token of every request by seconds (`((a{0,99}){0,99}){0,99}`), or take gigabytes to
+compile. This module bounds its size, nesting, number of values and repetition, in time linear in its length. A
+constraint that is within the bounds but still too expensive is found by compiling it beside the engine
+(`models.grammar_pool`). Validity is checked by the engine, not here.
 """
 
 import re
@@ -24,10 +24,9 @@ _SMALL = re.compile(r"[A-Za-z0-9 _.,:;!?'\"-]{0,200}")  # an expression without 
 
 
 def check_structured_outputs(parsed: Mapping[str, Any], bounds: StructuredOutputsSpec) -> None:
-    """Refuse a request's constraints that are beyond the bounds; raises InvalidRequest with the field's name.
+    """Raise InvalidRequest, with the field's name, for constraints beyond the bounds.
 
-    Shapes are checked before (`routes.body.check_shape`); what is of another type than it should be is the engine's to
-    refuse.
+    Field types were validated before (`serving.protocol.check`); the engine refuses what is still of the wrong type.
     """
     total = 0
     for where, kind, value in _constraints(parsed):
@@ -39,7 +38,7 @@ def check_structured_outputs(parsed: Mapping[str, Any], bounds: StructuredOutput
 
 
 def _constraints(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Each constraint of a request: where it stands, its kind, and itself."""
+    """Yield (field path, kind, value) of each constraint in a request."""
     chosen = parsed.get("response_format")
     if isinstance(chosen, dict) and chosen.get("type") not in (None, "text", "json_object"):
         yield "response_format", "document", chosen
@@ -81,7 +80,7 @@ def _bounded_repetition(where: str, measure: Any, text: str, bounds: StructuredO
 
 
 def _check_document(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
-    """A JSON schema, or what holds some: a tool, a structural tag, a response format; also as text."""
+    """Check a JSON schema or a document with schemas (tool, structural tag, response format), as JSON text too."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -91,11 +90,11 @@ def _check_document(where: str, value: Any, bounds: StructuredOutputsSpec) -> No
     depth = 0
     while level:
         depth += 1
-        if depth > 2 * bounds.max_depth:  # a schema takes two levels of JSON for one of its own
+        if depth > 2 * bounds.max_depth:  # one level of a schema takes two levels of JSON
             raise InvalidRequest(f"{where}: nested deeper than {2 * bounds.max_depth} levels of JSON.", param=where)
-        for each in level:
-            if isinstance(each, dict):
-                _check_keywords(where, each, bounds)
+        for node in level:
+            if isinstance(node, dict):
+                _check_keywords(where, node, bounds)
         level = [inner for outer in level for inner in _inside(outer)]
 
 
@@ -113,13 +112,13 @@ def _check_keywords(where: str, schema: Mapping[str, Any], bounds: StructuredOut
         is_long = (name in _VALUES and isinstance(value, list)) or (name in _NAMED and isinstance(value, dict))
         if is_long and len(value) > bounds.max_values:
             raise _refusal(f"{where} ({name})", f"{len(value)} values", bounds.max_values, "values")
-    if schema.get("type") == "regex":  # of a structural tag
+    if schema.get("type") == "regex":  # in a structural tag
         _check_regex(where, schema.get("pattern"), bounds)
 
 
 def _inside(value: Any) -> Iterator[Any]:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (each for each in inner if isinstance(each, dict | list))
+    return (child for child in inner if isinstance(child, dict | list))
 
 
 def _refusal(where: str, found: str, allowed: int, unit: str) -> InvalidRequest:

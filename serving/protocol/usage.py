@@ -1,4 +1,4 @@
-"""What an answer took: tokens, and which model made which of them."""
+"""Token usage of a response, and which model generated which tokens."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,28 +7,28 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request, as the engine counted them."""
+    """Tokens of one request, counted by the engine."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
 
 
-def read_usage(told: Any) -> Usage:
-    """The counts of an OpenAI `usage` object; zeros for what it does not say."""
-    if not isinstance(told, Mapping):
+def read_usage(usage: Any) -> Usage:
+    """The counts of an OpenAI `usage` object; missing ones are 0."""
+    if not isinstance(usage, Mapping):
         return Usage()
-    details = told.get("prompt_tokens_details")
+    details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
-    return Usage(told.get("prompt_tokens") or 0, cached or 0, told.get("completion_tokens") or 0)
+    return Usage(usage.get("prompt_tokens") or 0, cached or 0, usage.get("completion_tokens") or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What one model did for a request: the completion tokens from `from_token` up to, not including, `to_token`.
+    """One model's part of a response: the completion tokens from `from_token` up to, not including, `to_token`.
 
-    `reason` says why it was this model's turn. `prompt_tokens` (of which `cached_tokens` were in its prefix cache) is
-    what this model had to read, `engine_s` the seconds that its engine worked on it.
+    `reason` is why this model was chosen. `prompt_tokens` (of which `cached_tokens` were in its prefix cache) are this
+    model's prompt, `engine_s` the seconds that its engine worked on it.
     """
 
     model: str

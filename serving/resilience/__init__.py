@@ -1,1 +1,1 @@
-"""Staying up while a part is away: deadlines, a circuit breaker, Redis, the end of a worker."""
+"""Deadlines, a circuit breaker, Redis clients and graceful shutdown."""

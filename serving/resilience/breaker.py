@@ -1,6 +1,6 @@
-"""A circuit breaker: after a few failures in a row nobody waits for what is away (Nygard, Release It!, chapter 5).
+"""A circuit breaker: after a few failures in a row, requests fail fast (Nygard, Release It!, chapter 5).
 
-Only whoever probes in the background closes it again, so that no client's request pays for finding out.
+Only a background probe closes it again, so that no client's request has to wait for the check.
 """
 
 import logging
@@ -11,41 +11,41 @@ log = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Counts failures of one thing.
+    """Counts failures of one dependency.
 
     Args:
-        name: of the thing, for the log.
-        failures: this many in a row open it. Calls that fail side by side count as one failure: a hiccup of the thing,
-            or of this process, fails all that are under way.
+        name: name of the dependency, for the log.
+        failures: number of failures in a row that opens it. Concurrent calls that fail count as one failure, because
+            one hiccup of the dependency, or of this process, fails all calls in flight.
         clock: monotonic seconds.
 
     """
 
     def __init__(self, name: str, failures: int = 3, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
-        self._most = failures
+        self._max_failures = failures
         self._clock = clock
         self._in_a_row = 0
         self._failed_at = float("-inf")
         self.is_open = False
 
     def succeeded(self) -> None:
-        """It answered."""
+        """Note that a call succeeded."""
         self._in_a_row = 0
 
     def failed(self, problem: BaseException, began: float) -> None:
-        """It did not answer a call that began at that time of the clock."""
+        """Note that a call that began at `began` (of the clock) failed."""
         if began < self._failed_at:
             return
         self._failed_at = self._clock()
         self._in_a_row += 1
-        if not self.is_open and self._in_a_row >= self._most:
+        if not self.is_open and self._in_a_row >= self._max_failures:
             self.is_open = True
-            log.warning("%s is away (%s: %s)", self._name, type(problem).__name__, problem)
+            log.warning("%s is unavailable (%s: %s)", self._name, type(problem).__name__, problem)
 
     def close(self) -> None:
-        """It serves again."""
+        """Close the breaker: the dependency works again."""
         self._in_a_row = 0
         if self.is_open:
             self.is_open = False
-            log.warning("%s is back", self._name)
+            log.warning("%s is available again", self._name)

@@ -1,19 +1,19 @@
-"""How long to wait for what a socket brings: until time is over, and the event loop has looked for it since.
+"""A timeout for socket I/O that expires only after the event loop has polled its sockets once more.
 
-A saturated worker's loop is late: it meets the end of the time and the answer, which has long been there, in one pass,
-and `asyncio.timeout` alone would take a server that answered at once for one that is away. It does not know servers.
+The loop of a saturated worker is late: it sees the expired timer and the response, which arrived long ago, in the same
+pass. `asyncio.timeout` alone would then report a fast server as unavailable.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-LOOK_S = 0.001  # a timer as short as this runs in a later pass of the loop, which has polled its sockets in between
+LOOK_S = 0.001  # such a timer fires in a later pass of the loop, which polls its sockets in between
 
 
 @asynccontextmanager
 async def answer_within(timeout_s: float) -> AsyncIterator[None]:
-    """Raise TimeoutError when what is within is not done in time."""
+    """Raise TimeoutError if the block does not finish in time."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
         timer = loop.call_later(timeout_s, lambda: limit.reschedule(loop.time() + LOOK_S))

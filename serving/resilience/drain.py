@@ -1,7 +1,7 @@
-"""The end of a gateway worker: from SIGTERM on nothing begins, and within `drain_s` everything ends.
+"""Graceful shutdown of a gateway worker: after SIGTERM no request begins, and all requests end within `drain_s`.
 
-Every generation runs under a time limit; when the drain is over, all of them are moved to now. It does not know how a
-generation ends then.
+Every generation runs under a time limit; when the drain is over, all limits are set to now. This module does not know
+how a generation ends then.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from serving.errors import ShuttingDown
 
 
 class Drain:
-    """One worker's.
+    """The drain of one worker.
 
     Args:
-        drain_s: from its begin to the end of what still runs.
+        drain_s: seconds from the start of the drain until all running requests are ended.
 
     """
 
@@ -29,13 +29,13 @@ class Drain:
         self._limits: set[asyncio.Timeout] = set()
 
     def admit(self) -> None:
-        """Raise ShuttingDown when nothing may begin."""
+        """Raise ShuttingDown if the drain has begun."""
         if self.has_begun:
             raise ShuttingDown
 
     @contextmanager
     def ends(self, limit: asyncio.Timeout) -> Iterator[None]:
-        """Within it, `limit` runs out at the end of the drain."""
+        """While in this context, `limit` expires at the end of the drain."""
         self._limits.add(limit)
         if self.is_over:
             limit.reschedule(asyncio.get_running_loop().time())
@@ -45,33 +45,33 @@ class Drain:
             self._limits.discard(limit)
 
     def begin(self) -> None:
-        """Nothing begins from now on."""
+        """Start the drain: from now on no request begins."""
         if not self.has_begun:
             self.has_begun = True
             asyncio.get_running_loop().call_later(self._drain_s, self._end)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within it, SIGTERM and SIGINT begin the drain, and then do what they did before."""
+        """While in this context, SIGTERM and SIGINT start the drain and then call the previous handler."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread hears signals
+            yield  # only the main thread receives signals
             return
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-        def heard(number: int, frame: FrameType | None) -> None:
+        def on_signal(number: int, frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self.begin)
-            earlier = before[signal.Signals(number)]
-            if callable(earlier):
-                earlier(number, frame)
+            previous = before[signal.Signals(number)]
+            if callable(previous):
+                previous(number, frame)
 
         for number in before:
-            signal.signal(number, heard)
+            signal.signal(number, on_signal)
         try:
             yield
         finally:
-            for number, earlier in before.items():
-                signal.signal(number, earlier)
+            for number, previous in before.items():
+                signal.signal(number, previous)
 
     def _end(self) -> None:
         self.is_over = True

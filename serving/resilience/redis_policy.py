@@ -1,7 +1,7 @@
-"""A Redis that may lose the queue is refused: its eviction policy would throw away tasks and limits when it is full.
+"""Refuses a Redis whose eviction policy would drop queued jobs and limits when it is full.
 
-One server has one policy for all that it keeps. `volatile-*` takes what has an end, which here is what is cache;
-`allkeys-*` takes anything, and a queue is a key like any other. INFO is asked and not CONFIG, which hosts switch off.
+A server has one policy for all keys. `volatile-*` evicts keys with an expiry, which here are caches; `allkeys-*` evicts
+any key, also a queue. The policy is read from INFO, because hosted Redis often disables CONFIG.
 """
 
 import time
@@ -17,26 +17,27 @@ POLL_S = 0.5
 
 
 def policy_of(redis_url: str, wait_s: float) -> str | None:
-    """Return the policy of the server there; None when it does not answer within `wait_s`, or does not say."""
+    """Return the server's eviction policy; None if it does not respond within `wait_s` or does not report one."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
             with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5) as redis:
-                told = cast(dict[str, Any], redis.info("memory"))
-                return str(told["maxmemory_policy"]) if "maxmemory_policy" in told else None
+                info = cast(dict[str, Any], redis.info("memory"))
+                return str(info["maxmemory_policy"]) if "maxmemory_policy" in info else None
         except (Unreachable, TooSlow):
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_S)
-        except RedisError:  # it answers, and does not say: a host's own rules
+        except RedisError:  # the server refuses INFO
             return None
 
 
 def refusal(policy: str | None) -> str | None:
-    """Say why a server with this policy cannot be used; None: it can."""
+    """Return why a server with this policy cannot be used; None if it can."""
     if policy is None or not policy.startswith(LOSES_THE_QUEUE):
         return None
     return (
-        f"Redis evicts by {policy}, which throws away queued jobs and limits when it is full. Set maxmemory-policy to "
-        "volatile-lru (everything that is cache has an end) or noeviction: redis-server --maxmemory-policy volatile-lru"
+        f"Redis has the eviction policy {policy}, which drops queued jobs and limits when it is full. Set "
+        "maxmemory-policy to volatile-lru (which evicts caches only) or noeviction: redis-server --maxmemory-policy "
+        "volatile-lru"
     )

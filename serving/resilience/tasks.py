@@ -1,4 +1,4 @@
-"""The end of a task."""
+"""Stopping asyncio tasks."""
 
 import asyncio
 import contextlib

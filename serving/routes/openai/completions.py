@@ -169,7 +169,7 @@ def _generation(
         chain=chain,
         entry=entry,
         limiter=gateway.limiter,
-        lookup=partial(gateway.answers.lookup, wish=wish),
+        lookup=partial(gateway.answers.lookup, directives=wish),
         recollection=recollection,
         degraded=gateway.degraded,
         tier=tier,

@@ -319,7 +319,10 @@ async def test_a_refusal_looks_as_openai_clients_expect() -> None:
     assert error.headers == {"retry-after": "5"}
     body = orjson.loads(error.body())["error"]
     assert (body["type"], body["code"]) == ("requests", "rate_limit_exceeded")
-    assert "user 'u' of application 'shop' has 1 waiting for 'm'. Please try again in 5 s." in body["message"]
+    assert body["message"] == (
+        "User 'u' of application 'shop' has reached its limit of 1 waiting requests of class 'interactive' for model "
+        "'m'. Please try again in 5 s."
+    )
     await scene.finish()
 
 
@@ -680,8 +683,8 @@ def test_a_replica_takes_what_its_model_file_says(
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"job_share": 0.8, "agent_share": 0.75}, "job_share 0.8 is above agent_share 0.75"),
-        ({"max_waiting": 128}, "agents and jobs can fill the queue"),
+        ({"job_share": 0.8, "agent_share": 0.75}, "job_share 0.8 must not exceed agent_share 0.75"),
+        ({"max_waiting": 128}, "agents and jobs could fill the queue"),
     ],
 )
 def test_rules_that_shut_people_out_are_refused(rules: dict[str, float], message: str) -> None:

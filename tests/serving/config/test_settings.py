@@ -74,7 +74,7 @@ def test_every_large_model_can_be_activated_on_a_gpu_and_not_on_the_cpu(root: Pa
             assert load(root, BONDHU_PROFILE="gpu", **environ).served()[0].requires.gpu_memory_gib
             message = error(root, BONDHU_PROFILE="cpu", **environ)
             assert message == (
-                f"BONDHU__MODELS__ACTIVE: models.active: `{model}` cannot run under profile cpu, only under gpu"
+                f"BONDHU__MODELS__ACTIVE: models.active: `{model}` does not run under profile cpu, only under gpu"
             )
 
 
@@ -141,8 +141,8 @@ def test_wrong_value_in_the_environment_names_the_variable(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["BONDHU__GATEWAY__PROT", "BONDHU_GATEWAY__PORT", "BONDHU__GATWAY__PORT"])
 def test_misspelt_variable_is_an_error(root: Path, name: str) -> None:
-    """An override that names no setting is not ignored."""
-    expected = f"{name}: names no setting; did you mean `BONDHU__GATEWAY__PORT`?"
+    """An override of an unknown setting is not ignored."""
+    expected = f"{name}: unknown setting; did you mean `BONDHU__GATEWAY__PORT`?"
     assert error(root, **{name: "8100"}) == expected
 
 
@@ -150,17 +150,17 @@ def test_a_key_of_a_former_version_is_answered_with_its_name_of_now(root: Path, 
     """In a file and in the environment; where the section never had it, nothing is claimed."""
     edit("bondhu.yaml", "gateway:\n", "cache:\n  most_answers: 5\ngateway:\n  most_answers: 5\n")
     said = error(root, BONDHU__ADMISSION__JOB_PATIENCE_S="5")
-    assert "configs/bondhu.yaml: cache.most_answers: unknown key; it is called `max_answers` now" in said
+    assert "configs/bondhu.yaml: cache.most_answers: unknown key; it was renamed to `max_answers`" in said
     assert (
-        "BONDHU__ADMISSION__JOB_PATIENCE_S: names no setting; it is called `BONDHU__ADMISSION__JOB_MAX_WAIT_S` now"
+        "BONDHU__ADMISSION__JOB_PATIENCE_S: unknown setting; it was renamed to `BONDHU__ADMISSION__JOB_MAX_WAIT_S`"
         in said
     )
-    assert "gateway.most_answers: unknown key; it is called" not in said
+    assert "gateway.most_answers: unknown key; it was renamed" not in said
 
 
 def test_unknown_active_model_names_the_nearest(root: Path) -> None:
     """A model that has no file is answered with the nearest that has one."""
-    expected = "BONDHU__MODELS__ACTIVE: models.active: no model `bondhu-dmo` in configs/models/"
+    expected = "BONDHU__MODELS__ACTIVE: models.active: there is no model `bondhu-dmo` in configs/models/"
     assert error(root, BONDHU__MODELS__ACTIVE="bondhu-dmo") == expected + "; did you mean `bondhu-demo`?"
 
 
@@ -168,7 +168,7 @@ def test_model_file_must_be_named_after_its_id(root: Path) -> None:
     """A copied file whose id was not changed is noticed."""
     models = root / "configs/models"
     shutil.copy(models / "bondhu-demo.yaml", models / "mine.yaml")
-    assert error(root) == "configs/models/mine.yaml: id: is `bondhu-demo` but the file's name says `mine`"
+    assert error(root) == "configs/models/mine.yaml: id: `bondhu-demo` must equal the file name `mine`"
 
 
 def test_repeated_key_is_an_error(root: Path, edit: Edit) -> None:
@@ -176,7 +176,7 @@ def test_repeated_key_is_an_error(root: Path, edit: Edit) -> None:
     edit("models/bondhu-demo.yaml", "  dtype: bfloat16", "  dtype: bfloat16\n  dtype: float32")
     message = error(root)
     assert message.startswith("configs/models/bondhu-demo.yaml: line ")
-    assert "key `dtype` is given twice" in message
+    assert "duplicate key `dtype`" in message
 
 
 def test_same_model_twice_is_an_error(root: Path) -> None:
@@ -186,7 +186,7 @@ def test_same_model_twice_is_an_error(root: Path) -> None:
 
 def test_two_listeners_on_one_port_is_an_error(root: Path) -> None:
     """A clash of ports is found before either process starts."""
-    assert "port 8001 is already gateway.port" in error(root, BONDHU__GATEWAY__PORT="8001")
+    assert "port 8001 is already used by gateway.port" in error(root, BONDHU__GATEWAY__PORT="8001")
 
 
 def test_every_problem_is_reported_at_once(root: Path, edit: Edit) -> None:
@@ -205,8 +205,8 @@ def test_secrets_in_files_are_refused(root: Path, edit: Edit) -> None:
     edit("models/bondhu-demo.yaml", "env:\n", "env:\n  HF_TOKEN: hf_abc\n")
     edit("models/bondhu-demo-bf16.yaml", "server:\n", "server:\n  api_key: [abc]\n")
     message = error(root)
-    assert "database.url: holds a password; set BONDHU__DATABASE__URL in the environment instead" in message
-    assert "env.HF_TOKEN: secrets come from the environment only" in message
+    assert "database.url: contains a password; set BONDHU__DATABASE__URL in the environment instead" in message
+    assert "env.HF_TOKEN: secrets must not be in a file" in message
     assert "server.api_key: cannot be set" in message
     assert "hunter2" not in message
     assert "hf_abc" not in message

@@ -181,7 +181,7 @@ async def test_a_request_larger_than_a_limit_is_told_that_it_never_passes(make_l
     """429 without a time, and OpenAI's clients are told not to try again; exactly the limit still passes."""
     limiter = make_limiter(tokens_per_minute=1000)
     error = await refused(limiter, "1", 1001)
-    assert "can never pass" in error.message
+    assert "exceeds a rate limit by itself" in error.message
     assert error.headers["x-should-retry"] == "false"
     assert "retry-after" not in error.headers
     assert await granted(limiter, "2", 1000)
@@ -490,7 +490,7 @@ async def test_a_request_counts_as_its_sequences(make_limiter: MakeLimiter, redi
     assert (counted["refunded_requests"], counted["settled_requests"]) == (4, 5)
     assert balanced(counted)
     assert await granted(limiter, "4")
-    with pytest.raises(RateLimited, match="can never pass: it counts as 11 requests"):
+    with pytest.raises(RateLimited, match="exceeds a rate limit by itself: it counts as 11 requests"):
         await limiter.reserve("app", None, "tier", 0, "5", 11)
 
 

@@ -241,7 +241,7 @@ async def test_a_restart_that_nobody_noticed_loses_no_charge(
 
 async def test_what_redis_is_to_be_told_has_a_bound(make_limiter: MakeLimiter, redis_process: RedisProcess) -> None:
     """A long outage does not fill the memory: the oldest is dropped, and counted."""
-    limiter = make_limiter("one", max_untold=5)
+    limiter = make_limiter("one", max_pending=5)
     redis_process.kill()
     reservations = await hammer(limiter, "m", 20)
     for reservation in reservations:

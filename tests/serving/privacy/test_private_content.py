@@ -297,7 +297,7 @@ def test_applied_settings_reach_a_running_gateway(
     with Directory(gateway.ingress_port, routes) as directory:
         wait_for(lambda: answers() == {("other;", "5000")}, "new settings to hold")
         directory.routing = {**routes, "live": {**live, "tiers": "none"}}
-        wait_for(lambda: "cannot be read" in gateway.log.read_text(), "the gateway to say so")
+        wait_for(lambda: "the applied settings are invalid" in gateway.log.read_text(), "the gateway to say so")
     assert diary.ask(HELLO, user="never-asked").headers["x-bondhu-model"].startswith("other;")
 
 
