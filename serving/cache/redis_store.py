@@ -30,7 +30,7 @@ PROBE_S = 1.0
 AT_ONCE = 32  # concurrent calls to Redis, each with a connection; a call takes well under a millisecond
 ERA_S = 3600  # longer than any request: an era only matters to requests that are running when it ends
 
-Params = ParamSpec("Given")
+Params = ParamSpec("Params")
 
 _NOW = """
 local clock = redis.call('TIME')

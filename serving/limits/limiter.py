@@ -33,8 +33,8 @@ SWEEP_S = 15.0
 WORKER_GONE_S = 10.0  # a worker that was not seen for this long loses its share
 ROUNDS = 5  # of sending queued changes before Redis is used again: each sends what was granted during the last one
 AT_ONCE = 32  # concurrent calls to Redis, each with a connection; a call takes well under a millisecond
-Params = ParamSpec("Given")
-Result = TypeVar("Answer")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
