@@ -9,15 +9,15 @@ from tests.support.faults.seen import Seen
 
 HEAD = """# Faults
 
-What a client saw when a part was broken on purpose, and what was right afterwards. Real processes: vLLM, Ray, Redis,
-Postgres, the gateway; Gemini is a local server that speaks its protocol. Each line is written by the test that broke
-the part (`tests/faults/`), from what that test observed; `make faults` runs them and writes this page.
+Each row of the table is a part that was broken on purpose, what the client saw, and the state afterwards. The processes are
+real: vLLM, Ray, Redis, Postgres, the gateway. Gemini is a local server that speaks its protocol. The test that breaks the part
+(`tests/faults/`) writes its row from what it observed; `make faults` runs all of them and writes this page.
 
-- **Client**: how many requests, and what came back.
-- **Ledger**: rows in SQL for the requests, by outcome; a request without a row, or with two, fails the test.
-- **Limits**: tokens reserved, and what became of them; anything left open, or other tokens than the ledger counted,
-  fails the test.
-- **Engine**: what it does after the fault.
+- **Client**: how many requests, and the responses.
+- **Ledger**: the SQL rows of these requests, by outcome. The test fails if a request has no row, or two.
+- **Limits**: the reserved tokens, and what happened to them. The test fails if any reservation stays open, or if the tokens
+  differ from the ledger's.
+- **Engine**: its state after the fault.
 
 """
 COLUMNS = ("Fault", "Client", "Ledger", "Limits", "Engine, service")
