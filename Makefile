@@ -81,7 +81,7 @@ compose-test:
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.serving
-	@$(BIN)/python -m bench.added
+	@$(BIN)/python -m bench.serving.added
 	@$(BIN)/python -m bench.gateway
 
 # In an environment of its own, so that what it needs is none of ours. It asks PyPI's advisories: it needs the internet.

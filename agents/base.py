@@ -14,7 +14,7 @@ from agents.budget import RunBudget
 from agents.events import Event
 from agents.state import StateStore
 from models.chat import ChatMessage, ChatModel
-from storage.agent_states import StateKey
+from storage.agents.states import StateKey
 from storage.memory.owner import Owner
 
 MAX_TEXT = 1000  # characters of a message that rules read: their expressions are held to that (tests/security)

@@ -8,7 +8,7 @@ from agents.base import Agent
 from agents.chat.agent import ChatAgent
 from agents.chat.persona import Persona
 from agents.games.agent import GamesAgent
-from agents.games.bundled import bundled_games
+from agents.games.catalogue import bundled_games
 from agents.games.suggestions import read_suggestions
 from agents.music.agent import MusicAgent, MusicServices
 from agents.registry import Registry

@@ -1,13 +1,13 @@
 """What an agent keeps of a person and a conversation: JSON documents with a version, changed by compare-and-set.
 
-`storage.agent_states` keeps them in SQL. A document that somebody else changed meanwhile is not overwritten: whoever
+`storage.agents.states` keeps them in SQL. A document that somebody else changed meanwhile is not overwritten: whoever
 saves reads again and decides anew. It does not know what the documents mean.
 """
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from storage.agent_states import StateKey, Versioned
+from storage.agents.states import StateKey, Versioned
 
 
 class StateStore(Protocol):

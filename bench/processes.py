@@ -21,7 +21,7 @@ ROLES = (  # the first whose text is in the command line
     ("serving.gateway.app:", "gateway"),
     ("redis-server", "Redis"),
     ("bin/litellm", "LiteLLM"),
-    ("bench.stub", "stub"),
+    ("bench.gateway.stub", "stub"),
     ("jobs.worker", "Celery"),
     ("[cel", "Celery"),
     ("ray.scripts", "ray start"),

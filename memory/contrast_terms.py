@@ -1,10 +1,10 @@
 """The words on which a question turns: with another of them it is another question, however near its embedding lies.
 
 A sentence embedding says what a text is about. It hardly tells 2027 from 2028, before from after, high from low or one
-name from another (bench/semantic_cache.py measures it). So two questions are taken for one only if they have the same
-pivots: numbers, names, negations, question words, and the words of a list that come in opposites or series ("on" is
-told from "off" by the one). A word that is missing in the list can cost a wrong answer, one too many only a generation.
-English, as the embedder is.
+name from another (measured by `bench.serving.semantic_cache`). So two questions count as one only if they have the same
+contrast terms: numbers, names, negations, question words, and the words of a list that come in opposites or series
+("on" is told from "off" by the one). A word that is missing in the list can cost a wrong answer, one too many only a
+generation. English, as the embedder is.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import upsert
-from storage.media_schema import QuotaUse
+from storage.media.tables import QuotaUse
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 KEPT_DAYS = 30

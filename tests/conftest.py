@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.servers", "tests.support.whole_stack"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.whole_stack"]
 
 settings.register_profile("bondhu", derandomize=True, deadline=None)
 settings.load_profile("bondhu")

@@ -8,12 +8,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage import agent_schema, media_schema, migrate
+from storage import migrate
+from storage.agents import tables as agent_tables
 from storage.database import open_engine
+from storage.media import tables as media_tables
 from storage.memory import tables
 from storage.tables import Base
 
-TABLES = (agent_schema.AgentState, media_schema.Playlist, tables.Person)  # of every module that declares some
+TABLES = (agent_tables.AgentState, media_tables.Playlist, tables.Person)  # of every module that declares some
 
 
 async def test_migrations_and_tables_agree(url: str) -> None:

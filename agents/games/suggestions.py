@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from agents.games.words import DATA
+from agents.games.bundled.words import DATA
 
 _MOODS = {
     "bored": "bored boring",

@@ -24,7 +24,7 @@ OUTSIDE_CALLS = 2  # that a radio by tags takes
 
 
 class ImportedTracks(Protocol):
-    """Recordings that the operator imported (`storage.imported_tracks`)."""
+    """Recordings that the operator imported (`storage.media.imported_tracks`)."""
 
     async def find(
         self, *, genres: Collection[str] = (), languages: Collection[str] = (), limit: int = 500

@@ -5,15 +5,15 @@ from typing import Any, Protocol
 
 from agents.base import RunContext
 from agents.tool import ToolFailed
+from storage.media.playlists import NoPlaylist, PlaylistDiff, StoredPlaylist
 from storage.memory.owner import Owner
-from storage.playlists import NoPlaylist, PlaylistDiff, StoredPlaylist
 
 CREATE, UPDATE = "create_playlist", "update_playlist"
 _GONE = "That playlist is not there any more."
 
 
 class Playlists(Protocol):
-    """Keeps playlists (`storage.playlists`)."""
+    """Keeps playlists (`storage.media.playlists`)."""
 
     async def all_of(self, owner: Owner) -> list[StoredPlaylist]:
         """Theirs, the last changed first."""

@@ -18,7 +18,7 @@ from agents.ranking.shown import pointed_at, remember_shown, shown_before
 from agents.ranking.taste import Signal
 from agents.ranking.verdict import verdict_of
 from agents.tool import NoParams, ProposedEffect, Tool, ToolResult
-from storage.playlists import StoredPlaylist
+from storage.media.playlists import StoredPlaylist
 
 AGENT = "music"
 PLAYLIST_COUNT = 12

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from agents.safety.phrases import Phrases
+from agents.safety.detection.phrases import Phrases
+from agents.safety.detection.words import words_of
 from agents.safety.risk import Category, Level, ReplyCheck, Risk
 from agents.safety.texts import REPLACED
-from agents.safety.words import words_of
 
 DATA = Path(__file__).parent / "data/reply_rules.yaml"
 

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents.safety.classifier import Classifier, Opinion
-from agents.safety.conversation import MAX_TURNS, judge
-from agents.safety.guard import GuardModel
+from agents.safety.detection.classifier import Classifier, Opinion
+from agents.safety.detection.conversation import MAX_TURNS, judge
+from agents.safety.detection.guard import GuardModel
+from agents.safety.detection.rules import Rules, Signals
+from agents.safety.detection.words import language_of
 from agents.safety.reply_check import ReplyRules
 from agents.safety.risk import Category, Level, ReplyCheck, Risk
-from agents.safety.rules import Rules, Signals
-from agents.safety.words import language_of
 from models.chat import ChatMessage
 
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Any]]]  # texts to vectors; may raise anything

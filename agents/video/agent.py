@@ -16,7 +16,7 @@ from agents.video.data_api import DataApi
 from agents.video.feeds import Feeds
 from agents.video.finder import Finder, Videos
 from agents.video.tools import AGENT, VideoTools
-from storage.videos import MemoryVideos
+from storage.media.videos import MemoryVideos
 
 _SHOW_LATER = re.compile(r"\b(?:my|show|list|what).*\b(?:watch[- ]?later|for later|list)\b", re.IGNORECASE)
 _LATER = re.compile(

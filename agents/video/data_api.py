@@ -12,8 +12,8 @@ from typing import Any
 
 from agents.fence import flat
 from agents.outside.http import OutsideHttp, ServiceFailed
+from storage.media.videos import StoredVideo
 from storage.quota import Bucket, QuotaSpent, SqlQuota
-from storage.videos import StoredVideo
 
 BASE_URL = "https://www.googleapis.com/youtube/v3"
 SEARCH = Bucket("youtube:search", 100)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from agents.fence import flat
 from agents.outside.http import OutsideHttp, ServiceFailed
-from storage.videos import StoredVideo
+from storage.media.videos import StoredVideo
 
 BASE_URL = "https://www.youtube.com"
 _ATOM = "{http://www.w3.org/2005/Atom}"

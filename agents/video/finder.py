@@ -22,8 +22,8 @@ from agents.video.channels import Channel
 from agents.video.data_api import DataApi
 from agents.video.feeds import Feeds
 from agents.video.wanted import WantedVideo
+from storage.media.videos import StoredVideo
 from storage.quota import QuotaSpent
-from storage.videos import StoredVideo
 
 log = logging.getLogger(__name__)
 REFRESH_AFTER = timedelta(hours=6)
@@ -33,7 +33,7 @@ TOO_LONG = 1.15  # of the time that there is
 
 
 class Videos(Protocol):
-    """Keeps what feeds told (`storage.videos`)."""
+    """Keeps what feeds told (`storage.media.videos`)."""
 
     async def save(self, videos: Sequence[StoredVideo]) -> None:
         """Store what was just fetched."""

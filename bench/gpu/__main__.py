@@ -23,12 +23,11 @@ import orjson
 import typer
 from rich.console import Console
 
+from bench.environment import RESULTS, commit, machine, versions
 from bench.gpu import device, report, stages
 from bench.gpu.service import Service, prepare
-from bench.measure import LoadGenerator
-from bench.serving import commit, machine, versions
+from bench.load.process import LoadGenerator
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 console = Console(stderr=True)
 
 

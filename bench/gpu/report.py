@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.report import table
+from bench.markdown import table
 
 Result = dict[str, Any]
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.gpu.service import Service, Variant
-from bench.load import Block, Seen
-from bench.measure import LoadGenerator
+from bench.load.generator import Block, Seen
+from bench.load.process import LoadGenerator
+from bench.percentiles import percentile
 from bench.stack import StartFailed, Target, generates
-from bench.summary import percentile
 
 TTFT_GOAL_MS, TPOT_GOAL_MS = 500.0, 30.0  # goodput counts requests that meet both
 PERSONA = (
@@ -237,7 +237,7 @@ def _words_for(target: Target, tokens: int) -> tuple[int, int]:
 
 
 def _prompt_tokens(target: Target, words: int) -> int:
-    from bench.load import requests
+    from bench.load.generator import requests
 
     block = Block(target.url, target.key, target.model, False, 1, 1, 0, 0, 1, prompt_words=words, system=PERSONA)
     headers = {"authorization": f"Bearer {target.key}", "content-type": "application/json"}

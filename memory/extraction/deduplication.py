@@ -14,7 +14,7 @@ import numpy.typing as npt
 from memory.contrast_terms import is_reordered, pivots, word_order
 from memory.recall.bm25 import LexicalIndex
 
-NEAR = 0.92  # cosine, as for questions: bench/semantic_cache.py
+NEAR = 0.92  # cosine, as for questions: bench/serving/semantic_cache.py
 
 Vector = npt.NDArray[np.float32]
 

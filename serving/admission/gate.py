@@ -10,7 +10,7 @@ time that a request holds a slot, and as long as no replica is lost:
   `lower_class_every` (`serving.admission.priority_queue`): behind n others it waits at most about (n / (p R) + 1) T.
 
 The time inside the engine is not bounded: background sequences in its batch slow down every step, limited only by their
-share of the slots (`python -m bench.admission` measures it).
+share of the slots (`python -m bench.serving.admission` measures it).
 
 The clock is the event loop's. The gate does not know engines or HTTP. A request that holds a slot must not wait for
 another slot of the same gate, or such requests could deadlock.

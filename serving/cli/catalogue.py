@@ -22,7 +22,7 @@ def import_file(
 ) -> None:
     """Import recordings: a JSON object a line, with artist and title; code 1 when a line was not taken."""
     from agents.music.imports import BadLine, read_lines
-    from storage.imported_tracks import SqlTracks
+    from storage.media.imported_tracks import SqlTracks
 
     bad: list[BadLine] = []
 

@@ -267,7 +267,7 @@ class SemanticCacheSettings(Frozen):
     )
     ttl_s: float = Field(default=300, gt=0, description="lifetime of a question, s")
     threshold: float = Field(
-        default=0.92, gt=0, le=1, description="minimum cosine similarity for a hit (bench/semantic_cache.py)"
+        default=0.92, gt=0, le=1, description="minimum cosine similarity for a hit (bench/serving/semantic_cache.py)"
     )
     timeout_s: float = Field(default=0.1, gt=0, description="timeout of embedding a question; after it: a miss, s")
     max_questions: int = Field(default=64, ge=1, description="number of recent questions to compare with")

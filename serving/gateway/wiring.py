@@ -64,11 +64,11 @@ from serving.resilience.redis import AWAY
 from serving.streams.recorder import Recorder
 from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from storage.consents import find_consent
-from storage.imported_tracks import SqlTracks
+from storage.media.imported_tracks import SqlTracks
+from storage.media.playlists import SqlPlaylists
 from storage.memory.embeddings import Space
-from storage.playlists import SqlPlaylists
 from storage.requests import insert_requests
 
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from storage.database import AWAY
 from storage.memory.owner import Owner
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.agent_states import delete_of_conversation
+from storage.agents.states import delete_of_conversation
 from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
 from storage.memory.owner import Owner
 from storage.memory.people import bump

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Table, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage import agent_schema, media_schema  # noqa: F401 - their tables belong to the metadata
+from storage.agents import tables as agent_tables  # noqa: F401 - their tables belong to the metadata
+from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
 from storage.memory.owner import Owner
 from storage.memory.tables import Person
 from storage.tables import Base

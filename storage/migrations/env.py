@@ -3,8 +3,10 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from storage import agent_schema, media_schema, safety_counts  # noqa: F401 - their tables belong to the metadata
+from storage import safety_counts  # noqa: F401 - their tables belong to the metadata
+from storage.agents import tables as agent_tables  # noqa: F401 - their tables belong to the metadata
 from storage.database import open_engine
+from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
 from storage.memory import tables  # noqa: F401 - as above
 from storage.tables import Base
 

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.openai_chat import OpenAIChat
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from tests.agents.run_context import NOW, MakeContext, context_maker
 from tests.support.gateway_process import free_port
-from tests.support.script_server import ScriptServer
+from tests.support.servers.script import ScriptServer
 
 
 @pytest.fixture

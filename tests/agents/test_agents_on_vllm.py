@@ -23,7 +23,7 @@ from models.vllm import arguments
 from models.vllm.server import VllmServer
 from serving.config.load import load_settings
 from serving.supervisor import reaper
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from tests.agents.run_context import MakeContext
 
 ROOT = Path(__file__).parents[2]

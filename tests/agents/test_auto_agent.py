@@ -15,9 +15,9 @@ from agents.events import ClientCalls, Event, Proposal, Token, ToolStep
 from agents.loop import done
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from tests.agents.run_context import MakeContext
-from tests.support.script_server import ScriptServer, call
+from tests.support.servers.script import ScriptServer, call
 
 PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")
 REGISTRY = make_agents(Parts(PERSONAS, "dost"))

@@ -20,13 +20,13 @@ from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from storage.memory.conversations import NewMessage
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, write_profile
 from tests.agents.run_context import NOW, MakeContext
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
-from tests.support.script_server import CUT, ScriptServer, call
+from tests.support.servers.script import CUT, ScriptServer, call
 
 PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")
 AGENT = ChatAgent(PERSONAS, "dost")

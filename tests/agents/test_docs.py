@@ -12,7 +12,7 @@ from agents.registry import Registry
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from tests.agents.run_context import MakeContext
-from tests.support.script_server import ScriptServer
+from tests.support.servers.script import ScriptServer
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs" / "agents.md").read_text()

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.games.answers import is_answer
-from agents.games.bundled import bundled_games
+from agents.games.bundled.guess import Guess
+from agents.games.bundled.hangman import MAX_WRONG, Hangman
+from agents.games.bundled.riddle import MAX_QUESTIONS, Riddle
+from agents.games.bundled.things import read_things
+from agents.games.bundled.tictactoe import TicTacToe, result_of, value
+from agents.games.bundled.trivia import ROUNDS, Trivia, read_questions
+from agents.games.bundled.words import read_topics
+from agents.games.catalogue import bundled_games
 from agents.games.game import Game, State, Turn, commitment_of
-from agents.games.guess import Guess
-from agents.games.hangman import MAX_WRONG, Hangman
-from agents.games.riddle import MAX_QUESTIONS, Riddle
 from agents.games.suggestions import Wanted, read_suggestions, suggest, wanted_of
-from agents.games.things import read_things
-from agents.games.tictactoe import TicTacToe, result_of, value
-from agents.games.trivia import ROUNDS, Trivia, read_questions
-from agents.games.words import read_topics
 
 GAMES = {game.id: game for game in bundled_games()}
 THINGS = read_things()

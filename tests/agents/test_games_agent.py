@@ -8,15 +8,15 @@ import pytest
 from agents.base import AgentRequest, RunContext, Unsupported
 from agents.events import Card, Done, Event, Token, document
 from agents.games.agent import GamesAgent
-from agents.games.bundled import bundled_games
+from agents.games.catalogue import bundled_games
 from agents.games.commands import Command, command_of
 from agents.games.suggestions import read_suggestions
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from storage.agent_states import SqlStates
+from storage.agents.states import SqlStates
 from storage.memory.owner import Owner
 from tests.agents.run_context import MakeContext
-from tests.support.script_server import ScriptServer
+from tests.support.servers.script import ScriptServer
 
 GAMES = bundled_games()
 AGENT = GamesAgent(GAMES, read_suggestions())

@@ -17,7 +17,7 @@ from models.chat import ChatMessage, TokenUsage
 from models.openai_chat import OpenAIChat
 from tests.agents.run_context import MakeContext
 from tests.support.polling import eventually
-from tests.support.script_server import CUT, HELD, JUNK, SILENT, ScriptServer, call
+from tests.support.servers.script import CUT, HELD, JUNK, SILENT, ScriptServer, call
 
 PLANS = ModelTraits(plans=True)
 

@@ -17,12 +17,12 @@ from agents.tool import NoParams, ProposedEffect, Tool, ToolFailed, ToolResult
 from agents.toolbox import Toolbox
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from storage.agent_states import SqlStates, StateKey
+from storage.agents.states import SqlStates, StateKey
 from storage.memory import erasure
 from storage.memory.deletion import delete_conversation
 from storage.memory.owner import Owner
 from tests.agents.run_context import NOW, MakeContext
-from tests.support.script_server import ScriptServer, call
+from tests.support.servers.script import ScriptServer, call
 
 
 class Playlists:

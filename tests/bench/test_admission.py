@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from bench.admission import Plan, model
+from bench.serving.admission import Plan, model
 from serving.config.schema import AdmissionSettings
 from tests.support.virtual_time import run
 

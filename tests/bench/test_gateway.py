@@ -8,13 +8,14 @@ from itertools import pairwise
 import orjson
 import pytest
 
-from bench import load, stub
-from bench.arrivals import instants
-from bench.litellm_proxy import PINNED, CannotInstall, pinned_version
-from bench.load import Block, Seen
-from bench.rounds import Condition, Sample
-from bench.rounds_report import markdown
-from bench.rounds_summary import DIRECT, LITELLM, ON, summarise
+from bench.gateway import stub
+from bench.gateway.litellm_proxy import PINNED, CannotInstall, pinned_version
+from bench.gateway.report import markdown
+from bench.gateway.rounds import Condition, Sample
+from bench.gateway.summary import DIRECT, LITELLM, ON, summarise
+from bench.load import generator as load
+from bench.load.arrivals import instants
+from bench.load.generator import Block, Seen
 from serving.engines.wire import ReplicaReport, Routing
 from serving.protocol.stream_usage import StreamMeter, usage_of_body
 

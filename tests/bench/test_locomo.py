@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from bench.locomo import Conversation, Question, read
+from bench.recall.locomo import Conversation, Question, read
 
 PUBLISHED = [
     {

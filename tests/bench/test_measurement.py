@@ -6,9 +6,10 @@ from functools import partial
 import orjson
 import pytest
 
-from bench import admission, load, summary
-from bench.load import Block, Seen
-from bench.measure import Measurement
+from bench.load import generator as load
+from bench.load.generator import Block, Seen
+from bench.serving import admission, summary
+from bench.serving.measure import Measurement
 
 
 def block(url: str = "http://127.0.0.1:1", *, stream: bool = False, concurrency: int = 2) -> Block:

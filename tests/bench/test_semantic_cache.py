@@ -5,15 +5,15 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench import semantic_cache
-from bench.semantic_cache import PARTS
+from bench.serving import semantic_cache
+from bench.serving.semantic_cache import PARTS
 from serving.config.schema import SemanticCacheSettings
 
 RESULTS = Path(__file__).parents[2] / "bench/results"
 
 
 def test_the_threshold_is_the_measured_one() -> None:
-    """The default is what `python -m bench.semantic_cache` chose, on the pairs and the words as they are."""
+    """The default is what `python -m bench.serving.semantic_cache` chose, on the pairs and the words as they are."""
     result = orjson.loads((RESULTS / "semantic-cache.json").read_bytes())
     assert SemanticCacheSettings().threshold == result["threshold"]
     pairs = semantic_cache.read_pairs()

@@ -13,13 +13,13 @@ import pytest
 from redis import Redis
 
 from tests.support.databases.postgres_server import PostgresServer, find_binaries
-from tests.support.engine_server import EngineServer, text_of
 from tests.support.faults.aftermath import App
 from tests.support.faults.edges import app_of, with_gemini
 from tests.support.faults.matrix import Matrix
 from tests.support.faults.seen import Asking, Seen
 from tests.support.gateway_process import GatewayProcess, wait_for
-from tests.support.gemini_server import (
+from tests.support.servers.engine import EngineServer, text_of
+from tests.support.servers.gemini import (
     GeminiServer,
     Script,
     broken,

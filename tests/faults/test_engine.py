@@ -15,9 +15,9 @@ import psutil
 from tests.support.faults.aftermath import App, engine_after
 from tests.support.faults.matrix import Matrix
 from tests.support.faults.seen import Asking, Seen
-from tests.support.gemini_server import GeminiServer
 from tests.support.local_stack import LocalStack
 from tests.support.polling import eventually
+from tests.support.servers.gemini import GeminiServer
 
 CORE = "VLLM::EngineCore"
 SLOTS = 64  # of the demonstration model: requests that its engine is given at once

@@ -23,9 +23,9 @@ from storage.memory.embedding_spaces import count_embedded
 from storage.memory.embeddings import Space
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
-from tests.support.embedder_server import EmbedderServer
 from tests.support.gateway_process import CLUSTER_KEY, free_port, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.embedder import EmbedderServer
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 PRESENT, NEXT = Space("words", "1"), Space("words", "2")

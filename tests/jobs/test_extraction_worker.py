@@ -38,7 +38,7 @@ from tests.serving.cli.test_cli import answer, bondhu
 from tests.serving.config.test_settings import root
 from tests.support.databases.redis_process import RedisProcess
 from tests.support.gateway_process import GatewayProcess, free_port, make_key, wait_for
-from tests.support.model_server import ModelServer, operation
+from tests.support.servers.model import ModelServer, operation
 
 __all__ = ["root"]
 ANNABELLE = Owner("diary-app", "annabelle-7731")

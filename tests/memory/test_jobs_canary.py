@@ -18,10 +18,10 @@ from storage.memory.conversations import NewMessage, ingest
 from storage.memory.memories import Wanted, list_memories
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
-from tests.support.embedder_server import EmbedderServer
 from tests.support.gateway_process import CLUSTER_KEY, free_port
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
-from tests.support.model_server import ModelServer, operation
+from tests.support.servers.embedder import EmbedderServer
+from tests.support.servers.model import ModelServer, operation
 
 SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two", "a"): "narwhal"}
 SAID = "The secret word of my safe is {}"

@@ -23,7 +23,7 @@ from models.chat import (
 )
 from models.openai_chat import OpenAIChat
 from tests.support.gateway_process import free_port
-from tests.support.script_server import CUT, JUNK, SILENT, ScriptServer, call
+from tests.support.servers.script import CUT, JUNK, SILENT, ScriptServer, call
 
 ASKED = ChatRequest([ChatMessage("user", "hello")], max_tokens=20)
 

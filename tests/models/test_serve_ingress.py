@@ -10,9 +10,9 @@ from aiohttp import web
 from models.serve_ingress import Away, Refused, ask
 from serving.engines.embedder import EmbedderClient
 from serving.errors import EngineTimeout, EngineUnavailable, InvalidRequest
-from tests.support.embedder_server import EmbedderServer
 from tests.support.gateway_process import free_port
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.embedder import EmbedderServer
 
 KEY = "the-key-of-the-cluster"
 LONG = {"index": 2, "error": "has 600 tokens, more than the model's window of 256", "code": "context_length_exceeded"}

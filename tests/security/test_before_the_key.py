@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.engine import MODEL, EngineServer
 
 OPEN = {"/health", "/ready"}  # whether the service lives is nobody's secret
 ANNOUNCED = 1_000_000  # bytes of a body that never comes

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from tests.security.fuzz_cases import Case, Watchdog, cases, drawn
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import GatewayProcess, wait_for
 from tests.support.local_stack import LocalStack
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+from tests.support.servers.engine import MODEL, EngineServer
 
 EMBEDDER = "all-minilm-l6-v2"
 LIGHT_CASES = 400

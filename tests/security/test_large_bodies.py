@@ -26,9 +26,9 @@ from storage.memory.export import ROWS_AT_ONCE
 from storage.memory.memories import NoSuchMessage, NotVerbatim
 from storage.memory.owner import Owner
 from storage.memory.people import read_version
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.engine import MODEL, EngineServer
 
 MAX_VALUES, MAX_CONTAINERS = GENERAL.values, GENERAL.containers
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from serving.engines.prefix_salt import PrefixSalt
 from serving.protocol.request import CHAT, GenerationRequest
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.engine import MODEL, EngineServer
 
 Service = tuple[GatewayProcess, EngineServer]
 HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from tests.support.certificates import make_certificate
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import ROOT, GatewayProcess, free_port, make_key, wait_for
+from tests.support.servers.engine import MODEL, EngineServer
 
 NGINX = os.environ.get("BONDHU_TEST_NGINX") or shutil.which("nginx")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx (apt install nginx), or BONDHU_TEST_NGINX")

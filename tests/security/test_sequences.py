@@ -10,8 +10,8 @@ import pytest
 from serving.config.schema import TierSpec
 from serving.errors import InvalidRequest
 from serving.protocol.sequences import check_tier, sequences_of
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import GatewayProcess, wait_for
+from tests.support.servers.engine import MODEL, EngineServer
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 HELLO: list[Any] = [{"role": "user", "content": "Hi"}]

@@ -21,9 +21,9 @@ from storage.memory.owner import Owner
 from storage.memory.people import bump
 from tests.support.databases.pgbouncer_server import PgBouncer
 from tests.support.databases.postgres_server import PostgresServer
-from tests.support.embedder_server import EmbedderServer
 from tests.support.gateway_process import GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+from tests.support.servers.embedder import EmbedderServer
 
 MakePgBouncer = Callable[..., PgBouncer]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

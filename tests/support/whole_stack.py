@@ -11,8 +11,8 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.support.gemini_server import GeminiServer
 from tests.support.local_stack import LocalStack
+from tests.support.servers.gemini import GeminiServer
 
 CLIENT_TIMEOUT_S = 120.0
 FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.support.friend_server import FriendServer
 from tests.support.gateway_process import GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.friend import FriendServer
 
 BOARD = {
     "type": "card",

@@ -15,7 +15,7 @@ from serving.routes.agents.agents import RunAnswer, run_whole
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.dependencies import Caller, Gateway, Worker
 from serving.routes.identity import USER_HEADER, check_user, end_user, named_conversation
-from storage.agent_states import StateKey
+from storage.agents.states import StateKey
 from storage.database import AWAY
 from storage.memory.owner import Owner
 

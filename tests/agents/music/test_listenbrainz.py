@@ -7,7 +7,7 @@ import pytest
 
 from agents.music.listenbrainz import ListenBrainz
 from agents.outside.http import OutsideHttp, ServiceFailed
-from tests.support.outside_server import CUT, JUNK, SLOW, OutsideServer
+from tests.support.servers.outside import CUT, JUNK, SLOW, OutsideServer
 
 A, B = "2007b5be-2a0f-47fc-8f9b-2965d0156bbb", "32d8536f-64f9-46e8-97e5-b7d401cd7e9a"
 ARTIST = "a54fd8e2-d319-44a6-aa60-21adf17751bf"

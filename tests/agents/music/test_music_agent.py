@@ -16,13 +16,13 @@ from agents.music.wanted import wanted_of
 from agents.outside.http import OutsideHttp
 from agents.running import run_agent
 from models.chat import ChatMessage
-from storage.agent_states import SqlStates
-from storage.imported_tracks import SqlTracks
+from storage.agents.states import SqlStates
+from storage.media.imported_tracks import SqlTracks
+from storage.media.playlists import SqlPlaylists
 from storage.memory import erasure
 from storage.memory.owner import Owner
-from storage.playlists import SqlPlaylists
 from tests.agents.run_context import MakeContext
-from tests.support.outside_server import OutsideServer
+from tests.support.servers.outside import OutsideServer
 
 TRACKS = read_tracks()
 MINA, RAFI = Owner("app", "mina"), Owner("app", "rafi")

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import yaml
 
-from agents.safety.dataset import DATA, read_examples
+from agents.safety.detection.dataset import DATA, read_examples
 from agents.safety.risk import Action
 from agents.safety.step import SafetyStep
 

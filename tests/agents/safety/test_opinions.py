@@ -7,14 +7,14 @@ from typing import Any
 import numpy
 import pytest
 
-from agents.safety.classifier import Classifier
-from agents.safety.guard import GraniteGuardian, GuardModel, Qwen3Guard, Verdict
+from agents.safety.detection.classifier import Classifier
+from agents.safety.detection.guard import GraniteGuardian, GuardModel, Qwen3Guard, Verdict
+from agents.safety.detection.rules import Rules
 from agents.safety.risk import Action, Category, Level
-from agents.safety.rules import Rules
 from agents.safety.step import SafetyStep
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
-from tests.support.script_server import ScriptServer
+from tests.support.servers.script import ScriptServer
 
 HINT = [ChatMessage("user", "the colour went out of all of it")]
 RULES = Rules()

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.video.data_api import SEARCH, UNITS
+from storage.media.videos import MemoryVideos, SqlVideos, StoredVideo
 from storage.quota import Bucket, QuotaSpent, SqlQuota
-from storage.videos import MemoryVideos, SqlVideos, StoredVideo
 
 NOW = datetime(2026, 11, 27, 14, 0, tzinfo=UTC)
 

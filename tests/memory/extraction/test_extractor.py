@@ -24,8 +24,8 @@ from storage.memory.memories import MemoryRecord, NewMemory, Wanted
 from storage.memory.owner import Owner
 from storage.memory.unread_turns import read_batch
 from tests.support.gateway_process import free_port
-from tests.support.model_server import CUT, JUNK, ModelServer, operation
 from tests.support.polling import eventually
+from tests.support.servers.model import CUT, JUNK, ModelServer, operation
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from storage.memory.owner import Owner
 from storage.memory.unread_turns import read_batch
 from tests.support.gateway_process import free_port
 from tests.support.memory.extraction_steps import NOW, run, work
-from tests.support.model_server import ModelServer, operation
+from tests.support.servers.model import ModelServer, operation
 
 ANN = Owner("app", "ann")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from memory.extraction.deduplication import is_near, nearest, normalised
 from memory.extraction.operations import Unreadable, question_on, read_answer
 from storage.memory.memories import MemoryRecord
 from storage.memory.unread_turns import Batch, Turn
-from tests.support.model_server import operation
+from tests.support.servers.model import operation
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 OWN = [Turn("a", "user", "I have two cats", DAY), Turn("b", "user", "We moved to Oslo", DAY)]

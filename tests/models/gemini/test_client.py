@@ -29,8 +29,8 @@ from models.gemini.errors import (
     Unavailable,
     Unsupported,
 )
-from tests.support import gemini_server as google
-from tests.support.gemini_rules import SKIP
+from tests.support.servers import gemini as google
+from tests.support.servers.gemini_rules import SKIP
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gemini_rules import SKIP
-from tests.support.gemini_server import KEY, SIGNATURE, GeminiServer
+from tests.support.servers.gemini import KEY, SIGNATURE, GeminiServer
+from tests.support.servers.gemini_rules import SKIP
 
 Json = dict[str, Any]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from openai import OpenAI
 
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.engine import MODEL, EngineServer
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from tests.support.engine_server import EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.polling import eventually
+from tests.support.servers.engine import EngineServer
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 from sqlalchemy import create_engine, text
 
-from tests.support.engine_server import EngineServer, text_of
 from tests.support.gateway_process import GatewayProcess, wait_for
+from tests.support.servers.engine import EngineServer, text_of
 
 Json = dict[str, Any]
 

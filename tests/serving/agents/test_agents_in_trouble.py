@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from agents.safety.reply import TEXT
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
-from tests.support.gemini_server import GeminiServer
+from tests.support.servers.engine import MODEL, EngineServer
+from tests.support.servers.gemini import GeminiServer
 
 
 def say(gateway: GatewayProcess, key: str, text: str, model: str = "bondhu/chat", **fields: Any) -> httpx.Response:

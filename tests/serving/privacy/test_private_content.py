@@ -17,7 +17,7 @@ from serving.engines.wire import routing
 from storage import api_keys
 from storage.database import open_engine
 from tests.support.gateway_process import ROOT, GatewayProcess, wait_for
-from tests.support.gemini_server import GeminiServer, broken
+from tests.support.servers.gemini import GeminiServer, broken
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.engine_server import EngineServer, text_of
 from tests.support.gateway_process import GatewayProcess, wait_for
+from tests.support.servers.engine import EngineServer, text_of
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hi there"}]

@@ -15,8 +15,8 @@ from openai import AsyncOpenAI
 
 from serving.limits.redis_store import LimitStore
 from serving.resilience.redis import open_redis
-from tests.support.engine_server import MODEL, PROMPT_TOKENS, EngineServer, text_of
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, value, wait_for
+from tests.support.servers.engine import MODEL, PROMPT_TOKENS, EngineServer, text_of
 
 PATH = "/v1/chat/completions"
 TOKENS = 8

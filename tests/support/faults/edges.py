@@ -5,7 +5,7 @@ import secrets
 
 from tests.support.faults.aftermath import App
 from tests.support.gateway_process import GatewayProcess, make_key
-from tests.support.gemini_server import GeminiServer
+from tests.support.servers.gemini import GeminiServer
 
 TIER_NAME = "faulty"
 

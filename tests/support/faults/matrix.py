@@ -9,14 +9,15 @@ from tests.support.faults.seen import Seen
 
 HEAD = """# Faults
 
-Each row of the table is a part that was broken on purpose, what the client saw, and the state afterwards. The processes are
-real: vLLM, Ray, Redis, Postgres, the gateway. Gemini is a local server that speaks its protocol. The test that breaks the part
-(`tests/faults/`) writes its row from what it observed; `make faults` runs all of them and writes this page.
+Each row of the table is a part that was broken on purpose, what the client saw, and the state afterwards. The processes
+are real: vLLM, Ray, Redis, Postgres, the gateway. Gemini is a local server that speaks its protocol. The test that
+breaks the part (`tests/faults/`) writes its row from what it observed; `make faults` runs them all and writes this
+page.
 
 - **Client**: how many requests, and the responses.
 - **Ledger**: the SQL rows of these requests, by outcome. The test fails if a request has no row, or two.
-- **Limits**: the reserved tokens, and what happened to them. The test fails if any reservation stays open, or if the tokens
-  differ from the ledger's.
+- **Limits**: the reserved tokens, and what happened to them. The test fails if any reservation stays open, or if the
+  tokens differ from the ledger's.
 - **Engine**: its state after the fault.
 
 """

@@ -1,0 +1,1 @@
+"""Finding danger in what a person writes: rules, a classifier, a guard model."""

@@ -1,0 +1,118 @@
+"""Phrases of words, found in one pass over a text's words, without regular expressions.
+
+A phrase is written as words; `kill*` is any ending, `(my|own)` one of several, `(so |)` one or none, `_` a number, `..`
+up to three words of any kind. Phrases stand in a tree by their words, so that what begins alike is read once; a gap is
+bounded, so what a text costs grows with its length alone.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from agents.safety.detection.words import folded
+
+GAP = ".."
+MAX_GAP = 3
+MAX_PREFIX = 32
+NUMBER = "_"
+
+
+class Match(NamedTuple):
+    """Where a phrase stands: words `start` to before `end`, and the name that it was added under."""
+
+    start: int
+    end: int
+    name: str
+
+
+@dataclass(slots=True)
+class _Node:
+    words: dict[str, "_Node"] = field(default_factory=dict)
+    prefixes: dict[str, "_Node"] = field(default_factory=dict)
+    gap: "_Node | None" = None
+    names: set[str] = field(default_factory=set)
+
+
+class Phrases:
+    """Phrases added under names; raises ValueError for one that could match anything."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def add(self, name: str, written: Iterable[str]) -> None:
+        """Add phrases under a name."""
+        for phrase in itertools.chain.from_iterable(expand(each) for each in written):
+            if not phrase or phrase[0] in (GAP, "*") or phrase[-1] in (GAP, "*"):
+                raise ValueError(f"{name}: a phrase begins and ends with a word: {' '.join(phrase)!r}")
+            node = self._root
+            for part in phrase:
+                node = _child(node, part)
+            node.names.add(name)
+
+    def matches(self, words: Sequence[str]) -> list[Match]:
+        """Every phrase that stands in these words."""
+        found: list[Match] = []
+        for start in range(len(words)):
+            seen: set[tuple[int, int]] = set()
+            for node, end in _walk(self._root, words, start, seen):
+                found += [Match(start, end, name) for name in node.names]
+        return found
+
+
+def expand(written: str) -> Iterator[tuple[str, ...]]:
+    """Every way to read a phrase, as words; raises ValueError for a bracket that is not closed, or within another."""
+    for text in alternatives(folded(written)):
+        yield tuple(text.split())
+
+
+def alternatives(written: str) -> Iterator[str]:
+    """A text with `(a|b)` in it, its alternatives multiplied out."""
+    parts: list[list[str]] = []
+    rest = written
+    while rest:
+        before, bracket, rest = rest.partition("(")
+        parts.append([before])
+        if bracket:
+            inside, closing, rest = rest.partition(")")
+            if not closing or "(" in inside:
+                raise ValueError(f"a bracket is not closed, or within another: {written!r}")
+            parts.append(inside.split("|"))
+    for chosen in itertools.product(*parts):
+        yield "".join(chosen)
+
+
+def _child(node: _Node, part: str) -> _Node:
+    if part == GAP:
+        node.gap = node.gap or _Node()
+        return node.gap
+    if part.endswith("*"):
+        return node.prefixes.setdefault(part[:-1], _Node())
+    return node.words.setdefault(part, _Node())
+
+
+def _walk(node: _Node, words: Sequence[str], at: int, seen: set[tuple[int, int]]) -> Iterator[tuple[_Node, int]]:
+    """The ends of phrases, from this node and this word on; no node is read twice at one word."""
+    if (id(node), at) in seen:
+        return
+    seen.add((id(node), at))
+    if node.names:
+        yield node, at
+    if node.gap is not None:
+        for skip in range(MAX_GAP + 1):
+            if at + skip < len(words):
+                yield from _walk(node.gap, words, at + skip, seen)
+    if at < len(words):
+        for following in _following(node, words[at]):
+            yield from _walk(following, words, at + 1, seen)
+
+
+def _following(node: _Node, word: str) -> Iterator[_Node]:
+    if (exact := node.words.get(word)) is not None:
+        yield exact
+    if word.isdecimal() and (number := node.words.get(NUMBER)) is not None:
+        yield number
+    if node.prefixes:
+        for length in range(1, min(len(word), MAX_PREFIX) + 1):
+            if (begun := node.prefixes.get(word[:length])) is not None:
+                yield begun

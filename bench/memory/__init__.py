@@ -1,0 +1,1 @@
+"""What memory costs: reads, writes, and prompts."""

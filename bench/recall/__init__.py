@@ -1,0 +1,1 @@
+"""How good recall is, and how fast."""

@@ -1,0 +1,1 @@
+"""What the safety step finds, and the training of its classifier."""

@@ -1,0 +1,1 @@
+"""What agents keep of a person in SQL."""

@@ -1,0 +1,90 @@
+"""Documents that agents keep of a person, changed by compare-and-set. It does not know what they mean.
+
+A change that comes after the person was erased finds no row of its version, and stores nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.agents.tables import AgentState
+from storage.database import upsert
+from storage.memory.owner import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """Whose document: `agent`'s, in one conversation or in none in particular (""), under a name."""
+
+    owner: Owner
+    agent: str
+    conversation: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A document and how often it was saved, from 1."""
+
+    value: Mapping[str, Any]
+    version: int
+
+
+class SqlStates:
+    """Documents in SQL: an `agents.state.StateStore`.
+
+    Args:
+        engine: the pool.
+        now: the time, aware.
+
+    """
+
+    def __init__(self, engine: AsyncEngine, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._now = now
+
+    async def load(self, key: StateKey) -> Versioned | None:
+        """The document; None when there is none."""
+        query = key.owner.select(AgentState, AgentState.value, AgentState.version).where(_is(key))
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else Versioned(row.value, row.version)
+
+    async def save(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> bool:
+        """Store it as version `expected` + 1; 0: there must be none yet. False, and nothing stored, on a conflict."""
+        stored = {"value": dict(value), "version": expected + 1, "updated_at": self._now()}
+        async with self._engine.begin() as connection:
+            if expected:
+                change = key.owner.update(AgentState).where(_is(key), AgentState.version == expected)
+                result = await connection.execute(change.values(stored).returning(AgentState.version))
+            else:
+                names = {"agent": key.agent, "conversation": key.conversation, "name": key.name}
+                row = upsert(AgentState, self._engine.dialect.name).values(**key.owner.columns, **names, **stored)
+                result = await connection.execute(row.on_conflict_do_nothing().returning(AgentState.version))
+            return result.one_or_none() is not None
+
+    async def delete(self, key: StateKey) -> None:
+        """Delete it; it need not be there."""
+        async with self._engine.begin() as connection:
+            await connection.execute(key.owner.delete(AgentState).where(_is(key)))
+
+    async def of_person(self, owner: Owner) -> list[tuple[StateKey, Mapping[str, Any]]]:
+        """All documents of a person, by agent, conversation and name."""
+        names = (AgentState.agent, AgentState.conversation, AgentState.name)
+        query = owner.select(AgentState, *names, AgentState.value).order_by(*names)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return [(StateKey(owner, agent, conversation, name), value) for agent, conversation, name, value in rows]
+
+
+async def delete_of_conversation(connection: AsyncConnection, owner: Owner, conversation: str) -> None:
+    """Delete, within a change that has begun, what agents keep of a conversation (its id at the application)."""
+    await connection.execute(owner.delete(AgentState).where(AgentState.conversation == conversation))
+
+
+def _is(key: StateKey) -> ColumnElement[bool]:
+    return and_(AgentState.agent == key.agent, AgentState.conversation == key.conversation, AgentState.name == key.name)

@@ -1,0 +1,1 @@
+"""Playlists, imported recordings and videos in SQL."""

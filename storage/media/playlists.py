@@ -1,0 +1,148 @@
+"""Playlists of a person: made, changed by difference, undone; each change once under its key, in one transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.database import upsert
+from storage.media.tables import Playlist, PlaylistChange
+from storage.memory.owner import Owner
+
+Item = Mapping[str, Any]
+
+
+class NoPlaylist(Exception):
+    """There is none of that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlaylist:
+    """A playlist as it is now."""
+
+    id: str
+    name: str
+    items: Sequence[Item]
+    wanted: Mapping[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaylistDiff:
+    """What is to be added to a playlist and removed from it. An item is known by its `id`."""
+
+    add: Sequence[Item] = ()
+    remove: Sequence[Item] = ()
+
+    def applied(self, items: Sequence[Item]) -> list[Item]:
+        """The items after it: what is there already is not added twice."""
+        gone = {item["id"] for item in self.remove}
+        kept = [item for item in items if item["id"] not in gone]
+        there = {item["id"] for item in kept}
+        return [*kept, *(item for item in self.add if item["id"] not in there)]
+
+
+class SqlPlaylists:
+    """Playlists in SQL.
+
+    Args:
+        engine: the pool.
+        now: the time, aware.
+
+    """
+
+    def __init__(self, engine: AsyncEngine, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._now = now
+
+    async def all_of(self, owner: Owner) -> list[StoredPlaylist]:
+        """Theirs, the last changed first."""
+        query = owner.select(Playlist).order_by(Playlist.updated_at.desc(), Playlist.id)
+        async with self._engine.connect() as connection:
+            return [_stored(row) for row in await connection.execute(query)]
+
+    async def create(
+        self, owner: Owner, *, key: str, name: str, items: Sequence[Item], wanted: Mapping[str, Any]
+    ) -> StoredPlaylist:
+        """Make one, with `key` as its id, unless that was done under this key."""
+        async with self._engine.begin() as connection:
+            if await self._note(connection, owner, key, key, PlaylistDiff(add=items), is_new=True):
+                row = {"id": key, "name": name, "items": list(items), "wanted": dict(wanted)}
+                await self._write(connection, owner, row, version=1)
+            return await _load(connection, owner, key)
+
+    async def change(self, owner: Owner, id_: str, diff: PlaylistDiff, *, key: str) -> StoredPlaylist:
+        """Change it by difference, unless that was done under this key; raises NoPlaylist."""
+        async with self._engine.begin() as connection:
+            await _lock(connection, owner, id_)
+            before = await _load(connection, owner, id_)
+            after = diff.applied(before.items)
+            had, has = {item["id"] for item in before.items}, {item["id"] for item in after}
+            made = PlaylistDiff(
+                add=[item for item in after if item["id"] not in had],
+                remove=[item for item in before.items if item["id"] not in has],
+            )
+            if await self._note(connection, owner, key, id_, made, is_new=False):
+                await self._rewrite(connection, owner, before, after)
+            return await _load(connection, owner, id_)
+
+    async def undo(self, owner: Owner, key: str) -> None:
+        """Take the change of this key back, unless that was done; later changes stay. Raises NoPlaylist."""
+        async with self._engine.begin() as connection:
+            mark = (
+                owner.update(PlaylistChange)
+                .where(PlaylistChange.key == key, PlaylistChange.undone.is_(False))
+                .values(undone=True)
+            )
+            if not (await connection.execute(mark)).rowcount:
+                return
+            done = (await connection.execute(owner.select(PlaylistChange).where(PlaylistChange.key == key))).one()
+            if done.is_new:
+                await connection.execute(owner.delete(Playlist).where(Playlist.id == done.playlist))
+                return
+            await _lock(connection, owner, done.playlist)
+            now = await _load(connection, owner, done.playlist)
+            await self._rewrite(connection, owner, now, PlaylistDiff(done.removed, done.added).applied(now.items))
+
+    async def _note(
+        self, connection: AsyncConnection, owner: Owner, key: str, id_: str, diff: PlaylistDiff, *, is_new: bool
+    ) -> bool:
+        row = {
+            "key": key,
+            "playlist": id_,
+            "added": list(diff.add),
+            "removed": list(diff.remove),
+            "is_new": is_new,
+            "undone": False,
+            "at": self._now(),
+        }
+        insert = upsert(PlaylistChange, connection.dialect.name).values(**owner.columns, **row)
+        return bool((await connection.execute(insert.on_conflict_do_nothing())).rowcount)
+
+    async def _write(self, connection: AsyncConnection, owner: Owner, row: Mapping[str, Any], version: int) -> None:
+        insert = upsert(Playlist, connection.dialect.name)
+        await connection.execute(insert.values(**owner.columns, **row, version=version, updated_at=self._now()))
+
+    async def _rewrite(
+        self, connection: AsyncConnection, owner: Owner, before: StoredPlaylist, items: Sequence[Item]
+    ) -> None:
+        values = {"items": list(items), "version": before.version + 1, "updated_at": self._now()}
+        await connection.execute(owner.update(Playlist).where(Playlist.id == before.id).values(**values))
+
+
+async def _lock(connection: AsyncConnection, owner: Owner, id_: str) -> None:
+    """Take the row before it is read: two changes at once come one after the other, in both databases."""
+    await connection.execute(owner.update(Playlist).where(Playlist.id == id_).values(version=Playlist.version))
+
+
+async def _load(connection: AsyncConnection, owner: Owner, id_: str) -> StoredPlaylist:
+    row = (await connection.execute(owner.select(Playlist).where(Playlist.id == id_))).one_or_none()
+    if row is None:
+        raise NoPlaylist(id_)
+    return _stored(row)
+
+
+def _stored(row: Any) -> StoredPlaylist:
+    return StoredPlaylist(row.id, row.name, row.items, row.wanted, row.version)

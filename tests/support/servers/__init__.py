@@ -1,0 +1,1 @@
+"""Servers that say what a test wants, over the real protocols."""

@@ -1,0 +1,126 @@
+"""A model that says what a test has it say, whole or streamed, over OpenAI's protocol.
+
+with ScriptServer(port) as server:
+    server.says += ["a text", call("find", q="x"), 429, CUT]  # an answer each; then `always`
+
+A text is streamed word by word, a call's arguments in two pieces. Compact JSON, as vLLM's server writes it.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+from tests.support.servers.engine import MODEL, EngineServer, Json
+
+CUT = object()  # a connection that ends in the middle of an answer
+JUNK = object()  # an answer that is no JSON
+SILENT = object()  # an answer that never comes
+HELD = object()  # a stream that begins and does not go on
+
+
+class ScriptServer(EngineServer):
+    """The server; a context manager.
+
+    Attributes:
+        says: the next answers: a text, calls, a text and calls, the status of an error, CUT, JUNK, SILENT, HELD.
+        always: what it says when there is none.
+        headers: of the requests that came in, beside `asked`.
+        retry_after: what an error says of the next try.
+        has_index: whether pieces of a call say which call they are of.
+
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self.says: list[Any] = []
+        self.always: Any = "All right."
+        self.headers: list[dict[str, str]] = []
+        self.retry_after: str | None = None
+        self.has_index = True
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body: Json = await request.json()
+        self.asked.append(body)
+        self.headers.append(dict(request.headers))
+        said = self.says.pop(0) if self.says else self.always
+        if isinstance(said, int):
+            headers = {} if self.retry_after is None else {"retry-after": self.retry_after}
+            error = {"error": {"message": "secret words", "type": "t", "code": "busy", "param": "tools"}}
+            return web.json_response(error, status=said, headers=headers)
+        if said is JUNK:
+            return web.Response(text="<html>", content_type="text/html")
+        if said is SILENT:
+            await self._stopping.wait()
+        if body.get("stream"):
+            return await self._tell(request, said)
+        if said is CUT:
+            response = web.StreamResponse(headers={"content-length": "1000"})
+            await response.prepare(request)
+            await response.write(b'{"choices": [')
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        message: Json = {"role": "assistant", "content": said if isinstance(said, str) else None}
+        if isinstance(said, list):
+            message["tool_calls"] = said
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if isinstance(said, list) else "stop"}
+        return _json({**_head("chat.completion"), "choices": [choice], "usage": _USAGE})
+
+    async def _tell(self, request: web.Request, said: Any) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        if said is CUT:
+            await response.write(_event({"content": "So I"}))
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        if said is HELD:
+            await response.write(_event({"content": "So"}))
+            try:
+                await self._stopping.wait()
+            except asyncio.CancelledError:
+                self.aborted += 1
+                raise
+        text, calls = said if isinstance(said, tuple) else (said, []) if isinstance(said, str) else ("", said)
+        if text:
+            for piece in text.replace(" ", "\0 ").split("\0"):
+                await response.write(_event({"content": piece}))
+        for index, whole in enumerate(calls):
+            for piece in _pieces(whole):
+                await response.write(_event({"tool_calls": [{"index": index, **piece} if self.has_index else piece]}))
+        await response.write(_event({}, "tool_calls" if calls else "stop"))
+        usage = {**_head("chat.completion.chunk"), "choices": [], "usage": _USAGE}
+        await response.write(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n")
+        return response
+
+
+def call(name: str, **arguments: Any) -> list[Json]:
+    """A call of one tool."""
+    return [{"id": f"call-{name}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}]
+
+
+_USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+
+def _head(kind: str) -> Json:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": MODEL}
+
+
+def _event(delta: Json, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    event = {**_head("chat.completion.chunk"), "choices": [choice]}
+    return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _json(value: Json) -> web.Response:
+    return web.Response(body=json.dumps(value, separators=(",", ":")).encode(), content_type="application/json")
+
+
+def _pieces(whole: Json) -> list[Json]:
+    arguments = whole["function"]["arguments"]
+    middle = len(arguments) // 2
+    first = {**whole, "function": {"name": whole["function"]["name"], "arguments": arguments[:middle]}}
+    return [first, {"function": {"arguments": arguments[middle:]}}]
