@@ -24,10 +24,10 @@ def measured(side: str, number: int, requests: int) -> Measurement:
 
 def test_percentiles_interpolate() -> None:
     """Between two values the percentile lies on the line between them; without values there is none."""
-    assert summary.percentile([1, 2, 3, 4, 5], 50) == 3
-    assert summary.percentile([10, 20], 50) == 15
-    assert summary.percentile(list(range(101)), 99) == 99
-    assert summary.percentile([], 50) is None
+    assert percentile([1, 2, 3, 4, 5], 50) == 3
+    assert percentile([10, 20], 50) == 15
+    assert percentile(list(range(101)), 99) == 99
+    assert percentile([], 50) is None
 
 
 def test_ratios_pair_blocks_of_the_same_round() -> None:
