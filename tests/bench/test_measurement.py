@@ -8,6 +8,7 @@ import pytest
 
 from bench.load import generator as load
 from bench.load.generator import Block, Seen
+from bench.percentiles import percentile
 from bench.serving import admission, summary
 from bench.serving.measure import Measurement
 
