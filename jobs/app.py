@@ -13,13 +13,18 @@ DEFAULT_QUEUE = "jobs"
 
 
 def create_app(
-    redis_url: str, database_url: str, extraction: Plan | None = None, *, ingress: Ingress | None = None
+    redis_url: str,
+    database_url: str,
+    extraction: Plan | None = None,
+    *,
+    ingress: Ingress | None = None,
+    erasure_key: str | None = None,
 ) -> Celery:
     """Return the application on these services; connects to neither.
 
     `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
     Without a plan for `extraction` turns stay what they are; without `ingress`, which leads to the embedders, so do
-    vectors.
+    vectors. With `erasure_key`, what is deleted for good is noted, so that no restored backup brings it back.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -32,7 +37,7 @@ def create_app(
             "options": {"expires": FLUSH_EVERY_S},
         },
     }
-    app.conf.beat_schedule |= set_aside.register(app, database_url)
+    app.conf.beat_schedule |= set_aside.register(app, database_url, erasure_key)
     if ingress is not None:
         from jobs import embedding_backfill  # numpy and what else a worker without embedders does without
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 PLAN, KEY = "BONDHU_EXTRACTION", "BONDHU_JOBS_KEY"
+ERASURE_KEY = "BONDHU_ERASURE_KEY"
 INGRESS, CLUSTER_KEY = "BONDHU_INGRESS_URL", "BONDHU_CLUSTER_KEY"
 
 

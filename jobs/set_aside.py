@@ -9,6 +9,7 @@ from celery import Celery
 
 from storage.database import open_engine
 from storage.memory.erasure import scrub
+from storage.memory.erasure_log import ErasureLog
 from storage.memory.set_aside import wipe_expired
 
 log = logging.getLogger(__name__)
@@ -16,21 +17,22 @@ log = logging.getLogger(__name__)
 EVERY_S = 600.0
 
 
-def register(app: Celery, database_url: str) -> dict[str, Any]:
-    """Add the task to `app`; its entry in the schedule."""
+def register(app: Celery, database_url: str, erasure_key: str | None) -> dict[str, Any]:
+    """Add the task to `app`; its entry in the schedule. With a key, what it deletes is noted."""
 
     def run() -> int:
-        return asyncio.run(wipe(database_url, now=datetime.now(UTC)))
+        noted = None if erasure_key is None else ErasureLog(erasure_key, lambda: datetime.now(UTC))
+        return asyncio.run(wipe(database_url, now=datetime.now(UTC), noted=noted))
 
     task = app.task(name="jobs.wipe_set_aside", shared=False)(run)
     return {"wipe-set-aside": {"task": task.name, "schedule": EVERY_S, "options": {"expires": EVERY_S}}}
 
 
-async def wipe(database_url: str, *, now: datetime) -> int:
+async def wipe(database_url: str, *, now: datetime, noted: ErasureLog | None = None) -> int:
     """Delete what has expired, from the database's files too; how many turns and memories that were."""
     engine = open_engine(database_url)
     try:
-        gone = await wipe_expired(engine, now=now)
+        gone = await wipe_expired(engine, now=now, log=noted)
         if gone:
             await scrub(engine)
             log.info("deleted %d turns and memories for good that wishes had set aside", gone)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from memory.recall.index_cache import IndexCache
 from storage.memory import deletion, erasure, memories, set_aside
 from storage.memory.deletion import Touched
+from storage.memory.erasure_log import ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.set_aside import Aside
 
@@ -53,6 +54,7 @@ class Forgetter:
         index_cache: this process's views of it.
         places: further ones, by name.
         now: the time, aware.
+        log: is told of every erasure, so that backups of before are restored without it.
 
     """
 
@@ -62,15 +64,17 @@ class Forgetter:
         index_cache: IndexCache,
         places: Mapping[str, ErasureTarget],
         now: Callable[[], datetime],
+        log: ErasureLog | None = None,
     ) -> None:
         self._engine = engine
         self._index_cache = index_cache
         self._places = places
         self._now = now
+        self._log = log
 
     async def memory(self, owner: Owner, id_: str) -> Receipt:
         """Forget one memory; raises NoSuchMemory."""
-        await memories.delete_memory(self._engine, owner, id_, now=self._now())
+        await memories.delete_memory(self._engine, owner, id_, now=self._now(), log=self._log)
         remaining = await memories.count_memory(self._engine, owner, id_)
         in_view = await self._index_cache.with_view(owner, lambda view: ("memory", id_) in view)
         return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
@@ -94,7 +98,7 @@ class Forgetter:
         went with them.
         """
         deleted = await deletion.delete_items(
-            self._engine, owner, turns=turns, memories=memories, now=self._now(), aside=aside
+            self._engine, owner, turns=turns, memories=memories, now=self._now(), aside=aside, log=self._log
         )
         named = list({*memories, *deleted.memories})
         remaining = await deletion.count_items(self._engine, owner, turns=turns, memories=named)
@@ -108,7 +112,7 @@ class Forgetter:
 
     async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
         """Forget a conversation, and the memories that quote it; None when there is none."""
-        ids = await deletion.delete_conversation(self._engine, owner, external_id, now=self._now())
+        ids = await deletion.delete_conversation(self._engine, owner, external_id, now=self._now(), log=self._log)
         if ids is None:
             return None
         remaining = await deletion.count_conversation(self._engine, owner, external_id, ids)
@@ -117,13 +121,13 @@ class Forgetter:
 
     async def wish(self, owner: Owner, wish_id: str) -> bool:
         """Delete for good what a wish set aside; whether there was anything."""
-        is_gone = await set_aside.wipe_wish(self._engine, owner, wish_id)
+        is_gone = await set_aside.wipe_wish(self._engine, owner, wish_id, self._log)
         await erasure.scrub(self._engine)
         return is_gone
 
     async def everything(self, whom: Owner | str) -> Receipt:
         """Forget a person, or all people of an application."""
-        await erasure.erase(self._engine, whom)
+        await erasure.erase(self._engine, whom, self._log)
         self._index_cache.drop(whom)
         counts = await erasure.count(self._engine, whom)
         remaining = {table: count for table, count in counts.items() if table not in erasure.KEPT}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN = "RAY_AUTH_TOKEN", "BONDHU_CLUSTER_KEY", "BONDHU_SCRAPE_TOKEN"
 JOBS_KEY = "BONDHU_JOBS_KEY"
+ERASURE_KEY = "BONDHU_ERASURE_KEY"  # of the list of erasures: docs/backup.md
 PAGE_KEY = "BONDHU_PAGE_KEY"  # in var/secrets.env; a browser receives it in exchange for a one-time link
 GEMINI_KEY = "GEMINI_API_KEY"
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -21,24 +22,27 @@ class Secrets:
 
     `ray_token` gives access to Ray's dashboard and control store, `cluster_key` to the private ingress,
     `scrape_token` to the gateway's /metrics only. `jobs_key` is the Celery worker's API key for the gateway, created
-    by `serving.supervisor.bootstrap`; None before that.
+    by `serving.supervisor.bootstrap`; None before that. `erasure_key` keys the hashes in the list of erasures.
     """
 
     ray_token: str
     cluster_key: str
     scrape_token: str
     jobs_key: str | None = None
+    erasure_key: str | None = None
 
 
 def load_secrets(var_dir: Path, environ: Mapping[str, str] = os.environ) -> Secrets:
     """Return the secrets; generate and store those that are in neither the environment nor the file."""
     path = secrets_env(var_dir)
     stored = read_env_file(path)
-    tokens = {name: stored.get(name) or secrets.token_hex(32) for name in (RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN)}
+    generated = (RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN, ERASURE_KEY)
+    tokens = {name: stored.get(name) or secrets.token_hex(32) for name in generated}
     if tokens.items() - stored.items():
         write_env_file(path, {**stored, **tokens})
-    ray_token, cluster_key, scrape_token = (environ.get(name) or value for name, value in tokens.items())
-    return Secrets(ray_token, cluster_key, scrape_token, environ.get(JOBS_KEY) or stored.get(JOBS_KEY))
+    ray_token, cluster_key, scrape_token, erasure_key = (environ.get(name) or value for name, value in tokens.items())
+    jobs_key = environ.get(JOBS_KEY) or stored.get(JOBS_KEY)
+    return Secrets(ray_token, cluster_key, scrape_token, jobs_key, erasure_key)
 
 
 def secrets_env(var_dir: Path) -> Path:

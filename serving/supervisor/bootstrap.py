@@ -34,6 +34,10 @@ JOBS_APP, JOBS_TIER = "bondhu", "standard"  # not the operators': what a limit r
 def prepare(settings: Settings) -> None:
     """Migrate the database, make the secrets, var/dev.env and the worker's key. Raises what the database raises."""
     settings.var_dir.mkdir(parents=True, exist_ok=True)
+    if (settings.var_dir / "restore").exists():  # one that was killed: all or nothing of it, before anything is read
+        from serving.backup.restore import resume
+
+        resume(settings, now=lambda: datetime.now(UTC))
     load_secrets(settings.var_dir)
     migrate.upgrade(database_url(settings))
     asyncio.run(_ensure_keys(settings))

@@ -14,6 +14,7 @@ from serving.config.addresses import database_url, gateway_url, ingress_url, red
 from serving.config.credentials import (
     API_KEY,
     CLUSTER_KEY,
+    ERASURE_KEY,
     GEMINI_KEY,
     HUB_TOKENS,
     JOBS_KEY,
@@ -84,6 +85,7 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
         RAY_TOKEN: secrets.ray_token,
         SCRAPE_TOKEN: secrets.scrape_token,
         **({} if secrets.jobs_key is None else {JOBS_KEY: secrets.jobs_key}),
+        **({} if secrets.erasure_key is None else {ERASURE_KEY: secrets.erasure_key}),
         "RAY_AUTH_MODE": "token",
         "RAY_worker_niceness": "0",  # Ray's 15 would make an engine yield to every other process
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -101,13 +103,13 @@ def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
 _DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__URL"})
 _REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
 _SECRETS = frozenset(
-    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *_DATABASE, *_REDIS}
+    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *_DATABASE, *_REDIS}
 )
 _NEEDED = {
     "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
     "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
-    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, *_DATABASE, *_REDIS}),
-    "gateway": frozenset({CLUSTER_KEY, SCRAPE_TOKEN, GEMINI_KEY, *_DATABASE, *_REDIS}),
+    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, *_DATABASE, *_REDIS}),
+    "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, GEMINI_KEY, *_DATABASE, *_REDIS}),
 }
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agents.states import delete_of_conversation
 from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
+from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe
@@ -34,7 +35,7 @@ class Touched:
 
 
 async def delete_conversation(
-    engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime
+    engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime, log: ErasureLog | None = None
 ) -> list[str] | None:
     """Delete it with its messages, the memories that quote one of them, what is set aside and what agents keep of it.
 
@@ -58,6 +59,8 @@ async def delete_conversation(
         drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
         await _delete(connection, owner, turns, drawn, version)
         await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
+        if log is not None:
+            await log.note(connection, [Erased.item("conversation", owner, external_id)])
     return ids + turns_aside
 
 
@@ -69,10 +72,12 @@ async def delete_items(
     memories: Sequence[str],
     now: datetime,
     aside: Aside | None = None,
+    log: ErasureLog | None = None,
 ) -> Touched:
     """Delete these turns and memories (some hundreds at most); those that are not there are left out of the answer.
 
-    A conversation of which no turn is left goes as well. With `aside` all of it is set aside, and can be put back.
+    A conversation of which no turn is left goes as well. With `aside` all of it is set aside, and can be put back;
+    else it is noted in `log`.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
@@ -84,6 +89,9 @@ async def delete_items(
         wiped = 0
         if aside is None:
             wiped = await wipe(connection, owner, of_items(turns, [*memories, *remembered]))
+            if log is not None and (going or remembered or wiped):
+                await log.note(connection, [Erased.item("turn", owner, each) for each in {*turns, *going}])
+                await log.note(connection, [Erased.item("memory", owner, each) for each in {*memories, *remembered}])
         if not going and not remembered:
             if not wiped:
                 await connection.rollback()

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.agents import tables as agent_tables  # noqa: F401 - their tables belong to the metadata
 from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
+from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.tables import Person
 from storage.tables import Base
@@ -21,17 +22,22 @@ KEPT = frozenset({"requests"})
 _PEOPLE = cast(Table, Person.__table__)
 
 
-async def erase(engine: AsyncEngine, whom: Owner | str) -> None:
-    """Delete every row of a person, or of all people of an application (its name), in one transaction."""
+async def erase(engine: AsyncEngine, whom: Owner | str, log: ErasureLog | None = None) -> None:
+    """Delete every row of a person, or of all people of an application (its name), in one transaction.
+
+    That it was done is noted in `log`.
+    """
     for is_last in (False, False, True):
         try:
             async with engine.begin() as connection:
                 # First the rows that every writer takes first (storage.memory.people.bump), so that none writes
                 # meanwhile.
                 await connection.execute(update(Person).where(*_of(_PEOPLE, whom)).values(version=Person.version))
-                for table in reversed(_tables()):
+                for table in reversed(owned_tables()):
                     if table.name not in KEPT:
                         await connection.execute(delete(table).where(*_of(table, whom)))
+                if log is not None:
+                    await log.note(connection, [Erased.whom(whom)])
             return
         except IntegrityError:  # a person who was new a moment ago: not among the rows taken
             if is_last:
@@ -53,13 +59,14 @@ async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:
     """How many rows each table has of them, KEPT ones too."""
     left = {}
     async with engine.connect() as connection:
-        for table in _tables():
+        for table in owned_tables():
             query = select(func.count()).select_from(table).where(*_of(table, whom))
             left[table.name] = int((await connection.execute(query)).scalar_one())
     return left
 
 
-def _tables() -> list[Table]:
+def owned_tables() -> list[Table]:
+    """The tables whose rows are a person's, those that others refer to first."""
     return [table for table in Base.metadata.sorted_tables if {"app", "end_user"} <= set(table.columns.keys())]
 
 

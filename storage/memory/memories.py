@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Embedding, Memory, MemoryKind, Message, ReplyContextItem, Sensitivity, SetAside
@@ -216,8 +217,13 @@ async def edit_memory(
     return after
 
 
-async def delete_memory(engine: AsyncEngine, owner: Owner, id_: str, *, now: datetime) -> None:
-    """Delete it, set aside or not, its embeddings, and what other memories know of it; raises NoSuchMemory."""
+async def delete_memory(
+    engine: AsyncEngine, owner: Owner, id_: str, *, now: datetime, log: ErasureLog | None = None
+) -> None:
+    """Delete it, set aside or not, its embeddings, and what other memories know of it; raises NoSuchMemory.
+
+    That it was done is noted in `log`.
+    """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
         deleted = await connection.execute(owner.delete(Memory).where(Memory.id == id_))
@@ -232,6 +238,8 @@ async def delete_memory(engine: AsyncEngine, owner: Owner, id_: str, *, now: dat
         )
         others = owner.update(Memory).where(Memory.superseded_by == id_)
         await connection.execute(others.values(superseded_by=None, changed_in=version))
+        if log is not None:
+            await log.note(connection, [Erased.item("memory", owner, id_)])
 
 
 async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str, int]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, func, insert, or_
+from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory.conversations import TurnPosition, beside, conversation_id_of, void_windows
+from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.memories import present_memories
 from storage.memory.owner import Owner
 from storage.memory.people import bump
@@ -143,16 +144,29 @@ def of_items(turns: Sequence[str], memories: Sequence[str]) -> ColumnElement[boo
     return or_(SetAside.message_id.in_(turns), of_memories)
 
 
-async def wipe_wish(engine: AsyncEngine, owner: Owner, wish_id: str) -> bool:
-    """Delete for good what a wish set aside; whether there was anything."""
+async def wipe_wish(engine: AsyncEngine, owner: Owner, wish_id: str, log: ErasureLog | None = None) -> bool:
+    """Delete for good what a wish set aside, and note it in `log`; whether there was anything."""
+    of_wish = SetAside.wish_id == wish_id
     async with engine.begin() as connection:
-        return bool(await wipe(connection, owner, SetAside.wish_id == wish_id))
+        await _note(connection, owner.has(SetAside) & of_wish, log)
+        return bool(await wipe(connection, owner, of_wish))
 
 
-async def wipe_expired(engine: AsyncEngine, *, now: datetime) -> int:
-    """Delete for good whatever, and whosever, can be put back no more; how much that was."""
+async def wipe_expired(engine: AsyncEngine, *, now: datetime, log: ErasureLog | None = None) -> int:
+    """Delete for good whatever, and whosever, can be put back no more, and note it in `log`; how much that was."""
+    expired = SetAside.expires_at <= now
     async with engine.begin() as connection:
-        return (await connection.execute(delete(SetAside).where(SetAside.expires_at <= now))).rowcount
+        await _note(connection, expired, log)
+        return (await connection.execute(delete(SetAside).where(expired))).rowcount
+
+
+async def _note(connection: AsyncConnection, condition: ColumnElement[bool], log: ErasureLog | None) -> None:
+    if log is None:
+        return
+    rows = await connection.execute(
+        select(SetAside.app, SetAside.end_user, SetAside.kind, SetAside.item_id).where(condition)
+    )
+    await log.note(connection, [Erased.item(kind, Owner(app, user), item) for app, user, kind, item in rows])
 
 
 _KEPT = (SetAside.kind, SetAside.item_id, SetAside.conversation, SetAside.content)

@@ -1,0 +1,15 @@
+"""All tables, whichever module declares them: for whatever is about the database as a whole."""
+
+from storage import safety_counts, tables
+from storage.agents import tables as agent_tables
+from storage.media import tables as media_tables
+from storage.memory import erasure_log
+from storage.memory import tables as memory_tables
+
+DECLARED_IN = (tables, memory_tables, erasure_log, agent_tables, media_tables, safety_counts)
+metadata = tables.Base.metadata
+
+
+def names() -> list[str]:
+    """Of all tables, those that others refer to first."""
+    return [table.name for table in metadata.sorted_tables]
