@@ -1,0 +1,1 @@
+"""Backups: one encrypted file each, made while the service runs; and bringing one back."""

@@ -1,0 +1,164 @@
+"""One file: a gzipped tar, encrypted with age (https://age-encryption.org/v1) to public keys.
+
+age authenticates each 64 KiB and marks the last piece, so a changed or cut file is told from a whole one. The file gets
+its name when it is complete and on the disk. It does not know what the members mean, but for the first two.
+"""
+
+import contextlib
+import gzip
+import os
+import tarfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import pyrage
+from pydantic import ValidationError
+
+from serving.backup.errors import BackupError, Damaged, Locked
+from serving.backup.manifest import ERASURES, MANIFEST, ErasureList, Manifest
+
+COMPRESS_LEVEL = 3
+_UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error)
+
+
+def new_identity() -> tuple[str, str]:
+    """A private identity, and the public recipient that goes with it."""
+    identity = pyrage.x25519.Identity.generate()
+    return str(identity), str(identity.to_public())
+
+
+def write(folder: Path, file: Path, recipients: Sequence[str]) -> None:
+    """Put what is below `folder` into `file`, the manifest first; raises BackupError for a wrong recipient."""
+    try:
+        keys = [pyrage.x25519.Recipient.from_str(each) for each in recipients]
+    except pyrage.RecipientError as problem:
+        raise BackupError(f"a recipient is none of age's (age1...): {problem}") from None
+    if not keys:
+        raise BackupError("no recipient is named: nobody could read the backup")
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
+            with _piped(lambda target: _pack(folder, target)) as packed:
+                pyrage.encrypt_io(packed, sink, keys)
+            sink.flush()
+            os.fsync(sink.fileno())
+        part.replace(file)
+        sync_folder(file.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def unpack(file: Path, identities: Sequence[str], into: Path) -> Manifest:
+    """Unpack all of it; raises Damaged, Locked. What a damaged one leaves there is not to be used."""
+    with _members(file, identities) as tar:
+        tar.extractall(into, filter="data")
+    return _manifest((into / MANIFEST).read_bytes())
+
+
+def peek(file: Path, identities: Sequence[str]) -> tuple[Manifest, ErasureList]:
+    """What it says of itself, without reading on; raises Damaged, Locked."""
+    found: dict[str, bytes] = {}
+    with _members(file, identities, to_the_end=False) as tar:
+        while len(found) < 2 and (member := tar.next()) is not None:
+            content = tar.extractfile(member)
+            found[member.name] = content.read() if content is not None else b""
+    try:
+        return _manifest(found[MANIFEST]), ErasureList.model_validate_json(found[ERASURES])
+    except (KeyError, ValidationError) as problem:
+        raise Damaged(f"{file}: is none of our backups ({problem})") from None
+
+
+def read_identities(file: Path) -> list[str]:
+    """The identities in a file as age-keygen writes it; raises BackupError."""
+    try:
+        lines = [line.strip() for line in file.read_text().splitlines()]
+    except OSError as problem:
+        raise BackupError(f"{file}: {problem.strerror}") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in it survive a crash of the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _manifest(content: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as problem:
+        raise Damaged(f"the manifest is none of ours: {problem.errors()[0]['msg']}") from None
+
+
+def _pack(folder: Path, target: IO[bytes]) -> None:
+    first = [folder / name for name in (MANIFEST, ERASURES)]
+    others = sorted(path for path in folder.rglob("*") if path.is_file() and path not in first)
+    with (
+        gzip.GzipFile(fileobj=target, mode="wb", compresslevel=COMPRESS_LEVEL) as zipped,
+        tarfile.open(fileobj=zipped, mode="w|") as tar,
+    ):
+        for path in (*first, *others):
+            tar.add(path, path.relative_to(folder).as_posix(), recursive=False)
+
+
+@contextlib.contextmanager
+def _piped(write_to: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
+    """What `write_to` writes, in a thread, to be read; its failure goes before the reader's, which it has caused."""
+    readable, writable = os.pipe()
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            with open(writable, "wb") as target:
+                write_to(target)
+        except BrokenPipeError:  # the reader had enough
+            pass
+        except Exception as problem:  # noqa: BLE001 - a thread's edge: raised again by whoever reads
+            failed.append(problem)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        with open(readable, "rb") as source:
+            yield source
+    finally:
+        thread.join()
+        for problem in failed:
+            raise problem
+
+
+@contextlib.contextmanager
+def _members(file: Path, identities: Sequence[str], *, to_the_end: bool = True) -> Iterator[tarfile.TarFile]:
+    try:
+        keys = [pyrage.x25519.Identity.from_str(each) for each in identities]
+    except pyrage.IdentityError as problem:
+        raise Locked(f"an identity is none of age's (AGE-SECRET-KEY-1...): {problem}") from None
+
+    def decrypt(target: IO[bytes]) -> None:
+        try:
+            with file.open("rb") as source:
+                pyrage.decrypt_io(source, target, keys)
+        except (pyrage.DecryptError, OSError) as problem:
+            if "No matching keys" in str(problem):
+                raise Locked(f"{file}: none of the identities opens it") from None
+            raise Damaged(f"{file}: is cut or was changed ({problem})") from None
+
+    is_read = False
+    try:
+        with _piped(decrypt) as source:
+            with tarfile.open(fileobj=source, mode="r|gz") as tar:
+                yield tar
+            is_read = True
+            while to_the_end and source.read(2**16):  # so that the last piece is looked at
+                pass
+    except Damaged:
+        if to_the_end or not is_read:
+            raise
+    except _UNREADABLE as problem:
+        raise Damaged(f"{file}: is cut or was changed ({problem})") from None

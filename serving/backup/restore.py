@@ -1,0 +1,270 @@
+"""Bringing a backup back: all of it or nothing, wherever it is killed.
+
+1. Everything is unpacked, checked and forgotten again below `var/restore`; the service's state is not touched.
+2. The decision, in one step: for SQLite a file's name, for Postgres the transaction that brings the rows back.
+3. The pieces take their places, each by a rename; `resume` goes on with it after a crash, as often as needed.
+
+A crash before the second step leaves the old state, one after it the new one, as soon as `resume` was called:
+`bondhu up`, `bondhu init` and the next `bondhu restore` begin with it.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import text
+
+from serving.backup import archive, collect, make, places, postgres_tools, snapshot
+from serving.backup.errors import BackupError, Damaged, Running
+from serving.backup.manifest import POSTGRES_DUMP, SQLITE_DUMP, ErasureList, KeptFile, Manifest
+from serving.backup.placing import Plan, place_all
+from serving.backup.verify import unpack_checked
+from serving.config.addresses import database_url
+from serving.config.schema import Settings
+from serving.ledger.write_ahead_log import WriteAheadLog
+from storage import migrate
+from storage.database import open_engine
+from storage.memory.erasure_log import ErasureLog
+from storage.memory.erasure_replay import Entry, replay
+
+FOLDER, PLAN, DECIDED, LISTS = "restore", "plan.json", "decided", "lists.json"
+LOCK_TIMEOUT_MS = 15_000
+Report = Callable[[str], None]
+_MIGRATIONS_MADE_LAST = (
+    "SELECT oid::regclass FROM pg_class WHERE relname = 'alembic_version' AND relkind = 'r' ORDER BY oid DESC LIMIT 1"
+)
+_LOCK = "SELECT pg_advisory_xact_lock(6237492110843)"  # any number that is nobody else's: one restore at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was brought back."""
+
+    manifest: Manifest
+    forgotten: int
+
+
+def restore(
+    settings: Settings,
+    file: Path,
+    identities: Sequence[str],
+    *,
+    now: Callable[[], datetime],
+    lists_from: Sequence[Path] = (),
+    keep_configuration: bool = False,
+    postgres_bin: Path | None = None,
+    report: Report = lambda _: None,
+) -> Restored:
+    """Make the service's state that of the backup `file`, without what was forgotten since.
+
+    `lists_from` are further archives, whose lists of erasures count as well. Raises BackupError and its kinds, OSError
+    and what the database raises; then nothing has changed.
+    """
+    resume(settings, now=now, report=report)
+    refuse_if_running(settings)
+    work = settings.var_dir / FOLDER
+    work.mkdir(mode=0o700, parents=True)
+    try:
+        manifest = unpack_checked(file, identities, work / "unpacked", postgres_bin=postgres_bin)
+        if manifest.database is None:
+            raise BackupError(f"{file}: has a list of erasures only")
+        url = database_url(settings)
+        is_sqlite = snapshot.sqlite_file(url) is not None
+        if is_sqlite != (manifest.database == "sqlite"):
+            raise BackupError(f"{file}: is of {manifest.database}, and the configuration names another database")
+        lists = _lists(settings, file, identities, lists_from)
+        report("unpacked and checked")
+        forgotten = 0
+        if is_sqlite:
+            forgotten = _forget(f"sqlite+aiosqlite:///{work / 'unpacked' / SQLITE_DUMP}", lists, now())
+            snapshot.check_sqlite(work / "unpacked" / SQLITE_DUMP)
+            report(f"forgotten again: {forgotten}")
+        plan = _plan(settings, manifest, keep_configuration)
+        (work / LISTS).write_text(json.dumps([each.model_dump(mode="json") for each in lists]))
+        (work / PLAN).write_text(plan.model_dump_json())
+        _sync_below(work)
+        report("prepared")
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    if is_sqlite:
+        _decide(work)
+    else:
+        try:
+            _restore_postgres(url, work, plan.id, {*snapshot.our_tables(), *manifest.tables}, postgres_bin, report)
+        except BackupError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+    report("decided")
+    return Restored(manifest, forgotten + _finish(settings, work, plan, now(), report))
+
+
+def resume(settings: Settings, *, now: Callable[[], datetime], report: Report = lambda _: None) -> bool:
+    """End a restore that was killed: finish one that was decided, drop any other; whether there was one."""
+    work = settings.var_dir / FOLDER
+    if not work.exists():
+        return False
+    refuse_if_running(settings)
+    plan = Plan.model_validate_json((work / PLAN).read_text()) if (work / PLAN).exists() else None
+    if plan is not None and ((work / DECIDED).exists() or _is_in_postgres(database_url(settings), plan.id)):
+        report("a restore that was cut short is finished")
+        _finish(settings, work, plan, now(), report)
+    else:
+        report("a restore that was cut short had changed nothing, and is dropped")
+        shutil.rmtree(work)
+    return True
+
+
+def refuse_if_running(settings: Settings) -> None:
+    """Raise Running when a gateway's worker holds its journal."""
+    for path in (settings.var_dir / collect.JOURNALS).glob("*.journal"):
+        journal = WriteAheadLog.claim(path)
+        if journal is None and path.exists():
+            raise Running("the gateway runs: stop the service first")
+        if journal is not None:
+            journal.close()
+
+
+def _lists(settings: Settings, file: Path, identities: Sequence[str], more: Sequence[Path]) -> list[ErasureList]:
+    """Everything known to have been forgotten: by this machine's database, and by the archives beside this one."""
+    beside = [path for path in places.archives(file.parent) if path.resolve() != file.resolve()]
+    lists = [archive.peek(path, identities)[1] for path in dict.fromkeys((*beside, *more))]
+    own = ErasureList(key=make.erasure_key(settings), entries=snapshot.erasures_now(database_url(settings)))
+    return [each for each in (own, *lists) if each.entries]
+
+
+def _plan(settings: Settings, manifest: Manifest, keep_configuration: bool) -> Plan:
+    moves: list[tuple[str, str]] = []
+    database = snapshot.sqlite_file(database_url(settings))
+    removes = [str(path) for path in (settings.var_dir / collect.JOURNALS).glob("*") if path.is_file()]
+    removes.append(str(settings.var_dir / "redis/dump.rdb"))
+    if database is not None:
+        removes += [f"{database}{end}" for end in ("-wal", "-shm", "-journal")]
+        moves.append((f"unpacked/{SQLITE_DUMP}", str(database.resolve())))
+    for kept in manifest.files:
+        target = _target(settings, kept)
+        if kept.part == "configuration" and keep_configuration:
+            continue
+        if kept.base != "var" and target.is_file() and collect.sha256(target) == kept.sha256:
+            continue  # a root that is read-only is left alone where it is the same
+        moves.append((f"unpacked/{kept.member}", str(target)))
+    blocked = [target for _, target in moves if not _is_writable(Path(target))]
+    if blocked:
+        raise BackupError(
+            f"{blocked[0]} cannot be written here; --keep-configuration leaves the configuration as it is"
+        )
+    return Plan(id=secrets.token_hex(16), moves=tuple(moves), removes=tuple(removes))
+
+
+def _target(settings: Settings, kept: KeptFile) -> Path:
+    bases = {"var": settings.var_dir, "root": settings.root, "absolute": Path("/")}
+    target = (bases[kept.base] / kept.path.lstrip("/")).resolve() if kept.base != "absolute" else Path(kept.path)
+    if kept.base != "absolute" and not target.is_relative_to(bases[kept.base].resolve()):
+        raise Damaged(f"{kept.path}: leads out of where it belongs")
+    return target
+
+
+def _is_writable(path: Path) -> bool:
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def _decide(work: Path) -> None:
+    (work / f"{DECIDED}.new").touch()
+    (work / f"{DECIDED}.new").replace(work / DECIDED)
+    archive.sync_folder(work)
+
+
+def _finish(settings: Settings, work: Path, plan: Plan, now: datetime, report: Report) -> int:
+    """Everything after the decision; may be repeated from its beginning."""
+    place_all(plan, work, report)
+    url = database_url(settings)
+    forgotten = 0
+    if snapshot.sqlite_file(url) is None:
+        lists = [ErasureList.model_validate(each) for each in json.loads((work / LISTS).read_text())]
+        forgotten = _forget(url, lists, now)
+        report(f"forgotten again: {forgotten}")
+    (work / PLAN).unlink()  # first: without it, what is left here is nothing to go on with
+    shutil.rmtree(work)
+    report("done")
+    return forgotten
+
+
+def _forget(url: str, lists: Sequence[ErasureList], now: datetime) -> int:
+    """Bring the database up to date, and erase what the lists say; how much that was."""
+    migrate.upgrade(url)
+
+    async def run() -> int:
+        engine = open_engine(url)
+        try:
+            erased = 0
+            for each in lists:
+                entries = [Entry(entry.id, entry.digest, entry.at) for entry in each.entries]
+                erased += await replay(engine, ErasureLog(each.key, lambda: now), entries, now=now)
+            return erased
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+def _restore_postgres(
+    url: str, work: Path, id_: str, tables: Iterable[str], postgres_bin: Path | None, report: Report
+) -> None:
+    """Replace our tables by the dump's, and say by which restore, in one transaction."""
+    script = work / "restore.sql"
+    flags = ["--no-owner", "--no-privileges", f"--file={script}", str(work / "unpacked" / POSTGRES_DUMP)]
+    postgres_tools.run("pg_restore", flags, None, postgres_bin)
+    drops = "".join(f'DROP TABLE IF EXISTS "{name}" CASCADE;\n' for name in sorted(tables))
+    mark = (
+        f"DO $$ BEGIN EXECUTE format('COMMENT ON TABLE %s IS %L', ({_MIGRATIONS_MADE_LAST}), 'restored {id_}'); END $$;"
+    )
+
+    def write(target: IO[bytes]) -> None:
+        target.write(f"SET lock_timeout = {LOCK_TIMEOUT_MS};\n{_LOCK};\n{drops}".encode())
+        with script.open("rb") as source:
+            shutil.copyfileobj(source, target)
+        target.write(f"\n{mark}\n".encode())
+
+    postgres_tools.transaction(write, url, postgres_bin, lambda: report("about to decide"))
+
+
+def _is_in_postgres(url: str, id_: str) -> bool:
+    """Whether the transaction of this restore was committed; one that is about to be is waited for."""
+    if snapshot.sqlite_file(url) is not None:
+        return False
+
+    async def ask() -> bool:
+        engine = open_engine(url)
+        query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(text(_LOCK))
+            async with engine.connect() as connection:
+                found = (await connection.execute(query, {"name": snapshot.MIGRATIONS})).scalar_one_or_none()
+        finally:
+            await engine.dispose()
+        return bool(found == f"restored {id_}")
+
+    return asyncio.run(ask())
+
+
+def _sync_below(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+__all__ = ["Restored", "refuse_if_running", "restore", "resume"]

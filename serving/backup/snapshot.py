@@ -1,0 +1,169 @@
+"""A copy of the database as it was at one moment, made while others write; with its rows counted in that same moment.
+
+SQLite: its backup API, in one step (https://www.sqlite.org/backup.html). Postgres: an exported snapshot that pg_dump
+joins. Only our own tables are copied: the database may have others.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import make_url
+
+from serving.backup import postgres_tools
+from serving.backup.errors import Damaged
+from serving.backup.manifest import POSTGRES_DUMP, SQLITE_DUMP, Database, ErasureEntry
+from storage import every_table
+from storage.database import open_engine
+
+MIGRATIONS = "alembic_version"
+_ERASURES = "SELECT id, digest, at FROM erasures ORDER BY id"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was copied, and to which member of the archive."""
+
+    database: Database
+    member: str
+    tables: dict[str, int]
+    erasures: tuple[ErasureEntry, ...]
+
+
+def our_tables() -> list[str]:
+    """Those that this version has."""
+    return [*every_table.names(), MIGRATIONS]
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database; None: it is another database."""
+    parts = make_url(url)
+    return Path(parts.database or "") if parts.get_backend_name() == "sqlite" else None
+
+
+def take(url: str, folder: Path, postgres_bin: Path | None) -> Snapshot:
+    """Copy the database to its member below `folder`; raises Damaged, ToolFailed, and what the database raises."""
+    file = sqlite_file(url)
+    if file is None:
+        return asyncio.run(_take_postgres(url, folder, postgres_bin))
+    target = folder / SQLITE_DUMP
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_sqlite(file, target)
+    return Snapshot("sqlite", SQLITE_DUMP, count_sqlite(target), erasures_of_sqlite(target))
+
+
+def copy_sqlite(file: Path, target: Path) -> None:
+    """Copy it as it is at one moment; raises Damaged when the copy is not sound."""
+    source = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    copy = sqlite3.connect(target)
+    try:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file
+    except sqlite3.DatabaseError as problem:
+        raise Damaged(f"{file}: {problem}") from None
+    finally:
+        copy.close()
+        source.close()
+    check_sqlite(target)
+
+
+def check_sqlite(file: Path) -> None:
+    """SQLite's own check, foreign keys included; raises Damaged."""
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as problem:
+        raise Damaged(f"the database: {problem}") from None
+    if said != "ok" or orphans:
+        raise Damaged(
+            f"the database: {said if said != 'ok' else f'{len(orphans)} rows refer to rows that are not there'}"
+        )
+
+
+def count_sqlite(file: Path) -> dict[str, int]:
+    """Rows of each of our tables that is there."""
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    try:
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return {name: connection.execute(_count(name)).fetchone()[0] for name in our_tables() if name in there}
+    finally:
+        connection.close()
+
+
+def erasures_of_sqlite(file: Path) -> tuple[ErasureEntry, ...]:
+    """The list of erasures; of a database from before there was one, none."""
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    try:
+        rows = connection.execute(_ERASURES).fetchall()
+    except sqlite3.OperationalError:
+        return ()
+    finally:
+        connection.close()
+    return _entries([(id_, digest, datetime.fromisoformat(at)) for id_, digest, at in rows])
+
+
+def count_tables(connection: Connection) -> dict[str, int]:
+    """Rows of each of our tables that is there, over any connection."""
+    there = set(inspect(connection).get_table_names())
+    return {name: int(connection.execute(text(_count(name))).scalar_one()) for name in our_tables() if name in there}
+
+
+def read_erasures(connection: Connection) -> tuple[ErasureEntry, ...]:
+    """The list of erasures, over a connection to Postgres."""
+    if "erasures" not in inspect(connection).get_table_names():
+        return ()
+    return _entries(connection.execute(text(_ERASURES)).all())
+
+
+async def _take_postgres(url: str, folder: Path, postgres_bin: Path | None) -> Snapshot:
+    target = folder / POSTGRES_DUMP
+    target.parent.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            snapshot = (await connection.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
+            schema = (await connection.execute(text("SELECT current_schema()"))).scalar_one()
+            tables = await connection.run_sync(count_tables)
+            erasures = await connection.run_sync(read_erasures)
+            named = [f'--table="{schema}"."{name}"' for name in tables]
+            flags = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--file={target}"]
+            await asyncio.to_thread(postgres_tools.run, "pg_dump", [*flags, *named], url, postgres_bin)
+    finally:
+        await engine.dispose()
+    return Snapshot("postgresql", POSTGRES_DUMP, tables, erasures)
+
+
+def _entries(rows: Sequence[Any]) -> tuple[ErasureEntry, ...]:
+    aware = ((id_, digest, at if at.tzinfo else at.replace(tzinfo=UTC)) for id_, digest, at in rows)
+    return tuple(ErasureEntry(id=id_, digest=digest, at=at) for id_, digest, at in aware)
+
+
+def _count(table: str) -> str:
+    return f'SELECT count(*) FROM "{table}"'  # noqa: S608 - the name is one of our tables'
+
+
+def erasures_now(url: str) -> tuple[ErasureEntry, ...]:
+    """The list of erasures as it is now; of a database that is not there, none."""
+    file = sqlite_file(url)
+    if file is not None:
+        return erasures_of_sqlite(file) if file.exists() else ()
+    return asyncio.run(_postgres_erasures(url))
+
+
+async def _postgres_erasures(url: str) -> tuple[ErasureEntry, ...]:
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(read_erasures)
+    finally:
+        await engine.dispose()
