@@ -48,18 +48,21 @@ $(VENV)/.installed-dev: $(LOCKS)/dev.txt $(STAMP)
 $(VENV)/pgbouncer: | $(VENV)/bin/python
 	@deploy/unpack-pgbouncer.sh $@
 
+$(VENV)/prometheus: | $(VENV)/bin/python
+	@deploy/unpack-prometheus.sh $@
+
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Bondhu needs Python 3.11 or 3.12 (found neither): install one, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment with $(PYTHON): install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(LOCKED) --requirement $(LOCKS)/build.txt
 
-test: $(VENV)/.installed-dev $(VENV)/pgbouncer
+test: $(VENV)/.installed-dev $(VENV)/pgbouncer $(VENV)/prometheus
 	@$(BIN)/python -m pytest
 
 faults: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest tests/faults -m 'not gpu' --write-faults
 
-test-slow: $(VENV)/.installed-dev
+test-slow: $(VENV)/.installed-dev $(VENV)/prometheus
 	@$(BIN)/python -m pytest -m slow
 
 test-gpu: $(VENV)/.installed-dev

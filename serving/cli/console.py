@@ -23,11 +23,13 @@ class Exit(IntEnum):
     ALREADY_RUNNING = 3
     NOT_RUNNING = 4
     MACHINE = 5
+    WARNING = 6
 
 
 EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 the configuration or the command line is wrong; 3 already running; "
-    "4 the service (or Ray) is not up; 5 this machine lacks something."
+    "4 the service (or Ray) is not up; 5 this machine lacks something; "
+    "6 it works, with a warning."
 )
 
 

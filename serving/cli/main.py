@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import catalogue, consent, jobs, keys, models
+from serving.cli import catalogue, consent, doctor, jobs, keys, models
+from serving.cli.backup import backup, restore
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli.embeddings import embeddings
@@ -161,8 +162,11 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(consent.app, name="consent")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(doctor.app, name="doctor")
 app.command(epilog=EPILOG)(usage)
 app.command(epilog=EPILOG)(embeddings)
+app.command(epilog=EPILOG)(backup)
+app.command(epilog=EPILOG)(restore)
 app.command(epilog=EPILOG)(chat)
 app.command(epilog=EPILOG)(logs)
 

@@ -245,6 +245,29 @@ class DatabaseSettings(Frozen):
         return self
 
 
+class BackupSettings(Frozen):
+    """Where `bondhu backup` writes, and who can read it: docs/backup.md."""
+
+    folder: Path | None = Field(
+        default=None, description="where backups go, relative to the root; none: say it each time"
+    )
+    recipients: tuple[str, ...] = Field(
+        default=(),
+        description="public keys (age1...) that they are encrypted to; `bondhu backup --new-identity` makes one",
+    )
+    keep: int = Field(default=14, ge=1, description="whole backups that are kept; older ones go after each new one")
+
+
+class DoctorSettings(Frozen):
+    """What `bondhu doctor` looks at."""
+
+    window_s: float = Field(default=300, ge=1, description="how far back rates go, s")
+    sample_s: float = Field(default=15, ge=0.1, description="between two looks at the machine and the counters, s")
+    certificates: tuple[str, ...] = Field(
+        default=(), description="PEM files, and host:port, whose certificates must not end unnoticed"
+    )
+
+
 class LedgerSettings(Frozen):
     """The write-ahead log in front of the table of requests (serving/ledger/ledger.py)."""
 
@@ -761,6 +784,8 @@ class ServiceFile(Frozen):
     worker: WorkerSettings = WorkerSettings()
     agents: AgentsSettings = AgentsSettings()
     ledger: LedgerSettings = LedgerSettings()
+    backup: BackupSettings = BackupSettings()
+    doctor: DoctorSettings = DoctorSettings()
     cache: CacheSettings = CacheSettings()
     memory: MemorySettings = MemorySettings()
     external: dict[str, ExternalSpec] = Field(

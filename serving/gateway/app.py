@@ -32,6 +32,7 @@ from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
 from serving.cache.erasure import ResponseErasure
 from serving.config import addresses
+from serving.config.credentials import ERASURE_KEY, load_secrets
 from serving.config.load import Settings, load_settings
 from serving.engines.embedder import EmbedderClient
 from serving.engines.http_client import EngineClient
@@ -43,6 +44,7 @@ from serving.gateway import http_protocol, wiring
 from serving.gateway.watchdog import Watchdog
 from serving.generation.catalogue import ModelCatalogue
 from serving.generation.fallback import FallbackChains
+from serving.observability import sql_watch
 from serving.observability.active_users import ActiveUsers
 from serving.observability.metrics import Readings
 from serving.observability.request_context import exchange_of
@@ -57,10 +59,11 @@ from serving.routes.agents import personas, proposals
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.routes.openai import completions, embeddings, models
-from serving.routes.operations import health, metrics, usage
+from serving.routes.operations import health, health_report, metrics, usage
 from serving.streams.erasure import RecordingErasure
 from storage.api_keys import KeyRecord, find_key
 from storage.database import Pool, open_engine
+from storage.memory.erasure_log import ErasureLog
 
 EXPOSED = (  # to scripts in browsers
     "x-request-id",
@@ -91,6 +94,7 @@ def create_app() -> FastAPI:
     )
     for router in (completions.router, embeddings.router, models.router, usage.router, consent.router, health.router):
         app.include_router(router)
+    app.include_router(health_report.router)
     for of_memory in (
         conversations.router,
         memories.router,
@@ -226,11 +230,14 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             sql_connections=partial(wiring.sql_connections, database),
             recordings=recorder.numbers,
         )
+        sql_watch.watch(database, telemetry.metrics)
+        doctor = wiring.open_doctor(settings, telemetry, engine_registry, redis, database, readings)
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
         in_crisis = wiring.crisis_detector(outside.detect)
         agents = wiring.open_agents(settings, database, in_crisis, now)
         places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
-        forgetter = Forgetter(database, index_cache, places, now)
+        erasure_key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or cluster_key
+        forgetter = Forgetter(database, index_cache, places, now, ErasureLog(erasure_key, now))
         app.state.gateway = Gateway(
             settings=settings,
             engine_registry=engine_registry,
@@ -253,6 +260,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             telemetry=telemetry,
             readings=readings,
             active_users=active_users,
+            doctor=doctor,
             memory=memory,
             documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
             forgetter=forgetter,
@@ -274,6 +282,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             ledger,
             publisher,
             index_cache,
+            doctor,
         )
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))

@@ -34,6 +34,8 @@ from serving.config.errors import ConfigError, Problem, suggest
 from serving.config.load import Settings
 from serving.config.reloadable import ReloadableSettings, SettingsWatcher, reloadable_of
 from serving.config.schema import DEFAULT_MAX_IN_FLIGHT, ExternalSpec, GatewaySettings, ModelSpec
+from serving.doctor.collector import Doctor
+from serving.doctor.reading import Settled
 from serving.engines.embedder import EmbedderClient
 from serving.engines.http_client import EngineClient
 from serving.engines.memory_embedder import MemoryEmbedder
@@ -54,7 +56,7 @@ from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
 from serving.observability import request_context
 from serving.observability.active_users import ActiveUsers
-from serving.observability.metrics import Observed
+from serving.observability.metrics import Observed, Readings
 from serving.observability.telemetry import Telemetry
 from serving.observability.tracing import Tracing
 from serving.privacy.consent import Consents
@@ -321,6 +323,36 @@ def open_settings_watcher(
     first = reloadable_of(settings)
     reload(first)
     return SettingsWatcher(first, lambda: engine_registry.routing.get("live"), reload)
+
+
+def open_doctor(
+    settings: Settings,
+    telemetry: Telemetry,
+    engine_registry: EngineRegistry,
+    redis: "Redis",
+    database: AsyncEngine,
+    readings: Readings,
+) -> Doctor:
+    """Who says how the service is."""
+    folder = settings.backup.folder
+    return Doctor(
+        var_dir=settings.var_dir,
+        families=lambda: (telemetry.metric_files or telemetry.metrics.registry).collect(),
+        engine_registry=engine_registry,
+        redis=redis,
+        database=database,
+        readings=readings,
+        settled=Settled(
+            cache_enabled=settings.cache.enabled,
+            workers=settings.gateway.workers,
+            pool_max=settings.database.pool_max,
+            has_autoscaling=any(spec.deployment.autoscaling is not None for spec in settings.served()),
+        ),
+        certificate_places=settings.doctor.certificates,
+        backup_folder=None if folder is None else settings.root / folder,
+        window_s=settings.doctor.window_s,
+        every_s=settings.doctor.sample_s,
+    )
 
 
 def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -> Consents:

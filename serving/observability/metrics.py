@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-DURATION_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+DURATION_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 3, 5, 10, 20, 30, 60, 120, 300, 600)
 TTFT_BUCKETS_S = (
     *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60),
@@ -22,6 +22,7 @@ TPOT_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 1, 2),
 )
+SQL_BUCKETS_S = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 5)
 MAX_VALUES = 64  # of a label whose values are not ours (such as engines' error codes); the rest become OTHER
 OTHER, NONE = "other", "none"
 REFRESH_S = 2.0
@@ -104,6 +105,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._is_model = is_model
         self._code, self._reason, self._limit, self._endpoint = _Bounded(), _Bounded(), _Bounded(), _Bounded()
+        self._statement = _Bounded()
         # The library's own lookup of labels costs more than counting.
         self._counters: dict[tuple[Counter | str, ...], Counter] = {}
         self._histograms: dict[tuple[Histogram | str, ...], Histogram] = {}
@@ -140,6 +142,13 @@ class Metrics:
         self._rejected = counter(
             "bondhu_ledger_rejected_lines_total", "Journal lines that cannot become rows and were set aside"
         )
+        self._sql_repeats = counter(
+            "bondhu_sql_repeats_total", "Requests that asked SQL the same twenty times or more", "route"
+        )
+        self._sql_connects = counter("bondhu_sql_connects_total", "Connections to SQL that were opened")
+        self._sql = Histogram(
+            "bondhu_sql_statement_seconds", "Statements", ("statement",), buckets=SQL_BUCKETS_S, registry=self.registry
+        )
         self._limited = counter("bondhu_limit_rejections_total", "Requests that a limit refused", "class", "limit")
 
     def _define_gauges(self) -> None:
@@ -152,7 +161,7 @@ class Metrics:
         self._queue = gauge("bondhu_queue_depth", "Requests that wait for admission", "class")
         self._breakers = gauge("bondhu_breaker_open", "Workers with an open circuit breaker", "breaker")
         self._redis = gauge("bondhu_redis_connections", "Pooled connections to Redis", "state")
-        self._sql = gauge("bondhu_sql_connections", "Pooled connections to SQL", "state")
+        self._sql_pool = gauge("bondhu_sql_connections", "Pooled connections to SQL", "state")
         self._recordings = gauge(
             "bondhu_recordings", "Responses that can be shared or resumed, and their readers", "what"
         )
@@ -187,6 +196,18 @@ class Metrics:
         """Count ledger lines that were set aside."""
         self._rejected.inc(lines)
 
+    def observe_sql(self, statement: str, seconds: float) -> None:
+        """Time a statement, named by verb and table."""
+        self._histogram(self._sql, self._statement(statement)).observe(seconds)
+
+    def count_sql_connect(self) -> None:
+        """Count a connection to SQL."""
+        self._sql_connects.inc()
+
+    def count_sql_repeats(self, route: str) -> None:
+        """Count a request that asked the same again and again."""
+        self._counter(self._sql_repeats, route or NONE).inc()
+
     def count_http(self, method: str, route: str, status: int) -> None:
         """Count a request of any kind; `route` is a route template, never the path of a request."""
         self._counter(self._http, method if method in _METHODS else OTHER, route or NONE, str(status)).inc()
@@ -203,7 +224,7 @@ class Metrics:
         self._set(self._queue, readings.queue_depth())
         self._set(self._breakers, readings.breakers_open())
         self._set(self._redis, readings.redis_connections())
-        self._set(self._sql, readings.sql_connections())
+        self._set(self._sql_pool, readings.sql_connections())
         self._set(self._recordings, readings.recordings())
 
     def _set(self, gauge: Gauge, values: Mapping[str, float]) -> None:

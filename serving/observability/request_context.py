@@ -29,6 +29,7 @@ class Exchange:
     duration_s: float = 0.0
     trace_id: str | None = None
     noted: dict[str, Any] = field(default_factory=dict)
+    statements: dict[str, int] = field(default_factory=dict)  # SQL, and how often
 
 
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)

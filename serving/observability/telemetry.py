@@ -19,6 +19,8 @@ from serving.observability.request_context import Exchange
 from serving.observability.request_id import RequestId
 from serving.observability.tracing import NoTracing, Traced, Tracing, open_tracing
 
+SQL_REPEATS = 20  # of one statement in one request: it should have been one for all
+
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
@@ -64,3 +66,5 @@ def open_telemetry(
 def _count(metrics: Metrics, exchange: Exchange) -> None:
     if exchange.status is not None:
         metrics.count_http(exchange.method, exchange.route, exchange.status)
+    if max(exchange.statements.values(), default=0) >= SQL_REPEATS:
+        metrics.count_sql_repeats(exchange.route)

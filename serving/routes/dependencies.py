@@ -19,6 +19,7 @@ from serving.auth.key_usage import KeyUsage
 from serving.cache.response_cache import ResponseCache
 from serving.config.reloadable import SettingsWatcher
 from serving.config.schema import Settings
+from serving.doctor.collector import Doctor
 from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
 from serving.errors import DatabaseAway
@@ -66,6 +67,7 @@ class Gateway:
     telemetry: Telemetry
     readings: Readings
     active_users: ActiveUsers
+    doctor: Doctor
     memory: MemoryService
     documents: DocumentReader
     forgetter: Forgetter

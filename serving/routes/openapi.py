@@ -226,3 +226,4 @@ METRICS_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
     **_errors(401, 403),
 }
+REPORT_RESPONSES: dict[int | str, Schema] = {**_errors(401, 403, 503)}

@@ -100,6 +100,7 @@ class GatewayProcess:
             **environ,
         }
         settings = load_settings(environ=self._environ)
+        self.environ: Mapping[str, str] = self._environ
         self.url = f"http://127.0.0.1:{settings.gateway.port}"
         self.redis = beside.redis if beside else RedisProcess(self.run_dir, **redis_environ)
         self.database_url = addresses.database_url(settings)

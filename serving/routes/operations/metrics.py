@@ -35,6 +35,7 @@ async def metrics(request: Request, gateway: Worker) -> Response:
         users=gateway.active_users,
     )
     registry.register(overview)
+    registry.register(await gateway.doctor.host_metrics())
     text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines: no stream waits for them
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 

@@ -1,0 +1,146 @@
+"""The decision matrix: what to do, in this order: repair what is broken, optimise, scale up, scale out.
+
+Each line is detected, not asked. Scaling is named only where no optimisation is left that the service can see: it costs
+money every month, and hides what is slow.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from serving.doctor import levels
+from serving.doctor.finding import MOVES, Advice, Finding
+from serving.doctor.levels import Level
+from serving.doctor.reading import Reading
+
+Rule = Callable[[Reading, dict[str, Level]], Iterator[Advice]]
+
+
+def advise(reading: Reading, findings: Sequence[Finding]) -> tuple[Advice, ...]:
+    """All advice, in the order to follow."""
+    worst: dict[str, Level] = {}
+    for finding in findings:
+        worst[finding.code] = max(finding.level, worst.get(finding.code, Level.HEALTHY))
+    found = [advice for rule in (_repair, _optimise) for advice in rule(reading, worst)]
+    if not any(advice.move == "optimise" for advice in found):
+        found += [advice for rule in (_scale_up, _scale_out) for advice in rule(reading, worst)]
+    return tuple(sorted(found, key=lambda advice: MOVES.index(advice.move)))
+
+
+_REPAIRS = {
+    "redis": ("Redis is away", "bondhu logs redis; docs/runbooks/DependencyDown.md", "nothing", "minutes"),
+    "database": (
+        "the database is away or behind",
+        "bondhu init; docs/runbooks/DependencyDown.md",
+        "nothing",
+        "minutes",
+    ),
+    "eviction_policy": (
+        "a full Redis would lose jobs and limits",
+        "redis-cli config set maxmemory-policy volatile-lru, and the same in its configuration",
+        "nothing",
+        "a minute",
+    ),
+    "model": ("a model cannot answer", "bondhu status; bondhu logs engine", "nothing", "minutes"),
+    "restarts": ("a process dies again and again", "bondhu logs NAME -n 200: its last words", "nothing", "an hour"),
+    "disk": (
+        "the disk fills",
+        "du -xsh var/*; bondhu models list; move var_dir or enlarge the disk",
+        "a disk",
+        "an hour",
+    ),
+    "key": ("a key ends", "bondhu keys rotate ID", "nothing", "a minute for each application"),
+    "certificate": ("a certificate ends", "renew it, then reload what serves TLS", "nothing", "minutes"),
+    "clock": ("clocks disagree", "timedatectl set-ntp true, on each machine", "nothing", "a minute"),
+    "backup": ("there is no recent backup", "bondhu backup; a timer that does it: docs/backup.md", "disk", "minutes"),
+    "evictions": (
+        "Redis throws keys away",
+        "raise maxmemory (redis-cli config set maxmemory 256mb), or lower cache.max_answers",
+        "memory",
+        "a minute",
+    ),
+    "queue": (
+        "tasks come faster than they are done",
+        "worker.concurrency + 1; bondhu logs worker",
+        "100 MB a task",
+        "minutes",
+    ),
+}
+
+
+def _repair(_: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
+    for code, (why, how, costs, takes) in _REPAIRS.items():
+        if worst.get(code, Level.HEALTHY) >= Level.WARNING:
+            yield Advice(code, "repair", why, how, costs, takes)
+
+
+def _optimise(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
+    if not reading.settled.cache_enabled:
+        why = "the cache of answers is off: each question costs the engine its whole answer"
+        yield Advice(
+            "cache_off", "optimise", why, "cache: {enabled: true} in configs/bondhu.yaml", "Redis memory", "a restart"
+        )
+    repeats = reading.during.by("bondhu_sql_repeats_total", "route")
+    most = max(repeats, key=lambda route: repeats[route], default="")
+    if repeats.get(most):
+        why = f"{most} asks SQL the same at least {levels.REPEATS} times in one request (N+1)"
+        yield Advice("n_plus_one", "optimise", why, "ask once for all: IN, or a join", "nothing", "hours")
+    if reading.loop_lag_s >= levels.LOOP_LAG_S.warning:
+        why = f"the event loop stood still for {reading.loop_lag_s:.2f} s: something blocks it, and everybody waits"
+        how = "py-spy dump --pid of the gateway worker while it stands (bondhu status names it)"
+        yield Advice("blocking", "optimise", why, how, "nothing", "hours")
+    statements = reading.during.total("bondhu_sql_statement_seconds_count")
+    connects = reading.during.total("bondhu_sql_connects_total")
+    if statements >= levels.MIN_REQUESTS and connects > statements / 5:
+        why = f"{connects:.0f} connections to SQL were opened for {statements:.0f} statements: the pool keeps none"
+        how = f"database: {{pool_min: {max(2, reading.settled.pool_max // 2)}}} in configs/bondhu.yaml"
+        yield Advice("no_pool", "optimise", why, how, "connections of the database", "a restart")
+    if worst.get("pool", Level.HEALTHY) >= Level.WARNING:
+        why = "requests wait for one of few connections to SQL"
+        how = f"database: {{pool_max: {reading.settled.pool_max * 2}}}, below the database's own limit"
+        yield Advice("small_pool", "optimise", why, how, "connections of the database", "a restart")
+    yield from _slow_statements(reading, statements)
+
+
+def _slow_statements(reading: Reading, statements: float) -> Iterator[Advice]:
+    slow: dict[str, float] = {}
+    name = "bondhu_sql_statement_seconds"
+    for what, count in reading.during.by(f"{name}_count", "statement").items():
+        quick = reading.during.total(f"{name}_bucket", statement=what, le=str(levels.SLOW_STATEMENT_S))
+        slow[what] = count - quick
+    total = sum(slow.values())
+    if total >= levels.SLOW_STATEMENTS:
+        most = max(slow, key=lambda what: slow[what])
+        why = f"{total:.0f} of {statements:.0f} statements took over {levels.SLOW_STATEMENT_S:g} s, most often `{most}`"
+        yield Advice(
+            "slow_queries", "optimise", why, f"EXPLAIN ANALYZE a {most}; an index where it scans", "disk", "hours"
+        )
+
+
+def _scale_up(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
+    if reading.host is None:
+        return
+    if worst.get("memory", Level.HEALTHY) >= Level.WARNING:
+        size = reading.host.memory_bytes / 2**30
+        why = "memory is nearly used, and nothing that wastes it is in sight"
+        how = f"a machine, or a container limit, of {2 * size:.0f} GiB; first: lower max_num_seqs or llama_cpp.parallel"
+        yield Advice("more_memory", "scale up", why, how, "about twice the machine", "minutes, one restart")
+    if worst.get("cpu", Level.HEALTHY) >= Level.WARNING:
+        why = "CPU is nearly used over five minutes, and nothing that wastes it is in sight"
+        how = f"a machine of {2 * reading.host.cores:g} cores; then gateway.workers: 2, and threads of the engine"
+        yield Advice("more_cpu", "scale up", why, how, "about twice the machine", "minutes, one restart")
+
+
+def _scale_out(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
+    waiting = reading.now.total("bondhu_queue_depth", **{"class": "interactive"})
+    full = max((value for (name, _), value in reading.now.values.items() if name == _KV), default=0.0)
+    if not waiting and full < 0.95 and worst.get("latency", Level.HEALTHY) < Level.WARNING:
+        return
+    if max(worst.get("cpu", Level.HEALTHY), Level.HEALTHY) < Level.CRITICAL and full < 0.95 and not waiting:
+        return
+    why = f"people wait ({waiting:.0f} before admission, KV cache {full:.0%} full): one machine is not enough"
+    how = "deployment.replicas + 1 of the model, on a Ray cluster of more machines (ray.address): docs/deploy.md"
+    if reading.settled.has_autoscaling:
+        how = "raise deployment.autoscaling.max_replicas, and add machines to the Ray cluster"
+    yield Advice("more_replicas", "scale out", why, how, "a machine for each replica", "an hour")
+
+
+_KV = "bondhu_engine_kv_cache_usage_ratio"

@@ -1,0 +1,173 @@
+"""From what was read to findings: one function for each thing that is looked at."""
+
+from collections.abc import Callable, Iterator
+
+from serving.doctor import levels
+from serving.doctor.finding import Finding
+from serving.doctor.levels import Level
+from serving.doctor.reading import Expiry, Reading
+
+NOT_COUNTED = ("/health", "/ready", "/metrics", "/api/v1/health/report")
+Check = Callable[[Reading], Iterator[Finding]]
+
+
+def memory(reading: Reading) -> Iterator[Finding]:
+    """Memory of the machine, or of the container."""
+    if reading.host is not None:
+        ratio = reading.host.memory_ratio
+        size = f"{reading.host.memory_bytes / 2**30:.1f} GiB"
+        yield Finding("memory", levels.MEMORY_RATIO.level(ratio), f"{ratio:.0%} of {size} memory is in use", ratio)
+
+
+def cpu(reading: Reading) -> Iterator[Finding]:
+    """CPU over the window."""
+    if reading.cpu_ratio is not None and reading.host is not None:
+        ratio = reading.cpu_ratio
+        says = f"{ratio:.0%} of {reading.host.cores:g} cores over {reading.window_s:.0f} s"
+        yield Finding("cpu", levels.CPU_RATIO.level(ratio), says, ratio)
+
+
+def disk(reading: Reading) -> Iterator[Finding]:
+    """The disk of var_dir."""
+    if reading.host is not None:
+        ratio, free = reading.host.disk_ratio, reading.host.disk_free_bytes / 2**30
+        yield Finding(
+            "disk", levels.DISK_RATIO.level(ratio), f"{ratio:.0%} of the disk is in use, {free:.1f} GiB free", ratio
+        )
+
+
+def latency(reading: Reading) -> Iterator[Finding]:
+    """p95 of people's requests."""
+    name = "bondhu_request_duration_seconds"
+    requests = reading.during.total(f"{name}_count", **{"class": "interactive"})
+    if requests < levels.MIN_REQUESTS:
+        yield Finding("latency", Level.HEALTHY, f"{requests:.0f} answers of people's requests: too few to say")
+        return
+    p95_s = reading.during.quantile(name, 0.95, **{"class": "interactive"}) or 0.0
+    says = f"p95 of people's requests is {p95_s:.1f} s ({requests:.0f} in {reading.window_s:.0f} s)"
+    yield Finding("latency", levels.P95_S.level(p95_s), says, p95_s)
+
+
+def errors(reading: Reading) -> Iterator[Finding]:
+    """The share of requests that end in a 5xx."""
+    name = "bondhu_http_requests_total"
+    total = failed = 0.0
+    for (found, labels), value in reading.during.values.items():
+        told = dict(labels)
+        if found == name and told["route"] not in NOT_COUNTED:
+            total += value
+            failed += value if told["status"].startswith("5") else 0
+    if total < levels.MIN_REQUESTS:
+        yield Finding("errors", Level.HEALTHY, f"{total:.0f} requests: too few to say")
+        return
+    ratio = failed / total
+    codes = reading.during.by("bondhu_request_errors_total", "code")
+    most = max(codes, key=lambda code: codes[code], default="") if failed else ""
+    more = f", most often {most}" if most else ""
+    yield Finding("errors", levels.ERROR_RATIO.level(ratio), f"{ratio:.1%} of {total:.0f} requests failed{more}", ratio)
+
+
+def restarts(reading: Reading) -> Iterator[Finding]:
+    """Processes that die and are started again."""
+    for name, count in reading.restarts.items():
+        if count:
+            says = f"{name} was started again {count:.0f} times in {reading.window_s:.0f} s"
+            yield Finding("restarts", levels.RESTARTS.level(count), says, count)
+
+
+def queue(reading: Reading) -> Iterator[Finding]:
+    """Background tasks that pile up."""
+    for name, (before, now) in reading.queues.items():
+        growth = now - before
+        says = f"{now:.0f} tasks wait in {name}, {growth:+.0f} in {reading.window_s:.0f} s"
+        yield Finding("queue", levels.QUEUE_GROWTH.level(growth), says, growth)
+
+
+def redis(reading: Reading) -> Iterator[Finding]:
+    """Whether it is there, what it throws away, what it has left."""
+    found = reading.redis
+    if not found.is_up:
+        yield Finding("redis", Level.CRITICAL, "Redis does not answer: limits are guessed, nothing is cached or queued")
+        return
+    yield Finding("redis", Level.HEALTHY, "Redis answers")
+    if found.evicted:
+        says = f"Redis threw {found.evicted:.0f} keys away for want of memory"
+        yield Finding("evictions", levels.EVICTIONS.level(found.evicted), says, found.evicted)
+    if found.policy.startswith("allkeys"):
+        says = f"Redis evicts by {found.policy}, which loses queued jobs and limits"
+        yield Finding("eviction_policy", Level.CRITICAL, says)
+    if found.memory_ratio is not None:
+        ratio = found.memory_ratio
+        says = f"{ratio:.0%} of Redis' memory is in use"
+        yield Finding("redis_memory", levels.REDIS_MEMORY_RATIO.level(ratio), says, ratio)
+
+
+def database(reading: Reading) -> Iterator[Finding]:
+    """Whether it is there, up to date, and has connections left."""
+    found = reading.sql
+    if not found.is_up:
+        yield Finding(
+            "database", Level.CRITICAL, "the database does not answer: no new key is known, no memory is kept"
+        )
+        return
+    if not found.is_current:
+        yield Finding("database", Level.CRITICAL, "the database lacks migrations of this version")
+    else:
+        yield Finding("database", Level.HEALTHY, "the database answers")
+    if found.pool_max and found.pool_used >= levels.POOL_RATIO * found.pool_max:
+        says = f"{found.pool_used} of {found.pool_max} pooled connections are in use"
+        yield Finding("pool", Level.WARNING, says, found.pool_used / found.pool_max)
+
+
+def models(reading: Reading) -> Iterator[Finding]:
+    """Models that cannot answer, and what is given up."""
+    for name, why in reading.not_ready.items():
+        yield Finding("model", Level.CRITICAL, f"{name} cannot answer: {why}")
+    if not reading.not_ready:
+        yield Finding("model", Level.HEALTHY, "every model generated lately")
+    for name in reading.breakers:
+        yield Finding("breaker", Level.WARNING, f"{name} failed several times in a row and is not asked for now")
+
+
+def clocks(reading: Reading) -> Iterator[Finding]:
+    """Clocks that disagree: limits, expiries and the ledger's days go by them."""
+    for name, off_s in (("Redis", reading.redis.clock_off_s), ("the database", reading.sql.clock_off_s)):
+        if off_s is not None:
+            says = f"this clock and that of {name} differ by {off_s:.1f} s"
+            yield Finding("clock", levels.CLOCK_S.level(abs(off_s)), says, off_s)
+
+
+def expiries(reading: Reading) -> Iterator[Finding]:
+    """Keys and certificates that end."""
+    for code, found in (("key", reading.keys), ("certificate", reading.certificates)):
+        for each in found:
+            yield Finding(code, _expiry_level(each), f"{each.name} {_ends(each.left_s)}", each.left_s)
+
+
+def backups(reading: Reading) -> Iterator[Finding]:
+    """How old the newest backup is."""
+    if not reading.wants_backups:
+        yield Finding("backup", Level.WATCH, "backup.folder is not set: nobody here knows of a backup")
+    elif reading.backup_age_s is None:
+        yield Finding("backup", Level.CRITICAL, "there is no backup in backup.folder")
+    else:
+        age_s = reading.backup_age_s
+        says = f"the newest backup is {age_s / 3600:.0f} hours old"
+        yield Finding("backup", levels.BACKUP_AGE_S.level(age_s), says, age_s)
+
+
+CHECKS: tuple[Check, ...] = (
+    *(memory, cpu, disk, latency, errors, restarts, queue, redis, database),
+    *(models, clocks, expiries, backups),
+)
+
+
+def _expiry_level(expiry: Expiry) -> Level:
+    watch, warning, critical = levels.EXPIRES_S
+    bounds = ((Level.CRITICAL, critical), (Level.WARNING, warning), (Level.WATCH, watch))
+    return next((level for level, bound in bounds if expiry.left_s <= bound), Level.HEALTHY)
+
+
+def _ends(left_s: float) -> str:
+    days = abs(left_s) / 86_400
+    return f"ended {days:.1f} days ago" if left_s <= 0 else f"ends in {days:.1f} days"

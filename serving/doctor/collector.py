@@ -1,0 +1,257 @@
+"""Gathers what the checks look at, in a gateway worker; asks every part at once, and none for longer than WITHIN_S."""
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Metric
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from serving.doctor import certificates, levels
+from serving.doctor.advice import advise
+from serving.doctor.checks import CHECKS
+from serving.doctor.finding import Report
+from serving.doctor.history import History, Moment
+from serving.doctor.reading import Expiry, Reading, RedisReading, Settled, SqlReading
+from serving.doctor.samples import Samples
+from serving.engines.registry import EngineRegistry
+from serving.observability.host import HostReading, read_host
+from serving.observability.host_metrics import HostMetrics
+from serving.observability.metrics import Readings
+from storage import migrate
+from storage.api_keys import list_keys
+from storage.database import AWAY
+
+WITHIN_S, METRICS_WITHIN_S = 2.0, 0.5
+QUEUES = {"jobs": "bondhu:celery:jobs", "extraction": "bondhu:celery:extraction"}  # as jobs.app names them
+
+
+class Doctor:
+    """One worker's.
+
+    Args:
+        var_dir: the disk that is looked at, and where the supervisor keeps its state.
+        families: all metrics of the gateway.
+        engine_registry: knows the models.
+        redis: a client.
+        database: a pool.
+        readings: this worker's own state.
+        settled: settings that advice is about.
+        certificate_places: files, and host:port, whose certificates are looked at.
+        backup_folder: where backups are; None: nobody said.
+        window_s: how far back rates go.
+        every_s: between two looks.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        var_dir: Path,
+        families: Callable[[], Iterable[Metric]],
+        engine_registry: EngineRegistry,
+        redis: Redis,
+        database: AsyncEngine,
+        readings: Readings,
+        settled: Settled,
+        certificate_places: tuple[str, ...],
+        backup_folder: Path | None,
+        window_s: float,
+        every_s: float,
+    ) -> None:
+        self._var_dir = var_dir
+        self._families = families
+        self._engine_registry = engine_registry
+        self._redis = redis
+        self._database = database
+        self._readings = readings
+        self._settled = settled
+        self._certificate_places = certificate_places
+        self._backup_folder = backup_folder
+        self._history = History(self._look, window_s=window_s, every_s=every_s)
+
+    async def run(self) -> None:
+        """Remember until cancelled."""
+        await self._history.run()
+
+    async def report(self, overview: Iterable[Metric] = ()) -> Report:
+        """How it is now; `overview` are metrics of the service as a whole (`serving.routes.service_metrics`)."""
+        (first, last), redis, sql, keys, ends = await asyncio.gather(
+            self._history.present(),
+            self._redis_reading(),
+            self._sql_reading(),
+            self._keys(),
+            asyncio.to_thread(certificates.expiries, self._certificate_places, datetime.now(UTC)),
+        )
+        reading = self._reading(first, last, redis, sql, keys, ends, Samples.of(overview))
+        findings = tuple(finding for check in CHECKS for finding in check(reading))
+        return Report(findings, advise(reading, findings), reading.window_s)
+
+    async def host_metrics(self) -> HostMetrics:
+        """What Prometheus is told of the machine."""
+        ends, stats = await asyncio.gather(
+            asyncio.to_thread(certificates.expiries, self._certificate_places, datetime.now(UTC)),
+            _learn(lambda: self._redis.info("stats"), METRICS_WITHIN_S),
+        )
+        return HostMetrics(
+            self._host(),
+            restarts=self._restarts(),
+            evicted=None if stats is None else float(stats.get("evicted_keys", 0)),
+            loop_lag_s=self._history.loop_lag_s,
+            backup_age_s=self._backup_age_s(),
+            expiries={each.name: each.left_s for each in ends},
+        )
+
+    def _reading(
+        self,
+        first: Moment,
+        last: Moment,
+        redis: RedisReading,
+        sql: SqlReading,
+        keys: tuple[Expiry, ...],
+        ends: tuple[Expiry, ...],
+        overview: Samples,
+    ) -> Reading:
+        window_s = max(last.at_s - first.at_s, 1e-3)
+        host = self._host()
+        cpu = None
+        if host is not None and first.cpu_used_s is not None and last.cpu_used_s is not None and window_s >= 1:
+            cpu = (last.cpu_used_s - first.cpu_used_s) / window_s / host.cores
+        evicted = max(0.0, (last.evicted or 0.0) - (first.evicted or 0.0)) if first.evicted is not None else 0.0
+        return Reading(
+            window_s=window_s,
+            host=host,
+            cpu_ratio=cpu,
+            during=last.counted.since(first.counted),
+            now=Samples({**last.counted.values, **overview.values}),
+            redis=RedisReading(
+                is_up=redis.is_up,
+                evicted=evicted,
+                memory_ratio=redis.memory_ratio,
+                policy=redis.policy,
+                clock_off_s=redis.clock_off_s,
+            ),
+            sql=sql,
+            settled=self._settled,
+            loop_lag_s=self._history.loop_lag_s,
+            restarts={name: count - first.restarts.get(name, count) for name, count in last.restarts.items()},
+            queues={name: (first.queues.get(name, waiting), waiting) for name, waiting in last.queues.items()},
+            not_ready=self._not_ready(),
+            breakers=tuple(name for name, is_open in self._readings.breakers_open().items() if is_open),
+            keys=keys,
+            certificates=ends,
+            backup_age_s=self._backup_age_s(),
+            wants_backups=self._backup_folder is not None,
+        )
+
+    async def _look(self) -> Moment:
+        host = self._host()
+        queues, evicted = await asyncio.gather(self._queues(), _learn(lambda: self._redis.info("stats")))
+        counted = await asyncio.to_thread(lambda: Samples.of(self._families()))
+        gone = None if evicted is None else float(evicted.get("evicted_keys", 0))
+        cpu = None if host is None else host.cpu_used_s
+        return Moment(time.monotonic(), counted, cpu, gone, queues, self._restarts())
+
+    def _host(self) -> HostReading | None:
+        try:
+            return read_host(self._var_dir)
+        except OSError:
+            return None
+
+    async def _queues(self) -> Mapping[str, float]:
+        found = {}
+        for name, key in QUEUES.items():
+            waiting = await _learn(lambda key=key: self._redis.llen(key))  # type: ignore[misc]
+            if waiting is not None:
+                found[name] = float(waiting)
+        return found
+
+    def _restarts(self) -> Mapping[str, float]:
+        """Of the supervisor's processes, as it says itself, and of engines, which count their starts."""
+        try:
+            state = json.loads((self._var_dir / "run/state.json").read_text())
+            found: dict[str, float] = defaultdict(
+                float, {name: float(each["restarts"]) for name, each in state.items()}
+            )
+        except (OSError, ValueError, KeyError, TypeError):  # no supervisor here, or it is writing
+            found = defaultdict(float)
+        for report in self._engine_registry.reports():
+            found[f"engine {report['model']}"] += report["epoch"]
+        return dict(found)
+
+    async def _redis_reading(self) -> RedisReading:
+        memory, moment = await asyncio.gather(_learn(lambda: self._redis.info("memory")), _learn(self._redis.time))
+        if memory is None or moment is None:
+            return RedisReading(is_up=False)
+        most = float(memory.get("maxmemory", 0))
+        return RedisReading(
+            is_up=True,
+            memory_ratio=float(memory["used_memory"]) / most if most else None,
+            policy=str(memory.get("maxmemory_policy", "")),
+            clock_off_s=moment[0] + moment[1] / 1e6 - time.time(),
+        )
+
+    async def _sql_reading(self) -> SqlReading:
+        is_sqlite = self._database.dialect.name == "sqlite"
+
+        async def ask() -> tuple[float | None, bool]:
+            async with self._database.connect() as connection:
+                clock = None
+                if not is_sqlite:
+                    then = (await connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))).scalar_one()
+                    clock = float(then) - time.time()
+                return clock, await connection.run_sync(migrate.is_at_least)
+
+        pool = self._readings.sql_connections()
+        used = int(pool.get("used", 0))
+        found = await _learn(ask)
+        if found is None:
+            return SqlReading(is_up=False, is_sqlite=is_sqlite)
+        most = None if is_sqlite else self._settled.pool_max
+        clock, current = found
+        return SqlReading(
+            is_up=True, is_sqlite=is_sqlite, pool_used=used, pool_max=most, clock_off_s=clock, is_current=current
+        )
+
+    async def _keys(self) -> tuple[Expiry, ...]:
+        """Keys that end soon; of those that have ended, those of the last days that were in use until then."""
+        found = await _learn(lambda: list_keys(self._database))
+        now = datetime.now(UTC)
+        ends = []
+        for key in found or ():
+            if key.expires_at is None or key.revoked_at is not None:
+                continue
+            left_s = (key.expires_at - now).total_seconds()
+            if -levels.EXPIRES_S[1] < left_s < levels.EXPIRES_S[0]:
+                ends.append(Expiry(name=f"key {key.id} of {key.app}", left_s=left_s))
+        return tuple(ends)
+
+    def _not_ready(self) -> Mapping[str, str]:
+        states = {name: self._engine_registry.state(name) for name in self._engine_registry.models()}
+        away = {name: state.reason or "not ready" for name, state in states.items() if not state.ready}
+        if not states:
+            away["models"] = self._engine_registry.directory_problem or "none is known"
+        return away
+
+    def _backup_age_s(self) -> float | None:
+        if self._backup_folder is None or not self._backup_folder.is_dir():
+            return None
+        times = [path.stat().st_mtime for path in self._backup_folder.glob("bondhu-*.tar.age")]
+        return time.time() - max(times) if times else None
+
+
+async def _learn(ask: Callable[[], Awaitable[Any]], within_s: float = WITHIN_S) -> Any:
+    """What it answers; None when it does not, in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await ask()
+    except (RedisError, *AWAY):
+        return None

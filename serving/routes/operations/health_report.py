@@ -1,0 +1,27 @@
+"""GET /api/v1/health/report: what `bondhu doctor` shows, for the operator's key or the scrape token."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from serving.errors import Forbidden
+from serving.routes import openapi
+from serving.routes.dependencies import Worker, caller_of, holds_scrape_token
+from serving.routes.operations.service_metrics import survey
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/api/v1/health/report", responses=openapi.REPORT_RESPONSES)
+async def health_report(request: Request, gateway: Worker) -> dict[str, Any]:
+    """How the service is by its thresholds, and what to do: repair, optimise, scale up, scale out, in this order."""
+    if not holds_scrape_token(request, gateway) and not gateway.may_see_all(await caller_of(request, gateway)):
+        raise Forbidden("The report is for the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")
+    overview = await survey(
+        engine_registry=gateway.engine_registry,
+        embedder=gateway.embedder,
+        redis=gateway.redis,
+        database=gateway.database,
+        users=gateway.active_users,
+    )
+    return (await gateway.doctor.report(overview.collect())).as_dict()
