@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict
 
 MANIFEST, ERASURES = "manifest.json", "erasures.json"
 SQLITE_DUMP, POSTGRES_DUMP = "sql/bondhu.db", "sql/postgres.dump"
-FORMAT = 1
 
 Base = Literal["var", "root", "absolute"]
 Part = Literal["secrets", "journals", "applied", "audit", "configuration", "adapters"]
@@ -37,7 +36,7 @@ class Manifest(Frozen):
     `environment` names the variables that held settings, which no archive has.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     version: str
     made_at: datetime
     database: Database | None

@@ -97,7 +97,7 @@ async def _everything(engine: AsyncEngine) -> AsyncIterator[tuple[Erased, Owner]
         yield Erased.item("memory", Owner(app, user), id_), Owner(app, user)
 
 
-async def _rows(engine: AsyncEngine, selects: Sequence[Select[Any]]) -> list[Any]:
+async def _rows(engine: AsyncEngine, selects: Sequence[Select[*tuple[Any, ...]]]) -> list[Any]:
     """The rows of all of these, each once."""
     async with engine.connect() as connection:
         return list(await connection.execute(union(*selects)))

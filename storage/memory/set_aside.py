@@ -17,7 +17,7 @@ from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.memories import present_memories
 from storage.memory.owner import Owner
 from storage.memory.people import bump
-from storage.memory.tables import Conversation, Memory, Message, Owned, ReplyContextItem, SetAside
+from storage.memory.tables import Conversation, ItemKind, Memory, Message, Owned, ReplyContextItem, SetAside
 from storage.tables import UtcDateTime
 
 AT_ONCE = 200  # rows in one statement
@@ -160,13 +160,17 @@ async def wipe_expired(engine: AsyncEngine, *, now: datetime, log: ErasureLog | 
         return (await connection.execute(delete(SetAside).where(expired))).rowcount
 
 
+def _kind(kind: str) -> ItemKind:
+    return "memory" if kind == "memory" else "turn"
+
+
 async def _note(connection: AsyncConnection, condition: ColumnElement[bool], log: ErasureLog | None) -> None:
     if log is None:
         return
     rows = await connection.execute(
         select(SetAside.app, SetAside.end_user, SetAside.kind, SetAside.item_id).where(condition)
     )
-    await log.note(connection, [Erased.item(kind, Owner(app, user), item) for app, user, kind, item in rows])
+    await log.note(connection, [Erased.item(_kind(kind), Owner(app, user), item) for app, user, kind, item in rows])
 
 
 _KEPT = (SetAside.kind, SetAside.item_id, SetAside.conversation, SetAside.content)
