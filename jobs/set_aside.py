@@ -8,8 +8,8 @@ from typing import Any
 from celery import Celery
 
 from storage.database import open_engine
+from storage.erasure.log import ErasureLog
 from storage.memory.erasure import scrub
-from storage.memory.erasure_log import ErasureLog
 from storage.memory.set_aside import wipe_expired
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.recall.index_cache import IndexCache
+from storage.erasure.log import ErasureLog
 from storage.memory import deletion, erasure, memories, set_aside
 from storage.memory.deletion import Touched
-from storage.memory.erasure_log import ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.set_aside import Aside
 

@@ -2,8 +2,8 @@
 
 from storage import safety_counts, tables
 from storage.agents import tables as agent_tables
+from storage.erasure import log as erasure_log
 from storage.media import tables as media_tables
-from storage.memory import erasure_log
 from storage.memory import tables as memory_tables
 
 DECLARED_IN = (tables, memory_tables, erasure_log, agent_tables, media_tables, safety_counts)

@@ -47,7 +47,7 @@ class Manifest(Frozen):
 
 
 class ErasureEntry(Frozen):
-    """One of `storage.memory.erasure_log`'s."""
+    """One of `storage.erasure.log`'s."""
 
     id: str
     digest: str

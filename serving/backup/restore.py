@@ -31,8 +31,8 @@ from serving.config.schema import Settings
 from serving.ledger.write_ahead_log import WriteAheadLog
 from storage import migrate
 from storage.database import open_engine
-from storage.memory.erasure_log import ErasureLog
-from storage.memory.erasure_replay import Entry, replay
+from storage.erasure.log import ErasureLog
+from storage.erasure.replay import Entry, replay
 
 FOLDER, PLAN, DECIDED, LISTS = "restore", "plan.json", "decided", "lists.json"
 LOCK_TIMEOUT_MS = 15_000

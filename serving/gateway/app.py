@@ -63,7 +63,7 @@ from serving.routes.operations import health, health_report, metrics, usage
 from serving.streams.erasure import RecordingErasure
 from storage.api_keys import KeyRecord, find_key
 from storage.database import Pool, open_engine
-from storage.memory.erasure_log import ErasureLog
+from storage.erasure.log import ErasureLog
 
 EXPOSED = (  # to scripts in browsers
     "x-request-id",

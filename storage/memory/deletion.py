@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agents.states import delete_of_conversation
+from storage.erasure.log import Erased, ErasureLog
 from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
-from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe

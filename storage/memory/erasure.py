@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.agents import tables as agent_tables  # noqa: F401 - their tables belong to the metadata
+from storage.erasure.log import Erased, ErasureLog
 from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
-from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.tables import Person
 from storage.tables import Base

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory.erasure_log import Erased, ErasureLog
+from storage.erasure.log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Embedding, Memory, MemoryKind, Message, ReplyContextItem, Sensitivity, SetAside

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.erasure.log import Erased, ErasureLog
 from storage.memory.conversations import TurnPosition, beside, conversation_id_of, void_windows
-from storage.memory.erasure_log import Erased, ErasureLog
 from storage.memory.memories import present_memories
 from storage.memory.owner import Owner
 from storage.memory.people import bump

@@ -23,8 +23,8 @@ from serving.ledger.ledger import Ledger
 from serving.ledger.pricing import Prices
 from storage import api_keys, migrate
 from storage.database import open_engine
+from storage.erasure.log import ErasureLog
 from storage.memory.conversations import NewMessage
-from storage.memory.erasure_log import ErasureLog
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
 from storage.requests import insert_requests, sum_requests

@@ -1,6 +1,6 @@
 """Forgetting again, in a database that was restored, what was forgotten after it had been copied.
 
-Entries name nobody (`storage.memory.erasure_log`), so everybody and everything in the database is hashed and compared.
+Entries name nobody (`storage.erasure.log`), so everybody and everything in the database is hashed and compared.
 May be killed anywhere and done again.
 """
 
@@ -12,8 +12,8 @@ from sqlalchemy import Select, insert, select, union
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.agents.tables import AgentState
+from storage.erasure.log import Erased, Erasure, ErasureLog
 from storage.memory import deletion, erasure
-from storage.memory.erasure_log import Erased, Erasure, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.tables import Conversation, Memory, Message, SetAside
 

@@ -1,4 +1,4 @@
-"""What was forgotten, as keyed hashes: a backup of before is restored without it (`storage.memory.erasure_replay`).
+"""What was forgotten, as keyed hashes: a backup of before is restored without it (`storage.erasure.replay`).
 
 An entry is written in the transaction that deletes, so a database holds either both or neither: entries that a restored
 database lacks are exactly those that it has to go through again. Whoever has no key learns from an entry that something
