@@ -30,6 +30,7 @@ class Generations:
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="generation")
         self.running = 0
         self.waiting = 0
+        self.steps = 0  # chunks told since the start: what stands still is seen by it
 
     async def stream(self, body: Mapping[str, Any], *, chats: bool) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one, an error being one as well; closing the iterator ends it."""
@@ -39,7 +40,11 @@ class Generations:
 
         def tell(chunk: Chunk | None) -> bool:
             loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            loop.call_soon_threadsafe(count_step)
             return left.is_set()
+
+        def count_step() -> None:
+            self.steps += 1
 
         def count(running: int, waiting: int) -> None:
             self.running += running

@@ -27,7 +27,7 @@ class LlamaCppServer(EngineProcess):
     gauges: ClassVar[Mapping[str, str]] = {
         "llamacpp:requests_processing": "running",
         "llamacpp:requests_deferred": "waiting",
-        "llamacpp:n_decode_total": "steps",
+        "llamacpp:tokens_predicted_total": "steps",
     }
 
     def __init__(

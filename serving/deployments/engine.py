@@ -187,7 +187,7 @@ class Engine:
             load = self._load = await server.load()
         stall = self._stalls and self._stalls.look(load, asyncio.get_running_loop().time())
         if stall:
-            self._stalls, self._stalled = None, f"vLLM was ended because it stood still: {stall}"
+            self._stalls, self._stalled = None, f"{server.program} was ended because it stood still: {stall}"
             await server.stop(grace_s=0)
 
     async def _tell_directory(self) -> None:
