@@ -27,7 +27,7 @@ from models.engine_process import KEY_VARIABLE
 from models.llama_cpp import response
 from models.llama_cpp.forced_call import ForcedCall, forced_call
 from models.llama_cpp.generations import Generations
-from models.llama_cpp.request import Body, Refused, translate
+from models.llama_cpp.request import Body, Limits, Refused, translate
 from models.llama_cpp.response import Teller
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
@@ -44,6 +44,7 @@ class Front:
         address: where its HTTP server listens.
         key: what that wants to see.
         models: the adapter of each model id that may be asked for, by its number; None: the model itself.
+        limits: of the model.
         session: the HTTP client.
 
     """
@@ -54,12 +55,14 @@ class Front:
         address: str,
         key: str,
         models: Mapping[str, int | None],
+        limits: Limits,
         session: aiohttp.ClientSession,
     ) -> None:
         self._generations = generations
         self._address = address
         self._headers = {"authorization": f"Bearer {key}"}
         self._models = models
+        self._limits = limits
         self._session = session
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
@@ -69,12 +72,12 @@ class Front:
             chats = request.path == CHAT
             adapter = self._adapter(body)
             forced = forced_call(body, _call_id) if chats else None
-            told = {**translate(body, chats=chats), "lora": adapter, "timings_per_token": True}
+            told = {**translate(body, self._limits, chats=chats), "lora": adapter, "timings_per_token": True}
             if forced is not None:
                 told = await self._forced(told, body, forced)
         except Refused as refusal:
             return _json(response.error(refusal.message, status=refusal.status, param=refusal.param), refusal.status)
-        except (ValueError, TypeError, AttributeError, KeyError) as problem:
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as problem:
             return _json(response.error(f"The request cannot be read: {problem!r}.", status=400), 400)
         streams, options = bool(body.get("stream")), body.get("stream_options") or {}
         teller = Teller(
@@ -83,6 +86,7 @@ class Front:
             forced=forced,
             wants_last=not streams or bool(options.get("include_usage")),
             wants_all=streams and bool(options.get("continuous_usage_stats")),
+            top_logprobs=body.get("top_logprobs") or 0,
         )
         chunks = self._generations.stream(told, chats=chats and forced is None)
         async with contextlib.aclosing(chunks):
@@ -108,9 +112,13 @@ class Front:
         return _json({"count": len(tokens), "tokens": tokens})
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
-        """GET /metrics: what runs and waits, by llama.cpp's own names."""
-        numbers = {"processing": self._generations.running, "deferred": self._generations.waiting}
-        return web.Response(text="".join(f"llamacpp:requests_{name} {value}\n" for name, value in numbers.items()))
+        """GET /metrics: what runs and waits, and what was made, by llama.cpp's own names."""
+        numbers = {
+            "requests_processing": self._generations.running,
+            "requests_deferred": self._generations.waiting,
+            "tokens_predicted_total": self._generations.steps,
+        }
+        return web.Response(text="".join(f"llamacpp:{name} {value}\n" for name, value in numbers.items()))
 
     async def health(self, _request: web.Request) -> web.StreamResponse:
         """GET /health: the process answers."""
@@ -226,7 +234,8 @@ async def serve(options: argparse.Namespace) -> None:
     models |= {name: number for number, name in enumerate(adapters)}
     generations = Generations(llama.handle_chat_completions, llama.handle_completions, options.parallel)
     async with aiohttp.ClientSession() as session:
-        front = Front(generations, llama.listening_address, key, models, session)
+        limits = Limits(options.context_tokens, await _vocabulary(session, llama.listening_address, key))
+        front = Front(generations, llama.listening_address, key, models, limits, session)
         app = build_app(front, os.environ[KEY_VARIABLE])
         runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S, access_log=None)
         await runner.setup()
@@ -235,6 +244,11 @@ async def serve(options: argparse.Namespace) -> None:
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+
+
+async def _vocabulary(session: aiohttp.ClientSession, address: str, key: str) -> int:
+    async with session.get(f"{address}/v1/models", headers={"authorization": f"Bearer {key}"}) as answer:
+        return int((await answer.json())["data"][0]["meta"]["n_vocab"])
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,6 +7,7 @@ out gets the neutral ones that vLLM takes. https://github.com/ggml-org/llama.cpp
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Body = dict[str, Any]
@@ -63,16 +64,26 @@ class Refused(Exception):
         self.status = status
 
 
-def translate(body: Mapping[str, Any], *, chats: bool) -> Body:
+@dataclass(frozen=True)
+class Limits:
+    """What the model at hand can be asked: tokens of prompt and answer together, and tokens that there are."""
+
+    context_tokens: int
+    vocabulary: int
+
+
+def translate(body: Mapping[str, Any], limits: Limits, *, chats: bool) -> Body:
     """Return the request for llama.cpp's server; raises Refused."""
     for field, nothing in _WITHOUT.items():
         value = body.get(field)
         if value is not None and not any(type(value) is type(each) and value == each for each in nothing):
             raise Refused(field, f"{field}: llama.cpp cannot do this; leave it out, or serve the model with vLLM.")
     told: Body = {**NEUTRAL, **{field: body[field] for field in _SAME & body.keys() if body[field] is not None}}
-    told["max_tokens"] = _max_tokens(body)
-    if told["max_tokens"] is None:
-        del told["max_tokens"]
+    if (max_tokens := _max_tokens(body, limits.context_tokens)) is not None:
+        told["max_tokens"] = max_tokens
+    _check_bias(body.get("logit_bias") or {}, limits.vocabulary)
+    if body.get("stream_options") and not body.get("stream"):
+        raise Refused("stream_options", "stream_options: only streams have them; set `stream`.", 400)
     if type(top_k := body.get("top_k")) is int:
         told["top_k"] = max(top_k, 0)  # -1 means all as well
     if (penalty := body.get("repetition_penalty")) is not None:
@@ -101,13 +112,26 @@ def _terse_format(asked: Mapping[str, Any]) -> Body:
     return dict(asked)
 
 
-def _max_tokens(body: Mapping[str, Any]) -> int | None:
+def _check_bias(bias: Any, vocabulary: int) -> None:
+    if not isinstance(bias, dict):
+        raise Refused("logit_bias", "logit_bias: must be an object of token ids and their bias.", 400)
+    for token in bias:
+        if not token.isdecimal() or int(token) >= vocabulary:
+            raise Refused(
+                "logit_bias", f"logit_bias: {token} is no token id of this model (0 to {vocabulary - 1}).", 400
+            )
+
+
+def _max_tokens(body: Mapping[str, Any], context_tokens: int) -> int | None:
     for field in ("max_completion_tokens", "max_tokens"):
         value = body.get(field)
         if value is None:
             continue
         if type(value) is not int or value < 1:
             raise Refused(field, f"{field}: must be a whole number of at least 1, got {json.dumps(value)}.", 400)
+        if value > context_tokens:
+            told = f"{field}: {value} is more than the context length of this model, {context_tokens} tokens."
+            raise Refused(field, told, 400)
         return value
     return None
 
@@ -122,13 +146,28 @@ def _of_chat(body: Mapping[str, Any]) -> Body:
         raise Refused(
             "messages", "messages: llama.cpp goes on with a last message of the assistant's; end with another."
         )
+    for message in messages:
+        _check_calls(message)
     told: Body = {"reasoning_format": "none"}
     if body.get("logprobs"):
-        told |= {"logprobs": True, "top_logprobs": body.get("top_logprobs") or 0}
+        told |= {"logprobs": True, "top_logprobs": max(body.get("top_logprobs") or 0, 1)}  # 0 switches both off
     choice = body.get("tool_choice")
     if choice in ("none", "auto"):
         told["tool_choice"] = choice
     return told
+
+
+def _check_calls(message: Any) -> None:
+    """Refuse a call whose arguments are no JSON, or so deep that llama.cpp, which reads them, dies of it."""
+    for call in (message.get("tool_calls") or ()) if isinstance(message, dict) else ():
+        arguments = call["function"].get("arguments")
+        if isinstance(arguments, str):
+            try:
+                json.loads(arguments)
+            except RecursionError:
+                raise Refused("messages", "messages: the arguments of a call are nested too deeply.", 400) from None
+            except ValueError:
+                raise Refused("messages", "messages: the arguments of a call must be JSON.", 400) from None
 
 
 def _of_completion(body: Mapping[str, Any]) -> Body:

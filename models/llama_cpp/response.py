@@ -40,6 +40,8 @@ def of_error(told: Mapping[str, Any]) -> Json:
         message = f"The prompt has {prompt} tokens; the context length of this model is {context} tokens."
     elif "parser for this template" in message or "grammar" in message:
         return error("The grammar of this constraint cannot be made: " + message.rpartition(": ")[2], status=400)
+    elif message == "Prompt contains invalid tokens":
+        return error("prompt: a number in it is no token id of this model", status=400, param="prompt")
     elif message.startswith("Field '"):
         field = message.split("'")[1]
         return error(f"{field}: {message.rpartition('] ')[2]}", status=status, param=field)
@@ -55,17 +57,26 @@ class Teller:
         forced: the tool call that the answer is to be; None: it is text, or what llama.cpp itself took for a call.
         wants_last: the client wants the counts at the end of a stream.
         wants_all: and on every event.
+        top_logprobs: how many alternatives of each token of a chat it wants.
 
     """
 
     def __init__(
-        self, *, model: str, chats: bool, forced: ForcedCall | None, wants_last: bool = False, wants_all: bool = False
+        self,
+        *,
+        model: str,
+        chats: bool,
+        forced: ForcedCall | None,
+        wants_last: bool = False,
+        wants_all: bool = False,
+        top_logprobs: int = 0,
     ) -> None:
         self._model = model
         self._chats = chats
         self._forced = forced
         self._wants_last = wants_last
         self._wants_all = wants_all
+        self._top_logprobs = top_logprobs
         self._usage: Json = {}
         self._id, self._created = "", 0
         self._offset = 0  # of the text of a completion's stream, for its log probabilities
@@ -130,9 +141,16 @@ class Teller:
         yield {
             "index": choice["index"],
             "delta": delta,
-            "logprobs": choice.get("logprobs"),
+            "logprobs": self._wanted_logprobs(choice.get("logprobs")),
             "finish_reason": finish,
         }
+
+    def _wanted_logprobs(self, logprobs: Mapping[str, Any] | None) -> Json | None:
+        """No more alternatives than were wanted: llama.cpp gives none only together with the token's own."""
+        if not logprobs or not logprobs.get("content"):
+            return dict(logprobs) if logprobs else None
+        tokens = [{**each, "top_logprobs": each["top_logprobs"][: self._top_logprobs]} for each in logprobs["content"]]
+        return {**logprobs, "content": tokens}
 
 
 def whole(events: Sequence[Mapping[str, Any]], *, chats: bool) -> Json:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from models.llama_cpp.forced_call import ForcedCall
-from models.llama_cpp.request import Refused, translate
+from models.llama_cpp.request import Limits, Refused, translate
 from models.llama_cpp.server import LlamaCppServer
 from serving.engines import vllm_errors
 from serving.protocol.stream_usage import StreamMeter
@@ -18,6 +18,7 @@ from serving.supervisor import reaper
 from tests.support.tiny_gguf import write_adapter, write_gguf
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+LIMITS = Limits(context_tokens=512, vocabulary=258)
 HELLO = [{"role": "user", "content": "Hello"}]
 PLAY = {
     "type": "function",
@@ -108,6 +109,11 @@ async def _it_chats(engine: Engine) -> None:
     assert (status, answer["usage"]["prompt_tokens"]) == (200, 4), "a token for each byte"
     greedy = [await engine.post(CHAT, messages=HELLO, max_tokens=5, temperature=0) for _ in range(2)]
     assert greedy[0][1]["choices"] == greedy[1][1]["choices"]
+    before = await engine.server.load()
+    await engine.post(CHAT, messages=HELLO, max_tokens=5)
+    assert (await engine.server.load()).steps > before.steps, (
+        "else work in hand would look like an engine that is stuck"
+    )
 
 
 async def _its_streams_are_vllm_s_to_the_gateway(engine: Engine) -> None:
@@ -207,18 +213,23 @@ async def _an_abandoned_request_frees_its_slot(engine: Engine) -> None:
         ({"logprobs": 21}, "logprobs"),
         ({"max_tokens": True}, "max_tokens"),
         ({"structured_outputs": {"choice": []}}, "structured_outputs"),
+        ({"max_tokens": 513}, "max_tokens"),
+        ({"logit_bias": {"258": 1}}, "logit_bias"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
     ],
 )
 def test_what_llama_cpp_would_ignore_is_refused(body: dict[str, Any], param: str) -> None:
     """Its server answers as if nothing had been asked."""
     with pytest.raises(Refused) as refusal:
-        translate({"prompt": "a", **body}, chats=False)
+        translate({"prompt": "a", **body}, LIMITS, chats=False)
     assert refusal.value.param == param
 
 
 def test_what_asks_for_nothing_is_no_reason_to_refuse() -> None:
     """Clients send defaults."""
-    told = translate({"messages": HELLO, "n": 1, "best_of": None, "logprobs": False, "min_tokens": 0}, chats=True)
+    told = translate(
+        {"messages": HELLO, "n": 1, "best_of": None, "logprobs": False, "min_tokens": 0}, LIMITS, chats=True
+    )
     assert told["messages"] == HELLO
     assert (told["temperature"], told["top_k"]) == (1.0, 0), "vLLM's defaults, not llama.cpp's"
 

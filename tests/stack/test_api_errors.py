@@ -10,6 +10,7 @@ from openai import APIError, AuthenticationError, BadRequestError, NotFoundError
 
 from tests.support.local_stack import LocalStack
 from tests.support.polling import eventually
+from tests.support.services import Service, of_each_engine
 
 MODEL, EMBEDDER = "bondhu-demo", "all-minilm-l6-v2"
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
@@ -54,7 +55,7 @@ def test_a_body_that_is_no_json_object_is_refused(http: httpx.Client, path: str,
     assert envelope(answer, 400)["type"] == "invalid_request_error"
 
 
-WRONG = [
+OF_THE_ENGINE = [
     (CHAT, "model", ABSENT),
     (CHAT, "model", 3),
     (CHAT, "model", ""),
@@ -102,6 +103,8 @@ WRONG = [
     (COMPLETIONS, "max_tokens", -5),
     (COMPLETIONS, "logprobs", 1000),
     (COMPLETIONS, "temperature", []),
+]
+OF_THE_EMBEDDER = [
     (EMBEDDINGS, "model", ABSENT),
     (EMBEDDINGS, "input", ABSENT),
     (EMBEDDINGS, "input", ""),
@@ -117,9 +120,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("path", "field", "value"), WRONG, ids=[f"{path[4:]}-{field}-{str(value)[:20]}" for path, field, value in WRONG]
-)
+def named(cases: list[tuple[str, str, Any]]) -> pytest.MarkDecorator:
+    """A test's parameters, with ids that can be read."""
+    ids = [f"{path[4:]}-{field}-{str(value)[:20]}" for path, field, value in cases]
+    return pytest.mark.parametrize(("path", "field", "value"), cases, ids=ids)
+
+
+@of_each_engine
+@named(OF_THE_ENGINE)
 def test_a_wrong_parameter_is_named(http: httpx.Client, path: str, field: str, value: Any) -> None:
     """A missing or wrong field is 400, and `param` names it (a path into it, where it is nested)."""
     error = envelope(http.post(path, json=changed(path, field, value)), 400)
@@ -128,19 +136,26 @@ def test_a_wrong_parameter_is_named(http: httpx.Client, path: str, field: str, v
     assert "loc" not in error["message"], "the validator's internals are not for clients"
 
 
-LONG = "word " * 6000
+@named(OF_THE_EMBEDDER)
+def test_a_wrong_parameter_for_the_embedder_is_named(http: httpx.Client, path: str, field: str, value: Any) -> None:
+    """Of embeddings too."""
+    error = envelope(http.post(path, json=changed(path, field, value)), 400)
+    assert error["type"] == "invalid_request_error"
+    assert (error["param"] or "").split(".")[0].split("[")[0] == field, error
 
 
+LONG = "word " * 12_000
+
+
+@of_each_engine
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
         (CHAT, "messages", [{"role": "user", "content": LONG}]),
         (COMPLETIONS, "prompt", LONG),
-        (COMPLETIONS, "prompt", [300] * 4000),
-        (EMBEDDINGS, "input", LONG),
-        (EMBEDDINGS, "input", ["short", LONG]),
+        (COMPLETIONS, "prompt", [300] * 12_000),
     ],
-    ids=["chat", "completion", "completion-ids", "embedding", "embedding-batch"],
+    ids=["chat", "completion", "completion-ids"],
 )
 def test_too_long_a_context_is_named(http: httpx.Client, path: str, field: str, value: Any) -> None:
     """A prompt beyond the model's window is 400 `context_length_exceeded`, never cut silently."""
@@ -149,6 +164,15 @@ def test_too_long_a_context_is_named(http: httpx.Client, path: str, field: str, 
     assert error["code"] == "context_length_exceeded"
 
 
+@pytest.mark.parametrize("value", [LONG, ["short", LONG]], ids=["one", "batch"])
+def test_too_long_a_text_to_embed_is_named(http: httpx.Client, value: Any) -> None:
+    """The same of the embedder."""
+    error = envelope(http.post(EMBEDDINGS, json=changed(EMBEDDINGS, "input", value)), 400)
+    assert error["param"] == "input"
+    assert error["code"] == "context_length_exceeded"
+
+
+@of_each_engine
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
@@ -164,6 +188,7 @@ def test_a_stream_that_cannot_begin_is_refused(http: httpx.Client, path: str, fi
     assert (error["param"] or "").split(".")[0] == field
 
 
+@of_each_engine
 def test_a_stream_that_breaks_off_says_so(client: OpenAI) -> None:
     """A constraint that no text satisfies ends a stream with an error that the official client raises."""
     with pytest.raises(APIError) as caught:  # as a 400, or in the stream where its first event was out already
@@ -178,6 +203,7 @@ def test_a_stream_that_breaks_off_says_so(client: OpenAI) -> None:
     assert caught.value.param == "response_format"
 
 
+@of_each_engine
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 def test_more_tokens_than_the_window_are_refused(http: httpx.Client, field: str) -> None:
     """Asking for more tokens than the model's window has is 400 naming that parameter."""
@@ -295,6 +321,9 @@ ODD: dict[str, bytes] = {
         VALID[CHAT] | {"structured_outputs": {"regex": "(" * 50_000 + "a" + ")" * 50_000}}
     ).encode(),
     "deep arguments": json.dumps(VALID[CHAT] | {"messages": called('{"a":' * 50_000 + "1" + "}" * 50_000)}).encode(),
+    "arguments as deep as Python reads": json.dumps(
+        VALID[CHAT] | {"messages": called('{"a":' * 900 + "1" + "}" * 900)}
+    ).encode(),
     "huge integer": b'{"model": "bondhu-demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1'
     + b"0" * 5000
     + b"}",
@@ -344,15 +373,16 @@ ODD: dict[str, bytes] = {
 }
 
 
+@of_each_engine
 @pytest.mark.parametrize("body", ODD.values(), ids=ODD)
-def test_odd_requests_break_nothing(http: httpx.Client, stack: LocalStack, body: bytes) -> None:
+def test_odd_requests_break_nothing(http: httpx.Client, engine_service: Service, body: bytes) -> None:
     """A strange request is answered, or refused as the client's mistake; the engine outlives it."""
-    before = [(replica["replica_id"], replica["epoch"]) for replica in stack.replicas()]
+    before = [(replica["replica_id"], replica["epoch"]) for replica in engine_service.replicas()]
     answer = http.post(CHAT, content=body, headers={"content-type": "application/json"})
     if answer.status_code != 200:
         envelope(answer, 400)
     http.post(CHAT, json=VALID[CHAT]).raise_for_status()
-    assert [(replica["replica_id"], replica["epoch"]) for replica in stack.replicas()] == before
+    assert [(replica["replica_id"], replica["epoch"]) for replica in engine_service.replicas()] == before
 
 
 def test_a_sane_request_id_comes_back(http: httpx.Client) -> None:

@@ -3,77 +3,70 @@
 import asyncio
 import http.client
 import json
-import re
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.support.local_stack import LocalStack
 from tests.support.polling import eventually
+from tests.support.services import Service, of_each_engine
 
-CHOICES, TOKENS = 16, 1900  # far more than an engine says before the client is gone
+pytestmark = of_each_engine
 FREED_WITHIN_S = 20.0
 HELLO: Any = [{"role": "user", "content": "Tell me everything."}]
-LONG: dict[str, Any] = {
-    "model": "bondhu",
-    "messages": HELLO,
-    "n": CHOICES,
-    "max_tokens": TOKENS,
-    "ignore_eos": True,
-}
 
 
 class Engine:
-    """The engine's numbers from before a test on."""
+    """The engine's numbers from before a test on, and the longest request that it takes."""
 
-    def __init__(self, stack: LocalStack) -> None:
-        self._stack = stack
-        eventually(lambda: stack.unfinished() == 0, FREED_WITHIN_S, "a quiet engine")
-        self._generated_before = self._generated()
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        # far more than it says before the client is gone; llama.cpp gives one choice only, but of a longer context
+        self.choices, self.tokens = (16, 1900) if service.kind == "vllm" else (1, 7900)
+        eventually(lambda: service.unfinished() == 0, FREED_WITHIN_S, "a quiet engine")
+        self._generated_before = service.generated()
+
+    def long(self) -> dict[str, Any]:
+        """The parameters of a chat that keeps it at work."""
+        choices = {"n": self.choices, "max_tokens": self.tokens, "extra_body": {"ignore_eos": True}}
+        return {"model": "bondhu", "messages": HELLO, **choices}
 
     def until_busy(self) -> None:
         """Return once all of a request's choices run."""
-        eventually(lambda: self._stack.unfinished() >= CHOICES, FREED_WITHIN_S, "the engine to work", every_s=0.02)
+        eventually(lambda: self._service.unfinished() >= self.choices, FREED_WITHIN_S, "the engine to work", 0.02)
 
     def until_free(self) -> None:
         """Return once nothing runs; fails if that is so because the work was done to its end."""
-        eventually(lambda: self._stack.unfinished() == 0, FREED_WITHIN_S, "the engine to be free", every_s=0.02)
-        generated = self._generated() - self._generated_before
-        assert generated < CHOICES * TOKENS, "it worked on to the end"
-
-    def _generated(self) -> float:
-        (replica,) = self._stack.replicas()
-        headers = {"authorization": f"Bearer {replica['key']}"}
-        text = httpx.get(f"{replica['address']}/metrics", headers=headers, timeout=10).text
-        found = re.search(r"^vllm:generation_tokens_total\{[^}]*\} (\S+)$", text, re.M)
-        assert found is not None
-        return float(found[1])
+        eventually(lambda: self._service.unfinished() == 0, FREED_WITHIN_S, "the engine to be free", 0.02)
+        generated = self._service.generated() - self._generated_before
+        assert generated < self.choices * self.tokens, "it worked on to the end"
 
 
 @pytest.fixture
-def engine(stack: LocalStack) -> Engine:
+def engine(engine_service: Service) -> Engine:
     """The engine, idle."""
-    return Engine(stack)
+    return Engine(engine_service)
 
 
 def test_leaving_a_stream_frees_the_engine(engine: Engine, client: OpenAI) -> None:
     """Closing a stream after its first chunk ends its generation."""
-    with client.chat.completions.create(
-        model="bondhu", messages=HELLO, n=CHOICES, max_tokens=TOKENS, extra_body={"ignore_eos": True}, stream=True
-    ) as stream:
+    with client.chat.completions.create(**engine.long(), stream=True) as stream:
         next(iter(stream))
         engine.until_busy()
     engine.until_free()
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
-def test_leaving_a_plain_request_frees_the_engine(engine: Engine, stack: LocalStack, path: str) -> None:
+def test_leaving_a_plain_request_frees_the_engine(engine: Engine, engine_service: Service, path: str) -> None:
     """Closing the connection while a request that does not stream is worked on ends its generation."""
-    body = LONG if "chat" in path else {k: v for k, v in LONG.items() if k != "messages"} | {"prompt": "Hi"}
-    connection = http.client.HTTPConnection("127.0.0.1", stack.ports["GATEWAY__PORT"], timeout=60)
-    headers = {"authorization": f"Bearer {stack.api_key}", "content-type": "application/json"}
+    body = engine.long()
+    body |= body.pop("extra_body")
+    if "chat" not in path:
+        del body["messages"]
+        body["prompt"] = "Hi"
+    connection = http.client.HTTPConnection(urlsplit(engine_service.url).netloc, timeout=60)
+    headers = {"authorization": f"Bearer {engine_service.api_key}", "content-type": "application/json"}
     connection.request("POST", path, json.dumps(body), headers)
     engine.until_busy()
     connection.close()
@@ -82,11 +75,7 @@ def test_leaving_a_plain_request_frees_the_engine(engine: Engine, stack: LocalSt
 
 async def test_cancelling_a_task_frees_the_engine(engine: Engine, async_client: AsyncOpenAI) -> None:
     """A cancelled call of the asynchronous client, as an application's own timeout makes it, ends its generation."""
-    asking = asyncio.create_task(
-        async_client.chat.completions.create(
-            model="bondhu", messages=HELLO, n=CHOICES, max_tokens=TOKENS, extra_body={"ignore_eos": True}
-        )
-    )
+    asking = asyncio.create_task(async_client.chat.completions.create(**engine.long()))
     await asyncio.to_thread(engine.until_busy)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -104,14 +93,7 @@ async def test_who_stays_is_answered(engine: Engine, async_client: AsyncOpenAI) 
         )
         for _ in range(4)
     ]
-    leaving = [
-        asyncio.create_task(
-            async_client.chat.completions.create(
-                model="bondhu", messages=HELLO, n=CHOICES, max_tokens=TOKENS, extra_body={"ignore_eos": True}
-            )
-        )
-        for _ in range(2)
-    ]
+    leaving = [asyncio.create_task(async_client.chat.completions.create(**engine.long())) for _ in range(2)]
     await asyncio.to_thread(engine.until_busy)
     for task in leaving:
         task.cancel()

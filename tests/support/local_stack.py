@@ -28,10 +28,13 @@ START_WITHIN_S = 600.0  # a cold start on a loaded two-core machine; 60 s when a
 RECOVER_WITHIN_S = 300.0  # 60 s on an idle machine: all of Ray and an engine start
 PR_SET_CHILD_SUBREAPER = 36
 _UNFINISHED = re.compile(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", re.M)
+_GENERATED = re.compile(r"^vllm:generation_tokens_total\{[^}]*\} (\S+)$", re.M)
 
 
 class LocalStack:
     """One stack below `home`; `up` starts it and `down` stops it, more than once if need be."""
+
+    kind = "vllm"  # the engine of its models, unless a test says another
 
     def __init__(self, home: Path) -> None:
         self.root, self.var_dir = home / "root", home / "var"
@@ -159,12 +162,19 @@ class LocalStack:
 
     def unfinished(self) -> int:
         """How many requests the engines run or queue, from their own metrics."""
+        return int(self._sum_of(_UNFINISHED))
+
+    def generated(self) -> float:
+        """How many tokens the engines have made since their start, from their own metrics."""
+        return self._sum_of(_GENERATED)
+
+    def _sum_of(self, pattern: re.Pattern[str]) -> float:
         total = 0.0
         for replica in self.replicas():
             headers = {"authorization": f"Bearer {replica['key']}"}
             text = httpx.get(f"{replica['address']}/metrics", headers=headers, timeout=10).text
-            total += sum(float(value) for value in _UNFINISHED.findall(text))
-        return int(total)
+            total += sum(float(value) for value in pattern.findall(text))
+        return total
 
     # ---- as the operating system sees it
 

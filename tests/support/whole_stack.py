@@ -11,8 +11,10 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.support.llama_service import LlamaService, demo_service
 from tests.support.local_stack import LocalStack
 from tests.support.servers.gemini import GeminiServer
+from tests.support.services import Service
 
 CLIENT_TIMEOUT_S = 120.0
 FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
@@ -40,7 +42,14 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _has_stack(item: pytest.Item) -> bool:
-    return "running_stack" in getattr(item, "fixturenames", ())
+    names = getattr(item, "fixturenames", ())
+    return "running_stack" in names or ("engine_service" in names and _engine_of(item) == "vllm")
+
+
+def _engine_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    engine: str = callspec.params.get("engine_service", "vllm") if callspec else "vllm"
+    return engine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,12 +97,27 @@ def stack(running_stack: LocalStack) -> LocalStack:
     return running_stack
 
 
+@pytest.fixture(scope="session")
+def llama_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaService]:
+    """The same model under llama.cpp."""
+    with demo_service(tmp_path_factory.mktemp("llama-cpp")) as service:
+        yield service
+
+
 @pytest.fixture
-def client(stack: LocalStack) -> Iterator[OpenAI]:
+def engine_service(request: pytest.FixtureRequest) -> Service:
+    """What clients ask: the stack, or the engine that the test's parameter names (`tests.support.services`)."""
+    name = {"vllm": "stack", "llama_cpp": "llama_service"}[getattr(request, "param", "vllm")]
+    found: Service = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def client(engine_service: Service) -> Iterator[OpenAI]:
     """The official client, which never tries twice: a failure must be seen."""
     with OpenAI(
-        base_url=f"{stack.url}/v1",
-        api_key=stack.api_key,
+        base_url=f"{engine_service.url}/v1",
+        api_key=engine_service.api_key,
         max_retries=0,
         timeout=CLIENT_TIMEOUT_S,
         default_headers=FRESH,
@@ -102,11 +126,11 @@ def client(stack: LocalStack) -> Iterator[OpenAI]:
 
 
 @pytest.fixture
-async def async_client(stack: LocalStack) -> AsyncIterator[AsyncOpenAI]:
+async def async_client(engine_service: Service) -> AsyncIterator[AsyncOpenAI]:
     """The official asynchronous client."""
     async with AsyncOpenAI(
-        base_url=f"{stack.url}/v1",
-        api_key=stack.api_key,
+        base_url=f"{engine_service.url}/v1",
+        api_key=engine_service.api_key,
         max_retries=0,
         timeout=CLIENT_TIMEOUT_S,
         default_headers=FRESH,
@@ -124,8 +148,8 @@ def outgoing(stack: LocalStack) -> Iterator[OpenAI]:
 
 
 @pytest.fixture
-def http(stack: LocalStack) -> Iterator[httpx.Client]:
+def http(engine_service: Service) -> Iterator[httpx.Client]:
     """Plain HTTP with a valid key, for what the official client would not send."""
-    headers = {"authorization": f"Bearer {stack.api_key}", **FRESH}
-    with httpx.Client(base_url=stack.url, headers=headers, timeout=CLIENT_TIMEOUT_S) as client:
+    headers = {"authorization": f"Bearer {engine_service.api_key}", **FRESH}
+    with httpx.Client(base_url=engine_service.url, headers=headers, timeout=CLIENT_TIMEOUT_S) as client:
         yield client

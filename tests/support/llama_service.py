@@ -1,0 +1,189 @@
+"""A real gateway before llama.cpp's real engine, for the tests that ask vLLM's the same: no Ray, up within seconds.
+
+The engine is started as a replica starts it, from a model file. The directory of engines is a table that says so: one
+replica, ready. What Ray adds (restarts, drains) is no part of it.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from models.engine_process import KEY_VARIABLE
+from models.llama_cpp.server import LlamaCppServer
+from serving.cluster.manifest import engine_application
+from serving.config.load import load_settings
+from serving.engines.wire import ReplicaReport, routing
+from serving.supervisor import reaper
+from tests.support.gateway_process import GatewayProcess
+from tests.support.polling import eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_WITHIN_S = 120.0
+CONTEXT_TOKENS, PARALLEL = 8192, 2  # long enough for an answer that is still being written when its client leaves
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+class LlamaService:
+    """The service below `folder`; a context manager.
+
+    Args:
+        folder: empty.
+        model: the active one; its file has to say `engine: llama_cpp` once it is edited.
+        edit: changes the model file.
+
+    """
+
+    kind = "llama_cpp"
+
+    def __init__(self, folder: Path, model: str, edit: Edit) -> None:
+        root = folder / "root"
+        shutil.copytree(REPOSITORY / "configs", root / "configs")
+        (root / "models").symlink_to(REPOSITORY / "models")
+        path = root / f"configs/models/{model}.yaml"
+        document = yaml.safe_load(path.read_text())
+        edit(document)
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        environ = {"BONDHU_ROOT": str(root), "BONDHU__MODELS__ACTIVE": model}
+        self.gateway = GatewayProcess(folder, **environ)
+        self._settings = load_settings(environ=environ)
+        self._spec = self._settings.catalogue[model]
+        args = engine_application(self._settings, self._spec)["args"]
+        self._engine = LlamaCppServer(
+            model=args["path"],
+            served_name=model,
+            arguments=args["arguments"],
+            environment=args["environment"],
+            host="127.0.0.1",
+            log_path=folder / "engine.log",
+            tether=(),
+            adapters=args["adapters"],
+        )
+        self._log = folder / "engine.log"
+        self._ends = ExitStack()
+        self.url, self.api_key = self.gateway.url, ""
+
+    def __enter__(self) -> Self:
+        """Start all of it; returns once the gateway is ready."""
+        with ExitStack() as ends:
+            process = self._start_engine()
+            ends.callback(_end, process)
+            ends.enter_context(self.gateway)
+            directory = _Directory(self.gateway.ingress_port, self._table())
+            ends.callback(directory.end)
+            self.api_key = self.gateway.make_key("tests", tier="admin")
+            eventually(lambda: self._is_ready(process), START_WITHIN_S, f"llama.cpp to answer; its log: {self._log}")
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all of it."""
+        self._ends.close()
+
+    def replicas(self) -> list[ReplicaReport]:
+        """The engine, as the directory knows it."""
+        return self._table()["replicas"]  # type: ignore[no-any-return]
+
+    def unfinished(self) -> int:
+        """How many requests the engine runs or queues, from its own metrics."""
+        return int(self._metric("requests_processing") + self._metric("requests_deferred"))
+
+    def generated(self) -> float:
+        """How many pieces of text it has made since its start."""
+        return self._metric("tokens_predicted_total")
+
+    def _metric(self, name: str) -> float:
+        headers = {"authorization": f"Bearer {self._engine.key}"}
+        text = httpx.get(f"{self._engine.address}/metrics", headers=headers, timeout=10).text
+        found = re.search(rf"^llamacpp:{name} (\S+)$", text, re.M)
+        assert found is not None, text
+        return float(found[1])
+
+    def _start_engine(self) -> subprocess.Popen[bytes]:
+        environ = {**os.environ, **self._engine.environment(), KEY_VARIABLE: self._engine.key}
+        command = reaper.argv(list(self._engine.command()), grace_s=5)
+        with self._log.open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environ, cwd=REPOSITORY)
+
+    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, f"llama.cpp ended: {self._log.read_text(errors='replace')[-2000:]}"
+        models = self.gateway.get("/ready").json()["models"]  # the embedder is on Ray, and so not here
+        return bool(models[self._spec.default_name]["ready"])
+
+    def _table(self) -> dict[str, Any]:
+        report: ReplicaReport = {
+            "replica_id": "llama.cpp",
+            "epoch": 1,
+            "model": self._spec.id,
+            "fingerprint": self._spec.fingerprint(),
+            "revision": "r",
+            "quantization": self._spec.quantization,
+            "adapters": {each.id: "r" for each in self._spec.adapters},
+            "state": "ready",
+            "reason": "",
+            "address": self._engine.address,
+            "key": self._engine.key,
+            "running": 0,
+            "waiting": 0,
+            "kv_cache_usage": 0.0,
+        }
+        return {"routing": routing(self._settings), "replicas": [report]}
+
+
+class _Directory:
+    """Answers every GET with one table."""
+
+    def __init__(self, port: int, table: dict[str, Any]) -> None:
+        content = json.dumps(table).encode()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def demo_service(folder: Path) -> LlamaService:
+    """The demonstration model under its own id, as a GGUF."""
+    from tests.support.demo_gguf import write_demo_gguf  # heavy, and every test run imports this module
+
+    write_demo_gguf(folder / "demo.gguf", CONTEXT_TOKENS)
+
+    def edit(document: dict[str, Any]) -> None:
+        for name in ("server", "env"):
+            del document[name]
+        document["path"], document["engine"], document["quantization"] = str(folder / "demo.gguf"), "llama_cpp", "Q8_0"
+        document["llama_cpp"] = {"context_tokens": CONTEXT_TOKENS, "parallel": PARALLEL}
+
+    return LlamaService(folder, "bondhu-demo", edit)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(timeout=60)

@@ -1,0 +1,27 @@
+"""What the API's tests ask: vLLM's engine in the whole stack, or llama.cpp's behind a gateway; one model in both."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from openai import BadRequestError
+
+from tests.support.llama_service import LlamaService
+from tests.support.local_stack import LocalStack
+
+ENGINES = ("vllm", "llama_cpp")
+Service = LocalStack | LlamaService
+
+of_each_engine = pytest.mark.parametrize("engine_service", ENGINES, indirect=True)
+"""Of a test, or of a module as its `pytestmark`: it is run against both."""
+
+
+@contextmanager
+def not_by_llama_cpp(service: Service, field: str) -> Iterator[None]:
+    """Within, something is asked that llama.cpp cannot do: it is refused by the field's name, and vLLM does it."""
+    if service.kind == "vllm":
+        yield
+        return
+    with pytest.raises(BadRequestError) as refusal:
+        yield
+    assert (refusal.value.param, refusal.value.code) == (field, "unsupported")
