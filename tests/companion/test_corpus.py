@@ -11,11 +11,12 @@ from transformers import AutoTokenizer
 
 from memory.extraction.operations import INSTRUCTIONS, question_on, read_answer
 from models.companion.corpus import Corpus
-from models.companion.general import holds, pairs, questions
+from models.companion.general import ANSWERS, holds, pairs, questions
 from models.companion.prompts import easy_questions
-from models.companion.rows import batches, encode, gather, padded
+from models.companion.rows import batches, encode, gather, padded, read_tokenizer
 from models.companion.scores import NOT_KNOWN, called_right, memories, repetition
 from models.companion.talk import SERVICE, Example
+from models.companion.tools import read_tools
 from models.companion.topics import read_topics
 from serving.chat_memory import prompt
 from storage.memory.memories import MemoryRecord
@@ -92,6 +93,41 @@ def test_no_question_of_the_evaluation_is_in_the_corpus() -> None:
     assert not easy & {question.casefold() for question, _ in questions()}
     # type: ignore[arg-type]
     assert not easy & {question.casefold() for part in ("train", "held_out") for question, _ in pairs(part)}
+
+
+def test_the_repository_holds_the_base_s_answer_to_every_general_question() -> None:
+    """So that a corpus composed from it mixes in what the adapter's training mixed in."""
+    answered = {json.loads(line)["question"] for line in ANSWERS.read_text(encoding="utf-8").splitlines()}
+    assert {question for question, _ in questions()} <= answered
+    train, held_out = ({question for question, _ in pairs(part)} for part in ("train", "held_out"))  # type: ignore[arg-type]
+    assert len(train) > 600
+    assert not train & held_out
+
+
+def test_no_held_out_tool_is_in_training() -> None:
+    """Neither called nor offered nor a route, and the held-out part has each of them."""
+    held = {name for tool in read_tools() if tool.held for name in tool.names}
+
+    def seen(part: str) -> set[str]:
+        texts = [json.dumps([each.tools, each.messages]) for each in some(part, 900) if each.kind in ("route", "call")]
+        return {name for name in held if any(f'"{name}"' in text.replace("\\", "") for text in texts)}
+
+    offered = {part: seen(part) for part in ("train", "held_out")}
+    assert not offered["train"]
+    assert len(offered["held_out"]) >= 4
+
+
+def test_the_base_s_prompts_are_the_service_s(tmp_path: Path) -> None:
+    """A checkpoint with ChatML's tokens is prompted as it is served, tools included; another by its own template."""
+    plain = AutoTokenizer.from_pretrained(DEMO)
+    assert read_tokenizer(DEMO).chat_template == plain.chat_template
+    plain.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    plain.save_pretrained(tmp_path)
+    text = read_tokenizer(tmp_path).apply_chat_template(
+        [{"role": "user", "content": "hi"}], tools=[{"name": "play"}], tokenize=False
+    )
+    assert "<tools>" in text
+    assert text.startswith("<|im_start|>system")
 
 
 def test_a_reply_copies_only_what_stands_before_it(train: list[Example], held_out: list[Example]) -> None:
