@@ -1,12 +1,13 @@
 """Prove the service on a GPU: one command, about eight minutes, a table, JSON and a plot under bench/results/.
 
     python -m bench.gpu [--profile gpu] [--base DIR --adapter DIR]     make gpu-check
-    python -m bench.gpu --profile cpu                                  the same stages, tiny, on a CPU
+    python -m bench.gpu --profile cpu --tiny                           the same stages, small, on a CPU
 
 A Llama of the 8B's shape with random weights, in FP8 and in 4-bit, is served by the whole stack (Ray, vLLM, gateway):
-chats, the gateway beside the bare engine, the peak of 10,000 people, a swap under load, an engine killed and back, and
-the published small model with its adapter. A stage that fails or for which no time is left is recorded as such, and the
-others go on. What was found is written after each stage.
+chats, the gateway beside the bare engine, the peak of 10,000 people, a swap under load, an engine killed and back,
+vLLM's Rust front end where the build has it, and the published small model with its adapter (this repository's, if they
+were fetched). What the machine lacks is named before anything starts. A stage that fails or for which no time is left
+is recorded as such, and the others go on. What was found is written after each stage.
 """
 
 import signal
@@ -24,8 +25,8 @@ import typer
 from rich.console import Console
 
 from bench.environment import RESULTS, commit, machine, versions
-from bench.gpu import device, report, stages
-from bench.gpu.service import Service, prepare
+from bench.gpu import device, preflight, report, rust_front_end, stages
+from bench.gpu.service import ADAPTER, Service, fetched_weights, prepare
 from bench.load.process import LoadGenerator
 
 console = Console(stderr=True)
@@ -52,15 +53,23 @@ class Check:
                 console.print(traceback.format_exc(), style="red", markup=False, highlight=False)
                 reason = f"{type(problem).__name__}: {problem}"
                 entry = {"state": "failed", "reason": reason, "took_s": round(time.monotonic() - began, 1)}
+        self._keep(name, entry)
+        return entry.get("found")
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Say that a stage has nothing to run on, and why: that is no failure."""
+        self._keep(name, {"state": "left out", "reason": reason})
+
+    def _keep(self, name: str, entry: dict[str, Any]) -> None:
         self.result["stages"][name] = entry
         self._path.with_suffix(".json").write_bytes(orjson.dumps(self.result, option=orjson.OPT_INDENT_2))
-        return entry.get("found")
 
 
 def main(
-    profile: Annotated[str, typer.Option(help="gpu, or cpu: the same stages with a tiny shape.")] = "gpu",
-    base: Annotated[Path | None, typer.Option(help="A checkpoint with weights, served beside.")] = None,
-    adapter: Annotated[Path | None, typer.Option(help="A LoRA adapter on --base.")] = None,
+    profile: Annotated[str, typer.Option(help="gpu, or cpu (which is always tiny).")] = "gpu",
+    tiny: Annotated[bool, typer.Option("--tiny", help="A tiny shape and little load.")] = False,
+    base: Annotated[Path | None, typer.Option(help="A checkpoint beside; else the one that was fetched.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="A LoRA adapter on --base; else the companion's.")] = None,
     budget_s: Annotated[float, typer.Option(help="Stages for which less is left are not run.")] = 480,
     out: Annotated[Path, typer.Option(help="The folder of the results.")] = RESULTS,
     keep_logs: Annotated[Path | None, typer.Option(help="Where the stack's logs are copied, their ends.")] = None,
@@ -68,16 +77,22 @@ def main(
     """Prove the service on this machine's GPU."""
     if profile not in ("gpu", "cpu"):
         raise typer.BadParameter("gpu or cpu", param_hint="--profile")
+    if lacking := preflight.examine():
+        console.print("\n".join(lacking), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2)
+    tiny = tiny or profile == "cpu"
+    if base is None and (base := fetched_weights()) is not None:
+        adapter = adapter or ADAPTER
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that everything is stopped
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"gpu-check-{profile}"
     result: dict[str, Any] = {
-        "commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "profile": profile,
+        "commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "profile": profile, "tiny": tiny,
         "machine": machine(), "device": device.describe(), "versions": versions(), "stages": {},
     }  # fmt: skip
     check = Check(result, path, budget_s)
     with tempfile.TemporaryDirectory(prefix="bondhu-gpu-") as directory:
-        service = prepare(Path(directory), profile, base, adapter)
+        service = prepare(Path(directory), profile, base, adapter, tiny=tiny)
         watch = device.MemoryWatch()
         try:
             _run(check, service)
@@ -92,13 +107,12 @@ def main(
     path.with_suffix(".md").write_text(report.markdown(result))
     report.plot(result, path.with_suffix(".png"))
     typer.echo(report.markdown(result))
-    failed = [name for name, stage in result["stages"].items() if "found" not in stage]
+    failed = [name for name, stage in result["stages"].items() if stage.get("state") in ("failed", "not run")]
     raise typer.Exit(1 if failed else 0)
 
 
 def _run(check: Check, service: Service) -> None:
-    full = check.result["profile"] == "gpu"
-    sizes = stages.FULL if full else stages.TINY
+    sizes = stages.TINY if check.result["tiny"] else stages.FULL
     check.result["shape"] = asdict(service.shape)
     first, second = service.variants
     if check.stage("start", 30, lambda: _start(service)) is None:
@@ -118,9 +132,14 @@ def _run(check: Check, service: Service) -> None:
             check.stage(f"chat, {second.label}", 5, lambda: stages.chats(run, second.model))
             check.stage(f"side by side, {second.label}", blocks_s, lambda: stages.side_by_side(run, second))
             check.stage(f"memory, {second.label}", 1, lambda: stages.memory(run, second))
+        beside = "published model and adapter beside"
         if service.real_model is not None:
-            check.stage("published model and adapter beside", 40, lambda: stages.real(run, now))
+            check.stage(beside, 40, lambda: stages.real(run, now))
+        else:
+            check.leave_out(beside, "no weights here: `bondhu models fetch smollm2-135m-instruct`, or --base")
         check.stage("engine killed and back", 30, lambda: stages.killed(run, now))
+        rust_s = blocks_s + 60 if rust_front_end.is_in_this_build() else 1
+        check.stage(f"Rust front end, {now.label}", rust_s, lambda: rust_front_end.beside_python(run, now))
         if swapped is not None:
             again = f"peak of 10,000 people, {second.label}"
             check.stage(again, sizes.peak_s + 10, lambda: stages.peak(run, second))

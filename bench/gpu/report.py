@@ -16,7 +16,9 @@ def markdown(result: Result) -> str:
     parts = [f"{where}; vLLM {result['versions'].get('vllm', '?')}; commit {result['commit'][:9]}", _overview(stages)]
     for name, stage in stages.items():
         if name.startswith("side by side") and "found" in stage:
-            parts.append(f"{name}:\n\n" + _side_by_side(stage["found"]))
+            parts.append(f"{name}:\n\n" + _side_by_side(stage["found"], ("gateway", "bare")))
+        elif name.startswith("Rust front end") and stage.get("found", {}).get("rows"):
+            parts.append(f"{name}:\n\n" + _side_by_side(stage["found"]["rows"], ("python", "rust")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,15 +72,19 @@ def _in_words(found: Any) -> str:
     if "rate_per_s" in found:
         return (
             f"{found['requests']} requests at {found['rate_per_s']:g}/s: TTFT p95 {found['ttft_ms']['p95']} ms, "
-            f"TPOT p95 {found['tpot_ms']['p95']} ms, failures {sum(found['failures'].values())}"
+            f"TPOT p95 {found['tpot_ms']['p95']} ms, goodput {found['goodput_per_s']}/s, "
+            f"failures {sum(found['failures'].values())}"
         )
+    if "load" in found:
+        who = [f"{name}: {found[name]['text'][:40]!r}" for name in ("base", "adapter") if name in found]
+        return f"{', '.join(who)}, {found['load']['output_tokens_per_s']} tokens/s"
     return ", ".join(f"{key} {value}" for key, value in found.items() if isinstance(value, int | float | str))[:200]
 
 
-def _side_by_side(rows: list[Result]) -> str:
+def _side_by_side(rows: list[Result], sides: tuple[str, str]) -> str:
     lines = []
     for row in rows:
-        for side in ("gateway", "bare"):
+        for side in sides:
             it = row[side]
             lines.append(
                 [

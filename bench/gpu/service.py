@@ -12,9 +12,13 @@ import yaml
 
 from bench.gpu.weights import LLAMA_8B, TINY, Shape, write_checkpoint
 from bench.stack import Bondhu, Target
+from models.fetch.source import Form, parse_source, place_of
+from serving.config.load import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOKENIZER = REPOSITORY / "models/demo/quantised"
+ADAPTER = REPOSITORY / "models/companion/adapter"
+PUBLISHED = "smollm2-135m-instruct"
 MAX_NUM_SEQS = {"gpu": 256, "cpu": 16}
 
 
@@ -62,26 +66,41 @@ class Service:
         document["models"] = {**document["models"], "active": active, "also": list(also)}
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
+    def stated_gib(self, variant: Variant) -> float | None:
+        """GPU memory that the published model of the shape says it needs in its file; None where there is none."""
+        spec = self.bondhu.settings.catalogue.get(f"llama-3.1-8b-instruct-{variant.label.lower()}")
+        return spec.requires.gpu_memory_gib if spec is not None and self.shape is LLAMA_8B else None
+
     def engine_log(self, model: str) -> str:
         """What the engines of a model wrote, whole."""
         logs = sorted((self.bondhu.settings.var_dir / "logs").glob(f"engine-{model}-*.log"))
         return "\n".join(log.read_text(errors="replace") for log in logs)
 
 
-def prepare(directory: Path, profile: str, real: Path | None, adapter: Path | None) -> Service:
+def fetched_weights() -> Path | None:
+    """The published small model's weights, if `bondhu models fetch` brought them; the unquantised ones first."""
+    spec = load_settings(REPOSITORY).catalogue[PUBLISHED]
+    assert spec.source is not None, "its weights are fetched"
+    source, kept = parse_source(spec.source.name, spec.source.sha256), REPOSITORY / "var/models"
+    forms: tuple[Form, ...] = ("checkpoint", spec.source.form)
+    return next((place for form in forms if (place := place_of(source, form, kept)).is_dir()), None)
+
+
+def prepare(directory: Path, profile: str, real: Path | None, adapter: Path | None, *, tiny: bool) -> Service:
     """Write the root and the checkpoints below `directory`.
 
     Args:
         directory: empty.
-        profile: "gpu" takes the shape of Llama 3.1 8B, "cpu" a tiny one.
+        profile: "gpu" or "cpu".
         real: a checkpoint with weights that is served beside; None: none.
         adapter: a LoRA adapter on `real`; None: none.
+        tiny: a tiny shape instead of Llama 3.1 8B's.
 
     """
     root = directory / "root"
     shutil.copytree(REPOSITORY / "configs", root / "configs")
     (root / "models").symlink_to(REPOSITORY / "models")
-    shape = LLAMA_8B if profile == "gpu" else TINY
+    shape = TINY if tiny else LLAMA_8B
     variants = VARIANTS[profile]
     for variant in variants:
         path = write_checkpoint(directory / "checkpoints", shape, TOKENIZER, variant.label)
@@ -92,6 +111,8 @@ def prepare(directory: Path, profile: str, real: Path | None, adapter: Path | No
         engine: dict[str, Any] = {"max_model_len": 2048}
         more: dict[str, Any] = {}
         if adapter is not None:
+            if profile == "cpu":
+                engine["worker_extension_cls"] = "models.vllm.lora_on_cpu.Extension"  # its 8-bit layers need it
             more["adapters"] = [{"id": adapter_id, "path": str(adapter)}]
         _write_model(root, profile, "check-real", real, "bf16", engine, more)
     document = yaml.safe_load((root / "configs/bondhu.yaml").read_text())

