@@ -83,7 +83,9 @@ compose-test:
 	@BUILDAH_FORMAT=docker $(PYTHON) deploy/docker/compose_test.py --compose "$(COMPOSE)" --podman "$(CONTAINERS)" $(COMPOSE_TEST)
 
 bench: $(VENV)/.installed-dev
-	@$(BIN)/python -m bench.serving
+	@$(BIN)/python -m bench.serving --model bondhu-demo
+	@$(BIN)/python -m bench.serving --model smollm2-135m-instruct --name serving-default --concurrency 1,8 --rounds 4
+	@$(BIN)/python -m bench.serving.engines --forms
 	@$(BIN)/python -m bench.serving.added
 	@$(BIN)/python -m bench.gateway
 

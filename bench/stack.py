@@ -60,6 +60,7 @@ class Bondhu:
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
         }
         self.settings = load_settings(environ=self._environ)
+        _share_weights(self.settings.root / "var/models", directory / "models")
         self.log = directory / "bench-up.log"
         self.first_token_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
@@ -154,6 +155,14 @@ class VllmAlone:
     def stop(self) -> None:
         """End it; returns when nothing is left."""
         end(self._process)
+
+
+def _share_weights(kept: Path, link: Path) -> None:
+    """Let a stack use, and add to, the weights that were fetched for this repository: none is downloaded twice."""
+    if not link.exists():
+        kept.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(kept)
 
 
 def generates(target: Target) -> bool:

@@ -1,17 +1,23 @@
-"""vLLM and llama.cpp on the same model, one thread each, one after the other: `python -m bench.serving.engines`.
+"""vLLM and llama.cpp on the same model, one thread each, in one run: `python -m bench.serving.engines`.
 
-Both as the service's model files start them, without gateway and Ray: memory (proportional set size of the process
-tree, before and after the load), seconds to the first token of a boot, tokens/s of one stream and of several at once,
-time to first token of a long prompt. The two share nothing but the weights that both come from; their forms differ
-(W8A8 and Q4_1), as the service serves them. Writes bench/results/engines.json and .png.
+Every side is a server as the service starts it from its model file, without gateway and Ray, and all of them are up at
+once. They are measured in turn, in an order that rotates, because the machine drifts; the others are stopped (SIGSTOP)
+meanwhile. Asked are the model and its companion adapter: tokens/s of one stream and of several, seconds to the first
+token of a long prompt; memory is the proportional set size of a side's processes, before and after the load. The sides
+share the weights that all of them come from, in the forms in which each can serve them. With `--forms` vLLM is measured
+in every form that it has (W8A8, W4A16, not quantised), which is what the default was chosen by.
+
+Writes bench/results/NAME.json, .md and .png.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +27,11 @@ import aiohttp
 import psutil
 import typer
 
-from bench.environment import RESULTS, commit, machine
+from bench.environment import RESULTS, commit, machine, versions
+from bench.serving.engines_report import markdown, plot
 from models.engine_process import EngineProcess
+from models.fetch.fetch import fetch
+from models.fetch.source import GGUF_FILE, Form, parse_source
 from models.llama_cpp.server import LlamaCppServer
 from models.vllm.server import VllmServer
 from serving.cluster.manifest import engine_application
@@ -30,26 +39,47 @@ from serving.config.load import load_settings
 from serving.config.schema import ModelSpec, Settings
 from serving.supervisor import reaper
 
-MODELS = ("smollm2-135m-instruct", "smollm2-135m-instruct-gguf")
+VLLM, LLAMA_CPP = "smollm2-135m-instruct", "smollm2-135m-instruct-gguf"
+SIDES: dict[str, tuple[str, Form]] = {"vLLM W8A8": (VLLM, "W8A8"), "llama.cpp Q4_1": (LLAMA_CPP, "gguf")}
+FORMS: dict[str, tuple[str, Form]] = {"vLLM W4A16": (VLLM, "W4A16"), "vLLM bf16": (VLLM, "checkpoint")}
 STORY = "Once upon a time there was a small house by the sea. "
+LONG_PROMPT = STORY * 40  # about 520 tokens
 START_TIMEOUT_S = 600.0
+SETTLES_S = 1.3  # vLLM's worker goes on spinning for a second after its last request
 
 
 @dataclass
-class Seen:
-    """What one engine did."""
+class Side:
+    """One started engine, and what was seen of it, a value a round; by the model id that was asked for."""
 
-    engine: str
-    model: str
-    quantization: str
-    first_token_s: float = 0.0
-    idle_mb: float = 0.0
+    name: str
+    server: EngineProcess
+    pids: set[int]
+    first_token_s: float
+    idle_mb: float
+    asked: Mapping[str, str]  # "base" and "companion": their model ids
+    single: dict[str, list[float]] = field(default_factory=dict)  # tokens/s
+    several: dict[str, list[float]] = field(default_factory=dict)  # tokens/s of all streams
+    ttft_s: dict[str, list[float]] = field(default_factory=dict)
     loaded_mb: float = 0.0
-    single_tokens_s: list[float] = field(default_factory=list)
-    several_tokens_s: list[float] = field(default_factory=list)
-    prompt_tokens: int = 0
-    ttft_s: list[float] = field(default_factory=list)
-    load_average: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def described(self) -> dict[str, Any]:
+        """As plain data."""
+        seen = {name: getattr(self, name) for name in ("single", "several", "ttft_s")}
+        memory = {"idle_mb": self.idle_mb, "loaded_mb": self.loaded_mb}
+        return {"side": self.name, "first_token_s": self.first_token_s, **memory, **seen}
+
+
+def spec_of(settings: Settings, model: str, form: Form) -> ModelSpec:
+    """The model file's model in one form of its weights, fetched if they are not here yet."""
+    spec = settings.catalogue[model]
+    assert spec.source is not None, "its weights are fetched"
+    source = parse_source(spec.source.name, spec.source.sha256, settings.root)
+    place = fetch(source, form, settings.var_dir / "models", lambda step, *_: typer.echo(step, err=True))
+    changed: dict[str, Any] = {"path": str(place / GGUF_FILE if form == "gguf" else place)}
+    if form == "checkpoint" and isinstance(spec.engine, dict):
+        changed["engine"] = {name: value for name, value in spec.engine.items() if name != "worker_extension_cls"}
+    return spec.model_copy(update=changed)
 
 
 def server_of(settings: Settings, spec: ModelSpec, log: Path) -> EngineProcess:
@@ -64,98 +94,126 @@ def server_of(settings: Settings, spec: ModelSpec, log: Path) -> EngineProcess:
         host="127.0.0.1",
         log_path=log,
         tether=reaper.argv([], grace_s=5),
+        adapters=args["adapters"],
     )
 
 
-def memory_mb() -> float:
-    """Proportional set size of everything that this process started, MB."""
-    total: int = sum(child.memory_full_info().pss for child in psutil.Process().children(recursive=True))
-    return total / 1e6
+def memory_mb(pids: set[int]) -> float:
+    """Their proportional set size, MB."""
+    total: int = sum(psutil.Process(pid).memory_full_info().pss for pid in pids if psutil.pid_exists(pid))
+    return round(total / 1e6, 1)
+
+
+def children() -> set[int]:
+    """The processes that this one and its own have started."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+async def start(name: str, settings: Settings, spec: ModelSpec, log: Path) -> Side:
+    """Boot one engine; returns once it has generated."""
+    before, server, began = children(), server_of(settings, spec, log), time.monotonic()
+    await server.start(START_TIMEOUT_S)
+    first_token_s, pids = round(time.monotonic() - began, 1), children() - before
+    asked = {"base": spec.id, "companion": spec.default_name} if spec.adapters else {"base": spec.id}
+    return Side(name, server, pids, first_token_s, memory_mb(pids), asked)
+
+
+@contextlib.contextmanager
+def stopped(sides: Sequence[Side]) -> Iterator[None]:
+    """Stop these in their tracks meanwhile; their tethers go on."""
+    pids = [pid for side in sides for pid in side.pids if psutil.pid_exists(pid) and not _is_tether(pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _is_tether(pid: int) -> bool:
+    return any("reaper.py" in word for word in psutil.Process(pid).cmdline())
 
 
 async def generate(
-    session: aiohttp.ClientSession, server: EngineProcess, prompt: str, tokens: int
-) -> tuple[float, float, int, int]:
-    """Ask for a stream: seconds to its first token and to its end, its tokens, the prompt's."""
+    session: aiohttp.ClientSession, side: Side, model: str, prompt: str, tokens: int
+) -> tuple[float, float, int]:
+    """Ask for a stream: seconds to its first token and to its end, its tokens."""
     options = {"include_usage": True}
-    body = {"model": server.served_name, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+    body = {"model": model, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+    headers = {"authorization": f"Bearer {side.server.key}"}
     began, first = time.monotonic(), 0.0
     usage: dict[str, Any] = {}
-    async with session.post(
-        f"{server.address}/v1/completions", json={**body, "stream": True, "stream_options": options}
-    ) as answer:
+    body |= {"stream": True, "stream_options": options}
+    async with session.post(f"{side.server.address}/v1/completions", json=body, headers=headers) as answer:
         async for line in answer.content:
             if line.startswith(b"data: {"):
                 first = first or time.monotonic() - began
                 usage = json.loads(line[6:]).get("usage") or usage
-    return first, time.monotonic() - began, usage["completion_tokens"], usage["prompt_tokens"]
+    return first, time.monotonic() - began, usage["completion_tokens"]
 
 
-async def measure(settings: Settings, spec: ModelSpec, *, tokens: int, at_once: int, repeats: int, log: Path) -> Seen:
-    """Boot one engine, load it, stop it."""
-    server = server_of(settings, spec, log)
-    seen = Seen(engine=server.program, model=spec.id, quantization=spec.quantization)
-    began = time.monotonic()
-    await server.start(START_TIMEOUT_S)
-    try:
-        seen.first_token_s = round(time.monotonic() - began, 1)
-        seen.idle_mb = round(memory_mb(), 1)
-        async with aiohttp.ClientSession(headers={"authorization": f"Bearer {server.key}"}) as session:
-            await generate(session, server, STORY, 8)
-            for number in range(repeats):
-                first, end, made, _ = await generate(session, server, f"{number}. {STORY}", tokens)
-                seen.single_tokens_s.append(round((made - 1) / (end - first), 1))
-                began = time.monotonic()
-                asked = [generate(session, server, f"{number}/{k}. {STORY}", tokens) for k in range(at_once)]
-                made = sum(each[2] for each in await asyncio.gather(*asked))
-                seen.several_tokens_s.append(round(made / (time.monotonic() - began), 1))
-                first, _, _, seen.prompt_tokens = await generate(session, server, f"{number}! " + STORY * 60, 1)
-                seen.ttft_s.append(round(first, 3))
-        seen.loaded_mb = round(memory_mb(), 1)
-        seen.load_average = os.getloadavg()
-    finally:
-        await server.stop()
-    return seen
+async def measure(side: Side, number: int, plan: Mapping[str, int]) -> None:
+    """One round of one side. No two prompts of a run begin alike, so that no cache of prompts is hit."""
+    at_once, tokens = plan["at_once"], plan["tokens"]
+    async with aiohttp.ClientSession() as session:
+        for asked, model in side.asked.items():
+            mark = f"{number} {asked}"
+            await generate(session, side, model, f"Warm up {mark}.", 8)
+            first, end, made = await generate(session, side, model, f"{mark}: {STORY}", tokens)
+            side.single.setdefault(asked, []).append(round((made - 1) / (end - first), 1))
+            began = time.monotonic()
+            streams = [generate(session, side, model, f"{k} {mark}: {STORY}", tokens) for k in range(at_once)]
+            made = sum(each[2] for each in await asyncio.gather(*streams))
+            side.several.setdefault(asked, []).append(round(made / (time.monotonic() - began), 1))
+            first, _, _ = await generate(session, side, model, f"Long {mark}: {LONG_PROMPT}", 1)
+            side.ttft_s.setdefault(asked, []).append(round(first, 3))
 
 
-def plot(result: Any, path: Path) -> None:
-    """Draw memory and speed side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    engines = result["engines"]
-    names = [each["engine"] for each in engines]
-    panels: dict[str, Sequence[float]] = {
-        "memory under load, MB (PSS)": [each["loaded_mb"] for each in engines],
-        "tokens/s, one stream (best)": [max(each["single_tokens_s"]) for each in engines],
-        f"tokens/s, {result['plan']['at_once']} streams (best)": [max(each["several_tokens_s"]) for each in engines],
-    }
-    for axes, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        axes.bar(names, values, width=0.5)
-        axes.set_title(title, fontsize=9)
-    figure.savefig(path, dpi=120)
+async def run(settings: Settings, chosen: Mapping[str, tuple[str, Form]], plan: Mapping[str, int]) -> list[Side]:
+    """Boot all, measure in turn, stop all."""
+    specs = {name: spec_of(settings, model, form) for name, (model, form) in chosen.items()}
+    sides: list[Side] = []
+    with TemporaryDirectory() as directory:
+        try:
+            for name, spec in specs.items():
+                typer.echo(f"starting {name}", err=True)
+                with stopped(sides):
+                    sides.append(await start(name, settings, spec, Path(directory) / f"{len(sides)}.log"))
+            for number in range(plan["rounds"]):
+                order = [*sides[number % len(sides) :], *sides[: number % len(sides)]]
+                for side in order:
+                    typer.echo(f"round {number + 1}: {side.name}", err=True)
+                    await asyncio.sleep(SETTLES_S)
+                    with stopped([each for each in sides if each is not side]):
+                        await measure(side, number, plan)
+            for side in sides:
+                side.loaded_mb = memory_mb(side.pids)
+        finally:
+            for side in sides:
+                await side.server.stop()
+    return sides
 
 
 def main(
-    tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
-    at_once: Annotated[int, typer.Option(help="Streams at once.")] = 4,
-    repeats: Annotated[int, typer.Option(help="Of each measurement.")] = 3,
+    tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 48,
+    at_once: Annotated[int, typer.Option(help="Streams at once.")] = 8,
+    rounds: Annotated[int, typer.Option(help="Of every measurement on every side.")] = 5,
+    forms: Annotated[bool, typer.Option("--forms", help="vLLM in every form of the weights too.")] = False,
+    name: Annotated[str, typer.Option(help="Results go to bench/results/NAME.{json,md,png}.")] = "engines",
 ) -> None:
-    """Measure both engines and write the result."""
+    """Measure the engines beside each other and write the result."""
     settings = load_settings()
-    plan = {"tokens": tokens, "at_once": at_once, "repeats": repeats, "threads": 1}
+    plan = {"tokens": tokens, "at_once": at_once, "rounds": rounds, "threads": 1}
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    result |= {"plan": plan, "machine": machine(), "engines": []}
-    with TemporaryDirectory() as directory:
-        for model in MODELS:
-            spec = settings.catalogue[model]
-            log = Path(directory) / f"{model}.log"
-            seen = asyncio.run(measure(settings, spec, tokens=tokens, at_once=at_once, repeats=repeats, log=log))
-            result["engines"].append(asdict(seen))
-            typer.echo(json.dumps(asdict(seen)))
+    result |= {"plan": plan, "machine": machine(), "versions": versions()}
+    sides = asyncio.run(run(settings, SIDES | FORMS if forms else SIDES, plan))
+    result |= {"load_average_after": os.getloadavg(), "sides": [side.described() for side in sides]}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "engines.json").write_text(json.dumps(result, indent=2) + "\n")
-    plot(result, RESULTS / "engines.png")
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(markdown(result))
+    plot(result, RESULTS / f"{name}.png")
+    typer.echo(markdown(result))
 
 
 if __name__ == "__main__":

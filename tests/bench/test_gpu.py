@@ -15,7 +15,7 @@ from bench.gpu.stages import describe
 from bench.gpu.weights import TINY, write_checkpoint
 from bench.load.generator import Seen
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("quantization", ["FP8", "W4A16"])
