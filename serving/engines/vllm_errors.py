@@ -52,7 +52,7 @@ def translate(status: int, body: bytes, fields: Collection[str]) -> ApiError:
     param = _path(param) or named or _leading(message, fields)
     if param == "max_tokens" and "max_completion_tokens" in fields:  # vLLM uses this one if both are set
         param, message = "max_completion_tokens", message.replace("max_tokens", "max_completion_tokens")
-    if param in (None, "input_tokens"):
+    if param in (None, "input_tokens", "input_text"):
         if _OF_A_CONSTRAINT.search(message):
             param = constraint
         elif param or _OF_THE_PROMPT.search(message):
