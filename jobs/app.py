@@ -1,12 +1,13 @@
-"""The Celery application: broker, manners and schedule. Tasks are added by `jobs.key_usage.register`."""
+"""The Celery application: broker, manners and schedule. Tasks are added by the modules' `register`."""
 
 from typing import Any
 
 from celery import Celery
 from kombu import Queue
 
-from jobs import key_usage, set_aside
-from jobs.config import Ingress, Plan
+from jobs import key_usage, set_aside, tasks
+from jobs.config import Ingress, JobsPlan, Plan
+from jobs.handlers import handlers_of
 
 FLUSH_EVERY_S = 60.0
 DEFAULT_QUEUE = "jobs"
@@ -19,6 +20,7 @@ def create_app(
     *,
     ingress: Ingress | None = None,
     erasure_key: str | None = None,
+    plan: JobsPlan | None = None,
 ) -> Celery:
     """Return the application on these services; connects to neither.
 
@@ -42,16 +44,11 @@ def create_app(
         from jobs import embedding_backfill  # numpy and what else a worker without embedders does without
 
         app.conf.beat_schedule |= embedding_backfill.register(app, database_url, ingress)
-    if extraction is not None:
-        from jobs import extraction_tasks  # numpy and what else a worker without extraction does without
-
-        extraction_tasks.register(app, database_url, extraction)
-        app.conf.task_queues = [Queue(name) for name in (DEFAULT_QUEUE, extraction_tasks.QUEUE)]
-        app.conf.beat_schedule["send-due-jobs"] = {
-            "task": extraction_tasks.SEND_DUE,
-            "schedule": extraction.every_s,
-            "options": {"expires": extraction.every_s},
-        }
+    plan = plan or JobsPlan()
+    every_s = plan.every_s if extraction is None else min(plan.every_s, extraction.every_s)
+    handlers = handlers_of(plan, extraction)
+    app.conf.beat_schedule |= tasks.register(app, database_url, handlers, plan.schedules, every_s=every_s)
+    app.conf.task_queues = [Queue(name) for name in (DEFAULT_QUEUE, *tasks.QUEUES)]
     return app
 
 
@@ -67,7 +64,8 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,  # Redis may be away for any time
-    "broker_transport_options": {"global_keyprefix": "bondhu:celery:"},
+    # Queues in the order of their names, which is that of priority (`jobs.tasks.QUEUES`); the default is by turns.
+    "broker_transport_options": {"global_keyprefix": "bondhu:celery:", "queue_order_strategy": "sorted"},
     "task_default_queue": DEFAULT_QUEUE,
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,

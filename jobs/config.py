@@ -1,9 +1,16 @@
-"""What the worker is told in its environment: how memories are to be extracted, and where embedders are."""
+"""What the worker is told in its environment: schedules, how memories are to be extracted, where embedders are."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import time
+from typing import Any
+from zoneinfo import ZoneInfo
 
+from jobs.schedule import Schedule, Schedules
+
+JOBS, SERVICES = "BONDHU_JOBS", "BONDHU_SERVICES"
+SERVICE_KEYS = ("YOUTUBE_API_KEY",)
 PLAN, KEY = "BONDHU_EXTRACTION", "BONDHU_JOBS_KEY"
 ERASURE_KEY = "BONDHU_ERASURE_KEY"
 INGRESS, CLUSTER_KEY = "BONDHU_INGRESS_URL", "BONDHU_CLUSTER_KEY"
@@ -47,6 +54,42 @@ class Plan:
     asked: ExtractionTarget
     rules: Rules
     every_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsPlan:
+    """All other kinds: `every_s` is the time between two looks for what is due.
+
+    `services` are the options of services outside (`agents.outside.options`), `service_keys` their keys.
+    """
+
+    every_s: float = 10.0
+    max_attempts: int = 5
+    schedules: Schedules = field(default_factory=Schedules)
+    services: Mapping[str, Any] = field(default_factory=dict)
+    service_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def read_jobs(environ: Mapping[str, str]) -> JobsPlan:
+    """The plan in the environment, as `serving.config.schema.JobsSettings` writes itself; else the usual one."""
+    keys = {name: value for name in SERVICE_KEYS if (value := environ.get(name))}
+    services = json.loads(environ.get(SERVICES) or "{}")
+    if not environ.get(JOBS):
+        return JobsPlan(services=services, service_keys=keys)
+    told = json.loads(environ[JOBS])
+    by_kind = {
+        kind: Schedule(time.fromisoformat(each["at"]), WEEKDAYS.get(each["weekday"]), each["every_h"])
+        for kind, each in told["schedules"].items()
+        if each["enabled"]
+    }
+    schedules = Schedules(by_kind, ZoneInfo(told["zone"]))
+    rules = {name: told[name] for name in ("every_s", "max_attempts")}
+    return JobsPlan(**rules, schedules=schedules, services=services, service_keys=keys)
+
+
+WEEKDAYS: Mapping[str | None, int] = {
+    name: number for number, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))
+}
 
 
 def read_plan(environ: Mapping[str, str]) -> Plan | None:

@@ -3,7 +3,8 @@
     BONDHU_REDIS_URL=... BONDHU_DATABASE_URL=... python -m jobs.worker [--concurrency N] [--schedule FILE]
 
 Addresses come from the environment because they may hold passwords, and a command line is everybody's to read. So do
-BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.config`); and BONDHU_INGRESS_URL and
+BONDHU_JOBS and BONDHU_SERVICES, the schedules of jobs and the services outside that they ask, with those services'
+keys; BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.config`); BONDHU_INGRESS_URL and
 BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.embedding_backfill`); and
 BONDHU_WORKER_WORKED (`jobs.worked`); and BONDHU_ERASURE_KEY, by which what is deleted for good is noted.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from jobs import ceilings, worked
 from jobs.app import create_app
-from jobs.config import ERASURE_KEY, read_ingress, read_plan
+from jobs.config import ERASURE_KEY, read_ingress, read_jobs, read_plan
 
 
 def main() -> None:
@@ -31,7 +32,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     services = os.environ["BONDHU_REDIS_URL"], os.environ["BONDHU_DATABASE_URL"]
     app = create_app(
-        *services, read_plan(os.environ), ingress=read_ingress(os.environ), erasure_key=os.environ.get(ERASURE_KEY)
+        *services,
+        read_plan(os.environ),
+        ingress=read_ingress(os.environ),
+        plan=read_jobs(os.environ),
+        erasure_key=os.environ.get(ERASURE_KEY),
     )
     if file := os.environ.get(worked.FILE):
         app.conf.beat_schedule |= worked.register(app, Path(file))

@@ -4,8 +4,9 @@ The bounds are those of the columns (`storage.memory.tables`). Vectors are not i
 makes its own of the same texts, and recalls the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, JsonValue
@@ -129,9 +130,17 @@ class Document(Accepted):
     agents: Annotated[list[AgentDocument], FailFast()] = Field(
         default=[], description="what agents keep: games, choices; told, and not taken in by an import"
     )
+    others: dict[str, list[dict[str, JsonValue]]] = Field(
+        default={}, description="rows of all other tables: playlists, jobs, links; told, and not taken in by an import"
+    )
 
     @classmethod
-    def of(cls, history: History, agents: Sequence[AgentDocument] = ()) -> Self:
+    def of(
+        cls,
+        history: History,
+        agents: Sequence[AgentDocument] = (),
+        others: Mapping[str, Sequence[Mapping[str, JsonValue]]] = MappingProxyType({}),
+    ) -> Self:
         """The document of what was stored."""
         return cls(
             profile=About.model_validate(history.profile),
@@ -141,6 +150,7 @@ class Document(Accepted):
             ],
             memories=[StoredMemory.model_validate(each) for each in history.memories],
             agents=list(agents),
+            others={name: [dict(row) for row in rows] for name, rows in others.items()},
         )
 
     def history(self) -> History:

@@ -15,6 +15,7 @@
     ├── UnknownMessage            404     invalid_request_error   message_not_found
     ├── UnknownWish               404     invalid_request_error   wish_not_found
     ├── UnknownProposal           404     invalid_request_error   proposal_not_found
+    ├── UnknownJob                404     invalid_request_error   job_not_found
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
@@ -197,6 +198,12 @@ class UnknownProposal(ApiError):
     """No agent has proposed this to the person, in this conversation."""
 
     status, type, default_code = 404, "invalid_request_error", "proposal_not_found"
+
+
+class UnknownJob(ApiError):
+    """This person has no job with this id."""
+
+    status, type, default_code = 404, "invalid_request_error", "job_not_found"
 
 
 class MemoryChanged(ApiError):

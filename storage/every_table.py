@@ -5,8 +5,9 @@ from storage.agents import tables as agent_tables
 from storage.erasure import log as erasure_log
 from storage.media import tables as media_tables
 from storage.memory import tables as memory_tables
+from storage.services import tables as service_tables
 
-DECLARED_IN = (tables, memory_tables, erasure_log, agent_tables, media_tables, safety_counts)
+DECLARED_IN = (tables, memory_tables, erasure_log, agent_tables, media_tables, service_tables, safety_counts)
 metadata = tables.Base.metadata
 
 

@@ -10,8 +10,8 @@ from agents.events import Event
 from agents.loop import run_toolbox
 from agents.music.catalogue import read_tracks
 from agents.music.chooser import Chooser, ImportedTracks
-from agents.music.listenbrainz import ListenBrainz
 from agents.music.playlists import CREATE, UPDATE, CreatePlaylist, Playlists, UpdatePlaylist
+from agents.music.radio import CachedRadio
 from agents.music.tools import AGENT, MusicTools
 from agents.proposals import EffectHandler
 from agents.ranking.verdict import is_rating, is_small_talk
@@ -28,7 +28,7 @@ class MusicServices:
 
     playlists: Playlists | None = None
     imported: ImportedTracks | None = None
-    radio: ListenBrainz | None = None
+    radio: CachedRadio | None = None
 
 
 class MusicAgent:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from agents.base import RunContext
 from agents.budget import LimitReached
 from agents.music.catalogue import Track, features_of, normal
-from agents.music.listenbrainz import ListenBrainz
+from agents.music.radio import CachedRadio, Heard
 from agents.music.reasons import why_of
 from agents.music.wanted import Wanted, fit_of
 from agents.outside.http import ServiceFailed
@@ -34,11 +34,12 @@ class ImportedTracks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A song, and why; `is_outside` when a service told its names."""
+    """A song, and why; `is_outside` when a service told its names, `is_stale` when that was more than a day ago."""
 
     track: Track
     why: str
     is_outside: bool = False
+    is_stale: bool = False
 
 
 class Chooser:
@@ -52,7 +53,7 @@ class Chooser:
     """
 
     def __init__(
-        self, tracks: Sequence[Track], imported: ImportedTracks | None = None, radio: ListenBrainz | None = None
+        self, tracks: Sequence[Track], imported: ImportedTracks | None = None, radio: CachedRadio | None = None
     ) -> None:
         self.tracks = tracks
         self._imported = imported
@@ -62,8 +63,8 @@ class Chooser:
         self, wanted: Wanted, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
     ) -> list[Choice]:
         """The best for them; fewer than wanted where there are fewer."""
-        outside = await self._from_radio(wanted, context)
-        known = {track.id: track for track in [*outside, *await self._from_import(wanted), *self.tracks]}
+        heard = await self._from_radio(wanted, context)
+        known = {track.id: track for track in [*heard.tracks, *await self._from_import(wanted), *self.tracks]}
         allowed = [track for track in known.values() if wanted.explicit or not track.explicit]
         strict = [track for track in allowed if _must(track, wanted)]
         taste = Taste(feedback.signals, context.now(), wanted.context)
@@ -85,8 +86,12 @@ class Chooser:
                 max_per_group=most,
             )
         bundled = {track.id for track in self.tracks}
+        stale = {track.id for track in heard.tracks} - bundled if heard.is_stale else set()
         chosen = [(known[each.candidate.id], each.liked) for each in ranked]
-        return [Choice(track, why_of(track, wanted, liked), track.id not in bundled) for track, liked in chosen]
+        return [
+            Choice(track, why_of(track, wanted, liked), track.id not in bundled, track.id in stale)
+            for track, liked in chosen
+        ]
 
     async def _from_import(self, wanted: Wanted) -> list[Track]:
         if self._imported is None:
@@ -100,19 +105,22 @@ class Chooser:
                 log.warning("an imported recording is no longer valid")
         return tracks
 
-    async def _from_radio(self, wanted: Wanted, context: RunContext) -> list[Track]:
+    async def _from_radio(self, wanted: Wanted, context: RunContext) -> Heard:
         tags = [*wanted.genres, *wanted.moods][:3]
         if self._radio is None or not tags or wanted.languages:
-            return []
+            return Heard(())
         try:
+            fresh = await self._radio.fresh(tags)
+            if fresh is not None:
+                return fresh
             for _ in range(OUTSIDE_CALLS):
                 context.budget.take_outside_call()
-            return await self._radio.by_tags(tags)
+            return await self._radio.ask(tags)
         except LimitReached:
-            return []
+            return Heard(())
         except ServiceFailed as failure:
             log.info("no radio: %s", failure)
-            return []
+            return Heard(())
 
 
 def _full(ranked: Sequence[Ranked], most: int) -> list[str]:

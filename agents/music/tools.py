@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -31,6 +32,29 @@ class Said(BaseModel):
     """Words as they were said."""
 
     words: str = Field(max_length=2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a playlist would get, and what would go."""
+
+    playlist: StoredPlaylist
+    new: Sequence[Choice]
+    gone: Sequence[Mapping[str, Any]]
+
+    @property
+    def add(self) -> list[dict[str, Any]]:
+        """The new items."""
+        return [_item(choice.track) for choice in self.new]
+
+    @property
+    def effect(self) -> ProposedEffect:
+        """It as an effect, which waits for a yes."""
+        return ProposedEffect(
+            UPDATE,
+            f'Change the playlist "{self.playlist.name}": {len(self.new)} new, {len(self.gone)} out',
+            {"id": self.playlist.id, "add": self.add, "remove": list(self.gone)},
+        )
 
 
 class MusicTools:
@@ -138,7 +162,8 @@ class MusicTools:
             return ToolResult('You have no playlist yet. Say "make a playlist".', is_final=True)
         return await self._proposed_update(playlist, context)
 
-    async def _proposed_update(self, playlist: StoredPlaylist, context: RunContext) -> ToolResult:
+    async def renewal_of(self, playlist: StoredPlaylist, context: RunContext) -> Renewal | None:
+        """How it would change; None when nothing new is known for it."""
         feedback = await FeedbackBook(AGENT, context).read()
         unwanted = _unwanted(feedback)
         gone = [item for item in playlist.items if item["id"] in unwanted or normal(item["artist"]) in unwanted]
@@ -147,21 +172,20 @@ class MusicTools:
         wanted = Wanted.model_validate(dict(playlist.wanted)).model_copy(update={"count": max(len(gone), 1)})
         there = [item["id"] for item in playlist.items]
         new = await self._chooser.choose(wanted, feedback, context, not_items=there)
-        if not new:
+        return Renewal(playlist, new, gone) if new else None
+
+    async def _proposed_update(self, playlist: StoredPlaylist, context: RunContext) -> ToolResult:
+        renewal = await self.renewal_of(playlist, context)
+        if renewal is None:
             return ToolResult(f'I know nothing new for "{playlist.name}".', is_final=True)
-        add = [_item(choice.track) for choice in new]
-        lines = [*(f"+ {_named(choice.track)}: {choice.why}." for choice in new)]
+        add, gone = renewal.add, renewal.gone
+        lines = [*(f"+ {_named(choice.track)}: {choice.why}." for choice in renewal.new)]
         lines += [f"- {item['artist']}, {item['title']}" for item in gone]
-        effect = ProposedEffect(
-            UPDATE,
-            f'Change the playlist "{playlist.name}": {len(add)} new, {len(gone)} out',
-            {"id": playlist.id, "add": add, "remove": gone},
-        )
         card = Card(
             "playlist", playlist.name, {"title": playlist.name, "subtitle": "changes", "add": add, "remove": gone}
         )
         plain = "\n".join([f'"{playlist.name}" would change:', *lines, "Shall I?"])
-        return ToolResult(plain, cards=[card], proposed=[effect], is_final=True)
+        return ToolResult(plain, cards=[card], proposed=[renewal.effect], is_final=True)
 
     async def list_all(self, _: NoParams, context: RunContext) -> ToolResult:
         """Their playlists."""
@@ -219,6 +243,7 @@ def _card(number: int, choice: Choice) -> Card:
         "why": choice.why,
         "url": track.url,
         "image": None,
+        "stale": choice.is_stale,
     }
     actions = [Action("Like", f"like {number}"), Action("Skip", f"skip {number}")]
     return Card("music", track.title, data, [*actions, Action("Never again", f"never {number} again")])

@@ -1,6 +1,7 @@
 """What the agent for videos can do: find some, take in what somebody thinks of them, keep some for later."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -16,6 +17,7 @@ from agents.video.finder import Finder, Pick, features_of, minutes_of
 from agents.video.wanted import WantedVideo, wanted_video
 
 AGENT = "video"
+PREPARED = "prepared"  # the document of what a job has found for them
 MAX_LATER = 100
 ATTEMPTS = 5
 _NOTHING = "I find nothing that fits all of that. Give me another topic, or more time."
@@ -111,6 +113,12 @@ class VideoTools:
         lines = [f"- {item['title']}: {item['url']}" for item in items]
         card = Card("watch_later", "Watch later", {"title": "Watch later", "items": items})
         return ToolResult("\n".join(["For later:", *lines]), cards=[card], is_outside=True, is_final=True)
+
+
+def prepared_of(picks: Sequence[Pick], *, at: datetime) -> dict[str, Any]:
+    """The document of what was found for them at this time."""
+    items = [{**_shown(pick), "why": pick.why, "minutes": minutes_of(pick.video, pick.channel)[0]} for pick in picks]
+    return {"at": at.isoformat(), "items": items}
 
 
 def _said(text: str) -> SaidOfVideos:

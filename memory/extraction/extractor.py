@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from memory.extraction.deduplication import Vector, is_near, nearest, normalised
 from memory.extraction.operations import Decision, Question, Unreadable, question_on, read_answer
-from storage.jobs import Claim, finish_job
+from storage.jobs.queue import Claim, finish_job
 from storage.memory.conversations import find_messages
 from storage.memory.memories import (
     EmptyInterval,

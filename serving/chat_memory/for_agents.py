@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from agents.base import MemoryLine
 from agents.person_memory import memory_line
@@ -20,10 +19,9 @@ from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
 from storage.database import AWAY
 from storage.memory.memories import MemoryRecord
-from storage.memory.people import Profile
+from storage.memory.people import Profile, zone_of
 
 log = logging.getLogger(__name__)
-ZONE = "timezone"  # the detail of a profile that names an IANA zone
 
 
 class AgentRecollection(ChatMemory):
@@ -40,11 +38,7 @@ class AgentRecollection(ChatMemory):
     @property
     def zone(self) -> tzinfo | None:
         """Where the person is, if the application says so."""
-        named = self._profile.details.get(ZONE)
-        try:
-            return ZoneInfo(named) if isinstance(named, str) else None
-        except (ValueError, OSError):
-            return None
+        return zone_of(self._profile.details)
 
     async def profile(self) -> Sequence[str]:
         """What is always told of them, and what was just done to their memory as they wished."""

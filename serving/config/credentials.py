@@ -11,6 +11,7 @@ JOBS_KEY = "BONDHU_JOBS_KEY"
 ERASURE_KEY = "BONDHU_ERASURE_KEY"  # of the list of erasures: docs/backup.md
 PAGE_KEY = "BONDHU_PAGE_KEY"  # in var/secrets.env; a browser receives it in exchange for a one-time link
 GEMINI_KEY = "GEMINI_API_KEY"
+SERVICE_KEYS = ("YOUTUBE_API_KEY",)  # of services outside, for agents and their jobs
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 DEV_DAYS = 30  # lifetime of the key in var/dev.env; after that `bondhu up` creates a new one

@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from serving.config.frozen import Frozen
 from serving.config.schema import (
     ConsentSettings,
     ExternalSpec,
-    Frozen,
     ServiceFile,
     Settings,
     TierName,

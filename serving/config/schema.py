@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from serving.config.background import JobsSettings
+from serving.config.frozen import Frozen
+from serving.config.services import ServicesSettings
 from storage.postgres_url import connect_arguments
 
 Profile = Literal["cpu", "gpu"]
@@ -23,12 +26,6 @@ MODEL_ID = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DEFAULT_MAX_IN_FLIGHT = 64  # requests per replica when neither the deployment nor the engine sets a number
 Port = Annotated[int, Field(ge=1, le=65535)]
 TierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-
-
-class Frozen(BaseModel):
-    """Immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelsSettings(Frozen):
@@ -782,7 +779,9 @@ class ServiceFile(Frozen):
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()
     worker: WorkerSettings = WorkerSettings()
+    jobs: JobsSettings = JobsSettings()
     agents: AgentsSettings = AgentsSettings()
+    services: ServicesSettings = ServicesSettings()
     ledger: LedgerSettings = LedgerSettings()
     backup: BackupSettings = BackupSettings()
     doctor: DoctorSettings = DoctorSettings()

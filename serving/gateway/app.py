@@ -55,7 +55,7 @@ from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
 from serving.routes import consent, openapi, web
 from serving.routes.agents import agents as agent_routes
-from serving.routes.agents import personas, proposals
+from serving.routes.agents import jobs, personas, proposals
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.routes.openai import completions, embeddings, models
@@ -107,6 +107,7 @@ def create_app() -> FastAPI:
         agent_routes.router,
         proposals.router,
         personas.router,
+        jobs.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -234,7 +235,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         doctor = wiring.open_doctor(settings, telemetry, engine_registry, redis, database, readings)
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
         in_crisis = wiring.crisis_detector(outside.detect)
-        agents = wiring.open_agents(settings, database, in_crisis, now)
+        agents = wiring.open_agents(settings, database, session, in_crisis, now)
         places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
         erasure_key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or cluster_key
         forgetter = Forgetter(database, index_cache, places, now, ErasureLog(erasure_key, now))

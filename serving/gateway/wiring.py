@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from agents.base import ModelTraits
 from agents.budget import RunLimits
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
-from agents.music.agent import MusicServices
+from agents.outside.options import ServiceOptions, music_services, video_services
 from agents.safety.reply import TEXT
 from agents.safety.step import SafetyStep, detects_self_harm
 from memory.recall.index_cache import IndexCache
@@ -68,8 +69,6 @@ from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.agents.states import SqlStates
 from storage.consents import find_consent
-from storage.media.imported_tracks import SqlTracks
-from storage.media.playlists import SqlPlaylists
 from storage.memory.embeddings import Space
 from storage.requests import insert_requests
 
@@ -376,7 +375,13 @@ def crisis_detector(detect: Detect) -> Detect:
     return detects_self_harm(detect, SafetyStep())
 
 
-def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: Callable[[], datetime]) -> AgentParts:
+def open_agents(
+    settings: Settings,
+    database: AsyncEngine,
+    session: aiohttp.ClientSession,
+    detect: Detect,
+    now: Callable[[], datetime],
+) -> AgentParts:
     """The agents, and what their runs have of the gateway's."""
     spec = settings.agents
     personas = read_personas(settings.root / spec.personas)
@@ -384,9 +389,11 @@ def open_agents(settings: Settings, database: AsyncEngine, detect: Detect, now: 
         message = f"there is no persona `{spec.persona}`{suggest(spec.persona, personas)}"
         raise ConfigError([Problem("", "agents.persona", message)])
     limits = spec.limits
-    music = MusicServices(SqlPlaylists(database, now), SqlTracks(database))
+    options = ServiceOptions.read(settings.services.model_dump(), os.environ)
+    music = music_services(options, session, database, now)
+    video = video_services(options, session, database, now)
     return AgentParts(
-        registry=make_agents(Parts(personas, spec.persona, music)),
+        registry=make_agents(Parts(personas, spec.persona, music, video)),
         states=SqlStates(database, now),
         limits=RunLimits(limits.max_steps, limits.max_tokens, limits.max_s, limits.max_outside_calls),
         traits=lambda model: traits_of(settings.base_of(model)),

@@ -20,13 +20,14 @@ from serving.config.credentials import (
     JOBS_KEY,
     RAY_TOKEN,
     SCRAPE_TOKEN,
+    SERVICE_KEYS,
     Secrets,
 )
 from serving.config.load import DATABASE_URL
 from serving.config.schema import Settings
 from serving.supervisor.probe import Probe
 
-EXTRACTION = "BONDHU_EXTRACTION"
+EXTRACTION, JOBS, SERVICES = "BONDHU_EXTRACTION", "BONDHU_JOBS", "BONDHU_SERVICES"
 SETTLE_S = 5  # of the gateway, after its drain
 GATEWAY_ANSWERS_S = 5.0  # /health, which waits for nothing
 RAY_ANSWERS_S = 30.0  # its dashboard, slow while a model loads on few cores; a restart ends every engine
@@ -103,13 +104,14 @@ def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
 _DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__URL"})
 _REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
 _SECRETS = frozenset(
-    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *_DATABASE, *_REDIS}
+    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *SERVICE_KEYS}
+    | {*_DATABASE, *_REDIS}
 )
 _NEEDED = {
     "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
     "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
-    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, *_DATABASE, *_REDIS}),
-    "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, GEMINI_KEY, *_DATABASE, *_REDIS}),
+    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
+    "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, GEMINI_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
 }
 
 
@@ -159,11 +161,14 @@ def _worker(settings: Settings) -> Component:
     command = (sys.executable, "-m", "jobs.worker", *flags)
     schedule = settings.runtime_dir / "beat-schedule"
     extraction = settings.memory.extraction
-    told: dict[str, str] = {}
+    told = {
+        JOBS: settings.jobs.model_dump_json(),
+        SERVICES: settings.services.model_dump_json(),
+    }  # as jobs.config reads
     if extraction.model is not None:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
-        told = {EXTRACTION: json.dumps(plan)}  # as jobs.config reads it
+        told[EXTRACTION] = json.dumps(plan)
     return Component("worker", (*command, "--schedule", str(schedule)), told, None, 60, 15)
 
 

@@ -49,23 +49,13 @@ class SqlStates:
 
     async def load(self, key: StateKey) -> Versioned | None:
         """The document; None when there is none."""
-        query = key.owner.select(AgentState, AgentState.value, AgentState.version).where(_is(key))
         async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Versioned(row.value, row.version)
+            return await _load(connection, key)
 
     async def save(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> bool:
         """Store it as version `expected` + 1; 0: there must be none yet. False, and nothing stored, on a conflict."""
-        stored = {"value": dict(value), "version": expected + 1, "updated_at": self._now()}
         async with self._engine.begin() as connection:
-            if expected:
-                change = key.owner.update(AgentState).where(_is(key), AgentState.version == expected)
-                result = await connection.execute(change.values(stored).returning(AgentState.version))
-            else:
-                names = {"agent": key.agent, "conversation": key.conversation, "name": key.name}
-                row = upsert(AgentState, self._engine.dialect.name).values(**key.owner.columns, **names, **stored)
-                result = await connection.execute(row.on_conflict_do_nothing().returning(AgentState.version))
-            return result.one_or_none() is not None
+            return await _save(connection, key, value, expected=expected, now=self._now())
 
     async def delete(self, key: StateKey) -> None:
         """Delete it; it need not be there."""
@@ -81,9 +71,60 @@ class SqlStates:
         return [(StateKey(owner, agent, conversation, name), value) for agent, conversation, name, value in rows]
 
 
+class StatesWithin:
+    """The same within a change that has begun: stored with it, or not at all.
+
+    Args:
+        connection: of the change.
+        now: the time, aware.
+
+    """
+
+    def __init__(self, connection: AsyncConnection, now: Callable[[], datetime]) -> None:
+        self._connection = connection
+        self._now = now
+
+    async def load(self, key: StateKey) -> Versioned | None:
+        """As `SqlStates.load`."""
+        return await _load(self._connection, key)
+
+    async def save(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> bool:
+        """As `SqlStates.save`."""
+        return await _save(self._connection, key, value, expected=expected, now=self._now())
+
+    async def replace(self, key: StateKey, value: Mapping[str, Any]) -> None:
+        """Store it in place of any there is."""
+        kept = await self.load(key)
+        await self.save(key, value, expected=0 if kept is None else kept.version)
+
+    async def delete(self, key: StateKey) -> None:
+        """As `SqlStates.delete`."""
+        await self._connection.execute(key.owner.delete(AgentState).where(_is(key)))
+
+
 async def delete_of_conversation(connection: AsyncConnection, owner: Owner, conversation: str) -> None:
     """Delete, within a change that has begun, what agents keep of a conversation (its id at the application)."""
     await connection.execute(owner.delete(AgentState).where(AgentState.conversation == conversation))
+
+
+async def _load(connection: AsyncConnection, key: StateKey) -> Versioned | None:
+    query = key.owner.select(AgentState, AgentState.value, AgentState.version).where(_is(key))
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Versioned(row.value, row.version)
+
+
+async def _save(
+    connection: AsyncConnection, key: StateKey, value: Mapping[str, Any], *, expected: int, now: datetime
+) -> bool:
+    stored = {"value": dict(value), "version": expected + 1, "updated_at": now}
+    if expected:
+        change = key.owner.update(AgentState).where(_is(key), AgentState.version == expected)
+        result = await connection.execute(change.values(stored).returning(AgentState.version))
+    else:
+        names = {"agent": key.agent, "conversation": key.conversation, "name": key.name}
+        row = upsert(AgentState, connection.dialect.name).values(**key.owner.columns, **names, **stored)
+        result = await connection.execute(row.on_conflict_do_nothing().returning(AgentState.version))
+    return result.one_or_none() is not None
 
 
 def _is(key: StateKey) -> ColumnElement[bool]:

@@ -76,17 +76,33 @@ class SqlPlaylists:
     async def change(self, owner: Owner, id_: str, diff: PlaylistDiff, *, key: str) -> StoredPlaylist:
         """Change it by difference, unless that was done under this key; raises NoPlaylist."""
         async with self._engine.begin() as connection:
-            await _lock(connection, owner, id_)
-            before = await _load(connection, owner, id_)
-            after = diff.applied(before.items)
-            had, has = {item["id"] for item in before.items}, {item["id"] for item in after}
-            made = PlaylistDiff(
-                add=[item for item in after if item["id"] not in had],
-                remove=[item for item in before.items if item["id"] not in has],
-            )
-            if await self._note(connection, owner, key, id_, made, is_new=False):
-                await self._rewrite(connection, owner, before, after)
-            return await _load(connection, owner, id_)
+            return await self.change_within(connection, owner, id_, diff, key=key)
+
+    async def change_within(
+        self, connection: AsyncConnection, owner: Owner, id_: str, diff: PlaylistDiff, *, key: str
+    ) -> StoredPlaylist:
+        """As `change`, within a change that has begun."""
+        await _lock(connection, owner, id_)
+        before = await _load(connection, owner, id_)
+        after = diff.applied(before.items)
+        had, has = {item["id"] for item in before.items}, {item["id"] for item in after}
+        made = PlaylistDiff(
+            add=[item for item in after if item["id"] not in had],
+            remove=[item for item in before.items if item["id"] not in has],
+        )
+        if await self._note(connection, owner, key, id_, made, is_new=False):
+            await self._rewrite(connection, owner, before, after)
+        return await _load(connection, owner, id_)
+
+    async def unchanged_since(self, owner: Owner, before: datetime) -> list[StoredPlaylist]:
+        """Theirs that were last changed `before` then, the oldest first."""
+        query = owner.select(Playlist).where(Playlist.updated_at <= before).order_by(Playlist.updated_at, Playlist.id)
+        async with self._engine.connect() as connection:
+            return [_stored(row) for row in await connection.execute(query)]
+
+    async def touch_within(self, connection: AsyncConnection, owner: Owner, id_: str) -> None:
+        """Count it as changed now, within a change that has begun."""
+        await connection.execute(owner.update(Playlist).where(Playlist.id == id_).values(updated_at=self._now()))
 
     async def undo(self, owner: Owner, key: str) -> None:
         """Take the change of this key back, unless that was done; later changes stay. Raises NoPlaylist."""

@@ -15,6 +15,7 @@ from storage.erasure.log import Erased, ErasureLog
 from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
 from storage.memory.owner import Owner
 from storage.memory.tables import Person
+from storage.services import tables as service_tables  # noqa: F401 - their tables belong to the metadata
 from storage.tables import Base
 
 # The ledger: who asked when, what it used and cost. It holds no content, and sums must stay what they were.

@@ -5,11 +5,12 @@ that writers of one person take turns and a counter's value, once seen, has all 
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,6 +20,7 @@ from storage.database import upsert
 from storage.memory.owner import WHOEVER, Owner
 from storage.memory.tables import Person
 
+ZONE = "timezone"  # the detail of a profile that names an IANA zone
 PERSON = "user"  # who speaks, where the profile has no name
 
 
@@ -78,6 +80,15 @@ async def write_profile(engine: AsyncEngine, owner: Owner, profile: Profile, *, 
     async with engine.begin() as connection:
         await bump(connection, owner, now=now)
         await connection.execute(owner.update(Person).values(name=profile.name, profile=profile.details))
+
+
+def zone_of(details: Mapping[str, Any] | None) -> tzinfo | None:
+    """Where the person is, as the `timezone` of their profile's details names it (IANA); None when it does not."""
+    named = (details or {}).get(ZONE)
+    try:
+        return ZoneInfo(named) if isinstance(named, str) else None
+    except (ValueError, OSError):
+        return None
 
 
 def names_of(owner: Owner, name: str | None) -> frozenset[str]:

@@ -28,15 +28,16 @@ from storage.tables import Base, UtcDateTime, one_of
 MemoryKind = Literal["fact", "preference", "event", "feeling", "person", "goal"]
 Sensitivity = Literal["ordinary", "sensitive"]
 ItemKind = Literal["turn", "memory"]
-JobKind = Literal["extract"]
 JobState = Literal[
     "queued",
     "running",
     "done",
     "dead",  # given up: it waits for an operator
+    "cancelled",
 ]
+ENDED: tuple[JobState, ...] = ("done", "cancelled")
 
-UNREAD, UNDONE = text("read_at IS NULL"), text("state <> 'done'")
+UNREAD, UNDONE = text("read_at IS NULL"), text("state NOT IN ('done', 'cancelled')")
 _OF_PERSON = (["app", "end_user"], ["people.app", "people.end_user"])
 
 
@@ -216,16 +217,16 @@ class SetAside(Owned):
 
 
 class Job(Owned):
-    """Work on what a person said that a worker does in the background; of a kind, one at a time that is not done.
+    """Work that a worker does in the background, for a person or (`storage.jobs.queue.SERVICE`) for nobody.
 
-    `due_at`: when it is to be sent to a worker (again), and of a running one when it counts as lost. `error` is the
-    kind of the last failure, never words of anybody's. The id is random and all that a queue knows of it.
+    Of a kind (`storage.jobs.kinds`) there is one at a time that has not ended. `due_at`: when it is to be sent to a
+    worker (again), and of a running one when it counts as lost. `error` is the kind of the last failure, `result` what
+    came of it in numbers and ids: never words of anybody's. The id is random and all that a queue knows of it. A person
+    with jobs need not be among the people: what they have may be playlists alone.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        ForeignKeyConstraint(*_OF_PERSON),
-        one_of("kind", JobKind, "kind"),
         one_of("state", JobState, "state"),
         Index("ix_jobs_id", "id", unique=True),
         Index("ix_jobs_due", "state", "due_at"),
@@ -233,10 +234,24 @@ class Job(Owned):
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    state: Mapped[str] = mapped_column(String(8))
+    kind: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    priority: Mapped[int] = mapped_column(server_default=text("1"))
+    params: Mapped[dict[str, Any]] = mapped_column(JSON, server_default=text("'{}'"))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    progress_done: Mapped[int] = mapped_column(server_default=text("0"))
+    progress_of: Mapped[int] = mapped_column(server_default=text("0"))
     attempts: Mapped[int]
     error: Mapped[str | None] = mapped_column(String(64))
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JobSlot(Owned):
+    """The last time of the schedule's for which a kind of job was added: each slot has at most one."""
+
+    __tablename__ = "job_slots"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    slot: Mapped[str] = mapped_column(String(32))

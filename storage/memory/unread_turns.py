@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory.owner import Owner
-from storage.memory.tables import Job, Message
+from storage.memory.tables import ENDED, Job, Message
 
 MAX_TURNS = 200  # in one batch
 
@@ -36,7 +36,9 @@ async def find_people(engine: AsyncEngine, *, characters: int, before: datetime,
 
     Those for whom a job is not done are left out, so one that was given up keeps them out.
     """
-    undone = and_(Job.app == Message.app, Job.end_user == Message.end_user, Job.kind == "extract", Job.state != "done")
+    undone = and_(
+        Job.app == Message.app, Job.end_user == Message.end_user, Job.kind == "extract", Job.state.not_in(ENDED)
+    )
     is_due = or_(func.sum(func.length(Message.text)) >= characters, func.max(Message.created_at) <= before)
     query = select(Message.app, Message.end_user).where(
         Message.read_at.is_(None), ~select(Job.id).where(undone).correlate(Message).exists()

@@ -19,16 +19,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jobs.app import create_app
 from jobs.config import read_plan
-from jobs.extraction_tasks import EXTRACT, QUEUE, SEND_DUE
 from jobs.key_usage import KEY_USED
+from jobs.tasks import QUEUES, SEND_DUE
 from serving.config.credentials import load_secrets
 from serving.config.errors import ConfigError
 from serving.config.load import load_settings
 from serving.config.schema import ExtractionSettings
 from serving.supervisor import bootstrap
 from serving.supervisor.processes import components, environment
-from storage import api_keys, jobs, migrate
+from storage import api_keys, migrate
 from storage.database import open_engine
+from storage.jobs import board as job_board
+from storage.jobs import queue as jobs
 from storage.memory import conversations, memories
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import Wanted
@@ -117,7 +119,7 @@ def test_what_is_said_is_remembered_by_itself(tmp_path: Path) -> None:
         say(gateway.database_url)
         with working(gateway.redis.url, gateway.database_url, tmp_path, plan_environ(gateway.url, key)):
             wait_for(lambda: texts(gateway.database_url) == ["Annabelle has two cats"], "the memory")
-        (job,) = with_database(gateway.database_url, jobs.list_jobs)
+        (job,) = with_database(gateway.database_url, job_board.list_jobs)
         assert (job.state, job.attempts, job.error) == ("done", 1, None)
         assert "response_format" in model.asked[0]
         assert SECRET not in gateway.log.read_text()
@@ -130,9 +132,9 @@ def test_the_queue_knows_nobody(redis_process: RedisProcess, database_url: str) 
     say(database_url)
     app = create_app(redis_process.url, database_url, read_plan(plan_environ("http://127.0.0.1:1")))
     assert app.tasks[SEND_DUE]() == 1
-    (job,) = with_database(database_url, jobs.list_jobs)
+    (job,) = with_database(database_url, job_board.list_jobs)
     with Redis.from_url(redis_process.url) as redis:
-        (waiting,) = redis.lrange(f"bondhu:celery:{QUEUE}", 0, -1)
+        (waiting,) = redis.lrange(f"bondhu:celery:{QUEUES[1]}", 0, -1)
         assert job.id in json.dumps(_decoded(waiting))
         held = b"".join(redis.dump(name) or b"" for name in redis.keys("*"))
         held += json.dumps(_decoded(waiting)).encode()
@@ -174,10 +176,11 @@ def test_extractions_do_not_starve_other_tasks(redis_process: RedisProcess, data
 
 
 def test_a_worker_without_a_plan_extracts_nothing() -> None:
-    """No task, no beat, and none of the libraries."""
+    """Nobody does it, and none of the libraries is loaded."""
     code = (
-        "import sys; from jobs.app import create_app; app = create_app('redis://localhost:1', 'sqlite+aiosqlite://'); "
-        f"assert {EXTRACT!r} not in {{*app.tasks, *(each['task'] for each in app.conf.beat_schedule.values())}}; "
+        "import sys; from jobs.app import create_app; from jobs.config import JobsPlan; "
+        "from jobs.handlers import handlers_of; create_app('redis://localhost:1', 'sqlite+aiosqlite://'); "
+        "assert 'extract' not in handlers_of(JobsPlan()); "
         "assert not {'numpy', 'openai', 'Stemmer'} & set(sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]

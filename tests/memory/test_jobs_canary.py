@@ -12,8 +12,9 @@ from jobs.app import create_app
 from jobs.config import ExtractionTarget, Ingress, Plan, Rules
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
-from storage import jobs, migrate
+from storage import migrate
 from storage.database import open_engine
+from storage.jobs import board as job_board
 from storage.memory.conversations import NewMessage, ingest
 from storage.memory.memories import Wanted, list_memories
 from storage.memory.owner import Owner
@@ -77,14 +78,14 @@ class Place:
     async def ids(self) -> list[str]:
         """Return the ids of the jobs."""
         engine = open_engine(self.url)
-        found = [each.id for each in await jobs.list_jobs(engine)]
+        found = [each.id for each in await job_board.list_jobs(engine)]
         await engine.dispose()
         return found
 
 
-def extract_all(place: Place) -> None:
+def run_all(place: Place) -> None:
     """Run every job, and any that there is not."""
-    task = place.app.tasks["jobs.extract"]
+    task = place.app.tasks["jobs.run"]
     for id_ in [*asyncio.run(place.ids()), "nothing"]:
         task.run(id_)
 
@@ -93,7 +94,7 @@ JOBS: dict[str, Callable[[Place], Any]] = {  # in this order
     "jobs.flush_key_uses": lambda place: place.app.tasks["jobs.flush_key_uses"].run(),
     "jobs.send_due": lambda place: place.app.tasks["jobs.send_due"].run(),
     "jobs.wipe_set_aside": lambda place: place.app.tasks["jobs.wipe_set_aside"].run(),
-    "jobs.extract": extract_all,
+    "jobs.run": run_all,
     "jobs.reembed": lambda place: place.app.tasks["jobs.reembed"].run(),
 }
 

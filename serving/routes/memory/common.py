@@ -17,6 +17,7 @@ from serving.routes.dependencies import Caller, Gateway, Worker
 from serving.routes.identity import LONGEST_NAME, USER_HEADER, about, class_of, end_user
 from storage.api_keys import KeyRecord
 from storage.database import AWAY
+from storage.jobs.queue import SERVICE
 from storage.memory import memories
 from storage.memory.owner import Owner
 
@@ -71,6 +72,21 @@ class Asking:
         """As `counted`, for the end user whom the request names; raises InvalidRequest when it names nobody."""
         owner = Owner(self.app, self._named(user))
         async with self.counted(owner.user):
+            yield owner
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the key is an admin's, who may see what is nobody's in particular."""
+        return self.gateway.may_see_all(self._caller)
+
+    @asynccontextmanager
+    async def about_or_service(self, user: str | None) -> AsyncIterator[Owner]:
+        """As `about`; for an admin's key that names nobody, the service itself."""
+        if self.is_admin and end_user(self._request, {"user": user}) is None:
+            async with self.counted(None):
+                yield SERVICE
+            return
+        async with self.about(user) as owner:
             yield owner
 
     def _named(self, user: str | None) -> str:

@@ -9,6 +9,7 @@ from serving.routes.body import read_bytes
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Asker, User
 from storage.memory.export import read_history
+from storage.memory.other_rows import read_other_rows
 from storage.memory.people import Profile, read_profile, write_profile
 
 
@@ -55,7 +56,8 @@ async def export(asker: Asker, user: User = None) -> Document:
             AgentDocument(agent=key.agent, conversation=key.conversation, name=key.name, value=dict(value))
             for key, value in kept
         ]
-        return Document.of(await read_history(asker.gateway.database, owner), agents)
+        others = await read_other_rows(asker.gateway.database, owner)
+        return Document.of(await read_history(asker.gateway.database, owner), agents, others)
 
 
 @imports.post("/api/v1/import", openapi_extra=openapi.IMPORT)

@@ -23,7 +23,7 @@ from serving.engines.registry import EngineRegistry
 from serving.observability.active_users import ActiveUsers
 
 WITHIN_S = 0.5  # for everything that waits for another process
-JOBS_QUEUES = ("jobs", "extraction")
+JOBS_QUEUES = ("jobs", "jobs.1", "jobs.2", "jobs.3")
 JOBS_PREFIX = "bondhu:celery:"  # before a queue's name, where Celery's Redis transport keeps it: see jobs.app
 
 NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {

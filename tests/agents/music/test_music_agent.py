@@ -1,5 +1,6 @@
 """The agent for music: without any account, with playlists, with a radio that is away."""
 
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -12,8 +13,9 @@ from agents.music.agent import MusicAgent, MusicServices, route
 from agents.music.catalogue import Track, normal, read_tracks
 from agents.music.imports import BadLine, read_lines
 from agents.music.listenbrainz import ListenBrainz
+from agents.music.radio import CachedRadio, Heard
 from agents.music.wanted import wanted_of
-from agents.outside.http import OutsideHttp
+from agents.outside.http import OutsideHttp, ServiceFailed
 from agents.running import run_agent
 from models.chat import ChatMessage
 from storage.agents.states import SqlStates
@@ -21,7 +23,8 @@ from storage.media.imported_tracks import SqlTracks
 from storage.media.playlists import SqlPlaylists
 from storage.memory import erasure
 from storage.memory.owner import Owner
-from tests.agents.run_context import MakeContext
+from storage.services.answers import SqlAnswers
+from tests.agents.run_context import NOW, MakeContext
 from tests.support.servers.outside import OutsideServer
 
 TRACKS = read_tracks()
@@ -174,10 +177,11 @@ async def test_playlists_are_their_owners(engine: AsyncEngine, states: SqlStates
     assert (await erasure.count(engine, MINA))["playlist_changes"] == 0
 
 
-async def test_a_radio_that_is_away_is_not_missed(make_context: MakeContext) -> None:
+async def test_a_radio_that_is_away_is_not_missed(engine: AsyncEngine, make_context: MakeContext) -> None:
     """The answer comes from the catalogue; and from both when it is there, with names fenced as data."""
     async with OutsideServer() as server, aiohttp.ClientSession() as session:
-        agent = MusicAgent(MusicServices(radio=ListenBrainz(OutsideHttp(session, server.url, timeout_s=1))))
+        radio = ListenBrainz(OutsideHttp(session, server.url, timeout_s=1))
+        agent = MusicAgent(MusicServices(radio=CachedRadio(radio, SqlAnswers(engine, lambda: NOW), lambda: NOW)))
         server.faults = [500]
         context = make_context()
         assert len(cards_of(await say(agent, context, "calm jazz songs"))) == 5
@@ -190,6 +194,28 @@ async def test_a_radio_that_is_away_is_not_missed(make_context: MakeContext) -> 
             context for context in [make_context(seed=seed) for seed in range(4)] if await say(agent, context, tagged)
         ]
         assert any(context.has_outside_text for context in seen)
+
+
+async def test_a_radio_is_asked_once_a_day_and_what_is_older_is_marked(engine: AsyncEngine) -> None:
+    """What was told within a day is used without asking; later it is asked, and while it is away, marked as stale."""
+    now, mbid = NOW, "2007b5be-2a0f-47fc-8f9b-2965d0156bbb"
+    async with OutsideServer() as server, aiohttp.ClientSession() as session:
+        server.bodies["/1/lb-radio/tags"] = [{"recording_mbid": mbid}]
+        server.bodies["/1/metadata/recording/"] = {mbid: {"artist": {"name": "New"}, "recording": {"name": "One"}}}
+        answers = SqlAnswers(engine, lambda: now)
+        radio = CachedRadio(ListenBrainz(OutsideHttp(session, server.url, timeout_s=1)), answers, lambda: now)
+        assert await radio.fresh(["calm", "jazz"]) is None
+        asked = await radio.ask(["calm", "jazz"])
+        assert ([track.title for track in asked.tracks], asked.is_stale) == (["One"], False)
+        assert await radio.fresh(["jazz", "calm"]) == asked
+        now += timedelta(hours=25)
+        assert await radio.fresh(["jazz", "calm"]) is None
+        server.faults = [500]
+        assert await radio.ask(["jazz", "calm"]) == Heard(asked.tracks, is_stale=True)
+        now += timedelta(days=30)
+        server.faults = [500]
+        with pytest.raises(ServiceFailed):
+            await radio.ask(["jazz", "calm"])
 
 
 async def test_imported_recordings_are_chosen_too(engine: AsyncEngine, make_context: MakeContext) -> None:

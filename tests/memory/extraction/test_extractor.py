@@ -14,16 +14,19 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jobs.config import ExtractionTarget, Rules
-from jobs.extraction_schedule import SEND_AGAIN, retry_after_s, run_job, send_due
+from jobs.dispatch import SEND_AGAIN
 from jobs.gateway_client import Endpoint
+from jobs.runner import retry_after_s
 from memory.extraction.extractor import Extracted
-from storage import jobs
+from storage.jobs import board as job_board
+from storage.jobs import queue as jobs
 from storage.memory import conversations, deletion, erasure, export, memories, people
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import MemoryRecord, NewMemory, Wanted
 from storage.memory.owner import Owner
 from storage.memory.unread_turns import read_batch
 from tests.support.gateway_process import free_port
+from tests.support.memory.extraction_steps import run_job, send_due
 from tests.support.polling import eventually
 from tests.support.servers.model import CUT, JUNK, ModelServer, operation
 
@@ -93,9 +96,14 @@ async def remembered(engine: AsyncEngine, owner: Owner = ANN) -> list[MemoryReco
     return sorted(found, key=lambda each: each.text)
 
 
-async def job_of(engine: AsyncEngine) -> jobs.JobRecord:
+async def due(engine: AsyncEngine, now: datetime) -> list[str]:
+    """Return the ids of the jobs that are due."""
+    return [job.id for job in await jobs.find_due(engine, now=now, limit=9)]
+
+
+async def job_of(engine: AsyncEngine) -> job_board.JobRecord:
     """Return the only job."""
-    (job,) = await jobs.list_jobs(engine)
+    (job,) = await job_board.list_jobs(engine)
     return job
 
 
@@ -263,8 +271,8 @@ async def test_a_failure_is_tried_again_later(
     assert await run(engine, model, id_) is None
     job = await job_of(engine)
     assert (job.state, job.error, job.attempts, job.due_at - NOW) == ("queued", kind, 1, timedelta(seconds=30))
-    assert await jobs.find_due(engine, now=NOW, limit=9) == []
-    assert await jobs.find_due(engine, now=job.due_at, limit=9) == [id_]
+    assert await due(engine, NOW) == []
+    assert await due(engine, job.due_at) == [id_]
     assert await run(engine, model, id_, now=job.due_at) is not None
     assert len(await remembered(engine)) == 1
 
@@ -297,9 +305,9 @@ async def test_what_was_given_up_is_tried_again(engine: AsyncEngine, model: Mode
     assert (await job_of(engine)).state == "dead"
     later, sent = NOW + timedelta(hours=23), list[str]()
     assert await send_due(engine, RULES, sent.append, now=later) == 0
-    assert await jobs.retry_jobs(engine, "another", now=later) == 0
+    assert await job_board.retry_jobs(engine, "another", now=later) == 0
     if told:
-        assert await jobs.retry_jobs(engine, id_, now=later) == 1
+        assert await job_board.retry_jobs(engine, id_, now=later) == 1
     else:
         later = (await job_of(engine)).updated_at + timedelta(days=1)
     assert await send_due(engine, RULES, sent.append, now=later) == 1
@@ -318,7 +326,7 @@ async def test_an_answer_that_cannot_be_read_is_asked_for_once_more(engine: Asyn
     extracted = await extract(engine, model, '{"operations": [', '{"nothing": 1}')
     assert (extracted.turns, extracted.added, extracted.error) == (1, 0, "unreadable")
     assert [body["temperature"] for body in model.asked] == [0, 0.5, 0, 0.5]
-    assert {job.error for job in await jobs.list_jobs(engine)} == {None, "unreadable"}
+    assert {job.error for job in await job_board.list_jobs(engine)} == {None, "unreadable"}
     assert await read_batch(engine, ANN, characters=9, around=0) is None
 
 
@@ -350,8 +358,8 @@ async def test_who_lost_a_lease_stores_nothing(engine: AsyncEngine, model: Model
     with model.held():
         first = asyncio.create_task(run(engine, model, id_))
         await wait_until_asked(model)
-        assert await jobs.find_due(engine, now=NOW, limit=9) == []
-        assert await jobs.find_due(engine, now=later, limit=9) == [id_]
+        assert await due(engine, NOW) == []
+        assert await due(engine, later) == [id_]
         second = asyncio.create_task(run(engine, model, id_, now=later))
         await wait_until_asked(model, 2)
     outcomes = await asyncio.gather(first, second)
@@ -368,7 +376,7 @@ async def test_a_job_whose_workers_die_is_given_up(engine: AsyncEngine, model: M
     for _ in range(RULES.max_attempts):
         claim = await jobs.claim_job(engine, id_, now=at, until=at, max_attempts=RULES.max_attempts)
         assert claim is not None
-        assert await jobs.find_due(engine, now=at, limit=9) == [id_]
+        assert await due(engine, at) == [id_]
     assert await run(engine, model, id_) is None
     job = await job_of(engine)
     assert (job.state, job.error) == ("dead", "lost")
@@ -480,4 +488,4 @@ async def test_done_jobs_are_swept_after_a_week(engine: AsyncEngine, model: Mode
     await send_due(engine, RULES, [].append, now=NOW + timedelta(days=6))
     assert (await job_of(engine)).state == "done"
     await send_due(engine, RULES, [].append, now=NOW + timedelta(days=8))
-    assert await jobs.list_jobs(engine) == []
+    assert await job_board.list_jobs(engine) == []

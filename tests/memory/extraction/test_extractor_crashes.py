@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import jobs, migrate
+from storage import migrate
 from storage.database import open_engine
+from storage.jobs import board as job_board
 from storage.memory import conversations, erasure, memories
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory, Wanted
@@ -66,7 +67,7 @@ async def go_on(url: str, model_url: str) -> list[str]:
     """Do what another worker finds to do an hour later; the states of all jobs then."""
     engine = open_engine(url)
     await work(engine, model_url, now=NOW + timedelta(hours=1))
-    states = [job.state for job in await jobs.list_jobs(engine)]
+    states = [job.state for job in await job_board.list_jobs(engine)]
     await engine.dispose()
     return states
 

@@ -1,18 +1,53 @@
 """An extraction from beginning to end, in a process that may be killed at any step that it writes."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from jobs import dispatch, runner
 from jobs.config import ExtractionTarget, Rules
-from jobs.extraction_schedule import run_job, send_due
 from jobs.gateway_client import Endpoint
+from jobs.kinds.extraction import extract, handler
+from jobs.runner import Handler, JobRun
+from jobs.schedule import Schedules
+from memory.extraction.extractor import Extracted, Model
 from storage.database import open_engine
 from tests.support.memory.crash_steps import arm
 
 RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, max_attempts=3)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def handlers(rules: Rules, model: Model | None = None) -> dict[str, Handler]:
+    """Return what does extraction, with this model."""
+
+    async def run(job: JobRun) -> Extracted:
+        assert model is not None
+        return await extract(job, rules, model)
+
+    return {"extract": handler(rules, run)}
+
+
+async def send_due(engine: AsyncEngine, rules: Rules, send: Callable[[str], object], *, now: datetime) -> int:
+    """Add what extractions are due, and give the ids of all jobs that are to `send`."""
+    return await dispatch.send_due(engine, handlers(rules), Schedules(), lambda job: send(job.id), now=now)
+
+
+async def run_job(
+    engine: AsyncEngine,
+    rules: Rules,
+    model: Model,
+    id_: str,
+    *,
+    now: Callable[[], datetime],
+    jitter: Callable[[], float],
+) -> Extracted | None:
+    """Run it; what was extracted."""
+    found = await runner.run_job(engine, handlers(rules, model), id_, now=now, jitter=jitter)
+    assert found is None or isinstance(found, Extracted)
+    return found
 
 
 async def work(engine: AsyncEngine, model_url: str, *, now: datetime = NOW) -> None:

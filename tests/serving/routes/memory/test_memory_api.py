@@ -188,6 +188,10 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("post", "/api/v1/proposals/{proposal}/undo"): ({}, {}),
     ("get", "/api/v1/personas"): (None, {}),
     ("put", "/api/v1/personas"): ({"tone": {"length": "short"}}, {}),
+    ("post", "/api/v1/jobs"): ({"kind": "extract"}, {}),
+    ("get", "/api/v1/jobs"): (None, {}),
+    ("get", "/api/v1/jobs/{job}"): (None, {}),
+    ("post", "/api/v1/jobs/{job}/cancel"): (None, {}),
     ("get", "/api/v1/wishes"): (None, {}),
     ("post", "/api/v1/wishes/{wish}/undo"): (None, {}),
     ("delete", "/api/v1/wishes/{wish}"): (None, {}),
@@ -259,7 +263,9 @@ def plant(client: Client, secret: str) -> dict[str, str]:
         {**asked, "messages": [{"role": "user", "content": "Forget about my pet puzzle"}]},
     )
     wish = forgotten.headers["x-bondhu-memory"].split("undo=")[1]
-    return {"{id}": made["id"], "{conversation}": name, "{message}": told.json()["id"], "{wish}": wish}
+    job = client("POST", "/api/v1/jobs", {"kind": "extract"}).json()["id"]
+    ids = {"{id}": made["id"], "{message}": told.json()["id"], "{job}": job}
+    return {**ids, "{conversation}": name, "{wish}": wish}
 
 
 def content(client: Client) -> str:

@@ -1,0 +1,76 @@
+"""Radio that remembers: what a service told of tags is used for a day without asking, and while it is away, longer.
+
+What is older than a day is marked as stale wherever it goes. The answers are shared by all: tags name nobody.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from agents.music.catalogue import Track
+from agents.outside.http import ServiceFailed
+from storage.services.answers import SqlAnswers
+
+log = logging.getLogger(__name__)
+FRESH = timedelta(hours=24)
+
+
+class Radio(Protocol):
+    """Tells recordings by tags (`agents.music.listenbrainz`)."""
+
+    async def by_tags(self, tags: Sequence[str]) -> list[Track]:
+        """Recordings with any of these tags; raises ServiceFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Recordings; `is_stale`: they were told more than a day ago, and could not be asked for anew."""
+
+    tracks: Sequence[Track]
+    is_stale: bool = False
+
+
+class CachedRadio:
+    """The radio, with what it told before.
+
+    Args:
+        radio: asks the service.
+        answers: keeps what it told.
+        now: the time, aware.
+
+    """
+
+    def __init__(self, radio: Radio, answers: SqlAnswers, now: Callable[[], datetime]) -> None:
+        self._radio = radio
+        self._answers = answers
+        self._now = now
+
+    async def fresh(self, tags: Sequence[str]) -> Heard | None:
+        """What was told within a day; None: it has to be asked for."""
+        kept = await self._answers.load(_key(tags))
+        if kept is None or self._now() - kept.fetched_at > FRESH:
+            return None
+        return Heard([Track.model_validate(each) for each in kept.document])
+
+    async def ask(self, tags: Sequence[str]) -> Heard:
+        """Ask, or tell what is stale; raises ServiceFailed when there is neither."""
+        try:
+            tracks = await self._radio.by_tags(tags)
+        except ServiceFailed as failure:
+            return await self.stale(tags, failure)
+        await self._answers.save(_key(tags), [track.model_dump() for track in tracks])
+        return Heard(tracks)
+
+    async def stale(self, tags: Sequence[str], failure: Exception) -> Heard:
+        """What was told some day; raises the failure when nothing was."""
+        kept = await self._answers.load(_key(tags))
+        if kept is None:
+            raise failure
+        log.info("radio of %s: %s", kept.fetched_at.date(), failure)
+        return Heard([Track.model_validate(each) for each in kept.document], is_stale=True)
+
+
+def _key(tags: Sequence[str]) -> str:
+    return "radio:" + ",".join(sorted(tags))

@@ -1,0 +1,56 @@
+"""Bringing new songs into playlists that have not changed for long.
+
+A playlist that is kept here alone is changed, and the change can be undone by its key. One that is at a service too has
+effects outside: the change is proposed, and nothing is done before the person's yes.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import cast
+
+from agents.music.agent import MusicServices
+from agents.music.catalogue import read_tracks
+from agents.music.chooser import Chooser
+from agents.music.tools import AGENT, MusicTools, Renewal
+from agents.proposals import ProposalBook
+from jobs.kinds.person import CONVERSATION, context_of
+from jobs.runner import JobRun
+from storage.agents.states import StatesWithin
+from storage.jobs.kinds import PlaylistsParams
+from storage.media.playlists import PlaylistDiff, SqlPlaylists
+
+MAX_AT_ONCE = 20
+
+Open = Callable[[JobRun], AbstractAsyncContextManager[MusicServices]]
+
+
+async def renew_playlists(job: JobRun, open_services: Open, remote: Collection[str] = ()) -> int:
+    """Renew those that are old; how many. `remote`: ids of playlists that are at a service too."""
+    params = cast("PlaylistsParams", job.params)
+    playlists = SqlPlaylists(job.engine, job.now)
+    old = await playlists.unchanged_since(job.owner, job.now() - timedelta(days=params.older_than_days))
+    old = old[:MAX_AT_ONCE]
+    context = await context_of(job)
+    renewals: list[Renewal] = []
+    async with open_services(job) as services:
+        tools = MusicTools(Chooser(read_tracks(), services.imported, services.radio), playlists)
+        for number, playlist in enumerate(old, 1):
+            renewal = await tools.renewal_of(playlist, context)
+            renewals += [] if renewal is None else [renewal]
+            await job.progress(number, len(old) + 1)
+    told = [
+        {"playlist": each.playlist.id, "added": len(each.add), "removed": len(each.gone), "proposed": is_remote}
+        for each in renewals
+        for is_remote in [each.playlist.id in remote]
+    ]
+    async with job.finishing({"playlists": told, "conversation": CONVERSATION}) as connection:
+        for number, each in enumerate(renewals, 1):
+            if each.playlist.id in remote:
+                context.state = StatesWithin(connection, job.now)
+                await ProposalBook(AGENT, {}, context).propose([each.effect])
+                await playlists.touch_within(connection, job.owner, each.playlist.id)
+                continue
+            diff, key = PlaylistDiff(each.add, each.gone), f"{job.id}-{number}"
+            await playlists.change_within(connection, job.owner, each.playlist.id, diff, key=key)
+    return len(renewals)

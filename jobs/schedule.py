@@ -1,0 +1,102 @@
+"""When jobs are due by the clock: at a time of day, in each person's own zone, once a slot.
+
+A slot is a day (or the week's, where a weekday is named), written so that a later one is greater. Which was had last is
+kept in SQL: so a slot has one job at most, whatever becomes of the worker, of the clock at a change to or from summer
+time, or of a person who travels. A time that the clock jumps over is due right after the jump; one that comes twice is
+due the first time. A slot that nobody could take while it lasted is left out, not made up for.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.agents.tables import AgentState
+from storage.jobs.kinds import KINDS, JobKind
+from storage.jobs.queue import SERVICE, add_job
+from storage.media.tables import Playlist
+from storage.memory.owner import Owner
+from storage.memory.people import zone_of
+from storage.memory.tables import JobSlot, Person
+from storage.tables import Base
+
+RECENT = timedelta(days=30)  # who talked to an agent within it has things prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """At `at`, local time, every day or on `weekday` (Monday is 0); or every `every_h` hours by UTC."""
+
+    at: time = time(4)
+    weekday: int | None = None
+    every_h: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """By kind; `zone` is the service's, and of people whose profile names none."""
+
+    by_kind: Mapping[str, Schedule] = field(default_factory=dict)
+    zone: tzinfo = UTC
+
+
+def slot_of(schedule: Schedule, now: datetime, zone: tzinfo) -> str | None:
+    """The slot that lasts now; None: the day's, or the week's, has not begun."""
+    if schedule.every_h is not None:
+        hours = int(now.timestamp() // 3600) // schedule.every_h * schedule.every_h
+        return datetime.fromtimestamp(hours * 3600, UTC).strftime("%Y-%m-%dT%H")
+    local = now.astimezone(zone)
+    day = local.date()
+    if schedule.weekday is not None:
+        day += timedelta(days=schedule.weekday - day.weekday())
+    if (local.date(), local.time()) < (day, schedule.at):
+        return None
+    return day.isoformat()
+
+
+async def add_scheduled(
+    engine: AsyncEngine, schedules: Schedules, kinds: Collection[str], *, now: datetime
+) -> list[str]:
+    """Add the jobs of `kinds` whose slot has begun; their ids."""
+    added = []
+    for name, schedule in schedules.by_kind.items():
+        if name not in kinds:
+            continue
+        for owner, zone, last in await _whose(engine, KINDS[name], schedules.zone, now):
+            slot = slot_of(schedule, now, zone)
+            if slot is not None and (last is None or last < slot):
+                added.append(await add_job(engine, owner, name, now=now, slot=slot))
+    return [id_ for id_ in added if id_ is not None]
+
+
+async def _whose(
+    engine: AsyncEngine, kind: JobKind, zone: tzinfo, now: datetime
+) -> list[tuple[Owner, tzinfo, str | None]]:
+    """Those who may be given such a job, where they are, and the slot that they had last."""
+    if kind.of == "service":
+        query = SERVICE.select(JobSlot, JobSlot.slot).where(JobSlot.kind == kind.name)
+        async with engine.connect() as connection:
+            return [(SERVICE, zone, (await connection.execute(query)).scalar_one_or_none())]
+    table = Base.metadata.tables[kind.needs or Person.__tablename__]
+    theirs = select(table.c.app, table.c.end_user).where(*_filters(kind.name, now)).distinct().subquery()
+    slots = and_(JobSlot.app == theirs.c.app, JobSlot.end_user == theirs.c.end_user, JobSlot.kind == kind.name)
+    people = and_(Person.app == theirs.c.app, Person.end_user == theirs.c.end_user)
+    query = (
+        select(theirs.c.app, theirs.c.end_user, Person.profile, JobSlot.slot)
+        .select_from(theirs)
+        .outerjoin(Person, people)
+        .outerjoin(JobSlot, slots)
+    )
+    async with engine.connect() as connection:
+        rows = (await connection.execute(query)).all()
+    return [(Owner(app, user), zone_of(profile) or zone, slot) for app, user, profile, slot in rows]
+
+
+def _filters(kind: str, now: datetime) -> list[ColumnElement[bool]]:
+    if kind == "videos":
+        return [AgentState.agent == "video", AgentState.updated_at > now - RECENT]
+    if kind == "playlists":
+        return [Playlist.updated_at <= now - RECENT]
+    return []

@@ -1,0 +1,60 @@
+"""The shape of the configuration's part about background jobs."""
+
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from serving.config.frozen import Frozen
+from storage.jobs.kinds import kind_of
+
+
+class JobScheduleSpec(Frozen):
+    """When a kind of job is due: at a time of day, where the person is; or every so many hours."""
+
+    enabled: bool = Field(default=True, description="by the clock at all; it can be asked for anyway")
+    at: str = Field(default="04:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="local time, HH:MM")
+    weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | None = Field(
+        default=None, description="on this day of the week; none: every day"
+    )
+    every_h: int | None = Field(default=None, ge=1, le=24, description="every so many hours instead, h")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.every_h is not None and {"at", "weekday"} & self.model_fields_set:
+            raise ValueError("give either every_h, or at and weekday")
+        return self
+
+
+class JobsSettings(Frozen):
+    """Jobs that the worker does in the background, by kind (docs/jobs.md). Extraction is due by what was said."""
+
+    every_s: float = Field(default=10, gt=0, description="between two looks for what is due, s")
+    max_attempts: int = Field(default=5, ge=1, description="then a job rests for a day, or until `bondhu jobs retry`")
+    zone: str = Field(default="UTC", description="IANA zone of the service, and of people whose profile names none")
+    schedules: dict[str, JobScheduleSpec] = Field(
+        default={
+            "videos": JobScheduleSpec(at="05:00"),
+            "playlists": JobScheduleSpec(at="05:30", weekday="mon"),
+            "expire_videos": JobScheduleSpec(at="03:00"),
+            "retention": JobScheduleSpec(at="03:30"),
+            "stats": JobScheduleSpec(every_h=1),
+        },
+        description="by kind: enabled, at, weekday, every_h",
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError):
+            raise ValueError(f"zone: no IANA zone is called {name!r}, as Asia/Dhaka is") from None
+        return name
+
+    @field_validator("schedules")
+    @classmethod
+    def _are_kinds(cls, given: dict[str, JobScheduleSpec]) -> dict[str, JobScheduleSpec]:
+        for name in given:
+            kind_of(name)
+        return given

@@ -1,0 +1,171 @@
+"""/api/v1/jobs: background jobs of a person, asked for, looked at and cancelled; with an admin's key, the service's.
+
+A job is added to SQL here; the worker's next beat sends it. Whoever asks again while one of the kind has not ended is
+shown that one.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from memory.schemas import Accepted, Id, Name
+from serving.errors import Forbidden, InvalidRequest, UnknownJob
+from serving.routes import openapi
+from serving.routes.body_limit import BoundedRoute
+from serving.routes.memory.common import Asker, Asking, User
+from storage.jobs import board as job_board
+from storage.jobs import queue as jobs
+from storage.jobs.kinds import PRIORITIES, JobKind, UnknownKind, kind_of, params_of
+from storage.memory.owner import Owner
+from storage.memory.tables import JobState
+
+router = APIRouter(tags=["jobs"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
+
+MAX_LISTED = 100
+PathJob = Annotated[Id, Path(description="its id")]
+
+
+class JobBody(Accepted):
+    """A job to be done; `params` are the kind's (docs/jobs.md)."""
+
+    kind: Name
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+    user: Name | None = Field(default=None, description="whose; or as a header says. Of the service's kinds: nobody")
+
+
+class Progress(BaseModel):
+    """So many of its steps are done; 0 of 0: it does not tell."""
+
+    done: int
+    of: int
+
+
+class JobCard(BaseModel):
+    """A job. `error` is the kind of its last failure; `result` has numbers and ids."""
+
+    object: Literal["job"] = "job"
+    id: str
+    kind: str
+    state: JobState
+    priority: Literal["high", "normal", "low"]
+    params: dict[str, Any]
+    progress: Progress
+    result: dict[str, Any] | None
+    attempts: int
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, record: job_board.JobRecord) -> Self:
+        """The answer that shows it."""
+        return cls(
+            id=record.id,
+            kind=record.kind,
+            state=record.state,
+            priority=PRIORITIES[record.priority],
+            params=record.params,
+            progress=Progress(done=record.progress_done, of=record.progress_of),
+            result=record.result,
+            attempts=record.attempts,
+            error=record.error,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+        )
+
+
+class JobList(BaseModel):
+    """Jobs, the latest change first."""
+
+    object: Literal["list"] = "list"
+    data: list[JobCard]
+
+
+@router.post("/api/v1/jobs", status_code=202)
+async def add(body: JobBody, asker: Asker, response: Response) -> JobCard:
+    """Have a job done; 200 instead of 202 when one of the kind has not ended yet, which is shown."""
+    kind = _kind(body.kind)
+    async with _about(asker, kind, body.user) as owner:
+        try:
+            params_of(kind, body.params)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            where = ".".join(["params", *(str(part) for part in first["loc"])])[:256]
+            raise InvalidRequest(f"{where}: {first['msg'][:256]}", param=where) from problem
+        database, now = asker.gateway.database, asker.gateway.now()
+        id_ = await jobs.add_job(database, owner, kind.name, now=now, params=body.params, is_urgent=True)
+        record = await _added(asker, owner, kind, id_)
+        response.status_code = 202 if id_ is not None else 200
+        return JobCard.of(record)
+
+
+@router.get("/api/v1/jobs")
+async def list_all(
+    asker: Asker,
+    user: User = None,
+    state: Annotated[JobState | None, Query(description="only those in it")] = None,
+    kind: Annotated[Name | None, Query(description="only of it; of one of the service's: those")] = None,
+) -> JobList:
+    """The person's jobs; those that are done, for a week."""
+    of = None if kind is None else _kind(kind)
+    async with _about(asker, of, user) as owner:
+        found = await job_board.list_jobs(asker.gateway.database, owner=owner, state=state, kind=kind, limit=MAX_LISTED)
+        return JobList(data=[JobCard.of(each) for each in found])
+
+
+@router.get("/api/v1/jobs/{job}")
+async def show(job: PathJob, asker: Asker, user: User = None) -> JobCard:
+    """A job of the person's."""
+    async with asker.about_or_service(user) as owner:
+        return JobCard.of(await _found(asker, job, owner))
+
+
+@router.post("/api/v1/jobs/{job}/cancel")
+async def cancel(job: PathJob, asker: Asker, user: User = None) -> JobCard:
+    """End it: what a running one does from now on is not stored. One that has ended stays as it is."""
+    async with asker.about_or_service(user) as owner:
+        database = asker.gateway.database
+        await job_board.cancel_job(database, job, owner, now=asker.gateway.now())
+        return JobCard.of(await _found(asker, job, owner))
+
+
+@asynccontextmanager
+async def _about(asker: Asking, kind: JobKind | None, user: str | None) -> AsyncIterator[Owner]:
+    """Whose jobs: the person's, or for a kind of the service's, asked with an admin's key, the service's."""
+    if kind is None or kind.of == "person":
+        async with asker.about(user) as owner:
+            yield owner
+        return
+    async with asker.counted(None):
+        if not asker.is_admin:
+            raise Forbidden(f"kind: '{kind.name}' is the service's: it takes an admin's key.", param="kind")
+        yield jobs.SERVICE
+
+
+def _kind(name: str) -> JobKind:
+    try:
+        return kind_of(name)
+    except UnknownKind as problem:
+        raise InvalidRequest(f"kind: {problem}.", param="kind") from problem
+
+
+async def _found(asker: Asking, id_: str, owner: Owner) -> job_board.JobRecord:
+    record = await job_board.find_job(asker.gateway.database, id_, owner)
+    if record is None:
+        raise UnknownJob(f"This person has no job '{id_}'.")
+    return record
+
+
+async def _added(asker: Asking, owner: Owner, kind: JobKind, id_: str | None) -> job_board.JobRecord:
+    """The new job, or the one that was there; raises InvalidRequest when there is nothing to do."""
+    database = asker.gateway.database
+    if id_ is not None:
+        return await _found(asker, id_, owner)
+    there = await job_board.find_undone(database, owner, kind.name)
+    if there is None:
+        raise InvalidRequest(f"kind: nothing of this person's is there for '{kind.name}'.", param="kind")
+    return there

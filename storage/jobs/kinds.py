@@ -1,0 +1,93 @@
+"""The kinds of background jobs: what each is for, whose it is, what it takes. How it is done stands in `jobs.handlers`.
+
+Declared here, below all that names them, because the gateway, the command line and the worker do, and none of these
+imports another. A new kind is a line here and one in `jobs.handlers`; its name is in rows of running systems and stays.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")  # the number in a row is the place here
+
+
+class JobParams(BaseModel):
+    """Of a kind that takes nothing; others name their fields. What is not known is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VideosParams(JobParams):
+    """What videos to prepare; all of it may be left out: then what they like decides."""
+
+    topics: tuple[str, ...] = Field(default=(), max_length=4)
+    languages: tuple[str, ...] = Field(default=(), max_length=3)
+    minutes: int = Field(default=0, ge=0, le=600, description="the time that they have; 0: any")
+
+
+class PlaylistsParams(JobParams):
+    """Which playlists to refresh."""
+
+    older_than_days: int = Field(default=30, ge=0, le=3650, description="not changed for so long")
+
+
+class StatsParams(JobParams):
+    """Which days to count again."""
+
+    days: int = Field(default=2, ge=1, le=400, description="up to today, UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """A kind of job.
+
+    Attributes:
+        name: of at most 32 characters.
+        about: what it does, in a sentence.
+        priority: in which of the queues it waits.
+        of: a person, or the service itself (`storage.jobs.queue.SERVICE`).
+        params: what it takes, as JSON.
+        needs: a table (its name) that has a row of the person's, else there is nothing to do for them.
+
+    """
+
+    name: str
+    about: str
+    priority: Priority = "low"
+    of: Literal["person", "service"] = "person"
+    params: type[JobParams] = JobParams
+    needs: str = ""
+
+
+KINDS: Mapping[str, JobKind] = {
+    kind.name: kind
+    for kind in (
+        JobKind("extract", "Makes memories of what they said.", "normal", needs="people"),
+        JobKind("videos", "Prepares videos for them.", params=VideosParams, needs="agent_states"),
+        JobKind(
+            "playlists", "Brings new songs into old playlists of theirs.", params=PlaylistsParams, needs="playlists"
+        ),
+        JobKind("expire_videos", "Fetches or deletes what YouTube told 30 days ago.", of="service"),
+        JobKind("stats", "Counts what was used, by person and day.", of="service", params=StatsParams),
+        JobKind("retention", "Deletes what has been kept for as long as it may be.", of="service"),
+    )
+}
+
+
+class UnknownKind(ValueError):
+    """There is no such kind; the message names those that there are."""
+
+
+def kind_of(name: str) -> JobKind:
+    """The kind of that name; raises UnknownKind."""
+    if name not in KINDS:
+        raise UnknownKind(f"must be one of {', '.join(sorted(KINDS))}")
+    return KINDS[name]
+
+
+def params_of(kind: JobKind, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the kind takes, as JSON with every default; raises pydantic's ValidationError."""
+    return kind.params.model_validate(dict(given)).model_dump(mode="json")

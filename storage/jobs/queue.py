@@ -1,0 +1,200 @@
+"""Jobs: SQL knows what is to be done, a queue only carries ids of it, so a queue that is lost loses nothing.
+
+Whoever runs a job holds a lease on it: `running` until `due_at`. That is the lock for the person, because there is one
+undone job of a kind for each. A lease that ran out is given to the next, and what the one before then wants to write
+is refused by the number of its attempt (a fencing token: M. Kleppmann, "How to do distributed locking", 2016). So is
+what a cancelled one wants to write.
+
+    queued ──claim──▶ running ──finish──▶ done
+      ▲  └──cancel──▶ cancelled ◀──cancel──┘ │
+      └──────fail, lease runs out────────────┴──▶ dead ──retry──▶ queued
+
+A worker looks for work of anybody's, and finds it by the job's random id: only here, in `storage.jobs.board`, and where
+`storage.memory.unread_turns` looks whose turn it is, do statements not start with an owner. It does not know what jobs
+do.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.agents import tables as agent_tables  # noqa: F401 - their tables belong to the metadata
+from storage.database import upsert
+from storage.jobs.kinds import PRIORITIES, kind_of, params_of
+from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
+from storage.memory.owner import Owner
+from storage.memory.tables import UNDONE, Job, JobSlot, Person
+from storage.tables import Base
+
+LOST = "lost"  # an attempt of which nothing was heard: the process died
+AGED = timedelta(hours=1)
+SERVICE = Owner("", "")  # whose the jobs of nobody in particular are
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run a job, as its attempt number `attempt` (from 1)."""
+
+    id: str
+    owner: Owner
+    attempt: int
+    kind: str = "extract"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """A job that is to be sent to a worker; `priority` is the place of its queue (`storage.jobs.kinds.PRIORITIES`)."""
+
+    id: str
+    priority: int
+
+
+async def add_job(
+    engine: AsyncEngine,
+    owner: Owner,
+    kind: str,
+    *,
+    now: datetime,
+    params: Mapping[str, Any] | None = None,
+    slot: str | None = None,
+    is_urgent: bool = False,
+) -> str | None:
+    """Queue a job; its id. None when one of this kind is not done yet, or nothing of the person's is there.
+
+    `slot` is a time of the schedule's, in an order that strings have: of one that is past, or that had its job, none is
+    added, whatever became of that. `is_urgent`: somebody waits for it. Raises UnknownKind, ValidationError.
+    """
+    spec = kind_of(kind)
+    row = {
+        **owner.columns,
+        "id": secrets.token_hex(16),
+        "kind": kind,
+        "state": "queued",
+        "priority": 0 if is_urgent else PRIORITIES.index(spec.priority),
+        "params": params_of(spec, params or {}),
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
+    async with engine.begin() as connection:
+        if spec.of == "person":
+            # First the row that erasure takes first, so that nobody is brought back who is being forgotten.
+            theirs = await connection.execute(owner.update(Person).values(version=Person.version))
+            if spec.needs == Person.__tablename__ and not theirs.rowcount:
+                return None
+            if spec.needs and not await _has(connection, owner, spec.needs):
+                return None
+        if slot is not None and not await _take_slot(connection, owner, kind, slot):
+            return None
+        new = upsert(Job, engine.dialect.name).values(**row)
+        new = new.on_conflict_do_nothing(index_elements=["app", "end_user", "kind"], index_where=UNDONE)
+        added = await connection.execute(new.returning(Job.id))
+        return added.scalar_one_or_none()
+
+
+async def find_due(
+    engine: AsyncEngine, *, now: datetime, limit: int, kinds: Collection[str] | None = None
+) -> list[DueJob]:
+    """Up to `limit` queued jobs that are due, the most urgent first; lost ones are queued before.
+
+    `kinds`: only these. One that has waited for AGED is urgent, so that many urgent ones keep none waiting for good.
+    """
+    lost = update(Job).where(Job.state == "running", Job.due_at <= now)
+    priority = case((Job.updated_at <= now - AGED, 0), else_=Job.priority).label("urgency")
+    due = select(Job.id, priority).where(Job.state == "queued", Job.due_at <= now)
+    if kinds is not None:
+        due = due.where(Job.kind.in_(kinds))
+    due = due.order_by(priority, Job.due_at).limit(limit)
+    async with engine.begin() as connection:
+        await connection.execute(lost.values(state="queued", error=LOST, updated_at=now))
+        return [DueJob(*row) for row in await connection.execute(due)]
+
+
+async def note_sent(engine: AsyncEngine, ids: Sequence[str], *, now: datetime, again_at: datetime) -> None:
+    """Note that these were sent; those that nobody takes are due again at `again_at`."""
+    waiting = update(Job).where(Job.id.in_(ids), Job.state == "queued", Job.due_at <= now)
+    async with engine.begin() as connection:
+        await connection.execute(waiting.values(due_at=again_at))
+
+
+async def kind_of_job(engine: AsyncEngine, id_: str) -> str | None:
+    """What kind of job it is; None when it is not there."""
+    async with engine.connect() as connection:
+        return (await connection.execute(select(Job.kind).where(Job.id == id_))).scalar_one_or_none()
+
+
+async def claim_job(
+    engine: AsyncEngine, id_: str, *, now: datetime, until: datetime, max_attempts: int
+) -> Claim | None:
+    """Take a queued job, to be done by `until`; None when it is not there to be taken (any more).
+
+    One that has had its attempts, and was lost in the last, is given up instead: it may be what kills its workers.
+    """
+    queued = and_(Job.id == id_, Job.state == "queued")
+    spent = update(Job).where(queued, Job.attempts >= max_attempts).values(state="dead", updated_at=now)
+    taking = update(Job).where(queued)
+    taking = taking.values(state="running", attempts=Job.attempts + 1, due_at=until, updated_at=now)
+    columns = (Job.app, Job.end_user, Job.attempts, Job.kind, Job.params)
+    async with engine.begin() as connection:
+        await connection.execute(spent)
+        row = (await connection.execute(taking.returning(*columns))).one_or_none()
+    return None if row is None else Claim(id_, Owner(row.app, row.end_user), row.attempts, row.kind, row.params)
+
+
+async def note_progress(
+    engine: AsyncEngine, claim: Claim, *, now: datetime, until: datetime, done: int, of: int
+) -> bool:
+    """Note how far it is, and hold it `until` then; False when it is not the claim's any more: stop."""
+    going_on = claim.owner.update(Job).where(_held(claim))
+    values = {"progress_done": done, "progress_of": of, "due_at": until, "updated_at": now}
+    async with engine.begin() as connection:
+        return (await connection.execute(going_on.values(values))).rowcount == 1
+
+
+async def finish_job(
+    connection: AsyncConnection,
+    claim: Claim,
+    *,
+    now: datetime,
+    error: str | None = None,
+    result: Mapping[str, Any] | None = None,
+) -> bool:
+    """Call it done, within a change that has begun; False when it is not the claim's any more: undo the change."""
+    ending = claim.owner.update(Job).where(_held(claim))
+    values = {"state": "done", "error": error, "result": None if result is None else dict(result), "updated_at": now}
+    return (await connection.execute(ending.values(values))).rowcount == 1
+
+
+async def fail_job(
+    engine: AsyncEngine, claim: Claim, error: str, *, now: datetime, again_at: datetime, max_attempts: int
+) -> None:
+    """Have it tried again at `again_at`, or give it up after `max_attempts`; nothing if it is not the claim's."""
+    state = case((Job.attempts >= max_attempts, "dead"), else_="queued")
+    ending = claim.owner.update(Job).where(_held(claim))
+    async with engine.begin() as connection:
+        await connection.execute(ending.values(state=state, error=error[:64], due_at=again_at, updated_at=now))
+
+
+async def _has(connection: AsyncConnection, owner: Owner, name: str) -> bool:
+    table = Base.metadata.tables[name]
+    query = select(table.c.app).where(table.c.app == owner.app, table.c.end_user == owner.user).limit(1)
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def _take_slot(connection: AsyncConnection, owner: Owner, kind: str, slot: str) -> bool:
+    new = upsert(JobSlot, connection.dialect.name).values(**owner.columns, kind=kind, slot=slot)
+    later = new.on_conflict_do_update(
+        index_elements=["app", "end_user", "kind"], set_={"slot": slot}, where=JobSlot.slot < slot
+    )
+    return (await connection.execute(later.returning(JobSlot.slot))).one_or_none() is not None
+
+
+def _held(claim: Claim) -> ColumnElement[bool]:
+    return and_(Job.id == claim.id, Job.state == "running", Job.attempts == claim.attempt)

@@ -1,0 +1,1 @@
+"""What services outside told, and what links people to them."""
