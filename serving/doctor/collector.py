@@ -31,7 +31,6 @@ from storage.api_keys import list_keys
 from storage.database import AWAY
 
 WITHIN_S, METRICS_WITHIN_S = 2.0, 0.5
-QUEUES = {"jobs": "bondhu:celery:jobs", "extraction": "bondhu:celery:extraction"}  # as jobs.app names them
 
 
 class Doctor:
@@ -44,6 +43,7 @@ class Doctor:
         redis: a client.
         database: a pool.
         readings: this worker's own state.
+        queue_keys: where Redis keeps the queues of background tasks, by name.
         settled: settings that advice is about.
         certificate_places: files, and host:port, whose certificates are looked at.
         backup_folder: where backups are; None: nobody said.
@@ -61,6 +61,7 @@ class Doctor:
         redis: Redis,
         database: AsyncEngine,
         readings: Readings,
+        queue_keys: Mapping[str, str],
         settled: Settled,
         certificate_places: tuple[str, ...],
         backup_folder: Path | None,
@@ -73,6 +74,7 @@ class Doctor:
         self._redis = redis
         self._database = database
         self._readings = readings
+        self._queue_keys = queue_keys
         self._settled = settled
         self._certificate_places = certificate_places
         self._backup_folder = backup_folder
@@ -168,7 +170,7 @@ class Doctor:
 
     async def _queues(self) -> Mapping[str, float]:
         found = {}
-        for name, key in QUEUES.items():
+        for name, key in self._queue_keys.items():
             waiting = await _learn(lambda key=key: self._redis.llen(key))  # type: ignore[misc]
             if waiting is not None:
                 found[name] = float(waiting)

@@ -208,7 +208,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
         outside = wiring.open_external_pool(os.environ, telemetry, consents, audit.write)
-        local = wiring.LocalTargets(settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key))
+        local = wiring.LocalTargets(
+            settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key), telemetry.metrics
+        )
         chains = FallbackChains(local, local.waiting)
         live = wiring.open_settings_watcher(
             settings, engine_registry=engine_registry, chains=chains, outside=outside, limiter=limiter, ledger=ledger

@@ -57,13 +57,14 @@ from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
 from serving.observability import request_context
 from serving.observability.active_users import ActiveUsers
-from serving.observability.metrics import Observed, Readings
+from serving.observability.metrics import Metrics, Observed, Readings
 from serving.observability.telemetry import Telemetry
 from serving.observability.tracing import Tracing
 from serving.privacy.consent import Consents
 from serving.privacy.detector import Detect
 from serving.resilience.drain import Drain
 from serving.resilience.redis import AWAY
+from serving.routes.operations.service_metrics import JOBS_PREFIX, JOBS_QUEUES
 from serving.streams.recorder import Recorder
 from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
@@ -219,6 +220,7 @@ class LocalTargets:
         engines: the HTTP client.
         tracing: gets a span for each try.
         salt: keeps one application's prompts in the prefix cache apart from another's.
+        metrics: are told how long each request waited for admission.
 
     """
 
@@ -229,7 +231,9 @@ class LocalTargets:
         engines: EngineClient,
         tracing: Tracing,
         salt: PrefixSalt,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._salt = salt
         self._settings = settings
         self._engine_registry = engine_registry
@@ -265,6 +269,7 @@ class LocalTargets:
                 rules=self._settings.admission,
                 slots=lambda: slots_of_worker(self._engine_registry.state(base).replicas, max_in_flight, workers),
                 retry_after_s=self._settings.gateway.retry_after_s,
+                observe=lambda class_, _, waited_s: self._metrics.observe_queue_wait(base, class_, waited_s),
                 loop=asyncio.get_running_loop(),
             )
         return self._gates[base]
@@ -341,6 +346,7 @@ def open_doctor(
         redis=redis,
         database=database,
         readings=readings,
+        queue_keys={name: JOBS_PREFIX + name for name in JOBS_QUEUES},
         settled=Settled(
             cache_enabled=settings.cache.enabled,
             workers=settings.gateway.workers,

@@ -196,6 +196,10 @@ class Metrics:
         """Count ledger lines that were set aside."""
         self._rejected.inc(lines)
 
+    def observe_queue_wait(self, model: str, class_: str, seconds: float) -> None:
+        """Time a wait for admission, whatever became of it."""
+        self._histogram(self._queued, self._model(model), class_).observe(seconds)
+
     def observe_sql(self, statement: str, seconds: float) -> None:
         """Time a statement, named by verb and table."""
         self._histogram(self._sql, self._statement(statement)).observe(seconds)

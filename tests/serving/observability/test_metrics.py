@@ -17,6 +17,8 @@ from redis.asyncio import Redis
 
 from jobs.app import create_app
 from serving.observability.active_users import ActiveUsers
+from serving.observability.host import read_host
+from serving.observability.host_metrics import HostMetrics
 from serving.observability.logs import UserHash
 from serving.observability.metrics import MAX_VALUES, Metrics, Observed, Readings
 from serving.observability.multiprocess import MetricFiles
@@ -280,6 +282,10 @@ def labels_that_exist(metrics: Metrics) -> dict[str, set[str]]:
     """Return the labels of every sample that a scrape can hold, once everything has happened, by its name."""
     metrics.observe(replace(ANSWERED, error_code="x", fallback_reason="y", limit="z"))
     metrics.count_http("GET", "/health", 200)
+    metrics.observe_sql("select people", 0.1)
+    metrics.count_sql_repeats("/health")
+    told = HostMetrics(read_host(ROOT), restarts={"a": 1}, evicted=1, loop_lag_s=0, backup_age_s=1, expiries={"a": 1})
+    metrics.registry.register(told)
     metrics.refresh(Readings(**dict.fromkeys(Readings.__slots__, lambda: {"a": 1.0})))
     metrics.registry.register(Overview(Sample(name, ("v",) * len(labels), 0.0) for name, (_, labels) in NAMES.items()))
     return {sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples}
@@ -320,16 +326,18 @@ def test_dashboard_alerts_and_manual_ask_only_for_what_exists(metrics: Metrics, 
             assert set(grouped.split(", ")) <= known, expression
 
 
-def test_every_alert_says_what_to_do_and_is_in_the_manual() -> None:
-    """A severity, a summary, and a heading of docs/operating.md."""
+def test_every_alert_says_what_to_do_and_has_a_runbook() -> None:
+    """A severity, a summary, and what it means, where to look, what to do, and what of that was tried."""
     rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text())
     manual = (ROOT / "docs/operating.md").read_text()
-    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+    alerts = [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
     assert alerts
     for rule in alerts:
-        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["labels"]["severity"] in ("page", "ticket", "watch")
         assert rule["annotations"]["summary"]
-        assert f"### {rule['alert']}\n" in manual
+        assert f"(runbooks/{rule['alert']}.md)" in manual
+        runbook = (ROOT / f"docs/runbooks/{rule['alert']}.md").read_text()
+        assert all(f"\n## {part}\n" in runbook for part in ("Means", "Look", "Do", "Tried"))
 
 
 def test_prometheus_scrapes_the_gateway_with_its_token() -> None:
