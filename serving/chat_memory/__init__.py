@@ -1,1 +1,1 @@
-"""Memory inside a chat: what is recalled for it, and what is remembered of it."""
+"""Memory in chats: recalls the past for a request, and stores the new turns."""

@@ -1,7 +1,7 @@
-"""The past of the person whom an agent answers: taken in as for a plain chat, told by the agent itself.
+"""Memory for agents: turns are stored as in a plain chat, but the agent recalls when it needs to.
 
-What a plain chat is told in its messages, an agent asks for when it needs it (`agents.base.PersonMemory`), so that it
-is told once, a game costs no recall, and `why` names just what the reply was given. It does not know which agent.
+A plain chat has memory added to its messages; an agent asks for it (`agents.base.PersonMemory`). So nothing is added
+twice, a game costs no recall, and `why` lists only what the reply used. This module does not know which agent runs.
 """
 
 import asyncio
@@ -25,52 +25,52 @@ log = logging.getLogger(__name__)
 
 
 class AgentRecollection(ChatMemory):
-    """A run's."""
+    """The memory of one run."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._profile = Profile(None, {})
         self._pinned: list[MemoryRecord] = []
         self._notes: list[str] = []
-        self._obeyed: Done | None = None
+        self._executed: Done | None = None
         self._is_there = False
 
     @property
     def zone(self) -> tzinfo | None:
-        """Where the person is, if the application says so."""
+        """The person's time zone, if the application has set it."""
         return zone_of(self._profile.details)
 
     async def profile(self) -> Sequence[str]:
-        """What is always told of them, and what was just done to their memory as they wished."""
+        """The lines that are always in the prompt, and what was just done to the person's memory at their request."""
         return [*profile_lines(self._profile, self._pinned), *self._notes]
 
     async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
-        """What of their past belongs to a question; empty also while memory is away."""
+        """Memories that are relevant to a question; empty if memory is unavailable."""
         if not self._is_there:
             return ()
         try:
             async with asyncio.timeout(self._rules.timeout_s):
-                found = await self._recall(question, self._pinned, self._obeyed)
+                found = await self._recall(question, self._pinned, self._executed)
         except AWAY as problem:
-            log.warning("an agent answers without memories: %r", problem)
+            log.warning("agent run without recall: %r", problem)
             return ()
-        return [memory_line(each) for each in found[:limit]]
+        return [memory_line(item) for item in found[:limit]]
 
-    def announce(self, reply: ResponseWriter) -> None:
-        """Tell the client how much the agent was told; before the reply starts."""
+    def announce(self, response: ResponseWriter) -> None:
+        """Set the header with the number of recalled items; must come before the response starts."""
         if self._is_there:
-            super()._announce(reply)
+            super()._announce(response)
 
-    def _announce(self, reply: ResponseWriter) -> None:
-        """Not yet: the agent has not asked."""
+    def _announce(self, response: ResponseWriter) -> None:
+        """Nothing yet: the agent has not recalled anything."""
 
-    async def _told(self, question: str, done: Done | None) -> GenerationRequest:
+    async def _build(self, question: str, done: Done | None) -> GenerationRequest:
         self._profile, self._pinned = await self._brief()
-        self._obeyed = done
+        self._executed = done
         self._notes = [] if done is None else [note_of(done)]
         self._is_there = True
-        return self._call
+        return self._request
 
     def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> GenerationRequest:
         self._notes = list(notes)
-        return self._call
+        return self._request

@@ -1,13 +1,12 @@
-"""How a prompt is laid out that tells a model of a person's past: what changes least comes first.
+"""The layout of a prompt with memory: what changes least comes first.
 
-    persona (the application's system prompt), what to make of the rest, profile and pinned memories | what was recalled
-    for this question | the turns
+    persona (the application's system prompt), introduction, profile and pinned memories | what was recalled for this
+    question | the turns
 
-An engine that keeps prompts by their beginnings finds the first part again in every request of a person; and chat
-templates know one system message at most, at the beginning. What was recalled may stand with the question instead: then
-the turns before it are found again too, and the person's last message is not only theirs. What is told of the person is
-marked (`serving.privacy.markers`), so that it does not leave for a model outside. It does not know what is worth
-telling.
+An engine with a prefix cache reuses the first part in every request of a person; chat templates accept one system
+message, at the beginning. Recalled items can be placed with the question instead: then the turns before it are reused
+too, but the last message is no longer only the person's. Everything about the person is marked
+(`serving.privacy.markers`), so that it is not sent to an external model. This module does not know what is relevant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,27 +43,27 @@ def with_past(
     *,
     place: Literal["system", "question"],
 ) -> list[Any]:
-    """The messages of a request with lines on the person, in its system message, which there need not be yet.
+    """The messages of a request with lines about the person added to the system message, which is created if missing.
 
-    `place` is where those go that were recalled: there too, or before the words of the last message of the person's.
-    `notes` say nothing of the person, and come last.
+    `place` is where recalled lines go: there too, or before the text of the last user message. `notes` contain nothing
+    about the person and come last.
     """
     if not profile and not recalled and not notes:
         return list(messages)
     if recalled and place == "question":
-        last = max(index for index, each in enumerate(messages) if each.get("role") == "user")
-        asked = messages[last]
-        question = {**asked, "content": [_private(recalled), *_parts(asked.get("content"))]}
+        last = max(index for index, message in enumerate(messages) if message.get("role") == "user")
+        question_message = messages[last]
+        question = {**question_message, "content": [_private(recalled), *_parts(question_message.get("content"))]}
         messages, recalled = [*messages[:last], question, *messages[last + 1 :]], ()
     has_prompt = bool(messages) and messages[0].get("role") in _PROMPTS
     prompt, turns = (messages[0], messages[1:]) if has_prompt else ({"role": "system", "content": []}, messages)
-    told = [_private(lines) for lines in (profile, recalled) if lines]
-    parts = [*_parts(prompt.get("content")), _part(INTRODUCTION), *told, *map(_part, notes)]
+    private_parts = [_private(lines) for lines in (profile, recalled) if lines]
+    parts = [*_parts(prompt.get("content")), _part(INTRODUCTION), *private_parts, *map(_part, notes)]
     return [{**prompt, "content": parts}, *turns]
 
 
 def note_of(done: Done) -> str:
-    """What a model is told of what was just done to its memory, without the words that it is about."""
+    """The note to the model about a change of its memory, without the content that it is about."""
     if not done.count:
         return _NOTHING
     more = " There is more of it: they can ask again." if done.left else ""
@@ -72,21 +71,21 @@ def note_of(done: Done) -> str:
 
 
 def profile_lines(profile: Profile, pinned: Iterable[MemoryRecord]) -> list[str]:
-    """What is always told."""
+    """The lines that are always in the prompt: profile and pinned memories."""
     lines = [f"They are called {_flat(profile.name)}."] if profile.name else []
     lines += [f"{_flat(str(name))}: {_flat(str(value))}" for name, value in sorted(profile.details.items())]
-    return lines + [f"Always remember: {_flat(each.text)}" for each in pinned]
+    return lines + [f"Always remember: {_flat(memory.text)}" for memory in pinned]
 
 
 def recalled_lines(found: Iterable[Recalled]) -> list[str]:
-    """What was recalled, in the order of time."""
-    by_time = sorted(found, key=lambda each: each.ranked.item.at)
-    lines = [_line(each.record, each.ranked.item.at) for each in by_time]
+    """The recalled items as lines, in chronological order."""
+    by_time = sorted(found, key=lambda item: item.ranked.item.at)
+    lines = [_line(item.record, item.ranked.item.at) for item in by_time]
     return ["From before:", *lines] if lines else []
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """The words of a message; none of its images and sounds."""
+    """The text of a message, without its images and audio."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -115,5 +114,5 @@ def _part(text: str) -> dict[str, Any]:
 
 
 def _flat(text: str) -> str:
-    """On one line, so that nobody's words look like another line."""
+    """Collapse whitespace to one line, so that no text can look like another line."""
     return " ".join(text.split())

@@ -1,9 +1,9 @@
-"""One chat and the past of the person who chats: what is recalled for it, and how it becomes a part of that past.
+"""Memory of one chat request: recalls the person's past for it, and stores its turns.
 
-The person's words are stored while the model answers, the reply and what it was given (`why`) once it has ended. Only
-the last message of the person's is taken: what comes before it in the request was taken when it was said, or can be
-brought by POST /api/v1/conversations. The same conversation up to the same message within REPEATED_S is the same turn:
-somebody asks for another answer. While the database is away a chat is answered without a past, and leaves no trace.
+The user's message is stored while the model answers, the reply with its context (`why`) when it has ended. Only the
+last user message is stored: earlier ones were stored with their own requests, or can be added with POST
+/api/v1/conversations. The same conversation up to the same message within REPEATED_S counts as one turn: the user asked
+for another answer. While the database is unavailable, a chat is answered without memory and nothing is stored.
 """
 
 import asyncio
@@ -36,171 +36,173 @@ from storage.memory.reply_context import ContextItem
 log = logging.getLogger(__name__)
 
 HEADER = b"x-bondhu-memory"
-PERSON, FRIEND = "user", "assistant"  # as speakers, where a profile has no name
+PERSON, FRIEND = "user", "assistant"  # names of the speakers if the profile has no name
 REPEATED_S = 600
 _PAST = {"remember": b"remembered", "forget": b"forgot", "mute": b"muted"}
 Clock = Callable[[], datetime]
-LONGEST_QUESTION = 2000  # characters of a message that are looked for: its end, where a question is
+LONGEST_QUESTION = 2000  # characters at the end of a message that are used as the query
 
 
 class ChatMemory:
-    """A request's.
+    """The memory of one request.
 
     Args:
-        store: people's pasts.
-        wishes: does what a person wishes of theirs.
-        rules: how much of one a model is told.
-        call: the request, with a user and a conversation.
-        count: a text's tokens, about.
-        now: the time, aware.
+        store: the memory service.
+        executor: executes a person's intents, such as "forget that".
+        rules: how much is added to the prompt.
+        request: the request; it must have a user and a conversation.
+        count: estimates the tokens of a text.
+        now: the current time, timezone-aware.
 
     """
 
     def __init__(
         self,
         store: MemoryService,
-        wishes: IntentExecutor,
+        executor: IntentExecutor,
         rules: ChatMemorySettings,
-        call: GenerationRequest,
+        request: GenerationRequest,
         count: Callable[[str], int],
         now: Clock,
     ) -> None:
-        assert call.user is not None, "who asks for memory says whose"
-        assert call.conversation is not None, "and where"
+        assert request.user is not None, "a request with memory has a user"
+        assert request.conversation is not None, "a request with memory has a conversation"
         self._store = store
-        self._wishes = wishes
+        self._executor = executor
         self._rules = rules
-        self._call = call
+        self._request = request
         self._count = count
         self._now = now
-        self._owner = Owner(call.app, call.user)
-        self._conversation = call.conversation
-        messages = call.parsed["messages"]
+        self._owner = Owner(request.app, request.user)
+        self._conversation = request.conversation
+        messages = request.parsed["messages"]
         is_readable = isinstance(messages, list) and all(isinstance(each, dict) for each in messages)
-        self._messages: Sequence[Any] = messages if is_readable else ()  # what is not, its engine refuses
-        self._said = _last_said(self._messages)
+        self._messages: Sequence[Any] = messages if is_readable else ()  # the engine refuses anything else
+        self._last_text = _last_user_text(self._messages)
         self._speaker = PERSON
-        self._forgets = False  # then the reply may say again what was forgotten
-        self._given: list[ContextItem] = []
-        self._done = b""  # what was done as they wished, for the header
+        self._forgets = False  # the reply is not stored then, because it may repeat what was forgotten
+        self._context: list[ContextItem] = []
+        self._done = b""  # the executed intent, for the header
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
-    async def inform(self, reply: ResponseWriter) -> GenerationRequest:
-        """The request with what is known of the person; the reply's header tells how much that is.
+    async def augment(self, response: ResponseWriter) -> GenerationRequest:
+        """The request with memory added to its messages; a response header says how much was recalled.
 
-        What the person wishes of their friend's memory is done before the friend answers.
+        An intent in the message (such as "forget that") is executed before the model answers.
         """
-        if not self._said:
-            return self._call
-        wish = intent_of(self._said) if self._messages[-1].get("role") == PERSON else None
-        self._forgets = isinstance(wish, Forget)
+        if not self._last_text:
+            return self._request
+        intent = intent_of(self._last_text) if self._messages[-1].get("role") == PERSON else None
+        self._forgets = isinstance(intent, Forget)
         try:
-            done = None if wish is None else await self._obey(wish)
+            done = None if intent is None else await self._execute(intent)
             async with asyncio.timeout(self._rules.timeout_s):
-                told = await self._told(self._said, done)
+                augmented = await self._build(self._last_text, done)
         except AWAY as problem:  # a timeout is one of them
-            log.warning("a chat is answered without memory: %r", problem)
-            reply.add_header(HEADER, b"away")
-            return self._call if wish is None else self._with([], [], [NOT_DONE])
+            log.warning("chat without memory: %r", problem)
+            response.add_header(HEADER, b"away")
+            return self._request if intent is None else self._with([], [], [NOT_DONE])
         self._done = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
         self._done += b"" if done is None or not done.count or done.undo is None else b", undo=%s" % done.undo.encode()
-        self._announce(reply)
-        self._taking = self._taking or asyncio.create_task(self._take(self._said))
-        return told
+        self._announce(response)
+        self._taking = self._taking or asyncio.create_task(self._take(self._last_text))
+        return augmented
 
-    def _announce(self, reply: ResponseWriter) -> None:
-        """Tell the client how much is told of the person."""
-        reply.add_header(HEADER, b"recalled=%d" % len(self._given) + self._done)
+    def _announce(self, response: ResponseWriter) -> None:
+        """Set the header with the number of recalled items."""
+        response.add_header(HEADER, b"recalled=%d" % len(self._context) + self._done)
 
-    async def keep(self, reply: ResponseWriter) -> None:
-        """Take in what was said and answered; whatever the database does, the client has its answer."""
+    async def remember(self, response: ResponseWriter) -> None:
+        """Store the message and the reply; database errors are only logged, since the client has its response."""
         if self._taking is None:
             return
         try:
             turn, _ = await self._taking
-            answer = _answer(reply) if reply.started and reply.is_kept and not self._forgets else None
+            answer = _answer(response) if response.started and response.is_kept and not self._forgets else None
             if answer is not None:
                 id_, text = answer
-                said = NewMessage(id_, FRIEND, text, max(self._now(), turn.said_at))
-                await self._store.answered(self._owner, self._conversation, said, self._given, answers=turn.external_id)
+                reply_turn = NewMessage(id_, FRIEND, text, max(self._now(), turn.said_at))
+                await self._store.answered(
+                    self._owner, self._conversation, reply_turn, self._context, answers=turn.external_id
+                )
         except AWAY as problem:
-            log.error("an exchange was not remembered: %r", problem)
+            log.error("a turn could not be stored in memory: %r", problem)
 
-    async def _obey(self, wish: Intent) -> Done | None:
-        """Take in the message and do what it wishes, once; None when that was done before."""
+    async def _execute(self, intent: Intent) -> Done | None:
+        """Store the message and execute its intent once; None if that was done before."""
         profile, _ = await self._store.brief(self._owner)
         self._speaker = profile.name or PERSON
-        self._taking = asyncio.create_task(self._take(self._said))
+        self._taking = asyncio.create_task(self._take(self._last_text))
         turn, taken = await self._taking
         if turn.external_id not in taken.added:
             return None
         id_ = taken.ids[turn.external_id]
-        return await self._wishes.obey(self._owner, wish, conversation=self._conversation, message_id=id_)
+        return await self._executor.obey(self._owner, intent, conversation=self._conversation, message_id=id_)
 
-    async def _told(self, question: str, done: Done | None) -> GenerationRequest:
+    async def _build(self, question: str, done: Done | None) -> GenerationRequest:
         profile, pinned = await self._brief()
         recalled = await self._recall(question, pinned, done)
         notes = [] if done is None else [note_of(done)]
         return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
 
     async def _brief(self) -> tuple[Profile, list[MemoryRecord]]:
-        """What is always told of them."""
+        """The profile and the pinned memories, which are always in the prompt."""
         profile, pinned = await self._store.brief(self._owner)
         self._speaker = profile.name or PERSON
         country = profile.details.get("country")
-        if self._call.country is None and isinstance(country, str):
-            self._call = replace(self._call, country=country)
+        if self._request.country is None and isinstance(country, str):
+            self._request = replace(self._request, country=country)
         return profile, pinned
 
     async def _recall(self, question: str, pinned: Sequence[MemoryRecord], done: Done | None) -> list[Recalled]:
-        """What of their past belongs to a question; with what is pinned, it is what the reply was given."""
-        rules, asked = self._rules, question[-LONGEST_QUESTION:]
-        found = await self._store.recall(self._owner, asked, limit=rules.max_items, asker=self._speaker)
-        told = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
+        """Recall items for a question; with the pinned memories they become the reply's context."""
+        rules, query = self._rules, question[-LONGEST_QUESTION:]
+        found = await self._store.recall(self._owner, query, limit=rules.max_items, asker=self._speaker)
+        shown = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
         made = () if done is None else done.memories
-        fresh = [each for each in found if each.record.id not in made and each.ranked.item.text.strip() not in told]
+        fresh = [each for each in found if each.record.id not in made and each.ranked.item.text.strip() not in shown]
         fit = {id(each) for each in within_budget([each.ranked for each in fresh], rules.recalled_tokens, self._count)}
         recalled = [each for each in fresh if id(each.ranked) in fit]
-        self._given = [given_of(rank, each) for rank, each in enumerate(recalled, 1)]
-        self._given += [_always(rank, each.id) for rank, each in enumerate(pinned, len(recalled) + 1)]
+        self._context = [given_of(rank, each) for rank, each in enumerate(recalled, 1)]
+        self._context += [_always(rank, each.id) for rank, each in enumerate(pinned, len(recalled) + 1)]
         return recalled
 
     def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> GenerationRequest:
         messages = with_past(self._messages, profile, recalled, notes, place=self._rules.place)
-        return replace(self._call, parsed={**self._call.parsed, "messages": messages})
+        return replace(self._request, parsed={**self._request.parsed, "messages": messages})
 
-    async def _take(self, said: str) -> tuple[NewMessage, Ingested]:
+    async def _take(self, text: str) -> tuple[NewMessage, Ingested]:
         now = self._now()
-        turn = NewMessage(_turn_id(self._messages, now), self._speaker, said, now)
+        turn = NewMessage(_turn_id(self._messages, now), self._speaker, text, now)
         return turn, await self._store.ingest(self._owner, self._conversation, [turn])
 
 
-def _last_said(messages: Sequence[Any]) -> str:
-    """The words of the person's last message; empty when there are none."""
-    return as_words(next((text_of(each) for each in reversed(messages) if each.get("role") == PERSON), ""))
+def _last_user_text(messages: Sequence[Any]) -> str:
+    """The text of the last user message; empty without one."""
+    return as_words(next((text_of(message) for message in reversed(messages) if message.get("role") == PERSON), ""))
 
 
 def _turn_id(messages: Sequence[Any], now: datetime) -> str:
-    """An external id for the person's last message, which tells nothing of it."""
-    spoken = [[each["role"], text_of(each)] for each in messages if each.get("role") in (PERSON, FRIEND)]
+    """An external id for the last user message: a digest that reveals nothing of its text."""
+    spoken = [[message["role"], text_of(message)] for message in messages if message.get("role") in (PERSON, FRIEND)]
     last = max(index for index, (role, _) in enumerate(spoken) if role == PERSON)
-    heard = orjson.dumps([int(now.timestamp()) // REPEATED_S, spoken[: last + 1]])
-    return f"said-{hashlib.blake2b(heard, digest_size=16).hexdigest()}"
+    source = orjson.dumps([int(now.timestamp()) // REPEATED_S, spoken[: last + 1]])
+    return f"said-{hashlib.blake2b(source, digest_size=16).hexdigest()}"
 
 
 def _always(rank: int, memory_id: str) -> ContextItem:
     return ContextItem("memory", memory_id, rank, 0.0, {}, {"pinned": 1.0})
 
 
-def _answer(reply: ResponseWriter) -> tuple[str, str] | None:
-    """Id and words of a reply, as far as it came; None when it has no words."""
-    body = b"".join(reply.sent)
+def _answer(response: ResponseWriter) -> tuple[str, str] | None:
+    """Id and text of a reply, which may be incomplete; None if it has no text."""
+    body = b"".join(response.sent)
     events = events_of([body]) if not body.startswith(b"{") else [orjson.loads(body)]
     texts = []
     for event in events:
         for choice in event.get("choices") or ():
-            told = choice.get("delta") or choice.get("message") or {}
-            if choice.get("index", 0) == 0 and isinstance(told.get("content"), str):
-                texts.append(told["content"])
+            message = choice.get("delta") or choice.get("message") or {}
+            if choice.get("index", 0) == 0 and isinstance(message.get("content"), str):
+                texts.append(message["content"])
     text = as_words("".join(texts))
     return (events[0]["id"], text) if text else None

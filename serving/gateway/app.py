@@ -207,27 +207,27 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
         audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
-        outside = wiring.open_external_pool(os.environ, telemetry, consents, audit.write)
+        external = wiring.open_external_pool(os.environ, telemetry, consents, audit.write)
         local = wiring.LocalTargets(
             settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key), telemetry.metrics
         )
         chains = FallbackChains(local, local.waiting)
         live = wiring.open_settings_watcher(
-            settings, engine_registry=engine_registry, chains=chains, outside=outside, limiter=limiter, ledger=ledger
+            settings, engine_registry=engine_registry, chains=chains, external=external, limiter=limiter, ledger=ledger
         )
         drain = Drain(limits.drain_s)
         recordings_redis = open_redis(addresses.redis_url(settings), decodes=False)
-        recorder, publisher = wiring.open_recorder(settings, recordings_redis, worker, drain)
+        recorder, replicator = wiring.open_recorder(settings, recordings_redis, worker, drain)
         readings = Readings(
             models_ready=lambda: {model: engine_registry.state(model).ready for model in engine_registry.models()},
             queue_depth=chains.queue_depth,
             breakers_open=lambda: (
                 {
                     "redis": limiter.breaker.is_open,
-                    "redis-streams": publisher.breaker.is_open,
+                    "redis-streams": replicator.breaker.is_open,
                     "redis-answers": answers.store.breaker.is_open,
                 }
-                | outside.breakers()
+                | external.breakers()
             ),
             redis_connections=partial(wiring.redis_connections, redis),
             sql_connections=partial(wiring.sql_connections, database),
@@ -236,7 +236,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         sql_watch.watch(database, telemetry.metrics)
         doctor = wiring.open_doctor(settings, telemetry, engine_registry, redis, database, readings)
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
-        in_crisis = wiring.crisis_detector(outside.detect)
+        in_crisis = wiring.crisis_detector(external.detect)
         agents = wiring.open_agents(settings, database, session, in_crisis, now)
         places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
         erasure_key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or cluster_key
@@ -283,7 +283,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             limiter,
             answers,
             ledger,
-            publisher,
+            replicator,
             index_cache,
             doctor,
         )
@@ -304,7 +304,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             await ledger.close()
             await active_users.flush()
             engines.close()
-            await outside.close()
+            await external.close()
             index_cache.close()
             await limits_redis.aclose()
             await recordings_redis.aclose()

@@ -100,7 +100,7 @@ class Observer:
         segments = row["segments"]
         reason = segments[-1].reason if segments and segments[-1].reason != "asked" else None
         counts = {name: row[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
-        told = {"model": row["model"], "ttft_s": row["ttft_s"], **counts}
+        known = {"model": row["model"], "ttft_s": row["ttft_s"], **counts}
         self._telemetry.metrics.observe(
             Observed(
                 class_=row["class"],
@@ -111,7 +111,7 @@ class Observer:
                 cache=row["cache"],
                 fallback_reason=reason,
                 limit=row["error_code"] if row["outcome"] == "rate_limited" else None,
-                **told,
+                **known,
             )
         )
         user = row["end_user"]
@@ -120,7 +120,7 @@ class Observer:
         seen = request_context.current.get()
         if seen is not None:
             who = {} if user is None else {"user": self._telemetry.user_hash(row["app"], user)}
-            seen.noted |= {**who, "class": row["class"], **told}
+            seen.noted |= {**who, "class": row["class"], **known}
 
 
 def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
@@ -199,16 +199,16 @@ def open_recorder(settings: Settings, redis: "Redis", worker: str, drain: Drain)
     alone = settings.gateway.workers == 1 and settings.redis.url is None
     shares = streams.coalesce == "all" or (streams.coalesce == "auto" and not alone)
     store = RecordingStore(redis, worker)
-    publisher = Replicator(store, max_bytes=streams.max_recording_bytes, listens=shares)
+    replicator = Replicator(store, max_bytes=streams.max_recording_bytes, listens=shares)
     recorder = Recorder(
         store=store,
-        publisher=publisher,
+        replicator=replicator,
         shares=shares,
         drain=drain,
         max_bytes=streams.max_recording_bytes,
         keep_s=streams.keep_s,
     )
-    return recorder, publisher
+    return recorder, replicator
 
 
 class LocalTargets:
@@ -313,14 +313,14 @@ def open_settings_watcher(
     *,
     engine_registry: EngineRegistry,
     chains: FallbackChains,
-    outside: ExternalPool,
+    external: ExternalPool,
     limiter: Limiter,
     ledger: Ledger,
 ) -> SettingsWatcher:
     """The settings that may change while the worker runs; its parts use those that it starts with, and new ones."""
 
     def reload(new: ReloadableSettings) -> None:
-        chains.reload(new.fallback, outside.reload(new))
+        chains.reload(new.fallback, external.reload(new))
         limiter.reload(new.tiers)
         ledger.reload(prices_of(new))
 

@@ -1,1 +1,1 @@
-"""From a request to its answer: local models, external ones, fallbacks, continuation."""
+"""Generation: local and external models, agents, fallback and continuation."""

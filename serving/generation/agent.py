@@ -1,11 +1,11 @@
-"""An agent as a target: what it tells becomes a chat completion, with what is more in an extension.
+"""An agent as a target: its events become a chat completion with an extension.
 
-Text and calls of the client's tools are where every client looks for them. Cards, sources, steps and proposals are
-`choices[0].delta.bondhu` in a stream and `choices[0].message.bondhu` in a whole answer: `{"events": [{"type": ...}]}`
-(`agents.events`). A run is not gone on with by another worker, nor by another target: what it did is done.
+Text and calls of the client's tools are in OpenAI's fields. Cards, sources, steps and proposals are in
+`choices[0].delta.bondhu` of a stream and `choices[0].message.bondhu` of a whole response: `{"events": [{"type": ...}]}`
+(`agents.events`). A broken run cannot be continued by another worker or target, because its side effects are done.
 
-Who writes of harming themselves is answered by the friend, whichever agent they wrote to; where nothing can answer it,
-by the text that names help, as in a plain chat. It does not know what agents do.
+A message about self-harm is answered by the friend agent, whichever agent it was sent to; if nothing can answer, by the
+text with helplines, as in a plain chat. This module does not know what agents do.
 """
 
 import logging
@@ -45,16 +45,16 @@ from storage.memory.owner import Owner
 
 log = logging.getLogger(__name__)
 
-FRIEND = "chat"  # who answers in a crisis
+FRIEND = "chat"  # the agent that answers in a crisis
 NOT_PASSED_ON = OWN_FIELDS | {FIELD, "user", "n"}
 ROLES: Mapping[str, Role] = {"developer": "system", "function": "tool"}
 
 
 @dataclass(frozen=True)
 class AgentParts:
-    """What every run has of the gateway's.
+    """The gateway's collaborators of every run.
 
-    `traits` are those of the model that an id names; `detect` finds what is private in a text.
+    `traits` returns the traits of a model id; `detect` finds private content in a text.
     """
 
     registry: Registry
@@ -67,13 +67,13 @@ class AgentParts:
 
 
 class AgentTarget:
-    """One request's run; see `serving.generation.target.Target`.
+    """The run of one request; see `serving.generation.target.Target`.
 
     Args:
-        agent: who was asked.
-        parts: of the gateway.
-        memory: of the person; None: off.
-        make_model: the model that the run asks, for its request and its entry.
+        agent: the requested agent.
+        parts: the gateway's collaborators.
+        memory: the person's memory; None: off.
+        make_model: makes the run's model from its request and record.
 
     """
 
@@ -92,48 +92,48 @@ class AgentTarget:
 
     async def answer(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         *,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
-        """Run it."""
+        """Run the agent."""
         if beginning is not None:
-            raise TargetFailed("agent_lost", EngineFailed("The run broke off; ask again."))
-        model = self._make_model(call, entry)
-        agent, request = await self._who_answers(call), request_of(call)
-        writer = _Writer(call, reply, self.model, model, self._memory, self._parts.new_id())
-        context = self._context(call, model)
+            raise TargetFailed("agent_lost", EngineFailed("The agent's run was interrupted. Send the request again."))
+        model = self._make_model(request, record)
+        agent, agent_request = await self._who_answers(request), request_of(request)
+        writer = _Writer(request, response, self.model, model, self._memory, self._parts.new_id())
+        context = self._context(request, model)
         try:
             try:
-                await _tell(agent, request, context, writer)
+                await _tell(agent, agent_request, context, writer)
             except AWAY as problem:
-                if reply.started or "state" in agent.needs:
+                if response.started or "state" in agent.needs:
                     raise
-                log.warning("an agent runs without its state: %r", problem)
+                log.warning("agent run without its state: %r", problem)
                 writer.forget()
-                await _tell(agent, request, replace(context, state=None), writer)
+                await _tell(agent, agent_request, replace(context, state=None), writer)
         except RequestRefused as refusal:
-            raise InvalidRequest(str(refusal), param=_param(call, refusal.field)) from refusal
+            raise InvalidRequest(str(refusal), param=_param(request, refusal.field)) from refusal
         except AWAY as problem:
             raise TargetFailed("database", DatabaseAway()) from problem
-        entry.is_free = not entry.segments
+        record.is_free = not record.segments
 
-    async def _who_answers(self, call: GenerationRequest) -> Agent:
+    async def _who_answers(self, request: GenerationRequest) -> Agent:
         friend = self._parts.registry.find(FRIEND)
         if friend is None or friend is self._agent:
             return self._agent
-        last = [each for each in call.parsed["messages"] if each.get("role") == "user"][-1:]
-        in_crisis = await speaks_of_self_harm(replace(call, parsed={"messages": last}), self._parts.detect)
+        last = [message for message in request.parsed["messages"] if message.get("role") == "user"][-1:]
+        in_crisis = await speaks_of_self_harm(replace(request, parsed={"messages": last}), self._parts.detect)
         return friend if in_crisis else self._agent
 
-    def _context(self, call: GenerationRequest, model: AgentModel) -> RunContext:
+    def _context(self, request: GenerationRequest, model: AgentModel) -> RunContext:
         parts = self._parts
         return RunContext(
-            owner=None if call.user is None else Owner(call.app, call.user),
-            conversation=call.agent_conversation,
+            owner=None if request.user is None else Owner(request.app, request.user),
+            conversation=request.agent_conversation,
             budget=RunBudget(parts.limits, time.monotonic),
             now=parts.now,
             rng=random.SystemRandom(),
@@ -146,15 +146,16 @@ class AgentTarget:
         )
 
 
-def request_of(call: GenerationRequest) -> AgentRequest:
-    """What an agent is asked; raises InvalidRequest."""
-    own = call.parsed.get(FIELD) or {}
+def request_of(request: GenerationRequest) -> AgentRequest:
+    """The agent's request in a generation request; raises InvalidRequest."""
+    own = request.parsed.get(FIELD) or {}
     if not isinstance(own, dict):
         raise InvalidRequest(f"{FIELD}: must be an object.", param=FIELD)
     unknown = sorted(own.keys() - {"persona", "tone", "confirm", "undo"})
     if unknown:
         raise InvalidRequest(
-            f"{FIELD}: takes persona, tone, confirm, undo; not {unknown[0][:64]}.", param=f"{FIELD}.{unknown[0][:64]}"
+            f"{FIELD}: accepts persona, tone, confirm and undo, not {unknown[0][:64]}.",
+            param=f"{FIELD}.{unknown[0][:64]}",
         )
     ids: dict[str, str | None] = {}
     for name in ("confirm", "undo"):
@@ -162,22 +163,22 @@ def request_of(call: GenerationRequest) -> AgentRequest:
         if not isinstance(ids[name], str | None):
             raise InvalidRequest(f"{FIELD}.{name}: must be a proposal's id.", param=f"{FIELD}.{name}")
     return AgentRequest(
-        [message_of(each) for each in call.parsed["messages"]],
+        [message_of(message) for message in request.parsed["messages"]],
         params={name: own[name] for name in ("persona", "tone") if own.get(name) is not None},
-        extra={name: value for name, value in call.parsed.items() if name not in NOT_PASSED_ON and value is not None}
-        | {name: call.parsed[name] for name in ("max_tokens", "max_completion_tokens") if call.parsed.get(name)},
+        extra={name: value for name, value in request.parsed.items() if name not in NOT_PASSED_ON and value is not None}
+        | {name: request.parsed[name] for name in ("max_tokens", "max_completion_tokens") if request.parsed.get(name)},
         **ids,
     )
 
 
 def message_of(wire: Mapping[str, Any]) -> ChatMessage:
-    """A message as agents know it; the sender's mark on it becomes one on each of its parts."""
+    """Convert a message for agents; a marker on it is copied to each of its parts."""
     role, content = wire["role"], wire.get("content") or ""
     content = _bare(content) if isinstance(content, str) else [_part(part) for part in content]
     if wire.get(FIELD):
         parts = [_text(content)] if isinstance(content, str) else content
         content = [{**part, FIELD: wire[FIELD]} for part in parts]
-    calls = [_call_of(each) for each in wire.get("tool_calls") or ()]
+    calls = [_tool_call_of(tool_call) for tool_call in wire.get("tool_calls") or ()]
     return ChatMessage(ROLES.get(role, cast("Role", role)), content, calls, wire.get("tool_call_id"))
 
 
@@ -192,44 +193,44 @@ def _text(text: str) -> Json:
 
 
 def _bare(text: str) -> str:
-    """Without NUL, which Postgres keeps in no document."""
+    """Remove NUL, which Postgres does not accept in documents."""
     return text.replace("\0", "")
 
 
-def _call_of(wire: Mapping[str, Any]) -> ToolCall:
+def _tool_call_of(wire: Mapping[str, Any]) -> ToolCall:
     arguments = wire["function"].get("arguments") or ""
     written = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
     return ToolCall(wire.get("id") or "", wire["function"]["name"], written)
 
 
-async def _tell(agent: Agent, request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
-    async with aclosing(run_agent(agent, request, context)) as events:
+async def _tell(agent: Agent, agent_request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
+    async with aclosing(run_agent(agent, agent_request, context)) as events:
         async for event in events:
             await writer.take(event)
 
 
-def _param(call: GenerationRequest, field: str) -> str | None:
-    own = call.parsed.get(FIELD) or {}
+def _param(request: GenerationRequest, field: str) -> str | None:
+    own = request.parsed.get(FIELD) or {}
     return f"{FIELD}.{field}" if field.partition(".")[0] in own else field or None
 
 
 class _Writer:
     """Writes a run's events as a completion.
 
-    What comes before the first text waits for it: then it is known who answers, which a header tells.
+    Events before the first text are held back until the model that answers is known, because a header names it.
     """
 
     def __init__(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
+        request: GenerationRequest,
+        response: ResponseWriter,
         label: str,
         model: AgentModel,
         memory: AgentRecollection | None,
         id_: str,
     ) -> None:
-        self._call = call
-        self._reply = reply
+        self._request = request
+        self._response = response
         self._label = label
         self._model = model
         self._memory = memory
@@ -243,21 +244,21 @@ class _Writer:
         self._calls = 0
 
     def forget(self) -> None:
-        """Begin again; nothing was sent."""
+        """Discard all events; nothing was sent yet."""
         self._chunks.clear()
         self._calls = 0
 
     async def take(self, event: Event) -> None:
-        """Write it."""
-        if not self._chunks and not self._reply.started:
+        """Write an event."""
+        if not self._chunks and not self._response.started:
             self._chunks.append(self._chunk({"role": "assistant", "content": ""}))
         self._chunks.append(self._chunk_of(event))
         is_end = isinstance(event, Done)
-        if isinstance(event, Done) and (self._call.stream_options.get("include_usage") or not self._call.streams):
+        if isinstance(event, Done) and (self._request.stream_options.get("include_usage") or not self._request.streams):
             prompt, completion = event.usage.prompt_tokens, event.usage.completion_tokens
             usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
             self._chunks.append({**self._head, "choices": [], "usage": usage})
-        if self._call.streams and (is_end or self._reply.started or isinstance(event, Token | ClientCalls)):
+        if self._request.streams and (is_end or self._response.started or isinstance(event, Token | ClientCalls)):
             await self._send()
         if is_end:
             await self._end()
@@ -265,25 +266,25 @@ class _Writer:
     async def _send(self) -> None:
         self._prepare()
         chunks, self._chunks = self._chunks, []
-        await self._reply.event(b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in chunks), self._who())
+        await self._response.event(b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks), self._who())
 
     async def _end(self) -> None:
-        if self._call.streams:
-            await self._reply.event(DONE, self._who())
-            await self._reply.end()
+        if self._request.streams:
+            await self._response.event(DONE, self._who())
+            await self._response.end()
             return
         self._prepare()
-        await self._reply.whole(200, orjson.dumps(collect(self._chunks)), self._who())
+        await self._response.whole(200, orjson.dumps(collect(self._chunks)), self._who())
 
     def _prepare(self) -> None:
-        if self._reply.started:
+        if self._response.started:
             return
-        self._reply.degraded = self._model.degraded
+        self._response.degraded = self._model.degraded
         if self._memory is not None:
-            self._memory.announce(self._reply)
+            self._memory.announce(self._response)
 
     def _who(self) -> str:
-        """The agent, and the model that answered it."""
+        """The label: the agent, and the model that it used."""
         return f"{self._label}; model={self._model.label}" if self._model.label else self._label
 
     def _chunk_of(self, event: Event) -> Json:
@@ -297,9 +298,9 @@ class _Writer:
     def _called(self, calls: Sequence[ToolCall]) -> list[Json]:
         first, self._calls = self._calls, self._calls + len(calls)
         return [
-            {"index": index, "id": call.id, "type": "function"}
-            | {"function": {"name": call.name, "arguments": call.arguments}}
-            for index, call in enumerate(calls, first)
+            {"index": index, "id": tool_call.id, "type": "function"}
+            | {"function": {"name": tool_call.name, "arguments": tool_call.arguments}}
+            for index, tool_call in enumerate(calls, first)
         ]
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
@@ -307,7 +308,7 @@ class _Writer:
 
 
 def check_agent_request(agent: Agent, parsed: Mapping[str, Any]) -> None:
-    """Refuse by name what the agent, or any, does not do; raises InvalidRequest."""
+    """Raise InvalidRequest for a field that this agent, or all agents, do not support."""
     is_plain = "response_format" not in agent.passes_on
     faults: dict[str, bool] = {
         "n": (parsed.get("n") or 1) != 1,
@@ -320,4 +321,4 @@ def check_agent_request(agent: Agent, parsed: Mapping[str, Any]) -> None:
     }
     for field, is_there in faults.items():
         if is_there:
-            raise InvalidRequest(f"{field}: agents do not take it; a model's id does.", param=field)
+            raise InvalidRequest(f"{field}: agents do not support it; use a model id instead.", param=field)

@@ -1,11 +1,10 @@
-"""The model that an agent asks: a `ChatModel` over the gateway's own generation, in process.
+"""The model of an agent run: a `ChatModel` on the gateway's own generation, in process.
 
-Each question is a `serving.generation.pipeline.Generation` like a client's: the same admission, fallback, consent,
-cache and watch over its time. What differs is whose it is: limits were taken once, by the run's own request, so a
-question takes none, and its entry is a part of the run's in the ledger. A call over HTTP would have had to say who asks
-a second time, and would have had to be kept from being counted twice; here neither can go wrong.
+Each call is a `serving.generation.pipeline.Generation` like a client's, with the same admission, fallback, consent,
+cache and timeouts. The run's own request has reserved the limits, so a call reserves none, and its record is a part of
+the run's in the ledger. A call over HTTP would need to identify its sender again and would be counted twice.
 
-A question has the class of the run: a person waits for it as for a plain chat. It does not know what agents ask.
+A call has the class of the run: a person waits for it as for a plain chat. This module does not know what agents ask.
 """
 
 import asyncio
@@ -30,40 +29,40 @@ from serving.resilience.tasks import stopped
 
 
 class Answers(Protocol):
-    """An ASGI response that may raise ApiError before it begins."""
+    """An ASGI response that may raise ApiError before it starts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Send the response."""
 
 
 class TakenByTheRun:
-    """The limits of a question within a run: the run's request has taken them, so it takes none."""
+    """The limits of calls within a run: none, because the run's request has reserved them."""
 
     async def reserve(
         self, app: str, user: str | None, tier: str, tokens: int, request_id: str, requests: int = 1
     ) -> Reservation:
-        """Nothing; never refuses."""
+        """Reserve nothing; never refuses."""
         return Reservation(Record(app, user or "", request_id, tokens, requests), began=0.0, is_closed=True)
 
     async def settle(self, reservation: Reservation, tokens_used: int) -> None:
-        """Nothing: the run settles what its parts used."""
+        """Do nothing: the run settles what its parts used."""
 
     async def refund(self, reservation: Reservation) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class AgentModel:
-    """A run's model.
+    """The model of one run.
 
     Args:
-        model: the id that is asked.
-        call: the run's request; questions are its caller's, and may leave for a model outside where it may.
-        entry: the run's in the ledger.
-        generate: makes the answer of a question, which has an entry of its own.
+        model: the model id.
+        request: the run's request; calls have its application, user and permissions.
+        record: the run's record in the ledger.
+        generate: makes the response of a call, which has its own record.
 
     Attributes:
-        label: who answered last, as `x-bondhu-model` says it; "": nobody yet.
-        degraded: why the last answer was not all that was asked for, as `x-bondhu-degraded` says it.
+        label: `x-bondhu-model` of the last response; "": none yet.
+        degraded: `x-bondhu-degraded` of the last response.
 
     """
 
@@ -71,19 +70,19 @@ class AgentModel:
         self,
         model: str,
         *,
-        call: GenerationRequest,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        record: RequestRecord,
         generate: Callable[[GenerationRequest, RequestRecord], Answers],
     ) -> None:
         self.model = model
         self.label = ""
         self.degraded = ""
-        self._call = call
-        self._entry = entry
+        self._request = request
+        self._record = record
         self._generate = generate
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """The whole answer; raises ChatFailure."""
+        """The whole reply; raises ChatFailure."""
         blocks: list[bytes] = []
         status = 0
 
@@ -97,16 +96,16 @@ class AgentModel:
             return reply_of(_whole(status, blocks), request, self.model)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | ChatReply, None]:
-        """The answer's text as it comes, and at the end all of it; raises ChatFailure."""
+        """The reply's text as it arrives, and finally the whole reply; raises ChatFailure."""
         body = body_of(request, self.model) | {"stream": True, "stream_options": {"include_usage": True}}
         streamed = StreamedReply(request, self.model)
-        told: asyncio.Queue[Message | None] = asyncio.Queue()
-        answering = asyncio.create_task(_run(self._generation(body), told))
+        messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        answering = asyncio.create_task(_run(self._generation(body), messages))
         refusal: list[bytes] = []
         status = 0
         try:
             with _failures():
-                while (message := await told.get()) is not None:
+                while (message := await messages.get()) is not None:
                     status = self._begun(message) or status
                     if status != 200:
                         refusal.append(message.get("body", b""))
@@ -124,11 +123,11 @@ class AgentModel:
                 await stopped(answering)
 
     def _generation(self, body: Json) -> Answers:
-        call = replace(self._call, path=CHAT, parsed=body, model=self.model)
-        return self._generate(call, self._entry.part())
+        request = replace(self._request, path=CHAT, parsed=body, model=self.model)
+        return self._generate(request, self._record.part())
 
     def _begun(self, message: Message) -> int | None:
-        """The status, of the message that tells it; what its headers say is noted."""
+        """The status if this message starts the response, else None; notes the label and degradation headers."""
         if message["type"] != "http.response.start":
             return None
         headers = dict(message["headers"])
@@ -137,17 +136,17 @@ class AgentModel:
         return int(message["status"])
 
 
-async def _run(generation: Answers, told: "asyncio.Queue[Message | None]") -> None:
+async def _run(generation: Answers, messages: "asyncio.Queue[Message | None]") -> None:
     try:
-        await generation({}, _never, told.put)
+        await generation({}, _never, messages.put)
     finally:
-        told.put_nowait(None)
+        messages.put_nowait(None)
 
 
 async def _never() -> Message:
-    """The client of a question does not leave: its run cancels it."""
+    """A call's client never disconnects: the run cancels the call instead."""
     await asyncio.Event().wait()
-    raise AssertionError("nobody sets it")
+    raise AssertionError("the event is never set")
 
 
 def _whole(status: int, blocks: list[bytes]) -> Any:
@@ -159,7 +158,7 @@ def _whole(status: int, blocks: list[bytes]) -> Any:
 
 @contextmanager
 def _failures() -> Any:
-    """Turn a failure as clients are told it into one of `models.chat`."""
+    """Convert API errors to the failures of `models.chat`."""
     try:
         yield
     except ApiError as problem:
@@ -168,4 +167,4 @@ def _failures() -> Any:
     except ChatFailure:
         raise
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as problem:
-        raise CutStream(f"The answer was no answer ({type(problem).__name__}).") from problem
+        raise CutStream(f"The response is malformed ({type(problem).__name__}).") from problem

@@ -1,6 +1,6 @@
-"""Which model ids there are: models and their adapters, the alias, the embedder, agents. Whoever wants one asks here.
+"""The catalogue of model ids: models and their adapters, the alias, the embedder, agents.
 
-It does not know what they answer, nor who may ask for them.
+It does not know what they answer, nor who may use them.
 """
 
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ Kind = Literal["model", "alias", "embedder", "agent"]
 
 
 class EmbedderState(Protocol):
-    """What is known of the embedder."""
+    """The state of the embedder."""
 
     @property
     def model(self) -> str:
-        """Its id."""
+        """Its model id."""
 
     @property
     def ready(self) -> bool:
-        """Whether it can answer."""
+        """Whether it is ready."""
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot."""
+        """Why it is not ready; None if it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model id. `root` is the model that answers for it: the alias's is the active one; None: no generating model."""
+    """A model id. `root` is the model or agent behind it (for the alias, the active model); None for the embedder."""
 
     id: str
     kind: Kind
@@ -43,13 +43,13 @@ class Listed:
 
 
 class ModelCatalogue:
-    """All ids of one gateway worker.
+    """All model ids of one gateway worker.
 
     Args:
         engine_registry: the served models and their alias.
-        embedder: None: off.
-        agents: by id.
-        agents_ask: the id that agents' models are asked by; None: the alias.
+        embedder: the embedder; None: off.
+        agents: the agents by id.
+        agents_model: the model id that agents use; None: the alias.
 
     """
 
@@ -58,12 +58,12 @@ class ModelCatalogue:
         engine_registry: EngineRegistry,
         embedder: EmbedderState | None,
         agents: Registry,
-        agents_ask: str | None = None,
+        agents_model: str | None = None,
     ) -> None:
         self._engine_registry = engine_registry
         self._embedder = embedder
         self._agents = agents
-        self._agents_ask = agents_ask
+        self._agents_model = agents_model
 
     def __iter__(self) -> Iterator[Listed]:
         """Every id, ready or not: models, the alias, the embedder, agents."""
@@ -73,30 +73,30 @@ class ModelCatalogue:
             yield self.find(id_)
 
     def find(self, id_: str) -> Listed:
-        """What an id means; raises UnknownModel."""
+        """Look up an id; raises UnknownModel."""
         if self._embedder is not None and id_ == self._embedder.model:
             return Listed(id_, "embedder", None, self._embedder.ready, self._embedder.problem)
         if self.agent(id_) is not None:
-            return Listed(id_, "agent", id_, is_ready=True)  # without a model it says so itself
+            return Listed(id_, "agent", id_, is_ready=True)  # if its model is down, the run reports it
         model = self._engine_registry.resolve(id_)
         state = self._engine_registry.state(model)
         kind: Kind = "alias" if id_ == self._engine_registry.routing["alias"] else "model"
         return Listed(id_, kind, model, state.ready, state.reason)
 
     def answers(self, id_: str) -> str:
-        """The id of the model or agent that answers a request for a generation; raises UnknownModel."""
+        """The id of the model or agent that answers generation requests for an id; raises UnknownModel."""
         return id_ if self.agent(id_) is not None else self._engine_registry.resolve(id_)
 
     def agent(self, id_: str) -> Agent | None:
-        """The agent of a model id; None for an id that is none's."""
+        """The agent with a model id, or None."""
         return self._agents.find(id_) if id_.startswith(PREFIX) else None
 
-    def asked_by_agents(self) -> str:
-        """The model that agents ask; raises UnknownModel."""
-        return self._engine_registry.resolve(self._agents_ask or self._engine_registry.routing["alias"])
+    def agents_model(self) -> str:
+        """The model that agents use; raises UnknownModel."""
+        return self._engine_registry.resolve(self._agents_model or self._engine_registry.routing["alias"])
 
     def is_known(self, id_: str) -> bool:
-        """Whether there is such an id."""
+        """Whether the id exists."""
         try:
             self.find(id_)
         except UnknownModel:

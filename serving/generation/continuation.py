@@ -1,12 +1,12 @@
-"""Going on with a stream that broke, so that it looks like one.
+"""Continues a broken stream with another model, so that the client sees one stream.
 
 The text that was sent becomes the beginning of the assistant's message, which vLLM continues
-(`continue_final_message`), or the end of a completion's prompt. `max_tokens` loses what was generated; a seed is moved
-on, or the same random numbers would be drawn again. Frequency and presence penalties count only what an engine
-generates itself, so what was sent is charged by `logit_bias`: exactly what the penalties would have subtracted at the
-splice. vLLM holds back text that may be the beginning of a stop string, so no stop string lies across the splice.
+(`continue_final_message`), or the end of a completion's prompt. `max_tokens` is reduced by what was generated; a seed
+is changed, because the same random numbers would be drawn again. Frequency and presence penalties only count what an
+engine generates itself, so `logit_bias` subtracts what the penalties would have at the splice. vLLM holds back text
+that may be the beginning of a stop string, so no stop string crosses the splice.
 
-Not continued: more than one choice, tool calls, guided output (a grammar would start over), echoes.
+Not continued: several choices, tool calls, structured outputs (a grammar would start over), echoes.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ _WHOLE = ("tools", "functions", "structured_outputs", "echo", "continue_final_me
 
 @dataclass(frozen=True, slots=True)
 class PartialAnswer:
-    """What a client has of an answer. `finished`: all of it, but for the stream's end."""
+    """The part of a response that a client has received; `finished`: all but the stream's last event."""
 
     id: str
     created: int
@@ -35,19 +35,19 @@ class PartialAnswer:
     finished: bool
 
 
-def can_be_continued(call: GenerationRequest) -> bool:
-    """Whether the answer to `call`, if it breaks off, could be gone on with by another model."""
-    parsed = call.parsed
-    if not call.streams or parsed.get("n") not in (None, 1) or parsed.get("use_beam_search"):
+def can_be_continued(request: GenerationRequest) -> bool:
+    """Whether another model could continue the response to a request."""
+    parsed = request.parsed
+    if not request.streams or parsed.get("n") not in (None, 1) or parsed.get("use_beam_search"):
         return False
-    if call.path != CHAT and not isinstance(parsed.get("prompt"), str):
+    if request.path != CHAT and not isinstance(parsed.get("prompt"), str):
         return False
     plain = parsed.get("response_format") in (None, {"type": "text"})
     return plain and not any(parsed.get(field) for field in _WHOLE)
 
 
 def read_back(sent: Iterable[bytes], *, completion_tokens: int, prompt_tokens: int) -> PartialAnswer | None:
-    """What the events that were sent amount to; None when they cannot be continued."""
+    """The partial answer in the events that were sent; None if it cannot be continued."""
     head: dict[str, Any] = {}
     texts = []
     finished = False
@@ -64,9 +64,9 @@ def read_back(sent: Iterable[bytes], *, completion_tokens: int, prompt_tokens: i
     return PartialAnswer(head["id"], head["created"], "".join(texts), completion_tokens, prompt_tokens, finished)
 
 
-def what_is_left(call: GenerationRequest, beginning: PartialAnswer) -> dict[str, Any]:
-    """The request with what was generated taken off its bounds, and its seed moved on."""
-    body = dict(call.parsed)
+def what_is_left(request: GenerationRequest, beginning: PartialAnswer) -> dict[str, Any]:
+    """The body with its token limits reduced by what was generated, and another seed."""
+    body = dict(request.parsed)
     for field in ("max_tokens", "max_completion_tokens"):
         if isinstance(body.get(field), int):
             body[field] = max(1, body[field] - beginning.completion_tokens)
@@ -77,12 +77,12 @@ def what_is_left(call: GenerationRequest, beginning: PartialAnswer) -> dict[str,
     return body
 
 
-def rest_of(call: GenerationRequest, beginning: PartialAnswer, sent_tokens: Sequence[int]) -> dict[str, Any]:
-    """The body that asks an engine for what follows; `sent_tokens` are the text's ids, where penalties need them."""
-    body = what_is_left(call, beginning)
+def rest_of(request: GenerationRequest, beginning: PartialAnswer, sent_tokens: Sequence[int]) -> dict[str, Any]:
+    """The body of the request for the rest; `sent_tokens` are the token ids of the text, if penalties need them."""
+    body = what_is_left(request, beginning)
     if sent_tokens:
         body["logit_bias"] = _charge(body, sent_tokens)
-    if call.path == CHAT:
+    if request.path == CHAT:
         body["messages"] = [*body["messages"], {"role": "assistant", "content": beginning.text}]
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     else:
@@ -91,14 +91,14 @@ def rest_of(call: GenerationRequest, beginning: PartialAnswer, sent_tokens: Sequ
 
 
 def has_penalties(parsed: Mapping[str, Any]) -> bool:
-    """Whether `rest_of` needs the ids of the tokens that were sent."""
+    """Whether `rest_of` needs the token ids of the text that was sent."""
     return bool(parsed.get("frequency_penalty") or parsed.get("presence_penalty"))
 
 
-def is_spent(call: GenerationRequest, beginning: PartialAnswer) -> bool:
-    """Whether all the tokens that the client asked for were generated, so that nothing follows."""
-    asked = [call.parsed.get(field) for field in ("max_completion_tokens", "max_tokens")]
-    limit = next((each for each in asked if isinstance(each, int)), None)
+def is_spent(request: GenerationRequest, beginning: PartialAnswer) -> bool:
+    """Whether the request's token limit has been reached, so that nothing is left to generate."""
+    limits = [request.parsed.get(field) for field in ("max_completion_tokens", "max_tokens")]
+    limit = next((value for value in limits if isinstance(value, int)), None)
     return limit is not None and beginning.completion_tokens >= limit
 
 
@@ -107,37 +107,37 @@ def _charge(parsed: Mapping[str, Any], sent_tokens: Sequence[int]) -> dict[str, 
     bias = {str(token): float(value) for token, value in (parsed.get("logit_bias") or {}).items()}
     for token, times in Counter(sent_tokens).items():
         charged = bias.get(str(token), 0.0) - frequency * times - presence
-        bias[str(token)] = max(-100.0, min(100.0, charged))  # the range that the field has
+        bias[str(token)] = max(-100.0, min(100.0, charged))  # the field's range
     return bias
 
 
 class StreamSplicer:
-    """Makes a second stream's chunks those of the first.
+    """Rewrites the chunks of a second stream so that they continue the first.
 
     Args:
-        beginning: what the first one sent.
-        call: what the client asked for.
+        beginning: what the first stream sent.
+        request: the client's request.
 
     """
 
-    def __init__(self, beginning: PartialAnswer, call: GenerationRequest) -> None:
+    def __init__(self, beginning: PartialAnswer, request: GenerationRequest) -> None:
         self._beginning = beginning
-        self._is_chat = call.path == CHAT
-        self._wants_usage = bool(call.stream_options.get("include_usage"))
+        self._is_chat = request.path == CHAT
+        self._wants_usage = bool(request.stream_options.get("include_usage"))
 
     def chunk(self, chunk: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The chunk as the client should see it; None when it should not."""
+        """The chunk to send to the client; None to drop it."""
         one = {**chunk, "id": self._beginning.id, "created": self._beginning.created}
         if not chunk.get("choices"):
             return self._counted(one) if self._wants_usage else None
         choice = chunk["choices"][0]
         delta = choice.get("delta")
         if delta is not None and choice.get("finish_reason") is None and not delta.get("content"):
-            return None  # the role, which the client has
+            return None  # the role, which the client has received
         return one
 
     def provenance(self, segments: Iterable[Segment]) -> bytes:
-        """The event before a spliced stream's end: who made which tokens, and why."""
+        """The event before the end of a spliced stream: which model generated which tokens, and why."""
         made = [asdict(segment) for segment in segments]
         one = {
             "id": self._beginning.id,

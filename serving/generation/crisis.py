@@ -1,8 +1,7 @@
-"""Whether a request speaks of self-harm, so that a failure is never the answer to it.
+"""Detects requests about self-harm, which must never be answered with an error.
 
-The detector's word is taken (`serving.privacy.detector`), which errs on the side of finding: who only mentions it gets
-a caring text instead of an error. It does not know that text (`agents.safety.reply`), nor why nothing else could be
-said.
+The detector (`serving.privacy.detector`) prefers false positives: a request that only mentions self-harm gets a caring
+text instead of an error. This module does not know that text (`agents.safety.reply`), nor the error.
 """
 
 import asyncio
@@ -14,26 +13,26 @@ from serving.errors import ApiError
 from serving.privacy.detector import SELF_HARM, Detect
 from serving.protocol.request import CHAT, GenerationRequest
 
-MAX_CHARACTERS = 100_000  # of what people said, the latest
+MAX_CHARACTERS = 100_000  # of the user's text, counted from its end
 
 
 def is_failure(error: ApiError) -> bool:
-    """Whether it tells of the service, or of limits, and not of a mistake in the request."""
+    """Whether the error comes from the service or from limits, not from a mistake in the request."""
     return error.status == 429 or error.status >= 500
 
 
-async def speaks_of_self_harm(call: GenerationRequest, detect: Detect) -> bool:
-    """Whether the person, or the prompt, does."""
-    said = "\n".join(_said(call))[-MAX_CHARACTERS:]
-    return SELF_HARM in await asyncio.to_thread(detect, said) if said else False
+async def speaks_of_self_harm(request: GenerationRequest, detect: Detect) -> bool:
+    """Whether the user's messages, or a prompt, are about self-harm."""
+    text = "\n".join(_user_texts(request))[-MAX_CHARACTERS:]
+    return SELF_HARM in await asyncio.to_thread(detect, text) if text else False
 
 
-def _said(call: GenerationRequest) -> Iterator[str]:
-    """What people said; all of a prompt."""
-    parsed: Any = call.parsed
-    if call.path != CHAT:
+def _user_texts(request: GenerationRequest) -> Iterator[str]:
+    """The texts of user messages, or the whole prompt."""
+    parsed: Any = request.parsed
+    if request.path != CHAT:
         prompt = parsed.get("prompt")
-        yield from (each for each in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(each, str))
+        yield from (item for item in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(item, str))
         return
     messages = parsed.get("messages")
     for message in messages if isinstance(messages, list) else ():

@@ -1,10 +1,10 @@
-"""The honest answer when nobody may, or can, be asked.
+"""The fixed answer when no model may, or can, answer.
 
-A short text that says so, as a completion like any other, so that a person reads a sentence and not an error; its model
-is `bondhu-degraded`, so that nobody takes it for one. It is said where only a model outside could answer, and what was
-asked may not go there; a program that expects a tool call, JSON, or several choices gets the error then. Who writes of
-harming themselves gets another text, one that names help (`agents.safety.reply`), whatever failed and whatever was
-expected: nothing here judges whether they meant it.
+It is a short text in a normal completion, so that a person reads a sentence instead of an error; its model is
+`bondhu-degraded`. It is used if only an external model could answer and the question may not be sent there; a program
+that expects a tool call, JSON or several choices gets the error instead. A message about self-harm always gets another
+text, with helplines (`agents.safety.reply`), whatever failed and whatever format was expected: nothing here judges
+whether it was meant seriously.
 """
 
 from collections.abc import Callable, Collection
@@ -29,14 +29,14 @@ _FOR_PROGRAMS = ("tools", "functions", "structured_outputs", "logprobs", "contin
 
 
 class Degraded:
-    """Says that it cannot answer now.
+    """Sends the fixed answer.
 
     Args:
-        text: what it says.
-        crisis_text: what it says instead to who writes of harming themselves, before it names help.
-        detect: finds classes of private things in a text.
+        text: returns the text.
+        crisis_text: returns the text for messages about self-harm; helplines follow it.
+        detect: finds classes of private content in a text.
         now: unix seconds.
-        new_id: an id unlike any other.
+        new_id: makes a unique id.
 
     """
 
@@ -56,52 +56,52 @@ class Degraded:
         self._new_id = new_id
 
     async def answer(
-        self, call: GenerationRequest, reply: ResponseWriter, entry: RequestRecord, withheld: Collection[str]
+        self, request: GenerationRequest, response: ResponseWriter, record: RequestRecord, withheld: Collection[str]
     ) -> None:
-        """Answer to the end; `withheld` are the classes of what may not leave."""
-        text = self._crisis_of(call) if SELF_HARM in withheld else self._text()
-        reply.degraded = note(withheld, "unanswered")
-        await self._say(call, reply, text)
-        entry.end("degraded", error_code="withheld")
+        """Send the whole answer; `withheld` are the classes of content that may not be sent."""
+        text = self._crisis_of(request) if SELF_HARM in withheld else self._text()
+        response.degraded = note(withheld, "unanswered")
+        await self._say(request, response, text)
+        record.end("degraded", error_code="withheld")
 
-    async def comfort(
-        self, call: GenerationRequest, reply: ResponseWriter, entry: RequestRecord, error: ApiError
+    async def answer_crisis(
+        self, request: GenerationRequest, response: ResponseWriter, record: RequestRecord, error: ApiError
     ) -> bool:
-        """In a crisis, say so instead of telling of a failure, also where a stream has begun; else False."""
-        if reply.finished or (reply.started and not call.streams) or not await self._is_crisis(call, error):
+        """In a crisis, send the crisis text instead of an error, also in a stream that has started; else False."""
+        if response.finished or (response.started and not request.streams) or not await self._is_crisis(request, error):
             return False
-        text = self._crisis_of(call)
-        reply.degraded = CRISIS
-        await self._say(call, reply, f"\n\n{text}" if reply.started else text)
-        entry.end("degraded", error_code=error.code)
+        text = self._crisis_of(request)
+        response.degraded = CRISIS
+        await self._say(request, response, f"\n\n{text}" if response.started else text)
+        record.end("degraded", error_code=error.code)
         return True
 
-    async def comfort_at_the_door(self, call: GenerationRequest, error: ApiError) -> Response | None:
-        """The same, as a response, for a request that nothing could begin for; else None."""
-        if not await self._is_crisis(call, error):
+    async def crisis_response(self, request: GenerationRequest, error: ApiError) -> Response | None:
+        """In a crisis, the crisis text as a response, for a request that was refused before it began; else None."""
+        if not await self._is_crisis(request, error):
             return None
         headers = {MODEL_HEADER.decode(): LABEL, DEGRADED_HEADER.decode(): CRISIS}
-        chunks = self._chunks(call, self._crisis_of(call))
-        if call.streams:
+        chunks = self._chunks(request, self._crisis_of(request))
+        if request.streams:
             return Response(_events(chunks), 200, headers, media_type="text/event-stream")
-        return Response(_whole(call, chunks), 200, headers, media_type="application/json")
+        return Response(_whole(request, chunks), 200, headers, media_type="application/json")
 
-    async def _is_crisis(self, call: GenerationRequest, error: ApiError) -> bool:
-        return is_failure(error) and await speaks_of_self_harm(call, self._detect)
+    async def _is_crisis(self, request: GenerationRequest, error: ApiError) -> bool:
+        return is_failure(error) and await speaks_of_self_harm(request, self._detect)
 
-    def _crisis_of(self, call: GenerationRequest) -> str:
-        return crisis_reply(call.country, text=self._crisis_text())
+    def _crisis_of(self, request: GenerationRequest) -> str:
+        return crisis_reply(request.country, text=self._crisis_text())
 
-    async def _say(self, call: GenerationRequest, reply: ResponseWriter, text: str) -> None:
-        chunks = self._chunks(call, text)
-        if call.streams:
-            await reply.event(_events(chunks), LABEL)
-            await reply.end()
+    async def _say(self, request: GenerationRequest, response: ResponseWriter, text: str) -> None:
+        chunks = self._chunks(request, text)
+        if request.streams:
+            await response.event(_events(chunks), LABEL)
+            await response.end()
         else:
-            await reply.whole(200, _whole(call, chunks), LABEL)
+            await response.whole(200, _whole(request, chunks), LABEL)
 
-    def _chunks(self, call: GenerationRequest, text: str) -> list[dict[str, Any]]:
-        is_chat = call.path == CHAT
+    def _chunks(self, request: GenerationRequest, text: str) -> list[dict[str, Any]]:
+        is_chat = request.path == CHAT
         id_ = f"{'chatcmpl' if is_chat else 'cmpl'}-{self._new_id()}"
         object_ = "chat.completion.chunk" if is_chat else "text_completion"
         head = {"id": id_, "object": object_, "created": int(self._now()), "model": LABEL}
@@ -113,7 +113,7 @@ class Degraded:
                 {"delta": {}, "finish_reason": "stop"},
             ]
         chunks: list[dict[str, Any]] = [{**head, "choices": [{"index": 0, **choice}]} for choice in choices]
-        if call.stream_options.get("include_usage") or not call.streams:
+        if request.stream_options.get("include_usage") or not request.streams:
             chunks.append({**head, "choices": [], "usage": dict.fromkeys(_COUNTS, 0)})
         return chunks
 
@@ -125,19 +125,19 @@ def _events(chunks: list[dict[str, Any]]) -> bytes:
     return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + DONE
 
 
-def _whole(call: GenerationRequest, chunks: list[dict[str, Any]]) -> bytes:
-    if call.path == CHAT:
+def _whole(request: GenerationRequest, chunks: list[dict[str, Any]]) -> bytes:
+    if request.path == CHAT:
         return orjson.dumps(collect(chunks))
     return orjson.dumps(chunks[0] | {"usage": chunks[-1]["usage"]})
 
 
-def is_for_a_person(call: GenerationRequest) -> bool:
-    """Whether a text is an answer to this request at all."""
-    asked = call.parsed
-    plain = asked.get("response_format") in (None, {"type": "text"}) and asked.get("n") in (None, 1)
-    return call.path == CHAT and plain and not any(asked.get(field) for field in _FOR_PROGRAMS)
+def is_for_a_person(request: GenerationRequest) -> bool:
+    """Whether plain text is a valid answer to this request."""
+    body = request.parsed
+    plain = body.get("response_format") in (None, {"type": "text"}) and body.get("n") in (None, 1)
+    return request.path == CHAT and plain and not any(body.get(field) for field in _FOR_PROGRAMS)
 
 
 def note(withheld: Collection[str], *words: str) -> str:
-    """What `x-bondhu-degraded` says."""
+    """The value of `x-bondhu-degraded`."""
     return "; ".join([*words, f"withheld={','.join(sorted(withheld))}"])

@@ -1,10 +1,10 @@
-"""A model outside, as a target: asked only with consent, left alone while it is broken or its quota is used up.
+"""An external model as a target: only called with consent, and not while it fails or its quota is used up.
 
-What is private in a request stays here without consent for that: the rest goes alone, if it still is a question. An
-answer that has begun is not gone on with outside then, because it may tell of what was left out. Every call that leaves
-is written to the audit log before it does: who, which model, which classes of private things went along or stayed;
-never what was said. The breaker opens after a few failures in a row, or at once where the model says how long to wait,
-and lets one request try when that time is over. It does not know the model's protocol (`models.gemini.client`).
+Without consent to private content, a request is sent without it, if a question remains. A stream that has begun is not
+continued externally then, because its text may reveal what was left out. Every call is written to the audit log before
+it is sent: the user, the model, the classes of private content that were sent or withheld; never any text. The breaker
+opens after a few failures in a row, or at once if the model says how long to wait, and then lets one request try. This
+module does not know the model's protocol (`models.gemini.client`).
 """
 
 import asyncio
@@ -41,28 +41,28 @@ Json = dict[str, Any]
 
 
 class ChatModel(Protocol):
-    """What is outside."""
+    """An external chat model."""
 
     model: str
 
     def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
-        """Answer as chunks; raises GeminiFailure."""
+        """Yield the response as chunks; raises GeminiFailure."""
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
 
 
 class ExternalTarget:
-    """A model outside.
+    """An external model.
 
     Args:
         id_: its id in the configuration.
-        outside: the model.
-        tracing: gets a span for each call.
-        allowed: what of a request may leave.
-        detect: finds classes of private things in a text.
-        audit: writes a record of what is about to leave; what it cannot write (OSError) does not leave.
-        user_hash: names an end user there.
+        chat_model: the model's client.
+        tracing: makes a span for each call.
+        allowed: returns what of a request may be sent.
+        detect: finds classes of private content in a text.
+        audit: writes an audit record before the call; if it raises OSError, nothing is sent.
+        user_hash: pseudonym of an end user in the audit log.
         clock: monotonic seconds.
         now: the time of day, UTC.
 
@@ -71,7 +71,7 @@ class ExternalTarget:
     def __init__(
         self,
         id_: str,
-        outside: ChatModel,
+        chat_model: ChatModel,
         *,
         tracing: Tracing,
         allowed: Callable[[GenerationRequest], Awaitable[Allowed]],
@@ -82,7 +82,7 @@ class ExternalTarget:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.model = id_
-        self._outside = outside
+        self._chat_model = chat_model
         self._tracing = tracing
         self._allowed = allowed
         self._detect = detect
@@ -96,49 +96,49 @@ class ExternalTarget:
 
     @property
     def label(self) -> str:
-        """What `x-bondhu-model` says."""
-        return f"{self.model}; revision={self._outside.model}; quantization=external"
+        """The value of `x-bondhu-model`."""
+        return f"{self.model}; revision={self._chat_model.model}; quantization=external"
 
     @property
-    def outside(self) -> str:
+    def provider_model(self) -> str:
         """The provider's name of the model."""
-        return self._outside.model
+        return self._chat_model.model
 
     @property
     def is_open(self) -> bool:
-        """Whether its breaker is: nothing goes there for now."""
+        """Whether the breaker is open, so that nothing is sent for now."""
         return self._clock() < self._closed_until
 
     async def answer(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         *,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
         """See `serving.generation.target.Target`."""
-        self._refuse(call)
-        allowed = await self._allowed(call)
+        self._refuse(request)
+        allowed = await self._allowed(request)
         if not allowed.external:
             raise _no_consent()
-        redacted = await self._redacted(call, allowed, beginning)
-        self._audit(call, reason, allowed, redacted)
-        asked = dict(call.parsed if beginning is None else what_is_left(call, beginning))
-        asked["messages"] = redacted.messages
+        redacted = await self._redacted(request, allowed, beginning)
+        self._audit(request, reason, allowed, redacted)
+        body = dict(request.parsed if beginning is None else what_is_left(request, beginning))
+        body["messages"] = redacted.messages
         if redacted.withheld:
-            reply.degraded = degraded.note(redacted.withheld)
-        passing = _Passing(self, call, reply, entry, reason, beginning)
-        chunks = self._outside.chat(asked, continue_from=beginning.text if beginning else "")
+            response.degraded = degraded.note(redacted.withheld)
+        passing = _Passing(self, request, response, record, reason, beginning)
+        chunks = self._chat_model.chat(body, continue_from=beginning.text if beginning else "")
         try:
             with self._span():
                 async with aclosing(chunks):
                     await passing.all_of(chunks)
             self._failures = 0
         except gemini_errors.GeminiFailure as failure:
-            if not reply.started:
-                reply.degraded = ""  # another answers, perhaps with everything
+            if not response.started:
+                response.degraded = ""  # another target may answer without redaction
             raise self._failed(failure) from failure
         finally:
             passing.note()
@@ -147,37 +147,39 @@ class ExternalTarget:
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "gcp.gemini",
-            "gen_ai.request.model": self._outside.model,
+            "gen_ai.request.model": self._chat_model.model,
         }
-        return self._tracing.child(f"chat {self._outside.model}", attributes, outgoing=True)
+        return self._tracing.child(f"chat {self._chat_model.model}", attributes, outgoing=True)
 
     async def close(self) -> None:
         """Close the model's connections."""
-        await self._outside.close()
+        await self._chat_model.close()
 
-    def _refuse(self, call: GenerationRequest) -> None:
-        if call.path != CHAT:
-            raise TargetFailed("external_unsupported", errors.EngineUnavailable("Models outside answer chats only."))
-        if not call.allow_external:
+    def _refuse(self, request: GenerationRequest) -> None:
+        if request.path != CHAT:
+            raise TargetFailed("external_unsupported", errors.EngineUnavailable("External models only answer chats."))
+        if not request.allow_external:
             raise _no_consent()
         if self.is_open:
             raise TargetFailed("breaker_open", self._why_closed)
 
-    async def _redacted(self, call: GenerationRequest, allowed: Allowed, beginning: PartialAnswer | None) -> Redacted:
-        """What may leave; raises Withheld when that is no question, or no answer that could be gone on with."""
-        redacted = await asyncio.to_thread(  # a long conversation takes a while, and others stream meanwhile
-            redact, call.parsed.get("messages"), self._detect, allow_sensitive=allowed.sensitive
+    async def _redacted(
+        self, request: GenerationRequest, allowed: Allowed, beginning: PartialAnswer | None
+    ) -> Redacted:
+        """The redacted messages; raises Withheld if no question is left, or if a stream could not be continued."""
+        redacted = await asyncio.to_thread(  # a long conversation takes a while and must not block other streams
+            redact, request.parsed.get("messages"), self._detect, allow_sensitive=allowed.sensitive
         )
         if redacted.messages is None or (beginning is not None and redacted.withheld):
             raise Withheld(errors.EngineUnavailable(_PRIVATE), redacted.withheld)
         return redacted
 
-    def _audit(self, call: GenerationRequest, reason: str, allowed: Allowed, redacted: Redacted) -> None:
+    def _audit(self, request: GenerationRequest, reason: str, allowed: Allowed, redacted: Redacted) -> None:
         record = {
             "event": "external_call",
-            "request_id": call.request_id,
-            "app": call.app,
-            "user": self._user_hash(call.app, call.user) if call.user else None,
+            "request_id": request.request_id,
+            "app": request.app,
+            "user": self._user_hash(request.app, request.user) if request.user else None,
             "model": self.model,
             "class": "chat",
             "consent": allowed.by,
@@ -188,11 +190,11 @@ class ExternalTarget:
         try:
             self._write(record)
         except OSError as problem:
-            log.error("nothing leaves, because the audit log cannot be written: %r", problem)
+            log.error("the request was not sent, because writing the audit log failed: %r", problem)
             raise TargetFailed("audit_failed", errors.EngineUnavailable(_SORRY)) from problem
 
     def _failed(self, failure: gemini_errors.GeminiFailure) -> TargetFailed:
-        """What a failure means for the chain, and for those that come after."""
+        """Convert a failure for the fallback chain, and open the breaker if needed."""
         match failure:
             case gemini_errors.BadRequest():
                 return TargetFailed("external_unsupported", errors.EngineUnavailable(_SORRY))
@@ -211,55 +213,55 @@ class ExternalTarget:
         return TargetFailed("external_failed", errors.EngineFailed(_SORRY))
 
     def _close(self, wait_s: float, why: errors.EngineUnavailable) -> None:
-        self._failures = FAILURES_ALLOWED - 1  # when the time is over one request may try; its failure closes again
+        self._failures = FAILURES_ALLOWED - 1  # after the wait one request may try; its failure opens it again
         self._closed_until, self._why_closed = self._clock() + wait_s, why
 
     def _until_new_day(self) -> float:
-        """Seconds to midnight at Google's, where daily quotas begin anew (Pacific time; -8 h is never too early)."""
+        """Seconds until midnight Pacific time, when Google resets daily quotas (-8 h is never too early)."""
         there = self._now() - timedelta(hours=8)
         return (there.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - there).total_seconds()
 
 
 def _no_consent() -> TargetFailed:
-    message = "The model cannot answer right now, and this request may not be sent outside."
+    message = "The model is unavailable right now, and this request may not be sent to an external model."
     return TargetFailed("no_consent", errors.EngineUnavailable(message))
 
 
-_PRIVATE = "The model cannot answer right now, and what is private in this request may not be sent outside."
-_SORRY = "Neither the model nor what stands in for it can answer right now."
+_PRIVATE = "The model is unavailable right now, and the private content may not be sent to an external model."
+_SORRY = "The model and its fallbacks are unavailable right now. Try again later."
 
 
 class _Passing:
-    """Passes an answer's chunks on to the client."""
+    """Forwards the chunks of a response to the client."""
 
     def __init__(
         self,
         target: ExternalTarget,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
         self._target = target
-        self._call = call
-        self._reply = reply
-        self._entry = entry
+        self._request = request
+        self._response = response
+        self._record = record
         self._reason = reason
-        self._splice = StreamSplicer(beginning, call) if beginning else None
+        self._splice = StreamSplicer(beginning, request) if beginning else None
         self._usage = Usage()
-        self._told = False
+        self._has_output = False
         self._began_s = time.monotonic()
 
     def note(self) -> None:
-        """Write down what it came to, if it came to anything."""
-        if self._told:
-            self._entry.add(self._segment(), continues=self._splice is not None)
+        """Add the segment to the record, if there was any output."""
+        if self._has_output:
+            self._record.add(self._segment(), continues=self._splice is not None)
 
     def _segment(self) -> Segment:
-        return self._entry.segment(
+        return self._record.segment(
             self._target.model,
-            self._target.outside,
+            self._target.provider_model,
             "external",
             usage=self._usage,
             reason=self._reason,
@@ -267,30 +269,30 @@ class _Passing:
         )
 
     async def all_of(self, chunks: AsyncGenerator[Json, None]) -> None:
-        """Pass them on; the client has all of it when this returns."""
+        """Forward all chunks; the client has the whole response when this returns."""
         whole = []
         async for chunk in chunks:
-            self._told = True
+            self._has_output = True
             chunk["model"] = self._target.model
             self._usage = read_usage(chunk["usage"])
             if chunk["choices"]:
-                del chunk["usage"]  # the counts so far are not the client's
-            if self._call.streams:
+                del chunk["usage"]  # running counts are not for the client
+            if self._request.streams:
                 await self._event(chunk)
             else:
                 whole.append(chunk)
-        if self._call.streams:
-            provenance = self._splice.provenance([*self._entry.segments, self._segment()]) if self._splice else b""
-            await self._reply.event(provenance + DONE, self._target.label)
-            await self._reply.end()
+        if self._request.streams:
+            provenance = self._splice.provenance([*self._record.segments, self._segment()]) if self._splice else b""
+            await self._response.event(provenance + DONE, self._target.label)
+            await self._response.end()
         else:
-            await self._reply.whole(200, orjson.dumps(collect(whole)), self._target.label)
+            await self._response.whole(200, orjson.dumps(collect(whole)), self._target.label)
 
     async def _event(self, chunk: Json) -> None:
         seen: Json | None = chunk
         if self._splice:
             seen = self._splice.chunk(chunk)
-        elif not chunk.get("choices") and not self._call.stream_options.get("include_usage"):
+        elif not chunk.get("choices") and not self._request.stream_options.get("include_usage"):
             seen = None
         if seen is not None:
-            await self._reply.event(b"data: " + orjson.dumps(seen) + b"\n\n", self._target.label)
+            await self._response.event(b"data: " + orjson.dumps(seen) + b"\n\n", self._target.label)

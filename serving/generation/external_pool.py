@@ -1,7 +1,7 @@
-"""The models outside of one gateway worker: made from their settings, and made anew when those change.
+"""The external models of one gateway worker: created from the settings, and replaced when those change.
 
-A target whose settings stay the same stays, and with it what its breaker knows. One that is replaced is closed with the
-worker and not before: requests that it answers are not cut off. Which provider a target speaks to is said in `make`.
+A target with unchanged settings is kept, with the state of its breaker. A replaced target is closed with the worker, so
+that its running requests are not cut off. `make` decides which provider a target calls.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +13,10 @@ from serving.privacy.detector import Detect, detector
 
 
 class ExternalPool:
-    """The targets outside, by id.
+    """The external targets by id.
 
     Args:
-        make: a target from its id, its settings and what finds private things in a text; None for a provider whose key
-            is not known.
+        make: makes a target from its id, its settings and the detector; None for a provider without a key.
 
     """
 
@@ -29,7 +28,7 @@ class ExternalPool:
         self._replaced: list[ExternalTarget] = []
 
     def reload(self, new: ReloadableSettings) -> dict[str, ExternalTarget | None]:
-        """The targets of these settings, by id; None for those that are off."""
+        """Apply new settings; returns the targets by id, None for those that are off."""
         if new.consent.words != self._words:
             self._words, self._detect = new.consent.words, detector(new.consent.words)
         before, self._made = self._made, {}
@@ -42,7 +41,7 @@ class ExternalPool:
         return {id_: target for id_, (_, target) in self._made.items()}
 
     def detect(self, text: str) -> frozenset[str]:
-        """Classes of private things in a text, by the words that hold now."""
+        """The classes of private content in a text, by the current settings."""
         return self._detect(text)
 
     def breakers(self) -> dict[str, bool]:
@@ -50,7 +49,7 @@ class ExternalPool:
         return {id_: target.is_open for id_, (_, target) in self._made.items() if target is not None}
 
     async def close(self) -> None:
-        """Close the connections of all, replaced ones too."""
+        """Close the connections of all targets, including replaced ones."""
         for target in [*self._replaced, *(target for _, target in self._made.values())]:
             if target is not None:
                 await target.close()

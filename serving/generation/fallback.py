@@ -1,4 +1,4 @@
-"""Who answers for a model: its own engines, then what its file names under `fallback`, in that order."""
+"""Fallback chains: a model's own engines, then the targets of `fallback` in its file, in that order."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,11 +7,11 @@ from serving.generation.target import Target
 
 
 class FallbackChains:
-    """The chain of every model.
+    """The fallback chain of every model.
 
     Args:
-        local: makes the target of a local model, of which the configuration may have learnt after the start.
-        waiting: how many requests wait for local models' engines, by class, once for each engine.
+        local: makes the target of a local model, which may have been configured after the start.
+        waiting: yields the number of waiting requests by class for each engine.
 
     """
 
@@ -24,17 +24,17 @@ class FallbackChains:
         self._chains: dict[str, Sequence[Target]] = {}
 
     def reload(self, fallback: Mapping[str, Sequence[str]], external: Mapping[str, Target | None]) -> None:
-        """Have chains begun from now on follow these settings.
+        """Apply new settings to chains that are used from now on.
 
         Args:
-            fallback: by model, who answers when it cannot.
-            external: the models outside, by id; None for those that have no key.
+            fallback: the fallback ids of each model.
+            external: the external targets by id; None for those without a key.
 
         """
         self._fallback, self._external, self._chains = fallback, external, {}
 
     def of(self, model: str) -> Sequence[Target]:
-        """The targets to ask for `model`, which is served."""
+        """The targets to try in order for `model`, which must be served."""
         chain = self._chains.get(model)
         if chain is None:
             found = [self._target(name) for name in (model, *self._fallback.get(model, ()))]
@@ -42,7 +42,7 @@ class FallbackChains:
         return chain
 
     def queue_depth(self) -> dict[str, float]:
-        """How many requests wait for admission, by class."""
+        """The number of requests that wait for admission, by class."""
         depth: Counter[str] = Counter()
         for numbers in self._waiting():
             depth.update(numbers)

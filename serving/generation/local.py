@@ -1,8 +1,8 @@
-"""A model on the service's own engines: bytes forwarded as they come, never a stream held back.
+"""A model on the service's own engines: bytes are forwarded as they arrive.
 
-It picks a replica, asks it, and passes on what it says. When the client leaves, the upstream connection is closed,
-which makes vLLM abort the generation. A replica that breaks before its first byte is replaced by another (nothing has
-reached the client, and a generation has no side effects); after it, whoever made the chain decides.
+It chooses a replica, sends the request and forwards the response. When the client disconnects, the upstream connection
+is closed, which makes vLLM abort the generation. If a replica fails before its first byte, another one is tried
+(nothing has reached the client, and a generation has no side effects); after that, the fallback chain decides.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from serving.protocol.usage import Segment, Usage
 log = logging.getLogger(__name__)
 
 TRIES = 3
-ENDED_FOR_IT_S = 10.0  # a constrained request that had its engine this long when it was lost
-ERROR_EVENT = b'data: {"error"'  # no text can look like it: its quotes would be escaped
+ENDED_FOR_IT_S = 10.0  # a request with constraints that ran longer than this may have caused the loss of its engine
+ERROR_EVENT = b'data: {"error"'  # unambiguous: quotes inside a string would be escaped
 COUNTED = {"include_usage": True}
 
 
@@ -44,13 +44,13 @@ class LocalTarget:
 
     Args:
         model: its id.
-        gate: admits requests to its engines; an adapter's is that of the model below it.
-        engine_registry: picks the replica.
+        gate: admits requests to its engines; an adapter shares its base model's gate.
+        engine_registry: chooses the replica.
         engines: the HTTP client.
-        tracing: gets a span for each try.
-        salt: says whose part of the engine's prefix cache a request may hit.
-        ttft_timeout_s: from asking an engine for a stream to its first event; None: no limit but the request's.
-        stall_timeout_s: between two events of a stream; None: likewise.
+        tracing: makes a span for each attempt.
+        salt: computes the `cache_salt` of a request.
+        ttft_timeout_s: timeout of a stream's first event; None: only the request's own timeout.
+        stall_timeout_s: timeout between two events of a stream; None: likewise.
 
     """
 
@@ -77,20 +77,20 @@ class LocalTarget:
 
     async def answer(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         *,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
         """See `serving.generation.target.Target`."""
-        self._choose()  # with no engine there is nothing to wait for
+        self._choose()  # fail before queueing if there is no engine
         try:
-            async with self._gate.enter(call.class_, call.app, call.user, sequences=call.sequences):
-                await self._answer(call, reply, entry, reason, beginning)
+            async with self._gate.enter(request.class_, request.app, request.user, sequences=request.sequences):
+                await self._answer(request, response, record, reason, beginning)
         except errors.CallerQueueFull:
-            raise  # the client's own doing: nobody else answers for it
+            raise  # caused by the client itself: no fallback
         except (errors.QueueFull, errors.QueueTimeout) as problem:
             raise TargetFailed("queue", problem) from problem
 
@@ -102,18 +102,18 @@ class LocalTarget:
 
     async def _answer(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
         tried: list[Replica] = []
         for _ in range(TRIES):
             replica = self._choose(tried)
-            salt = self._salt.of(call)
+            salt = self._salt.of(request)
             attempt = _Attempt(
-                self.model, replica, self._engines, self._tracing, salt, call, reply, entry, reason, beginning
+                self.model, replica, self._engines, self._tracing, salt, request, response, record, reason, beginning
             )
             replica.outstanding += 1
             try:
@@ -122,25 +122,25 @@ class LocalTarget:
                 return
             except TargetFailed as failure:
                 tried.append(replica)
-                if attempt.told or failure.reason != "engine_error" or self._choose(tried) in tried:
+                if attempt.forwarded or failure.reason != "engine_error" or self._choose(tried) in tried:
                     raise
             except ConnectionLost as loss:
-                replica.broken(f"it {'broke off an answer' if attempt.told else 'cannot be reached'} ({loss})")
+                replica.broken(f"it {'broke off a response' if attempt.forwarded else 'cannot be reached'} ({loss})")
                 log.info("engine %s lost: %s", replica.report["replica_id"], loss)
-                if not attempt.told and _may_have_caused(call, attempt):
-                    raise errors.EngineFailed("The engine stopped while it worked on this request.") from loss
-                if attempt.told:
-                    message = "The engine stopped in the middle of this answer."
+                if not attempt.forwarded and _may_have_caused(request, attempt):
+                    raise errors.EngineFailed("The engine stopped while it processed this request.") from loss
+                if attempt.forwarded:
+                    message = "The engine stopped in the middle of this response."
                     raise TargetFailed("engine_lost", errors.EngineFailed(message)) from loss
             finally:
                 replica.outstanding -= 1
                 attempt.note()
-        message = "Every engine that was tried broke the connection."
+        message = "All engines that were tried failed."
         raise TargetFailed("engine_lost", errors.EngineFailed(message))
 
 
 class _Attempt:
-    """One request to one replica."""
+    """One attempt to get a response from one replica."""
 
     def __init__(
         self,
@@ -149,39 +149,39 @@ class _Attempt:
         engines: EngineClient,
         tracing: Tracing,
         salt: str,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
-        self.told = False  # something of its answer has gone to the client
+        self.forwarded = False  # a part of its response was sent to the client
         self._model = model
         self._label = replica.label(model)
         self._replica = replica
         self._engines = engines
         self._tracing = tracing
         self._salt = salt
-        self._call = call
-        self._reply = reply
-        self._entry = entry
+        self._request = request
+        self._response = response
+        self._record = record
         self._reason = reason
         self._beginning = beginning
-        self._splice = beginning and StreamSplicer(beginning, call)
-        self._meter = StreamMeter(COUNTED if beginning else call.stream_options)
+        self._splice = beginning and StreamSplicer(beginning, request)
+        self._meter = StreamMeter(COUNTED if beginning else request.stream_options)
         self._usage = Usage()
-        entry.counting = lambda: self._meter.usage
+        record.counting = lambda: self._meter.usage
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
 
     @property
     def age_s(self) -> float:
-        """Seconds since it was asked."""
+        """Seconds since the attempt began."""
         return self._loop.time() - self._began_s
 
     def span(self) -> AbstractContextManager[Span]:
-        """What traces see of it."""
-        what = "chat" if self._call.path == CHAT else "text_completion"
+        """The trace span of the attempt."""
+        what = "chat" if self._request.path == CHAT else "text_completion"
         report = self._replica.report
         attributes = {
             "gen_ai.operation.name": what,
@@ -193,49 +193,49 @@ class _Attempt:
         return self._tracing.child(f"{what} {self._model}", attributes, outgoing=True)
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
-        """Ask, and pass the answer on. Raises ConnectionLost, TargetFailed."""
+        """Send the request and forward the response; raises ConnectionLost, TargetFailed."""
         body = for_engines(without_marks(await self._body()))
-        if not self._call.streams:
+        if not self._request.streams:
             await self._post(body)
             return
         try:
             async with asyncio.timeout(ttft_timeout_s) as limit:
                 await self._post(with_running_counts(body), limit, stall_timeout_s)
         except TimeoutError:
-            told = "sent nothing more" if self.told else "did not begin"
-            timeout_s = stall_timeout_s if self.told else ttft_timeout_s
-            error = errors.EngineTimeout(f"The model {told} within {timeout_s:g} s.")
-            if self.told:
-                self._replica.broken(f"it {told} within {timeout_s:g} s")
-            raise TargetFailed("stalled" if self.told else "ttft_timeout", error) from None
+            symptom = "sent no more tokens" if self.forwarded else "sent no token"
+            timeout_s = stall_timeout_s if self.forwarded else ttft_timeout_s
+            error = errors.EngineTimeout(f"The model {symptom} within {timeout_s:g} s.")
+            if self.forwarded:
+                self._replica.broken(f"it {symptom} within {timeout_s:g} s")
+            raise TargetFailed("stalled" if self.forwarded else "ttft_timeout", error) from None
 
     def note(self) -> None:
-        """Write down what it came to, if it came to anything."""
+        """Add the segment to the record, if there was any output or usage."""
         segment = self._segment()
-        self._entry.counting = None
-        if self.told or segment.prompt_tokens + segment.to_token > segment.from_token:
-            self._entry.add(segment, continues=self._beginning is not None)
+        self._record.counting = None
+        if self.forwarded or segment.prompt_tokens + segment.to_token > segment.from_token:
+            self._record.add(segment, continues=self._beginning is not None)
 
     def _segment(self) -> Segment:
         report = self._replica.report
-        return self._entry.segment(
+        return self._record.segment(
             self._model,
             report["revision"],
             report["quantization"],
-            usage=self._meter.usage if self._call.streams else self._usage,
+            usage=self._meter.usage if self._request.streams else self._usage,
             reason=self._reason,
             engine_s=self.age_s,
         )
 
     async def _body(self) -> Mapping[str, Any]:
-        ours = {"model": self._model, "cache_salt": self._salt}  # a client's own is never taken
+        ours = {"model": self._model, "cache_salt": self._salt}  # overrides the client's own
         if self._beginning is None:
-            return {**self._call.parsed, **ours}
-        tokens = await self._tokens(self._beginning.text) if has_penalties(self._call.parsed) else ()
-        return {**rest_of(self._call, self._beginning, tokens), **ours}
+            return {**self._request.parsed, **ours}
+        tokens = await self._tokens(self._beginning.text) if has_penalties(self._request.parsed) else ()
+        return {**rest_of(self._request, self._beginning, tokens), **ours}
 
     async def _tokens(self, text: str) -> list[int]:
-        """The ids of a text's tokens, as the engine cuts it."""
+        """The token ids of a text, from the engine's tokenizer."""
         report = self._replica.report
         body = orjson.dumps({"model": self._model, "prompt": text, "add_special_tokens": False})
         upstream = await self._engines.post(report["address"], "/tokenize", report["key"], body)
@@ -249,7 +249,7 @@ class _Attempt:
     ) -> None:
         report = self._replica.report
         payload, headers = orjson.dumps(body), self._tracing.upstream_headers()
-        upstream = await self._engines.post(report["address"], self._call.path, report["key"], payload, headers)
+        upstream = await self._engines.post(report["address"], self._request.path, report["key"], payload, headers)
         try:
             if upstream.status != 200:
                 await self._pass_error(upstream.status, await upstream.body())
@@ -262,8 +262,8 @@ class _Attempt:
                 except TooLarge:
                     raise errors.AnswerTooLarge from None
                 self._usage = usage_of_body(whole)
-                self.told = True
-                await self._reply.whole(200, whole, self._label)
+                self.forwarded = True
+                await self._response.whole(200, whole, self._label)
                 self._replica.proven(self._loop.time())
         finally:
             self._engines.release(upstream)
@@ -273,60 +273,60 @@ class _Attempt:
     ) -> None:
         while block := await upstream.block():
             events = self._meter.feed(block)
-            if ERROR_EVENT in events:  # vLLM checks some of a streamed request only after its 200
+            if ERROR_EVENT in events:  # vLLM validates a part of a streaming request only after its 200
                 events = await self._error_within(events)
-                if self._reply.finished:
+                if self._response.finished:
                     return
             if self._splice:
                 events = self._spliced(self._splice, events)
             if events:
-                self.told = True
-                limit.reschedule(None)  # a client that reads slowly is no engine that stalls
-                await self._reply.event(events, self._label)
+                self.forwarded = True
+                limit.reschedule(None)  # a slow client must not count as a stalled engine
+                await self._response.event(events, self._label)
             if self._meter.problem:
                 raise ConnectionLost(self._meter.problem)
-            if stall_timeout_s is not None and self.told:
+            if stall_timeout_s is not None and self.forwarded:
                 limit.reschedule(self._loop.time() + stall_timeout_s)
         if not self._meter.is_complete:
-            raise ConnectionLost("a stream without an end")
-        await self._reply.end()
+            raise ConnectionLost("the stream ended early")
+        await self._response.end()
 
     async def _error_within(self, events: bytes) -> bytes:
-        """The events before an error; the error itself is told, or raised for another to answer."""
-        before, _, told = events.partition(ERROR_EVENT)
-        error = vllm_errors.translate_event(ERROR_EVENT[len(b"data: ") :] + told.partition(b"\n\n")[0], self._parts())
+        """Forward the events before an error and then the error; raise TargetFailed if another target may answer."""
+        before, _, rest = events.partition(ERROR_EVENT)
+        error = vllm_errors.translate_event(ERROR_EVENT[len(b"data: ") :] + rest.partition(b"\n\n")[0], self._parts())
         if error.status >= 500:
             if before:
-                self.told = True
-                await self._reply.event(before, self._label)
+                self.forwarded = True
+                await self._response.event(before, self._label)
             raise TargetFailed("engine_error", error)
-        if not self._reply.started:
-            await self._reply.whole(error.status, error.body(), self._label)
+        if not self._response.started:
+            await self._response.whole(error.status, error.body(), self._label)
         else:
-            await self._reply.event(before, self._label)
-            await self._reply.broken(error)
-        self.told = True
+            await self._response.event(before, self._label)
+            await self._response.broken(error)
+        self.forwarded = True
         return b""
 
     def _spliced(self, splice: StreamSplicer, events: bytes) -> bytes:
         chunks = [splice.chunk(chunk) for chunk in events_of([events])]
-        told = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks if chunk is not None]
+        parts = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks if chunk is not None]
         if DONE in events:
-            told += [splice.provenance([*self._entry.segments, self._segment()]), DONE]
-        return b"".join(told)
+            parts += [splice.provenance([*self._record.segments, self._segment()]), DONE]
+        return b"".join(parts)
 
     async def _pass_error(self, status: int, body: bytes) -> None:
-        if status >= 500 and b"EngineCore" in body:  # vLLM's server outlives its core for a moment, and says so
+        if status >= 500 and b"EngineCore" in body:  # vLLM's server briefly outlives its core and reports this
             raise ConnectionLost("its core died")
         error = vllm_errors.translate(status, body, self._parts())
-        if error.status >= 500 or self._reply.started:
+        if error.status >= 500 or self._response.started:
             raise TargetFailed("engine_error", error)
-        await self._reply.whole(error.status, error.body(), self._label)
+        await self._response.whole(error.status, error.body(), self._label)
 
     def _parts(self) -> "set[str]":
-        return set(self._call.parsed)
+        return set(self._request.parsed)
 
 
-def _may_have_caused(call: GenerationRequest, attempt: _Attempt) -> bool:
-    """Whether the loss of its engine may be the request's own doing: then no other engine is given it."""
-    return attempt.age_s > ENDED_FOR_IT_S and any(call.parsed.get(name) for name in vllm_errors.CONSTRAINTS)
+def _may_have_caused(request: GenerationRequest, attempt: _Attempt) -> bool:
+    """Whether the request may have caused the loss of its engine, so that it must not be retried on another."""
+    return attempt.age_s > ENDED_FOR_IT_S and any(request.parsed.get(name) for name in vllm_errors.CONSTRAINTS)

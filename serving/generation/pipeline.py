@@ -1,8 +1,8 @@
-"""One generation, from its admission to its row in the ledger: the response object of the generating routes.
+"""One generation, from admission to its row in the ledger: the response object of the generation routes.
 
-It takes what the limits allow, looks for a kept answer, else asks the model's chain of targets one after another until
-one answers, settles what was used, and ends the ledger's entry, whatever happens in between. When the client leaves,
-everything stops at once. It does not know how a target answers, nor HTTP beyond ASGI.
+It reserves the limits, looks in the response cache, otherwise tries the targets of the model's fallback chain in order,
+settles what was used, and always ends the ledger's record. When the client disconnects, everything stops at once. It
+does not know how a target answers, nor HTTP beyond ASGI.
 """
 
 import asyncio
@@ -31,65 +31,65 @@ from serving.resilience.drain import Drain
 
 log = logging.getLogger(__name__)
 
-MAX_SWITCHES = 4  # within one stream; a model that breaks again and again is not gone on with for ever
+MAX_SWITCHES = 4  # continuations of one stream
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a client has of a stream from a gateway worker that is gone, and the tokens that it took."""
+    """The events of a stream that a worker which is gone has sent, and their token usage."""
 
     events: list[bytes]
     counted: Usage
 
 
 class Limits(Protocol):
-    """What may be used: see `serving.limits.limiter.Limiter`."""
+    """The rate limits: see `serving.limits.limiter.Limiter`."""
 
     async def reserve(
         self, app: str, user: str | None, tier: str, tokens: int, request_id: str, requests: int = 1
     ) -> Reservation:
-        """Take it; raises ApiError."""
+        """Reserve; raises ApiError."""
 
     async def settle(self, reservation: Reservation, tokens_used: int) -> None:
-        """Charge what was used."""
+        """Charge the tokens used."""
 
     async def refund(self, reservation: Reservation) -> None:
-        """Give it back."""
+        """Refund the reservation."""
 
 
 class Generation(Response):
-    """Answers `call`.
+    """Generates the response to a request.
 
     Args:
-        call: the request.
-        chain: who may answer it, in order.
-        entry: its entry in the ledger, begun.
-        limiter: what the key may use.
-        lookup: makes a request's lookup in the cache of answers.
-        recollection: the past of whom it is for; None: the request is all that the model is told.
-        degraded: answers what nobody may be asked.
-        tier: of the key.
-        tokens: the most that it can use, as far as can be told before.
-        timeout_s: for the whole request.
+        request: the request.
+        chain: the targets to try in order.
+        record: its record in the ledger.
+        limiter: the rate limits.
+        lookup: makes the request's lookup in the response cache.
+        memory: the person's memory; None: off.
+        degraded: sends the fixed answer when no model may answer.
+        tier: the key's tier.
+        tokens: estimate of the maximum tokens that it can use.
+        timeout_s: timeout of the whole request.
         drain: ends it when the worker stops.
-        hands_over: whether another worker can go on with a stream that the end of this one breaks off; then it just
-            stops, and the entry says so.
-        sent: its beginning, by another worker; None: there is none.
+        hands_over: whether another worker can continue the stream if this one stops; then the stream just stops, and
+            the record says so.
+        sent: its beginning, sent by another worker; None: there is none.
 
     Raises (when called, before anything was sent):
-        ApiError: a limit refuses it, nobody answered, or not in time.
+        ApiError: a limit refuses it, no target answered, or it timed out.
 
     """
 
     def __init__(
         self,
         *,
-        call: GenerationRequest,
+        request: GenerationRequest,
         chain: Sequence[Target],
-        entry: RequestRecord,
+        record: RequestRecord,
         limiter: Limits,
         lookup: Callable[[GenerationRequest], Lookup],
-        recollection: ChatMemory | None,
+        memory: ChatMemory | None,
         degraded: Degraded,
         tier: str,
         tokens: int,
@@ -99,17 +99,17 @@ class Generation(Response):
         sent: Sent | None = None,
     ) -> None:
         super().__init__()
-        self._call = call
+        self._request = request
         self._chain = chain
-        self._entry = entry
+        self._record = record
         self._limiter = limiter
         self._lookup_of = lookup
-        self._lookup = lookup(call)
-        self._recollection = recollection
+        self._lookup = lookup(request)
+        self._memory = memory
         self._handed_over = False
-        self._is_charged = False  # though it failed
+        self._is_charged = False  # the reserved tokens are charged although it failed
         self._degraded = degraded
-        self._withheld: frozenset[str] = frozenset()  # what is private in it, if that kept it from being answered
+        self._withheld: frozenset[str] = frozenset()  # private classes that prevented an external answer
         self._tier = tier
         self._tokens = tokens
         self._timeout_s = timeout_s
@@ -120,8 +120,8 @@ class Generation(Response):
 
     @property
     def counted(self) -> Usage:
-        """The answer's tokens so far, an earlier worker's included."""
-        earlier, own = self._earlier, self._entry.so_far()
+        """The tokens so far, including those of an earlier worker."""
+        earlier, own = self._earlier, self._record.so_far()
         return Usage(
             earlier.prompt_tokens or own.prompt_tokens,
             earlier.cached_tokens or own.cached_tokens,
@@ -129,163 +129,173 @@ class Generation(Response):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; returns early when the client leaves."""
-        call = self._call
-        with self._entry as entry:
+        """Send the response; returns early if the client disconnects."""
+        request = self._request
+        with self._record as record:
             try:
                 reservation = await self._limiter.reserve(
-                    call.app, call.user, self._tier, self._tokens, entry.id, call.sequences
+                    request.app, request.user, self._tier, self._tokens, record.id, request.sequences
                 )
             except errors.ApiError as problem:
-                if await self._degraded.comfort(call, ResponseWriter(send, entry, [], keeps=False), entry, problem):
+                if await self._degraded.answer_crisis(
+                    request, ResponseWriter(send, record, [], keeps=False), record, problem
+                ):
                     return
                 raise
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
-            reply = ResponseWriter(send, entry, headers, keeps=self._keeps())
+            response = ResponseWriter(send, record, headers, keeps=self._keeps())
             if self._sent:
-                reply.resume(self._sent.events)
+                response.resume(self._sent.events)
             try:
-                await self._until_departure(receive, reply)
+                await self._until_disconnect(receive, response)
             except errors.ApiError as problem:
-                if not await self._degraded.comfort(self._call, reply, entry, problem):
-                    entry.status = problem.status
+                if not await self._degraded.answer_crisis(self._request, response, record, problem):
+                    record.status = problem.status
                     self._is_charged = isinstance(problem, errors.AnswerTooLarge)
-                    entry.end(outcome_of(problem.status), error_code=problem.code)
+                    record.end(outcome_of(problem.status), error_code=problem.code)
                     raise
             finally:
-                await self._settle(reservation, reply)
-        await self._keep(reply)
-        if self._recollection is not None and not self._handed_over:
-            await self._recollection.keep(reply)
+                await self._settle(reservation, response)
+        await self._keep(response)
+        if self._memory is not None and not self._handed_over:
+            await self._memory.remember(response)
 
     def _keeps(self) -> bool:
-        """Whether what is sent is needed afterwards."""
-        return self._lookup.keeps or self._recollection is not None or can_be_continued(self._call)
+        """Whether what is sent must be remembered."""
+        return self._lookup.keeps or self._memory is not None or can_be_continued(self._request)
 
-    async def _until_departure(self, receive: Receive, reply: ResponseWriter) -> None:
-        answering = asyncio.current_task()
-        assert answering is not None, "a server runs every request in a task"
-        departure = asyncio.create_task(_on_departure(receive, reply, answering))
+    async def _until_disconnect(self, receive: Receive, response: ResponseWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a server runs every request in a task"
+        disconnect = asyncio.create_task(_on_disconnect(receive, response, task))
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
                 with self._drain.ends(limit):
-                    await self._answer(reply)
+                    await self._answer(response)
         except TimeoutError:
-            await self._run_out(reply)
+            await self._run_out(response)
         except asyncio.CancelledError:
-            if not departure.done():
+            if not disconnect.done():
                 raise  # the server is shutting down
-            answering.uncancel()
-            self._entry.end("aborted")
+            task.uncancel()
+            self._record.end("aborted")
         finally:
-            departure.cancel()
+            disconnect.cancel()
 
-    async def _answer(self, reply: ResponseWriter) -> None:
-        """Answer from the cache, or by asking."""
-        if self._recollection is not None:
-            self._call = await self._recollection.inform(reply)
-            self._lookup = self._lookup_of(self._call)
+    async def _answer(self, response: ResponseWriter) -> None:
+        """Answer from the cache or from a target."""
+        if self._memory is not None:
+            self._request = await self._memory.augment(response)
+            self._lookup = self._lookup_of(self._request)
         kept = None if self._sent else await self._lookup.find()
-        self._entry.cache = self._lookup.use
+        self._record.cache = self._lookup.use
         if kept is None:
-            await self._ask(reply)
+            await self._ask(response)
             return
         if kept.streams:
-            await reply.event(kept.body, kept.label)
-            await reply.end()
+            await response.event(kept.body, kept.label)
+            await response.end()
         else:
-            await reply.whole(200, kept.body, kept.label)
-        self._entry.end("ok")
+            await response.whole(200, kept.body, kept.label)
+        self._record.end("ok")
 
-    async def _ask(self, reply: ResponseWriter) -> None:
-        """Ask one target after another; after the first token, again from the first, to go on where it stopped."""
+    async def _ask(self, response: ResponseWriter) -> None:
+        """Try one target after another; once the stream has started, start over with the first to continue it."""
         why = "worker_lost" if self._sent else "asked"
-        told: errors.ApiError | None = None  # what is wrong with the model that was asked for, not with its stand-ins
+        first_error: errors.ApiError | None = None  # the error of the requested model, not of its fallbacks
         beginning: PartialAnswer | None = None
         for _ in range(MAX_SWITCHES):
-            if reply.started:
-                beginning = self._beginning(reply)
+            if response.started:
+                beginning = self._beginning(response)
                 if beginning is None:
                     break
-                if beginning.finished or is_spent(self._call, beginning):
-                    await reply.event(DONE, "")
-                    await reply.end()
-                    self._entry.end("ok")
+                if beginning.finished or is_spent(self._request, beginning):
+                    await response.event(DONE, "")
+                    await response.end()
+                    self._record.end("ok")
                     return
             reason, why = why, ""
             for target in self._chain:
                 try:
-                    await target.answer(self._call, reply, self._entry, reason=reason, beginning=beginning)
-                    self._entry.end("degraded" if reply.degraded else outcome_of(self._entry.status or 200))
+                    await target.answer(self._request, response, self._record, reason=reason, beginning=beginning)
+                    self._record.end("degraded" if response.degraded else outcome_of(self._record.status or 200))
                     return
                 except TargetFailed as failure:
-                    log.info("%s did not answer %s: %s", target.model, self._entry.id, failure)
-                    why, told = why or failure.reason, told or failure.error
+                    log.info("%s did not answer %s: %s", target.model, self._record.id, failure)
+                    why, first_error = why or failure.reason, first_error or failure.error
                     if isinstance(failure, Withheld):
                         self._withheld |= failure.classes
-                    if not reply.started:
+                    if not response.started:
                         reason = why
-                    if reply.started and self._has_gone_on(beginning):
+                    if response.started and self._has_gone_on(beginning):
                         break
             else:
-                break  # nobody is left to ask
-        if self._withheld and not reply.started and is_for_a_person(self._call):
-            await self._degraded.answer(self._call, reply, self._entry, self._withheld)
+                break  # no target is left
+        if self._withheld and not response.started and is_for_a_person(self._request):
+            await self._degraded.answer(self._request, response, self._record, self._withheld)
         else:
-            await self._give_up(reply, told or errors.EngineFailed("No model is configured to answer this."))
+            await self._give_up(
+                response, first_error or errors.EngineFailed("No model is configured for this request.")
+            )
 
     def _has_gone_on(self, beginning: PartialAnswer | None) -> bool:
-        """Whether the client has more of the answer than when the target was asked."""
+        """Whether the client has received more since the target was tried."""
         return beginning is None or self.counted.completion_tokens > beginning.completion_tokens
 
-    def _beginning(self, reply: ResponseWriter) -> PartialAnswer | None:
-        if not reply.is_kept or not can_be_continued(self._call):
+    def _beginning(self, response: ResponseWriter) -> PartialAnswer | None:
+        if not response.is_kept or not can_be_continued(self._request):
             return None
         counted = self.counted
-        return read_back(reply.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens)
-
-    async def _run_out(self, reply: ResponseWriter) -> None:
-        """The time is over: the request's, or the worker's."""
-        if not self._drain.is_over:
-            await self._give_up(reply, errors.EngineTimeout(f"No complete answer within {self._timeout_s:g} s."))
-        elif self._hands_over and reply.started:
-            self._handed_over = True
-            self._entry.end("degraded", error_code="handed_over")
-        else:
-            await self._give_up(reply, errors.ShuttingDown())
-
-    async def _give_up(self, reply: ResponseWriter, error: errors.ApiError) -> None:
-        """Tell of a failure as the state of the answer allows: an error response, or the stream's last event."""
-        if not reply.started:
-            raise error
-        if await self._degraded.comfort(self._call, reply, self._entry, error):
-            return
-        await reply.broken(error)
-        self._entry.end(outcome_of(error.status), error_code=error.code)
-
-    async def _keep(self, reply: ResponseWriter) -> None:
-        """Have the cache keep a complete answer of the model that was asked for; the client has it already."""
-        segments = self._entry.segments
-        if self._entry.status == 200 and reply.is_kept and [segment.reason for segment in segments] == ["asked"]:
-            await self._lookup.keep(StoredResponse(self._call.streams, b"".join(reply.sent), reply.label))
-
-    async def _settle(self, reservation: Reservation, reply: ResponseWriter) -> None:
-        entry = self._entry
-        used = entry.prompt_tokens + entry.completion_tokens
-        is_free = (
-            entry.is_free or entry.cache == "hit" or entry.status != 200 or (reply.degraded and not entry.segments)
+        return read_back(
+            response.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens
         )
-        if used or (reply.started and is_free):
+
+    async def _run_out(self, response: ResponseWriter) -> None:
+        """Handle the timeout of the request, or the end of the worker."""
+        if not self._drain.is_over:
+            message = f"The response was not complete within {self._timeout_s:g} s."
+            await self._give_up(response, errors.EngineTimeout(message))
+        elif self._hands_over and response.started:
+            self._handed_over = True
+            self._record.end("degraded", error_code="handed_over")
+        else:
+            await self._give_up(response, errors.ShuttingDown())
+
+    async def _give_up(self, response: ResponseWriter, error: errors.ApiError) -> None:
+        """Report a failure as an error response, or as the last event of a stream that has started."""
+        if not response.started:
+            raise error
+        if await self._degraded.answer_crisis(self._request, response, self._record, error):
+            return
+        await response.broken(error)
+        self._record.end(outcome_of(error.status), error_code=error.code)
+
+    async def _keep(self, response: ResponseWriter) -> None:
+        """Store a complete response of the requested model in the cache, after the client has received it."""
+        segments = self._record.segments
+        if self._record.status == 200 and response.is_kept and [segment.reason for segment in segments] == ["asked"]:
+            await self._lookup.keep(StoredResponse(self._request.streams, b"".join(response.sent), response.label))
+
+    async def _settle(self, reservation: Reservation, response: ResponseWriter) -> None:
+        record = self._record
+        used = record.prompt_tokens + record.completion_tokens
+        is_free = (
+            record.is_free
+            or record.cache == "hit"
+            or record.status != 200
+            or (response.degraded and not record.segments)
+        )
+        if used or (response.started and is_free):
             await self._limiter.settle(reservation, used)
-        elif reply.started or entry.status is None or self._is_charged:
-            # Left before the engine told anything of it, which of a request without a stream it never does.
+        elif response.started or record.status is None or self._is_charged:
+            # The client left before the engine reported usage, which it never does for a request without a stream.
             await self._limiter.settle(reservation, reservation.record.tokens)
         else:
             await self._limiter.refund(reservation)
 
 
-async def _on_departure(receive: Receive, reply: ResponseWriter, answering: "asyncio.Task[None]") -> None:
+async def _on_disconnect(receive: Receive, response: ResponseWriter, task: "asyncio.Task[None]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if not reply.finished:
-        answering.cancel()
+    if not response.finished:
+        task.cancel()

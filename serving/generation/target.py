@@ -1,4 +1,4 @@
-"""Who can answer a call: a model on the service's own engines, or one outside. A chain of them is tried in order."""
+"""Targets: what can answer a request (a local model, an external one, an agent). A chain of them is tried in order."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -11,11 +11,11 @@ from serving.protocol.response import ResponseWriter
 
 
 class TargetFailed(Exception):
-    """It did not answer, or not to the end; another may.
+    """A target failed to answer completely; another one may be tried.
 
     Args:
-        reason: why, in one word or two, for the ledger and the metrics: `engine_lost`, `ttft_timeout`.
-        error: what the client is told when nobody else answers.
+        reason: why, for the ledger and the metrics, such as `engine_lost` or `ttft_timeout`.
+        error: the error for the client if no other target answers.
 
     """
 
@@ -26,11 +26,11 @@ class TargetFailed(Exception):
 
 
 class Withheld(TargetFailed):
-    """It was not asked, because of what is private in the request.
+    """A target was not called because of private content in the request.
 
     Args:
-        error: what the client is told when nobody else answers.
-        classes: of what is private, and why nothing could be asked without it.
+        error: the error for the client if no other target answers.
+        classes: the classes of the private content.
 
     """
 
@@ -40,31 +40,31 @@ class Withheld(TargetFailed):
 
 
 class Target(Protocol):
-    """A model that can be asked."""
+    """A model or agent that can answer a request."""
 
     @property
     def model(self) -> str:
-        """Its id."""
+        """Its model id."""
 
     async def answer(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         *,
         reason: str,
         beginning: PartialAnswer | None,
     ) -> None:
-        """Answer to the end, and note in `entry` what it took.
+        """Answer completely, and add the usage to `record`.
 
         Args:
-            call: the request.
-            reply: to the client.
-            entry: the request's in the ledger.
-            reason: why it is this target's turn.
-            beginning: of the answer, which the client already has from another; go on from there.
+            request: the request.
+            response: writes the response.
+            record: the request's record in the ledger.
+            reason: why this target was chosen.
+            beginning: the part that the client has received from another target; continue from there.
 
         Raises:
-            TargetFailed: the reply is not complete; it may have started.
+            TargetFailed: the response is not complete; it may have started.
 
         """

@@ -16,7 +16,7 @@ from storage.api_keys import KeyRecord
 
 async def refused(
     problem: ApiError,
-    request: Request,
+    http_request: Request,
     gateway: Gateway,
     caller: KeyRecord,
     endpoint: str,
@@ -24,15 +24,15 @@ async def refused(
 ) -> ApiError:
     """Write a refused request down and count it; returns `problem`, or what refuses even to count it."""
     try:
-        with gateway.ledger.begin(**about(request, caller, endpoint, parsed)) as entry:
-            await gateway.limiter.count(caller.app, end_user(request, parsed), caller.tier, entry.id)
+        with gateway.ledger.begin(**about(http_request, caller, endpoint, parsed)) as record:
+            await gateway.limiter.count(caller.app, end_user(http_request, parsed), caller.tier, record.id)
             raise problem
     except ApiError as final:
         return final
 
 
-async def counted(request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
+async def counted(http_request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
     """Count a request that has no row in the ledger; raises RateLimited."""
-    user = request.path_params.get("user")
+    user = http_request.path_params.get("user")
     headers = await gateway.limiter.count(caller.app, user, caller.tier, gateway.ledger.new_id())
     response.headers.update(headers)

@@ -1,1 +1,1 @@
-"""Streams that several clients share, and that a client can come back to."""
+"""Streams that several clients share, and that a client can resume."""

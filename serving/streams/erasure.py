@@ -1,4 +1,4 @@
-"""The recordings of answers as one of the places that forget a person (`memory.erasure.ErasureTarget`)."""
+"""Erasure of a person's recordings (implements `memory.erasure.ErasureTarget`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +11,19 @@ from storage.memory.owner import Owner
 
 
 class RecordingErasure:
-    """Forgets in `recorder`, and counts what is left. Both raise CacheAway when Redis does not answer."""
+    """Deletes from `recorder` and counts what is left; both raise CacheAway if Redis is unavailable."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     async def forget(self, whom: Owner | str) -> None:
-        """Have no worker keep a person's recordings, or all of an application's; what is being answered included."""
-        with _told():
+        """Delete the recordings of a person, or of a whole application, at all workers, also those in progress."""
+        with _redis_errors():
             await self._recorder.forget(_digest(whom))
 
     async def count(self, whom: Owner | str) -> int:
-        """How many there are."""
-        with _told():
+        """The number of recordings."""
+        with _redis_errors():
             return await self._recorder.count(_digest(whom))
 
 
@@ -32,7 +32,7 @@ def _digest(whom: Owner | str) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _redis_errors() -> Iterator[None]:
     try:
         yield
     except AWAY as problem:

@@ -1,10 +1,10 @@
-"""What a request says about being shared and being resumed, and the rule by which requests are the same.
+"""The headers for sharing and resuming, and which requests count as identical.
 
-Identical requests in flight are computed once when they would be answered alike anyway (greedy, or with a seed), or
-when they come from one end user, for then somebody pressed twice. A sampled request without an end user is computed
-each time: an application that sends one prompt many times at once wants different samples. `Cache-Control: no-cache`
-or `no-store` is a wish for an answer of one's own. Identical means: the same application, end user, tier, class,
-consent, conversation, wish for the cache, path, model and body. It does not know where answers are shared.
+Identical in-flight requests are computed once if they would get the same answer anyway (greedy, or with a seed), or if
+they come from one end user, who probably pressed twice. A sampled request without an end user is always computed: an
+application that sends one prompt many times wants different samples. `Cache-Control: no-cache` or `no-store` disables
+sharing. Identical means the same application, end user, tier, class, consent, conversation, cache directives, path,
+model and body. This module does not know where responses are shared.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _EVENT_ID = re.compile(r"([0-9a-f]{1,64}-[0-9a-f]{1,16}):([0-9]{1,12})")
 
 
 def linger_of(named: str | None, max_grace_s: float) -> float:
-    """How long an answer is wanted after its client left, s; raises InvalidRequest for what the header cannot be."""
+    """Seconds for which a response is still generated after its client left; raises InvalidRequest."""
     if named is None or named == "abort":
         return ABORT_S
     if named == "finish":
@@ -33,15 +33,15 @@ def linger_of(named: str | None, max_grace_s: float) -> float:
     grace = _GRACE.fullmatch(named)
     if grace is None or float(grace[1]) > max_grace_s:
         raise InvalidRequest(
-            f"{DISCONNECT_HEADER}: must be abort, finish, or grace:Ns with at most {max_grace_s:g} seconds, "
-            "as grace:15s.",
+            f"{DISCONNECT_HEADER}: must be abort, finish, or grace:Ns with at most {max_grace_s:g} seconds, such as "
+            "grace:15s.",
             param=DISCONNECT_HEADER,
         )
     return float(grace[1])
 
 
 def read_event_id(last: str) -> tuple[str, int]:
-    """The recording that an event's id names, and the event's number; raises UnknownStream."""
+    """The recording id and the event number in an event id; raises UnknownStream."""
     found = _EVENT_ID.fullmatch(last)
     if found is None:
         raise UnknownStream
@@ -49,25 +49,37 @@ def read_event_id(last: str) -> tuple[str, int]:
 
 
 def with_ids(events: bytes, recording_id: str, first: int) -> bytes:
-    """The same server-sent events with their ids: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    """Server-sent events with ids added: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
     return b"".join(
         b"id: %s:%d\n%s\n\n" % (recording_id.encode(), number, event)
         for number, event in enumerate(events.split(b"\n\n")[:-1], first)
     )
 
 
-def whose(app: str, user: str | None, path: str) -> str:
-    """Who may read an answer, and where it was asked for, as digests: first `serving.protocol.owner.owner_of` them."""
+def access_key(app: str, user: str | None, path: str) -> str:
+    """A digest of who may read a recording and of its path; it starts with `serving.protocol.owner.owner_of`."""
     return f"{owner_of(app, user)}-{_digest(path)}"
 
 
-def identity_of(call: GenerationRequest, tier: str, wish: CacheDirectives, *, is_resumable: bool) -> str | None:
-    """A digest that identical requests have in common; None for a request that is not shared."""
-    if not wish.reads or (call.user is None and not is_deterministic(call.parsed)):
+def identity_of(
+    request: GenerationRequest, tier: str, directives: CacheDirectives, *, is_resumable: bool
+) -> str | None:
+    """A digest that is equal for identical requests; None for a request that is not shared."""
+    if not directives.reads or (request.user is None and not is_deterministic(request.parsed)):
         return None
-    who = [call.app, call.user, tier, call.class_, call.allow_external, call.allow_sensitive, call.conversation]
-    who.append(call.country)
-    return _digest([who, wish.mode, wish.kind, is_resumable, call.path, call.model, call.parsed])
+    sender = [
+        request.app,
+        request.user,
+        tier,
+        request.class_,
+        request.allow_external,
+        request.allow_sensitive,
+        request.conversation,
+    ]
+    sender.append(request.country)
+    return _digest(
+        [sender, directives.mode, directives.kind, is_resumable, request.path, request.model, request.parsed]
+    )
 
 
 def _digest(parts: Any) -> str:

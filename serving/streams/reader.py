@@ -1,8 +1,8 @@
-"""One client's reading of a recording: the response object of requests that are shared or can be resumed.
+"""One reader of a recording: the response object of requests that are shared or can be resumed.
 
-Its request is in the ledger. While another request's generation is read, its row has no tokens; when nobody generates
-(yet, or any more), one of the readers gives its entry away and its request is the one that does. It does not know where
-the recording comes from.
+Its request has a record in the ledger. If it reads another request's generation, its row has no tokens. If nobody
+generates (yet, or any more), one of the readers passes on its record, and its request generates. This module does not
+know where the recording comes from.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ Generate = Callable[[GenerationRequest, RequestRecord, Sent | None, bool], Gener
 
 
 class RecordingResponse(Response):
-    """Answers with what is on `recording`.
+    """Sends the events of a recording.
 
     Args:
         recording: the recording.
-        entry: the request's in the ledger, begun.
-        generate: how its answer is generated, if it comes to that.
-        reserve: takes the request from the limits and returns their headers; None for a request that is not counted.
-        linger_s: how long the answer is wanted after the client left; None: as long as the recording says.
-        use: what the entry says when it was read and not generated.
-        next_event: the first event that the client has not had.
+        record: the request's record in the ledger.
+        generate: makes its generation, if it has to generate.
+        reserve: counts the request in the limits and returns their headers; None: not counted.
+        linger_s: seconds of generation after the client left; None: as the recording says.
+        use: value of the record's `cache` if it only reads.
+        next_event: number of the first event that the client has not received.
 
     Raises (when called, before anything was sent):
         ApiError: a limit refuses it.
@@ -49,7 +49,7 @@ class RecordingResponse(Response):
         self,
         recording: Recording,
         *,
-        entry: RequestRecord,
+        record: RequestRecord,
         generate: Generate,
         reserve: Callable[[str], Awaitable[dict[str, str]]] | None,
         linger_s: float | None,
@@ -60,44 +60,44 @@ class RecordingResponse(Response):
         self.linger_s = linger_s
         self.next_event = next_event
         self._recording = recording
-        self._entry: RequestRecord | None = entry
+        self._record: RequestRecord | None = record
         self._generate = generate
         self._reserve = reserve
         self._use = use
-        self._answered = False
-        recording.join(self)  # before the recording's own task looks for readers
+        self._finished = False
+        recording.join(self)  # must come before the recording's task looks for readers
 
-    def give(self, call: GenerationRequest, sent: Sent | None) -> Generation | None:
-        """The generation of its answer, with its entry; None when that has been given before."""
-        entry, self._entry = self._entry, None
-        if entry is None:
+    def make_generation(self, request: GenerationRequest, sent: Sent | None) -> Generation | None:
+        """Make a generation with this request's record; None if its record was passed on before."""
+        record, self._record = self._record, None
+        if record is None:
             return None
-        entry.cache = None
-        return self._generate(call, entry, sent, self._recording.is_resumable)
+        record.cache = None
+        return self._generate(request, record, sent, self._recording.is_resumable)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; returns early when the client leaves."""
-        reading = asyncio.current_task()
-        assert reading is not None, "a server runs every request in a task"
-        departure = asyncio.create_task(self._on_departure(receive, reading))
+        """Send the response; returns early if the client disconnects."""
+        task = asyncio.current_task()
+        assert task is not None, "a server runs every request in a task"
+        disconnect = asyncio.create_task(self._on_disconnect(receive, task))
         try:
             await self._pass_on(send)
         except asyncio.CancelledError:
-            if not departure.done():
+            if not disconnect.done():
                 raise  # the server is shutting down
-            reading.uncancel()
+            task.uncancel()
             self._end("aborted")
         finally:
-            departure.cancel()
+            disconnect.cancel()
             self._recording.leave(self)
-            if self._entry is not None:
-                self._entry.__exit__(*sys.exc_info())
+            if self._record is not None:
+                self._record.__exit__(*sys.exc_info())
 
-    async def _on_departure(self, receive: Receive, reading: "asyncio.Task[None]") -> None:
+    async def _on_disconnect(self, receive: Receive, task: "asyncio.Task[None]") -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        if not self._answered:
-            reading.cancel()
+        if not self._finished:
+            task.cancel()
 
     async def _pass_on(self, send: Send) -> None:
         recording = self._recording
@@ -117,37 +117,37 @@ class RecordingResponse(Response):
                     self._note_token(head.status)
                     last = events
                     sent = with_ids(events, recording.id, first) if recording.is_resumable and streams else events
-                    self._answered = not streams and recording.is_over_for(self)
-                    await send({"type": "http.response.body", "body": sent, "more_body": not self._answered})
+                    self._finished = not streams and recording.is_over_for(self)
+                    await send({"type": "http.response.body", "body": sent, "more_body": not self._finished})
                 elif recording.is_over_for(self):
                     break
                 else:
                     await recording.news()
             if recording.end != "complete":
                 raise errors.ShuttingDown
-        except errors.ApiError as problem:  # the status is out: a stream tells it as its last event
+        except errors.ApiError as problem:  # the status was sent: the error becomes the last event
             last = errors.stream_event(problem)
             await send({"type": "http.response.body", "body": last, "more_body": True})
-        if not self._answered:
-            self._answered = True
+        if not self._finished:
+            self._finished = True
             await send({"type": "http.response.body", "body": b""})
         self._end_as(head.status, _code_within(last))
 
     async def _headers_of(self, head: Head) -> Headers:
-        """The recording's, with limits that are this request's own."""
-        entry = self._entry
-        if entry is None:
-            return list(head.headers)  # middleware changes what it is given
+        """The recording's headers, with this request's own limits."""
+        record = self._record
+        if record is None:
+            return list(head.headers)  # a copy, because middleware changes the list
         own: Headers = []
         if self._reserve is not None and head.status == 200:
-            own = [(name.encode(), value.encode()) for name, value in (await self._reserve(entry.id)).items()]
-        entry.status = head.status
-        entry.cache = self._use
-        return [each for each in head.headers if not each[0].startswith(LIMIT_HEADERS)] + own
+            own = [(name.encode(), value.encode()) for name, value in (await self._reserve(record.id)).items()]
+        record.status = head.status
+        record.cache = self._use
+        return [header for header in head.headers if not header[0].startswith(LIMIT_HEADERS)] + own
 
     def _note_token(self, status: int) -> None:
-        if self._entry is not None and status == 200:
-            self._entry.first_token()
+        if self._record is not None and status == 200:
+            self._record.first_token()
 
     def _end_as(self, status: int, code: str | None) -> None:
         if status != 200:
@@ -158,13 +158,13 @@ class RecordingResponse(Response):
             self._end(_OUTCOMES.get(code, "engine_error"), code)
 
     def _end(self, outcome: Outcome, code: str | None = None) -> None:
-        if self._entry is not None:
-            self._entry.end(outcome, error_code=code)
-            self._entry = None
+        if self._record is not None:
+            self._record.end(outcome, error_code=code)
+            self._record = None
 
 
 def _code_within(last: bytes) -> str | None:
-    """The code of the error that an answer ends with; None when it does not."""
+    """The code of the error event at the end of a response; None without one."""
     event = last.rstrip().rpartition(b"\n\n")[2].removeprefix(b"data: ")
     if not event.startswith(b'{"error"'):
         return None

@@ -1,9 +1,9 @@
-"""An answer in the making, recorded, so that several clients can read it, each at its own pace and from where it is.
+"""A recording of a response in progress, which several clients can read at their own pace and position.
 
-What the producer sends as ASGI messages is kept as blocks of whole events, counted from 0 (an answer that is no stream
-has one block). The oldest block goes when more than `max_bytes` are kept and the fastest reader has it; so one reader
-slows the producer down like a connection of its own, and among several the slow one is cut off, not the others. It
-does not know who produces, who reads, or that other processes exist.
+The producer's ASGI messages are stored as blocks of whole events, counted from 0 (a response without a stream has one
+block). The oldest block is dropped when more than `max_bytes` are stored and the fastest reader has read it. So one
+reader alone slows the producer down like a direct connection, and of several readers only the slow one is disconnected.
+This module does not know who produces or reads, or that other processes exist.
 """
 
 import asyncio
@@ -20,35 +20,35 @@ from serving.protocol.usage import Usage
 
 EVENT_END = b"\n\n"
 NOBODY_S = float("-inf")
-End = Literal["complete", "gone", "dropped"]  # gone: another may go on from here; dropped: nobody wants it any more
+End = Literal["complete", "gone", "dropped"]  # gone: another worker may continue; dropped: nobody needs it
 Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An answer's status and headers."""
+    """A response's status and headers."""
 
     status: int
     headers: Headers
 
 
 class RecordingReader(Protocol):
-    """Who reads. `next_event` is the first that it has not had."""
+    """A reader of a recording; `next_event` is the first that it has not received."""
 
     next_event: int
-    linger_s: float | None  # how long the answer is still wanted after it left; None: as the recording says
+    linger_s: float | None  # seconds of generation after it left; None: as the recording says
 
 
 class Recording:
     """A recording.
 
     Args:
-        id_: unlike any other's.
-        call: what is answered; None until it is known.
-        whose: the application and end user that may read it, as a digest.
-        is_resumable: whether its events get ids, so that a client may come back.
-        linger_s: how long it is wanted after a reader left that did not say.
-        max_bytes: kept of it.
+        id_: unique id.
+        request: the request; None until it is known.
+        access_key: digest of the application and end user that may read it, and of its path.
+        is_resumable: whether its events have ids, so that a client can resume.
+        linger_s: seconds of generation after a reader without its own value left.
+        max_bytes: maximum buffer.
         clock: monotonic seconds.
 
     """
@@ -56,8 +56,8 @@ class Recording:
     def __init__(
         self,
         id_: str,
-        call: GenerationRequest | None,
-        whose: str,
+        request: GenerationRequest | None,
+        access_key: str,
         *,
         is_resumable: bool,
         linger_s: float,
@@ -65,23 +65,23 @@ class Recording:
         clock: Callable[[], float],
     ) -> None:
         self.id = id_
-        self.call = call
-        self.whose = whose
+        self.request = request
+        self.access_key = access_key
         self.is_resumable = is_resumable
         self.linger_s = linger_s
         self.head: Head | None = None
         self.end: End | None = None
-        self.identity: str | None = None  # what requests that it answers have in common
+        self.identity: str | None = None  # digest of the identical requests that it answers
         self.readers: list[RecordingReader] = []
-        self.wanted_until = NOBODY_S  # by readers that left
+        self.linger_until = NOBODY_S  # for readers that left
         self.counted: Callable[[], Usage] = Usage  # tokens so far
         self.on_news: Callable[[], None] = lambda: None
-        self.is_elsewhere = False  # other processes have been told of it
-        self.is_forgotten = False  # only those who read it already get the rest
+        self.is_elsewhere = False  # it is published to other processes
+        self.is_forgotten = False  # only current readers get the rest
         self._max_bytes = max_bytes
         self._clock = clock
         self._blocks: list[bytes] = []
-        self._starts: list[int] = []  # of each block: its first event
+        self._starts: list[int] = []  # number of the first event of each block
         self._total = 0  # events
         self._bytes = 0
         self._shown: int | None = None  # events that may be read; None: all
@@ -92,53 +92,53 @@ class Recording:
 
     @property
     def total(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return self._total
 
     @property
     def is_whole(self) -> bool:
-        """Whether its beginning is still kept."""
+        """Whether its beginning is still stored."""
         return not self._starts or self._starts[0] == 0
 
     def blocks(self) -> list[bytes]:
-        """All that is kept."""
+        """All stored blocks."""
         return list(self._blocks)
 
     # For readers.
 
     def join(self, reader: RecordingReader) -> None:
-        """`reader` is there."""
+        """Add a reader."""
         self.readers.append(reader)
         self._unread.clear()
 
     def leave(self, reader: RecordingReader) -> None:
-        """`reader` is not there any more."""
+        """Remove a reader."""
         self.readers.remove(reader)
         linger_s = self.linger_s if reader.linger_s is None else reader.linger_s
-        self.wanted_until = max(self.wanted_until, self._clock() + linger_s)
+        self.linger_until = max(self.linger_until, self._clock() + linger_s)
         self._read.set()
         if not self.readers:
             self._unread.set()
 
     def take(self, reader: RecordingReader) -> bytes:
-        """Return the events that `reader` has not had, b"" while there are none; raises ReaderTooSlow."""
+        """Return the new events for a reader, b"" while there are none; raises ReaderTooSlow."""
         events, reader.next_event = self.since(reader.next_event, self._shown)
         if events:
             self._read.set()
         return events
 
     def is_over_for(self, reader: RecordingReader) -> bool:
-        """Whether `reader` has had all that there will be."""
+        """Whether a reader has received everything."""
         return self.end is not None and (self._shown is None or reader.next_event >= self._total)
 
     async def news(self) -> None:
-        """Wait until there may be more than at the time of the call."""
+        """Wait until there may be new events."""
         await self._changed.wait()
 
-    # For whoever produces, and whoever copies.
+    # For the producer.
 
     async def send(self, message: Message) -> None:
-        """Record an ASGI message of the answer; waits while the fastest reader is far behind."""
+        """Record an ASGI message of the response; waits while the fastest reader is far behind."""
         if message["type"] == "http.response.start":
             self.head = Head(message["status"], list(message["headers"]))
         else:
@@ -150,7 +150,7 @@ class Recording:
         await self.make_room()
 
     async def make_room(self) -> None:
-        """Return once no more is kept than may be."""
+        """Wait until no more than `max_bytes` are stored."""
         while self._bytes > self._max_bytes and len(self._blocks) > 1:
             if self.readers and max(reader.next_event for reader in self.readers) < self._starts[1]:
                 self._read.clear()
@@ -166,7 +166,7 @@ class Recording:
         self._bytes += len(block)
 
     def fail(self, error: errors.ApiError) -> None:
-        """Nobody answers: the recording ends with the error, as a response or as a stream's last event."""
+        """End with an error, as the response or as a stream's last event."""
         if self.head is None:
             body = error.body()
             headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
@@ -177,14 +177,14 @@ class Recording:
         self.finish("complete")
 
     def finish(self, end: End) -> None:
-        """There will be no more."""
+        """End the recording."""
         self.end = end
         self.tell()
 
     def since(self, event: int, stop: int | None = None) -> tuple[bytes, int]:
-        """Return the events from number `event` up to `stop` (None: all), and the next one's number.
+        """Return the events from number `event` up to `stop` (None: all), and the number of the next one.
 
-        Raises ReaderTooSlow when they are no longer kept.
+        Raises ReaderTooSlow if they are no longer stored.
         """
         stop = self._total if stop is None else stop
         if event >= stop:
@@ -198,31 +198,31 @@ class Recording:
         return b"".join(blocks), stop
 
     def hold_back(self) -> None:
-        """From now on, readers get only what `show` names."""
+        """From now on, readers only get events released by `show`."""
         self._shown = self._total
 
     def show(self, total: int | None) -> None:
-        """Readers may have the first `total` events; None: all, for good."""
+        """Release the first `total` events to readers; None: all, from now on."""
         if self._shown is not None:
             self._shown = total
             self._wake()
 
     def forget(self) -> None:
-        """Whose it is has been forgotten: nobody comes back to it, and nothing of it is kept."""
+        """Note that its owner was erased: it can no longer be resumed or stored."""
         self.is_forgotten, self.is_resumable = True, False
 
     def tell(self) -> None:
-        """Something is new."""
+        """Wake readers and the replicator."""
         self._wake()
         self.on_news()
 
     async def unread(self) -> None:
-        """Wait until nobody reads."""
+        """Wait until there are no readers."""
         await self._unread.wait()
 
     def is_wanted(self) -> bool:
-        """Whether somebody reads here, or may come back."""
-        return bool(self.readers) or self._clock() < self.wanted_until
+        """Whether there are local readers, or one may come back."""
+        return bool(self.readers) or self._clock() < self.linger_until
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

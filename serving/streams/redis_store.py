@@ -1,18 +1,18 @@
-"""Recordings in Redis: what one gateway worker records, readers at another read.
+"""Recordings in Redis, so that clients of other workers can read what one worker records.
 
-    bondhu:flight:{identity}        who computes a request: the recording's id, for ALIVE_S, refreshed by its owner
-    bondhu:tape:{id}:WHOSE          the recording: a stream of entries, for as long as it can be resumed
-    bondhu:tape:{id}:owner          the worker that writes it, likewise for ALIVE_S: without it nobody does
-    bondhu:tape:{id}:heard          somebody elsewhere reads it, refreshed by all who do
-    bondhu:tapes:WORKER             a channel on which a worker is asked to write a recording, which it does then only
-    bondhu:taped:{OWNER}            the recordings of a person: their keys, each until it expires
-    bondhu:forgotten                whom to forget, newest last: every worker reads it and keeps nothing of theirs
+    bondhu:flight:{identity}        id of the recording that computes a request, for ALIVE_S, refreshed by its worker
+    bondhu:tape:{id}:ACCESS         the recording: a stream of entries, for as long as it can be resumed
+    bondhu:tape:{id}:owner          the worker that writes it, for ALIVE_S, refreshed; without it, nobody writes
+    bondhu:tape:{id}:heard          set while other workers read it, refreshed by them
+    bondhu:tapes:WORKER             channel for asking a worker to write a recording; it does not write unasked
+    bondhu:taped:{OWNER}            the keys of a person's recordings, each until it expires
+    bondhu:forgotten                erased owners, newest last; every worker reads it and drops their recordings
 
-An id begins with the worker that made it. Everything expires by itself; no clocks are compared. Entries: `n` number of
-the first event, `d` events, `h` head, `u` tokens counted so far, `c` the request (recordings that can be resumed), `e`
-end. WHOSE, a digest of the application and its end user (OWNER) and the path, makes a stranger's guess find nothing,
-and tells nobody who it is. Only the first entry makes a recording: one that was forgotten does not come back with its
-next. Methods raise redis.exceptions.RedisError or OSError when Redis is away; who calls bounds how long.
+An id starts with the name of its worker. All keys expire by themselves; no clocks are compared. Fields of entries: `n`
+number of the first event, `d` events, `h` head, `u` usage so far, `c` the request (of resumable recordings), `e` end.
+ACCESS is a digest of application and end user (OWNER) and of the path, so that other users cannot find a recording by
+its id. Only the first entry creates a stream: a deleted one does not come back with its next entry. Methods raise
+redis.exceptions.RedisError or OSError if Redis is unavailable; callers set the timeout.
 """
 
 from collections.abc import Iterable
@@ -35,14 +35,14 @@ ALIVE_MS = round(ALIVE_S * 1000)
 CHANNEL = PREFIX + "s:"
 Fields = dict[bytes, bytes]
 
-# A claim of this worker's own that it has not taken back yet is over: only one task of it computes an identity.
+# This worker's own earlier claim is over: only one of its tasks computes an identity.
 _CLAIM = """
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then return held end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return false
 """
-# Files a recording of which something is kept for ARGV[2] ms from now; those that have expired leave the file.
+# Adds a recording to its owner's index for ARGV[2] ms, and removes expired ones.
 _FILE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -51,7 +51,7 @@ redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 FORGOTTEN = "bondhu:forgotten"
-FORGOTTEN_S = 3600  # longer than a worker is without Redis and keeps a recording
+FORGOTTEN_S = 3600  # longer than a worker keeps a recording while Redis is unavailable
 MAX_FORGOTTEN = 10_000
 
 
@@ -64,7 +64,7 @@ class RecordingStore:
     """The commands.
 
     Args:
-        redis: as `open_redis` makes it.
+        redis: a client made by `open_redis`.
         worker: this worker's name.
 
     """
@@ -75,48 +75,48 @@ class RecordingStore:
         self._claim = redis.register_script(_CLAIM)
 
     async def claim(self, identity: str, recording_id: str) -> str | None:
-        """Take on a request; returns the id of the recording of a worker that has done so before, None if nobody."""
-        held = await self._claim([flight(identity)], [recording_id, f"{self.worker}-", ALIVE_MS])
+        """Claim a request; returns None, or the id of the recording of the worker that has claimed it before."""
+        held = await self._claim([flight_key(identity)], [recording_id, f"{self.worker}-", ALIVE_MS])
         return None if held is None else bytes(held).decode()
 
-    async def ask_for(self, recording_id: str, whose: str) -> bool:
-        """Ask the worker that made it to write the recording; False when it is gone."""
-        return bool(await self.redis.publish(CHANNEL + worker_of(recording_id), f"{recording_id} {whose}"))
+    async def ask_for(self, recording_id: str, access_key: str) -> bool:
+        """Ask a recording's worker to write it; False if that worker is gone."""
+        return bool(await self.redis.publish(CHANNEL + worker_of(recording_id), f"{recording_id} {access_key}"))
 
     async def seize(self, recording_id: str) -> bool:
-        """Become who writes the recording; False when somebody else does."""
-        return bool(await self.redis.set(owner(recording_id), self.worker, nx=True, px=ALIVE_MS))
+        """Become the writer of the recording; False if another worker is."""
+        return bool(await self.redis.set(writer_key(recording_id), self.worker, nx=True, px=ALIVE_MS))
 
-    async def is_resumable(self, recording_id: str, whose: str) -> bool:
-        """Whether there is such a recording from its beginning, of a request that may be resumed."""
-        first: Any = await self.redis.xrange(stream(recording_id, whose), count=1)
+    async def is_resumable(self, recording_id: str, access_key: str) -> bool:
+        """Whether the recording exists from its beginning and can be resumed."""
+        first: Any = await self.redis.xrange(stream_key(recording_id, access_key), count=1)
         return bool(first) and orjson.loads(first[0][1].get(b"c", b"null")) is not None
 
     async def hear(self, recording_id: str) -> None:
-        """Say that somebody here reads a recording of another worker; to be repeated every HEAR_S."""
-        await self.redis.set(heard(recording_id), 1, px=ALIVE_MS)
+        """Note that a client here reads another worker's recording; must be repeated every HEAR_S."""
+        await self.redis.set(reader_key(recording_id), 1, px=ALIVE_MS)
 
     async def read(
-        self, recording_id: str, whose: str, last: bytes, block_ms: int | None
+        self, recording_id: str, access_key: str, last: bytes, block_ms: int | None
     ) -> list[tuple[bytes, Fields]]:
-        """The entries after `last`, waiting for some for at most `block_ms`."""
-        answer: Any = await self.redis.xread({stream(recording_id, whose): last}, count=1000, block=block_ms)
+        """The entries after `last`; waits for at most `block_ms` if there are none."""
+        answer: Any = await self.redis.xread({stream_key(recording_id, access_key): last}, count=1000, block=block_ms)
         streams = answer.items() if isinstance(answer, dict) else answer
         return [entry for _, batches in streams for entry in _flat(batches)]
 
     async def is_heard(self, recording_id: str) -> bool:
-        """Whether somebody elsewhere has said `hear` since the last call."""
-        return bool(await self.redis.delete(heard(recording_id)))
+        """Whether another worker has called `hear` since the last check."""
+        return bool(await self.redis.delete(reader_key(recording_id)))
 
-    async def say_gone(self, recording_id: str, whose: str) -> None:
-        """Tell whoever waits for a recording that there is none."""
+    async def say_gone(self, recording_id: str, access_key: str) -> None:
+        """Tell waiting workers that the recording does not exist."""
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.xadd(stream(recording_id, whose), {b"e": b"gone"})
-            pipe.pexpire(stream(recording_id, whose), ALIVE_MS)
+            pipe.xadd(stream_key(recording_id, access_key), {b"e": b"gone"})
+            pipe.pexpire(stream_key(recording_id, access_key), ALIVE_MS)
             await pipe.execute()
 
     async def forget(self, owner: str) -> None:
-        """Delete the recordings of whose names begin with `owner`, and have every worker keep no more of them."""
+        """Delete the recordings of all owners with the prefix `owner`, and make every worker drop theirs."""
         for key in await self._files(owner):
             recordings = await self.redis.zrange(key, 0, -1)
             async with self.redis.pipeline(transaction=True) as pipe:
@@ -128,76 +128,76 @@ class RecordingStore:
             await pipe.execute()
 
     async def count(self, owner: str) -> int:
-        """How many recordings there are of whose names begin with `owner`."""
+        """The number of recordings of all owners with the prefix `owner`."""
         kept: list[bytes] = []
         for key in await self._files(owner):
             kept += await self.redis.zrange(key, 0, -1)  # type: ignore[arg-type]  # of more options than are used
         return int(await self.redis.exists(*kept)) if kept else 0
 
     async def last_forgotten(self) -> bytes:
-        """Up to where the list of the forgotten has been written."""
+        """The position of the last erased owner."""
         newest: Any = await self.redis.xrevrange(FORGOTTEN, count=1)
         return bytes(newest[0][0]) if newest else b"0"
 
     async def forgotten(self, last: bytes, block_ms: int) -> list[tuple[bytes, str]]:
-        """Who has been forgotten after `last`, and where in the list; waits for some for at most `block_ms`."""
+        """(position, owner) of owners erased after `last`; waits for at most `block_ms` if there are none."""
         answer: Any = await self.redis.xread({FORGOTTEN: last}, block=block_ms)
         streams = answer.items() if isinstance(answer, dict) else answer
         return [(at, fields[b"o"].decode()) for _, batches in streams for at, fields in _flat(batches)]
 
     async def _files(self, owner: str) -> list[str]:
-        """The keys of the files of a person; of an application's people by a look at all keys, on a rare occasion."""
+        """The index key of a person, or those of all people of an application, by a scan over all keys."""
         if len(owner) == OWNER_DIGITS:
-            return [filed(owner)]
-        return [key.decode() async for key in self.redis.scan_iter(match=filed(f"{owner}*"), count=1000)]
+            return [owner_key(owner)]
+        return [key.decode() async for key in self.redis.scan_iter(match=owner_key(f"{owner}*"), count=1000)]
 
 
 def _flat(batches: Any) -> Iterable[tuple[bytes, Fields]]:
-    """The entries of one stream, which a RESP3 connection's answer nests once more."""
-    for each in batches:
-        if each and isinstance(each[0], bytes):
-            yield each[0], each[1]
+    """The entries of one stream, which RESP3 connections nest once more."""
+    for batch in batches:
+        if batch and isinstance(batch[0], bytes):
+            yield batch[0], batch[1]
         else:
-            yield from _flat(each)
+            yield from _flat(batch)
 
 
-def owner_in(whose: str) -> str:
-    """The person, as a digest, in `serving.streams.policy.whose`."""
-    return whose.partition("-")[0]
+def owner_in(access_key: str) -> str:
+    """The owner's digest in `serving.streams.policy.access_key`."""
+    return access_key.partition("-")[0]
 
 
-def flight(identity: str) -> str:
-    """Key: who computes this request."""
+def flight_key(identity: str) -> str:
+    """Redis key: the recording that computes a request."""
     return f"bondhu:flight:{{{identity}}}"
 
 
-def stream(recording_id: str, whose: str) -> str:
-    """Key: the recording."""
-    return f"{PREFIX}:{{{recording_id}}}:{whose}"
+def stream_key(recording_id: str, access_key: str) -> str:
+    """Redis key: the recording."""
+    return f"{PREFIX}:{{{recording_id}}}:{access_key}"
 
 
-def owner(recording_id: str) -> str:
-    """Key: who writes the recording."""
+def writer_key(recording_id: str) -> str:
+    """Redis key: the worker that writes the recording."""
     return f"{PREFIX}:{{{recording_id}}}:owner"
 
 
-def filed(owner: str) -> str:
-    """Key: a person's recordings."""
+def owner_key(owner: str) -> str:
+    """Redis key: the index of a person's recordings."""
     return f"bondhu:taped:{{{owner}}}"
 
 
-def heard(recording_id: str) -> str:
-    """Key: somebody elsewhere reads it."""
+def reader_key(recording_id: str) -> str:
+    """Redis key: set while other workers read the recording."""
     return f"{PREFIX}:{{{recording_id}}}:heard"
 
 
 class Copy:
-    """How far a recording of this worker has been written.
+    """Copies a recording of this worker to Redis.
 
     Args:
         recording: the recording.
-        ttl_s: how long what was written is kept.
-        since: events that are written already, with the head: by another worker, before this one went on.
+        ttl_s: time to live of the copy.
+        since: number of events that another worker has written, with the head, before this one took over.
 
     """
 
@@ -212,7 +212,7 @@ class Copy:
         self._entries = 0
 
     def write(self, pipe: Pipeline, worker: str, max_bytes: int) -> int:
-        """Write what is new; returns how many events are written when that has been done. Raises ReaderTooSlow."""
+        """Queue the new events in `pipe`; returns the number of events written then. Raises ReaderTooSlow."""
         recording = self.recording
         fields: dict[FieldT, EncodableT] = {}
         data, upto = recording.since(self._next)
@@ -220,7 +220,7 @@ class Copy:
         if is_first or recording.end:
             self._file(pipe)
         if is_first:
-            pipe.set(owner(recording.id), worker, px=ALIVE_MS)
+            pipe.set(writer_key(recording.id), worker, px=ALIVE_MS)
             fields[b"c"] = _described(recording)
         if recording.head and not self._headed:
             fields[b"h"] = orjson.dumps(
@@ -232,11 +232,11 @@ class Copy:
             fields |= {b"n": b"%d" % self._next, b"d": data, b"u": orjson.dumps(counts)}
         if recording.end:
             fields[b"e"] = recording.end.encode()
-        key = stream(recording.id, recording.whose)
+        key = stream_key(recording.id, recording.access_key)
         self._described, self._headed, self._next = True, recording.head is not None, upto
         self.is_complete = recording.end is not None
         if recording.end:
-            pipe.delete(owner(recording.id))
+            pipe.delete(writer_key(recording.id))
         if recording.end == "dropped":
             pipe.delete(key)
             return upto
@@ -251,39 +251,39 @@ class Copy:
         return upto
 
     def refresh(self, pipe: Pipeline, worker: str) -> None:
-        """Say that it is still being written; the last of the answers tells by whom."""
+        """Queue commands that keep the copy alive; the result of the last one is its writer."""
         self._file(pipe)
-        pipe.set(owner(self.recording.id), worker, nx=True, px=ALIVE_MS)
-        pipe.pexpire(owner(self.recording.id), ALIVE_MS)
-        pipe.pexpire(stream(self.recording.id, self.recording.whose), self._ttl_ms)
-        pipe.get(owner(self.recording.id))
+        pipe.set(writer_key(self.recording.id), worker, nx=True, px=ALIVE_MS)
+        pipe.pexpire(writer_key(self.recording.id), ALIVE_MS)
+        pipe.pexpire(stream_key(self.recording.id, self.recording.access_key), self._ttl_ms)
+        pipe.get(writer_key(self.recording.id))
 
     def _file(self, pipe: Pipeline) -> None:
-        """Have it found by whose it is, until the next refreshment and for as long as it is kept then."""
-        key = stream(self.recording.id, self.recording.whose)
-        pipe.eval(_FILE, 1, filed(owner_in(self.recording.whose)), key, self._ttl_ms + ALIVE_MS)
+        """Queue an update of the owner's index."""
+        key = stream_key(self.recording.id, self.recording.access_key)
+        pipe.eval(_FILE, 1, owner_key(owner_in(self.recording.access_key)), key, self._ttl_ms + ALIVE_MS)
 
 
 def _described(recording: Recording) -> bytes:
-    """The request, as another worker needs it to go on; of a recording that nobody can resume, nothing."""
-    call = recording.call
-    if call is None or not recording.is_resumable:
+    """The request as JSON, for a worker that takes over; `null` for a recording that cannot be resumed."""
+    request = recording.request
+    if request is None or not recording.is_resumable:
         return b"null"
     linger_s = recording.linger_s if recording.linger_s != float("inf") else None
     return orjson.dumps(
-        {"patience_s": linger_s, "path": call.path, "parsed": call.parsed, "model": call.model}
-        | {"class_": call.class_, "app": call.app, "user": call.user}
-        | {"allow_external": call.allow_external, "allow_sensitive": call.allow_sensitive}
-        | {"conversation": call.conversation, "agent_conversation": call.agent_conversation}
+        {"patience_s": linger_s, "path": request.path, "parsed": request.parsed, "model": request.model}
+        | {"class_": request.class_, "app": request.app, "user": request.user}
+        | {"allow_external": request.allow_external, "allow_sensitive": request.allow_sensitive}
+        | {"conversation": request.conversation, "agent_conversation": request.agent_conversation}
     )
 
 
 def apply(recording: Recording, fields: Fields, request_id: str) -> bool:
-    """Add what an entry says, but for its end; False when something before it is missing."""
-    if (described := orjson.loads(fields.get(b"c", b"null"))) and recording.call is None:
+    """Add an entry to a recording, except its end; False if earlier events are missing."""
+    if (described := orjson.loads(fields.get(b"c", b"null"))) and recording.request is None:
         linger_s = described.pop("patience_s")
         recording.linger_s = float("inf") if linger_s is None else linger_s
-        recording.call = GenerationRequest(**described, request_id=request_id)
+        recording.request = GenerationRequest(**described, request_id=request_id)
     if b"h" in fields:
         status, headers = orjson.loads(fields[b"h"])
         recording.head = Head(status, [(name.encode(), value.encode()) for name, value in headers])
@@ -291,7 +291,7 @@ def apply(recording: Recording, fields: Fields, request_id: str) -> bool:
         number = int(fields[b"n"])
         if recording.head is None or number > recording.total:
             return False
-        if number == recording.total:  # else it is there already: two workers took the recording for theirs
+        if number == recording.total:  # otherwise it is a duplicate: two workers wrote the recording
             recording.add(fields[b"d"])
             counts = Usage(*orjson.loads(fields[b"u"]))
             recording.counted = lambda: counts

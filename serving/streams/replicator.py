@@ -1,9 +1,9 @@
-"""Writes this worker's recordings to Redis, and keeps saying that it computes what it computes.
+"""Copies this worker's recordings to Redis, and refreshes its claims on requests.
 
-A recording is written when its client may come back, or when another worker asks. Then its readers get an event only
-once Redis has it, so that whoever comes back to another worker finds all that it had. Redis is told at most every
-FLUSH_S, all recordings together, off every request's path. When it does not take something, that recording is of this
-worker only from then on.
+A recording is copied if its client can resume it, or if another worker asks for it. Readers of a resumable recording
+only get events that are in Redis, so that a client that resumes at another worker finds all that it had. Redis is
+written at most every FLUSH_S, all recordings together, off the request path. If a write fails, the recording stays
+local from then on.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from serving.resilience.breaker import Breaker
 from serving.resilience.deadline import answer_within
 from serving.resilience.redis import AWAY
 from serving.streams.recording import Recording
-from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, RecordingStore, flight, stream
+from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, RecordingStore, flight_key, stream_key
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,15 @@ FLUSH_S = 0.02
 FLUSH_WITHIN_S = 0.1
 TICK_S = 1.0
 LISTEN_MS = 5000
-SHARED_S = 10.0  # how long a recording is kept for readers elsewhere that cannot come back
+SHARED_S = 10.0  # time to live of a copy for other workers' readers that cannot resume
 
 
 class Replicator:
-    """One worker's.
+    """The replicator of one worker.
 
     Args:
         store: the recordings in Redis.
-        max_bytes: kept there of a recording.
+        max_bytes: maximum size of a copy.
         listens: whether other workers may ask for recordings.
         clock: monotonic seconds.
 
@@ -42,21 +42,21 @@ class Replicator:
         self, store: RecordingStore, *, max_bytes: int, listens: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.breaker = Breaker("Redis, for streams,", clock=clock)
-        self.find: Callable[[str], Recording | None] = lambda _: None  # a recording of this worker
-        self.drop: Callable[[str], Awaitable[None]] = _drop_nothing  # what is of a person who has been forgotten
+        self.find: Callable[[str], Recording | None] = lambda _: None  # finds a recording of this worker
+        self.drop: Callable[[str], Awaitable[None]] = _drop_nothing  # drops the recordings of an erased owner
         self._store = store
         self._max_bytes = max_bytes
         self._listens = listens
         self._clock = clock
         self._copies: dict[str, Copy] = {}
-        self._flights: set[str] = set()  # identities that this worker computes
-        self._landed: set[str] = set()  # those that it has computed
+        self._in_flight: set[str] = set()  # identities of requests that this worker is computing
+        self._finished: set[str] = set()  # those that have ended since the last flush
         self._dirty: set[str] = set()
         self._news = asyncio.Event()
         self._flushing = asyncio.Lock()
 
     def publish(self, recording: Recording, *, ttl_s: float, since: int | None = None) -> None:
-        """Write `recording` from now on (from event `since`, when another worker has written those before)."""
+        """Copy a recording from now on (from event `since`, if another worker has written the earlier ones)."""
         if recording.id in self._copies or recording.is_forgotten or self.breaker.is_open:
             return
         self._copies[recording.id] = Copy(recording, ttl_s=ttl_s, since=since)
@@ -66,46 +66,48 @@ class Replicator:
         recording.on_news = lambda: self._mark(recording.id)
         self._mark(recording.id)
 
-    def took_off(self, identity: str) -> None:
-        """This worker computes the request; keep saying so."""
-        self._landed.discard(identity)
-        self._flights.add(identity)
+    def started(self, identity: str) -> None:
+        """Note that this worker computes a request, and refresh its claim from now on."""
+        self._finished.discard(identity)
+        self._in_flight.add(identity)
 
-    def landed(self, identity: str) -> None:
-        """It does not any more."""
-        if identity in self._flights:
-            self._flights.discard(identity)
-            self._landed.add(identity)
+    def finished(self, identity: str) -> None:
+        """Note that the request has ended, and release its claim."""
+        if identity in self._in_flight:
+            self._in_flight.discard(identity)
+            self._finished.add(identity)
             self._news.set()
 
     async def run(self) -> None:
-        """Write, refresh and listen until cancelled."""
+        """Copy, refresh and listen until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())
             tasks.create_task(self._repeat(self.tick))
-            tasks.create_task(self._hear_of_forgotten())
+            tasks.create_task(self._watch_forgotten())
             if self._listens:
                 tasks.create_task(self._repeat(self._listen))
 
     async def forget(self, recordings: Sequence[Recording]) -> None:
-        """Write no more of them, and delete what is written; raises what Redis raises."""
+        """Stop copying these recordings and delete their copies; raises what Redis raises."""
         written = [copy for recording in recordings if (copy := self._copies.get(recording.id))]
         for copy in written:
             self._give_up(copy)
-        async with self._flushing:  # what is on its way to Redis now gets there before
+        async with self._flushing:  # wait for a write in progress
             if written:
-                await self._store.redis.unlink(*(stream(copy.recording.id, copy.recording.whose) for copy in written))
+                await self._store.redis.unlink(
+                    *(stream_key(copy.recording.id, copy.recording.access_key) for copy in written)
+                )
 
     async def flush(self) -> None:
-        """Write what is new."""
+        """Write new events to Redis."""
         async with self._flushing:
             marked, self._dirty = self._dirty, set()
-            landed, self._landed = self._landed, set()
+            finished, self._finished = self._finished, set()
             copies = [self._copies[recording_id] for recording_id in marked if recording_id in self._copies]
-            if not copies and not landed:
+            if not copies and not finished:
                 return
             try:
-                written = await self._execute(copies, landed)
+                written = await self._execute(copies, finished)
             except AWAY:
                 for copy in copies:
                     self._give_up(copy)
@@ -116,12 +118,12 @@ class Replicator:
                     self._copies.pop(copy.recording.id, None)
 
     async def tick(self) -> None:
-        """Refresh what expires, and try a Redis that was away; raises what Redis raises."""
+        """Refresh keys that expire, and probe Redis if it was unavailable; raises what Redis raises."""
         copies = list(self._copies.values())
         async with answer_within(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
             pipe.ping()
-            for identity in self._flights:
-                pipe.pexpire(flight(identity), ALIVE_MS)
+            for identity in self._in_flight:
+                pipe.pexpire(flight_key(identity), ALIVE_MS)
             owners = []
             for copy in copies:
                 copy.refresh(pipe, self._store.worker)
@@ -132,19 +134,19 @@ class Replicator:
         self.breaker.close()
         for copy, index in zip(copies, owners, strict=True):
             if answers[index] != self._store.worker.encode() and not copy.is_complete:
-                self._give_up(copy)  # this worker stood still for so long that another took it over
+                self._give_up(copy)  # this worker hung for so long that another took over
 
-    async def _execute(self, copies: list[Copy], landed: set[str]) -> list[tuple[Copy, int]]:
+    async def _execute(self, copies: list[Copy], finished: set[str]) -> list[tuple[Copy, int]]:
         written = []
         began = self._clock()
         try:
             async with answer_within(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
-                if landed:
-                    pipe.unlink(*map(flight, landed))
+                if finished:
+                    pipe.unlink(*map(flight_key, finished))
                 for copy in copies:
                     try:
                         written.append((copy, copy.write(pipe, self._store.worker, self._max_bytes)))
-                    except errors.ReaderTooSlow:  # more than is kept came in one go
+                    except errors.ReaderTooSlow:  # more arrived at once than the buffer holds
                         self._give_up(copy)
                 await pipe.execute()
         except AWAY as problem:
@@ -169,8 +171,8 @@ class Replicator:
             await self.flush()
             await asyncio.sleep(FLUSH_S)
 
-    async def _hear_of_forgotten(self) -> None:
-        """Drop what is of people whom another worker has been told to forget, however long Redis was away meanwhile."""
+    async def _watch_forgotten(self) -> None:
+        """Drop recordings of owners that were erased at another worker, also after an outage of Redis."""
         last: bytes | None = None
         while True:
             try:
@@ -180,7 +182,7 @@ class Replicator:
                     await self.drop(owner)
                     last = at
             except AWAY as problem:
-                log.debug("streams: Redis does not answer: %r", problem)
+                log.debug("streams: Redis does not respond: %r", problem)
                 await asyncio.sleep(TICK_S)
 
     async def _listen(self) -> None:
@@ -188,13 +190,13 @@ class Replicator:
             await channel.subscribe(CHANNEL + self._store.worker)
             async for message in channel.listen():
                 if message["type"] == "message":
-                    recording_id, _, whose = message["data"].decode().partition(" ")
-                    await self._asked_for(recording_id, whose)
+                    recording_id, _, access_key = message["data"].decode().partition(" ")
+                    await self._on_request(recording_id, access_key)
 
-    async def _asked_for(self, recording_id: str, whose: str) -> None:
+    async def _on_request(self, recording_id: str, access_key: str) -> None:
         recording = self.find(recording_id)
-        if recording is None or recording.whose != whose:
-            await self._store.say_gone(recording_id, whose)
+        if recording is None or recording.access_key != access_key:
+            await self._store.say_gone(recording_id, access_key)
         else:
             self.publish(recording, ttl_s=SHARED_S)
 
@@ -203,9 +205,9 @@ class Replicator:
             try:
                 await work()
             except AWAY as problem:
-                log.debug("streams: Redis does not answer: %r", problem)
+                log.debug("streams: Redis does not respond: %r", problem)
             await asyncio.sleep(TICK_S)
 
 
 async def _drop_nothing(_: str) -> None:
-    """Stands for a worker without recordings."""
+    """Default of Replicator.drop: does nothing."""

@@ -38,10 +38,10 @@ from serving.streams.policy import (
     ABORT_S,
     DISCONNECT_HEADER,
     RESUME_HEADER,
+    access_key,
     identity_of,
     linger_of,
     read_event_id,
-    whose,
 )
 from serving.streams.reader import RecordingResponse
 from storage.api_keys import KeyRecord
@@ -52,32 +52,32 @@ CONSENT_HEADER = "x-bondhu-allow-external"
 
 
 @router.post(CHAT, openapi_extra=openapi.CHAT, responses=openapi.GENERATION_RESPONSES)
-async def chat_completions(request: Request) -> Response:
+async def chat_completions(http_request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    return await _generate(request, CHAT)
+    return await _generate(http_request, CHAT)
 
 
 @router.post(COMPLETION, openapi_extra=openapi.COMPLETION, responses=openapi.GENERATION_RESPONSES)
-async def completions(request: Request) -> Response:
+async def completions(http_request: Request) -> Response:
     """Continue a text."""
-    return await _generate(request, COMPLETION)
+    return await _generate(http_request, COMPLETION)
 
 
-async def _generate(request: Request, path: str) -> Response:
-    gateway = await gateway_of(request)
-    caller = await caller_of(request, gateway)
-    if last_event := request.headers.get(RESUME_HEADER):
-        return await _resume(request, gateway, caller, path, last_event)
+async def _generate(http_request: Request, path: str) -> Response:
+    gateway = await gateway_of(http_request)
+    caller = await caller_of(http_request, gateway)
+    if last_event := http_request.headers.get(RESUME_HEADER):
+        return await _resume(http_request, gateway, caller, path, last_event)
     parsed: dict[str, Any] = {}
     try:
-        body, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
+        body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
     except ApiError as problem:
-        raise await refused(problem, request, gateway, caller, path, parsed) from None
-    return await respond(request, gateway, caller, path, parsed, size_bytes=len(body))
+        raise await refused(problem, http_request, gateway, caller, path, parsed) from None
+    return await respond(http_request, gateway, caller, path, parsed, size_bytes=len(body))
 
 
 async def respond(
-    request: Request,
+    http_request: Request,
     gateway: Gateway,
     caller: KeyRecord,
     path: str,
@@ -88,53 +88,55 @@ async def respond(
 ) -> Response:
     """The response to a generation's body; `conversation` in place of the header's. Raises ApiError."""
     settings = gateway.settings.gateway
-    call: GenerationRequest | None = None
+    request: GenerationRequest | None = None
     try:
-        call = _call(request, gateway, caller, path, parsed, conversation)
-        linger_s = linger_of(request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
-        wish = read_directives(request.headers, gateway.settings.cache.ttl_s)
+        request = _read_request(http_request, gateway, caller, path, parsed, conversation)
+        linger_s = linger_of(http_request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
+        directives = read_directives(http_request.headers, gateway.settings.cache.ttl_s)
         tokens = most_tokens(parsed, size_bytes, settings.reserve_completion_tokens)
-        tokens += gateway.settings.memory.chat.recalled_tokens if call.conversation else 0
-        entry = gateway.ledger.begin(**about(request, caller, path, parsed), tokens_reserved=tokens)
+        tokens += gateway.settings.memory.chat.recalled_tokens if request.conversation else 0
+        record = gateway.ledger.begin(**about(http_request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError as problem:
-        if call is not None and (comfort := await gateway.degraded.comfort_at_the_door(call, problem)):
-            return comfort
-        raise await refused(problem, request, gateway, caller, path, parsed) from None
+        if request is not None and (response := await gateway.degraded.crisis_response(request, problem)):
+            return response
+        raise await refused(problem, http_request, gateway, caller, path, parsed) from None
     identity = None
-    if gateway.settings.streams.coalesce != "off" and gateway.models.agent(call.model) is None:
-        identity = identity_of(call, caller.tier, wish, is_resumable=call.streams and linger_s > 0)
+    if gateway.settings.streams.coalesce != "off" and gateway.models.agent(request.model) is None:
+        identity = identity_of(request, caller.tier, directives, is_resumable=request.streams and linger_s > 0)
     if identity is None and linger_s == ABORT_S:
-        return _generation(gateway, caller.tier, wish, tokens, call, entry)
-    recording, _ = gateway.recorder.of(call, identity, entry.id, linger_s)
+        return _generation(gateway, caller.tier, directives, tokens, request, record)
+    recording, _ = gateway.recorder.of(request, identity, record.id, linger_s)
     return RecordingResponse(
         recording,
-        entry=entry,
-        generate=partial(_generation, gateway, caller.tier, wish, tokens),
-        reserve=partial(_count, gateway, caller.tier, call.app, call.user, call.sequences),
+        record=record,
+        generate=partial(_generation, gateway, caller.tier, directives, tokens),
+        reserve=partial(_count, gateway, caller.tier, request.app, request.user, request.sequences),
         linger_s=linger_s,
         use="shared",
     )
 
 
 async def _resume(
-    request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str
+    http_request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str
 ) -> RecordingResponse:
     """Read on where an earlier connection broke; its body tells at most who the end user is."""
     parsed: dict[str, Any] = {}
     try:
-        parsed = read_leniently(await read_bytes(request, gateway.settings.gateway.max_body_bytes))
-        named = request.headers.get(DISCONNECT_HEADER)
+        parsed = read_leniently(await read_bytes(http_request, gateway.settings.gateway.max_body_bytes))
+        named = http_request.headers.get(DISCONNECT_HEADER)
         linger_s = None if named is None else linger_of(named, gateway.settings.streams.max_grace_s)
         recording_id, event = read_event_id(last_event)
-        recording = await gateway.recorder.find(recording_id, whose(caller.app, end_user(request, parsed), path))
-        entry = gateway.ledger.begin(**about(request, caller, path, parsed))
+        recording = await gateway.recorder.find(
+            recording_id, access_key(caller.app, end_user(http_request, parsed), path)
+        )
+        record = gateway.ledger.begin(**about(http_request, caller, path, parsed))
     except ApiError as problem:
-        raise await refused(problem, request, gateway, caller, path, parsed) from None
+        raise await refused(problem, http_request, gateway, caller, path, parsed) from None
     return RecordingResponse(
         recording,
-        entry=entry,
+        record=record,
         generate=partial(_generation, gateway, caller.tier, CacheDirectives(reads=False, keeps=False), None),
-        reserve=partial(_count, gateway, caller.tier, caller.app, end_user(request, parsed), 1),
+        reserve=partial(_count, gateway, caller.tier, caller.app, end_user(http_request, parsed), 1),
         linger_s=linger_s,
         use="resumed",
         next_event=event + 1,
@@ -144,33 +146,33 @@ async def _resume(
 def _generation(
     gateway: Gateway,
     tier: str,
-    wish: CacheDirectives,
+    directives: CacheDirectives,
     tokens: int | None,
-    call: GenerationRequest,
-    entry: RequestRecord,
+    request: GenerationRequest,
+    record: RequestRecord,
     sent: Sent | None = None,
     hands_over: bool = False,
 ) -> Generation:
     settings = gateway.settings.gateway
-    agent = gateway.models.agent(call.model)
-    recollection: ChatMemory | None
+    agent = gateway.models.agent(request.model)
+    memory: ChatMemory | None
     chain: Sequence[Target]
     if agent is None:
-        recollection = _recollection(gateway, call)
-        chain = gateway.chains.of(call.model)
+        memory = _memory_of(gateway, request)
+        chain = gateway.chains.of(request.model)
     else:
-        recollection = memory_of_run(gateway, call)
-        chain = [agent_target(gateway, agent, recollection, wish)]
-        wish, hands_over = CacheDirectives(reads=False, keeps=False), False
+        memory = memory_of_run(gateway, request)
+        chain = [agent_target(gateway, agent, memory, directives)]
+        directives, hands_over = CacheDirectives(reads=False, keeps=False), False
     if tokens is None:
-        tokens = most_tokens(call.parsed, len(orjson.dumps(call.parsed)), settings.reserve_completion_tokens)
+        tokens = most_tokens(request.parsed, len(orjson.dumps(request.parsed)), settings.reserve_completion_tokens)
     return Generation(
-        call=call,
+        request=request,
         chain=chain,
-        entry=entry,
+        record=record,
         limiter=gateway.limiter,
-        lookup=partial(gateway.answers.lookup, directives=wish),
-        recollection=recollection,
+        lookup=partial(gateway.answers.lookup, directives=directives),
+        memory=memory,
         degraded=gateway.degraded,
         tier=tier,
         tokens=tokens,
@@ -181,21 +183,21 @@ def _generation(
     )
 
 
-def _recollection(gateway: Gateway, call: GenerationRequest) -> ChatMemory | None:
-    if call.conversation is None:
+def _memory_of(gateway: Gateway, request: GenerationRequest) -> ChatMemory | None:
+    if request.conversation is None:
         return None
-    return ChatMemory(gateway.memory, gateway.wishes, gateway.settings.memory.chat, call, tokens_of, gateway.now)
+    return ChatMemory(gateway.memory, gateway.wishes, gateway.settings.memory.chat, request, tokens_of, gateway.now)
 
 
 async def _count(
-    gateway: Gateway, tier: str, app: str, user: str | None, requests: int, entry_id: str
+    gateway: Gateway, tier: str, app: str, user: str | None, requests: int, record_id: str
 ) -> dict[str, str]:
     """Count a request that has no tokens of its own; an id beside its entry's, which may yet generate."""
-    return await gateway.limiter.count(app, user, tier, f"{entry_id}.0", requests)
+    return await gateway.limiter.count(app, user, tier, f"{record_id}.0", requests)
 
 
-def _call(
-    request: Request,
+def _read_request(
+    http_request: Request,
     gateway: Gateway,
     caller: KeyRecord,
     path: str,
@@ -207,7 +209,7 @@ def _call(
     spec = gateway.settings.catalogue.get(model)
     if agent is not None:
         check_for_agent(gateway, agent, path, parsed)
-        check_user(end_user(request, parsed))
+        check_user(end_user(http_request, parsed))
     elif spec is None:
         check_request(path, parsed)
     else:
@@ -216,27 +218,27 @@ def _call(
     check_marks(parsed.get("messages"))
     if (tier := gateway.live.settings.tiers.get(caller.tier)) is not None:  # one that is not known is refused later
         check_structured_outputs(parsed, tier.structured_outputs)
-    named = conversation or named_conversation(request)
+    named = conversation or named_conversation(http_request)
     return GenerationRequest(
         path=path,
         parsed=parsed,
         model=model,
-        request_id=request.scope["bondhu.request_id"],
+        request_id=http_request.scope["bondhu.request_id"],
         app=caller.app,
-        user=end_user(request, parsed),
-        class_=class_of(request),
-        allow_external=caller.allow_external and request.headers.get(CONSENT_HEADER, "").lower() != "false",
+        user=end_user(http_request, parsed),
+        class_=class_of(http_request),
+        allow_external=caller.allow_external and http_request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
-        conversation=conversation_of(request, caller, path, parsed, named),
+        conversation=conversation_of(http_request, caller, path, parsed, named),
         agent_conversation="" if agent is None else named,
-        country=country_of(request),
+        country=country_of(http_request),
     )
 
 
 def most_tokens(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
     """About the most that a request, which has been checked, can use; `completion_tokens` where it does not say."""
     for field in ("max_completion_tokens", "max_tokens"):
-        if isinstance(asked := parsed.get(field), int) and asked > 0:
-            completion_tokens = asked
+        if isinstance(requested := parsed.get(field), int) and requested > 0:
+            completion_tokens = requested
             break
     return body_bytes // BYTES_PER_TOKEN + completion_tokens * sequences_of(parsed)

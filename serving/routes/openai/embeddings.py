@@ -32,12 +32,12 @@ async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
         class_of(request)
         inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
         reserved = len(body) // BYTES_PER_TOKEN
-        entry = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)
+        record = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)
     except ApiError as problem:
         raise await refused(problem, request, gateway, caller, PATH, parsed) from None
-    with entry:
+    with record:
         user = end_user(request, parsed)
-        reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, entry.id)
+        reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, record.id)
         used: int | None = None
         began_s = time.monotonic()
         try:
@@ -47,9 +47,9 @@ async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
             raise
         finally:
             await (gateway.limiter.refund(reservation) if used is None else gateway.limiter.settle(reservation, used))
-        entry.prompt_tokens, entry.status = used, 200
-        entry.segments.append(embedder.segment(used, time.monotonic() - began_s))
+        record.prompt_tokens, record.status = used, 200
+        record.segments.append(embedder.segment(used, time.monotonic() - began_s))
         answer = embeddings.answer(rows, used, model=name, dimensions=embedder.dimensions, as_base64=as_base64)
-        entry.end("ok")
+        record.end("ok")
     headers = {"x-bondhu-model": embedder.label, **reservation.headers}
     return Response(answer, media_type="application/json", headers=headers)

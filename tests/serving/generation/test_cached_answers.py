@@ -106,12 +106,12 @@ class Worker:
             raise AssertionError
 
         generation = Generation(
-            call=call,
+            request=call,
             chain=chain,
-            entry=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: told.update(ended)),
+            record=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: told.update(ended)),
             limiter=self._limiter,
             lookup=lambda call: self._cache.lookup(call, CacheDirectives()),
-            recollection=None,
+            memory=None,
             tier="free",
             tokens=10,
             timeout_s=30,

@@ -11,10 +11,10 @@ from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.streams.erasure import RecordingErasure
-from serving.streams.policy import whose
+from serving.streams.policy import access_key
 from serving.streams.recorder import Recorder
 from serving.streams.recording import Recording
-from serving.streams.redis_store import Copy, RecordingStore, stream
+from serving.streams.redis_store import Copy, RecordingStore, stream_key
 from serving.streams.replicator import Replicator
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
@@ -41,7 +41,7 @@ def forgetful(store: RecordingStore) -> RecordingErasure:
     """Return the place that forgets them."""
     publisher = Replicator(store, max_bytes=MAX_BYTES, listens=False)
     return RecordingErasure(
-        Recorder(store=store, publisher=publisher, shares=False, drain=Drain(1), max_bytes=MAX_BYTES, keep_s=60)
+        Recorder(store=store, replicator=publisher, shares=False, drain=Drain(1), max_bytes=MAX_BYTES, keep_s=60)
     )
 
 
@@ -53,7 +53,7 @@ def record(owner: Owner, number: int, path: str = CHAT) -> Recording:
     recording = Recording(
         f"ab-{number}",
         call,
-        whose(owner.app, owner.user, path),
+        access_key(owner.app, owner.user, path),
         is_resumable=True,
         linger_s=0,
         max_bytes=MAX_BYTES,
@@ -86,7 +86,11 @@ async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: R
     copies[0].recording.end = "complete"
     await write(redis, copies[0])
     assert [await place.count(each) for each in (MAYA, NOOR)] == [0, 1]
-    assert [await redis.exists(stream(each.recording.id, each.recording.whose)) for each in copies] == [0, 0, 1]
+    assert [await redis.exists(stream_key(each.recording.id, each.recording.access_key)) for each in copies] == [
+        0,
+        0,
+        1,
+    ]
     await write(redis, Copy(record(MAYA, 4), ttl_s=60))
     assert await place.count(MAYA) == 1
     await place.forget("shop")

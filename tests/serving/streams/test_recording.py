@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving.cache.directives import CacheDirectives, read_directives
 from serving.errors import InvalidRequest, ReaderTooSlow, UnknownStream
 from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
-from serving.streams.policy import identity_of, linger_of, read_event_id, whose, with_ids
+from serving.streams.policy import access_key, identity_of, linger_of, read_event_id, with_ids
 from serving.streams.recording import Recording
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
@@ -190,7 +190,9 @@ def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
     assert identity_of(call(reordered), "free", CacheDirectives(), is_resumable=False) == identity_of(
         usual, "free", CacheDirectives(), is_resumable=False
     )
-    assert len({whose("shop", None, CHAT), whose("shop", "", CHAT), whose("shop", None, COMPLETION)}) == 3
+    assert (
+        len({access_key("shop", None, CHAT), access_key("shop", "", CHAT), access_key("shop", None, COMPLETION)}) == 3
+    )
 
 
 def test_what_a_client_wants_when_it_leaves() -> None:
