@@ -189,13 +189,13 @@ class UnknownConversation(ApiError):
 
 
 class UnknownWish(ApiError):
-    """This person has no wish with this id that could be undone."""
+    """This person has no wish with this id that can be undone."""
 
     status, type, default_code = 404, "invalid_request_error", "wish_not_found"
 
 
 class UnknownProposal(ApiError):
-    """No agent has proposed this to the person, in this conversation."""
+    """There is no such proposal for the person in this conversation."""
 
     status, type, default_code = 404, "invalid_request_error", "proposal_not_found"
 

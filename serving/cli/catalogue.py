@@ -1,4 +1,4 @@
-"""`bondhu catalogue`: recordings of one's own beside the bundled ones."""
+"""`bondhu catalogue`: imports your own recordings in addition to the bundled ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ import typer
 from serving.cli.console import EPILOG, Exit, err, out
 from serving.cli.database import with_database
 
-if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
+if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 app = typer.Typer(help="Recordings that the music agent chooses from.", no_args_is_help=True, epilog=EPILOG)
@@ -20,7 +20,7 @@ MAX_TOLD = 10
 def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON lines.")],
 ) -> None:
-    """Import recordings: a JSON object a line, with artist and title; code 1 when a line was not taken."""
+    """Import recordings: one JSON object per line, with artist and title. Exit code 1 if a line was skipped."""
     from agents.music.imports import BadLine, read_lines
     from storage.media.imported_tracks import SqlTracks
 
@@ -41,9 +41,9 @@ def import_file(
         return count + len(batch)
 
     count = with_database(load)
-    for each in bad[:MAX_TOLD]:
-        err.print(f"line {each.number}: {each.why}")
+    for line in bad[:MAX_TOLD]:
+        err.print(f"line {line.number}: {line.why}")
     if len(bad) > MAX_TOLD:
         err.print(f"and {len(bad) - MAX_TOLD} more")
-    out.print(f"imported {count} recordings, left out {len(bad)} lines")
+    out.print(f"imported {count} recordings, skipped {len(bad)} lines")
     raise typer.Exit(Exit.FAILED if bad else Exit.OK)

@@ -1,4 +1,4 @@
-"""`bondhu consent`: what an application's end users allow to leave for a model outside."""
+"""`bondhu consent`: end users' consent to external models."""
 
 import json
 from datetime import UTC, datetime
@@ -9,18 +9,18 @@ import typer
 from serving.cli.console import EPILOG, Exit, fail
 from serving.cli.database import with_database
 
-if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
+if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
     from storage.consents import ConsentRecord
 
-app = typer.Typer(help="What end users allow to leave.", no_args_is_help=True, epilog=EPILOG)
-App = Annotated[str, typer.Argument(metavar="APP", help="Application, as of its keys.")]
-User = Annotated[str, typer.Argument(metavar="USER", help="Its end user, as its requests name them.")]
+app = typer.Typer(help="End users' consent to external models.", no_args_is_help=True, epilog=EPILOG)
+App = Annotated[str, typer.Argument(metavar="APP", help="Application, as in its keys.")]
+User = Annotated[str, typer.Argument(metavar="USER", help="End user of the application, as in its requests.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @app.command()
 def show(app_name: App, user: User, as_json: Json = False) -> None:
-    """Show what a person answered."""
+    """Show a person's consent."""
     from storage import consents
 
     _show(with_database(lambda db: consents.find_consent(db, app=app_name, user=user)), as_json)
@@ -31,16 +31,17 @@ def set_(
     app_name: App,
     user: User,
     external: Annotated[
-        bool, typer.Option("--external/--no-external", help="Their requests may leave for a model outside, as Gemini.")
+        bool,
+        typer.Option("--external/--no-external", help="Allow requests to be sent to external models, such as Gemini."),
     ],
-    sensitive: Annotated[bool, typer.Option("--sensitive", help="What is private in them may go along.")] = False,
+    sensitive: Annotated[bool, typer.Option("--sensitive", help="Allow private content to be sent too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Set a person's answer; gateways follow within five seconds."""
+    """Set a person's consent; it takes effect in all gateways within five seconds."""
     from storage import consents
 
     if sensitive and not external:
-        fail("--sensitive says nothing without --external", Exit.CONFIGURATION)
+        fail("--sensitive needs --external", Exit.CONFIGURATION)
     now = datetime.now(UTC)
     record = with_database(
         lambda db: consents.set_consent(
@@ -52,7 +53,7 @@ def set_(
 
 @app.command()
 def forget(app_name: App, user: User, as_json: Json = False) -> None:
-    """Forget a person's answer, as if they had never been asked."""
+    """Delete a person's consent, as if they had never been asked."""
     from storage import consents
 
     with_database(lambda db: consents.forget_consent(db, app=app_name, user=user))
@@ -68,6 +69,6 @@ def _show(record: "ConsentRecord | None", as_json: bool) -> None:
     elif record is None:
         typer.echo("never asked")
     else:
-        private = ", private content too" if record.allow_sensitive else ", private content not"
-        what = f"may leave{private}" if record.allow_external else "nothing leaves"
+        private = "with private content" if record.allow_sensitive else "without private content"
+        what = f"external models allowed, {private}" if record.allow_external else "external models not allowed"
         typer.echo(f"{what} (since {record.changed_at:%Y-%m-%d %H:%M} UTC)")

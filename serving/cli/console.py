@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, where output goes, and how the configuration is read."""
+"""Common parts of all commands: exit codes, output, and loading the configuration."""
 
 from enum import IntEnum
 from typing import NoReturn
@@ -15,7 +15,7 @@ err = Console(stderr=True, highlight=False)
 
 
 class Exit(IntEnum):
-    """Exit codes of `bondhu`; 2 is also a usage error."""
+    """Exit codes of `bondhu`; 2 is also the code of usage errors."""
 
     OK = 0
     FAILED = 1
@@ -27,20 +27,20 @@ class Exit(IntEnum):
 
 
 EPILOG = (
-    "Exit codes: 0 done; 1 failed; 2 the configuration or the command line is wrong; 3 already running; "
-    "4 the service (or Ray) is not up; 5 this machine lacks something; "
-    "6 it works, with a warning."
+    "Exit codes: 0 success; 1 failure; 2 invalid configuration or command line; 3 already running; "
+    "4 the service (or Ray) is not running; 5 this machine does not meet the requirements; "
+    "6 it works, with warnings."
 )
 
 
 def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
-    """Say why on standard error and leave with `code`."""
+    """Print an error to standard error and exit with `code`."""
     err.print(f"[red]error[/red] {message.replace('[', chr(92) + '[')}", soft_wrap=True)
     raise typer.Exit(code)
 
 
 def settings_or_exit() -> Settings:
-    """Return the settings, or say every problem with them and leave with code 2."""
+    """Return the settings, or print all their problems and exit with code 2."""
     try:
         return load_settings()
     except ConfigError as error:

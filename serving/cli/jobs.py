@@ -1,4 +1,4 @@
-"""`bondhu jobs`: what the worker does in the background, and what it has given up."""
+"""`bondhu jobs`: lists background jobs and retries failed ones."""
 
 import json
 from dataclasses import asdict
@@ -12,22 +12,22 @@ from rich.table import Table
 from serving.cli.console import EPILOG, Exit, fail, out
 from serving.cli.database import with_database
 
-if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
+if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
     from storage.memory.tables import JobState
 
-app = typer.Typer(help="Background jobs: what is done, and what was given up.", no_args_is_help=True, epilog=EPILOG)
+app = typer.Typer(help="Background jobs.", no_args_is_help=True, epilog=EPILOG)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @app.command("list")
 def list_jobs(
     state: Annotated[
-        str | None, typer.Option(help="Only those that are queued, running, done, dead or cancelled.")
+        str | None, typer.Option(help="Only jobs in this state: queued, running, done, dead or cancelled.")
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="Only those of this kind.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only jobs of this kind.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List jobs, the latest change first; those that are done, for a week."""
+    """List jobs, last changed first; jobs that are done are listed for a week."""
     from storage.jobs import board as job_board
     from storage.jobs.kinds import KINDS
     from storage.memory.tables import JobState
@@ -36,19 +36,19 @@ def list_jobs(
         fail(f"--state: must be one of {', '.join(get_args(JobState))}, not {state}", Exit.CONFIGURATION)
     if kind is not None and kind not in KINDS:
         fail(f"--kind: must be one of {', '.join(sorted(KINDS))}, not {kind}", Exit.CONFIGURATION)
-    wanted = cast("JobState | None", state)
-    found = with_database(lambda db: job_board.list_jobs(db, state=wanted, kind=kind))
+    job_state = cast("JobState | None", state)
+    found = with_database(lambda db: job_board.list_jobs(db, state=job_state, kind=kind))
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2, default=str))
+        typer.echo(json.dumps([asdict(job) for job in found], indent=2, default=str))
         return
     table = Table(box=None)
     for heading in ("id", "app", "user", "kind", "state", "done", "attempts", "last failure", "changed"):
         table.add_column(heading, no_wrap=heading == "id")
     for job in found:
-        whose = (escape(job.app), escape(job.end_user))
+        owner = (escape(job.app), escape(job.end_user))
         last = (str(job.attempts), escape(job.error or ""), f"{job.updated_at:%Y-%m-%d %H:%M}")
         progress = f"{job.progress_done} of {job.progress_of}" if job.progress_of else ""
-        table.add_row(job.id, *whose, job.kind, job.state, progress, *last)
+        table.add_row(job.id, *owner, job.kind, job.state, progress, *last)
     out.print(table)
 
 
@@ -83,13 +83,13 @@ def retry(
     id_: Annotated[str | None, typer.Argument(metavar="ID", help="A dead job.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All dead jobs.")] = False,
 ) -> None:
-    """Have dead jobs tried again, with all their attempts."""
+    """Retry dead jobs, with a new set of attempts."""
     from storage.jobs import board as job_board
 
     if (id_ is None) != every:
-        fail("name a job, or say --all", Exit.CONFIGURATION)
+        fail("give either a job id or --all", Exit.CONFIGURATION)
     now = datetime.now(UTC)
     count = with_database(lambda db: job_board.retry_jobs(db, id_, now=now))
     if not count and id_ is not None:
-        fail(f"no dead job {id_}")
+        fail(f"there is no dead job {id_}: see `bondhu jobs list --state dead`")
     typer.echo(f"{count} queued again")

@@ -1,4 +1,4 @@
-"""`bondhu keys`: create, list, rotate and revoke the keys that callers present."""
+"""`bondhu keys`: creates, lists, rotates and revokes API keys."""
 
 import json
 import re
@@ -13,57 +13,59 @@ from serving.cli.console import EPILOG, Exit, fail, out, settings_or_exit
 from serving.cli.database import with_database
 from serving.config.errors import suggest
 
-if TYPE_CHECKING:  # imported where used: every other command starts without the SQL toolkit
+if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
     from storage.api_keys import KeyRecord, NewKey
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-LONGEST = timedelta(days=36500)  # an instant beyond the year 9999 cannot be stored
+LONGEST = timedelta(days=36500)  # a time after the year 9999 cannot be stored
 
-app = typer.Typer(help="Keys that callers present.", no_args_is_help=True, epilog=EPILOG)
+app = typer.Typer(help="API keys.", no_args_is_help=True, epilog=EPILOG)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a number with a unit: 90s, 30m, 24h, 30d, 2w."""
+    """Parse a duration, a number with a unit: 90s, 30m, 24h, 30d, 2w."""
     match = re.fullmatch(r"(\d{1,9})([smhdw])", text.strip())
     span = timedelta(seconds=int(match[1]) * UNITS_S[match[2]]) if match else None
     if span is None or span > LONGEST:
-        raise typer.BadParameter(f"{text!r} is no duration: a number and s, m, h, d or w, as 24h or 30d, up to 36500d")
+        raise typer.BadParameter(
+            f"{text!r} is not a duration: use a number and s, m, h, d or w, such as 24h or 30d, at most 36500d"
+        )
     return span
 
 
 @app.command()
 def create(
     app_name: Annotated[str, typer.Option("--app", help="Application that the key belongs to.")] = "default",
-    name: Annotated[str, typer.Option(help="A label for people.")] = "",
-    tier: Annotated[str, typer.Option(help="A tier of the configuration: what the key may ask per minute and day.")] = (
-        "standard"
-    ),
+    name: Annotated[str, typer.Option(help="A label.")] = "",
+    tier: Annotated[str, typer.Option(help="A tier of the configuration, which sets the key's limits.")] = "standard",
     expires_in: Annotated[
-        timedelta | None, typer.Option(parser=parse_duration, metavar="DURATION", help="As 12h or 30d; default: never.")
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="DURATION", help="Such as 12h or 30d; default: never."),
     ] = None,
     allow_external: Annotated[
-        bool, typer.Option("--allow-external", help="The app's requests may leave for a model outside, as Gemini.")
+        bool,
+        typer.Option("--allow-external", help="Allow requests to be sent to external models, such as Gemini."),
     ] = False,
     allow_sensitive: Annotated[
         bool,
-        typer.Option("--allow-sensitive", help="What is private in them may go along; only with --allow-external."),
+        typer.Option("--allow-sensitive", help="Allow private content to be sent too; needs --allow-external."),
     ] = False,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Its chats are remembered and recalled for, unless a request says not to.")
+        bool, typer.Option("--memory", help="Turn memory on for its chats, unless a request turns it off.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a key and show it, once."""
+    """Create a key and show it once."""
     from storage import api_keys
 
     tiers = settings_or_exit().tiers
     if tier not in tiers:
-        fail(f"no tier is called {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
+        fail(f"--tier: there is no tier {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
     if allow_sensitive and not allow_external:
-        fail("--allow-sensitive says nothing without --allow-external", Exit.CONFIGURATION)
+        fail("--allow-sensitive needs --allow-external", Exit.CONFIGURATION)
     now = datetime.now(UTC)
-    made = with_database(
+    new_key = with_database(
         lambda db: api_keys.create_key(
             db,
             app=app_name,
@@ -76,12 +78,12 @@ def create(
             memory=memory,
         )
     )
-    _show_once(made, as_json)
+    _show_once(new_key, as_json)
 
 
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
-    """List all keys, revoked ones too (never the keys themselves)."""
+    """List all keys, including revoked ones, without the secrets themselves."""
     from storage import api_keys
 
     records = with_database(api_keys.list_keys)
@@ -116,36 +118,36 @@ def list_keys(as_json: Json = False) -> None:
 def rotate(
     key_id: Annotated[str, typer.Argument(metavar="ID")],
     overlap: Annotated[
-        timedelta, typer.Option(parser=parse_duration, metavar="DURATION", help="How long the old key still works.")
-    ] = "24h",  # type: ignore[assignment]  # read by parse_duration, like what a user writes
+        timedelta, typer.Option(parser=parse_duration, metavar="DURATION", help="How long the old key stays valid.")
+    ] = "24h",  # type: ignore[assignment]  # parsed by parse_duration, like user input
     as_json: Json = False,
 ) -> None:
-    """Replace a key by a new one of the same app, name, tier and consent, shown once; the old one then expires."""
+    """Replace a key by a new one with the same app, name, tier and consent, shown once; the old one expires."""
     from storage import api_keys
 
-    made = with_database(lambda db: api_keys.rotate_key(db, key_id, now=datetime.now(UTC), overlap=overlap))
-    if made is None:
-        fail(f"no valid key has the id {key_id}: `bondhu keys list` shows them", Exit.FAILED)
-    _show_once(made, as_json)
+    new_key = with_database(lambda db: api_keys.rotate_key(db, key_id, now=datetime.now(UTC), overlap=overlap))
+    if new_key is None:
+        fail(f"there is no valid key with the id {key_id}: see `bondhu keys list`", Exit.FAILED)
+    _show_once(new_key, as_json)
 
 
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """Revoke a key for good; gateways follow within seconds."""
+    """Revoke a key permanently; it takes effect in all gateways within seconds."""
     from storage import api_keys
 
     record = with_database(lambda db: api_keys.revoke_key(db, key_id, now=datetime.now(UTC)))
     if record is None:
-        fail(f"no key has the id {key_id}: `bondhu keys list` shows them", Exit.FAILED)
+        fail(f"there is no key with the id {key_id}: see `bondhu keys list`", Exit.FAILED)
     typer.echo(json.dumps(_plain(record), indent=2) if as_json else f"revoked {record.id}")
 
 
-def _show_once(made: "NewKey", as_json: bool) -> None:
+def _show_once(new_key: "NewKey", as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({**_plain(made.record), "key": made.secret}, indent=2))
+        typer.echo(json.dumps({**_plain(new_key.record), "key": new_key.secret}, indent=2))
         return
-    typer.echo(made.secret)
-    typer.echo(f"id {made.record.id}; it is shown only now", err=True)
+    typer.echo(new_key.secret)
+    typer.echo(f"id {new_key.record.id}; it is shown only now", err=True)
 
 
 def _plain(record: "KeyRecord") -> dict[str, Any]:

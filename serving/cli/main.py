@@ -1,4 +1,4 @@
-"""The `bondhu` command. Each command's imports are its own, so that `--help` is quick."""
+"""The `bondhu` command. Commands import what they need themselves, so that `--help` is fast."""
 
 import fcntl
 import json
@@ -38,13 +38,13 @@ for process in (processes.init, processes.gateway, processes.worker, processes.r
 def status(
     as_json: Json = False,
     dashboard_token: Annotated[
-        bool, typer.Option("--dashboard-token", help="Print the token that Ray's dashboard asks for.")
+        bool, typer.Option("--dashboard-token", help="Print the token for Ray's dashboard.")
     ] = False,
     scrape_token: Annotated[
-        bool, typer.Option("--scrape-token", help="Print the token that opens the gateway's /metrics.")
+        bool, typer.Option("--scrape-token", help="Print the token for the gateway's /metrics.")
     ] = False,
 ) -> None:
-    """Say what runs and what is not ready, and why (exit code 0 only when all is ready)."""
+    """Show what is running and what is not ready, with reasons; exit code 0 only if all is ready."""
     settings = settings_or_exit()
     if dashboard_token or scrape_token:
         from serving.config.credentials import load_secrets
@@ -71,14 +71,14 @@ def status(
 
 @app.command(epilog=EPILOG)
 def apply(
-    plan_only: Annotated[bool, typer.Option("--plan", help="Say what would happen; change nothing.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Show the changes without making them.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Stop old engines first: for a machine without room for both.")
+        bool, typer.Option("--replace", help="Stop old engines first, for a machine without room for both.")
     ] = False,
     as_json: Json = False,
-    restore: Annotated[bool, typer.Option(hidden=True, help="Bring back what was last applied.")] = False,
+    restore: Annotated[bool, typer.Option(hidden=True, help="Restore what was last applied.")] = False,
 ) -> None:
-    """Make what runs match the configuration, without losing a request."""
+    """Apply the configuration to the running service without losing a request."""
     settings = settings_or_exit()
     from serving.cluster import apply as applying
 
@@ -95,7 +95,7 @@ def apply(
         with _one_at_a_time(settings):
             applying.execute(applying.plan(settings), settings, _report, replace=replace)
     except applying.ClusterError as problem:
-        fail(f"{problem} (`bondhu up` starts it)", Exit.NOT_RUNNING)
+        fail(f"{problem}. Start it with `bondhu up`", Exit.NOT_RUNNING)
     except applying.ApplyFailed as problem:
         fail(str(problem))
     if as_json:
@@ -114,14 +114,14 @@ def _show_plan(plan: Any, as_json: bool) -> None:
 
 
 def _one_at_a_time(settings: Settings) -> Any:
-    """Hold var/run/apply.lock: two that change the cluster at once would undo each other."""
+    """Hold var/run/apply.lock, because concurrent applies would undo each other."""
     path = settings.var_dir / "run/apply.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        err.print("waiting for another apply to end")
+        err.print("waiting for another apply to finish")
         fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
@@ -132,7 +132,7 @@ def _report(line: str) -> None:
 
 def _show_status(settings: Settings, running: bool, state: dict[str, Any], ready: dict[str, Any] | None) -> None:
     if not running:
-        out.print("not running" if ready is None else f"{gateway_url(settings)} answers, started elsewhere")
+        out.print("not running" if ready is None else f"running at {gateway_url(settings)}, not started by `bondhu up`")
     for name, process in state.items():
         pid = f"process {process['pid']}" if process["pid"] else ""
         restarts = f"restarted {process['restarts']} times" if process["restarts"] else ""
@@ -150,8 +150,8 @@ def _show_open(paths: list[str]) -> None:
     if paths:
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         out.print(
-            f"other users can read {', '.join(paths[:3])}{more}: `bondhu up` closes them at its start, or "
-            "`chmod -R go= FOLDER` now",
+            f"other users can read {', '.join(paths[:3])}{more}: restart with `bondhu up`, which corrects it, or run "
+            "`chmod -R go= FOLDER`",
             markup=False,
             soft_wrap=True,
         )

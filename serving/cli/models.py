@@ -1,6 +1,6 @@
-"""`bondhu models`: what can be served, whether its files are right, and the command line it becomes.
+"""`bondhu models`: lists, shows and checks the models of the catalogue.
 
-Exit codes: 0 all well; 2 the configuration is wrong (or, in `check`, a model cannot be used as it stands).
+Exit codes: 0 success; 2 the configuration is invalid (or, in `check`, a model cannot be used).
 """
 
 import json
@@ -32,7 +32,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
-    """List the catalogue and what is active."""
+    """List the catalogue and mark the served models."""
     settings = _settings(as_json)
     rows = [_summary(settings, spec) for spec in settings.catalogue.values()]
     if as_json:
@@ -48,12 +48,12 @@ def list_models(as_json: Json = False) -> None:
         table.add_row(mark, row["id"], row["quantization"], ", ".join(row["profiles"]), needs)
     console = Console()
     console.print(table)
-    console.print(f"* active under profile {settings.profile}; + served beside it", style="dim")
+    console.print(f"* active in profile {settings.profile}; + also served", style="dim")
 
 
 @app.command()
 def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """Show one model: its file, resolved weights, fingerprint and vLLM's command line."""
+    """Show one model: its file, weights, fingerprint and vLLM's arguments."""
     settings = _settings(as_json)
     spec = _find(settings, model_id, as_json)
     directory = spec.directory(settings.root)
@@ -80,10 +80,10 @@ def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json =
 @app.command()
 def check(
     model_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Also ask vLLM's own parser (about 20 s).")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also run vLLM's own argument parser (about 20 s).")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check every configuration file, and that a model's local weights and template exist."""
+    """Check all configuration files, and that local weights and templates exist."""
     settings = _settings(as_json)
     specs = [_find(settings, model_id, as_json)] if model_id else list(settings.catalogue.values())
     problems = [problem for spec in specs for problem in _missing_files(settings.root, spec)]
@@ -94,7 +94,7 @@ def check(
     if as_json:
         _print_json({"ok": True, "models": [spec.id for spec in specs], "deep": deep, "problems": []})
     else:
-        Console().print(f"{len(specs)} model file(s) and the service's configuration are right", style="green")
+        Console().print(f"{len(specs)} model file(s) and the service's configuration are valid", style="green")
 
 
 def _settings(as_json: bool) -> Settings:
@@ -128,7 +128,7 @@ def _summary(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _arguments(settings: Settings, spec: ModelSpec) -> list[str]:
-    """Return its server's arguments for a model, less those that the service adds at start (address and key)."""
+    """Return the arguments of a model's server, without those added at start (address and key)."""
     if spec.runs_llama_cpp:
         arguments = llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root)
         return [f"--model={settings.root / spec.path}", *arguments]
@@ -144,20 +144,20 @@ def _missing_files(root: Path, spec: ModelSpec) -> list[Problem]:
     if spec.source is not None and directory is not None and not directory.exists():
         pass  # `bondhu up` fetches it
     elif directory is not None and (missing := missing_from(spec, directory)):
-        problems.append(Problem(where, "path", f"{directory} holds no model (no {missing})"))
+        problems.append(Problem(where, "path", f"{directory} is not a complete model: it has no {missing}"))
     problems += [
-        Problem(where, "adapters", f"{root / each.path} does not exist (adapter `{each.id}`)")
-        for each in spec.adapters
-        if not (root / each.path).exists()
+        Problem(where, "adapters", f"{root / adapter.path} does not exist (adapter `{adapter.id}`)")
+        for adapter in spec.adapters
+        if not (root / adapter.path).exists()
     ]
     template = spec.server_arguments(root).get("chat_template")
     if isinstance(template, str) and template.endswith(".jinja") and not Path(template).is_file():
-        problems.append(Problem(where, "server.chat_template", f"{template} does not exist below {root}"))
+        problems.append(Problem(where, "server.chat_template", f"{template} does not exist in {root}"))
     return problems
 
 
 def _ask_vllm(settings: Settings, specs: list[ModelSpec]) -> list[Problem]:
-    """Run vLLM's parser in a process of its own, because importing it takes long and much memory."""
+    """Run vLLM's parser in a separate process, because importing it takes much time and memory."""
     done = subprocess.run(
         [sys.executable, "-m", "models.vllm.parser_check"],
         input=json.dumps([_arguments(settings, spec) for spec in specs]),
@@ -169,7 +169,7 @@ def _ask_vllm(settings: Settings, specs: list[ModelSpec]) -> list[Problem]:
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return [Problem("vLLM", "", f"its parser could not be asked: {last}")]
+        return [Problem("vLLM", "", f"its argument parser failed: {last}")]
     complaints: list[str | None] = json.loads(done.stdout.splitlines()[-1])
     return [
         Problem(f"configs/models/{spec.id}.yaml", "", f"vLLM says: {complaint}")

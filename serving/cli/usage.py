@@ -1,4 +1,4 @@
-"""`bondhu usage`: requests, tokens and cost from the ledger, summed."""
+"""`bondhu usage`: sums requests, tokens and cost in the ledger."""
 
 import json
 import re
@@ -21,16 +21,18 @@ MAX_GROUPS = 100_000
 
 
 def usage(
-    by: Annotated[str, typer.Option(help="What to sum by: any of app, user, model, day; comma between.")] = "app,model",
-    since: Annotated[str | None, typer.Option(help="How far back: 30m, 24h, 7d, 4w. All by default.")] = None,
+    by: Annotated[
+        str, typer.Option(help="Group by app, user, model, day: one or several, separated by commas.")
+    ] = "app,model",
+    since: Annotated[str | None, typer.Option(help="Only the last 30m, 24h, 7d, 4w, ...; default: all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Sum requests, tokens and cost, as far as they are in the database (a gateway writes each second)."""
+    """Sum requests, tokens and cost in the database, to which gateways write every second."""
     from storage.requests import DIMENSIONS, sum_requests
 
     names = [name.strip() for name in by.split(",") if name.strip()]
     if unknown := [name for name in names if name not in DIMENSIONS]:
-        fail(f"--by: cannot sum by {unknown[0]}, only by {', '.join(DIMENSIONS)}", Exit.CONFIGURATION)
+        fail(f"--by: must be of {', '.join(DIMENSIONS)}, not {unknown[0]}", Exit.CONFIGURATION)
     groups = cast("list[Dimension]", list(dict.fromkeys(names)))
     start = None if since is None else _ago(since)
     sums = with_database(lambda db: sum_requests(db, groups, since=start, limit=MAX_GROUPS))
@@ -53,8 +55,8 @@ def usage(
 def _ago(span: str) -> datetime:
     matched = re.fullmatch(r"(\d{1,6})([mhdw])", span)
     if matched is None:
-        fail(f"--since: {span} is not a number and m, h, d or w, as 7d", Exit.CONFIGURATION)
+        fail(f"--since: must be a number and m, h, d or w, such as 7d, not {span}", Exit.CONFIGURATION)
     try:
         return datetime.now(UTC) - timedelta(**{UNITS[matched[2]]: int(matched[1])})
     except OverflowError:
-        fail(f"--since: {span} is before the calendar begins", Exit.CONFIGURATION)
+        fail(f"--since: {span} is too long", Exit.CONFIGURATION)

@@ -1,1 +1,1 @@
-"""Ray Serve from outside: what should run there, and how it gets there."""
+"""Ray Serve's configuration: what should run, and how it is applied."""

@@ -1,8 +1,8 @@
-"""From what runs to what the configuration says, without losing a request.
+"""Brings the running cluster to the configuration without losing a request.
 
-A changed or new engine starts beside the old one; once it can answer, the routing table names it; only then is the old
-one drained and stopped. One that fails to load is taken away again and the old one never stopped serving. `plan` says
-all this beforehand; `restore` brings back what was last applied after Ray itself was restarted.
+A changed or new engine starts beside the old one; once it is ready, the routing table points to it; only then is the
+old one drained and stopped. An engine that fails to load is removed, and the old one keeps serving. `plan` shows the
+steps in advance; `restore` restores what was last applied after a restart of Ray.
 """
 
 import json
@@ -27,16 +27,16 @@ POLL_S = 1.0
 DEPLOY_FAILED = "DEPLOY_FAILED"
 FAILED = (DEPLOY_FAILED, "UNHEALTHY")
 GONE_WITHIN_S = 60.0
-PACKAGE, FORMER_PACKAGE = "serving.deployments", "serving.deploy"  # of import paths; the former until 0.1.0
+PACKAGE, FORMER_PACKAGE = "serving.deployments", "serving.deploy"  # of import paths; the old one was used before 0.1.0
 
 
 class ApplyFailed(RuntimeError):
-    """What was to start did not; what served before still does. The text says why."""
+    """A new application failed to start; the previous state is still serving. The message says why."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that applying does to one Serve application."""
+    """One change of one Serve application."""
 
     action: Action
     target: str
@@ -45,46 +45,46 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What applying does, in order, and the document that it ends with."""
+    """The steps of an apply, in order, and the resulting document."""
 
     steps: tuple[Step, ...]
     desired: Manifest
-    running: dict[str, Application]  # the configurations that run now, by application name
+    running: dict[str, Application]  # the current configurations by application name
 
     @property
     def changes(self) -> bool:
-        """Whether anything would change."""
+        """Whether there are any changes."""
         return any(step.action != "keep" for step in self.steps)
 
 
 def plan(settings: Settings) -> Plan:
-    """Compare the configuration with what the cluster runs. Raises ClusterError."""
+    """Compare the configuration with the cluster; raises ClusterError."""
     desired = manifest.build(settings)
     running = _running(_api(settings))
     return Plan(tuple(_steps(running, _by_name(desired))), desired, running)
 
 
 def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = False) -> None:
-    """Carry the plan out and return when it is done; `report` is told each step and, now and then, the wait.
+    """Execute the plan and return when it is done; `report` is called with each step.
 
-    With `replace`, old engines stop before new ones start: for a machine without room for both. Requests meanwhile
-    get 503.
+    With `replace`, old engines stop before new ones start, for a machine without room for both; requests get 503
+    meanwhile.
 
     Raises:
-        ApplyFailed: a new engine (or the embedder) did not come up; the former state is restored.
+        ApplyFailed: a new engine, or the embedder, did not start; the previous state was restored.
         ClusterError: the cluster cannot be reached.
 
     """
     api = _api(settings)
-    wanted = _by_name(plan.desired)
-    old_engines = [app for name, app in plan.running.items() if _is_engine(name) and name not in wanted]
+    desired = _by_name(plan.desired)
+    old_engines = [app for name, app in plan.running.items() if _is_engine(name) and name not in desired]
     before = {**plan.desired, "applications": list(plan.running.values())}
     if replace or not old_engines:
         if old_engines:
             report("stopping " + ", ".join(app["name"] for app in old_engines))
         _put(api, plan.desired)
         try:
-            _wait_until_running(api, list(wanted), settings, report)
+            _wait_until_running(api, list(desired), settings, report)
         except ApplyFailed:
             if old_engines:
                 api.put(before)
@@ -94,16 +94,16 @@ def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = F
     routes_now = _routes(plan.running)
     starting = [step.target for step in plan.steps if step.action == "start"]
     beside = manifest.assemble(settings, routes_now, [*old_engines, *_engines(plan.desired)])
-    report("starting what is new beside what serves" if starting else "nothing new to start")
+    report("starting the new engines beside the old ones" if starting else "nothing new to start")
     _put(api, beside)
     try:
-        _wait_until_running(api, list(wanted), settings, report)
+        _wait_until_running(api, list(desired), settings, report)
     except ApplyFailed:
         api.put(before)
         raise
-    report("sending new requests to the new engine")
+    report("routing new requests to the new engine")
     api.put(manifest.assemble(settings, routing(settings), [*old_engines, *_engines(plan.desired)]))
-    time.sleep(3 * settings.gateway.directory_poll_s + 1)  # every gateway has heard of the new routes by then
+    time.sleep(3 * settings.gateway.directory_poll_s + 1)  # by then every gateway has polled the new routes
     report("draining and stopping " + ", ".join(app["name"] for app in old_engines))
     api.put(plan.desired)
     _remember(settings, plan.desired)
@@ -111,7 +111,7 @@ def execute(plan: Plan, settings: Settings, report: Report, *, replace: bool = F
 
 
 def restore(settings: Settings, report: Report) -> None:
-    """Bring back what was last applied (after Ray was restarted); the configuration where nothing ever was."""
+    """After a restart of Ray: restore what was last applied, or apply the configuration if nothing was."""
     document = last_applied(settings) or manifest.build(settings)
     api = _api(settings)
     _put(api, document)
@@ -119,7 +119,7 @@ def restore(settings: Settings, report: Report) -> None:
 
 
 def last_applied(settings: Settings) -> Manifest | None:
-    """The document that was applied last, with the module paths of this version; None: nothing ever was."""
+    """The last applied document, with the module paths of this version; None if there is none."""
     saved = _memory(settings)
     if not saved.is_file():
         return None
@@ -128,7 +128,7 @@ def last_applied(settings: Settings) -> Manifest | None:
 
 
 def _put(api: ServeApi, document: Manifest) -> None:
-    """Put a document; what failed before is taken away first, because Serve never tries a failed application again."""
+    """Put a document; failed applications are removed first, because Serve does not retry them."""
     failed = {name for name, app in api.applications().items() if app.get("status") == DEPLOY_FAILED}
     if failed:
         api.put({**document, "applications": [app for app in document["applications"] if app["name"] not in failed]})
@@ -138,9 +138,9 @@ def _put(api: ServeApi, document: Manifest) -> None:
     api.put(document)
 
 
-def _steps(running: dict[str, Application], wanted: dict[str, Application]) -> list[Step]:
+def _steps(running: dict[str, Application], desired: dict[str, Application]) -> list[Step]:
     steps = []
-    for name, app in wanted.items():
+    for name, app in desired.items():
         if name not in running:
             model = app["args"].get("model") if _is_engine(name) else None
             twins = [other for other in running if model and running[other].get("args", {}).get("model") == model]
@@ -151,20 +151,20 @@ def _steps(running: dict[str, Application], wanted: dict[str, Application]) -> l
             steps.append(Step(_change(name, what), name, "changed " + ", ".join(what)))
         else:
             steps.append(Step("keep", name, "unchanged"))
-    steps += [Step("stop", name, "no longer configured") for name in running if name not in wanted]
+    steps += [Step("stop", name, "no longer configured") for name in running if name not in desired]
     order = {"keep": 0, "start": 1, "restart": 2, "reconfigure": 3, "route": 4, "stop": 5}
     return sorted(steps, key=lambda step: order[step.action])
 
 
 def _change(name: str, what: list[str]) -> Action:
-    """What Serve does to an application of the same name when these values change."""
+    """What Serve does to an application when these values change."""
     if any(value.startswith(("args.", "import_path")) or ".ray_actor_options" in value for value in what):
         return "restart"
     return "route" if name == "directory" else "reconfigure"
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Names of the values that differ, nested ones with dots."""
+    """The names of values that differ, nested ones with dots."""
     names = []
     for key in sorted({*old, *new} - {"fingerprint"}):
         before, after = old.get(key), new.get(key)
@@ -184,7 +184,7 @@ def _brief(value: Any) -> str:
 
 
 def _settled(app: Application) -> dict[str, Any]:
-    """The parts of an application's configuration that we set, deployments by name."""
+    """The parts of an application's configuration that we set, with deployments by name."""
     deployments = {item["name"]: {k: v for k, v in item.items() if k != "name"} for item in app.get("deployments", [])}
     return {"import_path": app.get("import_path"), "args": app.get("args", {}), **deployments}
 
@@ -222,7 +222,7 @@ def _wait_until_gone(api: ServeApi, names: list[str], settings: Settings) -> Non
 
 
 def _reason(app: dict[str, Any]) -> str:
-    """What Serve says went wrong, down to the engine's own words where they are in it."""
+    """Serve's error message, reduced to the engine's own message if it contains one."""
     messages = [app.get("message", "")]
     messages += [deployment.get("message", "") for deployment in app.get("deployments", {}).values()]
     text = "\n".join(message for message in messages if message)

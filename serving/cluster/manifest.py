@@ -1,8 +1,8 @@
-"""Ray Serve's declarative configuration, built from settings. No Ray import: it is plain data.
+"""Builds Ray Serve's declarative configuration from settings, as plain data without importing Ray.
 
-The same document is PUT to a cluster's REST API by `bondhu apply` and can stand in a KubeRay RayService.
-One application per engine, named after its configuration: a changed engine is another application beside the
-first, which is what lets a swap lose nothing.
+`bondhu apply` sends the document to a cluster's REST API; it can also be used in a KubeRay RayService. Each engine is
+an application named after its configuration: a changed engine is a second application beside the first, so that a swap
+loses no request.
 https://docs.ray.io/en/latest/serve/production-guide/config.html
 """
 
@@ -22,20 +22,20 @@ from serving.config.schema import (
 from serving.engines.wire import Routing, routing
 
 ENGINE_PREFIX = "engine-"
-SHUTDOWN_MARGIN_S = 20.0  # beyond the drain: settling, and vLLM's own end
+SHUTDOWN_MARGIN_S = 20.0  # in addition to the drain: settling, and vLLM's own shutdown
 
 Application = dict[str, Any]
 Manifest = dict[str, Any]
 
 
 def build(settings: Settings) -> Manifest:
-    """What should run: directory, embedders, reranker and one engine application per active model."""
+    """The whole document: directory, embedders, reranker and one engine application per served model."""
     engines = [engine_application(settings, spec) for spec in settings.served()]
     return assemble(settings, routing(settings), engines)
 
 
 def assemble(settings: Settings, routes: Routing, engines: list[Application]) -> Manifest:
-    """A whole document with these routes and these engine applications."""
+    """A document with these routes and engine applications."""
     beside = [embedder_application(spec) for spec in settings.embedder.in_use]
     if settings.reranker is not None:
         beside.append(_batched("reranker", "Reranker", settings.reranker, settings.reranker.path))
@@ -50,7 +50,7 @@ def assemble(settings: Settings, routes: Routing, engines: list[Application]) ->
 
 
 def engine_name(spec: ModelSpec) -> str:
-    """The application's name: another configuration, another name."""
+    """The application's name, which differs for each configuration."""
     return f"{ENGINE_PREFIX}{spec.id}-{spec.fingerprint()}"
 
 
@@ -58,7 +58,7 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
     """One model's engine."""
     placement = spec.deployment
     directory = spec.directory(settings.root)
-    adapters = {each.id: str(settings.root / each.path) for each in spec.adapters}
+    adapters = {adapter.id: str(settings.root / adapter.path) for adapter in spec.adapters}
     deployment: dict[str, Any] = {
         "name": "Engine",
         "graceful_shutdown_timeout_s": placement.drain_s + SHUTDOWN_MARGIN_S,
@@ -91,7 +91,7 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
 
 
 def _arguments(settings: Settings, spec: ModelSpec, is_local: bool) -> list[str]:
-    """The command line of the model's server, less what the replica adds: model, adapters, address, key."""
+    """The arguments of the model's server, without those that the replica adds: model, adapters, address, key."""
     if spec.runs_llama_cpp:
         return llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root)
     arguments = engine_args.command_line(spec.engine_arguments, spec.server_arguments(settings.root))
@@ -99,14 +99,14 @@ def _arguments(settings: Settings, spec: ModelSpec, is_local: bool) -> list[str]
 
 
 def llama_cpp_arguments(spec: LlamaCppSpec, root: Path) -> list[str]:
-    """llama.cpp's server's part of a model file as `models.llama_cpp` takes it."""
+    """The arguments of `models.llama_cpp` for a model file."""
     numbers = ("context_tokens", "parallel", "threads", "batch_tokens")
     arguments = [f"--{name.replace('_', '-')}={getattr(spec, name)}" for name in numbers]
     return arguments + ([f"--chat-template={root / spec.chat_template}"] if spec.chat_template else [])
 
 
 def embedder_application(spec: EmbedderSpec) -> Application:
-    """An embedder, named after its model: when the next one becomes the present one, its replicas stay."""
+    """An embedder's application, named after its model, so that its replicas stay when it becomes the current one."""
     return _batched(spec.application, "Embedder", spec, spec.path)
 
 
@@ -132,7 +132,7 @@ def _batched(name: str, deployment: str, spec: BatchedSpec, path: str) -> Applic
 
 
 def directory_application(routes: Routing) -> Application:
-    """The directory with its routing table."""
+    """The directory's application, with its routing table."""
     return {
         "name": "directory",
         "route_prefix": "/directory",
@@ -143,10 +143,10 @@ def directory_application(routes: Routing) -> Application:
 
 
 def _autoscaling(placement: DeploymentSpec) -> dict[str, Any]:
-    """Bounds and target; a fixed number is both bounds.
+    """Bounds and target; a fixed number of replicas is both bounds.
 
-    Serve restarts all replicas when the policy comes, goes or changes, its arguments included. So it is always there,
-    takes no arguments, and reads the target where Serve's own policy would.
+    Serve restarts all replicas when the policy is added, removed or changed, including its arguments. So the policy is
+    always set, has no arguments, and reads the target from the same place as Serve's own policy.
     """
     fixed = {"min_replicas": placement.replicas, "max_replicas": placement.replicas, "upscale_delay_s": 0}
     spec = placement.autoscaling or AutoscalingSpec(**fixed)

@@ -1,7 +1,7 @@
-"""How this machine's Ray head is started. No Ray import: `ray start` is a process like the others.
+"""The command line of this machine's Ray head, without importing Ray.
 
-Everything listens on loopback (a cluster of several machines is started by its operator, see `ray.address`),
-and every port that nobody needs to know is ephemeral, so that two stacks fit on one machine.
+Everything listens on loopback (a cluster of several machines is started by its operator, see `ray.address`), and ports
+that nobody needs to know are ephemeral, so that two stacks can run on one machine.
 """
 
 import socket
@@ -12,7 +12,7 @@ from serving.config.schema import Settings
 
 
 def command(settings: Settings) -> tuple[str, ...]:
-    """Return the command line of the head; it stays in the foreground and ends when a part of it dies."""
+    """Return the command line of the head; it runs in the foreground and exits when a part of it dies."""
     ray = settings.ray
     flags = {
         "port": ray.port,
@@ -27,25 +27,25 @@ def command(settings: Settings) -> tuple[str, ...]:
     }
     if ray.num_cpus is not None:
         flags["num-cpus"] = ray.num_cpus
-    given = (f"--{name}={value}" for name, value in flags.items())
-    # --no-monitor: the autoscaler of a cluster that has one node, 51 MB.
+    options = (f"--{name}={value}" for name, value in flags.items())
+    # --no-monitor: no autoscaler, which a cluster of one node does not need (51 MB).
     switches = ("--head", "--block", "--no-monitor", "--disable-usage-stats", "--log-color=false")
-    return (sys.executable, "-m", "ray.scripts.scripts", "start", *switches, *given)
+    return (sys.executable, "-m", "ray.scripts.scripts", "start", *switches, *options)
 
 
 def environment() -> dict[str, str]:
-    """Return what the head needs beside the stack's common environment."""
+    """Return the head's environment variables in addition to the stack's."""
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: the node's address is 127.0.0.1
         "DASHBOARD_METRIC_PORT": str(_free_port()),
-        # The gateway has drained before the head is told to stop; Ray would wait another 30 s for its replicas.
+        # The gateway drains before the head stops; by default Ray would wait another 30 s for its replicas.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_START_HOOK": "serving.cluster.ray_head.without_client_server",
     }
 
 
 def without_client_server(parameters: Any, _head: bool) -> None:
-    """Ray's start hook: no Ray Client server (a process and a port), for which `ray start` has no switch."""
+    """Ray's start hook: disables the Ray Client server (a process and a port), for which there is no option."""
     parameters.ray_client_server_port = None
 
 

@@ -1,7 +1,7 @@
-"""Ray Serve's REST API, as far as applying a configuration needs it.
+"""A client of Ray Serve's REST API, for applying a configuration.
 
-https://docs.ray.io/en/latest/serve/api/index.html#serve-rest-api. Synchronous: its callers are the command line and
-the supervisor. No Ray import.
+https://docs.ray.io/en/latest/serve/api/index.html#serve-rest-api. It is synchronous, for the command line and the
+supervisor, and does not import Ray.
 """
 
 import json
@@ -13,7 +13,7 @@ PATH = "/api/serve/applications/"
 
 
 class ClusterError(RuntimeError):
-    """The cluster cannot be reached, or refused; the text says which."""
+    """The cluster is unreachable or refused a request; the message says which."""
 
 
 class ServeApi:
@@ -30,16 +30,16 @@ class ServeApi:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def applications(self) -> dict[str, dict[str, Any]]:
-        """Every application by name: status, message, deployed_app_config, deployments. Raises ClusterError."""
-        answer = json.loads(self._call("GET") or "{}")
-        found: dict[str, dict[str, Any]] = answer.get("applications", {})
+        """All applications by name: status, message, deployed_app_config, deployments. Raises ClusterError."""
+        document = json.loads(self._send("GET") or "{}")
+        found: dict[str, dict[str, Any]] = document.get("applications", {})
         return found
 
     def put(self, manifest: dict[str, Any]) -> None:
-        """Make this what should run; returns before it does. Raises ClusterError."""
-        self._call("PUT", json.dumps(manifest).encode())
+        """Set the configuration; returns before it is running. Raises ClusterError."""
+        self._send("PUT", json.dumps(manifest).encode())
 
-    def _call(self, method: str, body: bytes | None = None) -> bytes:
+    def _send(self, method: str, body: bytes | None = None) -> bytes:
         request = urllib.request.Request(self._url, data=body, headers=self._headers, method=method)  # noqa: S310 - http, from configuration
         try:
             with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above

@@ -1,7 +1,8 @@
-"""How many engine replicas: enough that each has about `target_load` requests in hand.
+"""The autoscaling policy of engines: enough replicas that each has about `target_load` requests.
 
-Ray Serve calls the policy with what every replica last reported (`Engine.record_autoscaling_stats`) and applies its own
-bounds, look-back window and delays. https://docs.ray.io/en/latest/serve/advanced-guides/advanced-autoscaling.html
+Ray Serve calls the policy with the last metrics of every replica (`Engine.record_autoscaling_stats`) and applies its
+own bounds, look-back window and delays.
+https://docs.ray.io/en/latest/serve/advanced-guides/advanced-autoscaling.html
 """
 
 import math
@@ -9,24 +10,24 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
-FULL_CACHE = 0.9  # above this KV-cache share the engine preempts: one more replica, whatever the request count
+FULL_CACHE = 0.9  # above this KV cache usage the engine preempts: add a replica, whatever the number of requests
 
 
 def engine_load(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """The wanted number of replicas, and no state.
+    """The target number of replicas, and an empty state.
 
-    The target is `target_ongoing_requests` of the deployment's configuration: running plus waiting requests that one
+    `target_ongoing_requests` in the deployment's configuration is the number of running plus waiting requests that one
     replica should have.
     """
-    assert context.config is not None, "Serve gives a deployment's own policy its configuration"
+    assert context.config is not None, "Serve passes a deployment's configuration to its policy"
     reported = context.aggregated_metrics or {}
     load = sum(reported.get("load", {}).values())
     fullest = max(reported.get("kv_cache_usage", {}).values(), default=0.0)
-    wanted = math.ceil(load / context.config.target_ongoing_requests)
+    target = math.ceil(load / context.config.target_ongoing_requests)
     if fullest > FULL_CACHE:
-        wanted = max(wanted, context.current_num_replicas + 1)
+        target = max(target, context.current_num_replicas + 1)
     if sum(reported.get("ready", {}).values()) < context.current_num_replicas:
-        # An engine starts or restarts. Serve does not know which: to take one away now could take the one that answers.
-        wanted = max(wanted, context.current_num_replicas)
-    bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, wanted))
+        # An engine is starting or restarting. Serve does not know which, so removing one could remove a ready one.
+        target = max(target, context.current_num_replicas)
+    bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, target))
     return bounded, {}

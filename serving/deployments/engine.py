@@ -1,8 +1,8 @@
 """The engine deployment: a Ray Serve replica that supervises vLLM's own OpenAI server, or llama.cpp's.
 
-Ray places, health-checks, restarts and autoscales it; tokens never pass through it. It starts the server, restarts it
-in place when it dies, reports to the directory, and drains before it stops. The load that it reports for autoscaling is
-the engine's own, because requests reach that server directly and Serve's counters never see them.
+Ray places, health-checks, restarts and autoscales it; tokens do not pass through it. It starts the server, restarts it
+in place when it dies, reports to the directory, and drains before it stops. For autoscaling it reports the engine's own
+load, because requests go directly to that server and Serve's counters do not see them.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from serving.supervisor import reaper
 log = logging.getLogger("ray.serve")
 
 REPORT_INTERVAL_S = 2.0
-SETTLE_S = 3.0  # gateways that have not yet heard that this replica drains may still send: longer than a poll
+SETTLE_S = 3.0  # longer than a poll: until then gateways may still send requests to a draining replica
 LOADING = "the engine is loading the model"
-STABLE_AFTER_S = 120.0  # a boot that lasted this long wipes out earlier failures
+STABLE_AFTER_S = 120.0  # a boot that lasted this long resets the count of failures
 
 
 @serve.deployment(
@@ -38,7 +38,7 @@ STABLE_AFTER_S = 120.0  # a boot that lasted this long wipes out earlier failure
     max_ongoing_requests=16,
     health_check_period_s=5,
     health_check_timeout_s=20,
-    max_constructor_retry_count=1,  # a model that cannot load is told at once, not after three tries
+    max_constructor_retry_count=1,  # report a model that cannot load at once, not after three attempts
 )
 class Engine:
     """One replica of one model.
@@ -76,12 +76,12 @@ class Engine:
         self._watch = asyncio.create_task(self._keep_alive())
 
     async def check_health(self) -> None:
-        """Raises once the server has failed more often in a row than allowed: then Ray replaces this replica."""
+        """Raise once the server has failed too often in a row, so that Ray replaces this replica."""
         if self._state == "failed":
             raise RuntimeError(self._reason)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """For the autoscaling policy: requests running plus waiting, KV-cache use (0..1), and 1 while it can answer."""
+        """Metrics for the autoscaling policy: running plus waiting requests, KV cache usage (0..1), 1 while ready."""
         return {
             "ready": float(self._state == "ready"),
             "load": float(self._load.running + self._load.waiting),
@@ -89,11 +89,11 @@ class Engine:
         }
 
     async def describe(self) -> ReplicaReport:
-        """What this replica reports about itself."""
+        """This replica's report."""
         return self._report()
 
     async def __del__(self) -> None:  # Serve awaits it at a graceful stop
-        """Drain, then end the server."""
+        """Drain, then stop the server."""
         with contextlib.suppress(AttributeError):  # the constructor failed before the watch existed
             self._watch.cancel()
         if self._server is not None and self._state == "ready":
@@ -126,7 +126,7 @@ class Engine:
         await self._become("ready", "")
 
     async def _keep_alive(self) -> None:
-        """Restart the server whenever it ends, until it has failed too often in a row."""
+        """Restart the server whenever it exits, until it has failed too often in a row."""
         while True:
             assert self._server is not None, "booted in the constructor"
             booted_at = asyncio.get_running_loop().time()
@@ -181,25 +181,25 @@ class Engine:
             await asyncio.sleep(REPORT_INTERVAL_S)
 
     async def _look_at(self, server: EngineProcess) -> None:
-        """Note the load; end a server that stands still, which `_keep_alive` then starts again."""
+        """Note the load; stop a server that hangs, which `_keep_alive` then restarts."""
         load = None
-        with contextlib.suppress(OSError, TimeoutError):  # then the last known load stands
+        with contextlib.suppress(OSError, TimeoutError):  # the last known load stays
             load = self._load = await server.load()
         stall = self._stalls and self._stalls.look(load, asyncio.get_running_loop().time())
         if stall:
-            self._stalls, self._stalled = None, f"{server.program} was ended because it stood still: {stall}"
+            self._stalls, self._stalled = None, f"{server.program} was stopped because it hung: {stall}"
             await server.stop(grace_s=0)
 
     async def _tell_directory(self) -> None:
         try:
             directory = serve.get_deployment_handle("Directory", app_name="directory")
             await asyncio.wait_for(directory.report.remote(self._report()), timeout=REPORT_INTERVAL_S)
-        except Exception as problem:  # noqa: BLE001 - whatever ails the directory must not touch the engine
-            log.debug("the directory was not told: %s", problem)
+        except Exception as problem:  # noqa: BLE001 - no problem of the directory may affect the engine
+            log.debug("the report to the directory failed: %s", problem)
 
 
 def weights_revision(path: Path) -> str:
-    """A short revision for local weights: 12 hex digits of SHA-256 over their files; "unknown" for others."""
+    """A revision of local weights: 12 hex digits of the SHA-256 of their files; "unknown" for others."""
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     if not files:
         return "unknown"

@@ -1,6 +1,6 @@
 """The reranker deployment: a cross-encoder with dynamic batching, on the private ingress.
 
-POST {"question": text, "texts": [text, …]} with the cluster key; the answer is a float32 for each text, little-endian.
+POST {"question": text, "texts": [text, …]} with the cluster key; the response is a little-endian float32 per text.
 """
 
 import os
@@ -32,16 +32,16 @@ class Reranker:
         self._score.set_batch_wait_timeout_s(spec["batch_wait_s"])
 
     async def __call__(self, request: Request) -> Response:
-        """The scores, or 401."""
+        """The scores; 401 without the cluster key."""
         if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
             return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
-        asked = orjson.loads(await request.body())
-        scores = await self._score([(asked["question"], text) for text in asked["texts"]])
+        body = orjson.loads(await request.body())
+        scores = await self._score([(body["question"], text) for text in body["texts"]])
         return Response(scores.tobytes(), media_type="application/octet-stream")
 
     @serve.batch  # type: ignore[untyped-decorator]  # Ray is untyped here
     async def _score(self, requests: list[list[tuple[str, str]]]) -> list[numpy.ndarray]:
-        """Score several requests' pairs in one go; one row of scores per request."""
+        """Score the pairs of several requests in one batch; one row of scores per request."""
         scores = self._scorer.score([pair for pairs in requests for pair in pairs])
         ends = numpy.cumsum([len(pairs) for pairs in requests])
         return numpy.split(scores, ends[:-1])

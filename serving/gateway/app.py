@@ -1,6 +1,6 @@
 """The gateway's composition root: reads settings, builds the collaborators, wires the routes.
 
-Runs under uvicorn, outside Ray, and imports none of torch, vLLM and Ray: it answers even when they do not.
+It runs under uvicorn, outside Ray, and imports neither torch, vLLM nor Ray: it works even when they do not.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ from storage.api_keys import KeyRecord, find_key
 from storage.database import Pool, open_engine
 from storage.erasure.log import ErasureLog
 
-EXPOSED = (  # to scripts in browsers
+EXPOSED = (  # headers that scripts in browsers may read
     "x-request-id",
     "x-bondhu-model",
     "x-bondhu-cache",
@@ -75,13 +75,13 @@ EXPOSED = (  # to scripts in browsers
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
 ADMIN_TIER = "admin"
-MAX_PARAM_CHARS = 512  # of what a refusal repeats
-GZIP_LEVEL = 1  # 60 us for an answer of 1.5 kB; a higher level takes off a few bytes more, and longer
-KEEP_ALIVE_S = 30  # below the engine's (75 s), so that no request goes out on a connection that it is closing
+MAX_PARAM_CHARS = 512  # of the request that an error message repeats
+GZIP_LEVEL = 1  # 60 us for a response of 1.5 kB; higher levels are slower and save only a few bytes
+KEEP_ALIVE_S = 30  # below the engine's 75 s, so that no request is sent on a connection that it is closing
 
 
 def create_app() -> FastAPI:
-    """The application, from configuration and environment (what uvicorn's `--factory` calls)."""
+    """Build the application from configuration and environment (uvicorn's `--factory`)."""
     settings = load_settings()
     telemetry = open_telemetry(settings.observability, os.environ, lambda name: _is_model(app, settings, name))
     app = FastAPI(
@@ -90,7 +90,7 @@ def create_app() -> FastAPI:
         description="An OpenAI-compatible endpoint on self-hosted models.",
         lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
         separate_input_output_schemas=False,
-        openapi_url="/openapi.json" if settings.gateway.docs else None,  # without it there are no pages either
+        openapi_url="/openapi.json" if settings.gateway.docs else None,  # None also disables /docs and /redoc
     )
     for router in (completions.router, embeddings.router, models.router, usage.router, consent.router, health.router):
         app.include_router(router)
@@ -119,7 +119,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_bug)
-    if settings.gateway.gzip_min_bytes:  # streams of events are left alone: Starlette excludes them
+    if settings.gateway.gzip_min_bytes:  # Starlette does not compress event streams
         app.add_middleware(GZipMiddleware, minimum_size=settings.gateway.gzip_min_bytes, compresslevel=GZIP_LEVEL)
     if settings.gateway.cors_origins:
         app.add_middleware(
@@ -134,7 +134,7 @@ def create_app() -> FastAPI:
 
 
 def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
-    """The OpenAPI document, with what the files of the served models allow in requests."""
+    """The OpenAPI document, with the additional fields that the served models allow."""
     is_new = app.openapi_schema is None
     document = FastAPI.openapi(app)
     if is_new:
@@ -146,7 +146,7 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
     gateway: Gateway = app.state.gateway
     return (
         settings.base_of(name) is not None
-        or name in gateway.live.settings.external
+        or name in gateway.reloadable.settings.external
         or name == settings.embedder.id
         or gateway.models.is_known(name)
     )
@@ -156,10 +156,10 @@ def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
 async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[dict[str, Any]]:
     limits = settings.gateway
     cluster_key = os.environ["BONDHU_CLUSTER_KEY"]
-    worker = secrets.token_hex(8)  # this process's name, unlike any other's
+    worker = secrets.token_hex(8)  # unique name of this process
     ingress = addresses.ingress_url(settings)
-    kept = settings.database
-    pool = Pool(kept.pool_min, kept.pool_max, kept.pool_timeout_s)
+    database_settings = settings.database
+    pool = Pool(database_settings.pool_min, database_settings.pool_max, database_settings.pool_timeout_s)
     database = open_engine(addresses.database_url(settings), pool)
     redis = Redis.from_url(addresses.redis_url(settings), socket_timeout=1, socket_connect_timeout=1)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
@@ -205,14 +205,14 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         answers_redis = open_redis(addresses.redis_url(settings), decodes=False)
         answers = wiring.open_response_cache(settings, answers_redis, engine_registry, embedder)
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
-        consents = wiring.open_consents(database, lambda: live.settings.consent.app_covers_users)
+        consents = wiring.open_consents(database, lambda: reloadable.settings.consent.app_covers_users)
         audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
         external = wiring.open_external_pool(os.environ, telemetry, consents, audit.write)
         local = wiring.LocalTargets(
             settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key), telemetry.metrics
         )
         chains = FallbackChains(local, local.waiting)
-        live = wiring.open_settings_watcher(
+        reloadable = wiring.open_settings_watcher(
             settings, engine_registry=engine_registry, chains=chains, external=external, limiter=limiter, ledger=ledger
         )
         drain = Drain(limits.drain_s)
@@ -253,8 +253,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recorder=recorder,
             drain=drain,
             consents=consents,
-            degraded=wiring.open_degraded(lambda: live.settings, in_crisis),
-            live=live,
+            degraded=wiring.open_degraded(lambda: reloadable.settings, in_crisis),
+            reloadable=reloadable,
             limiter=limiter,
             answers=answers,
             database=database,
@@ -276,7 +276,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         works = (
             watchdog,
             engine_registry,
-            live,
+            reloadable,
             embedder,
             uses,
             active_users,
@@ -290,7 +290,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         watchers = [asyncio.create_task(work.run()) for work in works if work is not None]
         watchers.append(asyncio.create_task(telemetry.metrics.run(readings)))
         gc.collect()
-        gc.freeze()  # start-up's half a million objects: no later collection looks at them again
+        gc.freeze()  # excludes the half a million objects of the start-up from later collections
         try:
             with drain.on_signals():
                 yield {http_protocol.STATE_KEY: wiring.connection_limits(limits)}
@@ -326,7 +326,7 @@ async def _on_http_error(_: Request, error: Exception) -> Response:
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    """What FastAPI refuses counts in the limits like what we refuse."""
+    """Requests that FastAPI refuses count in the limits like any other refused request."""
     assert isinstance(error, RequestValidationError), "registered for it"
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:])[:MAX_PARAM_CHARS] or None
@@ -342,7 +342,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    """A bug of ours: uvicorn logs the trace, the client sees none."""
-    body = errors.envelope("The gateway failed on this request; its log says why.", "api_error", None, "internal_error")
-    headers = {"x-request-id": exchange_of(request.scope).request_id}  # this reply does not pass the middleware
+    """A bug: uvicorn logs the traceback; the client gets an error without details."""
+    message = "Internal error of the gateway; its log has the details under this request's x-request-id."
+    body = errors.envelope(message, "api_error", None, "internal_error")
+    headers = {"x-request-id": exchange_of(request.scope).request_id}  # this response bypasses the middleware
     return Response(body, 500, headers, media_type="application/json")

@@ -1,12 +1,11 @@
-"""uvicorn's HTTP protocol with what it leaves open: how long a request may take to arrive, how large its head may be.
+"""uvicorn's HTTP protocol with additional limits: timeouts for receiving a request, size of headers, connections.
 
-Headers are parsed as they come, and uvicorn keeps a connection that sends one byte a minute, or nothing, for ever; its
-own bound on concurrency counts only those that have sent a whole head. Here every connection has a deadline until its
-request is there. Half of a request is answered with 408, a head that is too large with 431 (RFC 6585), what is beyond
-the number of connections with 503, each in the envelope of `serving.errors`; then the connection is closed. A client
-that does not take what is written for it is cut off too.
+uvicorn keeps a connection that sends one byte a minute, or nothing, for ever, and its own concurrency limit only counts
+connections that have sent all headers. Here every request must arrive within a deadline. An incomplete request gets
+408, headers that are too large 431 (RFC 6585), a connection above the limit 503, each in the envelope of
+`serving.errors`; then the connection is closed. A client that does not read its response is disconnected too.
 
-It knows nothing of the application but for its lifespan's state, which holds the ConnectionLimits:
+It knows nothing of the application except its lifespan state, which has the ConnectionLimits:
 
     uvicorn --http serving.gateway.http_protocol:LimitedProtocol
 """
@@ -20,16 +19,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.errors import envelope
 
 STATE_KEY = "connection_limits"
-ABORTED_ABOVE = 2  # times max_connections: not even a refusal is written
+ABORTED_ABOVE = 2  # times max_connections; above that, connections are closed without a response
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a connection may take of a worker.
+    """Limits of connections to a worker.
 
-    `max_connections` counts all that are open, idle ones too. `header_timeout_s` runs from the connection, or from a
-    later request's first byte, to the end of the request's headers; `body_timeout_s` from there to the body's end.
-    `write_timeout_s` is how long what is written may wait for the client to read.
+    `max_connections` includes idle ones. `header_timeout_s` runs from the connection, or from a later request's first
+    byte, to the end of the headers; `body_timeout_s` from there to the end of the body. `write_timeout_s` is how long
+    written data may wait for the client to read it.
     """
 
     max_connections: int
@@ -43,15 +42,15 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _limits: ConnectionLimits
-    _timer: asyncio.TimerHandle | None = None  # until a request is there
+    _timer: asyncio.TimerHandle | None = None  # until a request has arrived
     _write_timer: asyncio.TimerHandle | None = None  # until the client has read
     _in_head = True  # waiting for the rest of a request's headers, or for its first byte
-    _head_bytes = 0  # received of it
-    _begun = False  # something of it has come
+    _head_bytes = 0  # received bytes of the headers
+    _begun = False  # a part of the headers has arrived
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Begin to wait for a request."""
+        """Start the timeout for a request."""
         super().connection_made(transport)
         self._limits = self.app_state[STATE_KEY]
         if len(self.connections) > ABORTED_ABOVE * self._limits.max_connections:
@@ -61,13 +60,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self._arm(self._limits.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is waited for any more."""
+        """Cancel the timeouts."""
         self._disarm()
         self._disarm_write()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the connection has been given up."""
+        """Parse data, unless the connection was refused."""
         if self._refused:
             return
         if self._timer is None and (self.cycle is None or self.cycle.response_complete):
@@ -79,7 +78,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse_head()
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """Note the first byte of a request."""
         super().on_message_begin()
         self._begun = True
         if not self._in_head:
@@ -88,37 +87,37 @@ class LimitedProtocol(HttpToolsProtocol):
             self._arm(self._limits.header_timeout_s)
 
     def on_headers_complete(self) -> None:
-        """Have the application answer, if there is room for it."""
+        """Pass the request to the application, or refuse it."""
         if self._refused:
             return
         self._in_head, self._head_bytes, self._begun = False, 0, False
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self._limits.max_header_bytes:
             self._refuse_head()
         elif len(self.connections) > self._limits.max_connections:
-            message = "Too many connections are open. Try again."
+            message = "Too many connections are open. Try again later."
             self._refuse(503, envelope(message, "api_error", None, "too_many_connections"))
         else:
             self._arm(self._limits.body_timeout_s)
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Pass on a part of the body."""
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Note that the request is complete."""
         if not self._refused:
             self._disarm()
             super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read what has been written."""
+        """Start the timeout for the client to read."""
         super().pause_writing()
         self._arm_write()
 
     def resume_writing(self) -> None:
-        """It has."""
+        """Cancel the timeout for the client to read."""
         super().resume_writing()
         if not self._refused:
             self._disarm_write()
@@ -144,18 +143,18 @@ class LimitedProtocol(HttpToolsProtocol):
     def _on_late(self) -> None:
         self._timer = None
         is_answering = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-        if self.flow.read_paused or is_answering:  # it is we who do not read, or a next request came early
+        if self.flow.read_paused or is_answering:  # we have paused reading, or the next request was sent early
             self._arm(self._limits.header_timeout_s)
         else:
-            message = "The request did not arrive in time."
+            message = "Timeout: the request did not arrive completely."
             self._refuse(408, envelope(message, "invalid_request_error", None, "request_timeout"))
 
     def _refuse_head(self) -> None:
-        message = f"The request's headers are larger than the {self._limits.max_header_bytes} bytes that are accepted."
+        message = f"The request headers are too large: at most {self._limits.max_header_bytes} bytes are accepted."
         self._refuse(431, envelope(message, "invalid_request_error", None, "headers_too_large"))
 
     def _refuse(self, status: int, body: bytes) -> None:
-        """Give the connection up; the refusal is told where an answer is still awaited."""
+        """Refuse the connection, with an error response if the client still expects one."""
         self._refused = True
         self._disarm()
         self._unset_keepalive_if_required()

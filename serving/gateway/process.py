@@ -1,6 +1,6 @@
-"""The gateway's process: uvicorn's own command line, ending with status 0 when it is told to stop.
+"""The gateway's process: uvicorn's command line, which exits with status 0 after SIGTERM or SIGINT.
 
-After an orderly stop uvicorn sends itself the signal again, for whoever handled it before: that is this module.
+After a graceful shutdown uvicorn raises the signal again for the previous handler, which this module installs.
 `python -m serving.gateway.process serving.gateway.app:create_app --factory ...`
 """
 

@@ -1,9 +1,9 @@
-"""Ends a gateway worker whose event loop stands still, whatever holds it up, and says where it stood.
+"""Ends a gateway worker whose event loop hangs, and writes the stack traces.
 
-Another worker's connection is accepted meanwhile, so nobody outside sees that one of several hangs; and a loop that is
-held by code that keeps the interpreter (a regular expression, a parser) stops every thread of Python with it. So the
-time is kept by faulthandler's own thread, which needs neither: each turn of the loop sets it anew, and when it runs
-out the stacks are written and the process ends with status 1. uvicorn, or the supervisor, starts another.
+Other workers still accept connections, so a health check does not notice that one of several hangs. Code that holds the
+interpreter lock (a regular expression, a parser) also stops all other Python threads. So the timeout is kept by
+faulthandler's thread, which needs neither: the loop resets it regularly, and if it expires, the stacks are written and
+the process exits with status 1. uvicorn, or the supervisor, starts a new one.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from typing import TextIO
 
 
 class Watchdog:
-    """One worker's.
+    """The watchdog of one worker.
 
     Args:
-        limit_s: how long the loop may stand still.
-        output: an open file that the stacks are written to.
+        limit_s: how long the loop may hang.
+        output: open file for the stack traces.
 
     """
 

@@ -1,4 +1,4 @@
-"""How the gateway's collaborators are made from settings: the longer part of the composition root."""
+"""Builds the gateway's collaborators from settings: the longer part of the composition root."""
 
 import asyncio
 import contextlib
@@ -79,11 +79,11 @@ LIMIT_WINDOW_S = 60.0  # "per minute"
 
 
 class Observer:
-    """Tells metrics, the access line and the count of active users of every request that ended.
+    """Reports every ended request to metrics, the access line and the count of active users.
 
     Args:
-        telemetry: the worker's.
-        active_users: of all workers.
+        telemetry: the worker's telemetry.
+        active_users: counts active users over all workers.
 
     """
 
@@ -92,11 +92,11 @@ class Observer:
         self._active_users = active_users
 
     def count_rejected(self, lines: int) -> None:
-        """So many lines of the ledger's could not become rows."""
+        """Count ledger lines that could not become rows."""
         self._telemetry.metrics.count_rejected(lines)
 
     def __call__(self, row: Mapping[str, Any]) -> None:
-        """`row` is the ledger's."""
+        """Report a row of the ledger."""
         segments = row["segments"]
         reason = segments[-1].reason if segments and segments[-1].reason != "asked" else None
         counts = {name: row[name] for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
@@ -117,14 +117,14 @@ class Observer:
         user = row["end_user"]
         if user is not None:
             self._active_users.note(row["app"], user)
-        seen = request_context.current.get()
-        if seen is not None:
+        exchange = request_context.current.get()
+        if exchange is not None:
             who = {} if user is None else {"user": self._telemetry.user_hash(row["app"], user)}
-            seen.noted |= {**who, "class": row["class"], **known}
+            exchange.noted |= {**who, "class": row["class"], **known}
 
 
 def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
-    """What a connection may take."""
+    """The limits of connections."""
     return ConnectionLimits(
         max_connections=settings.max_connections,
         max_header_bytes=settings.max_header_bytes,
@@ -135,7 +135,7 @@ def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
 
 
 def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
-    """The limits; `worker` names this process."""
+    """The rate limiter; `worker` is the unique name of this process."""
     hold_s = settings.gateway.request_timeout_s * 2
     return Limiter(
         store=LimitStore(redis, window_s=LIMIT_WINDOW_S, hold_s=hold_s),
@@ -148,7 +148,7 @@ def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
 def open_response_cache(
     settings: Settings, redis: "Redis", engine_registry: EngineRegistry, embedder: EmbedderClient | None
 ) -> ResponseCache:
-    """The cache of answers; `redis` answers in bytes."""
+    """The response cache; `redis` must return bytes."""
     rules = settings.cache
     semantic = None
     if embedder is not None:
@@ -170,12 +170,14 @@ def open_response_cache(
 
 
 def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, worker: str, observer: Observer) -> Ledger:
-    """The ledger; it has what a dead worker reserved given back."""
+    """The ledger; it refunds reservations of dead workers."""
     prices = prices_of(reloadable_of(settings))
 
     async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
-        log.warning("request %s of %s died with its worker; %d tokens were reserved", entry_id, app, tokens_reserved)
-        with contextlib.suppress(*AWAY):  # the limits' own sweep does it later
+        log.warning(
+            "request %s of %s was lost with its worker; %d tokens were reserved", entry_id, app, tokens_reserved
+        )
+        with contextlib.suppress(*AWAY):  # otherwise the limiter's sweep refunds it later
             await limiter.close_by_id(app, entry_id, None)
 
     return Ledger(
@@ -194,7 +196,7 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
 
 
 def open_recorder(settings: Settings, redis: "Redis", worker: str, drain: Drain) -> tuple[Recorder, Replicator]:
-    """The recordings of answers, and who writes them to Redis."""
+    """The recorder of responses, and the replicator that copies recordings to Redis."""
     streams = settings.streams
     alone = settings.gateway.workers == 1 and settings.redis.url is None
     shares = streams.coalesce == "all" or (streams.coalesce == "auto" and not alone)
@@ -212,15 +214,15 @@ def open_recorder(settings: Settings, redis: "Redis", worker: str, drain: Drain)
 
 
 class LocalTargets:
-    """Makes the targets of local models; those of one engine, a model's and its adapters', pass one gate.
+    """Makes the targets of local models; a model and its adapters share the gate of their engine.
 
     Args:
-        settings: of the worker.
-        engine_registry: picks replicas.
+        settings: the worker's settings.
+        engine_registry: chooses replicas.
         engines: the HTTP client.
-        tracing: gets a span for each try.
-        salt: keeps one application's prompts in the prefix cache apart from another's.
-        metrics: are told how long each request waited for admission.
+        tracing: makes a span for each attempt.
+        salt: computes the `cache_salt` of requests.
+        metrics: gets the wait for admission of each request.
 
     """
 
@@ -242,7 +244,7 @@ class LocalTargets:
         self._gates: dict[str, Gate] = {}
 
     def __call__(self, model: str) -> LocalTarget:
-        """The target of `model`, of which the configuration may have learnt after the start."""
+        """The target of `model`, which may have been configured after the start."""
         spec = self._settings.base_of(model)
         return LocalTarget(
             model,
@@ -256,7 +258,7 @@ class LocalTargets:
         )
 
     def waiting(self) -> Iterator[Mapping[str, int]]:
-        """How many requests wait, by class: a mapping for each engine."""
+        """Yield the number of waiting requests by class for each engine."""
         for gate in self._gates.values():
             yield {str(class_): number for class_, number in gate.numbers().waiting.items()}
 
@@ -278,7 +280,7 @@ class LocalTargets:
 def open_external_pool(
     environ: Mapping[str, str], telemetry: Telemetry, consents: Consents, audit: Callable[[Mapping[str, Any]], None]
 ) -> ExternalPool:
-    """The models outside; those whose key is in the environment are on."""
+    """The external models; those with an API key in the environment are on."""
     key = environ.get(GEMINI_KEY, "")
 
     def make(id_: str, spec: ExternalSpec, detect: Detect) -> ExternalTarget | None:
@@ -317,7 +319,7 @@ def open_settings_watcher(
     limiter: Limiter,
     ledger: Ledger,
 ) -> SettingsWatcher:
-    """The settings that may change while the worker runs; its parts use those that it starts with, and new ones."""
+    """The watcher of reloadable settings; it applies the initial settings and later changes."""
 
     def reload(new: ReloadableSettings) -> None:
         chains.reload(new.fallback, external.reload(new))
@@ -361,15 +363,15 @@ def open_doctor(
 
 
 def open_consents(database: AsyncEngine, app_covers_users: Callable[[], bool]) -> Consents:
-    """Who consented to what, as SQL has it."""
+    """The consents in SQL."""
     return Consents(lambda app, user: find_consent(database, app=app, user=user), app_covers_users=app_covers_users)
 
 
-def open_degraded(live: Callable[[], ReloadableSettings], detect: Detect) -> Degraded:
-    """What is said where nobody may be asked."""
+def open_degraded(reloadable: Callable[[], ReloadableSettings], detect: Detect) -> Degraded:
+    """The fixed answers when no model may answer."""
     return Degraded(
-        text=lambda: live().consent.degraded_text,
-        crisis_text=lambda: live().consent.crisis_text or TEXT,
+        text=lambda: reloadable().consent.degraded_text,
+        crisis_text=lambda: reloadable().consent.crisis_text or TEXT,
         detect=detect,
         now=time.time,
         new_id=new_id,
@@ -377,7 +379,7 @@ def open_degraded(live: Callable[[], ReloadableSettings], detect: Detect) -> Deg
 
 
 def crisis_detector(detect: Detect) -> Detect:
-    """What decides whether somebody is in danger: what finds private text, and the safety step's rules."""
+    """The detector of self-harm: the detector of private content and the safety step's rules."""
     return detects_self_harm(detect, SafetyStep())
 
 
@@ -388,11 +390,11 @@ def open_agents(
     detect: Detect,
     now: Callable[[], datetime],
 ) -> AgentParts:
-    """The agents, and what their runs have of the gateway's."""
+    """The agents, with the gateway's collaborators that their runs use."""
     spec = settings.agents
     personas = read_personas(settings.root / spec.personas)
     if spec.persona not in personas:
-        message = f"there is no persona `{spec.persona}`{suggest(spec.persona, personas)}"
+        message = f"there is no persona `{spec.persona}` in {spec.personas}{suggest(spec.persona, personas)}"
         raise ConfigError([Problem("", "agents.persona", message)])
     limits = spec.limits
     options = ServiceOptions.read(settings.services.model_dump(), os.environ)
@@ -410,25 +412,25 @@ def open_agents(
 
 
 def traits_of(spec: ModelSpec | None) -> ModelTraits:
-    """What a model can be trusted with, as its file says; a part of its context is left for the answer."""
+    """The traits of a model from its file; a quarter of its context is reserved for the completion."""
     if spec is None:
         return ModelTraits()
     usual = ModelTraits(spec.chooses, spec.plans)
     return usual if spec.context_tokens is None else replace(usual, max_prompt_tokens=spec.context_tokens * 3 // 4)
 
 
-def prices_of(live: ReloadableSettings) -> Prices:
-    """What tokens and engine seconds cost."""
-    return Prices(live.engine_second_usd, live.prices)
+def prices_of(reloadable: ReloadableSettings) -> Prices:
+    """The prices of tokens and engine seconds."""
+    return Prices(reloadable.engine_second_usd, reloadable.prices)
 
 
 def new_id() -> str:
-    """An id unlike any other."""
+    """A unique id."""
     return secrets.token_hex(12)
 
 
 def open_index_cache(settings: Settings, database: AsyncEngine, embedder: MemoryEmbedder | None) -> IndexCache:
-    """The worker's views of people's pasts; without an embedder they have words only."""
+    """The worker's index cache; without an embedder, indexes only have words."""
     space, dimensions = (Space("none", ""), 1) if embedder is None else (embedder.space, embedder.dimensions)
     return IndexCache(database, space, dimensions=dimensions, max_bytes=settings.memory.index_bytes)
 
@@ -436,7 +438,7 @@ def open_index_cache(settings: Settings, database: AsyncEngine, embedder: Memory
 def open_reranker(
     settings: Settings, ingress: str, cluster_key: str, session: aiohttp.ClientSession
 ) -> RerankerClient | None:
-    """The cross-encoder's client, where one is configured; `ingress` is the private one's base URL."""
+    """The client of the reranker, if one is configured; `ingress` is the base URL of the private ingress."""
     spec = settings.reranker
     if spec is None:
         return None

@@ -1,1 +1,1 @@
-"""The HTTP surface: each module reads a request, asks the collaborators and shapes the answer."""
+"""The HTTP API: each module reads a request, calls the collaborators and builds the response."""

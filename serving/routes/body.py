@@ -1,4 +1,4 @@
-"""Reading a JSON body within bounds."""
+"""Reads JSON bodies within limits."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,42 +10,42 @@ from starlette.requests import ClientDisconnect
 from serving.errors import BodyTooLarge, IncompleteBody, InvalidRequest
 from serving.routes.json_values import check_values
 
-BYTES_PER_TOKEN = 3  # to reserve for a body before it is counted: rather too many tokens than too few
-DEEPEST = 64  # levels; a JSON schema nested a few hundred deep ends vLLM's core, which pickles it with recursion
+BYTES_PER_TOKEN = 3  # for estimates, which are rather too high
+DEEPEST = 64  # levels; a JSON schema with hundreds crashes vLLM's core, which pickles it recursively
 
 
 def tokens_of(text: str) -> int:
-    """About how many tokens it has: rather too many."""
+    """Estimate the number of tokens of a text, rather too high."""
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
-async def read_json(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
-    """The body's bytes and the object in it.
+async def read_json(http_request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
+    """The body's bytes and the JSON object in it.
 
     Raises:
         BodyTooLarge: it has more than `max_bytes`.
-        IncompleteBody: its client left before all of it was there.
-        InvalidRequest: it is no JSON object, has too many values, or is nested deeper than DEEPEST.
+        IncompleteBody: the client disconnected before it had sent all of it.
+        InvalidRequest: it is not a JSON object, has too many values, or is nested deeper than DEEPEST.
 
     """
-    body = await read_bytes(request, max_bytes)
+    body = await read_bytes(http_request, max_bytes)
     await check_values(body)
     parsed = check_json(body)
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
-    if body.count(b"{") + body.count(b"[") > DEEPEST:  # else it cannot be that deep
+    if body.count(b"{") + body.count(b"[") > DEEPEST:  # otherwise it cannot be that deep
         _refuse_deep(parsed)
     return body, parsed
 
 
-async def read_bytes(request: Request, max_bytes: int) -> bytes:
-    """The body; raises BodyTooLarge when it has more than `max_bytes`, and IncompleteBody when its client leaves."""
-    announced = request.headers.get("content-length")
+async def read_bytes(http_request: Request, max_bytes: int) -> bytes:
+    """The body; raises BodyTooLarge above `max_bytes`, and IncompleteBody if the client disconnects."""
+    announced = http_request.headers.get("content-length")
     if announced is not None and int(announced) > max_bytes:
         raise _too_large(max_bytes)
     body = bytearray()
     try:
-        async for block in request.stream():
+        async for block in http_request.stream():
             body += block
             if len(body) > max_bytes:
                 raise _too_large(max_bytes)
@@ -55,13 +55,13 @@ async def read_bytes(request: Request, max_bytes: int) -> bytes:
 
 
 def read_leniently(body: bytes) -> dict[str, Any]:
-    """The object in a body whose content does not matter much: {} for none; raises InvalidRequest for no JSON."""
+    """The object in an optional body; {} for an empty body or another value. Raises InvalidRequest for invalid JSON."""
     parsed = check_json(body) if body.strip() else {}
     return parsed if isinstance(parsed, dict) else {}
 
 
 def check_json(body: bytes) -> Any:
-    """The value that it holds; raises InvalidRequest."""
+    """Parse JSON strictly; raises InvalidRequest."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as problem:
@@ -84,14 +84,14 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request body is larger than the {max_bytes} bytes that are accepted.")
+    return BodyTooLarge(f"The request body is too large: at most {max_bytes} bytes are accepted.")
 
 
 def model_name(parsed: dict[str, Any]) -> str:
-    """The `model` field; raises InvalidRequest when it is absent or no string."""
+    """The `model` field; raises InvalidRequest if it is missing or not a string."""
     name = parsed.get("model")
     if not isinstance(name, str) or not name:
         raise InvalidRequest(
-            "You must provide a model parameter: a model id as GET /v1/models lists them.", param="model"
+            "You must provide a model parameter: one of the model ids of GET /v1/models.", param="model"
         )
     return name

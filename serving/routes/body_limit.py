@@ -1,9 +1,8 @@
-"""Routes whose JSON body FastAPI reads into a model, within a bound, once it is known who calls.
+"""Routes with a pydantic body, which is read within limits and only after authentication.
 
-FastAPI reads a body before it asks for anything that an endpoint depends on, a key too: a stranger's is not read here.
-
-Python's own parser, which FastAPI uses, takes what is no JSON (NaN, half of a surrogate pair) and nothing downstream
-can store; so the body is parsed by a strict one before.
+By default FastAPI reads the body before it resolves dependencies such as the API key; here unauthenticated bodies are
+not read. FastAPI's parser, Python's own, also accepts invalid JSON that cannot be stored (NaN, lone surrogates), so the
+body is checked with a strict parser first.
 """
 
 from collections.abc import Callable, Coroutine
@@ -20,24 +19,24 @@ from serving.routes.json_values import MODELLED, check_values
 
 
 class BoundedRoute(APIRoute):
-    """Takes bodies of at most `gateway.max_body_bytes`, of whoever has a key; raises as `caller_of` and `read_json`."""
+    """Accepts bodies of at most `gateway.max_body_bytes` from authenticated clients; see `caller_of`, `read_json`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, given a body that has been read."""
+        """FastAPI's handler with a body that has been read already."""
         handle = super().get_route_handler()
 
-        async def handle_bounded(request: Request) -> Response:
-            gateway = await gateway_of(request)
-            await caller_of(request, gateway)
-            body = await read_bytes(request, gateway.settings.gateway.max_body_bytes)
+        async def handle_bounded(http_request: Request) -> Response:
+            gateway = await gateway_of(http_request)
+            await caller_of(http_request, gateway)
+            body = await read_bytes(http_request, gateway.settings.gateway.max_body_bytes)
             if body:
                 await check_values(body, MODELLED)
                 check_json(body)
             received: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
             async def receive() -> Message:
-                return received.pop() if received else await request.receive()
+                return received.pop() if received else await http_request.receive()
 
-            return await handle(Request(request.scope, receive))
+            return await handle(Request(http_request.scope, receive))
 
         return handle_bounded

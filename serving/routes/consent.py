@@ -1,4 +1,4 @@
-"""/api/v1/users/{user}/consent: what an end user allows; every key reaches those of its own application alone."""
+"""/api/v1/users/{user}/consent: the consent of an end user; a key only reaches users of its own application."""
 
 import asyncio
 import logging
@@ -23,14 +23,14 @@ router = APIRouter(tags=["consent"])
 
 log = logging.getLogger(__name__)
 
-PATH = "/api/v1/users/{user:path}/consent"  # an application's own names of people may have slashes
-ANSWER_WITHIN_S = 5.0  # a database that hangs keeps nobody longer
+PATH = "/api/v1/users/{user:path}/consent"  # user names may contain slashes
+ANSWER_WITHIN_S = 5.0  # timeout of the database
 MAX_BYTES = 1024  # of a body
 User = Annotated[str, Path(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class ConsentBody(BaseModel):
-    """A person's answer."""
+    """A person's consent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,38 +40,38 @@ class ConsentBody(BaseModel):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.allow_sensitive and not self.allow_external:
-            raise ValueError("allow_sensitive says nothing without allow_external")
+            raise ValueError("allow_sensitive needs allow_external")
         return self
 
 
 @router.get(PATH, responses=openapi.CONSENT_RESPONSES)
 async def read(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
-    """What the person answered, and what holds for a request of theirs with this key."""
+    """The person's consent, and what is allowed together with this key."""
     async with _reached():
         record = await find_consent(gateway.database, app=caller.app, user=user)
     return _answer(gateway, caller, user, record)
 
 
 @router.put(PATH, openapi_extra=openapi.CONSENT, responses=openapi.CONSENT_RESPONSES, dependencies=[Depends(counted)])
-async def give(user: User, request: Request, gateway: Worker, caller: Caller) -> dict[str, Any]:
-    """Set the person's answer. A withdrawal holds at once in this worker, within five seconds in all."""
-    given = await _read(request)
+async def give(user: User, http_request: Request, gateway: Worker, caller: Caller) -> dict[str, Any]:
+    """Set the person's consent. A withdrawal takes effect at once in this worker, within five seconds in all."""
+    body = await _read(http_request)
     async with _changing(gateway, caller, user):
         now = datetime.now(UTC)
-        record = await set_consent(gateway.database, app=caller.app, user=user, **given.model_dump(), now=now)
+        record = await set_consent(gateway.database, app=caller.app, user=user, **body.model_dump(), now=now)
     return _answer(gateway, caller, user, record)
 
 
 @router.delete(PATH, responses=openapi.CONSENT_RESPONSES, dependencies=[Depends(counted)])
 async def forget(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
-    """Forget the person's answer, as if they had never been asked."""
+    """Delete the person's consent, as if they had never been asked."""
     async with _changing(gateway, caller, user):
         await forget_consent(gateway.database, app=caller.app, user=user)
     return _answer(gateway, caller, user, None)
 
 
-async def _read(request: Request) -> ConsentBody:
-    _, parsed = await read_json(request, MAX_BYTES)
+async def _read(http_request: Request) -> ConsentBody:
+    _, parsed = await read_json(http_request, MAX_BYTES)
     try:
         return ConsentBody.model_validate(parsed)
     except ValidationError as problem:
@@ -86,13 +86,13 @@ async def _reached() -> AsyncIterator[None]:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             yield
     except AWAY as problem:
-        log.warning("a consent was asked for, but the database is away: %r", problem)
+        log.warning("consent cannot be read or changed: the database is unavailable: %r", problem)
         raise DatabaseAway from problem
 
 
 @asynccontextmanager
 async def _changing(gateway: Gateway, caller: KeyRecord, user: str) -> AsyncIterator[None]:
-    """Whatever becomes of the change, what was known before it is not relied on."""
+    """Change a consent, and drop it from the cache whether or not the change succeeds."""
     try:
         async with _reached():
             yield

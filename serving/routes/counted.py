@@ -1,6 +1,6 @@
-"""What the limits count beside requests that are answered: refused ones, and those that only ask the database.
+"""Counts refused requests and plain database requests in the limits.
 
-Without it, whoever has a key could have the gateway parse, write down and look up as much as the network carries.
+Otherwise a client with a key could make the gateway parse, record and look up as much as the network allows.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ async def refused(
     endpoint: str,
     parsed: Mapping[str, Any],
 ) -> ApiError:
-    """Write a refused request down and count it; returns `problem`, or what refuses even to count it."""
+    """Record and count a refused request; returns `problem`, or the error of counting it."""
     try:
         with gateway.ledger.begin(**about(http_request, caller, endpoint, parsed)) as record:
             await gateway.limiter.count(caller.app, end_user(http_request, parsed), caller.tier, record.id)
@@ -32,7 +32,7 @@ async def refused(
 
 
 async def counted(http_request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
-    """Count a request that has no row in the ledger; raises RateLimited."""
+    """Count a request without a row in the ledger; raises RateLimited."""
     user = http_request.path_params.get("user")
     headers = await gateway.limiter.count(caller.app, user, caller.tier, gateway.ledger.new_id())
     response.headers.update(headers)

@@ -1,4 +1,4 @@
-"""What the routes are given: the collaborators that start-up built, typed, in one place."""
+"""The routes' dependencies: the gateway's collaborators, and the caller's API key."""
 
 import secrets
 from collections.abc import Callable
@@ -39,7 +39,7 @@ from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
 from storage.database import AWAY
 
-CALLER = "bondhu.caller"  # in a request's scope, once it is known
+CALLER = "bondhu.caller"  # key of the caller in a request's scope, after authentication
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Gateway:
     drain: Drain
     consents: Consents
     degraded: Degraded
-    live: SettingsWatcher
+    reloadable: SettingsWatcher
     limiter: Limiter
     answers: ResponseCache
     database: AsyncEngine
@@ -73,40 +73,39 @@ class Gateway:
     forgetter: Forgetter
     wishes: IntentExecutor
     now: Callable[[], datetime]
-    may_see_all: Callable[[KeyRecord], bool]  # whether a key may ask about applications other than its own
+    may_see_all: Callable[[KeyRecord], bool]  # whether a key may access data of other applications
     started_at: int  # unix seconds
 
 
-async def gateway_of(request: Request) -> Gateway:  # async: FastAPI runs plain functions in a thread
+async def gateway_of(http_request: Request) -> Gateway:  # async, because FastAPI runs plain functions in a thread
     """The worker's collaborators, from the application's lifespan."""
-    return request.app.state.gateway  # type: ignore[no-any-return]  # Starlette's state is untyped
+    return http_request.app.state.gateway  # type: ignore[no-any-return]  # Starlette's state is untyped
 
 
-def holds_scrape_token(request: Request, gateway: Gateway) -> bool:
-    """Whether a request presents the token that opens what is told of the service itself."""
-    given = request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
+def holds_scrape_token(http_request: Request, gateway: Gateway) -> bool:
+    """Whether a request has the scrape token, which gives access to metrics and health details."""
+    presented = http_request.headers.get("authorization", "").encode("utf-8", "surrogateescape")
     token = gateway.telemetry.scrape_token
-    return bool(token) and secrets.compare_digest(given, f"Bearer {token}".encode())
+    return bool(token) and secrets.compare_digest(presented, f"Bearer {token}".encode())
 
 
-async def caller_of(request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
-    """The key that the request presents; asked again, the same.
+async def caller_of(http_request: Request, gateway: Annotated[Gateway, Depends(gateway_of)]) -> KeyRecord:
+    """The record of the request's API key; cached in the request's scope.
 
-    Raises Unauthenticated, TooManyKeys, DatabaseAway for a key that has to be looked up and cannot, and ShuttingDown
-    when nothing may begin any more.
+    Raises Unauthenticated, TooManyKeys, DatabaseAway if a key cannot be looked up, and ShuttingDown during the drain.
     """
-    known: KeyRecord | None = request.scope.get(CALLER)
+    known: KeyRecord | None = http_request.scope.get(CALLER)
     if known is not None:
         return known
     gateway.drain.admit()
-    address = request.client.host if request.client else ""
+    address = http_request.client.host if http_request.client else ""
     try:
-        record = await gateway.keys.admit(request.headers.get("authorization"), address)
+        record = await gateway.keys.admit(http_request.headers.get("authorization"), address)
     except AWAY as problem:
         raise DatabaseAway from problem
-    request.scope[CALLER] = record
+    http_request.scope[CALLER] = record
     gateway.key_uses.note(record.id)
-    exchange_of(request.scope).noted["app"] = record.app
+    exchange_of(http_request.scope).noted["app"] = record.app
     return record
 
 

@@ -1,4 +1,4 @@
-"""On whose behalf a request comes, and in which class: from its headers, or the body's `user`."""
+"""A request's end user, class, conversation and country, from its headers or the body's `user`."""
 
 import contextlib
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ LONGEST_NAME = 256  # characters
 
 
 def end_user(http_request: Request, parsed: Mapping[str, Any]) -> str | None:
-    """The application's end user, as the application calls them; None when the request names nobody."""
+    """The end user, by the application's own name; None if the request has none."""
     named = _header(http_request, USER_HEADER) or parsed.get("user")
     return named if isinstance(named, str) and named else None
 
 
 def class_of(http_request: Request) -> RequestClass:
-    """`interactive`, unless the request says less; raises InvalidRequest."""
+    """The request's class, by default `interactive`; raises InvalidRequest."""
     named = http_request.headers.get(CLASS_HEADER, "interactive")
     if named not in get_args(RequestClass):
         accepted = ", ".join(get_args(RequestClass))
@@ -34,19 +34,21 @@ def class_of(http_request: Request) -> RequestClass:
 
 
 def named_conversation(http_request: Request) -> str:
-    """The conversation that the request names, or the usual one; raises InvalidRequest for what is no name."""
+    """The request's conversation, or the default one; raises InvalidRequest for an invalid name."""
     named = _header(http_request, CONVERSATION_HEADER, DEFAULT_CONVERSATION)
     if not named or not _is_name(named):
-        raise InvalidRequest(f"{CONVERSATION_HEADER}: 1 to {LONGEST_NAME} characters.", param=CONVERSATION_HEADER)
+        raise InvalidRequest(
+            f"{CONVERSATION_HEADER}: must have 1 to {LONGEST_NAME} characters.", param=CONVERSATION_HEADER
+        )
     return named
 
 
 def conversation_of(
     http_request: Request, caller: KeyRecord, path: str, parsed: Mapping[str, Any], named: str
 ) -> str | None:
-    """`named`, where a chat is to be remembered; None when memory is not asked for, by the request or its key.
+    """`named` if the chat is remembered; None if neither the request nor its key turns memory on.
 
-    Raises InvalidRequest for a header that cannot be, and for one that asks for the memory of nobody.
+    Raises InvalidRequest for an invalid header, and for memory without an end user.
     """
     header = http_request.headers.get(MEMORY_HEADER)
     if header not in (None, "on", "off"):
@@ -54,29 +56,29 @@ def conversation_of(
     user = end_user(http_request, parsed)
     if header == "on":
         if path != CHAT:
-            raise InvalidRequest(f"{MEMORY_HEADER}: only chats are remembered.", param=MEMORY_HEADER)
+            raise InvalidRequest(f"{MEMORY_HEADER}: memory is only available at {CHAT}.", param=MEMORY_HEADER)
         if user is None:
-            raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
+            raise InvalidRequest(f"user: required; set it here or in the header {USER_HEADER}.", param="user")
         if not _is_name(user):
-            raise InvalidRequest(f"user: at most {LONGEST_NAME} characters, no NUL.", param="user")
+            raise InvalidRequest(f"user: must have at most {LONGEST_NAME} characters and no NUL.", param="user")
     is_on = header == "on" or (header is None and caller.memory and path == CHAT)
     return named if is_on and user is not None and _is_name(user) else None
 
 
 def check_user(user: str | None) -> None:
-    """Refuse an end user whom nothing can be kept of; raises InvalidRequest."""
+    """Raise InvalidRequest for a user name that cannot be stored."""
     if user is not None and not _is_name(user):
-        raise InvalidRequest(f"user: at most {LONGEST_NAME} characters, no NUL.", param="user")
+        raise InvalidRequest(f"user: must have at most {LONGEST_NAME} characters and no NUL.", param="user")
 
 
 def country_of(http_request: Request) -> str | None:
-    """Where the person is, as the application says, by two letters (ISO 3166-1); what is no such name is none."""
+    """The person's country (ISO 3166-1 alpha-2) from the request; None if missing or invalid."""
     named = http_request.headers.get(COUNTRY_HEADER, "").strip()
     return named.upper() if len(named) == 2 and named.isascii() and named.isalpha() else None
 
 
 def about(http_request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]) -> dict[str, Any]:
-    """What the ledger is told when a request begins."""
+    """The ledger's fields of a request that begins."""
     model = parsed.get("model")
     named = http_request.headers.get(CLASS_HEADER)
     return {
@@ -95,7 +97,7 @@ def _is_name(name: str) -> bool:
 
 
 def _header(http_request: Request, name: str, otherwise: str = "") -> str:
-    """A header's value as UTF-8, which a body or a path is in too."""
+    """A header's value, decoded as UTF-8 like bodies and paths."""
     value = http_request.headers.get(name, otherwise)
     with contextlib.suppress(UnicodeError):
         return value.encode("latin-1").decode()

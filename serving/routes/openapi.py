@@ -1,7 +1,7 @@
 """The request and response schemas of the OpenAPI document, for bodies that pass through unparsed.
 
-Those of generation requests are made from the list that requests are checked against
-(`serving.protocol.request_fields`), so that the document cannot say anything else.
+The schemas of generation requests are generated from the fields that requests are validated against
+(`serving.protocol.request_fields`), so that the two cannot differ.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,9 +42,9 @@ ANY_OBJECT: Schema = {"type": "object"}
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Schema]) -> Any:
-    """A model's schema with what it refers to put in place; none of them refers to itself."""
+    """A schema with its references inlined; none of them is recursive."""
     if isinstance(schema, list):
-        return [_inlined(each, definitions) for each in schema]
+        return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if (name := schema.get("$ref")) is not None:
@@ -58,11 +58,11 @@ def _fields(model: type[BaseModel]) -> Schema:
 
 
 def allow(document: Schema, names: Iterable[str]) -> None:
-    """Add to the service's document the fields of generation requests that some model's file allows beside the list."""
+    """Add the fields of generation requests that model files allow in addition to the list."""
     for path in (CHAT_PATH, COMPLETION_PATH):
         body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         for name in names:
-            body["properties"][name] = {"description": "vLLM's; some of the models here take it"}
+            body["properties"][name] = {"description": "a vLLM field, accepted for some models"}
 
 
 _PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}
@@ -72,7 +72,7 @@ _MESSAGE["properties"]["bondhu"] = _PRIVATE  # read by `serving.privacy.markers`
 _CHAT_REQUEST["properties"]["bondhu"] = {
     **_object([], persona=STRING, tone=ANY_OBJECT, confirm=STRING, undo=STRING),
     "additionalProperties": False,
-    "description": "an agent's own fields (docs/agents.md); models take none",
+    "description": "an agent's own fields (docs/agents.md); not accepted for models",
 }
 _EMBEDDING_REQUEST = _object(
     ["model", "input"],
@@ -90,12 +90,12 @@ def _request(schema: Schema) -> Schema:
 
 _CONSENT_REQUEST = _object(
     ["allow_external"],
-    allow_external={"type": "boolean", "description": "requests may leave for a model outside, as Gemini"},
-    allow_sensitive={"type": "boolean", "description": "what is private in them may go along"},
+    allow_external={"type": "boolean", "description": "requests may be sent to an external model, such as Gemini"},
+    allow_sensitive={"type": "boolean", "description": "private content may be sent too"},
 )
 
 CONSENT = _request(_CONSENT_REQUEST)
-IMPORT = _request({"$ref": "#/components/schemas/Document"})  # what an export answers
+IMPORT = _request({"$ref": "#/components/schemas/Document"})  # the response of an export
 CHAT = _request(_CHAT_REQUEST)
 COMPLETION = _request(_COMPLETION_REQUEST)
 EMBEDDING = _request(_EMBEDDING_REQUEST)
@@ -132,22 +132,22 @@ def _json(description: str, schema: Schema) -> Schema:
 
 def _errors(*statuses: int) -> dict[int | str, Schema]:
     meanings = {
-        400: "The request is wrong; `error.param` names the field.",
-        401: "No API key, or one that is unknown or revoked.",
-        403: "The key may not do this.",
-        404: "What the request names does not exist.",
-        408: "The body did not arrive, or not in time.",
-        409: "It has changed meanwhile.",
+        400: "The request is invalid; `error.param` names the field.",
+        401: "The API key is missing, unknown, revoked or expired.",
+        403: "The key is not allowed to do this.",
+        404: "The requested object does not exist.",
+        408: "The body did not arrive completely, or not in time.",
+        409: "The object has changed meanwhile.",
         413: "The body is too large.",
         429: "A limit of the key's tier, or too many invalid keys from the same address; see Retry-After.",
-        502: "The engine broke while it answered.",
-        503: "Nothing can answer now; see Retry-After.",
+        502: "The engine failed while it generated the response.",
+        503: "The service is unavailable now; see Retry-After.",
         504: "The engine did not finish in time.",
     }
-    # Whoever is asked for a key may have sent too many that are none; whose body is bounded may fail to send it.
+    # Every route with authentication can throttle invalid keys; every route with a body limit can time out.
     follows = {429: 401 in statuses, 408: 413 in statuses}
-    told = sorted({*statuses, *(status for status, is_so in follows.items() if is_so)})
-    return {status: _json(meanings[status], _ERROR) for status in told}
+    listed = sorted({*statuses, *(status for status, is_so in follows.items() if is_so)})
+    return {status: _json(meanings[status], _ERROR) for status in listed}
 
 
 _GENERATED = _object(
@@ -161,14 +161,14 @@ _GENERATED = _object(
 )
 _EVENTS: Schema = {"text/event-stream": {"schema": _object(["data"], data=STRING)}}  # of each event
 GENERATION_RESPONSES: dict[int | str, Schema] = {
-    200: {"description": "The answer.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
+    200: {"description": "The response.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
     **_errors(400, 401, 403, 404, 413, 429, 502, 503, 504),
 }
 _EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)
 EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 403, 404, 413, 429, 503, 504)}
 LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
 MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}
-READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready; says what, and why.", ANY_OBJECT)}
+READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready, with reasons.", ANY_OBJECT)}
 
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
@@ -212,18 +212,18 @@ _SUM = _object(
     cost_microusd=_COUNT,
 )
 _SUMS = _object(["object", "data", "has_more"], object={"const": "list"}, data=_array(_SUM), has_more=BOOLEAN)
-REQUEST_USAGE_RESPONSES = {200: _json("What it used.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
+REQUEST_USAGE_RESPONSES = {200: _json("The request's usage.", _REQUEST_USAGE), **_errors(400, 401, 404, 503)}
 USAGE_RESPONSES = {200: _json("The sums.", _SUMS), **_errors(400, 401, 403, 429, 503)}
 _CONSENT = _object(list(CONSENT_FIELDS), **CONSENT_FIELDS)
 CONSENT_RESPONSES = {
-    200: _json("The person's answer, and what holds.", _CONSENT),
+    200: _json("The person's consent, and what is allowed.", _CONSENT),
     **_errors(400, 401, 403, 413, 429, 503),
 }
-CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("It cannot chat; says why.", ANY_OBJECT)}
+CHAT_HEALTH_RESPONSES = {**_errors(401), 503: _json("Not ready, with the reason.", ANY_OBJECT)}
 MEMORY_RESPONSES = _errors(400, 401, 403, 404, 409, 413, 429, 503)
 AGENT_RESPONSES = _errors(400, 401, 403, 404, 413, 429, 502, 503, 504)
 METRICS_RESPONSES: dict[int | str, Schema] = {
-    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": STRING}}},
+    200: {"description": "Prometheus's text format.", "content": {"text/plain": {"schema": STRING}}},
     **_errors(401, 403),
 }
 REPORT_RESPONSES: dict[int | str, Schema] = {**_errors(401, 403, 503)}

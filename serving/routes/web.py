@@ -1,10 +1,9 @@
-"""GET /: the page where a person meets their friend, and its files below /web/.
+"""GET /: the web page, and its files below /web/.
 
-They are read once, at start, and served as they are. A browser asks for each again and is told that it has not changed.
-The policy lets it run and load nothing but these files, and talk to nobody but this gateway; what the page shows it
-gets from the same endpoints as any other client. It does not know who asks: the files are for everybody, and hold
-nothing of anybody. POST /api/v1/sign-in exchanges the code of a link that is good once for the page's key; the code
-comes in a header, so that of a stranger's request no body is read.
+The files are read once at start. Browsers revalidate them with ETags. The content security policy only allows these
+files and requests to this gateway; the page gets its data from the same endpoints as any other client. The files are
+public and contain no personal data. POST /api/v1/sign-in exchanges the code of a one-time link for the page's key; the
+code is in a header, so that no body of an unauthenticated request is read.
 """
 
 import asyncio
@@ -50,13 +49,13 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "cache-control": "no-cache",  # keep it, and ask each time whether it is still the same
+    "cache-control": "no-cache",  # cache it, but revalidate each time
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """A file of the page as it is served."""
+    """A file of the page."""
 
     content: bytes
     media_type: str
@@ -70,7 +69,7 @@ def read_page() -> dict[str, PageFile]:
         media_type = MEDIA_TYPES.get(file.name.rpartition(".")[2])
         if media_type is not None:
             content = file.read_bytes()
-            # Weak, because a proxy or we may compress it.
+            # Weak, because the response may be compressed by us or by a proxy.
             found[file.name] = PageFile(content, media_type, f'W/"{hashlib.sha256(content).hexdigest()[:32]}"')
     return found
 
@@ -81,33 +80,33 @@ def page_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])
-    async def index(request: Request) -> Response:
+    async def index(http_request: Request) -> Response:
         """The page."""
-        return _answer(request, page[INDEX])
+        return _answer(http_request, page[INDEX])
 
     @router.api_route("/web/{name}", methods=["GET", "HEAD"])
-    async def file(name: str, request: Request) -> Response:
-        """A file of it."""
+    async def file(name: str, http_request: Request) -> Response:
+        """A file of the page."""
         if name not in page:
             raise HTTPException(404)
-        return _answer(request, page[name])
+        return _answer(http_request, page[name])
 
     @router.post("/api/v1/sign-in")
-    async def sign_in(request: Request, gateway: Worker) -> JSONResponse:
-        """The page's key, for the code of a link that is good once."""
-        scheme, _, code = request.headers.get("authorization", "").partition(" ")
+    async def sign_in(http_request: Request, gateway: Worker) -> JSONResponse:
+        """Exchange the code of a one-time link for the page's key."""
+        scheme, _, code = http_request.headers.get("authorization", "").partition(" ")
         known = scheme.lower() == SCHEME and code
         key = await asyncio.to_thread(redeem, gateway.settings.var_dir, code) if known else None
         if key is None:
-            raise Unauthenticated("This link was used before, or is too old: `bondhu page` prints another.")
+            raise Unauthenticated("This link was used before or has expired. Run `bondhu page` for a new one.")
         return JSONResponse({"key": key}, headers={"cache-control": "no-store"})
 
     return router
 
 
-def _answer(request: Request, file: PageFile) -> Response:
+def _answer(http_request: Request, file: PageFile) -> Response:
     headers = {**HEADERS, "etag": file.etag}
-    known = {each.strip() for each in request.headers.get("if-none-match", "").split(",")}
+    known = {etag.strip() for etag in http_request.headers.get("if-none-match", "").split(",")}
     if file.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.media_type)

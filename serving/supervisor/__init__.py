@@ -1,1 +1,1 @@
-"""The processes of `bondhu up`: started, watched, restarted and ended."""
+"""Supervision of the processes of `bondhu up`: start, probe, restart, stop."""

@@ -1,6 +1,6 @@
-"""What must exist before the processes start: the database's tables, the stack's secrets, a key to try it with.
+"""Prepares what the processes need: the database's tables, the stack's secrets, and API keys.
 
-And keys for the worker and for the page, which ask the gateway like everybody else.
+There is a key for development, one for the Celery worker and one for the web page, which are clients of the gateway.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from serving.config.schema import Settings
 from storage import api_keys, migrate
 from storage.database import open_engine
 
-DEV_TIER = "admin"  # whoever runs the stack owns the machine
-PAGE_APP, PAGE_TIER = "page", "standard"  # what is in a browser may do what a person needs, and no more
-JOBS_APP, JOBS_TIER = "bondhu", "standard"  # not the operators': what a limit refuses is asked again later
+DEV_TIER = "admin"  # the key is for the operator
+PAGE_APP, PAGE_TIER = "page", "standard"  # a key in a browser must not be an admin key
+JOBS_APP, JOBS_TIER = "bondhu", "standard"  # not an admin key: requests that a limit refuses are retried later
 
 
 def prepare(settings: Settings) -> None:
-    """Migrate the database, make the secrets, var/dev.env and the worker's key. Raises what the database raises."""
+    """Migrate the database, create the secrets, var/dev.env and the keys; raises what the database raises."""
     settings.var_dir.mkdir(parents=True, exist_ok=True)
     if (settings.var_dir / "restore").exists():  # one that was killed: all or nothing of it, before anything is read
         from serving.backup.restore import resume
@@ -63,20 +63,20 @@ async def _ensure_keys(settings: Settings) -> None:
 
 
 async def _ensure_key(engine: AsyncEngine, secret: str | None, *, app: str, tier: str, days: int | None = None) -> str:
-    """Return the key while it is valid, else a new one, which holds for so many days."""
+    """Return the key if it is valid, else a new one that is valid for `days` (None: no expiry)."""
     now = datetime.now(UTC)
     if secret is not None and await api_keys.find_key(engine, api_keys.hash_key(secret), now) is not None:
         return secret
     expires_at = None if days is None else now + timedelta(days=days)
-    made = await api_keys.create_key(
+    new_key = await api_keys.create_key(
         engine, app=app, name="made by bondhu up", now=now, tier=tier, expires_at=expires_at
     )
-    return made.secret
+    return new_key.secret
 
 
 def _keep(path: Path, values: dict[str, str]) -> None:
-    """See to it that the file has these values, among others, and that only its owner can read it."""
+    """Ensure that the file has these values and that only its owner can read it."""
     stored = read_env_file(path)
-    wanted = {**stored, **values}
-    if wanted != stored or path.stat().st_mode & 0o077:
-        write_env_file(path, wanted)
+    merged = {**stored, **values}
+    if merged != stored or path.stat().st_mode & 0o077:
+        write_env_file(path, merged)

@@ -1,12 +1,12 @@
-"""Weights that an image carries: put where fetched ones are, so that a container starts without a network."""
+"""Links the weights in a container image to the folder of fetched ones, so that it starts without a network."""
 
 from pathlib import Path
 
-CARRIED = "BONDHU_CARRIED_MODELS"  # environment: a directory like `var/models`
+CARRIED = "BONDHU_CARRIED_MODELS"  # environment variable: a directory like `var/models`
 
 
 def link_carried(carried: Path, models_dir: Path) -> list[str]:
-    """Link what `carried` has and `models_dir` has not; return the names. A link of an older image is renewed."""
+    """Link models in `carried` that `models_dir` lacks; returns their names. Links of an older image are replaced."""
     if not carried.is_dir():
         return []
     models_dir.mkdir(parents=True, exist_ok=True)

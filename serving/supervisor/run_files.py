@@ -1,8 +1,8 @@
-"""A running stack's traces under var/run: the lock that says that it runs, and its state for people.
+"""A running stack's files in var/run: its lock, and its state for `bondhu status`.
 
-The lock (`up.lock`) is an flock(2) whose open file `bondhu up` hands down through the tether to the
-supervisor, so it is free only when both are gone and all is cleaned up; the text in it names them. No process
-id is trusted without the lock being held.
+The lock (`up.lock`) is an flock(2) on an open file that `bondhu up` passes through the reaper to the supervisor, so it
+is only free when both are gone and everything is cleaned up. The file names both processes; a process id is only
+trusted while the lock is held.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ LOOKERS_GONE_TRIES = 10
 
 
 class AlreadyRunning(Exception):
-    """Another stack holds this directory; `details` is what it wrote into its lock."""
+    """Another stack holds the lock; `details` is the content of its lock file."""
 
     def __init__(self, details: Mapping[str, Any]) -> None:
         super().__init__("a stack is already running")
@@ -33,7 +33,7 @@ def acquire_lock(var_dir: Path) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(0.02)  # `holder` takes the lock for a moment to see whether it is free
+            time.sleep(0.02)  # `holder` briefly takes the lock to check whether it is free
         else:
             os.ftruncate(fd, 0)
             return fd
@@ -43,13 +43,13 @@ def acquire_lock(var_dir: Path) -> int:
 
 
 def write_lock(fd: int, details: Mapping[str, Any]) -> None:
-    """Say in the lock file who holds it (process ids `tether` and `supervisor`) and the addresses."""
+    """Write the holder's process ids (`tether`, which is the reaper, and `supervisor`) and URLs to the lock file."""
     os.ftruncate(fd, 0)
     os.pwrite(fd, json.dumps(details).encode(), 0)
 
 
 def holder(var_dir: Path) -> Mapping[str, Any] | None:
-    """Return what the running stack wrote into its lock, None when none runs."""
+    """Return the content of the running stack's lock file; None if no stack is running."""
     try:
         fd = os.open(_path(var_dir), os.O_RDONLY)
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def holder(var_dir: Path) -> Mapping[str, Any] | None:
 
 
 def write_state(var_dir: Path, state: Mapping[str, Any]) -> None:
-    """Replace var/run/state.json, all or nothing."""
+    """Replace var/run/state.json atomically."""
     path = var_dir / "run/state.json"
     new = path.with_suffix(".new")
     new.write_text(json.dumps(state))
@@ -72,7 +72,7 @@ def write_state(var_dir: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_state(var_dir: Path) -> dict[str, Any]:
-    """Return the supervisor's last state; empty before there is one."""
+    """Return the supervisor's last state; empty without one."""
     try:
         state: dict[str, Any] = json.loads((var_dir / "run/state.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -85,10 +85,10 @@ def _path(var_dir: Path) -> Path:
 
 
 def read_lock(fd: int) -> dict[str, Any]:
-    """Return what the lock file says."""
+    """Return the content of the lock file."""
     text = os.pread(fd, 65536, 0)
     try:
         details = json.loads(text or b"{}")
     except json.JSONDecodeError:
-        return {}  # read while it was written
+        return {}  # it is being written
     return details if isinstance(details, dict) else {}

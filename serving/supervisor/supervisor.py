@@ -1,11 +1,11 @@
-"""Keeps a stack running: starts its processes, restarts what dies, stops all in order.
+"""The supervisor of a stack: starts its processes, restarts those that die, stops all in order.
 
-    python -m serving.supervisor.supervisor --lock-fd N        (by `bondhu up`, under a tether)
+    python -m serving.supervisor.supervisor --lock-fd N        (by `bondhu up`, under a reaper)
 
-Every process runs under a tether of its own, so that its end is the end of all that it started: a `ray start`
-that is killed takes its daemons, workers and engines along before it is started again. The Serve applications
-are put into Ray by `bondhu apply` as a process, after each start of Ray: it needs memory only while it runs,
-and its failure stops nothing. What the processes are is said in `serving.supervisor.processes`, not here.
+Every process runs under its own reaper, so that all its descendants end with it: if `ray start` is killed, its daemons,
+workers and engines are ended before it is restarted. After each start of Ray, the Serve applications are applied by
+`bondhu apply` in a separate process, which only needs memory while it runs and whose failure stops nothing. The
+processes are defined in `serving.supervisor.processes`.
 """
 
 import argparse
@@ -37,16 +37,16 @@ log = logging.getLogger("supervisor")
 PROBE_INTERVAL_S = 2.0
 MISSES_ALLOWED = 3
 BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
-SETTLED_S = 60.0  # after this long without trouble, the next restart is a first one again
+SETTLED_S = 60.0  # a process that ran this long resets its restart delay
 LOG_LIMIT_BYTES = 20 * 2**20
 APPLY = (sys.executable, "-m", "serving.cli.main", "apply")
 APPLY_RETRY_S = (1, 2, 5, 10, 30, 60)
-APPLY_UNREACHABLE = 4  # `bondhu apply`: Ray did not answer, trying again makes sense
+APPLY_UNREACHABLE = 4  # exit code of `bondhu apply` when Ray does not respond: retry
 
 
 @dataclass
 class Status:
-    """What is known of one process; shown by `bondhu status`. Instants are Unix seconds."""
+    """The state of one process, shown by `bondhu status`; times are Unix seconds."""
 
     state: str = "stopped"
     pid: int | None = None
@@ -56,7 +56,7 @@ class Status:
 
 
 class Stack:
-    """The processes of one stack and the state of each; `to_files` off: their logs go where this process' own go."""
+    """The processes of one stack, with their states; without `to_files` they log to this process's standard output."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Stack:
         self.settings, self.parts, self.env, self.apply, self.to_files = settings, parts, env, apply, to_files
         self.status = {part.name: Status() for part in parts} | {"apply": Status()}
         self.up = {part.name: asyncio.Event() for part in parts}
-        self.ray_down = asyncio.Event()  # never set where Ray is somebody else's
+        self.ray_down = asyncio.Event()  # never set if Ray is an external cluster
         self._applied = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run everything until `stop` is set, then stop everything, last started first."""
+        """Run all processes until `stop` is set, then stop them in reverse order."""
         for part in self.parts:
             self._tasks[part.name] = asyncio.create_task(self._keep(part))
         self._tasks["apply"] = asyncio.create_task(self._keep_applied())
@@ -86,7 +86,7 @@ class Stack:
             self._tasks[name].cancel()
             await asyncio.wait([self._tasks[name]])
         for task in done - {waiting}:
-            task.result()  # a keeper never ends by itself: this raises what ended it
+            task.result()  # these tasks never return: this raises their error
 
     async def _keep(self, part: Component) -> None:
         if part.name == "worker" and "redis" in self.up:
@@ -101,27 +101,27 @@ class Stack:
             failures = 0 if time.monotonic() - started > SETTLED_S else failures + 1
             delay_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else BACKOFF_S[0]
             self.status[part.name].restarts += 1
-            log.warning("%s %s; starting it again in %g s", part.name, reason, delay_s)
+            log.warning("%s %s; restarting it in %g s", part.name, reason, delay_s)
             self._note(part.name, "restarting", None, reason)
             await asyncio.sleep(delay_s)
 
     async def _run_once(self, part: Component) -> str:
-        """Start the process, watch it, and return why it no longer runs."""
+        """Run the process until it ends or fails its probes; returns why."""
         async with self._started(part.name, part.command, part.environment, part.grace_s) as process:
             ended = asyncio.create_task(process.wait())
             if not await self._until_serving(part, ended):
                 if not ended.done():
-                    return f"did not serve within {part.start_timeout_s:g} s"
-                return f"ended with status {ended.result()} while starting"
+                    return f"was not ready within {part.start_timeout_s:g} s"
+                return f"exited with status {ended.result()} while starting"
             self._note(part.name, "running", process.pid)
             self._note_up(part.name)
             misses = 0
             while misses < MISSES_ALLOWED:
                 if (await asyncio.wait([ended], timeout=PROBE_INTERVAL_S))[0]:
-                    return f"ended with status {ended.result()}"
+                    return f"exited with status {ended.result()}"
                 misses = 0 if await part.serves() else misses + 1
                 self._trim_log(part.name)
-            return "no longer answers"
+            return "no longer responds"
 
     async def _until_serving(self, part: Component, ended: asyncio.Task[int]) -> bool:
         deadline = time.monotonic() + part.start_timeout_s
@@ -133,7 +133,7 @@ class Stack:
         return False
 
     async def _keep_applied(self) -> None:
-        """Apply whenever Ray has come up; a Ray that goes down ends what is being applied to it."""
+        """Apply after each start of Ray; if Ray goes down, a running apply is cancelled."""
         while True:
             if "ray" in self.up:
                 await self.up["ray"].wait()
@@ -145,9 +145,9 @@ class Stack:
                 await asyncio.wait([applying])
 
     async def _apply(self) -> None:
-        """Put the applications into Ray, until that succeeded or trying again makes no sense."""
-        # After a restart of Ray: what was there, not what may be configured next. It worked before, so it is tried
-        # until it works again; a new configuration that fails waits for somebody to mend it.
+        """Apply the Serve applications, with retries while that makes sense."""
+        # After a restart of Ray, restore what was applied instead of a newer configuration. It worked before, so it is
+        # retried until it works again; a new configuration that fails waits for the operator.
         restoring = self._applied
         command = (*self.apply, *(["--restore"] if restoring else []))
         for attempt in range(sys.maxsize):
@@ -168,7 +168,7 @@ class Stack:
     async def _started(
         self, name: str, command: tuple[str, ...], env: Mapping[str, str], grace_s: float
     ) -> AsyncIterator[Process]:
-        """Run a process under a tether; when the block is left, it and all that it started are gone."""
+        """Run a process under a reaper; at the end of the context, it and its descendants are gone."""
         with self._log_file(name) as output:
             process = await asyncio.create_subprocess_exec(
                 *reaper.argv(command, grace_s=grace_s),
@@ -188,7 +188,7 @@ class Stack:
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
                 await process.wait()
-            log.info("%s ended with status %s", name, process.returncode)
+            log.info("%s exited with status %s", name, process.returncode)
             self._note(name, "stopped", None)
 
     def _log_file(self, name: str) -> contextlib.AbstractContextManager[IO[bytes] | None]:
@@ -200,13 +200,13 @@ class Stack:
         return path.open("ab")
 
     def _trim_log(self, name: str) -> None:
-        """Move a log that has grown long to .log.1; what is written in that instant is lost, the disk is not."""
+        """Move a log above the size limit to .log.1; lines that are written meanwhile may be lost."""
         if not self.to_files:
             return
         path = self.settings.var_dir / f"logs/{name}.log"
         if path.stat().st_size > LOG_LIMIT_BYTES:
             shutil.copyfile(path, path.with_suffix(".log.1"))
-            os.truncate(path, 0)  # the process writes on: its file is open for appending
+            os.truncate(path, 0)  # the process goes on writing, because its file is open for appending
 
     def _last_line(self, name: str) -> str:
         if not self.to_files:
@@ -227,24 +227,24 @@ class Stack:
     def _note(self, name: str, state: str, pid: int | None, detail: str = "") -> None:
         status = self.status[name]
         status.state, status.pid, status.since, status.detail = state, pid, time.time(), detail
-        run_files.write_state(self.settings.var_dir, {name: asdict(each) for name, each in self.status.items()})
+        run_files.write_state(self.settings.var_dir, {name: asdict(status) for name, status in self.status.items()})
 
 
 def prepare_directories(settings: Settings) -> None:
-    """Make a stack's directories, its user's alone; raises PermissionError when the runtime directory is not."""
+    """Create a stack's directories, private to its user; raises PermissionError if the runtime directory is not."""
     keep_private()
     if mended := mend(private_paths(settings)):
-        log.warning("closed %d files and folders that other users could read", mended)
+        log.warning("removed other users' permissions from %d files and folders", mended)
     (settings.var_dir / "logs").mkdir(parents=True, exist_ok=True)
     (settings.var_dir / "run").mkdir(exist_ok=True)
     (settings.var_dir / "redis").mkdir(exist_ok=True)
     runtime = settings.runtime_dir
     if runtime.is_dir() and not runtime.is_symlink() and runtime.stat().st_uid == os.getuid():
-        shutil.rmtree(runtime)  # of a stack that was killed: this one holds the lock
+        shutil.rmtree(runtime)  # left by a stack that was killed, since this one holds the lock
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     about = runtime.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
-        raise PermissionError(f"{runtime} exists and is not this user's alone; remove it or set runtime_dir")
+        raise PermissionError(f"{runtime} exists and is not private to this user: remove it or set runtime_dir")
     (runtime / "tmp").mkdir(exist_ok=True)
 
 
@@ -260,14 +260,14 @@ async def supervise(settings: Settings, say_started: Callable[[], None]) -> None
 
 
 def main() -> None:
-    """Run until told to stop; status 0 after an orderly stop."""
+    """Run until SIGTERM or SIGINT; exit status 0 after a graceful stop."""
     parser = argparse.ArgumentParser(prog="python -m serving.supervisor.supervisor")
     parser.add_argument("--lock-fd", type=int, required=True, help="open file that holds var/run/up.lock")
     lock_fd: int = parser.parse_args().lock_fd
     os.set_inheritable(lock_fd, False)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))  # a connection is a file; shells allow 1024
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))  # connections are files; shells allow 1024
     settings = load_settings()
 
     def say_started() -> None:

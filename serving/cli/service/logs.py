@@ -1,4 +1,4 @@
-"""`bondhu logs`: list, show and follow the logs under var/logs; structured lines as people read them, or raw."""
+"""`bondhu logs`: lists, shows and follows the logs in var/logs, formatted for people or raw."""
 
 import os
 import sys
@@ -16,12 +16,14 @@ BLOCK_BYTES = 2**16
 
 
 def logs(
-    component: Annotated[str | None, typer.Argument(help="gateway, ray, engine-..., as listed without one.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what is added, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Lines as they are in the file, for other programs.")] = False,
+    component: Annotated[
+        str | None, typer.Argument(help="gateway, ray, engine-...; without it, the logs are listed.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines to show.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Show lines as they are in the file.")] = False,
 ) -> None:
-    """List the logs; with a component show its last lines, with -f follow it (or all of them)."""
+    """List the logs, or show the last lines of a component; -f follows it (or all logs)."""
     settings = settings_or_exit()
     files = sorted((settings.var_dir / "logs").glob("*.log"))
     if component is None and not follow:
@@ -34,7 +36,7 @@ def logs(
         ]
         if not files:
             known = ", ".join(sorted(path.stem for path in (settings.var_dir / "logs").glob("*.log")))
-            fail(f"no log of {component}; there are: {known or 'none'}")
+            fail(f"there is no log of {component}; available: {known or 'none'}")
     for path in files:
         for line in tail(path, lines if component else min(lines, 5)):
             _show(path, line, len(files) > 1, as_json)
@@ -43,7 +45,7 @@ def logs(
 
 
 def tail(path: Path, count: int) -> list[str]:
-    """Return the last `count` lines, reading no more of the file than they need."""
+    """Return the last `count` lines, reading only the necessary part of the file."""
     with path.open("rb") as file:
         position = file.seek(0, os.SEEK_END)
         data = b""
@@ -68,7 +70,7 @@ def _follow(files: list[Path], as_json: bool) -> None:
 
 
 def _show_added(path: Path, position: int, named: bool, as_json: bool) -> int:
-    """Show whole lines from `position` on; return where to go on (0 after the file was replaced)."""
+    """Show complete lines from `position` on; returns the next position (0 after the file was replaced)."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:

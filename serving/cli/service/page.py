@@ -1,4 +1,4 @@
-"""`bondhu page`: a link that opens the page once."""
+"""`bondhu page`: prints a one-time sign-in link for the web page."""
 
 import typer
 
@@ -8,9 +8,9 @@ from serving.config.addresses import gateway_url
 
 
 def page() -> None:
-    """Print a link that opens the page, once, for whoever has it."""
+    """Print a link that signs a browser in to the web page once."""
     settings = settings_or_exit()
     if not settings.gateway.page:
-        fail("gateway.page is false: there is no page", Exit.CONFIGURATION)
+        fail("the web page is off: set gateway.page to true", Exit.CONFIGURATION)
     typer.echo(link(gateway_url(settings), make_code(settings.var_dir)))
-    err.print(f"good once, within {LINK_MINUTES} minutes; who comes in says what they are called")
+    err.print(f"valid once, within {LINK_MINUTES} minutes; the page asks for the person's name")

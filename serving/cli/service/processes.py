@@ -1,8 +1,8 @@
-"""The processes of the service, each by itself: `bondhu init`, `gateway`, `worker` and `ray-head`.
+"""The processes of the service one by one: `bondhu init`, `gateway`, `worker` and `ray-head`.
 
-For containers and init systems, which keep processes running themselves; `bondhu up` composes the same ones. All read
-the same configuration, take their command lines from `serving.supervisor.processes`, and log to standard output. Each
-waits for what it needs: the first one for nothing, the others until `bondhu init` has prepared the database.
+They are for containers and init systems, which supervise processes themselves; `bondhu up` runs the same ones. All read
+the same configuration, take their command lines from `serving.supervisor.processes`, and log to standard output. All
+but `init` wait until `bondhu init` has prepared the database.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from serving.supervisor.health_check import worker_file
 from serving.supervisor.processes import EXTRACTION, Component, components, environment, without_secrets
 
 POLL_S = 1.0
-Wait = Annotated[float, typer.Option(help="Longest wait for what it needs, seconds.")]
+Wait = Annotated[float, typer.Option(help="Maximum wait for other services, seconds.")]
 
 
 def init(wait_s: Wait = 60) -> None:
-    """Prepare the database, the secrets and the first key; once, before the others, and again after an upgrade."""
+    """Prepare the database, the secrets and the first key: once before the other processes, and after an upgrade."""
     settings = _begin()
     from serving.supervisor import bootstrap
 
@@ -43,7 +43,7 @@ def init(wait_s: Wait = 60) -> None:
         try:
             bootstrap.prepare(settings)
             break
-        except (OSError, ConnectionError) as problem:  # it is not there yet; what it says no to will not change
+        except (OSError, ConnectionError) as problem:  # not reachable yet; other errors are permanent
             if time.monotonic() > deadline:
                 fail(f"the database cannot be prepared: {problem}")
             time.sleep(POLL_S)
@@ -51,45 +51,45 @@ def init(wait_s: Wait = 60) -> None:
 
 
 def gateway(wait_s: Wait = 300) -> None:
-    """Run the gateway alone; SIGTERM lets open requests end, then stops it."""
+    """Run the gateway alone; SIGTERM drains open requests, then stops it."""
     settings = _begin()
     _wait_until_prepared(settings, wait_s)
-    _refuse_redis(settings, wait_s=5)  # the gateway serves without Redis too
+    _refuse_redis(settings, wait_s=5)  # the gateway also works without Redis
     _become(settings, _part(settings, "gateway"))
 
 
 def worker(
     wait_s: Wait = 300,
     gateway_url: Annotated[
-        str | None, typer.Option(help="Where jobs find the gateway, where that is another machine or container.")
+        str | None, typer.Option(help="URL of the gateway for jobs, if it runs on another machine or container.")
     ] = None,
 ) -> None:
-    """Run the worker with the schedule inside it; SIGTERM lets the task at hand end."""
+    """Run the Celery worker with its scheduler; SIGTERM lets the running task finish."""
     settings = _begin()
     _wait_until_prepared(settings, wait_s)
     _refuse_redis(settings, wait_s)
     part = _part(settings.model_copy(update={"worker": settings.worker.model_copy(update={"enabled": True})}), "worker")
-    told = {"BONDHU_WORKER_WORKED": str(worker_file(settings.runtime_dir))}
+    extra_env = {"BONDHU_WORKER_WORKED": str(worker_file(settings.runtime_dir))}
     if gateway_url is not None and EXTRACTION in part.environment:
-        told[EXTRACTION] = json.dumps({**json.loads(part.environment[EXTRACTION]), "base_url": gateway_url})
-    # Ray's ingress listens on loopback: where the gateway is elsewhere, so is that, and vectors are made by nobody.
+        extra_env[EXTRACTION] = json.dumps({**json.loads(part.environment[EXTRACTION]), "base_url": gateway_url})
+    # Ray's ingress listens on loopback: if the gateway is elsewhere, so is the ingress, and no vectors are made.
     without = () if settings.embedder.enabled and gateway_url is None else ("BONDHU_INGRESS_URL",)
-    _become(settings, part, told, without)
+    _become(settings, part, extra_env, without)
 
 
 def ray_head(
     with_gateway: Annotated[
-        bool, typer.Option("--gateway", help="And the gateway beside it, on a machine that has room for one container.")
+        bool, typer.Option("--gateway", help="Also run the gateway, on a machine with room for only one container.")
     ] = False,
     wait_s: Wait = 300,
 ) -> None:
-    """Run Ray's head and put the engines into it, again whenever it was restarted; SIGTERM stops all of it."""
+    """Run Ray's head and apply the engines to it, again after each restart; SIGTERM stops everything."""
     settings = _begin()
     if settings.ray.address is not None:
-        fail("ray.address names another cluster: there is no head to run here", Exit.CONFIGURATION)
+        fail("ray.address is set: an external cluster needs no head here", Exit.CONFIGURATION)
     if carried := os.environ.get(CARRIED):
         for name in link_carried(Path(carried), settings.models_dir):
-            out.print(f"{name}: the image's own", soft_wrap=True)
+            out.print(f"{name}: using the weights in the image", soft_wrap=True)
     from serving.cli.fetch import fetch_missing
 
     fetch_missing(settings)
@@ -113,7 +113,7 @@ def ray_head(
 
 
 def _begin() -> Settings:
-    """Read the configuration and make the directories, this user's alone."""
+    """Load the configuration and create the directories, private to this user."""
     settings = settings_or_exit()
     keep_private()
     folders = ("logs", "run", "redis")
@@ -121,9 +121,12 @@ def _begin() -> Settings:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
-            fail(f"{folder} cannot be made: {problem}. Mount something that user {os.getuid()} may write", Exit.MACHINE)
+            fail(
+                f"cannot create {folder}: {problem}. Mount a volume that the user {os.getuid()} can write to",
+                Exit.MACHINE,
+            )
     _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))  # a connection is a file
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))  # connections are files
     return settings
 
 
@@ -136,14 +139,14 @@ def _part(settings: Settings, name: str) -> Component:
 
 
 def _become(
-    settings: Settings, part: Component, told: dict[str, str] | None = None, without: tuple[str, ...] = ()
+    settings: Settings, part: Component, extra_env: dict[str, str] | None = None, without: tuple[str, ...] = ()
 ) -> NoReturn:
-    """Be that process from now on: signals reach it, and its exit status is ours."""
-    env = {**_environment(settings), **part.environment, **(told or {})}
+    """Replace this process by that one (exec), so that it gets signals and sets the exit status."""
+    env = {**_environment(settings), **part.environment, **(extra_env or {})}
     env = {name: value for name, value in env.items() if name not in without}
     os.chdir(settings.root)
     sys.stdout.flush()
-    os.execve(part.command[0], part.command, without_secrets(env, part.name))  # noqa: S606 - our own command line
+    os.execve(part.command[0], part.command, without_secrets(env, part.name))  # noqa: S606 - our own command
 
 
 def _refuse_redis(settings: Settings, wait_s: float) -> None:
@@ -151,11 +154,11 @@ def _refuse_redis(settings: Settings, wait_s: float) -> None:
     if problem := redis_policy.refusal(policy):
         fail(problem, Exit.CONFIGURATION)
     if policy is None:
-        err.print("Redis does not answer, or does not say how it evicts: going on", soft_wrap=True)
+        err.print("warning: Redis does not respond or does not report its eviction policy; continuing", soft_wrap=True)
 
 
 def _wait_until_prepared(settings: Settings, wait_s: float) -> None:
-    """Until the database has this version's tables; asked in a process of its own, whose memory is given back."""
+    """Wait until the database has this version's tables; in a separate process, so that its memory is freed."""
     command = (sys.executable, "-m", "storage.wait", str(wait_s))
     environ = {**os.environ, "BONDHU_DATABASE_URL": database_url(settings)}
     if subprocess.run(command, env=environ, check=False).returncode:

@@ -1,4 +1,4 @@
-"""`bondhu up` and `bondhu down`: start a stack under a tether, show how far it is, stop it."""
+"""`bondhu up` and `bondhu down`: start a stack under a reaper, show its progress, stop it."""
 
 import multiprocessing
 import os
@@ -24,22 +24,24 @@ from serving.supervisor import preflight, readiness, reaper, run_files
 from serving.supervisor.processes import components
 
 POLL_S = 1.0
-STOP_MARGIN_S = 30.0  # beyond the processes' own graces, before a stop becomes a kill
+STOP_MARGIN_S = 30.0  # in addition to the processes' own grace periods, before they are killed
 
 
 def up(
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; it runs on.")] = False,
-    wait_s: Annotated[float, typer.Option(help="With --detach: longest wait for readiness, seconds.")] = 900,
-    force: Annotated[bool, typer.Option("--force", help="Start although this machine lacks something.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once it is ready, and keep it running.")
+    ] = False,
+    wait_s: Annotated[float, typer.Option(help="With --detach: maximum wait for readiness, seconds.")] = 900,
+    force: Annotated[bool, typer.Option("--force", help="Start even if this machine lacks something.")] = False,
 ) -> None:
-    """Start the service and say what to try; Ctrl-C stops all of it."""
+    """Start the service and show how to use it; Ctrl-C stops it."""
     settings = settings_or_exit()
     keep_private()
     try:
         lock_fd = run_files.acquire_lock(settings.var_dir)
     except run_files.AlreadyRunning as running:
         where = running.details.get("gateway", gateway_url(settings))
-        fail(f"already running at {where} (`bondhu status`, `bondhu down`)", Exit.ALREADY_RUNNING)
+        fail(f"already running at {where}: see `bondhu status`, or stop it with `bondhu down`", Exit.ALREADY_RUNNING)
     fetch_missing(settings)
     _refuse_unfit_machine(settings, force)
     _prepare(settings)
@@ -47,31 +49,31 @@ def up(
     stack = _start(settings, lock_fd, detach)
     os.close(lock_fd)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # a shell that starts it with "&" has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)  # shells ignore SIGINT for commands started with "&"
     if detach:
         raise typer.Exit(_wait_detached(settings, stack, wait_s))
     raise typer.Exit(_stay(settings, stack))
 
 
 def down() -> None:
-    """Stop the running service and wait until nothing of it is left."""
+    """Stop the service and wait until all its processes have ended."""
     settings = settings_or_exit()
     details = run_files.holder(settings.var_dir)
     if details is None:
         out.print("not running")
         return
     with err.status("stopping"):
-        asked: set[int] = set()
+        signalled: set[int] = set()
         while (details := run_files.holder(settings.var_dir)) is not None:
             pid = details.get("tether")
-            if pid and pid not in asked:
-                asked.add(pid)
+            if pid and pid not in signalled:
+                signalled.add(pid)
                 try:
                     os.kill(pid, signal.SIGTERM)
                 except ProcessLookupError:
-                    pass  # it is going: the lock outlives it by a moment
+                    pass  # it has just ended: the lock is freed in a moment
                 except PermissionError:
-                    fail("it runs as another user")
+                    fail("it was started by another user, who must stop it")
             time.sleep(0.1)
     out.print("stopped")
 
@@ -86,7 +88,7 @@ def _refuse_unfit_machine(settings: Settings, force: bool) -> None:
 
 
 def _prepare(settings: Settings) -> None:
-    """Run the first steps in a process of their own: the SQL toolkit is 25 MB that `up` does not need again."""
+    """Run the first steps in a separate process: `up` does not need the SQL toolkit (25 MB) afterwards."""
     child = multiprocessing.get_context("fork").Process(target=_prepare_and_say, args=(settings,))
     child.start()
     child.join()
@@ -99,7 +101,7 @@ def _prepare_and_say(settings: Settings) -> None:
         from serving.supervisor import bootstrap
 
         bootstrap.prepare(settings)
-    except Exception as problem:  # noqa: BLE001 - the edge of a process; whatever it is, the database says it
+    except Exception as problem:  # noqa: BLE001 - the edge of a process, and any error of the database
         err.print(f"[red]error[/red] the database cannot be prepared: {problem}", soft_wrap=True)
         os._exit(1)
 
@@ -119,7 +121,7 @@ def _start(settings: Settings, lock_fd: int, detach: bool) -> subprocess.Popen[b
             cwd=settings.root,
             env=environ,
             pass_fds=(lock_fd,),
-            start_new_session=True,  # Ctrl-C is for this process, which passes it on
+            start_new_session=True,  # Ctrl-C goes to this process, which passes it on
         )
 
 
@@ -137,7 +139,7 @@ def _stay(settings: Settings, stack: subprocess.Popen[bytes]) -> Exit:
         out.print("stopped")
         return Exit.OK
     if status:
-        fail(f"the supervisor ended with status {status}; see {settings.var_dir}/logs/supervisor.log")
+        fail(f"the supervisor exited with status {status}; see {settings.var_dir}/logs/supervisor.log")
     return Exit.OK  # stopped by `bondhu down`
 
 
@@ -145,7 +147,7 @@ def _wait_detached(settings: Settings, stack: subprocess.Popen[bytes], wait_s: f
     try:
         ready = _show_progress(settings, stack, time.monotonic() + wait_s)
     except KeyboardInterrupt:
-        out.print("it goes on starting: `bondhu status`, `bondhu down`")
+        out.print("it is still starting in the background: see `bondhu status`, or stop it with `bondhu down`")
         return Exit.OK
     if not ready:
         return Exit.FAILED
@@ -154,7 +156,7 @@ def _wait_detached(settings: Settings, stack: subprocess.Popen[bytes], wait_s: f
 
 
 def _show_progress(settings: Settings, stack: subprocess.Popen[bytes], deadline: float | None) -> bool:
-    """Tell what is being waited for until all is ready (True), it cannot become so, or the deadline passes."""
+    """Show progress until all is ready (True), the start has failed, or the deadline has passed."""
     began, shown = time.monotonic(), ""
     with err.status("starting") as spinner:
         while stack.poll() is None:
@@ -165,15 +167,20 @@ def _show_progress(settings: Settings, stack: subprocess.Popen[bytes], deadline:
                 return True
             if (apply := state.get("apply", {})).get("state") == "failed":
                 err.print(f"[red]error[/red] {apply['detail']}", soft_wrap=True)
-                err.print(f"what serves goes on; mend it, then `bondhu apply` (logs: {settings.var_dir}/logs)")
+                err.print(
+                    f"The other parts keep running. Correct the problem, then run `bondhu apply` (logs: "
+                    f"{settings.var_dir}/logs)"
+                )
                 return False
             if deadline is not None and time.monotonic() > deadline:
-                err.print("[red]error[/red] not ready in time; it goes on: `bondhu status`, `bondhu logs`")
+                err.print(
+                    "[red]error[/red] not ready in time; it is still starting: see `bondhu status`, `bondhu logs`"
+                )
                 return False
             shown = _tell(spinner, _progress(settings, ready, state), time.monotonic() - began, shown)
             time.sleep(POLL_S)
     if deadline is not None:
-        fail(f"it ended while starting; see {settings.var_dir}/logs/supervisor.log")
+        fail(f"it exited while starting; see {settings.var_dir}/logs/supervisor.log")
     return False
 
 
@@ -184,7 +191,7 @@ def _progress(settings: Settings, ready: dict[str, Any] | None, state: dict[str,
 
 
 def _tell(spinner: Spinner, text: str, elapsed_s: float, shown: str) -> str:
-    """Show `text`: a line that changes on a terminal, a line for each change of what is waited for elsewhere."""
+    """Show `text`: in the spinner on a terminal, otherwise as a new line for each change."""
     text = text.replace("[", r"\[")
     spinner.update(f"{elapsed_s:.0f} s  {text}")
     headline = text.partition("\n")[0]
@@ -202,12 +209,12 @@ def _say_what_to_try(settings: Settings) -> None:
         address = link(gateway_url(settings), make_code(settings.var_dir))
         out.print(
             f"\n[bold]Meet your friend:[/bold] [cyan]{address}[/cyan]\n"
-            f"  Good once, within {LINK_MINUTES} minutes; another: [cyan]{bondhu} page[/cyan]",
+            f"  Valid once, within {LINK_MINUTES} minutes; for a new link: [cyan]{bondhu} page[/cyan]",
             soft_wrap=True,
         )
     out.print(
         f"""
-[bold]Bondhu answers at {gateway_url(settings)}/v1[/bold]   (address and key: {shown})
+[bold]Bondhu is running at {gateway_url(settings)}/v1[/bold]   (URL and key: {shown})
 
   [cyan]{bondhu} chat[/cyan]
 
@@ -220,17 +227,17 @@ def _say_what_to_try(settings: Settings) -> None:
 print(OpenAI().chat.completions.create(model="{model}",
     messages=\\[{{"role": "user", "content": "Hello!"}}]).choices\\[0].message.content)'[/cyan]
 
-  That key sees everything of every application and holds for {DEV_DAYS} days: it is for you, here. An application gets
-  one of its own: [cyan]{bondhu} keys create --help[/cyan]
+  That is an admin key for development, valid for {DEV_DAYS} days. Create a separate key for each application:
+  [cyan]{bondhu} keys create --help[/cyan]
 
-  Ray's dashboard: {dashboard_url(settings)} asks for a token: [cyan]{bondhu} status --dashboard-token[/cyan]
+  Ray's dashboard: {dashboard_url(settings)} (its token: [cyan]{bondhu} status --dashboard-token[/cyan])
 """,
         soft_wrap=True,
     )
 
 
 def _as_typed(program: str) -> str:
-    """How this installation's `program` is called from here: by name where PATH finds it, else by path."""
+    """The command for this installation's `program`: its name if PATH finds it, else its path."""
     path = Path(sys.executable).with_name(program)
     if shutil.which(program) == str(path):
         return program

@@ -1,7 +1,7 @@
-"""/api/v1/agents: which agents there are, and a run of one with a typed body.
+"""/api/v1/agents: lists the agents, and runs one with a typed body.
 
-A run here is the one of POST /v1/chat/completions, whole: the same limits, row in the ledger and memory. Who wants it
-as it comes asks there.
+A run is the same as with POST /v1/chat/completions, without a stream: same limits, ledger and memory. For a stream, use
+that endpoint.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ from storage.api_keys import KeyRecord
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
 
-PathAgent = Annotated[Name, Path(description="its id, as GET /api/v1/agents lists it")]
+PathAgent = Annotated[Name, Path(description="an agent id of GET /api/v1/agents")]
 
 
 class AgentCard(BaseModel):
-    """An agent: what it is for, what it cannot do without, which of a client's own fields its model is given."""
+    """An agent: its purpose, what it needs, and which fields of a request it passes on to its model."""
 
     object: Literal["agent"] = "agent"
     id: str
@@ -47,19 +47,19 @@ class AgentList(BaseModel):
 
 
 class RunBody(Accepted):
-    """What an agent is asked; `messages` as in OpenAI's protocol."""
+    """A request to an agent; `messages` are in OpenAI's format."""
 
     messages: list[dict[str, JsonValue]] = Field(min_length=1)
     user: Name | None = None
     conversation: Name | None = None
     persona: str | None = None
     tone: dict[str, JsonValue] | None = None
-    confirm: Name | None = Field(default=None, description="a proposal's id that the person agrees to")
-    undo: Name | None = Field(default=None, description="a proposal's id that they want undone")
+    confirm: Name | None = Field(default=None, description="id of a proposal to confirm")
+    undo: Name | None = Field(default=None, description="id of a proposal to undo")
 
 
 class Used(BaseModel):
-    """Tokens of all that the run asked its model."""
+    """Tokens of all model calls of the run."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -67,7 +67,7 @@ class Used(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """What a run came to; `events` are in docs/agents.md."""
+    """The result of a run; docs/agents.md describes `events`."""
 
     object: Literal["agent.run"] = "agent.run"
     id: str
@@ -81,30 +81,30 @@ class RunAnswer(BaseModel):
 
 @router.get("/api/v1/agents")
 async def agents(gateway: Worker, _: Caller) -> AgentList:
-    """The agents, and what each needs."""
+    """List the agents and what each needs."""
     return AgentList(
         data=[
             AgentCard(
-                id=each.id,
-                model=f"{PREFIX}{each.id}",
-                description=each.description,
-                needs=sorted(each.needs),
-                passes_on=sorted(each.passes_on),
+                id=agent.id,
+                model=f"{PREFIX}{agent.id}",
+                description=agent.description,
+                needs=sorted(agent.needs),
+                passes_on=sorted(agent.passes_on),
             )
-            for each in gateway.agents.registry
+            for agent in gateway.agents.registry
         ]
     )
 
 
 @router.post("/api/v1/agents/{agent}/runs", response_model=RunAnswer)
-async def run(agent: PathAgent, body: RunBody, request: Request, gateway: Worker, caller: Caller) -> Response:
+async def run(agent: PathAgent, body: RunBody, http_request: Request, gateway: Worker, caller: Caller) -> Response:
     """Run an agent to its end."""
     own = body.model_dump(include={"persona", "tone", "confirm", "undo"}, exclude_none=True)
-    return await run_whole(request, gateway, caller, agent, body.messages, body.user, body.conversation, own)
+    return await run_whole(http_request, gateway, caller, agent, body.messages, body.user, body.conversation, own)
 
 
 async def run_whole(
-    request: Request,
+    http_request: Request,
     gateway: Gateway,
     caller: KeyRecord,
     agent: str,
@@ -113,21 +113,21 @@ async def run_whole(
     conversation: str | None,
     own: Mapping[str, Any],
 ) -> Response:
-    """The run's end as a RunAnswer; `own` are the agent's own fields. Raises ApiError."""
+    """Run an agent and return a RunAnswer; `own` are the agent's own fields. Raises ApiError."""
     if gateway.models.agent(f"{PREFIX}{agent}") is None:
         raise UnknownModel(f"{PREFIX}{agent}")
     parsed: dict[str, Any] = {"model": f"{PREFIX}{agent}", "messages": messages, FIELD: dict(own)}
     if user is not None:
         parsed["user"] = user
     size = len(orjson.dumps(parsed))
-    response = await respond(request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
+    response = await respond(http_request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
     sent: list[Message] = []
 
     async def keep(message: Message) -> None:
         sent.append(message)
 
-    await response(request.scope, request.receive, keep)
-    if not sent:  # the client has left
+    await response(http_request.scope, http_request.receive, keep)
+    if not sent:  # the client has disconnected
         return Response(status_code=499)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"] if not name.startswith(b"content-")}
     content = b"".join(message.get("body", b"") for message in sent[1:])

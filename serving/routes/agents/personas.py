@@ -1,4 +1,4 @@
-"""/api/v1/personas: who the friend can be, and what a person chose for good."""
+"""/api/v1/personas: the personas of the chat agent, and a person's stored choice."""
 
 import random
 import time
@@ -16,14 +16,14 @@ from serving.generation.agent import FRIEND
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.dependencies import Gateway
-from serving.routes.memory.common import Asker, User
+from serving.routes.memory.common import Access, User
 from storage.memory.owner import Owner
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
 
 class ToneBody(Accepted):
-    """How the friend speaks; what is not named stays the persona's."""
+    """The tone; fields that are not set keep the persona's own."""
 
     warmth: Literal["calm", "warm", "cheerful"] | None = None
     humour: Literal["none", "light", "playful"] | None = None
@@ -32,7 +32,7 @@ class ToneBody(Accepted):
 
 
 class PersonaCard(BaseModel):
-    """A persona, and the tone that it has by itself."""
+    """A persona and its default tone."""
 
     object: Literal["persona"] = "persona"
     id: str
@@ -50,7 +50,7 @@ class Choice(Accepted):
 
 
 class PersonaList(BaseModel):
-    """All personas; `chosen` is the person's, where the request names one."""
+    """All personas; `chosen` is the person's choice."""
 
     object: Literal["list"] = "list"
     data: list[PersonaCard]
@@ -58,33 +58,33 @@ class PersonaList(BaseModel):
 
 
 @router.get("/api/v1/personas")
-async def personas(asker: Asker, user: User = None) -> PersonaList:
-    """The personas, and what the person chose."""
-    async with asker.about(user) as owner:
-        friend = _friend(asker.gateway)
-        chosen = await friend.preferred(_context(asker.gateway, owner))
+async def personas(access: Access, user: User = None) -> PersonaList:
+    """List the personas, and the person's choice."""
+    async with access.about(user) as owner:
+        friend = _friend(access.gateway)
+        chosen = await friend.preferred(_context(access.gateway, owner))
     return PersonaList(
         data=[
             PersonaCard(
-                id=each.id,
-                name=each.name,
-                description=each.description,
-                greeting=each.greeting,
-                tone=ToneBody.model_validate(each.tone.model_dump()),
+                id=persona.id,
+                name=persona.name,
+                description=persona.description,
+                greeting=persona.greeting,
+                tone=ToneBody.model_validate(persona.tone.model_dump()),
             )
-            for each in friend.personas
+            for persona in friend.personas
         ],
         chosen=Choice.model_validate(dict(chosen)),
     )
 
 
 @router.put("/api/v1/personas")
-async def choose(body: Choice, asker: Asker, user: User = None) -> Choice:
-    """Choose one, and tune its tone, for good; in place of any earlier choice."""
-    async with asker.about(user) as owner:
+async def choose(body: Choice, access: Access, user: User = None) -> Choice:
+    """Store the person's choice of a persona and its tone; it replaces any earlier choice."""
+    async with access.about(user) as owner:
         params: dict[str, Any] = {"persona": body.persona, "tone": body.tone.model_dump(exclude_none=True)}
         try:
-            await _friend(asker.gateway).prefer(params, _context(asker.gateway, owner))
+            await _friend(access.gateway).prefer(params, _context(access.gateway, owner))
         except InvalidParams as problem:
             raise InvalidRequest(f"{problem.field}: {problem}", param=problem.field) from problem
     return body
@@ -98,7 +98,7 @@ def _friend(gateway: Gateway) -> ChatAgent:
 
 
 def _context(gateway: Gateway, owner: Owner) -> RunContext:
-    """Of no run: what is kept of a person, read and written."""
+    """A context without a run, for reading and writing a person's state."""
     parts = gateway.agents
     budget = RunBudget(parts.limits, time.monotonic)
     return RunContext(owner, "", budget, parts.now, random.SystemRandom(), parts.new_id, state=parts.states)

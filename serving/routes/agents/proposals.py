@@ -1,6 +1,6 @@
-"""/api/v1/proposals: a person's yes to what an agent proposed, or their wish to have it undone, as a button gives it.
+"""/api/v1/proposals: confirm or undo what an agent proposed, for example with a button.
 
-Either is a run of the agent that proposed it, with its limits and its row in the ledger.
+Both run the agent that made the proposal, with limits and a row in the ledger.
 """
 
 from typing import Annotated, Any
@@ -22,11 +22,11 @@ from storage.memory.owner import Owner
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
 
 DOCUMENT = "proposals"  # of `agents.proposals`
-PathProposal = Annotated[Name, Path(description="its id, as the event `proposal` told it")]
+PathProposal = Annotated[Name, Path(description="the id in the event `proposal`")]
 
 
 class ProposalBody(Accepted):
-    """Whose proposal it is, and in which conversation it was made; or as headers say."""
+    """The user and the conversation of the proposal; both can be set by headers instead."""
 
     user: Name | None = None
     conversation: Name | None = None
@@ -34,35 +34,35 @@ class ProposalBody(Accepted):
 
 @router.post("/api/v1/proposals/{proposal}/confirm", response_model=RunAnswer)
 async def confirm(
-    proposal: PathProposal, body: ProposalBody, request: Request, gateway: Worker, caller: Caller
+    proposal: PathProposal, body: ProposalBody, http_request: Request, gateway: Worker, caller: Caller
 ) -> Response:
-    """Do what was proposed, once."""
-    return await _settle("confirm", "Yes.", proposal, body, request, gateway, caller)
+    """Execute a proposal, once."""
+    return await _settle("confirm", "Yes.", proposal, body, http_request, gateway, caller)
 
 
 @router.post("/api/v1/proposals/{proposal}/undo", response_model=RunAnswer)
 async def undo(
-    proposal: PathProposal, body: ProposalBody, request: Request, gateway: Worker, caller: Caller
+    proposal: PathProposal, body: ProposalBody, http_request: Request, gateway: Worker, caller: Caller
 ) -> Response:
-    """Undo it, if it was done and can be undone."""
-    return await _settle("undo", "Undo that.", proposal, body, request, gateway, caller)
+    """Undo a proposal that was executed, if it can be undone."""
+    return await _settle("undo", "Undo that.", proposal, body, http_request, gateway, caller)
 
 
 async def _settle(
-    how: str, says: str, proposal: str, body: ProposalBody, request: Request, gateway: Gateway, caller: Any
+    how: str, text: str, proposal: str, body: ProposalBody, http_request: Request, gateway: Gateway, caller: Any
 ) -> Response:
-    user = end_user(request, {"user": body.user})
+    user = end_user(http_request, {"user": body.user})
     check_user(user)
     if user is None:
-        raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
-    conversation = body.conversation or named_conversation(request)
+        raise InvalidRequest(f"user: required; set it here or in the header {USER_HEADER}.", param="user")
+    conversation = body.conversation or named_conversation(http_request)
     agent = await _proposer(gateway, Owner(caller.app, user), conversation, proposal)
-    messages: list[dict[str, JsonValue]] = [{"role": "user", "content": says}]
-    return await run_whole(request, gateway, caller, agent, messages, user, conversation, {how: proposal})
+    messages: list[dict[str, JsonValue]] = [{"role": "user", "content": text}]
+    return await run_whole(http_request, gateway, caller, agent, messages, user, conversation, {how: proposal})
 
 
 async def _proposer(gateway: Gateway, owner: Owner, conversation: str, proposal: str) -> str:
-    """The agent that proposed it; raises UnknownProposal."""
+    """The id of the agent that made the proposal; raises UnknownProposal."""
     try:
         for agent in gateway.agents.registry:
             kept = await gateway.agents.states.load(StateKey(owner, agent.id, conversation, DOCUMENT))
@@ -70,4 +70,4 @@ async def _proposer(gateway: Gateway, owner: Owner, conversation: str, proposal:
                 return agent.id
     except AWAY as problem:
         raise DatabaseAway from problem
-    raise UnknownProposal(f"Nothing was proposed to this person in this conversation as '{proposal[:64]}'.")
+    raise UnknownProposal(f"There is no proposal '{proposal[:64]}' for this person in this conversation.")

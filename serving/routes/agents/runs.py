@@ -1,4 +1,4 @@
-"""How a request for an agent is checked, and what its run is made of from the gateway's collaborators."""
+"""Validates requests for agents, and builds their runs from the gateway's collaborators."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -22,9 +22,9 @@ from serving.routes.dependencies import Gateway
 
 
 def check_for_agent(gateway: Gateway, agent: Agent, path: str, parsed: Mapping[str, Any]) -> None:
-    """Refuse what the agent does not do; messages may have what its model takes. Raises InvalidRequest."""
+    """Raise InvalidRequest for what the agent does not support; messages may have the parts that its model accepts."""
     if path != CHAT:
-        raise InvalidRequest(f"model: agents answer {CHAT} only.", param="model")
+        raise InvalidRequest(f"model: agents are only available at {CHAT}.", param="model")
     spec = gateway.settings.catalogue.get(gateway.models.agents_model())
     fields, content = ((), ()) if spec is None else (spec.allow_fields, spec.allow_content)
     check_request(path, parsed, allow_fields={*fields, FIELD}, allow_content=content)
@@ -32,7 +32,7 @@ def check_for_agent(gateway: Gateway, agent: Agent, path: str, parsed: Mapping[s
 
 
 def memory_of_run(gateway: Gateway, request: GenerationRequest) -> AgentRecollection | None:
-    """The past of whom the run is for; None: it is not asked for."""
+    """The memory of the run's user; None if memory is off."""
     if request.conversation is None:
         return None
     return AgentRecollection(
@@ -43,7 +43,7 @@ def memory_of_run(gateway: Gateway, request: GenerationRequest) -> AgentRecollec
 def agent_target(
     gateway: Gateway, agent: Agent, memory: AgentRecollection | None, directives: CacheDirectives
 ) -> AgentTarget:
-    """The run of an agent; `wish` is for the cache of what it asks its model."""
+    """The target of an agent; `directives` apply to the cache of its calls to the model."""
 
     def model(request: GenerationRequest, record: RequestRecord) -> AgentModel:
         generate = partial(_question, gateway, directives)
@@ -55,7 +55,7 @@ def agent_target(
 def _question(
     gateway: Gateway, directives: CacheDirectives, request: GenerationRequest, record: RequestRecord
 ) -> Generation:
-    """What a run asks its model: a generation like any other, whose limits the run has taken."""
+    """A run's call to its model: a generation like any other, except that the run has reserved the limits."""
     return Generation(
         request=request,
         chain=gateway.chains.of(request.model),

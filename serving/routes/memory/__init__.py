@@ -1,1 +1,1 @@
-"""The HTTP API of what is remembered of people."""
+"""The HTTP API of memory."""

@@ -1,7 +1,7 @@
-"""What the routes over a person's past have in common: whose it is, that it counts, and how its failures read.
+"""Common parts of the memory routes: the owner, limits and ledger, and the mapping of exceptions to API errors.
 
-Each is one request of the key's limits, and of the end user's, with no tokens: what the embedder does for it is the
-service's own. It has a row in the ledger like any other request.
+Each request counts in the limits of the key and the end user, without tokens: embedding is not charged. It has a row in
+the ledger like any other request.
 """
 
 from collections.abc import AsyncIterator
@@ -22,21 +22,21 @@ from storage.memory import memories
 from storage.memory.owner import Owner
 
 User = Annotated[
-    Name | None, Query(description=f"the end user, as the application calls them; or in the header {USER_HEADER}")
+    Name | None, Query(description=f"the end user, by the application's own name; or set the header {USER_HEADER}")
 ]
 
 
 class OfUser(Accepted):
-    """A body that may say whose it is."""
+    """A body with an optional end user."""
 
     user: Name | None = None
 
 
-class Asking:
-    """Who asks, through what; made for a request by FastAPI."""
+class MemoryAccess:
+    """The caller of a memory route; created for each request by FastAPI."""
 
-    def __init__(self, request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
-        self._request = request
+    def __init__(self, http_request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
+        self._request = http_request
         self._response = response
         self._caller: KeyRecord = caller
         self.gateway: Gateway = gateway
@@ -48,12 +48,12 @@ class Asking:
 
     @asynccontextmanager
     async def counted(self, user: str | None) -> AsyncIterator[None]:
-        """Count what is done within it; raises what the limits raise, and an ApiError for whatever memory raises."""
-        request, caller, gateway = self._request, self._caller, self.gateway
-        endpoint = request.scope["route"].path
-        with gateway.ledger.begin(**about(request, caller, endpoint, {"user": user})) as entry:
-            class_of(request)
-            reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, 0, entry.id)
+        """Count and record the request in this context; converts memory's exceptions to ApiError."""
+        http_request, caller, gateway = self._request, self._caller, self.gateway
+        endpoint = http_request.scope["route"].path
+        with gateway.ledger.begin(**about(http_request, caller, endpoint, {"user": user})) as record:
+            class_of(http_request)
+            reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, 0, record.id)
             try:
                 yield
             except Exception as problem:
@@ -64,12 +64,12 @@ class Asking:
             finally:
                 await gateway.limiter.settle(reservation, 0)
             self._response.headers.update(reservation.headers)
-            entry.status = self._response.status_code or 200
-            entry.end("ok")
+            record.status = self._response.status_code or 200
+            record.end("ok")
 
     @asynccontextmanager
     async def about(self, user: str | None) -> AsyncIterator[Owner]:
-        """As `counted`, for the end user whom the request names; raises InvalidRequest when it names nobody."""
+        """Like `counted`, for the request's end user; raises InvalidRequest without one."""
         owner = Owner(self.app, self._named(user))
         async with self.counted(owner.user):
             yield owner
@@ -92,13 +92,13 @@ class Asking:
     def _named(self, user: str | None) -> str:
         named = end_user(self._request, {"user": user})
         if named is None:
-            raise InvalidRequest(f"user: name the end user, here or in the header {USER_HEADER}.", param="user")
+            raise InvalidRequest(f"user: required; set it here or in the header {USER_HEADER}.", param="user")
         if len(named) > LONGEST_NAME:
-            raise InvalidRequest(f"{USER_HEADER}: at most {LONGEST_NAME} characters.", param=USER_HEADER)
+            raise InvalidRequest(f"{USER_HEADER}: must have at most {LONGEST_NAME} characters.", param=USER_HEADER)
         return named
 
 
-Asker = Annotated[Asking, Depends()]
+Access = Annotated[MemoryAccess, Depends()]
 
 
 def _as_api_error(problem: Exception) -> ApiError | None:
@@ -108,11 +108,13 @@ def _as_api_error(problem: Exception) -> ApiError | None:
         case memories.NoSuchMessage(args=(str(id_),)):
             return InvalidRequest(f"message_id: this person has no message '{id_}'.", param="message_id")
         case memories.NotVerbatim():
-            return InvalidRequest("quote: must stand, word for word, in the message `message_id`.", param="quote")
+            return InvalidRequest("quote: must be an exact part of the message `message_id`.", param="quote")
         case memories.EmptyInterval():
             return InvalidRequest("valid_until: must be later than valid_from.", param="valid_until")
         case memories.ChangedMeanwhile(args=(int(now),)):
-            return MemoryChanged(f"changed_in: the memory is at {now} by now; read it again.", param="changed_in")
+            return MemoryChanged(
+                f"changed_in: the memory has changed since; it is at {now} now. Read it again.", param="changed_in"
+            )
         case WrongDocument(args=(None, message)):
             return InvalidRequest(f"{message}.")
         case WrongDocument(args=(str(param), message)):

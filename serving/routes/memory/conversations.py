@@ -1,4 +1,4 @@
-"""/api/v1/conversations: take in what was said, here or elsewhere before; forget a conversation, or one turn of it."""
+"""/api/v1/conversations: store turns of conversations, and delete a conversation."""
 
 from typing import Annotated, Literal
 
@@ -9,12 +9,12 @@ from memory.schemas import Message, Name
 from serving.errors import UnknownConversation
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, OfUser, User
+from serving.routes.memory.common import Access, OfUser, User
 from serving.routes.memory.erasure import ReceiptAnswer
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
-MAX_MESSAGES = 1000  # in a request; a longer history is sent in pieces
+MAX_MESSAGES = 1000  # in a request; longer histories take several requests
 
 
 class Conversation(OfUser):
@@ -25,14 +25,14 @@ class Conversation(OfUser):
 
 
 class TakenMessage(BaseModel):
-    """Which id a message has here."""
+    """The id of a stored message."""
 
     id: str
     external_id: str
 
 
 class TakenConversation(BaseModel):
-    """What became of it. `differing` were there before, with other words, which stay."""
+    """The result. `differing` are messages that were stored before with another text, which is kept."""
 
     object: Literal["conversation"] = "conversation"
     external_id: str
@@ -43,11 +43,11 @@ class TakenConversation(BaseModel):
 
 
 @router.post("/api/v1/conversations")
-async def take_in(body: Conversation, asker: Asker) -> TakenConversation:
-    """Take in turns of a conversation; those whose `external_id` it has already are not taken in again."""
-    async with asker.about(body.user) as owner:
+async def take_in(body: Conversation, access: Access) -> TakenConversation:
+    """Store turns of a conversation; turns with a known `external_id` are not stored again."""
+    async with access.about(body.user) as owner:
         new = [message.as_new() for message in body.messages]
-        taken = await asker.gateway.memory.ingest(owner, body.external_id, new)
+        taken = await access.gateway.memory.ingest(owner, body.external_id, new)
     return TakenConversation(
         external_id=body.external_id,
         added=len(taken.added),
@@ -59,11 +59,13 @@ async def take_in(body: Conversation, asker: Asker) -> TakenConversation:
 
 @router.delete("/api/v1/conversations")
 async def forget_conversation(
-    external_id: Annotated[Name, Query(description="the application's id of it")], asker: Asker, user: User = None
+    external_id: Annotated[Name, Query(description="the application's id of the conversation")],
+    access: Access,
+    user: User = None,
 ) -> ReceiptAnswer:
-    """Forget a conversation, and the memories that quote it."""
-    async with asker.about(user) as owner:
-        receipt = await asker.gateway.forgetter.conversation(owner, external_id)
+    """Delete a conversation and the memories that quote it."""
+    async with access.about(user) as owner:
+        receipt = await access.gateway.forgetter.conversation(owner, external_id)
         if receipt is None:
             raise UnknownConversation(f"This person has no conversation '{external_id}'.", param="external_id")
     return ReceiptAnswer.of(receipt)

@@ -1,4 +1,4 @@
-"""POST /api/v1/forget, and how a receipt of an erasure reads."""
+"""POST /api/v1/forget, and the receipt of an erasure."""
 
 from datetime import datetime
 from typing import Literal, Self
@@ -11,15 +11,15 @@ from memory.schemas import Name
 from serving.errors import InvalidRequest
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, OfUser
+from serving.routes.memory.common import Access, OfUser
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
 
 class ReceiptAnswer(BaseModel):
-    """What was found, place by place, when every place was asked again after the erasure.
+    """What is left in each place, checked after the erasure.
 
-    `kept` are places that hold no content: the ledger still knows when the person asked, and what that cost.
+    `kept` are places without content: the ledger still has the times and costs of requests.
     """
 
     object: Literal["erasure_receipt"] = "erasure_receipt"
@@ -30,26 +30,26 @@ class ReceiptAnswer(BaseModel):
 
     @classmethod
     def of(cls, receipt: Receipt) -> Self:
-        """The answer that shows it."""
+        """The API object of a receipt."""
         remaining, kept = dict(receipt.remaining), dict(receipt.kept)
         return cls(complete=receipt.is_complete, erased_at=receipt.erased_at, remaining=remaining, kept=kept)
 
 
 class Forget(OfUser):
-    """Whom to forget: an end user, or in `app` the key's own application by its name, with everybody in it."""
+    """Whom to erase: an end user, or with `app` (the key's own application) all its end users."""
 
     app: Name | None = None
 
 
 @router.post("/api/v1/forget")
-async def forget(body: Forget, asker: Asker) -> ReceiptAnswer:
-    """Forget all of an end user, or of all end users of the application: conversations, memories, profile."""
+async def forget(body: Forget, access: Access) -> ReceiptAnswer:
+    """Erase an end user, or all end users of the application: conversations, memories, profile."""
     if body.app is None:
-        async with asker.about(body.user) as owner:
-            return ReceiptAnswer.of(await asker.gateway.forgetter.everything(owner))
-    if body.app != asker.app:
-        raise InvalidRequest(f"app: must be '{asker.app}', whose key this is.", param="app")
+        async with access.about(body.user) as owner:
+            return ReceiptAnswer.of(await access.gateway.forgetter.everything(owner))
+    if body.app != access.app:
+        raise InvalidRequest(f"app: must be '{access.app}', the application of this key.", param="app")
     if body.user is not None:
-        raise InvalidRequest("app: give either user or app, not both.", param="app")
-    async with asker.counted(None):
-        return ReceiptAnswer.of(await asker.gateway.forgetter.everything(asker.app))
+        raise InvalidRequest("app: set either user or app, not both.", param="app")
+    async with access.counted(None):
+        return ReceiptAnswer.of(await access.gateway.forgetter.everything(access.app))

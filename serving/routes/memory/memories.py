@@ -10,7 +10,7 @@ from memory.schemas import Accepted, Id, Memory, Moment, Name, StoredMemory, Wor
 from serving.errors import UnknownMemory
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, OfUser, User
+from serving.routes.memory.common import Access, OfUser, User
 from serving.routes.memory.erasure import ReceiptAnswer
 from storage.memory.memories import Wanted, find_memories, list_memories
 from storage.memory.tables import MemoryKind, Sensitivity
@@ -21,7 +21,7 @@ PathId = Annotated[Id, Path()]
 
 
 class MemoryAnswer(StoredMemory):
-    """A memory. `changed_in` grows with each change of it."""
+    """A memory; `changed_in` increases with each change."""
 
     object: Literal["memory"] = "memory"
     changed_in: int
@@ -29,7 +29,7 @@ class MemoryAnswer(StoredMemory):
 
 
 class MemoryList(BaseModel):
-    """A page, newest first; the next one comes after its last id."""
+    """A page of memories, newest first; pass its last id as `after` for the next page."""
 
     object: Literal["list"] = "list"
     data: list[MemoryAnswer]
@@ -39,15 +39,15 @@ class MemoryList(BaseModel):
 class Remember(OfUser, Memory):
     """A memory to add."""
 
-    id: Id | None = Field(default=None, description="of your choosing: sent twice, it is one memory; none: one is made")
-    supersedes: Id | None = Field(default=None, description="the memory that ends where this begins")
+    id: Id | None = Field(default=None, description="an id of your choice, for idempotent requests; none: a new id")
+    supersedes: Id | None = Field(default=None, description="id of the memory that this one replaces")
 
 
 class Change(Accepted):
-    """What to change of a memory; what is not named stays. Defaults are never used: they only make a field optional."""
+    """Changes of a memory; other fields stay. The defaults are not used, they only make fields optional."""
 
     user: Name | None = None
-    changed_in: int | None = Field(default=None, description="refuse (409) when the memory is not at this any more")
+    changed_in: int | None = Field(default=None, description="refuse (409) if the memory has another `changed_in`")
     text: Words = Field(default_factory=str)
     kind: MemoryKind = Field(default_factory=lambda: "fact")
     speaker: Name | None = None
@@ -65,57 +65,59 @@ class Change(Accepted):
 
 @router.get("/api/v1/memories")
 async def memories(
-    asker: Asker,
+    access: Access,
     user: User = None,
     kind: Annotated[list[MemoryKind] | None, Query(description="any of these kinds")] = None,
-    search: Annotated[Words | None, Query(description="in text or quote, whatever the case")] = None,
+    search: Annotated[Words | None, Query(description="in text or quote, ignoring case")] = None,
     since: Annotated[Moment | None, Query(alias="from", description="happened, or was stored, at or after")] = None,
     until: Annotated[Moment | None, Query(alias="to", description="happened, or was stored, before")] = None,
-    holding_at: Annotated[Moment | None, Query(description="holds at this instant")] = None,
+    holding_at: Annotated[Moment | None, Query(description="valid at this time")] = None,
     pinned: Annotated[bool | None, Query()] = None,
     muted: Annotated[bool | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[Id | None, Query(description="the last id of the page before")] = None,
+    after: Annotated[Id | None, Query(description="the last id of the previous page")] = None,
 ) -> MemoryList:
-    """A person's memories, newest first, in pages. To find them by meaning: POST /api/v1/recall."""
-    wanted = Wanted(kind, search, since, until, holding_at, pinned, muted)
-    async with asker.about(user) as owner:
-        found = await list_memories(asker.gateway.database, owner, wanted, limit=limit + 1, after=after)
-    return MemoryList(data=[MemoryAnswer.model_validate(each) for each in found[:limit]], has_more=len(found) > limit)
+    """List a person's memories in pages, newest first. To search by meaning, use POST /api/v1/recall."""
+    filters = Wanted(kind, search, since, until, holding_at, pinned, muted)
+    async with access.about(user) as owner:
+        found = await list_memories(access.gateway.database, owner, filters, limit=limit + 1, after=after)
+    return MemoryList(
+        data=[MemoryAnswer.model_validate(record) for record in found[:limit]], has_more=len(found) > limit
+    )
 
 
 @router.post(
-    "/api/v1/memories", status_code=201, responses={200: {"description": "It was there.", "model": MemoryAnswer}}
+    "/api/v1/memories", status_code=201, responses={200: {"description": "It existed.", "model": MemoryAnswer}}
 )
-async def remember(body: Remember, asker: Asker, response: Response) -> MemoryAnswer:
+async def remember(body: Remember, access: Access, response: Response) -> MemoryAnswer:
     """Add a memory."""
-    async with asker.about(body.user) as owner:
-        record, is_new = await asker.gateway.memory.add(owner, body.as_new(), id_=body.id, supersedes=body.supersedes)
+    async with access.about(body.user) as owner:
+        record, is_new = await access.gateway.memory.add(owner, body.as_new(), id_=body.id, supersedes=body.supersedes)
         response.status_code = 201 if is_new else 200
     return MemoryAnswer.model_validate(record)
 
 
 @router.get("/api/v1/memories/{id}")
-async def memory(id: PathId, asker: Asker, user: User = None) -> MemoryAnswer:  # noqa: A002 - the path's name for it
+async def memory(id: PathId, access: Access, user: User = None) -> MemoryAnswer:  # noqa: A002 - the path's name for it
     """One memory."""
-    async with asker.about(user) as owner:
-        found = await find_memories(asker.gateway.database, owner, [id])
+    async with access.about(user) as owner:
+        found = await find_memories(access.gateway.database, owner, [id])
         if id not in found:
             raise UnknownMemory(f"This person has no memory '{id}'.")
     return MemoryAnswer.model_validate(found[id])
 
 
 @router.patch("/api/v1/memories/{id}")
-async def change(id: PathId, body: Change, asker: Asker) -> MemoryAnswer:  # noqa: A002
-    """Change a memory, pin it, or mark it."""
+async def change(id: PathId, body: Change, access: Access) -> MemoryAnswer:  # noqa: A002
+    """Change, pin or mute a memory."""
     changes = body.model_dump(include=body.model_fields_set - {"user", "changed_in"})
-    async with asker.about(body.user) as owner:
-        record = await asker.gateway.memory.edit(owner, id, changes, changed_in=body.changed_in)
+    async with access.about(body.user) as owner:
+        record = await access.gateway.memory.edit(owner, id, changes, changed_in=body.changed_in)
     return MemoryAnswer.model_validate(record)
 
 
 @router.delete("/api/v1/memories/{id}")
-async def forget_memory(id: PathId, asker: Asker, user: User = None) -> ReceiptAnswer:  # noqa: A002
-    """Forget a memory; what it was drawn from stays (DELETE /api/v1/conversations)."""
-    async with asker.about(user) as owner:
-        return ReceiptAnswer.of(await asker.gateway.forgetter.memory(owner, id))
+async def forget_memory(id: PathId, access: Access, user: User = None) -> ReceiptAnswer:  # noqa: A002
+    """Delete a memory; the messages that it was extracted from stay (DELETE /api/v1/conversations)."""
+    async with access.about(user) as owner:
+        return ReceiptAnswer.of(await access.gateway.forgetter.memory(owner, id))

@@ -1,4 +1,4 @@
-"""/api/v1/messages: why a reply said what it said, and forgetting a single message."""
+"""/api/v1/messages: the context of a reply (`why`), and deleting a single message."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from memory.schemas import Name
 from serving.errors import UnknownMessage
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, Asking, User
+from serving.routes.memory.common import Access, MemoryAccess, User
 from serving.routes.memory.erasure import ReceiptAnswer
 from serving.routes.memory.memories import MemoryAnswer
 from serving.routes.memory.recall import Found, FoundTurn, SaidOf
@@ -21,12 +21,12 @@ from storage.memory.reply_context import find_reply, list_given
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
 
-PathMessage = Annotated[Name, Path(description="its id, or that of the completion (`chatcmpl-...`)")]
+PathMessage = Annotated[Name, Path(description="the message's id, or the completion's (`chatcmpl-...`)")]
 _UNKNOWN = "This person has no message '{}'."
 
 
 class Why(BaseModel):
-    """A reply and what it was given, best first, then what is pinned; without what has been forgotten since."""
+    """A reply and its context, best first, then pinned memories; without what has been deleted since."""
 
     object: Literal["why"] = "why"
     message: FoundTurn
@@ -34,25 +34,25 @@ class Why(BaseModel):
 
 
 @router.delete("/api/v1/messages/{message}")
-async def forget_message(message: PathMessage, asker: Asker, user: User = None) -> ReceiptAnswer:
-    """Forget one message, and the memories that quote it."""
-    async with asker.about(user) as owner:
-        found = await find_reply(asker.gateway.database, owner, message)
-        receipt = await asker.gateway.forgetter.message(owner, message if found is None else found.id)
+async def forget_message(message: PathMessage, access: Access, user: User = None) -> ReceiptAnswer:
+    """Delete a message and the memories that quote it."""
+    async with access.about(user) as owner:
+        found = await find_reply(access.gateway.database, owner, message)
+        receipt = await access.gateway.forgetter.message(owner, message if found is None else found.id)
         if receipt is None:
             raise UnknownMessage(_UNKNOWN.format(message))
     return ReceiptAnswer.of(receipt)
 
 
 @router.get("/api/v1/messages/{message}/why")
-async def why(message: PathMessage, asker: Asker, user: User = None) -> Why:
-    """The memories and turns that a reply was given, with their quotes, and what each ranker said of them."""
-    database = asker.gateway.database
-    async with asker.about(user) as owner:
-        reply = await _find(asker, owner, message)
-        given = await list_given(database, owner, reply.id)
-        turns = await find_messages(database, owner, [each.item_id for each in given if each.kind == "turn"])
-        remembered = await find_memories(database, owner, [each.item_id for each in given if each.kind == "memory"])
+async def why(message: PathMessage, access: Access, user: User = None) -> Why:
+    """The memories and turns in a reply's context, with their quotes and each ranker's score."""
+    database = access.gateway.database
+    async with access.about(user) as owner:
+        reply = await _find(access, owner, message)
+        context = await list_given(database, owner, reply.id)
+        turns = await find_messages(database, owner, [each.item_id for each in context if each.kind == "turn"])
+        remembered = await find_memories(database, owner, [each.item_id for each in context if each.kind == "memory"])
     items = {("turn", id_): FoundTurn.model_validate(each, from_attributes=True) for id_, each in turns.items()} | {
         ("memory", id_): MemoryAnswer.model_validate(each) for id_, each in remembered.items()
     }
@@ -63,14 +63,14 @@ async def why(message: PathMessage, asker: Asker, user: User = None) -> Why:
             factors=dict(each.factors),
             item=items[each.kind, each.item_id],
         )
-        for each in given
+        for each in context
         if (each.kind, each.item_id) in items
     ]
     return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=found)
 
 
-async def _find(asker: Asking, owner: Owner, message: str) -> MessageRecord:
-    found = await find_reply(asker.gateway.database, owner, message)
+async def _find(access: MemoryAccess, owner: Owner, message: str) -> MessageRecord:
+    found = await find_reply(access.gateway.database, owner, message)
     if found is None:
         raise UnknownMessage(_UNKNOWN.format(message))
     return found

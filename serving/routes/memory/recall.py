@@ -1,4 +1,4 @@
-"""POST /api/v1/recall: what of a person's past a question is about, best first, and why."""
+"""POST /api/v1/recall: search a person's turns and memories by meaning, with the ranking's details."""
 
 from datetime import datetime
 from typing import Literal, Self
@@ -12,7 +12,7 @@ from memory.service import Recalled
 from serving.routes import openapi
 from serving.routes.body import BYTES_PER_TOKEN, tokens_of
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, OfUser
+from serving.routes.memory.common import Access, OfUser
 from serving.routes.memory.memories import MemoryAnswer
 from storage.memory.memories import MemoryRecord
 
@@ -20,20 +20,20 @@ router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.
 
 
 class Question(OfUser):
-    """What to look for."""
+    """A query."""
 
     query: Words
     speaker: Name | None = Field(
-        default=None, description="who asks, as a speaker of the conversations; else the profile's name"
+        default=None, description="the speaker who asks, as in the conversations; default: the profile's name"
     )
     limit: int = Field(default=10, ge=1, le=100)
     budget_tokens: int | None = Field(
-        default=None, ge=1, description=f"only what fits together, at {BYTES_PER_TOKEN} bytes a token"
+        default=None, ge=1, description=f"maximum tokens of all results together, at {BYTES_PER_TOKEN} bytes per token"
     )
 
 
 class SaidOf(BaseModel):
-    """Where a ranker put it, from 1, and its score there; scores of different rankers cannot be compared."""
+    """A ranker's rank, from 1, and score; scores of different rankers cannot be compared."""
 
     rank: int
     score: float
@@ -51,7 +51,7 @@ class FoundTurn(BaseModel):
 
 
 class Found(BaseModel):
-    """A turn or a memory, its score, what each ranker said of it, and what moved its score."""
+    """A turn or a memory with its score, each ranker's score, and the factors that changed it."""
 
     score: float
     rankers: dict[str, SaidOf]
@@ -60,31 +60,31 @@ class Found(BaseModel):
 
     @classmethod
     def of(cls, recalled: Recalled) -> Self:
-        """The answer that shows it."""
+        """The API object of a recalled item."""
         ranked, record = recalled.ranked, recalled.record
         item = (
             MemoryAnswer.model_validate(record)
             if isinstance(record, MemoryRecord)
             else FoundTurn.model_validate(record, from_attributes=True)
         )
-        rankers = {name: SaidOf(rank=said.rank, score=said.score) for name, said in ranked.said.items()}
+        rankers = {name: SaidOf(rank=ranking.rank, score=ranking.score) for name, ranking in ranked.said.items()}
         return cls(score=ranked.score, rankers=rankers, factors=dict(ranked.factors), item=item)
 
 
 class FoundList(BaseModel):
-    """Best first."""
+    """Results, best first."""
 
     object: Literal["list"] = "list"
     data: list[Found]
 
 
 @router.post("/api/v1/recall")
-async def recall(body: Question, asker: Asker) -> FoundList:
-    """What of a person's past a question is about."""
-    async with asker.about(body.user) as owner:
-        found = await asker.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
+async def recall(body: Question, access: Access) -> FoundList:
+    """Search a person's turns and memories."""
+    async with access.about(body.user) as owner:
+        found = await access.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
     if body.budget_tokens is not None:
-        fit = within_budget([each.ranked for each in found], body.budget_tokens, tokens_of)
-        kept = {id(each) for each in fit}
-        found = [each for each in found if id(each.ranked) in kept]
-    return FoundList(data=[Found.of(each) for each in found])
+        fit = within_budget([item.ranked for item in found], body.budget_tokens, tokens_of)
+        kept = {id(item) for item in fit}
+        found = [item for item in found if id(item.ranked) in kept]
+    return FoundList(data=[Found.of(item) for item in found])

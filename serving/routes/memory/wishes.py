@@ -1,6 +1,6 @@
-"""/api/v1/wishes: what people asked their friend to forget in chats, which can be put back for a day.
+"""/api/v1/wishes: requests to forget that people made in chats, which can be undone for a day.
 
-Nothing of what was forgotten is told, only how much it is.
+The API does not reveal what was forgotten, only how much.
 """
 
 from datetime import datetime
@@ -13,17 +13,17 @@ from memory.schemas import Name
 from serving.errors import UnknownWish
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, User
+from serving.routes.memory.common import Access, User
 from storage.memory.set_aside import list_wishes
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
-PathWish = Annotated[Name, Path(description="its id: `undo` in the header x-bondhu-memory of the reply")]
-_UNKNOWN = "This person has no wish '{}' that could be undone."
+PathWish = Annotated[Name, Path(description="the id: `undo` in the response header x-bondhu-memory")]
+_UNKNOWN = "This person has no wish '{}' that can be undone."
 
 
 class WishAnswer(BaseModel):
-    """A wish to forget; until `expires_at` what it reached can be put back, then that is deleted for good."""
+    """A wish to forget; it can be undone until `expires_at`, then the data is deleted."""
 
     object: Literal["wish"] = "wish"
     id: str
@@ -35,14 +35,14 @@ class WishAnswer(BaseModel):
 
 
 class WishList(BaseModel):
-    """The wishes that can be undone, newest first."""
+    """Wishes that can be undone, newest first."""
 
     object: Literal["list"] = "list"
     data: list[WishAnswer]
 
 
 class UndoneWish(BaseModel):
-    """How many turns and memories were put back; what had been taken in again meanwhile was not."""
+    """The number of restored turns and memories, without those that were stored again meanwhile."""
 
     object: Literal["wish.undone"] = "wish.undone"
     id: str
@@ -51,7 +51,7 @@ class UndoneWish(BaseModel):
 
 
 class WipedWish(BaseModel):
-    """What it had set aside is deleted for good."""
+    """The data of the wish was deleted."""
 
     object: Literal["wish.deleted"] = "wish.deleted"
     id: str
@@ -59,27 +59,27 @@ class WipedWish(BaseModel):
 
 
 @router.get("/api/v1/wishes")
-async def wishes(asker: Asker, user: User = None) -> WishList:
-    """The person's wishes to forget that can still be undone."""
-    async with asker.about(user) as owner:
-        found = await list_wishes(asker.gateway.database, owner, now=asker.gateway.now())
-    return WishList(data=[WishAnswer.model_validate(each, from_attributes=True) for each in found])
+async def wishes(access: Access, user: User = None) -> WishList:
+    """List the person's wishes to forget that can be undone."""
+    async with access.about(user) as owner:
+        found = await list_wishes(access.gateway.database, owner, now=access.gateway.now())
+    return WishList(data=[WishAnswer.model_validate(wish, from_attributes=True) for wish in found])
 
 
 @router.post("/api/v1/wishes/{wish}/undo")
-async def undo(wish: PathWish, asker: Asker, user: User = None) -> UndoneWish:
-    """Put back what a wish to forget took away."""
-    async with asker.about(user) as owner:
-        back = await asker.gateway.memory.undo(owner, wish)
+async def undo(wish: PathWish, access: Access, user: User = None) -> UndoneWish:
+    """Undo a wish: restore its turns and memories."""
+    async with access.about(user) as owner:
+        back = await access.gateway.memory.undo(owner, wish)
         if back is None:
             raise UnknownWish(_UNKNOWN.format(wish))
     return UndoneWish(id=wish, turns=back.turns, memories=back.memories)
 
 
 @router.delete("/api/v1/wishes/{wish}")
-async def wipe(wish: PathWish, asker: Asker, user: User = None) -> WipedWish:
-    """Delete what a wish set aside for good, now."""
-    async with asker.about(user) as owner:
-        if not await asker.gateway.forgetter.wish(owner, wish):
+async def wipe(wish: PathWish, access: Access, user: User = None) -> WipedWish:
+    """Delete the data of a wish now, which cannot be undone."""
+    async with access.about(user) as owner:
+        if not await access.gateway.forgetter.wish(owner, wish):
             raise UnknownWish(_UNKNOWN.format(wish))
     return WipedWish(id=wish)

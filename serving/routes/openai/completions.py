@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions and /v1/completions: what is on the list of fields passes through to vLLM's own server."""
+"""POST /v1/chat/completions and /v1/completions: validated fields are passed through to vLLM's server."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -53,7 +53,7 @@ CONSENT_HEADER = "x-bondhu-allow-external"
 
 @router.post(CHAT, openapi_extra=openapi.CHAT, responses=openapi.GENERATION_RESPONSES)
 async def chat_completions(http_request: Request) -> Response:
-    """Answer a conversation, at once or as a stream of server-sent events."""
+    """Answer a conversation, as one response or as a stream of server-sent events."""
     return await _generate(http_request, CHAT)
 
 
@@ -86,7 +86,7 @@ async def respond(
     size_bytes: int,
     conversation: str | None = None,
 ) -> Response:
-    """The response to a generation's body; `conversation` in place of the header's. Raises ApiError."""
+    """The response to a generation request; `conversation` replaces that of the header. Raises ApiError."""
     settings = gateway.settings.gateway
     request: GenerationRequest | None = None
     try:
@@ -119,7 +119,7 @@ async def respond(
 async def _resume(
     http_request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str
 ) -> RecordingResponse:
-    """Read on where an earlier connection broke; its body tells at most who the end user is."""
+    """Resume a stream after a broken connection; the body is only used for the end user."""
     parsed: dict[str, Any] = {}
     try:
         parsed = read_leniently(await read_bytes(http_request, gateway.settings.gateway.max_body_bytes))
@@ -192,7 +192,7 @@ def _memory_of(gateway: Gateway, request: GenerationRequest) -> ChatMemory | Non
 async def _count(
     gateway: Gateway, tier: str, app: str, user: str | None, requests: int, record_id: str
 ) -> dict[str, str]:
-    """Count a request that has no tokens of its own; an id beside its entry's, which may yet generate."""
+    """Count a request that only reads; its own record may generate later, so the reservation gets another id."""
     return await gateway.limiter.count(app, user, tier, f"{record_id}.0", requests)
 
 
@@ -216,7 +216,7 @@ def _read_request(
         check_request(path, parsed, allow_fields=spec.allow_fields, allow_content=spec.allow_content)
     check_tier(parsed, gateway.limiter.tier(caller.tier))
     check_marks(parsed.get("messages"))
-    if (tier := gateway.live.settings.tiers.get(caller.tier)) is not None:  # one that is not known is refused later
+    if (tier := gateway.reloadable.settings.tiers.get(caller.tier)) is not None:  # an unknown tier is refused later
         check_structured_outputs(parsed, tier.structured_outputs)
     named = conversation or named_conversation(http_request)
     return GenerationRequest(
@@ -236,7 +236,7 @@ def _read_request(
 
 
 def most_tokens(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
-    """About the most that a request, which has been checked, can use; `completion_tokens` where it does not say."""
+    """Estimate the maximum tokens of a validated request; `completion_tokens` is the default without max_tokens."""
     for field in ("max_completion_tokens", "max_tokens"):
         if isinstance(requested := parsed.get(field), int) and requested > 0:
             completion_tokens = requested

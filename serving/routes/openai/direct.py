@@ -1,4 +1,4 @@
-"""Routes on the token path: in the OpenAPI document like any other, served without FastAPI's dependency machinery."""
+"""Routes on the token path: part of the OpenAPI document, but served without FastAPI's dependency injection."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,9 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 
 class DirectRoute(APIRoute):
-    """Calls `endpoint(request)` and the response that it returns; nothing is injected or validated.
+    """Calls `endpoint(request)` and sends its response; nothing is injected or validated.
 
-    What FastAPI does around an endpoint costs more than the endpoint itself here (docs/benchmarks.md).
+    FastAPI's overhead would exceed the cost of the endpoint itself (docs/benchmarks.md).
     """
 
     def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **options: Any) -> None:

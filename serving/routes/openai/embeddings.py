@@ -20,23 +20,23 @@ PATH = "/v1/embeddings"
 
 
 @router.post(PATH, openapi_extra=openapi.EMBEDDING, responses=openapi.EMBEDDING_RESPONSES)
-async def embed(request: Request, gateway: Worker, caller: Caller) -> Response:
+async def embed(http_request: Request, gateway: Worker, caller: Caller) -> Response:
     """Embed texts: unit-length vectors, as numbers or base64 of little-endian float32."""
     parsed: dict[str, Any] = {}
     try:
-        body, parsed = await read_json(request, gateway.settings.gateway.max_body_bytes)
+        body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
         name = model_name(parsed)
         embedder = gateway.embedder
         if embedder is None or name != embedder.model:
             raise UnknownModel(name)
-        class_of(request)
+        class_of(http_request)
         inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
         reserved = len(body) // BYTES_PER_TOKEN
-        record = gateway.ledger.begin(**about(request, caller, PATH, parsed), tokens_reserved=reserved)
+        record = gateway.ledger.begin(**about(http_request, caller, PATH, parsed), tokens_reserved=reserved)
     except ApiError as problem:
-        raise await refused(problem, request, gateway, caller, PATH, parsed) from None
+        raise await refused(problem, http_request, gateway, caller, PATH, parsed) from None
     with record:
-        user = end_user(request, parsed)
+        user = end_user(http_request, parsed)
         reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, record.id)
         used: int | None = None
         began_s = time.monotonic()

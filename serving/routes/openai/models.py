@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: only models that can answer now."""
+"""GET /v1/models and /v1/models/{id}: the models that are ready."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ router = APIRouter(tags=["models"])
 
 @router.get("/v1/models", responses=openapi.LIST_RESPONSES)
 async def list_models(gateway: Worker, _: Caller) -> dict[str, Any]:
-    """The models that can answer, the active one's alias and the agents among them."""
-    return {"object": "list", "data": [_card(gateway, each) for each in gateway.models if each.is_ready]}
+    """List the models that are ready, with the alias and the agents."""
+    return {"object": "list", "data": [_card(gateway, listed) for listed in gateway.models if listed.is_ready]}
 
 
 @router.get("/v1/models/{model:path}", responses=openapi.MODEL_RESPONSES)
 async def retrieve_model(model: str, gateway: Worker, _: Caller) -> dict[str, Any]:
-    """One model; 404 for an unknown one, 503 for one that cannot answer now."""
+    """One model; 404 if it is unknown, 503 if it is not ready."""
     found = gateway.models.find(model)
     if not found.is_ready:
         raise EngineUnavailable(
-            f"The model '{model}' cannot answer right now: {found.reason}.",
+            f"The model '{model}' is not available right now: {found.reason}.",
             retry_after_s=gateway.settings.gateway.retry_after_s,
         )
     return _card(gateway, found)

@@ -1,4 +1,4 @@
-"""Liveness and readiness. Neither waits for an engine: they tell what the worker already knows."""
+"""Liveness and readiness, from what the worker already knows: neither waits for an engine."""
 
 from typing import Any
 
@@ -14,25 +14,25 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health")
 async def health(gateway: Worker) -> dict[str, str]:
-    """The gateway's process is alive; `draining` when it is being stopped."""
+    """Liveness: `ok`, or `draining` during shutdown."""
     return {"status": "draining" if gateway.drain.has_begun else "ok"}
 
 
 @router.get("/ready", responses=openapi.READY_RESPONSES)
-async def ready(request: Request, gateway: Worker) -> JSONResponse:
-    """Whether every active model has generated (and the embedder embedded) recently, and what is not ready.
+async def ready(http_request: Request, gateway: Worker) -> JSONResponse:
+    """Whether every served model has generated (and the embedder embedded) recently, and what is not ready.
 
-    Why is for the scrape token or an admin key: reasons quote logs.
+    Reasons are only shown for the scrape token or an admin key, because they quote logs.
     """
     report = _report(gateway)
-    if not await _may_know_why(request, gateway):
+    if not await _may_know_why(http_request, gateway):
         report = _without_reasons(report)
     return JSONResponse(report, status_code=200 if report["ready"] else 503, headers=_retry(gateway, report["ready"]))
 
 
 @router.get("/api/v1/chat/health", responses=openapi.CHAT_HEALTH_RESPONSES)
 async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
-    """Whether the active model can chat now."""
+    """Whether the active model is ready."""
     try:
         model = gateway.engine_registry.resolve(gateway.engine_registry.routing["alias"])
         state = gateway.engine_registry.state(model)
@@ -47,13 +47,13 @@ async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
     return JSONResponse(body, status_code=200 if state.ready else 503, headers=_retry(gateway, state.ready))
 
 
-async def _may_know_why(request: Request, gateway: Gateway) -> bool:
-    if holds_scrape_token(request, gateway):
+async def _may_know_why(http_request: Request, gateway: Gateway) -> bool:
+    if holds_scrape_token(http_request, gateway):
         return True
-    if "authorization" not in request.headers:
+    if "authorization" not in http_request.headers:
         return False
     try:
-        return gateway.may_see_all(await caller_of(request, gateway))
+        return gateway.may_see_all(await caller_of(http_request, gateway))
     except ApiError:
         return False
 

@@ -1,7 +1,7 @@
-"""GET /metrics: all workers' metrics in Prometheus' text format, in one scrape.
+"""GET /metrics: the metrics of all workers in Prometheus's text format.
 
-For whoever holds the scrape token (it needs no database, so a scrape works when SQL does not) or an admin key. A
-loopback peer is nobody special: behind a reverse proxy on the same machine, everyone is one.
+It needs the scrape token (which works without SQL) or an admin key. Loopback clients have no privileges, because behind
+a reverse proxy on the same machine all clients are loopback clients.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ router = APIRouter(tags=["operation"])
 
 
 @router.get("/metrics", response_class=Response, responses=openapi.METRICS_RESPONSES)
-async def metrics(request: Request, gateway: Worker) -> Response:
+async def metrics(http_request: Request, gateway: Worker) -> Response:
     """Every metric, summed over the gateway's workers."""
-    await _admit(request, gateway)
+    await _admit(http_request, gateway)
     telemetry = gateway.telemetry
     telemetry.metrics.refresh(gateway.readings)
     registry = CollectorRegistry()
@@ -36,12 +36,12 @@ async def metrics(request: Request, gateway: Worker) -> Response:
     )
     registry.register(overview)
     registry.register(await gateway.doctor.host_metrics())
-    text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines: no stream waits for them
+    text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines, which must not block streams
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _admit(request: Request, gateway: Gateway) -> None:
-    if holds_scrape_token(request, gateway):
+async def _admit(http_request: Request, gateway: Gateway) -> None:
+    if holds_scrape_token(http_request, gateway):
         return
-    if not gateway.may_see_all(await caller_of(request, gateway)):
-        raise Forbidden("Metrics are for the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")
+    if not gateway.may_see_all(await caller_of(http_request, gateway)):
+        raise Forbidden("Metrics need the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")

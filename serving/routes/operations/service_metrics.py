@@ -1,7 +1,7 @@
-"""What the service as a whole looks like at a scrape: engines, dependencies, jobs that wait, people who are there.
+"""Metrics of the whole service at a scrape: engines, dependencies, waiting jobs, active users.
 
-Unlike a worker's own gauges these would be the same from any worker, so only the one that answers tells them. What
-cannot be learned in time is left out: a gap in a graph is true, an old number is not.
+They would be the same from any worker, so only the worker that serves the scrape reports them. A value that cannot be
+read in time is left out, because a gap in a graph is better than an outdated value.
 """
 
 import asyncio
@@ -22,25 +22,25 @@ from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
 from serving.observability.active_users import ActiveUsers
 
-WITHIN_S = 0.5  # for everything that waits for another process
+WITHIN_S = 0.5  # timeout of calls to other processes
 JOBS_QUEUES = ("jobs", "jobs.1", "jobs.2", "jobs.3")
-JOBS_PREFIX = "bondhu:celery:"  # before a queue's name, where Celery's Redis transport keeps it: see jobs.app
+JOBS_PREFIX = "bondhu:celery:"  # prefix of queue names in Celery's Redis transport: see jobs.app
 
 NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "bondhu_dependency_up": ("Whether it answered within half a second", ("dependency",)),
-    "bondhu_jobs_waiting": ("Tasks that no Celery worker has taken yet", ("queue",)),
-    "bondhu_active_users": ("End users (or applications) of the last five minutes, estimated", ()),
-    "bondhu_directory_up": ("Whether the directory of engines answered the last poll", ()),
-    "bondhu_model_ready": ("Whether the model can answer now", ("model",)),
-    "bondhu_replicas": ("Engine replicas, as they report themselves", ("model", "state")),
+    "bondhu_dependency_up": ("Whether the dependency responded within half a second", ("dependency",)),
+    "bondhu_jobs_waiting": ("Tasks that wait for a Celery worker", ("queue",)),
+    "bondhu_active_users": ("Estimated end users (or applications) of the last five minutes", ()),
+    "bondhu_directory_up": ("Whether the engine directory responded to the last poll", ()),
+    "bondhu_model_ready": ("Whether the model is ready", ("model",)),
+    "bondhu_replicas": ("Engine replicas by reported state", ("model", "state")),
     "bondhu_engine_requests": ("Requests in the engines of a model", ("model", "state")),
-    "bondhu_engine_kv_cache_usage_ratio": ("KV cache in use, of the fullest engine", ("model",)),
+    "bondhu_engine_kv_cache_usage_ratio": ("KV cache usage of the fullest engine", ("model",)),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A value of one of NAMES; `labels` in their order."""
+    """A value of one of NAMES; `labels` are in the order of its label names."""
 
     name: str
     labels: tuple[str, ...]
@@ -48,18 +48,18 @@ class Sample:
 
 
 class Overview(Collector):
-    """Samples, as a registry takes them."""
+    """A Prometheus collector of samples."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._samples = tuple(samples)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """The gauges that have samples."""
-        for name, (says, labels) in NAMES.items():
-            mine = [sample for sample in self._samples if sample.name == name]
-            if mine:
-                family = GaugeMetricFamily(name, says, labels=labels)
-                for sample in mine:
+        for name, (help_text, labels) in NAMES.items():
+            samples = [sample for sample in self._samples if sample.name == name]
+            if samples:
+                family = GaugeMetricFamily(name, help_text, labels=labels)
+                for sample in samples:
                     family.add_metric(sample.labels, sample.value)
                 yield family
 
@@ -72,7 +72,7 @@ async def survey(
     database: AsyncEngine,
     users: ActiveUsers,
 ) -> Overview:
-    """Ask everything, at the same time and for at most WITHIN_S."""
+    """Read all values concurrently, for at most WITHIN_S."""
     redis_up, sql_up, active, *waiting = await asyncio.gather(
         _learn(redis.ping),
         _learn(lambda: _select(database)),
@@ -95,24 +95,24 @@ async def survey(
 
 
 def engines(engine_registry: EngineRegistry) -> Iterable[Sample]:
-    """What this worker knows of the engines."""
+    """This worker's samples of the engines."""
     for model in engine_registry.models():
         yield Sample("bondhu_model_ready", (model,), float(engine_registry.state(model).ready))
     reports = engine_registry.reports()
     for (model, state), count in Counter((report["model"], report["state"]) for report in reports).items():
         yield Sample("bondhu_replicas", (model, state), count)
     for model in {report["model"] for report in reports}:
-        mine = [report for report in reports if report["model"] == model]
-        yield Sample("bondhu_engine_requests", (model, "running"), sum(report["running"] for report in mine))
-        yield Sample("bondhu_engine_requests", (model, "waiting"), sum(report["waiting"] for report in mine))
-        fullest = max(report["kv_cache_usage"] for report in mine)
+        own = [report for report in reports if report["model"] == model]
+        yield Sample("bondhu_engine_requests", (model, "running"), sum(report["running"] for report in own))
+        yield Sample("bondhu_engine_requests", (model, "waiting"), sum(report["waiting"] for report in own))
+        fullest = max(report["kv_cache_usage"] for report in own)
         yield Sample("bondhu_engine_kv_cache_usage_ratio", (model,), fullest)
 
 
-async def _learn(ask: Callable[[], Awaitable[float]]) -> float | None:
+async def _learn(read: Callable[[], Awaitable[float]]) -> float | None:
     try:
         async with asyncio.timeout(WITHIN_S):
-            return await ask()
+            return await read()
     except (RedisError, SQLAlchemyError, OSError):  # a TimeoutError is an OSError
         return None
 

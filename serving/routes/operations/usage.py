@@ -1,4 +1,4 @@
-"""GET /v1/usage/{request_id} and /api/v1/usage: what requests used and cost, each application its own."""
+"""GET /v1/usage/{request_id} and /api/v1/usage: usage and cost of an application's requests."""
 
 import asyncio
 import logging
@@ -21,19 +21,19 @@ router = APIRouter(tags=["usage"])
 log = logging.getLogger(__name__)
 
 ALL_APPS = "*"
-ANSWER_WITHIN_S = 5.0  # a database that hangs keeps nobody longer
+ANSWER_WITHIN_S = 5.0  # timeout of the database
 GROUPS = r"^(app|user|model|day)(,(app|user|model|day)){0,3}$"
-Name = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]  # Postgres knows no NUL
+Name = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]  # Postgres does not accept NUL
 
 
 @router.get("/v1/usage/{request_id}", responses=openapi.REQUEST_USAGE_RESPONSES)
 async def request_usage(
     request_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$")], gateway: Worker, caller: Caller
 ) -> dict[str, Any]:
-    """What one request used: the caller's newest with this `x-request-id`. Answers long after a disconnect too."""
-    if entry := gateway.ledger.running(caller.app, request_id):
-        started_at = datetime.fromtimestamp(entry.fields["started_at"], UTC)
-        return _answer(entry.fields | {"started_at": started_at}, "running")
+    """Usage of the application's newest request with this `x-request-id`, also after a disconnect."""
+    if record := gateway.ledger.running(caller.app, request_id):
+        started_at = datetime.fromtimestamp(record.fields["started_at"], UTC)
+        return _answer(record.fields | {"started_at": started_at}, "running")
     async with _settled(gateway):
         row = await find_request(gateway.database, app=caller.app, request_id=request_id)
     if row is None:
@@ -45,22 +45,24 @@ async def request_usage(
 async def usage(
     gateway: Worker,
     caller: Caller,
-    group_by: Annotated[str, Query(pattern=GROUPS, description="any of app, user, model, day; comma between")] = "day",
+    group_by: Annotated[
+        str, Query(pattern=GROUPS, description="app, user, model, day: one or several, separated by commas")
+    ] = "day",
     since: Annotated[
-        datetime | None, Query(alias="from", description="started at or after; without a zone, UTC")
+        datetime | None, Query(alias="from", description="started at or after; UTC without a time zone")
     ] = None,
-    until: Annotated[datetime | None, Query(alias="to", description="started before; without a zone, UTC")] = None,
+    until: Annotated[datetime | None, Query(alias="to", description="started before; UTC without a time zone")] = None,
     user: Name = None,
     model: Name = None,
     app: Name = None,
-    limit: Annotated[int, Query(ge=1, le=10_000, description="most groups")] = 1000,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="maximum number of groups")] = 1000,
 ) -> dict[str, Any]:
     """Requests, tokens and cost by application, end user, model that answered and UTC day.
 
-    Of the caller's application; an admin key may name another in `app`, or `*` for all.
+    By default those of the key's application; an admin key can set `app` to another one, or to `*` for all.
     """
     if app not in (None, caller.app) and not gateway.may_see_all(caller):
-        raise Forbidden("app: only an admin key may ask about other applications.", param="app")
+        raise Forbidden("app: only an admin key can read the usage of other applications.", param="app")
     async with _settled(gateway):
         groups = await sum_requests(
             gateway.database,
@@ -77,13 +79,13 @@ async def usage(
 
 @asynccontextmanager
 async def _settled(gateway: Gateway) -> AsyncIterator[None]:
-    """Within it, what this worker has ended is in SQL; raises DatabaseAway."""
+    """Flush this worker's ended requests to SQL first; raises DatabaseAway."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await gateway.ledger.flush()
             yield
     except AWAY as problem:
-        log.warning("usage was asked for, but the database is away: %r", problem)
+        log.warning("usage cannot be read: the database is unavailable: %r", problem)
         raise DatabaseAway from problem
 
 
@@ -93,11 +95,11 @@ def _in_utc(instant: datetime | None, param: str) -> datetime | None:
     try:
         return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone(UTC)
     except OverflowError:
-        raise InvalidRequest(f"{param}: not a date that UTC has.", param=param) from None
+        raise InvalidRequest(f"{param}: out of range in UTC (years 1 to 9999).", param=param) from None
 
 
 def _answer(row: Row, status: str) -> dict[str, Any]:
-    """The row as clients see it; what is not known while the request runs is null."""
+    """The row as an API object; fields that are not known while the request runs are null."""
     known = dict.fromkeys(openapi.REQUEST_USAGE_FIELDS) | row
     known |= {"object": "usage", "user": row["end_user"], "http_status": row.get("status"), "status": status}
     return {name: known[name] for name in openapi.REQUEST_USAGE_FIELDS}

@@ -29,7 +29,7 @@ def test_what_is_valid_is_imported_once(tmp_path: Path, var: Path) -> None:
     file.write_text(GOOD + "no json\n")
     first = CliRunner().invoke(app, ["catalogue", "import", str(file)])
     assert first.exit_code == 1
-    assert "imported 1 recordings, left out 1 lines" in first.output
+    assert "imported 1 recordings, skipped 1 lines" in first.output
     file.write_text(GOOD)
     assert CliRunner().invoke(app, ["catalogue", "import", str(file)]).exit_code == 0
     [database] = var.rglob("*.db")

@@ -191,7 +191,9 @@ def test_a_persons_consent_is_set_shown_and_forgotten(environ: dict[str, str]) -
     assert (given["asked"], given["allow_external"], given["allow_sensitive"]) == (True, True, True)
     assert answer(bondhu(environ, "consent", "show", "shop", "maya", "--json")) == given
     assert answer(bondhu(environ, "consent", "show", "other", "maya", "--json"))["asked"] is False
-    assert bondhu(environ, "consent", "set", "shop", "maya", "--no-external").stdout.startswith("nothing leaves")
+    assert bondhu(environ, "consent", "set", "shop", "maya", "--no-external").stdout.startswith(
+        "external models not allowed"
+    )
     assert bondhu(environ, "consent", "set", "shop", "maya", "--no-external", "--sensitive").returncode == 2
     assert bondhu(environ, "consent", "forget", "shop", "maya").stdout == "never asked\n"
     assert bondhu(environ, "keys", "create", "--allow-sensitive").returncode == 2

@@ -304,7 +304,7 @@ def test_models_check_finds_missing_weights(root: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("BONDHU_ROOT", str(root))
     missing = CliRunner().invoke(cli_models.app, ["check", "bondhu-demo"])
     assert missing.exit_code == 2
-    assert "holds no model" in missing.output
+    assert "is not a complete model" in missing.output
     assert CliRunner().invoke(cli_models.app, ["check", "llama-3.1-8b-instruct-awq"]).exit_code == 0
 
 

@@ -108,7 +108,7 @@ def test_an_existing_cluster_needs_no_ports_here(settings: Settings) -> None:
 
 def test_a_privileged_port_and_a_foreign_address_are_told_apart(settings: Settings) -> None:
     """Not every failure to listen is a busy port."""
-    assert "needs privileges" in only(settings, troubled(PortTrouble(errno.EACCES), 8000))
+    assert "needs root privileges" in only(settings, troubled(PortTrouble(errno.EACCES), 8000))
     assert "EADDRNOTAVAIL" in only(settings, troubled(PortTrouble(errno.EADDRNOTAVAIL), 8000))
 
 
