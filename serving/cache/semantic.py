@@ -89,7 +89,7 @@ class SemanticCache:
         dimensions: dimensions of a vector.
         threshold: minimum cosine similarity for a hit.
         timeout_s: timeout of an embedding.
-        most: questions in a row.
+        max_questions: maximum questions in a row.
 
     """
 
@@ -101,14 +101,14 @@ class SemanticCache:
         dimensions: int,
         threshold: float,
         timeout_s: float,
-        most: int,
+        max_questions: int,
     ) -> None:
         self.embedder = embedder
         self._embed = embed
         self._vector_bytes = 4 * dimensions
         self._threshold = threshold
         self._timeout_s = timeout_s
-        self.row_bytes = most * (_HEAD_BYTES + self._vector_bytes)
+        self.row_bytes = max_questions * (_HEAD_BYTES + self._vector_bytes)
 
     async def read(self, text: str) -> ComparedQuestion | None:
         """Embed a question; None if the embedder fails or times out."""

@@ -76,7 +76,7 @@ class ChatMemory:
         self._owner = Owner(request.app, request.user)
         self._conversation = request.conversation
         messages = request.parsed["messages"]
-        is_readable = isinstance(messages, list) and all(isinstance(each, dict) for each in messages)
+        is_readable = isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
         self._messages: Sequence[Any] = messages if is_readable else ()  # the engine refuses anything else
         self._last_text = _last_user_text(self._messages)
         self._speaker = PERSON
@@ -158,13 +158,14 @@ class ChatMemory:
         """Recall items for a question; with the pinned memories they become the reply's context."""
         rules, query = self._rules, question[-LONGEST_QUESTION:]
         found = await self._store.recall(self._owner, query, limit=rules.max_items, asker=self._speaker)
-        shown = {text_of(each).strip() for each in self._messages} | {each.text for each in pinned}
+        shown = {text_of(message).strip() for message in self._messages} | {memory.text for memory in pinned}
         made = () if done is None else done.memories
-        fresh = [each for each in found if each.record.id not in made and each.ranked.item.text.strip() not in shown]
-        fit = {id(each) for each in within_budget([each.ranked for each in fresh], rules.recalled_tokens, self._count)}
-        recalled = [each for each in fresh if id(each.ranked) in fit]
-        self._context = [given_of(rank, each) for rank, each in enumerate(recalled, 1)]
-        self._context += [_always(rank, each.id) for rank, each in enumerate(pinned, len(recalled) + 1)]
+        fresh = [item for item in found if item.record.id not in made and item.ranked.item.text.strip() not in shown]
+        within = within_budget([item.ranked for item in fresh], rules.recalled_tokens, self._count)
+        fit = {id(ranked) for ranked in within}
+        recalled = [item for item in fresh if id(item.ranked) in fit]
+        self._context = [given_of(rank, item) for rank, item in enumerate(recalled, 1)]
+        self._context += [_always(rank, memory.id) for rank, memory in enumerate(pinned, len(recalled) + 1)]
         return recalled
 
     def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> GenerationRequest:

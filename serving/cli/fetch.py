@@ -48,15 +48,15 @@ def fetch_model(
             source = parse_source(model, sha256)
             default = default_form(source)
         chosen: Form = form or default
-        place = _fetch(source, chosen, settings)
+        path = _fetch(source, chosen, settings)
     except FetchError as problem:
         fail(str(problem))
     if as_json:
-        typer.echo(json.dumps({"source": str(source), "form": chosen, "path": str(place)}, indent=2))
+        typer.echo(json.dumps({"source": str(source), "form": chosen, "path": str(path)}, indent=2))
     elif spec is None:
-        out.print(f"{place}\nfor a model file: [cyan]source: {{name: {source}, form: {chosen}}}[/cyan]", soft_wrap=True)
+        out.print(f"{path}\nfor a model file: [cyan]source: {{name: {source}, form: {chosen}}}[/cyan]", soft_wrap=True)
     else:
-        out.print(f"{place}", soft_wrap=True)
+        out.print(f"{path}", soft_wrap=True)
 
 
 def fetch_missing(settings: Settings) -> None:
@@ -83,9 +83,9 @@ def _source_of(spec: ModelSpec, settings: Settings) -> tuple[Source, Form]:
 
 
 def _fetch(source: Source, form: Form, settings: Settings) -> Path:
-    place = place_of(source, form, settings.models_dir)
-    if place.is_dir():
-        return place
+    path = place_of(source, form, settings.models_dir)
+    if path.is_dir():
+        return path
     previous = signal.signal(signal.SIGTERM, _leave)  # so that partial files are deleted
     try:
         with Shown(err) as shown:

@@ -165,9 +165,9 @@ def _resolved(spec: ModelSpec, root: Path, var_dir: Path) -> ModelSpec:
     changed: dict[str, Any] = {}
     if spec.source is not None:
         source = parse_source(spec.source.name, spec.source.sha256, root)
-        place = place_of(source, spec.source.form, var_dir / "models")
-        place = place / GGUF_FILE if spec.source.form == "gguf" else place
-        changed["path"] = str(place.relative_to(root) if place.is_relative_to(root) else place)
+        path = place_of(source, spec.source.form, var_dir / "models")
+        path = path / GGUF_FILE if spec.source.form == "gguf" else path
+        changed["path"] = str(path.relative_to(root) if path.is_relative_to(root) else path)
     available = tuple(adapter for adapter in spec.adapters if not adapter.optional or (root / adapter.path).exists())
     if available != spec.adapters:
         changed["adapters"] = available

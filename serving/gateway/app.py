@@ -267,7 +267,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             memory=memory,
             documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
             forgetter=forgetter,
-            wishes=IntentExecutor(database, memory, forgetter, now),
+            intents=IntentExecutor(database, memory, forgetter, now),
             now=now,
             may_see_all=lambda caller: caller.tier == ADMIN_TIER,
             started_at=int(time.time()),

@@ -158,7 +158,7 @@ def open_response_cache(
             dimensions=embedder.dimensions,
             threshold=rules.semantic.threshold,
             timeout_s=rules.semantic.timeout_s,
-            most=rules.semantic.max_questions,
+            max_questions=rules.semantic.max_questions,
         )
     return ResponseCache(
         ResponseStore(redis, max_fields=rules.max_answers),

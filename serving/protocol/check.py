@@ -73,8 +73,8 @@ def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], sha
     errors = problem.errors(include_url=False, include_context=False, include_input=False)[:MAX_FINDINGS]
     field = errors[0]["loc"][:1]
     # In a union, the deepest error belongs to the branch that the client most likely meant.
-    places = [(_where(error["loc"], parsed), error) for error in errors if error["loc"][:1] == field]
-    where, first = max(places, key=lambda place: len(place[0]))
+    candidates = [(_where(error["loc"], parsed), error) for error in errors if error["loc"][:1] == field]
+    where, first = max(candidates, key=lambda found: len(found[0]))
     name = ".".join(where)
     if first["type"] == "missing":
         missing = ".".join([*where, str(first["loc"][-1])])
@@ -87,7 +87,7 @@ def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], sha
             param=name,
         )
     reasons = dict.fromkeys(
-        error["msg"].removeprefix("Value error, ")[:200] for place, error in places if place == where
+        error["msg"].removeprefix("Value error, ")[:200] for found, error in candidates if found == where
     )
     return InvalidRequest(f"{name or 'The request body'}: {', or: '.join(reasons)}.", param=name or None)
 

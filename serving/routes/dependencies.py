@@ -71,7 +71,7 @@ class Gateway:
     memory: MemoryService
     documents: DocumentReader
     forgetter: Forgetter
-    wishes: IntentExecutor
+    intents: IntentExecutor
     now: Callable[[], datetime]
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may access data of other applications
     started_at: int  # unix seconds

@@ -12,10 +12,10 @@ def link_carried(carried: Path, models_dir: Path) -> list[str]:
     models_dir.mkdir(parents=True, exist_ok=True)
     linked = []
     for model in sorted(path for path in carried.iterdir() if path.is_dir()):
-        place = models_dir / model.name
-        if place.is_symlink() and not place.exists():
-            place.unlink()
-        if not place.exists():
-            place.symlink_to(model)
+        link = models_dir / model.name
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+        if not link.exists():
+            link.symlink_to(model)
             linked.append(model.name)
     return linked

@@ -36,7 +36,7 @@ def memory_of_run(gateway: Gateway, request: GenerationRequest) -> AgentRecollec
     if request.conversation is None:
         return None
     return AgentRecollection(
-        gateway.memory, gateway.wishes, gateway.settings.memory.chat, request, tokens_of, gateway.now
+        gateway.memory, gateway.intents, gateway.settings.memory.chat, request, tokens_of, gateway.now
     )
 
 

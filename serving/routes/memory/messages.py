@@ -51,20 +51,20 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
     async with access.about(user) as owner:
         reply = await _find(access, owner, message)
         context = await list_given(database, owner, reply.id)
-        turns = await find_messages(database, owner, [each.item_id for each in context if each.kind == "turn"])
-        remembered = await find_memories(database, owner, [each.item_id for each in context if each.kind == "memory"])
-    items = {("turn", id_): FoundTurn.model_validate(each, from_attributes=True) for id_, each in turns.items()} | {
-        ("memory", id_): MemoryAnswer.model_validate(each) for id_, each in remembered.items()
+        turns = await find_messages(database, owner, [item.item_id for item in context if item.kind == "turn"])
+        memories = await find_memories(database, owner, [item.item_id for item in context if item.kind == "memory"])
+    items = {("turn", id_): FoundTurn.model_validate(turn, from_attributes=True) for id_, turn in turns.items()} | {
+        ("memory", id_): MemoryAnswer.model_validate(memory) for id_, memory in memories.items()
     }
     found = [
         Found(
-            score=each.score,
-            rankers={name: SaidOf(rank=rank, score=score) for name, (rank, score) in each.said.items()},
-            factors=dict(each.factors),
-            item=items[each.kind, each.item_id],
+            score=item.score,
+            rankers={name: SaidOf(rank=rank, score=score) for name, (rank, score) in item.said.items()},
+            factors=dict(item.factors),
+            item=items[item.kind, item.item_id],
         )
-        for each in context
-        if (each.kind, each.item_id) in items
+        for item in context
+        if (item.kind, item.item_id) in items
     ]
     return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=found)
 

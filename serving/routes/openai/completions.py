@@ -93,7 +93,7 @@ async def respond(
         request = _read_request(http_request, gateway, caller, path, parsed, conversation)
         linger_s = linger_of(http_request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
         directives = read_directives(http_request.headers, gateway.settings.cache.ttl_s)
-        tokens = most_tokens(parsed, size_bytes, settings.reserve_completion_tokens)
+        tokens = max_tokens_of(parsed, size_bytes, settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if request.conversation else 0
         record = gateway.ledger.begin(**about(http_request, caller, path, parsed), tokens_reserved=tokens)
     except ApiError as problem:
@@ -165,7 +165,7 @@ def _generation(
         chain = [agent_target(gateway, agent, memory, directives)]
         directives, hands_over = CacheDirectives(reads=False, keeps=False), False
     if tokens is None:
-        tokens = most_tokens(request.parsed, len(orjson.dumps(request.parsed)), settings.reserve_completion_tokens)
+        tokens = max_tokens_of(request.parsed, len(orjson.dumps(request.parsed)), settings.reserve_completion_tokens)
     return Generation(
         request=request,
         chain=chain,
@@ -186,7 +186,7 @@ def _generation(
 def _memory_of(gateway: Gateway, request: GenerationRequest) -> ChatMemory | None:
     if request.conversation is None:
         return None
-    return ChatMemory(gateway.memory, gateway.wishes, gateway.settings.memory.chat, request, tokens_of, gateway.now)
+    return ChatMemory(gateway.memory, gateway.intents, gateway.settings.memory.chat, request, tokens_of, gateway.now)
 
 
 async def _count(
@@ -235,7 +235,7 @@ def _read_request(
     )
 
 
-def most_tokens(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
+def max_tokens_of(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:
     """Estimate the maximum tokens of a validated request; `completion_tokens` is the default without max_tokens."""
     for field in ("max_completion_tokens", "max_tokens"):
         if isinstance(requested := parsed.get(field), int) and requested > 0:

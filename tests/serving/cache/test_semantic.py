@@ -67,7 +67,9 @@ async def cache(redis_process: RedisProcess, embedder: Words) -> AsyncIterator[R
         ResponseStore(client, max_fields=256, timeout_s=5.0),
         rules=CacheSettings(semantic=SemanticCacheSettings(enabled=True)),
         makers=lambda _: Makers("f", {("f", ANSWER.label)}),
-        semantic=SemanticCache(embedder, embedder="words", dimensions=DIMENSIONS, threshold=0.7, timeout_s=0.1, most=2),
+        semantic=SemanticCache(
+            embedder, embedder="words", dimensions=DIMENSIONS, threshold=0.7, timeout_s=0.1, max_questions=2
+        ),
         new_era=lambda: "era",
     )
     await client.aclose()
