@@ -16,7 +16,7 @@ from memory.schemas import Accepted, Id, Name
 from serving.errors import Forbidden, InvalidRequest, UnknownJob
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
-from serving.routes.memory.common import Asker, Asking, User
+from serving.routes.memory.common import Access, MemoryAccess, User
 from storage.jobs import board as job_board
 from storage.jobs import queue as jobs
 from storage.jobs.kinds import PRIORITIES, JobKind, UnknownKind, kind_of, params_of
@@ -86,62 +86,64 @@ class JobList(BaseModel):
 
 
 @router.post("/api/v1/jobs", status_code=202)
-async def add(body: JobBody, asker: Asker, response: Response) -> JobCard:
+async def add(body: JobBody, access: Access, response: Response) -> JobCard:
     """Have a job done; 200 instead of 202 when one of the kind has not ended yet, which is shown."""
     kind = _kind(body.kind)
-    async with _about(asker, kind, body.user) as owner:
+    async with _about(access, kind, body.user) as owner:
         try:
             params_of(kind, body.params)
         except ValidationError as problem:
             first = problem.errors()[0]
             where = ".".join(["params", *(str(part) for part in first["loc"])])[:256]
             raise InvalidRequest(f"{where}: {first['msg'][:256]}", param=where) from problem
-        database, now = asker.gateway.database, asker.gateway.now()
+        database, now = access.gateway.database, access.gateway.now()
         id_ = await jobs.add_job(database, owner, kind.name, now=now, params=body.params, is_urgent=True)
-        record = await _added(asker, owner, kind, id_)
+        record = await _added(access, owner, kind, id_)
         response.status_code = 202 if id_ is not None else 200
         return JobCard.of(record)
 
 
 @router.get("/api/v1/jobs")
 async def list_all(
-    asker: Asker,
+    access: Access,
     user: User = None,
     state: Annotated[JobState | None, Query(description="only those in it")] = None,
     kind: Annotated[Name | None, Query(description="only of it; of one of the service's: those")] = None,
 ) -> JobList:
     """The person's jobs; those that are done, for a week."""
     of = None if kind is None else _kind(kind)
-    async with _about(asker, of, user) as owner:
-        found = await job_board.list_jobs(asker.gateway.database, owner=owner, state=state, kind=kind, limit=MAX_LISTED)
+    async with _about(access, of, user) as owner:
+        found = await job_board.list_jobs(
+            access.gateway.database, owner=owner, state=state, kind=kind, limit=MAX_LISTED
+        )
         return JobList(data=[JobCard.of(each) for each in found])
 
 
 @router.get("/api/v1/jobs/{job}")
-async def show(job: PathJob, asker: Asker, user: User = None) -> JobCard:
+async def show(job: PathJob, access: Access, user: User = None) -> JobCard:
     """A job of the person's."""
-    async with asker.about_or_service(user) as owner:
-        return JobCard.of(await _found(asker, job, owner))
+    async with access.about_or_service(user) as owner:
+        return JobCard.of(await _found(access, job, owner))
 
 
 @router.post("/api/v1/jobs/{job}/cancel")
-async def cancel(job: PathJob, asker: Asker, user: User = None) -> JobCard:
+async def cancel(job: PathJob, access: Access, user: User = None) -> JobCard:
     """End it: what a running one does from now on is not stored. One that has ended stays as it is."""
-    async with asker.about_or_service(user) as owner:
-        database = asker.gateway.database
-        await job_board.cancel_job(database, job, owner, now=asker.gateway.now())
-        return JobCard.of(await _found(asker, job, owner))
+    async with access.about_or_service(user) as owner:
+        database = access.gateway.database
+        await job_board.cancel_job(database, job, owner, now=access.gateway.now())
+        return JobCard.of(await _found(access, job, owner))
 
 
 @asynccontextmanager
-async def _about(asker: Asking, kind: JobKind | None, user: str | None) -> AsyncIterator[Owner]:
+async def _about(access: MemoryAccess, kind: JobKind | None, user: str | None) -> AsyncIterator[Owner]:
     """Whose jobs: the person's, or for a kind of the service's, asked with an admin's key, the service's."""
     if kind is None or kind.of == "person":
-        async with asker.about(user) as owner:
+        async with access.about(user) as owner:
             yield owner
         return
-    async with asker.counted(None):
-        if not asker.is_admin:
+    async with access.counted(None):
+        if not access.is_admin:
             raise Forbidden(f"kind: '{kind.name}' is the service's: it takes an admin's key.", param="kind")
         yield jobs.SERVICE
 
@@ -153,18 +155,18 @@ def _kind(name: str) -> JobKind:
         raise InvalidRequest(f"kind: {problem}.", param="kind") from problem
 
 
-async def _found(asker: Asking, id_: str, owner: Owner) -> job_board.JobRecord:
-    record = await job_board.find_job(asker.gateway.database, id_, owner)
+async def _found(access: MemoryAccess, id_: str, owner: Owner) -> job_board.JobRecord:
+    record = await job_board.find_job(access.gateway.database, id_, owner)
     if record is None:
         raise UnknownJob(f"This person has no job '{id_}'.")
     return record
 
 
-async def _added(asker: Asking, owner: Owner, kind: JobKind, id_: str | None) -> job_board.JobRecord:
+async def _added(access: MemoryAccess, owner: Owner, kind: JobKind, id_: str | None) -> job_board.JobRecord:
     """The new job, or the one that was there; raises InvalidRequest when there is nothing to do."""
-    database = asker.gateway.database
+    database = access.gateway.database
     if id_ is not None:
-        return await _found(asker, id_, owner)
+        return await _found(access, id_, owner)
     there = await job_board.find_undone(database, owner, kind.name)
     if there is None:
         raise InvalidRequest(f"kind: nothing of this person's is there for '{kind.name}'.", param="kind")
