@@ -35,8 +35,8 @@ class Endpoint:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, asked: ExtractionTarget) -> AsyncIterator[Self]:
-        """Connections to the gateway, for as long as it is entered."""
+    async def open(cls, asked: ExtractionTarget, job_id: str = "") -> AsyncIterator[Self]:
+        """Connections to the gateway, for as long as it is entered; what is asked bears the job's id."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         is_tls = asked.base_url.startswith("https:")  # reading the system's certificates takes longer than the rest
@@ -46,7 +46,7 @@ class Endpoint:
             api_key=asked.api_key,
             timeout=asked.timeout_s,
             max_retries=0,
-            default_headers=HEADERS,
+            default_headers={**HEADERS, **({"x-request-id": f"job-{job_id}"} if job_id else {})},
         ) as client:
             yield cls(asked, client)
 

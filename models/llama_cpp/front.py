@@ -16,6 +16,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from models.engine_log import HEADER, log_request
 from models.engine_process import KEY_VARIABLE
 from models.llama_cpp import response
 from models.llama_cpp.forced_call import ForcedCall, forced_call
@@ -171,7 +173,12 @@ def build_app(front: Front, key: str) -> web.Application:
         given = request.headers.get("authorization", "")
         if request.path != "/health" and not secrets.compare_digest(given.encode(), f"Bearer {key}".encode()):
             return _json(response.error("this engine answers only its own service", status=401), 401)
-        return await handler(request)
+        began_s = time.monotonic()
+        try:
+            return await handler(request)
+        finally:
+            if request_id := request.headers.get(HEADER):
+                log_request(request_id, request.path, time.monotonic() - began_s)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[require_key])
     app.router.add_post(CHAT, front.generate)

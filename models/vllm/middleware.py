@@ -6,13 +6,17 @@ vLLM's `--api-key` guards only paths under /v1; an engine on a cluster address a
 
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from models.engine_log import HEADER, log_request
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_HEADER = HEADER.encode()
 _BODY = b'{"error":{"message":"this engine answers only its own service","type":"authentication_error","code":401}}'
 
 
@@ -25,8 +29,15 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a connection through, or refuse it."""
-        if scope["type"] == "lifespan" or scope.get("path") == "/health" or self._admits(scope):
+        if scope["type"] == "lifespan" or scope.get("path") == "/health":
             await self._app(scope, receive, send)
+        elif self._admits(scope):
+            began_s = time.monotonic()
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                if (request_id := _request_id(scope)) is not None:
+                    log_request(request_id, scope.get("path", ""), time.monotonic() - began_s)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4401})
         else:
@@ -39,3 +50,8 @@ class RequireKey:
             name == b"authorization" and secrets.compare_digest(value, self._expected)
             for name, value in scope.get("headers", ())
         )
+
+
+def _request_id(scope: Scope) -> str | None:
+    """The gateway's id of the request; its probes have none."""
+    return next((value.decode("latin-1") for name, value in scope.get("headers", ()) if name == _HEADER), None)

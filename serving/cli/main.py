@@ -16,6 +16,7 @@ from serving.cli.embeddings import embeddings
 from serving.cli.service import processes
 from serving.cli.service.logs import logs
 from serving.cli.service.page import page
+from serving.cli.service.trace import trace
 from serving.cli.service.up import down, up
 from serving.cli.usage import usage
 from serving.config.addresses import dashboard_url, gateway_url
@@ -169,6 +170,7 @@ app.command(epilog=EPILOG)(backup)
 app.command(epilog=EPILOG)(restore)
 app.command(epilog=EPILOG)(chat)
 app.command(epilog=EPILOG)(logs)
+app.command(epilog=EPILOG)(trace)
 
 if __name__ == "__main__":
     app()

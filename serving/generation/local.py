@@ -248,7 +248,8 @@ class _Attempt:
         self, body: Mapping[str, Any], limit: asyncio.Timeout | None = None, stall_timeout_s: float | None = None
     ) -> None:
         report = self._replica.report
-        payload, headers = orjson.dumps(body), self._tracing.upstream_headers()
+        payload = orjson.dumps(body)
+        headers = {"x-request-id": self._request.request_id, **self._tracing.upstream_headers()}
         upstream = await self._engines.post(report["address"], self._request.path, report["key"], payload, headers)
         try:
             if upstream.status != 200:
