@@ -19,19 +19,19 @@ def nfkc(text: str) -> str:
 
 
 def nfc(text: str) -> str:
-    """The text in normal form C, likewise."""
+    """The text in normal form C, without the marks of a character beyond MAX_MARKS."""
     return text if text.isascii() else unicodedata.normalize("NFC", without_long_runs(text))
 
 
 def without_accents(text: str) -> str:
-    """The text in normal form KD, likewise, without its combining marks."""
+    """The text in normal form KD, without any combining marks."""
     if text.isascii():
         return text
     return "".join(filter(_is_letter, unicodedata.normalize("NFKD", without_long_runs(text))))
 
 
 def is_control(char: str) -> bool:
-    """Whether it is a control, a format character, a surrogate, or none at all (general category C)."""
+    """Whether it is a control or format character, a surrogate, or unassigned (general category C)."""
     return unicodedata.category(char).startswith("C")
 
 

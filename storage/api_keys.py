@@ -1,7 +1,7 @@
 """API keys: `bd-` and 43 URL-safe characters (256 random bits), shown once, stored as SHA-256.
 
-A key belongs to an application and names a tier. It does not know of HTTP, caches, or what a tier allows; who asks
-decides how often.
+A key belongs to an application and names a tier. This module does not know HTTP, caches, or what a tier allows; the
+caller decides how often to query.
 """
 
 import hashlib
@@ -22,11 +22,10 @@ SHOWN_CHARACTERS = 7
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What may be shown of a key: everything but the key.
+    """Everything about a key except the key itself.
 
-    `prefix` is its first characters; `allow_external` is the application's consent that its requests may leave for a
-    model of somebody else's, `allow_sensitive` that what is private in them may go along. `memory`: its chats are
-    remembered, and recalled for, unless a request says otherwise.
+    `prefix` is its first characters. `allow_external` is the application's consent to send requests to an external
+    model, `allow_sensitive` to include private content. `memory`: its chats use memory unless a request declines.
     """
 
     id: str
@@ -45,7 +44,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made; `secret` exists nowhere else."""
+    """A new key; `secret` exists nowhere else."""
 
     record: KeyRecord
     secret: str
@@ -85,10 +84,9 @@ async def create_key(
 
 
 async def rotate_key(engine: AsyncEngine, key_id: str, *, now: datetime, overlap: timedelta) -> NewKey | None:
-    """Replace a key: a new one with its app, name, tier and consent, and `overlap` after `now` the old one expires.
+    """Replace a key by a new one with the same app, name, tier and consent; the old one expires at `now` + `overlap`.
 
-    A key that was made for a time is replaced by one for the same time. None, with nothing changed, when no key that
-    is valid now has this id.
+    A key with a limited lifetime gets the same lifetime again. None, and nothing changed, if no valid key has this id.
     """
     ends = now + overlap
     valid = (ApiKey.id == key_id, ApiKey.revoked_at.is_(None), _unexpired(now))
@@ -126,7 +124,7 @@ async def list_keys(engine: AsyncEngine, *, app: str | None = None) -> list[KeyR
 
 
 async def revoke_key(engine: AsyncEngine, key_id: str, *, now: datetime) -> KeyRecord | None:
-    """Revoke a key for good; None when there is no such id. Revoking again keeps the first instant."""
+    """Revoke a key permanently; None if there is no such id. Revoking again keeps the first time."""
     async with engine.begin() as connection:
         await connection.execute(
             update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=now)
@@ -144,7 +142,7 @@ async def find_key(engine: AsyncEngine, key_hash: str, now: datetime) -> KeyReco
 
 
 async def note_uses(engine: AsyncEngine, uses: Mapping[str, datetime]) -> None:
-    """Record when keys (by id) were last used; never moves an instant back, so repeating it is harmless."""
+    """Record when keys (by id) were last used; never moves a time backwards, so repeating it is harmless."""
     async with engine.begin() as connection:
         for key_id, used_at in uses.items():
             older = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < used_at)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Apply every migration up to `revision`; does nothing when it is there. Not for a running event loop."""
+    """Apply every migration up to `revision`; does nothing if it is applied. Not within a running event loop."""
     command.upgrade(_config(url), revision)
 
 
@@ -30,7 +30,7 @@ def check(url: str) -> None:
 
 
 def is_at_least(connection: Connection) -> bool:
-    """Whether a database has all of this version's migrations, or is ahead: at a revision that is not among them."""
+    """Whether a database has all of this version's migrations, or is ahead at a revision that this version lacks."""
     scripts = ScriptDirectory.from_config(_config(""))
     found = set(MigrationContext.configure(connection).get_current_heads())
     known = {revision.revision for revision in scripts.walk_revisions()}

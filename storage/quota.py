@@ -1,6 +1,6 @@
-"""How much of an outside service's daily quota is used, in SQL: chat and jobs share it, and a restart forgets nothing.
+"""The used part of an outside service's daily quota, in SQL: shared by chat and jobs, and kept across restarts.
 
-What would be too much is not begun. The service's day is told by the caller's zone: YouTube's ends at midnight Pacific.
+Nothing is started beyond the quota. The caller passes the service's time zone: YouTube's day ends at midnight Pacific.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ KEPT_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Something that is counted by the day, and how much of it there is."""
+    """A daily quota and its size."""
 
     name: str
     per_day: int
@@ -36,7 +36,7 @@ class QuotaSpent(Exception):
 
 
 class SqlQuota:
-    """The ledger.
+    """Counts usage in SQL.
 
     Args:
         engine: the pool.
@@ -49,7 +49,7 @@ class SqlQuota:
         self._now = now
 
     async def take(self, bucket: Bucket, amount: int = 1) -> None:
-        """Count `amount` before it is used; raises QuotaSpent, and counts nothing, when so much is not left."""
+        """Count `amount` before it is used; raises QuotaSpent, and counts nothing, if not enough is left."""
         day = self._day(bucket)
         async with self._engine.begin() as connection:
             row = upsert(QuotaUse, connection.dialect.name).values(bucket=bucket.name, day=day, used=0)
@@ -63,7 +63,7 @@ class SqlQuota:
                 raise QuotaSpent(bucket.name, self._resets_at(bucket))
 
     async def exhaust(self, bucket: Bucket) -> datetime:
-        """The service says that nothing is left: believe it until the reset, which is returned."""
+        """Record that the service reports no quota left; returns the time of the reset."""
         day = self._day(bucket)
         async with self._engine.begin() as connection:
             row = upsert(QuotaUse, connection.dialect.name).values(bucket=bucket.name, day=day, used=bucket.per_day)
@@ -72,13 +72,13 @@ class SqlQuota:
         return self._resets_at(bucket)
 
     async def used(self, bucket: Bucket) -> int:
-        """How much was used today."""
+        """The amount used today."""
         query = select(QuotaUse.used).where(QuotaUse.bucket == bucket.name, QuotaUse.day == self._day(bucket))
         async with self._engine.connect() as connection:
             return int((await connection.execute(query)).scalar_one_or_none() or 0)
 
     async def forget_old(self) -> None:
-        """Delete what was counted long ago."""
+        """Delete old counts."""
         old = self._now().date() - timedelta(days=KEPT_DAYS)
         async with self._engine.begin() as connection:
             await connection.execute(delete(QuotaUse).where(QuotaUse.day < old))

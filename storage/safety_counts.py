@@ -1,7 +1,7 @@
-"""How often help was named, by month and kind: what a yearly report needs, and nothing of anybody.
+"""How often help was offered, by month and kind: for a yearly report, without personal data.
 
-It has no app, no person, no text and no time finer than a month, so it is no part of what is erased with somebody. It
-does not know what is counted (`agents.safety.counts`).
+It has no app, no person, no text and no time finer than a month, so it is not erased with a person. It does not know
+what is counted (`agents.safety.counts`).
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _KEY = (SafetyCount.month, SafetyCount.category, SafetyCount.level, SafetyCount.
 
 
 async def add_count(engine: AsyncEngine, key: Key) -> None:
-    """One more of this month, category, level and action."""
+    """Count one more for this month, category, level and action."""
     month, category, level, action = key
     new = upsert(SafetyCount, engine.dialect.name).values(
         month=month, category=category, level=level, action=action, number=1

@@ -102,7 +102,7 @@ class ApiKey(Base):
 
 
 class Consent(Base):
-    """What one end user of an application allows; no row: they were never asked."""
+    """The consent of one end user of an application; no row: they were never asked."""
 
     __tablename__ = "consents"
 

@@ -1,6 +1,6 @@
 """Waits until a database has this version's tables: `BONDHU_DATABASE_URL=... python -m storage.wait SECONDS`.
 
-A database that is ahead will do: a newer version beside this one has migrated it, in steps that this one bears.
+A database that is ahead is accepted: a newer version has migrated it, in steps that are compatible with this one.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ POLL_S = 1.0
 
 
 async def is_prepared(url: str) -> bool:
-    """Whether the tables are there; False too while the database cannot be reached."""
+    """Whether the tables exist; False also while the database is unreachable."""
     engine = open_engine(url)
     try:
         async with engine.connect() as connection:
@@ -29,7 +29,7 @@ async def is_prepared(url: str) -> bool:
 
 
 def main() -> None:
-    """Exit with 0 once it is, with 1 when the time is over."""
+    """Exit with 0 once they exist, with 1 after the timeout."""
     deadline = time.monotonic() + float(sys.argv[1])
     while not asyncio.run(is_prepared(os.environ["BONDHU_DATABASE_URL"])):
         if time.monotonic() > deadline:

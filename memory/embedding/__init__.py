@@ -1,1 +1,1 @@
-"""Vectors: who makes them, and how all are made anew for another model."""
+"""Embeddings: making them, and making all of them again for another model."""

@@ -1,9 +1,9 @@
-"""Vectors for everybody, made in the background: of the present embedder what it still lacks, then all of the next.
+"""Makes missing vectors in the background: first the current embedder's, then all of the next embedder's.
 
-What is missing is found in SQL, and each portion is a transaction of its own. So a run may end anywhere, killed or not,
-and the next goes on; what is written meanwhile is missing too and found like the rest. Once the present space is
-complete for everybody, the vectors of spaces that are neither present nor next are deleted; never before, so that
-until then nothing is lost by going back. It does not know where embedders come from, nor when it is run.
+SQL finds what is missing, and each batch is a transaction of its own. So a run may end or be killed anywhere, and the
+next one continues; items written meanwhile are missing, too, and are found the same way. Vectors of other spaces are
+deleted only when the current space is complete for everybody, so until then nothing is lost by going back. This module
+does not know where embedders come from, or when it runs.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,9 +25,9 @@ DELETED_AT_ONCE = 200  # rows
 
 @dataclass
 class Known:
-    """What a process has seen in its runs, so that it need not look again; it may be lost at any time.
+    """What a process has seen in earlier runs, to avoid looking again; it may be lost at any time.
 
-    `complete`: who had all vectors of a space, at which mark. `cleared`: the spaces beside which there were no others.
+    `complete`: who had all vectors of a space, at which mark. `cleared`: the spaces that had no other spaces left.
     """
 
     complete: dict[Space, dict[Owner, Mark]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Known:
 
 @dataclass
 class Report:
-    """What a run did: items that got vectors, by space; vectors deleted; whether nothing is left to do."""
+    """The result of a run: items embedded, by space; vectors deleted; whether nothing is left to do."""
 
     made: dict[Space, int] = field(default_factory=dict)
     deleted: int = 0
@@ -48,11 +48,11 @@ class Backfill:
 
     Args:
         engine: the database.
-        known: of the runs before, in this process.
+        known: from earlier runs in this process.
         now: the time, aware.
         clock: monotonic seconds.
-        ends_s: by the clock: from then on no portion is begun.
-        sleep: after each portion as long as it took, so that it has half of the machine at most.
+        ends_s: no batch starts after this time of the clock.
+        sleep: called after each batch for as long as it took, so that the run uses at most half of the machine.
         portion: items embedded and written at once.
 
     """
@@ -78,7 +78,7 @@ class Backfill:
         self._report = Report()
 
     async def run(self, present: Embedder, following: Embedder | None) -> Report:
-        """Do what there is time for; `following` is the next embedder, if there is to be another."""
+        """Run until done or out of time; `following` is the next embedder, if one is configured."""
         embedders = [present] if following is None else [present, following]
         filled = [await self._fill(each) for each in embedders]
         in_use = tuple(each.space for each in embedders)
@@ -91,7 +91,7 @@ class Backfill:
         return self._report
 
     async def _fill(self, embedder: Embedder) -> bool:
-        """Make what anybody lacks; whether nobody lacks anything any more."""
+        """Make missing vectors; returns whether all are complete."""
         before, after = self._known.complete.get(embedder.space, {}), {}
         self._known.complete[embedder.space] = before
         async for owner, mark in self._people():
@@ -121,7 +121,7 @@ class Backfill:
         return False
 
     async def _clear(self, in_use: tuple[Space, ...]) -> bool:
-        """Delete the vectors of other spaces; whether there are none any more."""
+        """Delete the vectors of other spaces; returns whether none are left."""
         last = None
         while owners := await find_others(self._engine, in_use, after=last, limit=PEOPLE_AT_ONCE):
             for last in owners:

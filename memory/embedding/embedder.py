@@ -1,4 +1,4 @@
-"""What memory asks of a model of embeddings."""
+"""The interface to an embedding model."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,7 +13,7 @@ class EmbedderAway(Exception):
 
 
 class Embedder(Protocol):
-    """Makes unit vectors of texts; of a text that is too long for it, of its beginning."""
+    """Makes unit vectors of texts; only the beginning of a text that is too long counts."""
 
     space: Space
     dimensions: int
@@ -24,7 +24,7 @@ class Embedder(Protocol):
 
 
 async def embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
-    """The vectors of stored items, each different text embedded once; raises EmbedderAway."""
+    """The vectors of stored items; equal texts are embedded once. Raises EmbedderAway."""
     windows = {item: window_text(item.around) for item in items if item.around}
     texts = list(dict.fromkeys([*(item.text for item in items), *windows.values()]))
     rows = dict(zip(texts, (row.astype("<f4").tobytes() for row in await embedder.embed(texts)), strict=True))

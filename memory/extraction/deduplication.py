@@ -1,9 +1,8 @@
-"""Which memories say the same, and which are about the same.
+"""Finds memories with the same content, and memories on the same topic.
 
-By words alone: the same but for case, spaces and the full stop. By vectors too, where there are some: near by cosine,
-and with the same pivots (`memory.contrast_terms`), since an embedding hardly tells "likes" from "does not like", 2 from
-3 or Oslo from Rome. Two that are taken for one lose a sentence, two that are not cost one line of a prompt: it is
-strict.
+By words: equal except for case, spaces and the full stop. By vectors, if available: close by cosine and with the same
+contrast terms (`memory.contrast_terms`), because an embedding hardly distinguishes "likes" from "does not like", 2 from
+3 or Oslo from Rome. A false match loses a sentence, a missed one costs a line of a prompt; so the rule is strict.
 """
 
 from collections.abc import Sequence
@@ -20,19 +19,19 @@ Vector = npt.NDArray[np.float32]
 
 
 def normalised(text: str) -> str:
-    """What texts that differ in nothing have in common."""
+    """The form in which equal texts are identical."""
     return " ".join(text.casefold().split()).rstrip(".! ")
 
 
 def is_near(one: str, other: str, vectors: tuple[Vector, Vector]) -> bool:
-    """Whether one text says what the other says; `vectors` are theirs, of unit length."""
+    """Whether two texts have the same content; `vectors` are theirs, of unit length."""
     if float(vectors[0] @ vectors[1]) < NEAR or pivots(one) != pivots(other):
         return False
     return not is_reordered(word_order(one), word_order(other))
 
 
 def nearest(text: str, others: Sequence[str], *, most: int) -> list[int]:
-    """The numbers of up to `most` of the `others` that share words with `text`, the best first."""
+    """The numbers of up to `most` of the `others` that share words with `text`, best first."""
     index = LexicalIndex()
     for other in others:
         index.add(other)

@@ -1,11 +1,11 @@
-"""Makes memories of what a person said: read, ask, check, and then all of it in one transaction.
+"""Extracts memories from a person's turns: read, call the model, validate, then store everything in one transaction.
 
-No transaction is open while the model thinks. What came of it is stored only under the claim on the job that asked for
-it, and only of turns that are still there and unread; so whoever was forgotten meanwhile stays forgotten, and a turn
-is dealt with once however often its job runs. A memory's id is made of its message's and its words.
+No transaction is open during the model call. Results are stored only under the claim on the job, and only for turns
+that still exist and are unread. So a person who was deleted meanwhile stays deleted, and each turn is processed once,
+however often its job runs. A memory's id is derived from its message's id and its words.
 
-Only words of the person's own can become a memory; replies are context. A turn that a memory was not made of is lost to
-nobody: recall goes by turns as well. It does not know where the model is, nor when it is asked again.
+Only the person's own words become memories; replies are context. A turn without a memory is not lost, because recall
+also uses turns. This module does not know where the model is, or when a failed call is repeated.
 """
 
 import asyncio
@@ -46,10 +46,7 @@ TEMPERATURES = (0.0, 0.5)  # of the first try and of the second, which at 0 woul
 
 
 class ModelAway(Exception):
-    """It gave no answer this time; the first argument is the kind of failure, for operators.
-
-    `retry_after_s`: how long it asked to be left alone.
-    """
+    """The model gave no answer; `kind` names the failure for operators, `retry_after_s` is the requested wait."""
 
     def __init__(self, kind: str, retry_after_s: float = 0) -> None:
         super().__init__(kind)
@@ -58,7 +55,7 @@ class ModelAway(Exception):
 
 
 class Model(Protocol):
-    """A model that can keep to a schema; it may lie within it."""
+    """A model that follows a JSON schema; its content is not trusted."""
 
     async def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float) -> str:
         """The answer's text; raises ModelAway."""
@@ -71,7 +68,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What came of a batch: how many turns were read and memories added; `error` "unreadable": the model's nonsense."""
+    """The result of a batch: turns read, memories added; `error` is "unreadable" if the answer was."""
 
     turns: int = 0
     added: int = 0
@@ -93,10 +90,10 @@ class Extractor:
 
     Args:
         engine: the database.
-        model: what is asked.
+        model: extracts.
         now: the time, aware.
-        characters: of the turns in one question, about.
-        timeout_s: for all that is asked about one batch.
+        characters: approximate number of characters of turns in one prompt.
+        timeout_s: for all model calls of one batch.
 
     """
 
@@ -110,7 +107,7 @@ class Extractor:
         self._timeout_s = timeout_s
 
     async def run(self, claim: Claim) -> Extracted | None:
-        """Deal with the next batch of the claim's owner, and finish the job; None if it is not the claim's any more.
+        """Process the next batch of the claim's owner and finish the job; None if the claim has been lost.
 
         Raises ModelAway; then nothing has changed.
         """
@@ -161,7 +158,7 @@ class Extractor:
     async def _without_known(
         self, decisions: Sequence[Decision], known: Sequence[MemoryRecord], shown: Sequence[MemoryRecord]
     ) -> list[Decision]:
-        """The decisions that say something new; of two that say the same, the first."""
+        """The decisions with new content; of duplicates, the first."""
         said = {normalised(each.text) for each in known}
         differing: list[Decision] = []
         for each in decisions:
@@ -182,7 +179,7 @@ class Extractor:
         return [each for each, _ in fresh]
 
     async def _told_at(self, owner: Owner, decisions: Sequence[Decision]) -> dict[str, datetime]:
-        """Since when each target has been known: turns may come in later than they were said."""
+        """Since when each target has been known; turns may be stored later than they were said."""
         targets = {each.target.id: each.target for each in decisions if each.target is not None}
         sources = [each.message_id for each in targets.values() if each.message_id is not None]
         said = await find_messages(self._engine, owner, sources) if sources else {}
@@ -193,12 +190,12 @@ class Extractor:
 
 
 def is_own(turn: Turn, owner: Owner, name: str | None) -> bool:
-    """Whether the person said it: under the profile's name, as the application's id of them, or as `user`."""
+    """Whether the person said it: under the profile's name, the application's id, or `user`."""
     return turn.speaker.casefold() in names_of(owner, name)
 
 
 def memory_id(message_id: str, text: str) -> str:
-    """The id of the memory that a message says: the same, however often it is extracted."""
+    """The id of a memory from a message; the same every time it is extracted."""
     return hashlib.blake2b(f"{message_id}\0{normalised(text)}".encode(), digest_size=16).hexdigest()
 
 
@@ -211,7 +208,7 @@ async def _store(
     version: int,
     now: datetime,
 ) -> int:
-    """Store them, within a change that has begun; how many were new."""
+    """Store them within an open transaction; returns how many were new."""
     there = await present_memories(connection, owner, list(told_at))
     replaced: dict[str, str] = {}  # of two that end the same memory, the second ends the first
     added = 0

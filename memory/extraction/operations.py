@@ -1,9 +1,9 @@
-"""What a model is asked for when memories are made of turns, and what of its answer is believed.
+"""The prompt that extracts memories from turns, and the validation of the model's answer.
 
-The model sees turns and known memories under ids of this one question (t1, m1), as JSON, so that nobody's words look
-like its structure; it answers with operations in a schema that the engine enforces. An operation counts only if its
-quote stands word for word in a turn of the person's own: no quote, no memory. What others said is there to understand
-the person by, and has no id to point at. It does not know where turns come from, nor what becomes of the decisions.
+The model sees turns and known memories as JSON, under ids that are valid in this prompt only (t1, m1), so no text can
+imitate the structure. It answers with operations in a schema that the engine enforces. An operation counts only if its
+quote appears word for word in a turn of the person: no quote, no memory. Turns of others are context and have no id.
+This module does not know where turns come from, or what happens with the decisions.
 
 The operations are those of Mem0 (https://arxiv.org/abs/2504.19413), without its DELETE: what is no longer true ends.
 """
@@ -44,11 +44,11 @@ Often there is nothing: then `operations` is empty.
 
 
 class Unreadable(Exception):
-    """The model's answer is not JSON in the shape that it was asked for."""
+    """The model's answer is not JSON of the requested shape."""
 
 
 class Proposal(BaseModel):
-    """One operation, as the model gives it: evidence first, then what to make of it."""
+    """One operation as the model writes it: the evidence first, then the memory."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,7 +89,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A memory to be stored; `target` is the memory that it puts an end to."""
+    """A memory to store; `target` is the memory that it supersedes."""
 
     turn: Turn
     quote: str
@@ -117,7 +117,7 @@ def question_on(batch: Batch, own: Sequence[Turn], known: Sequence[MemoryRecord]
 
 
 def read_answer(text: str, question: Question) -> tuple[list[Decision], Counter[str]]:
-    """What is to be stored, and how many operations were refused by reason; raises Unreadable."""
+    """The memories to store, and the number of refused operations by reason; raises Unreadable."""
     try:
         operations = _Read.model_validate_json(text).operations
     except ValidationError as problem:

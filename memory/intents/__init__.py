@@ -1,1 +1,1 @@
-"""What people say to their friend about remembering, and doing it."""
+"""Requests about remembering that people make in a chat, and their execution."""

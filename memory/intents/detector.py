@@ -1,10 +1,10 @@
-"""What a person says to their friend about remembering: "remember this", "forget that", "don't bring that up again".
+"""Detects requests about remembering in a message: "remember this", "forget that", "don't bring that up again".
 
-Only what is surely meant is found, because it is obeyed at once: an order that begins a sentence. "I can't forget that
-day", "do you remember that?", "forget it, let's go" and what stands in quotation marks are none; nor is anything in a
-text that may be pasted (`_may_be_pasted`): of more than one line, too long for a word to a friend, after a colon, or
-beside a request to translate or to sum up. A wish that is missed can be said again in a message of its own. English, by
-patterns: it does not understand what is said, and does not know who obeys.
+An intent is executed at once, so only clear ones are found: a command that begins a sentence. "I can't forget that
+day", "do you remember that?", "forget it, let's go" and text in quotation marks are not intents. Neither is anything in
+a text that may be pasted (`_may_be_pasted`): of several lines, too long for a chat message, after a colon, or with a
+request to translate or to sum up. If an intent is missed, the person can say it again in a message of its own. English
+only, by patterns: this module does not understand language, and does not know what executes the intent.
 """
 
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ MAX_CHARACTERS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep these words of the message; None: what the person said just before."""
+    """Remember these words of the message; None: the person's turn before."""
 
     quote: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Delete what is about these words of the message; None: the turn before."""
+    """Forget everything about these words of the message; None: the turn before."""
 
     about: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Do not bring up what is about these words of the message; None: the turn before."""
+    """Mute everything about these words of the message; None: the turn before."""
 
     about: str | None
 
@@ -40,7 +40,7 @@ Intent = Remember | Forget | Mute
 
 
 def intent_of(text: str) -> Intent | None:
-    """The first wish in a person's message, if there is one."""
+    """The first intent in a person's message, or None."""
     if len(text) > MAX_CHARACTERS or len(text.strip().splitlines()) > 1 or _CODE.search(text):
         return None
     plain = text.translate(_STRAIGHT)
@@ -148,12 +148,12 @@ _NOT_FOR_GOOD = regex.compile(
 
 
 def _may_be_pasted(before: str, after: str) -> bool:
-    """Whether a sentence may be none of the person's own, by what stands around it in their message."""
+    """Whether a sentence may be somebody else's words, judged by its context in the message."""
     return bool(_COLON.search(before) or _QUOTE.search(before) or _TASK.search(before) or _TASK.search(after))
 
 
 def _made(make: type[Remember] | type[Forget] | type[Mute], match: regex.Match[str], text: str) -> Intent | None:
-    """The wish that a pattern found; None when, looked at more closely, it is none."""
+    """The intent that a pattern found; None if a closer look rejects it."""
     named = match.groupdict()
     if named.get("about") is None:
         return make(None)
@@ -175,7 +175,7 @@ def _made(make: type[Remember] | type[Forget] | type[Mute], match: regex.Match[s
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence begins and ends, without its mark; no questions, but for polite ones, and no quotations."""
+    """Start and end of each sentence, without its mark; no quotations, and of questions only polite requests."""
     start = 0
     for end in [*_END.finditer(text), None]:
         stop = len(text) if end is None else end.start()

@@ -1,12 +1,12 @@
-"""Does what a person wishes of their friend's memory (`memory.intents.detector`), at once.
+"""Executes an intent about memory (`memory.intents.detector`) at once.
 
-What a wish is about is found by its words: the turns and memories that have every one of them, words of grammar aside
-and stemmed (`memory.recall.bm25`). That finds too little rather than too much, and anybody can see why something was
-found. What others say goes along when it would still tell of that (`memory.recall.person_index.PersonIndex.echoes`):
-replies above all. A wish shares the fate of what it names, because it names it; one that only points at the turn before
-stays. What it forgets is set aside for UNDO, because nobody looked at what was found: the person can have it back, and
-afterwards it is deleted for good (`jobs.set_aside`). It does not know where a wish comes from, nor what the person is
-told of it.
+It reaches the turns and memories that contain every word of the intent, without grammatical words and after stemming
+(`memory.recall.bm25`). That finds too little rather than too much, and it is easy to see why something was found. Turns
+of others are included if they would still reveal it (`memory.recall.person_index.PersonIndex.echoes`), mostly replies.
+The message with the intent is treated like the items that it names; one that only points at the turn before stays.
+Forgotten items are set aside for UNDO, because nobody has confirmed them: the person can restore them, and afterwards
+they are deleted for good (`jobs.set_aside`). This module does not know where an intent comes from, or what the person
+is told about it.
 """
 
 import hashlib
@@ -35,17 +35,17 @@ MOST = 50  # things that one wish reaches, the newest, and as many turns of othe
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a wish.
+    """The result of an intent.
 
     Attributes:
-        kind: of the wish.
-        count: how many things were remembered, forgotten or muted: a turn with what quotes it is one, and the wish's
-            own message none. 0: nothing was found.
-        left: how many more were found that one wish does not reach; another does.
+        kind: of the intent.
+        count: how many items were remembered, forgotten or muted. A turn and the memories that quote it count as one,
+            the intent's own message does not count. 0: nothing was found.
+        left: how many more were found, beyond the limit of one intent.
         turns: the ids of the turns.
         memories: the ids of the memories.
-        receipt: of what was forgotten; `kept` counts what is set aside.
-        undo: by which id what was forgotten can be put back for UNDO.
+        receipt: of the forgotten items; `kept` counts those that are set aside.
+        undo: the id under which they can be restored for UNDO.
 
     """
 
@@ -59,12 +59,12 @@ class Done:
 
 
 class IntentExecutor:
-    """Obeys, on one database.
+    """Executes intents, on one database.
 
     Args:
         engine: the database.
         store: people's pasts.
-        forgetter: forgets.
+        forgetter: deletes items.
         now: the time, aware.
 
     """
@@ -78,16 +78,16 @@ class IntentExecutor:
         self._now = now
 
     async def obey(self, owner: Owner, wish: Intent, *, conversation: str, message_id: str | None) -> Done:
-        """Do it, once: asked again after its message has stayed, "forget that" would point at an earlier turn.
+        """Execute it, once: a repeated "forget that" would point at an earlier turn.
 
         Args:
-            owner: who wishes.
-            wish: what.
-            conversation: where, by the application's name for it.
-            message_id: the message that says so, as it was taken in; None: it was not.
+            owner: whose memory.
+            wish: the intent.
+            conversation: the application's id of the conversation.
+            message_id: the stored message with the intent; None: it was not stored.
 
         Raises:
-            NotVerbatim: what is to be remembered does not stand in that message.
+            NotVerbatim: the words to remember are not in that message.
 
         """
         own = None if message_id is None else (await find_messages(self._engine, owner, [message_id])).get(message_id)
@@ -127,7 +127,7 @@ class IntentExecutor:
     async def _find(
         self, owner: Owner, about: str | None, own: MessageRecord | None, conversation: str
     ) -> tuple[list[str], list[str], int]:
-        """The turns and the memories that a wish is about, itself included if it names it; how many more there are."""
+        """The turns and memories that an intent reaches, with its own message if it names it; how many more there are."""
         if about is None:
             before = await self._before(owner, own, conversation)
             return [each.id for each in before], [], 0

@@ -1,7 +1,7 @@
 """The time that a question asks about: "last week", "in May 2023", "on 3 June", "two days ago".
 
-Resolved against the moment of asking by a few rules, which would rather miss a time than see one where none is ("may",
-"second"). English; days begin at midnight of `now`'s zone. Without a time recall does without.
+Resolved relative to the time of the question by a few rules, which rather miss a time than find a wrong one ("may",
+"second"). English only; days begin at midnight in `now`'s zone. Without a time, recall ignores this factor.
 """
 
 import re
@@ -31,8 +31,8 @@ class Interval:
 def interval(question: str, now: datetime) -> Interval | None:
     """The first time that `question` names, or None.
 
-    A month or a day without its year is the last one that began before `now`. An impossible date (30 February) is
-    none.
+    A month or a day without a year is the last one that began before `now`. An impossible date (30 February) gives
+    None.
     """
     text = question.lower()
     for pattern, resolve in _RULES:

@@ -1,4 +1,4 @@
-"""What of a ranking fits into a prompt."""
+"""Selects the part of a ranking that fits into a prompt."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,9 @@ from memory.recall.ranking import Ranked
 
 
 def within_budget(found: Sequence[Ranked], budget_tokens: int, count: Callable[[str], int]) -> list[Ranked]:
-    """The best of `found` that fit together into `budget_tokens`, in their order.
+    """The best items of `found` that fit together into `budget_tokens`, in their order.
 
-    What alone is too long is passed over for what comes after it; `count` tells a text's tokens.
+    An item that does not fit is skipped in favour of later ones; `count` returns the tokens of a text.
     """
     kept, left = [], budget_tokens
     for each in found:

@@ -1,9 +1,9 @@
 """An index of unit vectors in FAISS, by the rows of a corpus (`memory.recall.ranking.VectorSearch`).
 
-It is flat: a person has some thousands of vectors, and looking at each takes a fraction of a millisecond. Most of that
-is the way of the vectors from memory, so they are kept as half floats, with an inner product right to three digits or
-more: half the way, and half the memory. FAISS is not safe for an add beside a search, so one thread has all indexes
-(`memory.recall.index_cache`). The only importer of faiss.
+The index is flat: a person has some thousands of vectors, and comparing all of them takes a fraction of a millisecond.
+Most of that is reading them from memory, so they are stored as half floats, with inner products exact to three digits
+or more: half the reads and half the memory. FAISS is not safe for an add during a search, so one thread owns all
+indexes (`memory.recall.index_cache`). This is the only module that imports faiss.
 """
 
 from array import array
@@ -18,12 +18,12 @@ from memory.recall.ranking import Matrix
 
 
 def use_one_thread() -> None:
-    """Let FAISS work on the calling thread alone: handing out so little work takes longer than doing it."""
+    """Make FAISS use only the calling thread: distributing so little work takes longer than doing it."""
     faiss.omp_set_num_threads(1)
 
 
 class VectorIndex:
-    """Vectors of `dimensions` numbers, at most one a row; a row need not have one."""
+    """Vectors of `dimensions` numbers, at most one for each row; a row may have none."""
 
     def __init__(self, dimensions: int) -> None:
         self._index = faiss.IndexScalarQuantizer(dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
@@ -36,11 +36,11 @@ class VectorIndex:
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory."""
+        """Its approximate size in memory, bytes."""
         return len(self._rows) * (2 * self._index.d + 130)  # 130: a row's entries in two arrays and a dictionary
 
     def put(self, rows: Sequence[int], vectors: Matrix) -> None:
-        """Set the vectors of `rows`, none twice; a row that had one has this one now."""
+        """Set the vectors of `rows` (no duplicates), replacing existing ones."""
         stored = self._stored()
         fresh = []
         for number, row in enumerate(rows):

@@ -1,1 +1,1 @@
-"""What agents keep of a person in SQL."""
+"""Agents' state in SQL."""

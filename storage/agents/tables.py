@@ -1,4 +1,4 @@
-"""The table of what agents keep of a person: games, proposals. Its rows are a person's, and erased with them."""
+"""The table of agents' state: games, proposals. Its rows belong to a person and are erased with them."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from storage.tables import UtcDateTime
 
 
 class AgentState(Owned):
-    """A document of an agent's, in one conversation (its id at the application; "": in none in particular).
+    """A document of an agent, in one conversation (the application's id of it; "": in no particular one).
 
     `version` counts how often it was saved, from 1.
     """

@@ -1,4 +1,4 @@
-"""Recordings that the operator imported, beside the bundled ones. It does not know what a document of one means."""
+"""Recordings that the operator imported, in addition to the bundled ones. It does not know their documents' fields."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ class SqlTracks:
         self._engine = engine
 
     async def save(self, documents: Mapping[str, Document]) -> None:
-        """Store them by id; one that is there is replaced."""
+        """Store them by id, replacing existing ones."""
         async with self._engine.begin() as connection:
             for id_, document in documents.items():
                 row = {name: document.get(name) or "" for name in ("genre", "language", "mood")}
@@ -30,7 +30,7 @@ class SqlTracks:
     async def find(
         self, *, genres: Collection[str] = (), languages: Collection[str] = (), limit: int = 500
     ) -> Sequence[Document]:
-        """Some of these genres and languages; of all, when none is named."""
+        """Some recordings with these genres and languages; an empty list means any."""
         query = select(ImportedTrack.document).order_by(ImportedTrack.id).limit(limit)
         if genres:
             query = query.where(ImportedTrack.genre.in_(genres))
@@ -40,7 +40,7 @@ class SqlTracks:
             return list((await connection.execute(query)).scalars())
 
     async def count(self) -> int:
-        """How many there are."""
+        """The number of imported recordings."""
         async with self._engine.connect() as connection:
             return int((await connection.execute(select(func.count()).select_from(ImportedTrack))).scalar_one())
 

@@ -1,6 +1,6 @@
 """The tables of music and video.
 
-Playlists and their changes are a person's. What was imported, videos of feeds and used quota are nobody's.
+Playlists and their changes belong to a person. Imported recordings, videos from feeds and used quota do not.
 """
 
 from datetime import date, datetime
@@ -27,7 +27,7 @@ class Playlist(Owned):
 
 
 class PlaylistChange(Owned):
-    """A change of a playlist, under its key of idempotence: what was added and removed, so that it can be undone."""
+    """A change of a playlist, under its idempotency key: what was added and removed, so that it can be undone."""
 
     __tablename__ = "playlist_changes"
 
@@ -55,7 +55,7 @@ class ImportedTrack(Base):
 
 
 class FeedVideo(Base):
-    """A video as a service told of it; kept for at most 30 days after it was fetched."""
+    """A video from a service; stored for at most 30 days after it was fetched."""
 
     __tablename__ = "feed_videos"
 
@@ -70,7 +70,7 @@ class FeedVideo(Base):
 
 
 class QuotaUse(Base):
-    """How much of a bucket of a service's quota was used on a day of the service's."""
+    """How much of a bucket of a service's quota was used on one day, in the service's time zone."""
 
     __tablename__ = "quota_uses"
 

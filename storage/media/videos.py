@@ -1,4 +1,4 @@
-"""Videos that feeds told of, shared by all; nothing is kept longer than 30 days after it was fetched."""
+"""Videos from feeds, shared by all people; nothing is stored longer than 30 days after it was fetched."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ MAX_AGE = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """A video; `duration_s` is None when no service told it."""
+    """A video; `duration_s` is None if unknown."""
 
     id: str
     channel: str
@@ -39,7 +39,7 @@ class SqlVideos:
         self._now = now
 
     async def save(self, videos: Sequence[StoredVideo]) -> None:
-        """Store what was just fetched; a duration that was known stays known."""
+        """Store fetched videos; a known duration is never replaced by None."""
         if not videos:
             return
         async with self._engine.begin() as connection:
@@ -50,7 +50,7 @@ class SqlVideos:
                 await connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=fresh))
 
     async def of_channels(self, channels: Collection[str]) -> list[StoredVideo]:
-        """What is known of these channels and may still be kept, the newest first."""
+        """The stored videos of these channels that have not expired, newest first."""
         query = (
             select(FeedVideo)
             .where(FeedVideo.channel.in_(channels), FeedVideo.fetched_at > self._now() - MAX_AGE)
@@ -64,14 +64,14 @@ class SqlVideos:
         ]
 
     async def delete_old(self) -> int:
-        """Delete what was fetched more than 30 days ago; how many."""
+        """Delete videos fetched more than 30 days ago; returns how many."""
         async with self._engine.begin() as connection:
             old = delete(FeedVideo).where(FeedVideo.fetched_at <= self._now() - MAX_AGE)
             return int((await connection.execute(old)).rowcount)
 
 
 class MemoryVideos:
-    """The same without a database, for as long as the process lives."""
+    """The same in memory, for the lifetime of the process."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now

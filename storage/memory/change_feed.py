@@ -1,4 +1,4 @@
-"""A person's turns and memories as recall reads them: a feed of what changed since a version, with its vectors."""
+"""A person's turns and memories for recall: a feed of the changes since a version, with vectors."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
