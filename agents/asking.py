@@ -69,10 +69,10 @@ async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: 
         reply = await complete(context, request)
     except ChatFailure:
         return None
-    said = reply.text.strip()
-    if said in choices:
-        return said
-    named = [each for each in choices if re.search(rf"\b{re.escape(each)}\b", said, re.IGNORECASE)]
+    choice = reply.text.strip()
+    if choice in choices:
+        return choice
+    named = [each for each in choices if re.search(rf"\b{re.escape(each)}\b", choice, re.IGNORECASE)]
     return named[0] if len(named) == 1 else None
 
 
@@ -83,9 +83,9 @@ async def fill(context: RunContext, messages: Sequence[ChatMessage], params: typ
     """
     schema = {"name": params.__name__.lower().strip("_"), "strict": True, "schema": params.model_json_schema()}
     shape = {"type": "json_schema", "json_schema": schema}
-    asked = list(messages)
+    prompt = list(messages)
     for is_repair in (False, True):
-        request = ChatRequest(asked, max_tokens=PARAMS_TOKENS, temperature=0.0, response_format=shape)
+        request = ChatRequest(prompt, max_tokens=PARAMS_TOKENS, temperature=0.0, response_format=shape)
         try:
             reply = await complete(context, request)
             return params.model_validate_json(reply.text.strip()), is_repair
@@ -94,7 +94,7 @@ async def fill(context: RunContext, messages: Sequence[ChatMessage], params: typ
         except ValidationError as problem:
             first = problem.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(each) for each in first["loc"])
-            asked = [
+            prompt = [
                 *messages,
                 ChatMessage("assistant", reply.text),
                 ChatMessage("user", f"That was not valid: {where} {first['msg']}. Write the JSON object again."),

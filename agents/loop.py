@@ -64,7 +64,7 @@ async def _settled(box: Toolbox, request: AgentRequest, context: RunContext) -> 
     elif request.undo:
         outcome = await book.undo(request.undo)
     else:
-        outcome = await book.answered(request.text)
+        outcome = await book.resolve(request.text)
     if outcome is None:
         return None
     events: list[Event] = [Token(outcome.plain)]

@@ -56,11 +56,11 @@ class StoredMemory:
 def memory_line(recalled: Recalled) -> MemoryLine:
     """What was recalled, as an agent is told it."""
     item = recalled.ranked.item
-    who = f"{item.speaker} said: " if item.kind == "turn" and item.speaker else ""
-    return MemoryLine(recalled.record.id, f"{item.at:%Y-%m-%d}: {who}{item.text}", _why(recalled))
+    speaker = f"{item.speaker} said: " if item.kind == "turn" and item.speaker else ""
+    return MemoryLine(recalled.record.id, f"{item.at:%Y-%m-%d}: {speaker}{item.text}", _why(recalled))
 
 
 def _why(recalled: Recalled) -> str:
     """What brought it up, in words: the rankers that found it, as the person may be shown."""
-    by_words = any("lexical" in ranker for ranker in recalled.ranked.said)
+    by_words = any("lexical" in ranker for ranker in recalled.ranked.by_ranker)
     return "shares words with what you said" if by_words else "is about the same thing as what you said"

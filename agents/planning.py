@@ -26,7 +26,7 @@ MAX_LEAKED = 1000  # characters of a reply that may be a call
 _LEAKED = re.compile(r"^\s*(?:<tool_call>|```(?:json)?)?\s*(\{.*\})\s*(?:</tool_call>|```)?\s*$", re.DOTALL)
 _MAY_LEAK = ("{", "<", "`", "[")  # how text begins that may turn out to be a call
 REPLY_TOKENS = 512
-Wanted = tuple[str, str]  # a tool's name and its arguments, written in one way
+CallKey = tuple[str, str]  # a tool's name and its arguments, written in one way
 _SAME = "See the other call, which was the same."
 
 
@@ -34,28 +34,28 @@ async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> Asyn
     """Answer by calling tools until the model speaks; raises LimitReached before anything was said."""
     messages = [ChatMessage("system", box.about), *turns_of(request)]
     found: list[ToolResult] = []
-    before: list[Wanted] = []
+    before: list[CallKey] = []
     try:
         while True:
             calls: Sequence[ToolCall] = ()
             has_spoken = False
             tools = [tool.spec() for tool in box.tools]
-            asked = ChatRequest(messages, max_tokens=REPLY_TOKENS, temperature=0.3, tools=tools)
-            async with aclosing(_ask(box, asked, context)) as pieces:
+            chat_request = ChatRequest(messages, max_tokens=REPLY_TOKENS, temperature=0.3, tools=tools)
+            async with aclosing(_ask(box, chat_request, context)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
                         has_spoken = True
                         yield Token(piece)
                     else:
                         calls = piece
-            wanted = [(call.name, _canonical(call.arguments)) for call in calls]
-            if not calls or wanted == before:
+            call_keys = [(call.name, _canonical(call.arguments)) for call in calls]
+            if not calls or call_keys == before:
                 yield ToolStep("plan", "done" if has_spoken else "skipped", "repeated" if calls else "spoke")
                 break
-            before = wanted
+            before = call_keys
             messages.append(ChatMessage("assistant", "", tool_calls=calls))
-            outcomes = await _call_all(box, dict(zip(wanted, calls, strict=True)), context)
-            for call, key in zip(calls, wanted, strict=True):
+            outcomes = await _call_all(box, dict(zip(call_keys, calls, strict=True)), context)
+            for call, key in zip(calls, call_keys, strict=True):
                 answer, result, step = outcomes.pop(key, (_SAME, None, None))
                 messages.append(ChatMessage("tool", answer, tool_call_id=call.id))
                 if step is not None:
@@ -106,12 +106,12 @@ async def _ask(
 
 
 async def _call_all(
-    box: Toolbox, calls: Mapping[Wanted, ToolCall], context: RunContext
-) -> dict[Wanted, tuple[str, ToolResult | None, ToolStep | None]]:
+    box: Toolbox, calls: Mapping[CallKey, ToolCall], context: RunContext
+) -> dict[CallKey, tuple[str, ToolResult | None, ToolStep | None]]:
     """What different calls give, all at once."""
     async with asyncio.TaskGroup() as group:
-        tasks = {wanted: group.create_task(_call(box, call, context)) for wanted, call in calls.items()}
-    return {wanted: task.result() for wanted, task in tasks.items()}
+        tasks = {key: group.create_task(_call(box, call, context)) for key, call in calls.items()}
+    return {key: task.result() for key, task in tasks.items()}
 
 
 async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str, ToolResult | None, ToolStep]:

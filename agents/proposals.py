@@ -89,17 +89,17 @@ class ProposalBook:
         document = await self._change(add)
         return [self._shown(id_, document["entries"][id_]) for id_ in made]
 
-    async def answered(self, text: str) -> Outcome | None:
+    async def resolve(self, text: str) -> Outcome | None:
         """What a plain yes or no does to the one proposal that was just made; None when it is about none."""
         document = await self._read()
-        asked = document.get("asked") or []
-        if not asked:
+        open_ids = document.get("asked") or []
+        if not open_ids:
             return None
         is_yes, is_no = bool(_YES.fullmatch(text.strip())), bool(_NO.fullmatch(text.strip()))
-        if is_yes and len(asked) == 1:
-            return await self.confirm(asked[0])
+        if is_yes and len(open_ids) == 1:
+            return await self.confirm(open_ids[0])
         if is_no:
-            for id_ in asked:
+            for id_ in open_ids:
                 outcome = await self._decline(id_)
             return outcome
         if not is_yes:
@@ -175,14 +175,14 @@ class ProposalBook:
         return Proposal(id_, entry["effect"], entry["summary"], cast("ProposalState", state), can_undo)
 
     async def _read(self) -> Document:
-        kept = await self._store.load(self._key)
-        return {} if kept is None else dict(kept.value)
+        stored = await self._store.load(self._key)
+        return {} if stored is None else dict(stored.value)
 
     async def _change(self, change: Any) -> Document:
         for _ in range(ATTEMPTS):
-            kept = await self._store.load(self._key)
-            document = {} if kept is None else dict(kept.value)
+            stored = await self._store.load(self._key)
+            document = {} if stored is None else dict(stored.value)
             change(document)
-            if await self._store.save(self._key, document, expected=0 if kept is None else kept.version):
+            if await self._store.save(self._key, document, expected=0 if stored is None else stored.version):
                 return document
         raise ToolFailed("Too much happens at once here. Try again in a moment.")

@@ -101,8 +101,8 @@ async def propose(box: Toolbox, context: RunContext, result: ToolResult) -> list
 
 def turns_of(request: AgentRequest) -> list[ChatMessage]:
     """The last turns of the conversation, as text; no system message of anybody's."""
-    spoken = [each for each in request.messages if each.role in ("user", "assistant") and each.text]
-    return [ChatMessage(each.role, each.text) for each in spoken[-MAX_TURNS:]]
+    turns = [each for each in request.messages if each.role in ("user", "assistant") and each.text]
+    return [ChatMessage(each.role, each.text) for each in turns[-MAX_TURNS:]]
 
 
 def _narration_prompt(box: Toolbox, request: AgentRequest, tool: Tool[Any], result: ToolResult) -> list[ChatMessage]:

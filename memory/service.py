@@ -1,8 +1,8 @@
-"""What can be done with a person's past: take in, remember, change, and recall.
+"""Operations on a person's past: store turns, add and change memories, and recall.
 
-Words are stored first, in a transaction of their own; what has been acknowledged is in SQL. Vectors are made of them
-afterwards, and made up for at the next write or recall should the embedder have been away or the process have died in
-between. It does not know HTTP, limits, or who may ask.
+Text is stored first, in a transaction of its own, so whatever was acknowledged is in SQL. Vectors are made afterwards.
+If the embedder was down or the process died in between, the next write or recall makes them. This module does not know
+HTTP, limits, or permissions.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.embedding.embedder import Embedder, EmbedderAway, embedded
 from memory.recall.index_cache import IndexCache
-from memory.recall.query_rewriting import put
+from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import Matrix, Ranked
 from memory.recall.rerank import CrossEncoder, reranked
 from storage.memory import conversations, export, memories, muting
@@ -36,7 +36,7 @@ PINNED = 20  # the newest ones
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """An item that was found, as SQL has it, and what the rankers said of it."""
+    """A result of recall: the record from SQL, and its ranks and scores."""
 
     record: MessageRecord | MemoryRecord
     ranked: Ranked
@@ -70,23 +70,23 @@ class MemoryService:
         self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def ingest(self, owner: Owner, conversation: str, messages: Sequence[NewMessage]) -> Ingested:
-        """Take in messages of a conversation; see `storage.memory.conversations.ingest`."""
+        """Store messages of a conversation; see `storage.memory.conversations.ingest`."""
         taken = await conversations.ingest(self._engine, owner, conversation, messages, now=self._now())
         await self._embed(owner, since=taken.version)
         return taken
 
     async def answered(
-        self, owner: Owner, conversation: str, reply: NewMessage, given: Sequence[ContextItem], *, answers: str
+        self, owner: Owner, conversation: str, reply: NewMessage, context: Sequence[ContextItem], *, answers: str
     ) -> None:
-        """Take in a reply and what it was given; see `storage.memory.reply_context.store_reply`."""
-        since = await store_reply(self._engine, owner, conversation, reply, given, answers=answers, now=self._now())
+        """Store a reply and its context; see `storage.memory.reply_context.store_reply`."""
+        since = await store_reply(self._engine, owner, conversation, reply, context, answers=answers, now=self._now())
         if since is not None:
             await self._embed(owner, since=since)
 
     async def add(
         self, owner: Owner, new: NewMemory, *, id_: str | None = None, supersedes: str | None = None
     ) -> tuple[MemoryRecord, bool]:
-        """Remember; see `storage.memory.memories.add_memory`."""
+        """Add a memory; see `storage.memory.memories.add_memory`."""
         record, is_new = await memories.add_memory(
             self._engine, owner, new, now=self._now(), id_=id_, supersedes=supersedes
         )
@@ -103,52 +103,52 @@ class MemoryService:
         return record
 
     async def mute(self, owner: Owner, *, turns: Sequence[str], memories: Sequence[str]) -> Touched:
-        """Do not bring up these turns and memories; see `storage.memory.muting.mute_items`."""
+        """Mute these turns and memories; see `storage.memory.muting.mute_items`."""
         touched, version = await muting.mute_items(self._engine, owner, turns=turns, memories=memories, now=self._now())
         if version is not None:
             await self._embed(owner, since=version)
         return touched
 
     async def undo(self, owner: Owner, wish_id: str) -> PutBack | None:
-        """Put back what a wish set aside; see `storage.memory.set_aside.put_back`."""
+        """Restore what an intent set aside; see `storage.memory.set_aside.put_back`."""
         back = await put_back(self._engine, owner, wish_id, now=self._now())
         if back is not None:
             await self._embed(owner, since=back.version)
         return back
 
     async def holding(self, owner: Owner, text: str) -> list[tuple[ItemKind, str]]:
-        """The turns and memories that have every word of `text`, words of grammar aside; newest first."""
+        """The turns and memories with every word of `text`, except grammatical words; newest first."""
         return await self._index_cache.with_view(owner, lambda view: view.holding(text)) or []
 
     async def echoes(
         self, owner: Owner, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]
     ) -> list[str]:
-        """The turns of others that would still tell of what is going; see `recall.person_index.PersonIndex.echoes`."""
+        """The turns of others that would reveal `going`; see `recall.person_index.PersonIndex.echoes`."""
         return await self._index_cache.with_view(owner, lambda view: view.echoes(text, going, person)) or []
 
     async def take_in(self, owner: Owner, history: export.History) -> export.Moved:
-        """Add a history from elsewhere; see `storage.memory.export.write_history`.
+        """Import a history; see `storage.memory.export.write_history`.
 
-        Vectors are made of about AT_ONCE items at once, of the rest by the worker, or when somebody recalls.
+        About AT_ONCE items get their vectors at once, the others from the worker or at the next recall.
         """
         moved = await export.write_history(self._engine, owner, history, now=self._now())
         await self._embed(owner, since=moved.since, most=AT_ONCE)
         return moved
 
     async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
-        """What is told of a person whatever they ask: their profile, and PINNED pinned memories that hold now."""
-        wanted = memories.Wanted(pinned=True, muted=False, holding_at=self._now())
+        """What every prompt contains: the profile, and the PINNED newest pinned memories that are valid now."""
+        filters = memories.Wanted(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
-        return profile, await memories.list_memories(self._engine, owner, wanted, limit=PINNED)
+        return profile, await memories.list_memories(self._engine, owner, filters, limit=PINNED)
 
     async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
 
         Args:
-            owner: whose.
-            question: in words.
-            limit: how many.
-            asker: who asks, as a speaker of the conversations; else the profile's name.
+            owner: whose past.
+            question: as text.
+            limit: how many results.
+            asker: the asker's name as a speaker of the conversations; None: the profile's name.
 
         """
         known = await self._index_cache.with_view(owner, lambda view: (view.people, view.name, view.lacks_vectors))
@@ -159,16 +159,16 @@ class MemoryService:
         if lacks_vectors:
             await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
             with_view = self._index_cache.with_view
-        asked = put(question, speakers, asker=asker or name)
-        vectors, now = await self._vectors(asked.texts), self._now()
-        most = limit if self._reranker is None else max(limit, self._reranker.most)
-        found = await with_view(owner, lambda view: view.recall(asked, vectors, now=now, limit=most))
+        query = rewrite(question, speakers, asker=asker or name)
+        vectors, now = await self._vectors(query.texts), self._now()
+        most = limit if self._reranker is None else max(limit, self._reranker.max_candidates)
+        found = await with_view(owner, lambda view: view.recall(query, vectors, now=now, limit=most))
         if found and self._reranker is not None:
             found = await reranked(self._reranker, question, found)
         return await self._as_stored(owner, (found or [])[:limit])
 
     async def _as_stored(self, owner: Owner, found: Sequence[Ranked]) -> list[Recalled]:
-        """With their records; what was deleted in this moment is left out."""
+        """With their records; items that have just been deleted are left out."""
         of_kind = {kind: [each.item.id for each in found if each.item.kind == kind] for kind in ("turn", "memory")}
         records: dict[tuple[str, str], MessageRecord | MemoryRecord] = {}
         if of_kind["turn"]:
@@ -189,9 +189,9 @@ class MemoryService:
             return None
 
     async def _embed(self, owner: Owner, *, since: int, most: int | None = None) -> None:
-        """Make vectors for about `most` items that changed in `since` or later and lack them, if the embedder is there.
+        """Make missing vectors for about `most` items that changed in version `since` or later, if the embedder is up.
 
-        One at a time for a person: the next finds what this one made.
+        Only one run at a time for a person: the next one finds what this one made.
         """
         if self._embedder is None:
             return
@@ -210,8 +210,8 @@ class MemoryService:
                 done += len(found)
 
 
-def given_of(rank: int, recalled: Recalled) -> ContextItem:
-    """What is noted of an item that a reply is given, at this place."""
+def context_item(rank: int, recalled: Recalled) -> ContextItem:
+    """What to store about an item in a reply's context, at this rank."""
     ranked = recalled.ranked
-    said = {name: list(each) for name, each in ranked.said.items()}
+    said = {name: list(each) for name, each in ranked.by_ranker.items()}
     return ContextItem(ranked.item.kind, ranked.item.id, rank, ranked.score, said, dict(ranked.factors))

@@ -212,5 +212,5 @@ def _choice_schema(choices: Any) -> Json:
 
 
 def _usage(usage: Any) -> TokenUsage:
-    told = usage if isinstance(usage, dict) else {}
-    return TokenUsage(int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0))
+    counts = usage if isinstance(usage, dict) else {}
+    return TokenUsage(int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0))

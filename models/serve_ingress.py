@@ -44,8 +44,8 @@ async def ask(
         async with session.request(method, url, data=data, headers=headers, timeout=timeout) as response:
             answer = await response.read()
             if response.status == 400:
-                said = orjson.loads(answer)
-                raise Refused(said["index"], said["error"], said["code"])
+                error = orjson.loads(answer)
+                raise Refused(error["index"], error["error"], error["code"])
             if response.status != 200:
                 raise Away(f"it answered {response.status}")
             return answer, response.headers

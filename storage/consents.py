@@ -30,10 +30,10 @@ async def set_consent(
     engine: AsyncEngine, *, app: str, user: str, allow_external: bool, allow_sensitive: bool, now: datetime
 ) -> ConsentRecord:
     """Store a person's answer in place of any earlier one."""
-    given = {"allow_external": allow_external, "allow_sensitive": allow_sensitive, "changed_at": now}
-    statement = upsert(Consent, engine.dialect.name).values(app=app, end_user=user, **given)
+    values = {"allow_external": allow_external, "allow_sensitive": allow_sensitive, "changed_at": now}
+    statement = upsert(Consent, engine.dialect.name).values(app=app, end_user=user, **values)
     async with engine.begin() as connection:
-        await connection.execute(statement.on_conflict_do_update(index_elements=["app", "end_user"], set_=given))
+        await connection.execute(statement.on_conflict_do_update(index_elements=["app", "end_user"], set_=values))
     return ConsentRecord(allow_external, allow_sensitive, now)
 
 

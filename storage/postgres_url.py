@@ -23,12 +23,12 @@ class UnknownParameter(ValueError):
 
 def connect_arguments(query: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of asyncpg's for what `query` asks for beyond `PLACES`; raises UnknownParameter."""
-    told = {name: value for name, value in query.items() if name not in PLACES | IDLE}
-    if "ssl" in told:  # SQLAlchemy's name for it
-        told.setdefault("sslmode", told.pop("ssl"))
-    for name in told:
+    params = {name: value for name, value in query.items() if name not in PLACES | IDLE}
+    if "ssl" in params:  # SQLAlchemy's name for it
+        params.setdefault("sslmode", params.pop("ssl"))
+    for name in params:
         if name not in PASSED:
             raise UnknownParameter(f"unknown parameter `{name}`; accepted: {', '.join(sorted(PLACES | PASSED | IDLE))}")
-    if told.get("sslmode", TLS_MODES[0]) not in TLS_MODES:
+    if params.get("sslmode", TLS_MODES[0]) not in TLS_MODES:
         raise UnknownParameter(f"unknown sslmode; accepted: {', '.join(TLS_MODES)}")
-    return {"dsn": f"postgresql://?{urlencode(told)}"} if told else {}
+    return {"dsn": f"postgresql://?{urlencode(params)}"} if params else {}

@@ -95,9 +95,9 @@ async def sum_requests(
     groups: list[Any] = [_GROUPS[name].label(name) for name in dict.fromkeys(by)]
     totals = [func.coalesce(func.sum(getattr(Request, name)), 0).label(name) for name in _TOTALS]
     query: Select[*tuple[Any, ...]] = select(*groups, func.count().label("requests"), *totals).select_from(Request)
-    for column, wanted in ((Request.app, app), (Request.end_user, user), (Request.model, model)):
-        if wanted is not None:
-            query = query.where(column == wanted)
+    for column, value in ((Request.app, app), (Request.end_user, user), (Request.model, model)):
+        if value is not None:
+            query = query.where(column == value)
     if since is not None:
         query = query.where(Request.started_at >= since)
     if until is not None:

@@ -18,7 +18,7 @@ from agents.budget import LimitReached
 from agents.events import Action, Card, Event, Token, ToolStep
 from agents.games.commands import Command, command_of
 from agents.games.game import Game, Turn
-from agents.games.suggestions import Suggestion, suggest, wanted_of
+from agents.games.suggestions import Suggestion, parse_query, suggest
 from agents.loop import done
 from agents.toolbox import turns_of
 from models.chat import ChatMessage, ChatRequest
@@ -127,7 +127,7 @@ class GamesAgent:
             results[turn.result] = results.get(turn.result, 0) + 1
 
     def _suggest(self, document: Document, text: str, context: RunContext) -> None:
-        found = suggest(self._suggestions, wanted_of(text), context.rng)
+        found = suggest(self._suggestions, parse_query(text), context.rng)
         lines = [f"- {each.name} ({each.platform}, about {each.minutes} min): {why}." for each, why in found]
         here = [each.name for each, _ in found if each.engine]
         says = "\n".join(["You could play:", *lines]) if lines else "I know no game that fits all of that."
@@ -171,5 +171,5 @@ class GamesAgent:
 
 def _turn_id(request: AgentRequest) -> str:
     """What tells a request from the next; empty when only one message is sent, which may well be said twice."""
-    spoken = [[each.role, each.text] for each in request.messages if each.role in ("user", "assistant")]
-    return hashlib.blake2b(orjson.dumps(spoken), digest_size=16).hexdigest() if len(spoken) > 1 else ""
+    turns = [[each.role, each.text] for each in request.messages if each.role in ("user", "assistant")]
+    return hashlib.blake2b(orjson.dumps(turns), digest_size=16).hexdigest() if len(turns) > 1 else ""

@@ -34,9 +34,9 @@ def without_frame(text: str) -> str:
 
 def is_answer(text: str, accepted: Iterable[str]) -> bool:
     """Whether it is one of the accepted answers. Numbers and short words must be exact."""
-    given = {plain(text), without_frame(text)}
+    candidates = {plain(text), without_frame(text)}
     for answer in map(plain, accepted):
-        for each in given:
+        for each in candidates:
             if each == answer:
                 return True
             is_long = len(answer) >= MIN_FUZZY and not any(map(str.isdigit, answer))

@@ -41,22 +41,22 @@ class Command:
 
 def command_of(text: str, games: Sequence[Game], *, is_playing: bool) -> Command | None:
     """What somebody wants; None when it is a move or talk."""
-    said = text.strip().rstrip(".!?").strip()
-    if _STOP.fullmatch(said):
+    message = text.strip().rstrip(".!?").strip()
+    if _STOP.fullmatch(message):
         return Command("stop")
-    if _RULES.fullmatch(said):
+    if _RULES.fullmatch(message):
         return Command("rules")
-    if _AGAIN.fullmatch(said) and not is_playing:
+    if _AGAIN.fullmatch(message) and not is_playing:
         return Command("again")
-    named = _named(said, games)
-    has_verb = bool(_START.search(said)) and len(said.split()) <= MAX_START_WORDS
+    named = _named(message, games)
+    has_verb = bool(_START.search(message)) and len(message.split()) <= MAX_START_WORDS
     if named and has_verb:
         return Command("start", named)
     if is_playing:
         return None
-    if named and len(said.split()) <= len(named.split()) + 3:
+    if named and len(message.split()) <= len(named.split()) + 3:
         return Command("start", named)
-    if _SUGGEST.search(said) or (has_verb and re.search(r"\b(?:play|game)\b", said, re.IGNORECASE)):
+    if _SUGGEST.search(message) or (has_verb and re.search(r"\b(?:play|game)\b", message, re.IGNORECASE)):
         return Command("suggest")
     return None
 

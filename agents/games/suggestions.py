@@ -37,7 +37,7 @@ _HOURS = re.compile(r"\b(?:an|one|(\d))\s*hours?\b")
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
-class Wanted(BaseModel):
+class SuggestionQuery(BaseModel):
     """What somebody is in for; what is not said does not matter."""
 
     mood: str = ""
@@ -72,14 +72,14 @@ def read_suggestions(path: Path = DATA / "suggestions.tsv") -> Sequence[Suggesti
     return found
 
 
-def wanted_of(text: str) -> Wanted:
+def parse_query(text: str) -> SuggestionQuery:
     """What somebody's words say of it."""
     words = text.casefold()
     minutes = _MINUTES.search(words)
     hours = _HOURS.search(words)
     players = _PLAYERS.search(words)
     count = None if players is None else _NUMBERS.get(players[1]) or int(players[1])
-    return Wanted(
+    return SuggestionQuery(
         mood=_named(_MOODS, words),
         minutes=int(minutes[1]) if minutes else 60 * int(hours[1] or 1) if hours else None,
         players=count,
@@ -88,26 +88,24 @@ def wanted_of(text: str) -> Wanted:
 
 
 def suggest(
-    suggestions: Sequence[Suggestion], wanted: Wanted, rng: random.Random, *, limit: int = 3
+    suggestions: Sequence[Suggestion], query: SuggestionQuery, rng: random.Random, *, limit: int = 3
 ) -> list[tuple[Suggestion, str]]:
     """The best few, each with why; what does not fit players, time or platform is left out. Equals are shuffled."""
     fitting = [
         each
         for each in suggestions
-        if (wanted.players is None or wanted.players in each.players)
-        and (wanted.minutes is None or each.minutes <= wanted.minutes)
-        and (not wanted.platform or each.platform == wanted.platform)
+        if (query.players is None or query.players in each.players)
+        and (query.minutes is None or each.minutes <= query.minutes)
+        and (not query.platform or each.platform == query.platform)
     ]
-    ranked = sorted(
-        fitting, key=lambda each: (wanted.mood in each.moods, bool(each.engine), rng.random()), reverse=True
-    )
-    return [(each, _why(each, wanted)) for each in ranked[:limit]]
+    ranked = sorted(fitting, key=lambda each: (query.mood in each.moods, bool(each.engine), rng.random()), reverse=True)
+    return [(each, _why(each, query)) for each in ranked[:limit]]
 
 
-def _why(each: Suggestion, wanted: Wanted) -> str:
-    fits = [f"good when you feel {wanted.mood}"] if wanted.mood in each.moods else []
-    fits += [f"about {each.minutes} minutes"] if wanted.minutes is not None else []
-    fits += [f"for {wanted.players}"] if wanted.players is not None else []
+def _why(each: Suggestion, query: SuggestionQuery) -> str:
+    fits = [f"good when you feel {query.mood}"] if query.mood in each.moods else []
+    fits += [f"about {each.minutes} minutes"] if query.minutes is not None else []
+    fits += [f"for {query.players}"] if query.players is not None else []
     return "; ".join([each.why, *fits])
 
 

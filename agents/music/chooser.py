@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from agents.base import RunContext
 from agents.budget import LimitReached
 from agents.music.catalogue import Track, features_of, normal
+from agents.music.query import TrackQuery, fit_of
 from agents.music.radio import CachedRadio, Heard
 from agents.music.reasons import why_of
-from agents.music.wanted import Wanted, fit_of
 from agents.outside.http import ServiceFailed
 from agents.ranking.candidate import Candidate, Ranked
 from agents.ranking.feedback import Feedback
@@ -60,43 +60,43 @@ class Chooser:
         self._radio = radio
 
     async def choose(
-        self, wanted: Wanted, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
+        self, query: TrackQuery, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
     ) -> list[Choice]:
         """The best for them; fewer than wanted where there are fewer."""
-        heard = await self._from_radio(wanted, context)
-        known = {track.id: track for track in [*heard.tracks, *await self._from_import(wanted), *self.tracks]}
-        allowed = [track for track in known.values() if wanted.explicit or not track.explicit]
-        strict = [track for track in allowed if _must(track, wanted)]
-        taste = Taste(feedback.signals, context.now(), wanted.context)
+        heard = await self._from_radio(query, context)
+        known = {track.id: track for track in [*heard.tracks, *await self._from_import(query), *self.tracks]}
+        allowed = [track for track in known.values() if query.explicit or not track.explicit]
+        strict = [track for track in allowed if _must(track, query)]
+        taste = Taste(feedback.signals, context.now(), query.context)
         blocked = {*feedback.blocked_items, *not_items}
-        if len(strict) > 3 * wanted.count:
+        if len(strict) > 3 * query.count:
             blocked |= set(feedback.shown)
-        whole = [track for track in strict if fit_of(track, wanted) >= 1.0]
+        whole = [track for track in strict if fit_of(track, query) >= 1.0]
         rest = [track for track in strict if track not in whole]
         ranked: list[Ranked] = []
-        most = wanted.count if wanted.artists else MAX_PER_GROUP
+        max_per_artist = query.count if query.artists else MAX_PER_GROUP
         for pool in (whole, rest):  # what is all that was asked for comes before what is some of it
             ranked += rank(
-                [Candidate(each.id, normal(each.artist), features_of(each), fit_of(each, wanted)) for each in pool],
+                [Candidate(each.id, normal(each.artist), features_of(each), fit_of(each, query)) for each in pool],
                 taste,
                 context.rng,
-                limit=max(wanted.count - len(ranked), 0),
+                limit=max(query.count - len(ranked), 0),
                 not_items=blocked,
-                not_groups={*feedback.blocked_groups, *_full(ranked, most)},
-                max_per_group=most,
+                not_groups={*feedback.blocked_groups, *_full(ranked, max_per_artist)},
+                max_per_group=max_per_artist,
             )
         bundled = {track.id for track in self.tracks}
         stale = {track.id for track in heard.tracks} - bundled if heard.is_stale else set()
         chosen = [(known[each.candidate.id], each.liked) for each in ranked]
         return [
-            Choice(track, why_of(track, wanted, liked), track.id not in bundled, track.id in stale)
+            Choice(track, why_of(track, query, liked), track.id not in bundled, track.id in stale)
             for track, liked in chosen
         ]
 
-    async def _from_import(self, wanted: Wanted) -> list[Track]:
+    async def _from_import(self, query: TrackQuery) -> list[Track]:
         if self._imported is None:
             return []
-        found = await self._imported.find(genres=wanted.genres, languages=wanted.languages)
+        found = await self._imported.find(genres=query.genres, languages=query.languages)
         tracks = []
         for document in found:
             try:
@@ -105,9 +105,9 @@ class Chooser:
                 log.warning("an imported recording is no longer valid")
         return tracks
 
-    async def _from_radio(self, wanted: Wanted, context: RunContext) -> Heard:
-        tags = [*wanted.genres, *wanted.moods][:3]
-        if self._radio is None or not tags or wanted.languages:
+    async def _from_radio(self, query: TrackQuery, context: RunContext) -> Heard:
+        tags = [*query.genres, *query.moods][:3]
+        if self._radio is None or not tags or query.languages:
             return Heard(())
         try:
             fresh = await self._radio.fresh(tags)
@@ -123,18 +123,18 @@ class Chooser:
             return Heard(())
 
 
-def _full(ranked: Sequence[Ranked], most: int) -> list[str]:
+def _full(ranked: Sequence[Ranked], max_per_artist: int) -> list[str]:
     """Artists of whom there is enough."""
     groups = [each.candidate.group for each in ranked]
-    return [group for group in set(groups) if groups.count(group) >= most]
+    return [group for group in set(groups) if groups.count(group) >= max_per_artist]
 
 
-def _must(track: Track, wanted: Wanted) -> bool:
+def _must(track: Track, query: TrackQuery) -> bool:
     """What is not a matter of taste: somebody who asks for Bengali songs is given Bengali songs."""
-    if wanted.languages and track.language not in wanted.languages:
+    if query.languages and track.language not in query.languages:
         return False
-    if wanted.decade and track.year // 10 * 10 != wanted.decade:
+    if query.decade and track.year // 10 * 10 != query.decade:
         return False
-    if wanted.genres and track.genre not in wanted.genres:
+    if query.genres and track.genre not in query.genres:
         return False
-    return not wanted.artists or track.artist in wanted.artists
+    return not query.artists or track.artist in query.artists

@@ -4,21 +4,21 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agents.music.catalogue import Track
-from agents.music.wanted import Wanted, wanted_of
+from agents.music.query import TrackQuery, parse_query
 
 
-def features_said(wanted: Wanted) -> dict[str, float]:
+def features_of_query(query: TrackQuery) -> dict[str, float]:
     """What a sentence is about: kinds of music, languages, artists, moods."""
     return {
-        **{f"genre:{each}": 1.0 for each in wanted.genres},
-        **{f"language:{each}": 1.0 for each in wanted.languages},
-        **{f"artist:{each}": 1.0 for each in wanted.artists},
-        **{f"mood:{each}": 1.0 for each in wanted.moods},
-        **({f"decade:{wanted.decade}": 1.0} if wanted.decade else {}),
+        **{f"genre:{each}": 1.0 for each in query.genres},
+        **{f"language:{each}": 1.0 for each in query.languages},
+        **{f"artist:{each}": 1.0 for each in query.artists},
+        **{f"mood:{each}": 1.0 for each in query.moods},
+        **({f"decade:{query.decade}": 1.0} if query.decade else {}),
     }
 
 
-def said_of(text: str, tracks: Sequence[Track]) -> tuple[Wanted, Mapping[str, float]]:
+def parse_feedback(text: str, tracks: Sequence[Track]) -> tuple[TrackQuery, Mapping[str, float]]:
     """What the words are about."""
-    about = wanted_of(re.sub(r"\b(?:no|not|without|don'?t want)\b", " ", text, flags=re.IGNORECASE), tracks)
-    return about, features_said(about)
+    about = parse_query(re.sub(r"\b(?:no|not|without|don'?t want)\b", " ", text, flags=re.IGNORECASE), tracks)
+    return about, features_of_query(about)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agents.music.catalogue import Track
-from agents.music.wanted import Wanted
+from agents.music.query import TrackQuery
 
 NAMES = {
     "bn": "Bengali", "hi": "Hindi", "en": "English", "es": "Spanish", "pt": "Portuguese", "fr": "French",
@@ -19,36 +19,36 @@ _FOR = {
 }
 
 
-def why_of(track: Track, wanted: Wanted, liked: Sequence[str]) -> str:
+def why_of(track: Track, query: TrackQuery, liked: Sequence[str]) -> str:
     """What was asked for that it has, then what they like; else that it is something new."""
-    asked = []
-    if track.artist in wanted.artists:
-        asked.append(f"it is by {track.artist}")
-    if track.mood in wanted.moods:
-        asked.append(f"it is {track.mood}")
-    if track.genre and track.genre in wanted.genres:
-        asked.append(f"it is {track.genre}")
-    if track.language in wanted.languages:
-        asked.append("it is without words" if track.language == "zxx" else f"it is in {_language(track.language)}")
-    if wanted.decade and track.year // 10 * 10 == wanted.decade:
-        asked.append(f"it is of the {wanted.decade}s")
-    if wanted.context:
-        asked.append(f"its pace is one {_FOR[wanted.context]}")
+    reasons = []
+    if track.artist in query.artists:
+        reasons.append(f"it is by {track.artist}")
+    if track.mood in query.moods:
+        reasons.append(f"it is {track.mood}")
+    if track.genre and track.genre in query.genres:
+        reasons.append(f"it is {track.genre}")
+    if track.language in query.languages:
+        reasons.append("it is without words" if track.language == "zxx" else f"it is in {_language(track.language)}")
+    if query.decade and track.year // 10 * 10 == query.decade:
+        reasons.append(f"it is of the {query.decade}s")
+    if query.context:
+        reasons.append(f"its pace is one {_FOR[query.context]}")
     likes = [_liked(name) for name in liked[:2]]
     if likes:
-        asked.append(f"you like {' and '.join(likes)}")
-    return ", and ".join(asked[:3]) if asked else f"something for a start: {track.mood} {track.genre}".strip()
+        reasons.append(f"you like {' and '.join(likes)}")
+    return ", and ".join(reasons[:3]) if reasons else f"something for a start: {track.mood} {track.genre}".strip()
 
 
 def _liked(feature: str) -> str:
     kind, _, value = feature.partition(":")
-    told = {
+    phrases = {
         "language": "songs without words" if value == "zxx" else f"songs in {_language(value)}",
         "decade": f"the {value}s",
         "energy": f"a {value} pace",
         "mood": f"{value} songs",
     }
-    return told.get(kind, value)
+    return phrases.get(kind, value)
 
 
 def _language(code: str) -> str:

@@ -12,8 +12,8 @@ from agents.events import Action, Card
 from agents.music.catalogue import Track, features_of, normal
 from agents.music.chooser import Choice, Chooser
 from agents.music.playlists import CREATE, UPDATE, Playlists
-from agents.music.rating import said_of
-from agents.music.wanted import Wanted, wanted_of
+from agents.music.query import TrackQuery, parse_query
+from agents.music.rating import parse_feedback
 from agents.ranking.feedback import Feedback, FeedbackBook
 from agents.ranking.shown import pointed_at, remember_shown, shown_before
 from agents.ranking.taste import Signal
@@ -28,7 +28,7 @@ _NO_PLACE = "I cannot keep playlists here: nobody is named, or there is no place
 _FOR = {"study": "Study", "sleep": "Sleep", "run": "Run", "work": "Work", "party": "Party"}
 
 
-class Said(BaseModel):
+class Utterance(BaseModel):
     """Words as they were said."""
 
     words: str = Field(max_length=2000)
@@ -74,30 +74,42 @@ class MusicTools:
             Tool(
                 "find_songs",
                 "Finds songs by mood, genre, language, artist, decade, or what they are for.",
-                Wanted,
+                TrackQuery,
                 self.find,
-                lambda text: wanted_of(text, tracks),
+                lambda text: parse_query(text, tracks),
             ),
-            Tool("rate", "Takes in that they like, skip or never want a song, artist or kind.", Said, self.rate, _said),
+            Tool(
+                "rate",
+                "Takes in that they like, skip or never want a song, artist or kind.",
+                Utterance,
+                self.rate,
+                _utterance,
+            ),
             Tool(
                 "make_playlist",
                 "Makes a playlist.",
-                Wanted,
+                TrackQuery,
                 self.make,
-                lambda text: wanted_of(text, tracks, count=PLAYLIST_COUNT),
+                lambda text: parse_query(text, tracks, count=PLAYLIST_COUNT),
             ),
-            Tool("update_playlist", "Brings new songs into a playlist that they have.", Said, self.update, _said),
+            Tool(
+                "update_playlist",
+                "Brings new songs into a playlist that they have.",
+                Utterance,
+                self.update,
+                _utterance,
+            ),
             Tool("list_playlists", "Shows their playlists.", NoParams, self.list_all, lambda text: NoParams()),
         )
 
-    async def find(self, wanted: Wanted, context: RunContext) -> ToolResult:
+    async def find(self, query: TrackQuery, context: RunContext) -> ToolResult:
         """Songs, each with why."""
         book = FeedbackBook(AGENT, context)
-        choices = await self._chooser.choose(wanted, await book.read(), context)
+        choices = await self._chooser.choose(query, await book.read(), context)
         if not choices:
             return ToolResult(_NOTHING, is_final=True)
         await book.show([choice.track.id for choice in choices])
-        await remember_shown(AGENT, context, [_shown(choice.track, wanted) for choice in choices])
+        await remember_shown(AGENT, context, [_shown(choice.track, query) for choice in choices])
         lines = [f"{number}. {_named(choice.track)}: {choice.why}." for number, choice in enumerate(choices, 1)]
         plain = "\n".join(["These may be for you:", *lines, 'Say "like 2" or "never 1 again", and I learn.'])
         return ToolResult(
@@ -107,15 +119,15 @@ class MusicTools:
             cards=[_card(number, choice) for number, choice in enumerate(choices, 1)],
         )
 
-    async def rate(self, said: Said, context: RunContext) -> ToolResult:
+    async def rate(self, utterance: Utterance, context: RunContext) -> ToolResult:
         """Note what they think."""
-        verdict = verdict_of(said.words)
+        verdict = verdict_of(utterance.words)
         if verdict is None:
             return ToolResult("Say what you think of a song, e.g. like 2 or skip 1.", is_final=True)
         book, now = FeedbackBook(AGENT, context), context.now()
         before = await shown_before(AGENT, context)
-        about, features = said_of(said.words, self._chooser.tracks)
-        items = [] if features and about.artists else pointed_at(said.words, before)
+        about, features = parse_feedback(utterance.words, self._chooser.tracks)
+        items = [] if features and about.artists else pointed_at(utterance.words, before)
         if not items and not features:
             return ToolResult("Which song do you mean? Say its number.", is_final=True)
         signals = [Signal(item["id"], item["features"], verdict.reward, now, item["context"]) for item in items]
@@ -129,16 +141,16 @@ class MusicTools:
             for artist in about.artists if not items else ():
                 await book.block(group=normal(artist))
         what = ", ".join(str(item["title"]) for item in items) or ", ".join(each.partition(":")[2] for each in features)
-        told = "never again" if verdict.never else "more like it" if verdict.reward > 0 else "less like it"
+        consequence = "never again" if verdict.never else "more like it" if verdict.reward > 0 else "less like it"
         ending = "" if kept else " (For this moment only: I do not know who you are.)"
-        return ToolResult(f"Noted: {what} - {told}.{ending}", is_final=True)
+        return ToolResult(f"Noted: {what} - {consequence}.{ending}", is_final=True)
 
-    async def make(self, wanted: Wanted, context: RunContext) -> ToolResult:
+    async def make(self, query: TrackQuery, context: RunContext) -> ToolResult:
         """What a playlist would hold; nothing is made before a yes."""
-        choices = await self._chooser.choose(wanted, await FeedbackBook(AGENT, context).read(), context)
+        choices = await self._chooser.choose(query, await FeedbackBook(AGENT, context).read(), context)
         if not choices:
             return ToolResult(_NOTHING, is_final=True)
-        name, items = _name(wanted), [_item(choice.track) for choice in choices]
+        name, items = _name(query), [_item(choice.track) for choice in choices]
         lines = [f"{number}. {_named(choice.track)}: {choice.why}." for number, choice in enumerate(choices, 1)]
         card = Card("playlist", name, {"title": name, "subtitle": f"{len(items)} songs", "why": lines, "items": items})
         plain = "\n".join([f'A playlist, "{name}":', *lines])
@@ -147,16 +159,16 @@ class MusicTools:
         effect = ProposedEffect(
             CREATE,
             f'Make the playlist "{name}" with {len(items)} songs',
-            {"name": name, "items": items, "wanted": wanted.model_dump()},
+            {"name": name, "items": items, "wanted": query.model_dump()},
         )
         return ToolResult(f"{plain}\nShall I keep it?", cards=[card], proposed=[effect], is_final=True)
 
-    async def update(self, said: Said, context: RunContext) -> ToolResult:
+    async def update(self, utterance: Utterance, context: RunContext) -> ToolResult:
         """How a playlist would change: what they do not want goes, and a third of it is new."""
         if self._playlists is None or context.owner is None:
             return ToolResult(_NO_PLACE, is_final=True)
         found = await self._playlists.all_of(context.owner)
-        folded = said.words.casefold()
+        folded = utterance.words.casefold()
         playlist = next((each for each in found if each.name.casefold() in folded), found[0] if found else None)
         if playlist is None:
             return ToolResult('You have no playlist yet. Say "make a playlist".', is_final=True)
@@ -169,9 +181,9 @@ class MusicTools:
         gone = [item for item in playlist.items if item["id"] in unwanted or normal(item["artist"]) in unwanted]
         stays = [item for item in playlist.items if item not in gone]
         gone += stays[: max(len(playlist.items) // 3 - len(gone), 0)]
-        wanted = Wanted.model_validate(dict(playlist.wanted)).model_copy(update={"count": max(len(gone), 1)})
+        query = TrackQuery.model_validate(dict(playlist.wanted)).model_copy(update={"count": max(len(gone), 1)})
         there = [item["id"] for item in playlist.items]
-        new = await self._chooser.choose(wanted, feedback, context, not_items=there)
+        new = await self._chooser.choose(query, feedback, context, not_items=there)
         return Renewal(playlist, new, gone) if new else None
 
     async def _proposed_update(self, playlist: StoredPlaylist, context: RunContext) -> ToolResult:
@@ -207,8 +219,8 @@ class MusicTools:
         return ToolResult("\n".join(["Your playlists:", *lines]), cards=cards, is_final=True)
 
 
-def _said(text: str) -> Said:
-    return Said(words=text[:2000])
+def _utterance(text: str) -> Utterance:
+    return Utterance(words=text[:2000])
 
 
 def _unwanted(feedback: Feedback) -> set[str]:
@@ -220,9 +232,9 @@ def _named(track: Track) -> str:
     return f"{track.artist}, {track.title}" + (f" ({track.year})" if track.year else "")
 
 
-def _name(wanted: Wanted) -> str:
-    parts = [*wanted.moods[:1], *wanted.genres[:1], *wanted.artists[:1], _FOR.get(wanted.context, "")]
-    parts += [f"{wanted.decade}s"] if wanted.decade else []
+def _name(query: TrackQuery) -> str:
+    parts = [*query.moods[:1], *query.genres[:1], *query.artists[:1], _FOR.get(query.context, "")]
+    parts += [f"{query.decade}s"] if query.decade else []
     name = " ".join(dict.fromkeys(re.sub(r"^\w", lambda first: first[0].upper(), part) for part in parts if part))
     return name or "For you"
 
@@ -231,8 +243,8 @@ def _item(track: Track) -> dict[str, Any]:
     return {"id": track.id, "artist": track.artist, "title": track.title, "year": track.year}
 
 
-def _shown(track: Track, wanted: Wanted) -> Mapping[str, Any]:
-    return {"id": track.id, "title": track.title, "features": features_of(track), "context": wanted.context}
+def _shown(track: Track, query: TrackQuery) -> Mapping[str, Any]:
+    return {"id": track.id, "title": track.title, "features": features_of(track), "context": query.context}
 
 
 def _card(number: int, choice: Choice) -> Card:

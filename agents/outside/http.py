@@ -100,13 +100,13 @@ class OutsideHttp:
         return b"".join(chunks)
 
     def _wait_s(self, response: aiohttp.ClientResponse) -> float:
-        said = response.headers.get("Retry-After") or response.headers.get("X-RateLimit-Reset-In") or "1"
+        value = response.headers.get("Retry-After") or response.headers.get("X-RateLimit-Reset-In") or "1"
         try:
-            return max(float(said), 0.0)
+            return max(float(value), 0.0)
         except ValueError:
             pass
         try:
-            return max((parsedate_to_datetime(said) - self._now()).total_seconds(), 0.0)
+            return max((parsedate_to_datetime(value) - self._now()).total_seconds(), 0.0)
         except (ValueError, TypeError):
             return 1.0
 

@@ -20,8 +20,8 @@ _ELSEWHERE = "If you are somewhere else:"
 def crisis_reply(country: str | None = None, *, text: str = TEXT) -> str:
     """What is said, with the helplines of `country` (two letters, ISO 3166-1) if it is known, and where others are."""
     lines = helplines_of(country)
-    told = [f"- {line.name}: {line.contact}" for line in lines]
+    contacts = [f"- {line.name}: {line.contact}" for line in lines]
     directories = [f"- {each.name}: {each.contact}" for each in DIRECTORIES]
-    if told:
-        return "\n".join([text, "", _OF_COUNTRY, *told, "", _ELSEWHERE, *directories])
+    if contacts:
+        return "\n".join([text, "", _OF_COUNTRY, *contacts, "", _ELSEWHERE, *directories])
     return "\n".join([text, "", _OF_NO_COUNTRY, *directories])

@@ -21,7 +21,7 @@ from agents.ranking.taste import Taste
 from agents.video.channels import Channel
 from agents.video.data_api import DataApi
 from agents.video.feeds import Feeds
-from agents.video.wanted import WantedVideo
+from agents.video.query import VideoQuery
 from storage.media.videos import StoredVideo
 from storage.quota import QuotaSpent
 
@@ -76,32 +76,32 @@ class Finder:
         self._feeds = feeds
         self._api = api
 
-    async def find(self, wanted: WantedVideo, feedback: Feedback, context: RunContext) -> list[Pick]:
+    async def find(self, query: VideoQuery, feedback: Feedback, context: RunContext) -> list[Pick]:
         """The best for them; fewer than wanted where there are fewer."""
-        channels = self._channels(wanted, feedback, context)
+        channels = self._channels(query, feedback, context)
         by_id = {channel.id: channel for channel in channels}
         fetched = await self._refresh(channels, context)
         found = await self._videos.of_channels(by_id)
-        searched = await self._search(wanted, context) if self._api is not None else []
+        searched = await self._search(query, context) if self._api is not None else []
         for video in searched:
-            by_id.setdefault(video.channel, _unknown_channel(video, wanted))
+            by_id.setdefault(video.channel, _unknown_channel(video, query))
         videos = {video.id: video for video in [*found, *searched]}
         if not videos:
-            return [Pick(each, None, _why(each, None, wanted, ())) for each in channels[: wanted.count]]
+            return [Pick(each, None, _why(each, None, query, ())) for each in channels[: query.count]]
         stale_before = context.now() - REFRESH_AFTER
         candidates = [
             Candidate(
-                id_, each.channel, features_of(by_id[each.channel]), _fit(each, by_id[each.channel], wanted, context)
+                id_, each.channel, features_of(by_id[each.channel]), _fit(each, by_id[each.channel], query, context)
             )
             for id_, each in videos.items()
-            if _fits_time(each, by_id[each.channel], wanted)
+            if _fits_time(each, by_id[each.channel], query)
         ]
         new = [each for each in candidates if each.id not in feedback.shown]
         ranked = rank(
             new or candidates,  # what was shown comes again when there is nothing else
             Taste(feedback.signals, context.now()),
             context.rng,
-            limit=wanted.count,
+            limit=query.count,
             not_items=feedback.blocked_items,
             not_groups=feedback.blocked_groups,
         )
@@ -110,15 +110,15 @@ class Finder:
             video = videos[each.candidate.id]
             channel = by_id[video.channel]
             is_stale = video.fetched_at < stale_before and video.channel not in fetched
-            picks.append(Pick(channel, video, _why(channel, video, wanted, each.liked), is_stale))
+            picks.append(Pick(channel, video, _why(channel, video, query, each.liked), is_stale))
         return picks
 
-    def _channels(self, wanted: WantedVideo, feedback: Feedback, context: RunContext) -> list[Channel]:
+    def _channels(self, query: VideoQuery, feedback: Feedback, context: RunContext) -> list[Channel]:
         """Those that fit what was asked for, the best first, by taste among them."""
-        languages, topics = set(wanted.languages), set(wanted.topics)
+        languages, topics = set(query.languages), set(query.topics)
         fits = [each for each in self.channels if not languages or each.language in languages]
         fits = [each for each in fits if not topics or topics & set(each.topics.split())] or fits
-        in_time = [each for each in fits if not wanted.minutes or each.minutes <= wanted.minutes * TOO_LONG]
+        in_time = [each for each in fits if not query.minutes or each.minutes <= query.minutes * TOO_LONG]
         candidates = [
             Candidate(each.id, each.id, features_of(each), 0.5 * len(topics & set(each.topics.split())))
             for each in in_time or fits
@@ -157,13 +157,13 @@ class Finder:
             log.info("no feed of %s: %s", channel, failure)
             return None
 
-    async def _search(self, wanted: WantedVideo, context: RunContext) -> list[StoredVideo]:
-        if self._api is None or not wanted.topics:
+    async def _search(self, query: VideoQuery, context: RunContext) -> list[StoredVideo]:
+        if self._api is None or not query.topics:
             return []
-        language = wanted.languages[0] if wanted.languages else ""
+        language = query.languages[0] if query.languages else ""
         try:
             context.budget.take_outside_call()
-            found = await self._api.search(" ".join(wanted.topics), language=language)
+            found = await self._api.search(" ".join(query.topics), language=language)
         except (LimitReached, QuotaSpent, ServiceFailed) as failure:
             log.info("no search: %s", failure)
             return []
@@ -190,36 +190,36 @@ def minutes_of(video: StoredVideo | None, channel: Channel) -> tuple[int, bool]:
     return max(round(video.duration_s / 60), 1), True
 
 
-def _fits_time(video: StoredVideo, channel: Channel, wanted: WantedVideo) -> bool:
-    return not wanted.minutes or minutes_of(video, channel)[0] <= wanted.minutes * TOO_LONG
+def _fits_time(video: StoredVideo, channel: Channel, query: VideoQuery) -> bool:
+    return not query.minutes or minutes_of(video, channel)[0] <= query.minutes * TOO_LONG
 
 
-def _fit(video: StoredVideo, channel: Channel, wanted: WantedVideo, context: RunContext) -> float:
-    topics = set(wanted.topics)
+def _fit(video: StoredVideo, channel: Channel, query: VideoQuery, context: RunContext) -> float:
+    topics = set(query.topics)
     about = len(topics & set(channel.topics.split())) / len(topics) if topics else 0.0
     age_days = max((context.now() - video.published_at).total_seconds() / 86400, 0.0)
     return 0.7 * about + 0.3 * float(0.5 ** (age_days / NEW_DAYS))
 
 
-def _why(channel: Channel, video: StoredVideo | None, wanted: WantedVideo, liked: Sequence[str]) -> str:
-    topics = [topic for topic in channel.topics.split() if topic in wanted.topics]
-    said = [f"it is about {' and '.join(topics)}"] if topics else []
-    if wanted.minutes:
+def _why(channel: Channel, video: StoredVideo | None, query: VideoQuery, liked: Sequence[str]) -> str:
+    topics = [topic for topic in channel.topics.split() if topic in query.topics]
+    reasons = [f"it is about {' and '.join(topics)}"] if topics else []
+    if query.minutes:
         minutes, is_known = minutes_of(video, channel)
-        said.append(f"it takes {minutes} min" if is_known else f"theirs usually take about {minutes} min")
+        reasons.append(f"it takes {minutes} min" if is_known else f"theirs usually take about {minutes} min")
     likes = [value for kind, _, value in (name.partition(":") for name in liked) if kind in ("topic", "channel")]
     if likes:
-        said.append(f"you like {' and '.join(likes[:2])}")
-    return ", and ".join(said) if said else f"{channel.title} is about {channel.topics.replace(' ', ' and ')}"
+        reasons.append(f"you like {' and '.join(likes[:2])}")
+    return ", and ".join(reasons) if reasons else f"{channel.title} is about {channel.topics.replace(' ', ' and ')}"
 
 
-def _unknown_channel(video: StoredVideo, wanted: WantedVideo) -> Channel:
+def _unknown_channel(video: StoredVideo, query: VideoQuery) -> Channel:
     """A channel that only a search told of."""
     return Channel(
         id=video.channel,
         title="YouTube",
-        language=wanted.languages[0] if wanted.languages else "en",
-        topics=" ".join(wanted.topics) or "explainers",
+        language=query.languages[0] if query.languages else "en",
+        topics=" ".join(query.topics) or "explainers",
         minutes=max((video.duration_s or 600) // 60, 1),
         source="search",
     )

@@ -14,7 +14,7 @@ from agents.ranking.taste import Signal
 from agents.ranking.verdict import verdict_of
 from agents.tool import NoParams, Tool, ToolFailed, ToolResult
 from agents.video.finder import Finder, Pick, features_of, minutes_of
-from agents.video.wanted import WantedVideo, wanted_video
+from agents.video.query import VideoQuery, parse_query
 
 AGENT = "video"
 PREPARED = "prepared"  # the document of what a job has found for them
@@ -24,7 +24,7 @@ _NOTHING = "I find nothing that fits all of that. Give me another topic, or more
 _UNKNOWN = "(For this moment only: I do not know who you are.)"
 
 
-class SaidOfVideos(BaseModel):
+class Utterance(BaseModel):
     """Words as they were said."""
 
     words: str = Field(max_length=2000)
@@ -39,19 +39,19 @@ class VideoTools:
             Tool(
                 "find_videos",
                 "Finds videos to watch by topic, language and the time that they have.",
-                WantedVideo,
+                VideoQuery,
                 self.find,
-                wanted_video,
+                parse_query,
             ),
-            Tool("rate", "Takes in that they like a video, or never want it again.", SaidOfVideos, self.rate, _said),
-            Tool("watch_later", "Keeps videos for later.", SaidOfVideos, self.keep, _said),
+            Tool("rate", "Takes in that they like a video, or never want it again.", Utterance, self.rate, _utterance),
+            Tool("watch_later", "Keeps videos for later.", Utterance, self.keep, _utterance),
             Tool("list_later", "Shows what they keep for later.", NoParams, self.list_later, lambda text: NoParams()),
         )
 
-    async def find(self, wanted: WantedVideo, context: RunContext) -> ToolResult:
+    async def find(self, query: VideoQuery, context: RunContext) -> ToolResult:
         """Videos, each with why."""
         book = FeedbackBook(AGENT, context)
-        picks = await self._finder.find(wanted, await book.read(), context)
+        picks = await self._finder.find(query, await book.read(), context)
         if not picks:
             return ToolResult(_NOTHING, is_final=True)
         await book.show([pick.id for pick in picks if pick.video is not None])
@@ -66,26 +66,28 @@ class VideoTools:
             cards=[_card(number, pick) for number, pick in enumerate(picks, 1)],
         )
 
-    async def rate(self, said: SaidOfVideos, context: RunContext) -> ToolResult:
+    async def rate(self, utterance: Utterance, context: RunContext) -> ToolResult:
         """Note what they think."""
-        verdict = verdict_of(said.words)
-        items = pointed_at(said.words, await shown_before(AGENT, context))
+        verdict = verdict_of(utterance.words)
+        items = pointed_at(utterance.words, await shown_before(AGENT, context))
         if verdict is None or not items:
             return ToolResult("Which one do you mean? Say, for example, like 2 or not 1 again.", is_final=True)
         book = FeedbackBook(AGENT, context)
         signals = [Signal(item["id"], item["features"], verdict.reward, context.now()) for item in items]
         kept = await book.add(signals)
         if verdict.never:
-            is_channel = "channel" in said.words.casefold()
+            is_channel = "channel" in utterance.words.casefold()
             for item in items:
                 await book.block(item=item["id"], group=item["channel"] if is_channel or item["is_channel"] else "")
-        told = "not again" if verdict.never else "more like it" if verdict.reward > 0 else "less like it"
+        consequence = "not again" if verdict.never else "more like it" if verdict.reward > 0 else "less like it"
         titles = ", ".join(str(item["title"]) for item in items)
-        return ToolResult(f"Noted: {titles} - {told}.{'' if kept else ' ' + _UNKNOWN}", is_outside=True, is_final=True)
+        return ToolResult(
+            f"Noted: {titles} - {consequence}.{'' if kept else ' ' + _UNKNOWN}", is_outside=True, is_final=True
+        )
 
-    async def keep(self, said: SaidOfVideos, context: RunContext) -> ToolResult:
+    async def keep(self, utterance: Utterance, context: RunContext) -> ToolResult:
         """Keep what they point at; again changes nothing."""
-        items = pointed_at(said.words, await shown_before(AGENT, context))
+        items = pointed_at(utterance.words, await shown_before(AGENT, context))
         if not items:
             return ToolResult("Which one? Say, for example, later 1.", is_final=True)
         if context.state is None or context.owner is None:
@@ -121,8 +123,8 @@ def prepared_of(picks: Sequence[Pick], *, at: datetime) -> dict[str, Any]:
     return {"at": at.isoformat(), "items": items}
 
 
-def _said(text: str) -> SaidOfVideos:
-    return SaidOfVideos(words=text[:2000])
+def _utterance(text: str) -> Utterance:
+    return Utterance(words=text[:2000])
 
 
 def _title(pick: Pick) -> str:

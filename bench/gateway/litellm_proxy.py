@@ -50,8 +50,8 @@ def _refused(version: str) -> str:
 
 def install(directory: Path) -> str:
     """Make the virtual environment in `directory`, unless it is there; the version. Raises CannotInstall."""
-    wanted = pinned_version(PINNED.read_text())
-    if _installed(directory) != wanted:
+    expected = pinned_version(PINNED.read_text())
+    if _installed(directory) != expected:
         uv, python = shutil.which("uv"), str(directory / "bin/python")
         make = [uv, "venv", "--clear", "--python", sys.executable] if uv else [sys.executable, "-m", "venv", "--clear"]
         add = (
@@ -61,8 +61,8 @@ def install(directory: Path) -> str:
             for command in ([*make, str(directory)], [*add, "--no-deps", "-r", str(PINNED)]):
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as problem:
-            told = getattr(problem, "stderr", None) or str(problem)
-            raise CannotInstall(str(told).strip()[-500:]) from problem
+            output = getattr(problem, "stderr", None) or str(problem)
+            raise CannotInstall(str(output).strip()[-500:]) from problem
     return _refused(_installed(directory) or "unknown")
 
 

@@ -43,16 +43,16 @@ def plot(result: Result, path: Path) -> None:
 def _draw_added(axis: Any, conditions: list[Result], stream: bool) -> None:
     for place, side in enumerate((ON, OFF, LITELLM)):
         for index, each in enumerate(conditions):
-            told = each["added_ms"].get(side)
+            figures = each["added_ms"].get(side)
             at = index + (place - 1) * 0.25
-            if told is None:
+            if figures is None:
                 if side in each["sides"]:
                     axis.text(
                         at, 0.02, "does not\nkeep up", transform=axis.get_xaxis_transform(), fontsize=6, ha="center"
                     )
                 continue
             for share, height in zip(PERCENTILES, (1.0, 0.35), strict=True):
-                value = told[f"e2e_{share}"]
+                value = figures[f"e2e_{share}"]
                 if value["value"] is not None and value["value"] > 0:
                     label = f"{side}, {share}" if index == 0 else None
                     axis.bar(at, value["value"], 0.22, color=COLOURS[side], alpha=height, label=label)
@@ -145,7 +145,7 @@ def _both(values: Result) -> str:
     return " / ".join("-" if values[share] is None else f"{values[share]:.2f}" for share in PERCENTILES)
 
 
-def _value(told: Result | None) -> str:
-    if told is None or told["value"] is None:
+def _value(figures: Result | None) -> str:
+    if figures is None or figures["value"] is None:
         return "-"
-    return f"{told['value']:.2f} ({told['low']:.2f} to {told['high']:.2f})"
+    return f"{figures['value']:.2f} ({figures['low']:.2f} to {figures['high']:.2f})"

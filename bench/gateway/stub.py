@@ -116,15 +116,15 @@ class Stub(asyncio.Protocol):
         if not body:
             self._transport.write(self._directory)
             return
-        asked = orjson.loads(body)
-        tokens = asked.get("max_tokens") or asked.get("max_completion_tokens") or 16
-        if not asked.get("stream"):
-            self._transport.write(plain(asked["model"], tokens))
+        request = orjson.loads(body)
+        tokens = request.get("max_tokens") or request.get("max_completion_tokens") or 16
+        if not request.get("stream"):
+            self._transport.write(plain(request["model"], tokens))
             return
-        options = asked.get("stream_options") or {}
+        options = request.get("stream_options") or {}
         counts = bool(options.get("include_usage"))
         running = counts and bool(options.get("continuous_usage_stats"))
-        self._steps.add(self._transport, streamed(asked["model"], tokens, counts=counts, running=running))
+        self._steps.add(self._transport, streamed(request["model"], tokens, counts=counts, running=running))
 
 
 @lru_cache

@@ -34,26 +34,26 @@ def _condition(condition: Condition, samples: Sequence[Sample], dice: random.Ran
     rounds: dict[str, dict[int, Sample]] = {}
     for each in sorted(samples, key=lambda it: SIDES.index(it.side)):
         rounds.setdefault(each.side, {})[each.round] = each
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "name": condition.name,
         "stream": condition.stream,
         "rate_per_s": condition.rate_per_s or None,
         "sides": {side: _side(mine, condition) for side, mine in rounds.items()},
     }
     if condition.rate_per_s:
-        told["added_ms"] = {
+        figures["added_ms"] = {
             side: _added(mine, rounds[DIRECT], condition, dice)
             for side, mine in rounds.items()
-            if side != DIRECT and told["sides"][side]["keeps_up"]
+            if side != DIRECT and figures["sides"][side]["keeps_up"]
         }
     if LITELLM in rounds:
-        told["of_litellm"] = {
+        figures["of_litellm"] = {
             side: _ratios(rounds[side], rounds[LITELLM], rounds[DIRECT], condition, dice)
             for side in (ON, OFF)
             if side in rounds
-            and (not condition.rate_per_s or all(told["sides"][each]["keeps_up"] for each in (side, LITELLM)))
+            and (not condition.rate_per_s or all(figures["sides"][each]["keeps_up"] for each in (side, LITELLM)))
         }
-    return told
+    return figures
 
 
 def _side(rounds: Rounds, condition: Condition) -> dict[str, Any]:
@@ -113,12 +113,12 @@ def _ratios(
         theirs = median(_per_cpu_second(litellm[number]) for number in drawn)
         return median(_per_cpu_second(mine[number]) for number in drawn) / theirs if theirs else None
 
-    wanted: dict[str, Statistic] = (
+    statistics: dict[str, Statistic] = (
         {"added_p50": added(50), "added_p99": added(99)}
         if condition.rate_per_s
         else {"requests_per_s": per_second, "requests_per_cpu_s": per_cpu_second}
     )
-    return {name: _with_interval(statistic, numbers, dice) for name, statistic in wanted.items()}
+    return {name: _with_interval(statistic, numbers, dice) for name, statistic in statistics.items()}
 
 
 def _difference(mine: Rounds, direct: Rounds, kind: str, share: int, drawn: Sequence[int]) -> float | None:

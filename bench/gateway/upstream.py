@@ -50,7 +50,7 @@ class Upstream:
             "kv_cache_usage": 0.0,
         }
         # Without live settings: each gateway keeps those that it was started with, on or off.
-        routes: Any = {name: told for name, told in routing(settings).items() if name != "live"}
+        routes: Any = {name: route for name, route in routing(settings).items() if name != "live"}
         plan = Plan(routes, report, first_s, step_s)
         command = [sys.executable, "-m", "bench.gateway.stub"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -200,12 +200,12 @@ def real(run: Run, active: Variant) -> dict[str, Any]:
     service.serve(active.model, service.real_model)
     service.bondhu.command("apply")
     found: dict[str, Any] = {"base": chats(run, service.real_model)}
-    asked = service.real_model
+    model = service.real_model
     if service.adapter is not None:
         found["adapter"] = chats(run, service.adapter)
-        asked = service.adapter
+        model = service.adapter
     concurrency = 32 if run.sizes is FULL else 1
-    found["load"] = describe(run.load(run.gateway(asked), concurrency=concurrency, duration_s=run.sizes.block_s))
+    found["load"] = describe(run.load(run.gateway(model), concurrency=concurrency, duration_s=run.sizes.block_s))
     return found
 
 

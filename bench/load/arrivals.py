@@ -38,18 +38,18 @@ async def put_on(
     url: str, head: bytes, bodies: Iterator[bytes], due_at: list[float], connections: list[Connection]
 ) -> Answered:
     """Send a request at each of `due_at` (monotonic seconds), on `connections` and, when all are busy, further ones."""
-    answered, idle = Answered(), connections
+    results, idle = Answered(), connections
 
     async def one(due: float, body: bytes) -> None:
         connection = idle.pop() if idle else await Connection.open(url)
-        answered.late_s.append(time.monotonic() - due)
+        results.late_s.append(time.monotonic() - due)
         try:
-            answered.exchanges.append(await connection.post(head, body, due))
+            results.exchanges.append(await connection.post(head, body, due))
             idle.append(connection)
         except ConnectionError as problem:
-            answered.broken.append(type(problem).__name__)
+            results.broken.append(type(problem).__name__)
         except asyncio.CancelledError:
-            answered.broken.append(f"unanswered after {DRAIN_S:g} s")
+            results.broken.append(f"unanswered after {DRAIN_S:g} s")
             connection.close()
 
     tasks = []
@@ -63,4 +63,4 @@ async def put_on(
         await asyncio.gather(*unanswered)
     for connection in idle:
         connection.close()
-    return answered
+    return results

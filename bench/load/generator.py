@@ -66,7 +66,7 @@ class Seen:
     cpu_share: float  # of one core, used by the load generator
     late_ms: list[float] = field(default_factory=list)  # open loop: how much later than due each request was sent
     overdue: int = 0  # open loop: counted requests that were not answered within OVERDUE_S after the block's end
-    answered: int = 0  # all requests that were, the uncounted ones too: what the server's work went into
+    results: int = 0  # all requests that were, the uncounted ones too: what the server's work went into
     tpot_ms: list[float] = field(default_factory=list)  # streams: mean time between tokens, a value a request
 
 
@@ -103,38 +103,38 @@ async def run(block: Block) -> Seen:
     if block.rate_per_s:
         dice = random.Random(block.arrivals_seed)
         due_at = [started_at + at for at in instants(block.rate_per_s, until - started_at, dice)]
-        answered = await put_on(block.url, head, requests(block), due_at, connections)
-        counted = [exchange for exchange in answered.exchanges if counted_from <= exchange.sent_at]
+        results = await put_on(block.url, head, requests(block), due_at, connections)
+        counted = [exchange for exchange in results.exchanges if counted_from <= exchange.sent_at]
     else:
-        answered = await _closed_loop(block, head, connections, until)
-        counted = [exchange for exchange in answered.exchanges if counted_from <= exchange.ended_at < until]
+        results = await _closed_loop(block, head, connections, until)
+        counted = [exchange for exchange in results.exchanges if counted_from <= exchange.ended_at < until]
     cpu_share = (time.process_time() - cpu_before) / (time.monotonic() - started_at)
     return replace(
-        _seen(block, counted, Counter(answered.broken), cpu_share),
-        late_ms=[1000 * late_s for late_s in answered.late_s],
+        _seen(block, counted, Counter(results.broken), cpu_share),
+        late_ms=[1000 * late_s for late_s in results.late_s],
         overdue=sum(exchange.ended_at > until + OVERDUE_S for exchange in counted),
-        answered=len(answered.exchanges),
+        answered=len(results.exchanges),
     )
 
 
 async def _closed_loop(block: Block, head: bytes, connections: list[Connection], until: float) -> Answered:
-    bodies, answered = requests(block), Answered()
+    bodies, results = requests(block), Answered()
 
     async def client(connection: Connection) -> None:
         while time.monotonic() < until:
             try:
                 exchange = await connection.post(head, next(bodies))
             except ConnectionError as problem:
-                answered.broken.append(type(problem).__name__)
+                results.broken.append(type(problem).__name__)
                 connection = await Connection.open(block.url)
                 continue
-            answered.exchanges.append(exchange)
+            results.exchanges.append(exchange)
             if exchange.status != 200:
                 await asyncio.sleep(REFUSED_S)
         connection.close()
 
     await asyncio.gather(*(client(connection) for connection in connections))
-    return answered
+    return results
 
 
 def _seen(block: Block, exchanges: list[Exchange], broken: Counter[str], cpu_share: float) -> Seen:

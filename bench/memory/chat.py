@@ -95,11 +95,11 @@ class Chats:
     def seed(self, user: str) -> str:
         """Give a person a past of their own; returns their profile as a prompt tells it."""
         at, names = datetime.now(UTC) - timedelta(days=60), random.Random(user)
-        told = ((thing, each, _word(names), _word(names)) for thing in THINGS for each in AMOUNTS)
-        said = [f"My {thing} has {each} to do with {one} and {other}." for thing, each, one, other in told]
+        usage = ((thing, each, _word(names), _word(names)) for thing in THINGS for each in AMOUNTS)
+        statements = [f"My {thing} has {each} to do with {one} and {other}." for thing, each, one, other in usage]
         messages = [
             {"external_id": str(n), "speaker": "user", "text": text, "said_at": (at + timedelta(days=n)).isoformat()}
-            for n, text in enumerate(said)
+            for n, text in enumerate(statements)
         ]
         profile = {"city": _word(names), "pet": _word(names)}
         self._ask("PUT", "/api/v1/profile", user, {"details": profile})
@@ -117,11 +117,11 @@ class Chats:
         body = {"model": "bondhu", "messages": messages, "max_tokens": 8, "temperature": 0}
         headers = {"x-bondhu-memory": memory, "x-bondhu-cache": "off"}
         answer = self._ask("POST", "/v1/chat/completions", user, body, headers)
-        told = answer.json()
-        layout.prompt_tokens += told["usage"]["prompt_tokens"]
-        layout.cached_tokens += (told["usage"]["prompt_tokens_details"] or {}).get("cached_tokens") or 0
+        usage = answer.json()
+        layout.prompt_tokens += usage["usage"]["prompt_tokens"]
+        layout.cached_tokens += (usage["usage"]["prompt_tokens_details"] or {}).get("cached_tokens") or 0
         layout.requests += 1
-        return str(told["choices"][0]["message"]["content"])
+        return str(usage["choices"][0]["message"]["content"])
 
     def _ask(
         self, method: str, path: str, user: str, body: Any, headers: dict[str, str] | None = None
@@ -141,18 +141,18 @@ def measure(chats: Chats, people: int, turns: int) -> list[Layout]:
     for layout in layouts:
         users = [f"{layout.name} {number}" for number in range(people)]
         profiles = {user: chats.seed(user) for user in users}
-        said: dict[str, list[Message]] = {user: [] for user in users}
+        statements: dict[str, list[Message]] = {user: [] for user in users}
         for turn in range(turns):
             for number, user in enumerate(users):
                 question = QUESTIONS[(turn + number) % len(QUESTIONS)]
-                so_far = [*said[user], {"role": "user", "content": question}]
+                so_far = [*statements[user], {"role": "user", "content": question}]
                 if layout.name in own:
                     recalled = chats.recalled(user, question)
                     messages, memory = own[layout.name](profiles[user], recalled, so_far), "off"
                 else:
                     messages, memory = [{"role": "system", "content": PERSONA}, *so_far], "on"
                 reply = chats.answer(layout, user, messages, memory)
-                said[user] = [*so_far, {"role": "assistant", "content": reply}]
+                statements[user] = [*so_far, {"role": "assistant", "content": reply}]
         typer.echo(f"{layout.name}: {layout.as_dict()}")
     return layouts
 

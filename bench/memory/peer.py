@@ -45,9 +45,9 @@ def compare(*, people: int, rounds: int) -> dict[str, Any]:
         took: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in sides}
         with threadpool_limits(1):  # numpy's
             for _ in range(rounds):
-                asked = [(int(draw.integers(people)), _unit(draw, 1)) for _ in range(BLOCK)]
+                queries = [(int(draw.integers(people)), _unit(draw, 1)) for _ in range(BLOCK)]
                 for name, search in sides.items():
-                    took[name].append([_timed(search, *each) for each in asked])
+                    took[name].append([_timed(search, *each) for each in queries])
     medians = {name: [median(wall for wall, _ in block) for block in blocks] for name, blocks in took.items()}
     return {
         "people": people,

@@ -98,9 +98,9 @@ class Town:
         """Have so many people with `size` turns each."""
         first, index_cache = Owner("bench", f"{size}"), self.index_cache(2**20)
         store = MemoryService(self._engine, index_cache, self._embedder, lambda: datetime.now(UTC))
-        said = turns(size)
+        messages = turns(size)
         for begin in range(0, size, PIECE):
-            await store.ingest(first, "c", said[begin : begin + PIECE])
+            await store.ingest(first, "c", messages[begin : begin + PIECE])
         index_cache.close()
         await self._copy(first, people - 1)
         return [first, *(Owner("bench", f"{size}-{number}") for number in range(1, people))]
@@ -127,13 +127,13 @@ class Town:
                 taken = [f"t.end_user || '-' || n.i as {name}" if name == "end_user" else f"t.{name}" for name in names]
                 query = f"select {', '.join(taken)} from {table.name} t, n where t.app = :app and t.end_user = :user"
                 insert = f"insert into {table.name} ({', '.join(names)}) {numbers} {query}"
-                given = {"times": times, "app": owner.app, "user": owner.user}
+                params = {"times": times, "app": owner.app, "user": owner.user}
                 async with self._engine.connect() as connection:
                     await connection.exec_driver_sql(
                         "pragma synchronous = off"
                     )  # nobody else's, and made anew each run
                     await connection.exec_driver_sql("pragma cache_size = -400000")  # KiB: its B-trees grow in memory
-                    await connection.execute(text(insert), given)
+                    await connection.execute(text(insert), params)
                     await connection.commit()
         await self._engine.dispose()  # connections as the product has them
 
@@ -166,7 +166,7 @@ async def _all_kept(town: Town, people: Sequence[Owner], questions: int) -> dict
     gc.collect()
     grown_mb = pss_mb(process) - before_mb
     again = [await town.ask(index_cache, owner) for owner in town.by_zipf(people, questions)]
-    told = {
+    figures = {
         "people": len(people),
         "turns": 500,
         "first_recall_ms": percentiles([took for was_there, took in made if not was_there]),
@@ -176,7 +176,7 @@ async def _all_kept(town: Town, people: Sequence[Owner], questions: int) -> dict
         "view_mb_pss": round(grown_mb / len(made), 3),
     }
     index_cache.close()
-    return told
+    return figures
 
 
 async def _by_budget(town: Town, people: dict[int, list[Owner]], questions: int, budget_mib: int) -> dict[str, Any]:
@@ -191,7 +191,7 @@ async def _by_budget(town: Town, people: dict[int, list[Owner]], questions: int,
     for owner in asking[questions:]:
         was_there, took = await town.ask(index_cache, owner)
         (hits if was_there else misses)[size_of[owner]].append(took)
-    told = {
+    figures = {
         "people": {str(size): len(owners) for size, owners in people.items()},
         "index_mib": budget_mib,
         "hit_share": round(sum(map(len, hits.values())) / questions, 4),
@@ -201,7 +201,7 @@ async def _by_budget(town: Town, people: dict[int, list[Owner]], questions: int,
         "views_mb_told": round(index_cache.size_bytes / 1e6, 1),
     }
     index_cache.close()
-    return told
+    return figures
 
 
 if __name__ == "__main__":

@@ -33,10 +33,15 @@ def plot(result: Result, path: Path) -> None:
     plt.close(figure)
 
 
-def _alike(told: Result) -> str:
+def _alike(figures: Result) -> str:
     head = ["people", "turns each", "first recall, ms", "next, ms", "hits", "MB a view (PSS)", "MB as counted"]
-    row = [f"{told['people']:,}", f"{told['turns']:,}", _pair(told["first_recall_ms"]), _pair(told["next_recall_ms"])]
-    row += [f"{told['hit_share']:.0%}", f"{told['view_mb_pss']:.2f}", f"{told['view_mb_told']:.2f}"]
+    row = [
+        f"{figures['people']:,}",
+        f"{figures['turns']:,}",
+        _pair(figures["first_recall_ms"]),
+        _pair(figures["next_recall_ms"]),
+    ]
+    row += [f"{figures['hit_share']:.0%}", f"{figures['view_mb_pss']:.2f}", f"{figures['view_mb_told']:.2f}"]
     return table(head, [row])
 
 
@@ -70,11 +75,11 @@ def _writes(result: Result) -> str:
 
 
 def _search(result: Result) -> str:
-    told = result["search"]
-    head = [f"{told['nearest']} nearest of {told['turns']:,}", "ms", "processor's, ms", "ratio, each round"]
+    figures = result["search"]
+    head = [f"{figures['nearest']} nearest of {figures['turns']:,}", "ms", "processor's, ms", "ratio, each round"]
     rows = [
-        [name, _pair(told["ms"][name]), _pair(told["cpu_ms"][name]), f"{min(ratios):.2f} to {max(ratios):.2f}"]
-        for name, ratios in told["over_ours"].items()
+        [name, _pair(figures["ms"][name]), _pair(figures["cpu_ms"][name]), f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        for name, ratios in figures["over_ours"].items()
     ]
     return table(head, rows)
 
@@ -111,12 +116,12 @@ def _stacked(kind: str, writers: str) -> str:
     return kind.replace(" ", "\n", 1) + f"\n{writers} at once"
 
 
-def _draw_search(axis: Any, told: Result) -> None:
-    for place, (name, ratios) in enumerate(told["over_ours"].items()):
+def _draw_search(axis: Any, figures: Result) -> None:
+    for place, (name, ratios) in enumerate(figures["over_ours"].items()):
         axis.plot([place] * len(ratios), ratios, "o", color=COLOURS[place], alpha=0.6, label=name)
     axis.set_yscale("log")
     axis.set_xticks([])
-    axis.set_ylabel(f"{told['nearest']} nearest of {told['turns']:,}: time over ours, each round")
+    axis.set_ylabel(f"{figures['nearest']} nearest of {figures['turns']:,}: time over ours, each round")
     _finish(axis)
 
 

@@ -50,10 +50,10 @@ class RandomEmbedder:
 def turns(count: int) -> list[NewMessage]:
     """Made-up turns of 15 words, a minute apart."""
     draw = np.random.default_rng(count)
-    said = [" ".join(WORDS[each] for each in draw.zipf(1.3, 15) % len(WORDS)) for _ in range(count)]
+    texts = [" ".join(WORDS[each] for each in draw.zipf(1.3, 15) % len(WORDS)) for _ in range(count)]
     return [
         NewMessage(str(number), ("Ann", "Bob")[number % 2], text, BEGINNING + timedelta(minutes=number))
-        for number, text in enumerate(said)
+        for number, text in enumerate(texts)
     ]
 
 
@@ -76,10 +76,10 @@ async def measure(url: str, items: int) -> None:
     engine, embedder = open_engine(url), RandomEmbedder()
     index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
     store, owner = MemoryService(engine, index_cache, embedder, lambda: datetime.now(UTC)), Owner("bench", str(items))
-    said = turns(items)
+    texts = turns(items)
     began = time.perf_counter()
     for first in range(0, items, PIECE):
-        await store.ingest(owner, "c", said[first : first + PIECE])
+        await store.ingest(owner, "c", texts[first : first + PIECE])
     stored_s = time.perf_counter() - began
 
     async def recall() -> None:

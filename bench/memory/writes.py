@@ -28,18 +28,18 @@ MOST = 40_000  # messages of a writer; more than there is time for
 Write = Callable[[MemoryService, Owner, Sequence[NewMessage]], Awaitable[object]]
 
 
-async def _take_in(store: MemoryService, owner: Owner, said: Sequence[NewMessage]) -> None:
-    await store.ingest(owner, "c", said)
+async def _ingest(store: MemoryService, owner: Owner, messages: Sequence[NewMessage]) -> None:
+    await store.ingest(owner, "c", messages)
 
 
-async def _remember(store: MemoryService, owner: Owner, said: Sequence[NewMessage]) -> None:
-    for each in said:
+async def _remember(store: MemoryService, owner: Owner, messages: Sequence[NewMessage]) -> None:
+    for each in messages:
         await store.add(owner, NewMemory(each.text))
 
 
 KINDS: dict[str, tuple[Write, int]] = {  # what is done, with how many at a time
-    "messages": (_take_in, 1),
-    "messages in pieces": (_take_in, PIECE),
+    "messages": (_ingest, 1),
+    "messages in pieces": (_ingest, PIECE),
     "memories": (_remember, 1),
 }
 
@@ -67,7 +67,7 @@ def _on_postgres(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 async def _measure(url: str, seconds: float) -> dict[str, Any]:
-    engine, embedder, said = open_engine(url), RandomEmbedder(), turns(MOST)
+    engine, embedder, messages = open_engine(url), RandomEmbedder(), turns(MOST)
     index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20)
     store = MemoryService(engine, index_cache, embedder, lambda: datetime.now(UTC))
     found: dict[str, Any] = {}
@@ -80,7 +80,7 @@ async def _measure(url: str, seconds: float) -> dict[str, Any]:
             async def go_on(owner: Owner, write: Write, at_once: int, end: float) -> int:
                 done = 0
                 while time.perf_counter() < end and done < MOST:
-                    await write(store, owner, said[done : done + at_once])
+                    await write(store, owner, messages[done : done + at_once])
                     done += at_once
                 return done
 

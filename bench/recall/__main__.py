@@ -26,7 +26,7 @@ from bench.recall import locomo
 from bench.recall.embedding import embed
 from bench.recall.locomo import CATEGORIES, Conversation
 from memory.recall.corpus import Corpus
-from memory.recall.query_rewriting import put
+from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import Dense, Matrix, recall
 from memory.recall.vector_index import VectorIndex, use_one_thread
 
@@ -77,21 +77,21 @@ def ask_all(conversation: Conversation) -> list[Outcome]:
     for turn in conversation.turns:
         corpus.add(turn)
     single, windows = recall_floors.texts(conversation, corpus)
-    asked = [put(question.text, corpus.people) for question in conversation.questions]
-    said = [turn.text for turn in conversation.turns]
-    questions = [text for each in asked for text in each.texts]
+    queries = [rewrite(question.text, corpus.people) for question in conversation.questions]
+    texts = [turn.text for turn in conversation.turns]
+    questions = [text for each in queries for text in each.texts]
     with console.status(f"{conversation.id}: embedding"):
-        vector_of = embed([*said, *single, *windows, *questions])
+        vector_of = embed([*texts, *single, *windows, *questions])
     named, around = _matrix(vector_of, single), _matrix(vector_of, windows)
-    dense = Dense(_index(_matrix(vector_of, said)), _index(around))
+    dense = Dense(_index(_matrix(vector_of, texts)), _index(around))
     lexical = (recall_floors.bm25(single), recall_floors.bm25(windows))
     ids = [turn.id for turn in conversation.turns]
     outcomes = []
-    for question, put_so in zip(conversation.questions, asked, strict=True):
-        embedded = _matrix(vector_of, put_so.texts)
+    for question, query in zip(conversation.questions, queries, strict=True):
+        embedded = _matrix(vector_of, query.texts)
         orders = recall_floors.rank(question.text, embedded[0], lexical, (named, around))
         first = {ranker: [ids[row] for row in order[:K]] for ranker, order in orders.items()}
-        found = recall(corpus, dense, put_so, embedded, now=conversation.ends, limit=K)
+        found = recall(corpus, dense, query, embedded, now=conversation.ends, limit=K)
         first[OURS] = [each.item.id for each in found]
         for ranker, turns in first.items():
             share = len(question.evidence.intersection(turns)) / len(question.evidence)
@@ -113,12 +113,12 @@ def _summary(outcomes: Sequence[Outcome], ranker: str) -> dict[str, Any]:
     mine = [each for each in outcomes if each.ranker == ranker]
     groups = {"all": mine}
     groups |= {category: [each for each in mine if each.category == category] for category in CATEGORIES}
-    told = {name: _numbers([each.recall for each in group]) for name, group in groups.items() if group}
+    figures = {name: _numbers([each.recall for each in group]) for name, group in groups.items() if group}
     conversations = dict.fromkeys(each.conversation for each in mine)
-    told["conversations"] = {
+    figures["conversations"] = {
         id_: _numbers([each.recall for each in mine if each.conversation == id_]) for id_ in conversations
     }
-    return told
+    return figures
 
 
 def _numbers(shares: Sequence[float]) -> dict[str, Any]:
@@ -144,17 +144,18 @@ def markdown(result: dict[str, Any]) -> str:
         f"{name} ({count})" for name, count in zip(("all", *CATEGORIES), counts, strict=True)
     ]
     rows = [
-        [ranker, *(_cell(told[name]) for name in ("all", *CATEGORIES))] for ranker, told in result["rankers"].items()
+        [ranker, *(_cell(figures[name]) for name in ("all", *CATEGORIES))]
+        for ranker, figures in result["rankers"].items()
     ]
     low, high = result["rankers"][OURS]["all"]["interval"]
     by = ", ".join(
-        f"{id_} {100 * told['recall']:.1f}" for id_, told in result["rankers"][OURS]["conversations"].items()
+        f"{id_} {100 * figures['recall']:.1f}" for id_, figures in result["rankers"][OURS]["conversations"].items()
     )
     return f"{table(head, rows)}\n\n{OURS}: 95 % interval {100 * low:.1f} to {100 * high:.1f}; by conversation {by}.\n"
 
 
-def _cell(told: dict[str, Any]) -> str:
-    return f"{100 * told['recall']:.1f} / {100 * told['hit']:.1f}"
+def _cell(figures: dict[str, Any]) -> str:
+    return f"{100 * figures['recall']:.1f} / {100 * figures['hit']:.1f}"
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -168,11 +169,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
     groups = ("all", *CATEGORIES)
     width = 0.8 / len(result["rankers"])
     colours = ("#d1d5db", "#9ca3af", "#93c5fd", "#1d4ed8", "#c2410c")
-    for place, ((ranker, told), colour) in enumerate(zip(result["rankers"].items(), colours, strict=True)):
+    for place, ((ranker, figures), colour) in enumerate(zip(result["rankers"].items(), colours, strict=True)):
         at = [index + (place - 2) * width for index in range(len(groups))]
-        heights = [100 * told[name]["recall"] for name in groups]
+        heights = [100 * figures[name]["recall"] for name in groups]
         edges = [
-            [abs(100 * edge - height) for edge in told[name]["interval"]]
+            [abs(100 * edge - height) for edge in figures[name]["interval"]]
             for name, height in zip(groups, heights, strict=True)
         ]
         axis.bar(at, heights, width * 0.9, color=colour, label=ranker)

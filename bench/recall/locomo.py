@@ -61,12 +61,12 @@ def _corrected(data: dict[str, Any]) -> Conversation:
 
 
 def _published(data: dict[str, Any]) -> Conversation:
-    told = data["conversation"]
-    numbers = sorted(int(name.removeprefix("session_")) for name in told if re.fullmatch(r"session_\d+", name))
+    sessions = data["conversation"]
+    numbers = sorted(int(name.removeprefix("session_")) for name in sessions if re.fullmatch(r"session_\d+", name))
     turns = []
     for number in numbers:
-        at = _moment(told[f"session_{number}_date_time"])
-        session = told[f"session_{number}"]
+        at = _moment(sessions[f"session_{number}_date_time"])
+        session = sessions[f"session_{number}"]
         turns += [_turn(turn, turn["dia_id"], turn.get("blip_caption"), at, str(number)) for turn in session]
     questions = (
         (each["question"], CATEGORIES[each["category"] - 1], _TURN.findall(" ".join(each["evidence"])))

@@ -27,7 +27,7 @@ from bench.environment import RESULTS, commit, machine
 from bench.markdown import table
 from bench.percentiles import percentiles
 from memory.recall.corpus import Corpus, Item
-from memory.recall.query_rewriting import put
+from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import DEPTH, Dense, Matrix, recall
 from memory.recall.vector_index import VectorIndex, use_one_thread
 
@@ -103,13 +103,13 @@ def measure(size: int, questions: int, budget_mb: int, seed: int) -> dict[str, A
     interrupted = 0
     for _ in range(questions):
         person = dice.choice(people)
-        asked = put("When did Ann " + " ".join(_words(5, dice)) + "?", person.corpus.people)
-        vectors = _unit(stock.noise, len(asked.texts))
+        query = rewrite("When did Ann " + " ".join(_words(5, dice)) + "?", person.corpus.people)
+        vectors = _unit(stock.noise, len(query.texts))
         switches = _interruptions()
         search.append(_ms(partial(person.dense.single.search, vectors[:1], DEPTH)))
         interrupted += _interruptions() > switches
         person = dice.choice(people)
-        whole.append(_ms(partial(recall, person.corpus, person.dense, asked, vectors, now=START)))
+        whole.append(_ms(partial(recall, person.corpus, person.dense, query, vectors, now=START)))
     news = [(dice.choice(people).corpus, stock.turn(size)) for _ in range(questions)]
     added = [_ms(partial(corpus.add, turn))[0] for corpus, turn in news]
     return {
@@ -135,9 +135,9 @@ def markdown(result: dict[str, Any]) -> str:
         "build_vectors_ms": "build FAISS", "build_corpus_ms": "build the rest",
     }  # fmt: skip
     rows = [
-        [size, str(told["people_kept"]), *(f"{told[each]['p50']:.2f} / {told[each]['p99']:.2f}" for each in names),
-         f"{told['person_rss_mb']:.1f}"]
-        for size, told in result["sizes"].items()
+        [size, str(row["people_kept"]), *(f"{row[each]['p50']:.2f} / {row[each]['p99']:.2f}" for each in names),
+         f"{row['person_rss_mb']:.1f}"]
+        for size, row in result["sizes"].items()
     ]  # fmt: skip
     return table(["turns", "people kept", *(f"{name}, ms" for name in names.values()), "MB a person"], rows) + "\n"
 

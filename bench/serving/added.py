@@ -101,9 +101,11 @@ def main(
             bondhu.stop()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "added.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    for name, told in result["added_ms"].items():
-        low, high = told["interval_ms"]
-        typer.echo(f"{name}: {told['median_ms']:+.2f} ms ({low:+.2f} to {high:+.2f}) on {told['engine_p50_ms']:.1f} ms")
+    for name, figures in result["added_ms"].items():
+        low, high = figures["interval_ms"]
+        typer.echo(
+            f"{name}: {figures['median_ms']:+.2f} ms ({low:+.2f} to {high:+.2f}) on {figures['engine_p50_ms']:.1f} ms"
+        )
     console.print("written: bench/results/added.json")
 
 

@@ -119,8 +119,8 @@ def markdown(result: dict[str, Any]) -> str:
         for place, threshold in enumerate(THRESHOLDS)
     ]
     head = ["threshold", "cosine only, chosen", "with words, chosen", "cosine only, held out", "with words, held out"]
-    told = "Hits of paraphrases / false hits of near misses (upper bound)."
-    return f"{told} Threshold: {result['threshold']}.\n\n{table(head, rows)}"
+    caption = "Hits of paraphrases / false hits of near misses (upper bound)."
+    return f"{caption} Threshold: {result['threshold']}.\n\n{table(head, rows)}"
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from agents.video.agent import VideoServices
 from agents.video.channels import read_channels
 from agents.video.finder import Finder
 from agents.video.tools import AGENT, PREPARED, prepared_of
-from agents.video.wanted import WantedVideo
+from agents.video.query import WantedVideo
 from jobs.kinds.person import context_of
 from jobs.runner import JobRun
 from storage.agents.states import StateKey, StatesWithin

@@ -25,9 +25,9 @@ from storage.jobs.queue import Claim, finish_job
 from storage.memory.conversations import find_messages
 from storage.memory.memories import (
     EmptyInterval,
+    MemoryFilter,
     MemoryRecord,
     NewMemory,
-    Wanted,
     list_memories,
     present_memories,
     put_memory,
@@ -131,7 +131,7 @@ class Extractor:
         own = [turn for turn in batch.turns if turn.text.strip() and is_own(turn, owner, name)]
         if not own:
             return _Decided()
-        known = await list_memories(self._engine, owner, Wanted(holding_at=self._now()), limit=MAX_KNOWN)
+        known = await list_memories(self._engine, owner, MemoryFilter(holding_at=self._now()), limit=MAX_KNOWN)
         said = "\n".join(turn.text for turn in own)
         shown = [known[row] for row in nearest(said, [each.text for each in known], most=MAX_SHOWN)]
         question = question_on(batch, own, shown, characters=self._characters)

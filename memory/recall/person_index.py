@@ -1,8 +1,7 @@
-"""All of a person's, as recall needs it: the corpus, its vectors' indexes, and how far it has come.
+"""One person's data as recall needs it: the corpus, the indexes of its vectors, and the version that they reflect.
 
-It is made from SQL's feed (`storage.memory.change_feed`) and from nothing else, so it can be dropped at any time. A row
-that is delivered again changes vectors, validity and marks; other words make a new view necessary. One thread at a
-time.
+It is built from SQL's change feed (`storage.memory.change_feed`) alone, so it can be dropped at any time. A row that is
+delivered again changes vectors, validity and marks; changed text requires a new index. Not thread-safe.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -49,25 +48,25 @@ class PersonIndex:
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory."""
+        """Its approximate size in memory, bytes."""
         return self._corpus.size_bytes + sum(each.size_bytes for each in self._indexes) + 200 * len(self._numbers)
 
     @property
     def people(self) -> Sequence[str]:
-        """Who has spoken."""
+        """The names of all speakers."""
         return self._corpus.people
 
     @property
     def lacks_vectors(self) -> bool:
-        """Whether an item cannot be found by its embedding."""
+        """Whether some item has no vector yet."""
         return any(len(index) < len(self._corpus) for index in self._indexes)
 
     def can_reach(self, version: Version) -> bool:
-        """Whether what changed since makes this a view of `version`; else a new one has to be made."""
+        """Whether applying later changes brings this index to `version`; otherwise it must be rebuilt."""
         return self.era == version.era and self.version >= version.rewritten
 
     def apply(self, rows: Sequence[CorpusRow]) -> None:
-        """Take in what the feed delivers."""
+        """Apply rows of the change feed."""
         numbers = [self._number(row) for row in rows]
         for number, row in zip(numbers, rows, strict=True):
             self._bounded.pop(number, None)
@@ -86,29 +85,29 @@ class PersonIndex:
             matrix = np.frombuffer(b"".join(found.values()), dtype="<f4").reshape(len(found), self._dimensions)
             index.put(list(found), matrix)
 
-    def recall(self, asked: RewrittenQuestion, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
-        """The best for a question, of what holds at the time that it asks about (`now`, when it names none).
+    def recall(self, query: RewrittenQuestion, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
+        """The best items for a question, among those valid at the time that it names (`now`, if it names none).
 
-        Without `vectors`, by words alone. Nothing that is muted.
+        Without `vectors` it uses words only. Muted items are left out.
         """
         dense = Dense(*self._indexes)
         if vectors is None:
-            dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(asked.texts), 1), dtype=np.float32)
-        without = self._muted | self._not_holding(interval(asked.question, now) or Interval(now, now + INSTANT))
-        most, painful_at_s = limit + len(without), self._painful_at_s
-        found = recall(self._corpus, dense, asked, vectors, now=now, limit=most, painful_at_s=painful_at_s)
+            dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(query.texts), 1), dtype=np.float32)
+        without = self._muted | self._not_holding(interval(query.question, now) or Interval(now, now + INSTANT))
+        depth, painful_at_s = limit + len(without), self._painful_at_s
+        found = recall(self._corpus, dense, query, vectors, now=now, limit=depth, painful_at_s=painful_at_s)
         return [each for each in found if self._numbers[each.item.kind, each.item.id] not in without][:limit]
 
     def holding(self, text: str) -> list[tuple[ItemKind, str]]:
-        """What has every term of `text`, newest first; the muted as well, and what does not hold now."""
+        """The items with every term of `text`, newest first, including muted ones and ones that are not valid now."""
         found = [self._corpus.items[row] for row in self._corpus.lexical.holding(text).tolist()]
         return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
 
     def echoes(self, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]) -> list[str]:
-        """The turns that would still tell of what is `going` because `text` names it, newest first.
+        """The turns that would still reveal the items in `going`, which `text` names; newest first.
 
-        They are others', not of those who are called as in `person` (case folded): turns with a term of `text` that,
-        of all that is the person's, only what is going has; and replies to what is going that repeat a term of it.
+        They are turns of others, not of the speakers in `person` (case folded): turns with a term of `text` that
+        occurs, among the person's own turns, only in `going`; and replies to `going` that repeat a term of it.
         """
         items, lexical = self._corpus.items, self._corpus.lexical
         gone = {self._numbers[each] for each in going if each in self._numbers}
@@ -136,7 +135,7 @@ class PersonIndex:
         return self._numbers[key]
 
     def _not_holding(self, time: Interval) -> set[int]:
-        """What holds at no moment of `time`."""
+        """The items that are valid at no moment of `time`."""
         return {
             number
             for number, (begins, ends) in self._bounded.items()
@@ -145,7 +144,7 @@ class PersonIndex:
 
 
 class _Blind:
-    """Stands for an index when there is no vector to search it with: nothing is near."""
+    """An index that finds nothing, for when there is no vector to search with."""
 
     def search(self, queries: Matrix, depth: int, /) -> tuple[Matrix, Rows]:
         shape = (len(queries), depth)

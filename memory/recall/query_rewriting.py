@@ -1,12 +1,12 @@
-"""A question about a person, put in that person's own words: "When did Ann move?" becomes "When did I move?".
+"""Rewrites a question about a person in that person's own words: "When did Ann move?" becomes "When did I move?".
 
-People speak of themselves in the first person, so the answer to a question about Ann is most often something that Ann
-said about "I". Asked as it stands, an embedding of the question finds what has Ann's name in it, which is what others
-said to her. Asked in her voice, and what others said counted for less (`memory.recall.ranking`), it finds the answer;
-this one step is worth more than any other here (docs/recall.md). A question about two people is asked of each.
+People speak of themselves in the first person, so the answer to a question about Ann is usually something that Ann said
+about "I". The embedding of the original question finds turns with Ann's name, which are what others said to her. The
+embedding of the rewritten question, together with a lower weight for others' words (`memory.recall.ranking`), finds the
+answer. No other step here is worth as much (docs/recall.md). A question about two people is rewritten for each.
 
-It knows names only as the speakers of the conversations; a name may be shortened to its first three letters or more
-("Mel" for Melanie). The one who asks ("Where did I ...?") is a person too, when it is known who asks. English.
+The module knows only the names of speakers in the conversations. A name may be shortened to its first three letters or
+more ("Mel" for Melanie). If the asker is known, "I" in the question ("Where did I ...?") means them. English only.
 """
 
 import re
@@ -25,7 +25,7 @@ _SECOND_PERSON = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A question as `person` would put it; of nobody in particular when None."""
+    """A question in the words of `person`; None: the question unchanged."""
 
     text: str
     person: str | None
@@ -33,24 +33,24 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class RewrittenQuestion:
-    """A question, and the voices to put it in: at least one, and more when it is about several people."""
+    """A question and its voices: at least one, and several if it is about several people."""
 
     question: str
     voices: tuple[Voice, ...]
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What needs an embedding: the question as it stands, and then in each voice that differs from it."""
+        """The texts to embed: the original question, then each voice that differs from it."""
         return tuple(dict.fromkeys((self.question, *(voice.text for voice in self.voices))))
 
 
-def put(question: str, people: Iterable[str], *, asker: str | None = None) -> RewrittenQuestion:
-    """Put a question in the voices of those whom it names.
+def rewrite(question: str, people: Iterable[str], *, asker: str | None = None) -> RewrittenQuestion:
+    """Rewrite a question in the voice of each person that it names.
 
     Args:
-        question: as asked.
-        people: the speakers of the conversations, by name.
-        asker: the speaker who asks now, if that is known.
+        question: in the asker's words.
+        people: the names of the conversations' speakers.
+        asker: the speaker who asks, if known.
 
     """
     named = _named(question, tuple(people))
@@ -63,7 +63,7 @@ def put(question: str, people: Iterable[str], *, asker: str | None = None) -> Re
 
 
 def _named(question: str, people: tuple[str, ...]) -> dict[str, set[str]]:
-    """Whom it names, and by which words, in lower case."""
+    """The people that the question names, and the words that name them, in lower case."""
     found: dict[str, set[str]] = {}
     for word in dict.fromkeys(match["word"] for match in _WORD.finditer(question)):
         for person in _whose(word, people):

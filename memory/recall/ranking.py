@@ -1,16 +1,15 @@
-"""Recall: what of a person's past a question is about, best first.
+"""Recall: the parts of a person's past that a question is about, best first.
 
-    asked = put(question, corpus.people, asker=speaker)   # memory.recall.query_rewriting
-    vectors = embed(asked.texts)                          # the caller's; one row a text
-    found = recall(corpus, Dense(single, window), asked, vectors, now=now)
-    fit = within_budget(found, ...)                       # memory.recall.token_budget
+    query = rewrite(question, corpus.people, asker=speaker)   # memory.recall.query_rewriting
+    vectors = embed(query.texts)                              # by the caller; one row for each text
+    found = recall(corpus, Dense(single, window), query, vectors, now=now)
+    fit = within_budget(found, ...)                           # memory.recall.token_budget
 
-Three rankers each name their best: the embedding of an item, the embedding of a turn within its window, and BM25 by
-nearest mention. Reciprocal rank makes one ranking of them, and four bounded factors move it: what somebody else said
-counts for less when the question is about one person; what is of the time that the question names counts for more;
-of the rest, newer things a little more; and what was marked as painful less and less, the longer ago that was. It does
-not know where vectors come from nor how they are searched, and reads nothing but what it is given. What each part is
-worth: docs/recall.md.
+Three rankers each name their best items: by the embedding of an item, by the embedding of a turn within its window, and
+by BM25 with nearest mentions. Reciprocal rank fuses the three lists, and four bounded factors adjust the result. Words
+of somebody else count less if the question is about one person. Items from the time that the question names count more;
+if it names none, newer items count a little more. Items marked as painful count less the longer ago they were marked.
+The module does not know where vectors come from or how they are searched. What each part is worth: docs/recall.md.
 """
 
 from collections.abc import Mapping
@@ -52,12 +51,12 @@ class Dense(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """How far rank may be moved.
+    """Factors that a score is multiplied by.
 
-    `others`: what somebody else said, when the question is about one person. `in_time`: what is of the time asked
-    for; people tell of things afterwards, so `told_later_s` more counts as in time. `newest`: something of this
-    moment, when no time is asked for; half of the surplus is left after `half_life_s`. `painful`: the least that is
-    left of what was marked as painful; until then it is halved every `half_life_s` since the mark.
+    `others`: words of somebody else, if the question is about one person. `in_time`: items from the time that the
+    question names; people report events afterwards, so this extends to `told_later_s` after it. `newest`: an item of
+    this moment, if the question names no time; half of the surplus is left after `half_life_s`. `painful`: the lower
+    bound for items marked as painful; their score is halved every `half_life_s` since the mark.
     """
 
     others: float = 1 / 3
@@ -68,8 +67,8 @@ class Factors:
     painful: float = 1 / 8
 
 
-class Said(NamedTuple):
-    """Where one ranker put an item (from 1), and its score there."""
+class RankerScore(NamedTuple):
+    """The rank of an item in one ranker's list (from 1), and its score there."""
 
     rank: int
     score: float
@@ -77,11 +76,11 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """An item that was found, its score, what each ranker said of it (`single`, `window`, `lexical`), its factors."""
+    """A result: the item, its score, its rank and score by ranker (`single`, `window`, `lexical`), its factors."""
 
     item: Item
     score: float
-    said: Mapping[str, Said]
+    by_ranker: Mapping[str, RankerScore]
     factors: Mapping[str, float]
 
 
@@ -90,30 +89,30 @@ class _Ranking:
 
     def __init__(self, rows: Rows, scores: Scores) -> None:
         self.rows = rows
-        self._said = dict(zip(rows.tolist(), enumerate(scores.tolist(), 1), strict=True))
+        self._scores = dict(zip(rows.tolist(), enumerate(scores.tolist(), 1), strict=True))
 
-    def said(self, row: int) -> Said | None:
-        """What the ranker said of `row`."""
-        return Said(*self._said[row]) if row in self._said else None
+    def score_of(self, row: int) -> RankerScore | None:
+        """The rank and score of `row`; None if the ranker did not name it."""
+        return RankerScore(*self._scores[row]) if row in self._scores else None
 
 
-class _Heard(NamedTuple):
-    """What one voice of the question found: each ranker's ranking, the factor of persons, and both made one."""
+class _VoiceResult(NamedTuple):
+    """The results for one voice of the question: each ranking, the factor of persons, and the fused score."""
 
     rankings: Mapping[str, _Ranking]
     person: Scores
     fused: Scores
 
-    def said(self, row: int) -> dict[str, Said]:
-        """What each ranker that named `row` said of it."""
-        told = {name: ranking.said(row) for name, ranking in self.rankings.items()}
-        return {name: said for name, said in told.items() if said is not None}
+    def by_ranker(self, row: int) -> dict[str, RankerScore]:
+        """The rank and score of `row` by each ranker that named it."""
+        scores = {name: ranking.score_of(row) for name, ranking in self.rankings.items()}
+        return {name: score for name, score in scores.items() if score is not None}
 
 
 def recall(
     corpus: Corpus,
     dense: Dense,
-    asked: RewrittenQuestion,
+    query: RewrittenQuestion,
     vectors: Matrix,
     *,
     now: datetime,
@@ -121,53 +120,55 @@ def recall(
     factors: Factors = Factors(),
     painful_at_s: Mapping[int, float] = MappingProxyType({}),
 ) -> list[Ranked]:
-    """The `limit` best of `corpus` for what was asked; only what a ranker named is among them.
+    """The best `limit` items of `corpus` for a question, among those that some ranker named.
 
     Args:
-        corpus: the person's.
-        dense: its vectors' indexes.
-        asked: the question, from `memory.recall.query_rewriting.put`.
-        vectors: unit embeddings of `asked.texts`, in that order.
-        now: the moment of asking.
-        limit: how many.
-        factors: how far they move ranks.
-        painful_at_s: when a row was marked as painful, in seconds since 1970, of those that were.
+        corpus: the person's items.
+        dense: the indexes of its vectors.
+        query: the question, from `memory.recall.query_rewriting.rewrite`.
+        vectors: unit embeddings of `query.texts`, in that order.
+        now: the time of the question, aware.
+        limit: how many results.
+        factors: what scores are multiplied by.
+        painful_at_s: for each row that is marked as painful, when it was marked, in seconds since 1970.
 
     """
     if not len(corpus):
         return []
-    heard = _hear(corpus, dense, asked, vectors, factors)
-    asked_for = interval(asked.question, now)
+    results = _rank_voices(corpus, dense, query, vectors, factors)
+    time_range = interval(query.question, now)
     plain = np.ones(len(corpus))
-    time = _in_time(corpus, asked_for, factors) if asked_for else plain
-    recency = plain if asked_for else _recency(corpus, now, factors)
+    time = _in_time(corpus, time_range, factors) if time_range else plain
+    recency = plain if time_range else _recency(corpus, now, factors)
     painful = _painful(corpus, painful_at_s, now, factors)
-    each_voice = np.stack([each.fused for each in heard])
+    each_voice = np.stack([each.fused for each in results])
     scores = each_voice.max(axis=0) * time * recency * painful
     found = []
     for row in best_first(scores, limit).tolist():
-        best = heard[int(each_voice[:, row].argmax())]
+        best = results[int(each_voice[:, row].argmax())]
         moved = {"person": float(best.person[row]), "time": float(time[row]), "recency": float(recency[row])}
         moved["painful"] = float(painful[row])
-        found.append(Ranked(corpus.items[row], float(scores[row]), best.said(row), moved))
+        found.append(Ranked(corpus.items[row], float(scores[row]), best.by_ranker(row), moved))
     return found
 
 
-def _hear(corpus: Corpus, dense: Dense, asked: RewrittenQuestion, vectors: Matrix, factors: Factors) -> list[_Heard]:
+def _rank_voices(
+    corpus: Corpus, dense: Dense, query: RewrittenQuestion, vectors: Matrix, factors: Factors
+) -> list[_VoiceResult]:
     """Rank for every voice of the question."""
     depth = min(DEPTH, len(corpus))
     nearest = {"single": dense.single.search(vectors, depth), "window": dense.window.search(vectors, depth)}
-    lexical = _lexical(corpus, asked.question)
-    heard = []
-    for voice in asked.voices:
-        place = asked.texts.index(voice.text)
+    lexical = _lexical(corpus, query.question)
+    results = []
+    for voice in query.voices:
+        place = query.texts.index(voice.text)
         rankings = {name: _of_voice(corpus, seen, place) for name, seen in nearest.items()} | {"lexical": lexical}
         person = np.ones(len(corpus))
         if voice.person is not None:
             person[corpus.said_by_others(voice.person)] = factors.others
         fused = reciprocal_rank([ranking.rows for ranking in rankings.values()], len(corpus)) * person
-        heard.append(_Heard(rankings, person, fused))
-    return heard
+        results.append(_VoiceResult(rankings, person, fused))
+    return results
 
 
 def _lexical(corpus: Corpus, question: str) -> _Ranking:
@@ -177,24 +178,24 @@ def _lexical(corpus: Corpus, question: str) -> _Ranking:
 
 
 def _of_voice(corpus: Corpus, nearest: tuple[Matrix, Rows], place: int) -> _Ranking:
-    """Turns as near to the question in its voice, which is how they are told; memories as near to it as it stands."""
+    """Turns by similarity to the question in its voice, memories by similarity to the unchanged question."""
     scores, rows = nearest
     if place == 0:
-        found, how_near = rows[0], scores[0]
+        found, similarity = rows[0], scores[0]
     else:
-        found, how_near = np.concatenate(rows[[0, place]]), np.concatenate(scores[[0, place]])
+        found, similarity = np.concatenate(rows[[0, place]]), np.concatenate(scores[[0, place]])
         of_voice = np.arange(len(found)) >= rows.shape[1]
-        wanted = corpus.are_turns(found) == of_voice
-        found, how_near = found[wanted], how_near[wanted]
-    found, how_near = found[found >= 0], how_near[found >= 0].astype(np.float64)
-    order = np.argsort(-how_near, kind="stable")
-    return _Ranking(found[order], how_near[order])
+        is_match = corpus.are_turns(found) == of_voice
+        found, similarity = found[is_match], similarity[is_match]
+    found, similarity = found[found >= 0], similarity[found >= 0].astype(np.float64)
+    order = np.argsort(-similarity, kind="stable")
+    return _Ranking(found[order], similarity[order])
 
 
-def _in_time(corpus: Corpus, asked_for: Interval, factors: Factors) -> Scores:
+def _in_time(corpus: Corpus, time_range: Interval, factors: Factors) -> Scores:
     at_s = corpus.at_s()
-    told_until_s = asked_for.end.timestamp() + factors.told_later_s
-    return np.where((at_s >= asked_for.start.timestamp()) & (at_s < told_until_s), factors.in_time, 1.0)
+    told_until_s = time_range.end.timestamp() + factors.told_later_s
+    return np.where((at_s >= time_range.start.timestamp()) & (at_s < told_until_s), factors.in_time, 1.0)
 
 
 def _recency(corpus: Corpus, now: datetime, factors: Factors) -> Scores:

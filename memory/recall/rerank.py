@@ -1,8 +1,8 @@
-"""A second look at the head of a ranking, by a model that reads question and text together, where one is configured.
+"""Reranks the top of a ranking with a cross-encoder, a model that reads question and text together.
 
-Its order does not replace the ranking but joins it, by reciprocal rank like every other ranker
-(`memory.recall.rank_fusion`): it reads two texts, and knows nothing of when something was said, by whom, or what stood
-around it. What it did not look at comes after what it did.
+Its order does not replace the ranking but joins it by reciprocal rank, like every other ranker
+(`memory.recall.rank_fusion`), because it reads only two texts: it does not know when something was said, by whom, or in
+which context. Items that it did not read come after those that it did.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from typing import Protocol
 import numpy as np
 
 from memory.recall.rank_fusion import best_first, reciprocal_rank
-from memory.recall.ranking import Ranked, Said
+from memory.recall.ranking import Ranked, RankerScore
 
 NAME = "cross_encoder"
 
 
 class RerankerAway(Exception):
-    """It does not answer now, or not in time."""
+    """It is down, or did not answer in time."""
 
 
 class CrossEncoder(Protocol):
-    """Says how well a text answers a question: greater is better, nothing else is known of the scale."""
+    """Scores how well a text answers a question. Greater is better; the scale is arbitrary."""
 
-    most: int  # how many texts it is given at once, the best of a ranking
+    max_candidates: int  # how many of the best texts it reads
 
     async def score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
         """One score for each of `texts`; raises RerankerAway."""
@@ -32,11 +32,11 @@ class CrossEncoder(Protocol):
 
 
 async def reranked(encoder: CrossEncoder, question: str, found: Sequence[Ranked]) -> list[Ranked]:
-    """`found` in the order of both, each with the score of that order, of equals the first; as it was without it.
+    """`found` in the fused order, with fused scores; equals keep their order. Unchanged if the encoder is down.
 
-    What the encoder looked at says so among its rankers, as `cross_encoder`.
+    Items that the encoder read have `cross_encoder` among their rankers.
     """
-    head = found[: encoder.most]
+    head = found[: encoder.max_candidates]
     if not head:
         return []
     try:
@@ -47,6 +47,6 @@ async def reranked(encoder: CrossEncoder, question: str, found: Sequence[Ranked]
     fused = reciprocal_rank([np.arange(len(found)), order], len(found))
     again = [replace(each, score=float(fused[place])) for place, each in enumerate(found)]
     for rank, place in enumerate(order.tolist(), 1):
-        said = {**again[place].said, NAME: Said(rank, float(scores[place]))}
-        again[place] = replace(again[place], said=said)
+        by_ranker = {**again[place].by_ranker, NAME: RankerScore(rank, float(scores[place]))}
+        again[place] = replace(again[place], by_ranker=by_ranker)
     return [again[place] for place in best_first(fused, len(found)).tolist()]

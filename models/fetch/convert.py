@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
         print(problem, file=sys.stderr)  # noqa: T201 - a command's own message
         return FAILED
     except (QuantizeError, ValueError) as problem:
-        told = f"it cannot be quantised: {problem}. Serve it as it is (form: checkpoint)"
-        print(told, file=sys.stderr)  # noqa: T201 - likewise
+        message = f"it cannot be quantised: {problem}. Serve it as it is (form: checkpoint)"
+        print(message, file=sys.stderr)  # noqa: T201 - likewise
         return FAILED
     except OSError as problem:
         print(problem, file=sys.stderr)  # noqa: T201 - likewise

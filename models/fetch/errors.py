@@ -9,10 +9,10 @@ class DiskFull(FetchError):
     """There is not enough room; `needed` and `free` are bytes, `needed` None where it is not known."""
 
     def __init__(self, where: object, *, needed: int | None = None, free: int | None = None) -> None:
-        told = f"{where} has no room left"
+        reason = f"{where} has no room left"
         if needed is not None and free is not None:
-            told = f"{where} has {_mb(free)} free, about {_mb(needed)} are needed"
-        super().__init__(f"{told}: free some, or set var_dir to a directory on a larger disk, and fetch again")
+            reason = f"{where} has {_mb(free)} free, about {_mb(needed)} are needed"
+        super().__init__(f"{reason}: free some, or set var_dir to a directory on a larger disk, and fetch again")
         self.needed, self.free = needed, free
 
 

@@ -119,13 +119,13 @@ def _check_room(place: Path, needed: int) -> None:
 def _check_file(path: Path, file: Any, source: Source) -> None:
     """Compare with what the hub says of it: SHA-256 of a large file, git's object id of a small one."""
     if file.lfs is not None:
-        digest, wanted = hashlib.sha256(), file.lfs.sha256
+        digest, expected = hashlib.sha256(), file.lfs.sha256
     else:
-        digest, wanted = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False), file.blob_id
+        digest, expected = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False), file.blob_id
     with path.open("rb") as content:
         while block := content.read(BLOCK):
             digest.update(block)
-    if wanted and digest.hexdigest() != wanted:
+    if expected and digest.hexdigest() != expected:
         path.unlink()
         raise FetchError(
             f"{file.rfilename} of {source} is not what the hub says it is (hash): it was thrown away; {AGAIN}"

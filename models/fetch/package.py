@@ -40,7 +40,7 @@ def _pip_download(source: Source, directory: Path, report: Report) -> None:
     ]
     what = f"downloading {requirement}"
     report(what, None, None)
-    told: list[str] = []
+    output: list[str] = []
     # pip unpacks and builds nothing of a wheel, but keeps the download in TMPDIR first: let that be the same disk.
     with subprocess.Popen(
         command,
@@ -56,14 +56,14 @@ def _pip_download(source: Source, directory: Path, report: Report) -> None:
                 if match := _PROGRESS.match(line):
                     report(what, int(match[1]), int(match[2]))
                 else:
-                    told.append(line.strip())
+                    output.append(line.strip())
         except BaseException:
             pip.kill()
             raise
     if pip.returncode:
-        reasons = [line for line in told if line.startswith("ERROR:")] or [line for line in told if line]
+        reasons = [line for line in output if line.startswith("ERROR:")] or [line for line in output if line]
         reason = (reasons or [f"exit status {pip.returncode}"])[0].removeprefix("ERROR:").strip()
-        if any(word in line for word in _FULL for line in told):
+        if any(word in line for word in _FULL for line in output):
             raise DiskFull(directory.parent)
         raise FetchError(
             f"pip could not download {requirement}: {reason}. Look at the network and at pip's index "

@@ -75,8 +75,8 @@ class TextSplicer:
 
     def _repeated(self, echo: str) -> int:
         """How many characters of the continuation's beginning are the text's end: what was asked for, or the most."""
-        asked = anchor(self._sent)
-        if echo.startswith(asked):
-            return len(asked)
+        expected = anchor(self._sent)
+        if echo.startswith(expected):
+            return len(expected)
         lengths = range(min(len(echo), len(self._sent)), min(_LEAST, len(self._sent)) - 1, -1)
         return next((length for length in lengths if self._sent.endswith(echo[:length])), 0)

@@ -20,7 +20,7 @@ from memory.intents.detector import Forget, Intent, intent_of
 from memory.intents.executor import Done, IntentExecutor
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
-from memory.service import MemoryService, Recalled, given_of
+from memory.service import MemoryService, Recalled, context_item
 from serving.chat_memory.prompt import NOT_DONE, note_of, profile_lines, recalled_lines, text_of, with_past
 from serving.config.schema import ChatMemorySettings
 from serving.protocol.request import GenerationRequest
@@ -164,7 +164,7 @@ class ChatMemory:
         within = within_budget([item.ranked for item in fresh], rules.recalled_tokens, self._count)
         fit = {id(ranked) for ranked in within}
         recalled = [item for item in fresh if id(item.ranked) in fit]
-        self._context = [given_of(rank, item) for rank, item in enumerate(recalled, 1)]
+        self._context = [context_item(rank, item) for rank, item in enumerate(recalled, 1)]
         self._context += [_always(rank, memory.id) for rank, memory in enumerate(pinned, len(recalled) + 1)]
         return recalled
 

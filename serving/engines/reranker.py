@@ -38,7 +38,7 @@ class RerankerClient:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.most = most
+        self.max_candidates = most
         self._url = url
         self._cluster_key = cluster_key
         self._session = session

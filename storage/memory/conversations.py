@@ -86,15 +86,15 @@ async def take_in(
 ) -> Ingested:
     """Do what `ingest` does within a change that has begun; `read_at`: memories of the messages come from elsewhere."""
     conversation_id = await conversation_id_of(connection, owner, external_id, now)
-    wanted = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
-    present = await _present(connection, owner, conversation_id, list(wanted))
+    by_external_id = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
+    present = await _present(connection, owner, conversation_id, list(by_external_id))
     ids = {external: id_ for external, (id_, _) in present.items()}
-    fresh = [each for external, each in reversed(wanted.items()) if external not in present]
+    fresh = [each for external, each in reversed(by_external_id.items()) if external not in present]
     if fresh:
         rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
         await connection.execute(insert(Message), [row | {"read_at": read_at} for row in rows])
         ids |= {row["external_id"]: row["id"] for row in rows}
-    differing = tuple(name for name, (_, text) in present.items() if wanted[name].text != text)
+    differing = tuple(name for name, (_, text) in present.items() if by_external_id[name].text != text)
     return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
 
 
@@ -146,8 +146,8 @@ _NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", 
 
 async def conversation_id_of(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
     """The id of a conversation, which is begun if there is none yet, within a change that has begun."""
-    told = owner.columns | {"external_id": external_id}
-    found = (await connection.execute(_CONVERSATION, told)).scalar_one_or_none()
+    params = owner.columns | {"external_id": external_id}
+    found = (await connection.execute(_CONVERSATION, params)).scalar_one_or_none()
     if found is not None:
         return str(found)
     made = secrets.token_hex(8)
@@ -162,10 +162,10 @@ async def _present(
 ) -> dict[str, tuple[str, str]]:
     """Id and text of those that are there."""
     present: dict[str, tuple[str, str]] = {}
-    told = owner.columns | {"conversation_id": conversation_id}
+    params = owner.columns | {"conversation_id": conversation_id}
     for first in range(0, len(external_ids), ROWS_AT_ONCE):
         some = external_ids[first : first + ROWS_AT_ONCE]
-        rows = await connection.execute(_PRESENT, told | {"external_ids": some})
+        rows = await connection.execute(_PRESENT, params | {"external_ids": some})
         present |= {external: (id_, text) for external, id_, text in rows}
     return present
 
@@ -180,12 +180,12 @@ async def _placed(
     now: datetime,
 ) -> list[dict[str, Any]]:
     """The rows of new turns in their places; the turns beside them are told that their windows have changed."""
-    told = owner.columns | {"conversation_id": conversation_id}
-    last = (await connection.execute(_LAST_PLACE, told)).one_or_none()
+    params = owner.columns | {"conversation_id": conversation_id}
+    last = (await connection.execute(_LAST_PLACE, params)).one_or_none()
     is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
-    before = [last] if is_appended and last else await connection.execute(_PLACES, told) if last else []
+    before = [last] if is_appended and last else await connection.execute(_PLACES, params) if last else []
     there = [TurnPosition(*row) for row in before]
-    first = ((await connection.execute(_TOP, told)).scalar() or 0) + 1
+    first = ((await connection.execute(_TOP, params)).scalar() or 0) + 1
     in_order = sorted(fresh, key=lambda each: each.said_at)
     new = [TurnPosition(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
     await void_windows(connection, owner, beside(there, new), version)

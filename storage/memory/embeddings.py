@@ -65,8 +65,10 @@ async def find_unembedded(
     """Up to `limit` (some hundreds) items that changed in version `since` or later and lack a vector."""
     async with engine.connect() as connection:
         turns = await _turns(connection, owner, space, limit, since)
-        told = owner.columns | {"since": since, "most": limit - len(turns)}
-        return turns + [Unembedded("memory", *row) for row in await connection.execute(_lacking_memories(space), told)]
+        params = owner.columns | {"since": since, "most": limit - len(turns)}
+        return turns + [
+            Unembedded("memory", *row) for row in await connection.execute(_lacking_memories(space), params)
+        ]
 
 
 async def store_embeddings(

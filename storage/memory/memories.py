@@ -71,11 +71,11 @@ class MemoryRecord(NewMemory):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which memories to list; each that is not None narrows.
+class MemoryFilter:
+    """Which memories to list; each field that is not None narrows the list.
 
-    `contains` is looked for in text and quote, whatever the case; `since` and `until` bound the time of the event, or
-    of its being stored where none is known; `holding_at` is an instant of its validity.
+    `contains` is searched in text and quote, ignoring case. `since` and `until` bound the time of the event, or of
+    storing it if the event's time is unknown. `holding_at`: only memories that are valid at this instant.
     """
 
     kinds: Sequence[MemoryKind] | None = None
@@ -161,13 +161,13 @@ async def present_memories(connection: AsyncConnection, owner: Owner, ids: Colle
 
 
 async def list_memories(
-    engine: AsyncEngine, owner: Owner, wanted: Wanted, *, limit: int, after: str | None = None
+    engine: AsyncEngine, owner: Owner, filters: MemoryFilter, *, limit: int, after: str | None = None
 ) -> list[MemoryRecord]:
     """At most `limit` memories, newest first; those that come after the memory `after` in that order.
 
     Raises NoSuchMemory when there is no such `after` (any more).
     """
-    query = owner.select(Memory, *_COLUMNS).where(*_conditions(wanted))
+    query = owner.select(Memory, *_COLUMNS).where(*_conditions(filters))
     query = query.order_by(Memory.created_at.desc(), Memory.id.desc()).limit(limit)
     async with engine.connect() as connection:
         if after is not None:
@@ -297,26 +297,26 @@ _MARKS = {"painful_at", "muted", "message_id"}
 _COLUMNS = tuple(getattr(Memory, field) for field in MemoryRecord.__dataclass_fields__)
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _conditions(filters: MemoryFilter) -> list[ColumnElement[bool]]:
     at = func.coalesce(Memory.event_at, Memory.created_at)
     conditions: list[ColumnElement[bool]] = []
-    if wanted.kinds is not None:
-        conditions.append(Memory.kind.in_(wanted.kinds))
-    if wanted.contains is not None:
+    if filters.kinds is not None:
+        conditions.append(Memory.kind.in_(filters.kinds))
+    if filters.contains is not None:
         conditions.append(
-            or_(*(each.icontains(wanted.contains, autoescape=True) for each in (Memory.text, Memory.quote)))
+            or_(*(each.icontains(filters.contains, autoescape=True) for each in (Memory.text, Memory.quote)))
         )
-    if wanted.since is not None:
-        conditions.append(at >= wanted.since)
-    if wanted.until is not None:
-        conditions.append(at < wanted.until)
-    if wanted.holding_at is not None:
-        conditions.append(or_(Memory.valid_from.is_(None), Memory.valid_from <= wanted.holding_at))
-        conditions.append(or_(Memory.valid_until.is_(None), Memory.valid_until > wanted.holding_at))
-    if wanted.pinned is not None:
-        conditions.append(Memory.pinned.is_(wanted.pinned))
-    if wanted.muted is not None:
-        conditions.append(Memory.muted.is_(wanted.muted))
+    if filters.since is not None:
+        conditions.append(at >= filters.since)
+    if filters.until is not None:
+        conditions.append(at < filters.until)
+    if filters.holding_at is not None:
+        conditions.append(or_(Memory.valid_from.is_(None), Memory.valid_from <= filters.holding_at))
+        conditions.append(or_(Memory.valid_until.is_(None), Memory.valid_until > filters.holding_at))
+    if filters.pinned is not None:
+        conditions.append(Memory.pinned.is_(filters.pinned))
+    if filters.muted is not None:
+        conditions.append(Memory.muted.is_(filters.muted))
     return conditions
 
 

@@ -29,26 +29,28 @@ async def mute_items(
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         named = owner.select(Message, Message.id, Message.text, Message.speaker).where(Message.id.in_(turns))
-        said = {row.id: row for row in await connection.execute(named)}
+        turns_by_id = {row.id: row for row in await connection.execute(named)}
         columns = (Memory.id, Memory.message_id, Memory.muted)
-        about = owner.select(Memory, *columns).where(or_(Memory.id.in_(memories), Memory.message_id.in_(list(said))))
+        about = owner.select(Memory, *columns).where(
+            or_(Memory.id.in_(memories), Memory.message_id.in_(list(turns_by_id)))
+        )
         found = [row for row in await connection.execute(about) if row.muted or row.id in memories]
-        if not said and not found:
+        if not turns_by_id and not found:
             await connection.rollback()
             return Touched(), None
         muting = owner.update(Memory).where(Memory.id.in_([row.id for row in found if not row.muted]))
         await connection.execute(muting.values(muted=True, changed_in=version, updated_at=now))
         new = [
             NewMemory(turn.text, speaker=turn.speaker, quote=turn.text, message_id=turn.id, muted=True)
-            for turn in said.values()
+            for turn in turns_by_id.values()
             if turn.id not in {row.message_id for row in found}
         ]
         rows = [new_row(each, secrets.token_hex(8), version=version, now=now) for each in new]
         if rows:
             await connection.execute(insert(Memory), [owner.columns | row for row in rows])
-        read = owner.update(Message).where(Message.id.in_(list(said)), Message.read_at.is_(None))
+        read = owner.update(Message).where(Message.id.in_(list(turns_by_id)), Message.read_at.is_(None))
         await connection.execute(read.values(read_at=now))  # no memories are made of them any more
-        await tell_sources(connection, owner, [*said, *(row.message_id for row in found)], version)
-    drawn = {row.id for row in found if row.message_id in said} | {row["id"] for row in rows}
+        await tell_sources(connection, owner, [*turns_by_id, *(row.message_id for row in found)], version)
+    drawn = {row.id for row in found if row.message_id in turns_by_id} | {row["id"] for row in rows}
     ids = {row.id for row in found} | drawn
-    return Touched(tuple(said), tuple(ids), frozenset(drawn)), version
+    return Touched(tuple(turns_by_id), tuple(ids), frozenset(drawn)), version

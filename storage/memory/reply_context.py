@@ -32,7 +32,7 @@ async def store_reply(
     owner: Owner,
     conversation: str,
     reply: NewMessage,
-    given: Sequence[ContextItem],
+    items: Sequence[ContextItem],
     *,
     answers: str,
     now: datetime,
@@ -48,9 +48,9 @@ async def store_reply(
             await connection.rollback()
             return None
         taken = await take_in(connection, owner, conversation, [reply], version=version, now=now)
-        if given and reply.external_id in taken.added:
+        if items and reply.external_id in taken.added:
             of_reply = {**owner.columns, "message_id": taken.ids[reply.external_id]}
-            await connection.execute(insert(GivenRow), [of_reply | asdict(each) for each in given])
+            await connection.execute(insert(GivenRow), [of_reply | asdict(each) for each in items])
         return version
 
 

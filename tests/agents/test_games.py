@@ -20,7 +20,7 @@ from agents.games.bundled.trivia import ROUNDS, Trivia, read_questions
 from agents.games.bundled.words import read_topics
 from agents.games.catalogue import bundled_games
 from agents.games.game import Game, State, Turn, commitment_of
-from agents.games.suggestions import Wanted, read_suggestions, suggest, wanted_of
+from agents.games.suggestions import SuggestionQuery, parse_query, read_suggestions, suggest
 
 GAMES = {game.id: game for game in bundled_games()}
 THINGS = read_things()
@@ -321,9 +321,9 @@ def test_suggestions_fit_what_was_asked() -> None:
     """Players, minutes and platform are kept to, mood is preferred; each says why."""
     suggestions = read_suggestions()
     assert {each.engine for each in suggestions if each.engine} == set(GAMES)
-    wanted = wanted_of("we are 4 people with 30 minutes, something with cards, feeling happy")
-    assert wanted == Wanted(mood="happy", minutes=30, players=4, platform="cards")
-    found = suggest(suggestions, wanted, random.Random(1))
+    query = parse_query("we are 4 people with 30 minutes, something with cards, feeling happy")
+    assert query == SuggestionQuery(mood="happy", minutes=30, players=4, platform="cards")
+    found = suggest(suggestions, query, random.Random(1))
     assert len(found) == 3
     for each, why in found:
         assert 4 in each.players
@@ -331,4 +331,4 @@ def test_suggestions_fit_what_was_asked() -> None:
         assert each.platform == "cards"
         assert "happy" in each.moods
         assert each.why in why
-    assert suggest(suggestions, Wanted(players=200), random.Random(1)) == []
+    assert suggest(suggestions, SuggestionQuery(players=200), random.Random(1)) == []

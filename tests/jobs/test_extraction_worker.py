@@ -33,7 +33,7 @@ from storage.jobs import board as job_board
 from storage.jobs import queue as jobs
 from storage.memory import conversations, memories
 from storage.memory.conversations import NewMessage
-from storage.memory.memories import Wanted
+from storage.memory.memories import MemoryFilter
 from storage.memory.owner import Owner
 from storage.requests import sum_requests
 from tests.serving.cli.test_cli import answer, bondhu
@@ -70,7 +70,7 @@ def say(url: str, owner: Owner = ANNABELLE) -> None:
 
 def texts(url: str, owner: Owner = ANNABELLE) -> list[str]:
     """Return what is remembered of somebody."""
-    found = with_database(url, lambda engine: memories.list_memories(engine, owner, Wanted(), limit=9))
+    found = with_database(url, lambda engine: memories.list_memories(engine, owner, MemoryFilter(), limit=9))
     return [each.text for each in found]
 
 

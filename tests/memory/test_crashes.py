@@ -130,7 +130,7 @@ async def check_recall(place: Workplace) -> None:
             found = await place.store.recall(owner, "Turn quoted plain new edited", limit=50)
             assert sorted(each.record.text for each in found) == sorted(expected)
             assert {each.record.text for each in found if each.ranked.factors["painful"] < 1} == painful
-        assert all({"single", "window"} <= set(each.ranked.said) for each in found)
+        assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in found)
         progress = await read_progress(place.engine, owner, place.embedder.space)
         assert progress.embedded == progress.items
     counts = await erasure.count(place.engine, "app")

@@ -86,7 +86,7 @@ async def agree(engine: Any, owner: Owner, expected: list[str], stores: list[Mem
     assert sorted([*turns, *(each.text for each in history.memories)]) == expected
     asked = "apple banana cherry damson of ann ben"
     found = [await store.recall(owner, asked, limit=99) for store in stores]
-    near = [sorted((one.record.id, round(one.ranked.said["window"].score, 5)) for one in each) for each in found]
+    near = [sorted((one.record.id, round(one.ranked.by_ranker["window"].score, 5)) for one in each) for each in found]
     assert near == [near[0]] * len(stores)
     for each in found:
         assert sorted(one.record.text for one in each) == expected

@@ -28,7 +28,7 @@ TEXTS = ("I have a dog", "He is called Rex", "We live in Oslo", "Rex likes the s
 
 def told(found: list[Recalled]) -> list[object]:
     """Return what a client is told, but for ids of messages, which are the server's own."""
-    return [(each.record.text, each.ranked.score, each.ranked.said, each.ranked.factors) for each in found]
+    return [(each.record.text, each.ranked.score, each.ranked.by_ranker, each.ranked.factors) for each in found]
 
 
 async def fill(store: MemoryService, engine: AsyncEngine) -> None:

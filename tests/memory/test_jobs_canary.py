@@ -16,7 +16,7 @@ from storage import migrate
 from storage.database import open_engine
 from storage.jobs import board as job_board
 from storage.memory.conversations import NewMessage, ingest
-from storage.memory.memories import Wanted, list_memories
+from storage.memory.memories import MemoryFilter, list_memories
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
 from tests.support.gateway_process import CLUSTER_KEY, free_port
@@ -66,8 +66,8 @@ class Place:
         kept = {}
         for owner in SECRETS:
             recalled = await store.recall(owner, "What is the secret word of the safe?", limit=50)
-            remembered = await list_memories(engine, owner, Wanted(), limit=50)
-            assert all({"single", "window"} <= set(each.ranked.said) for each in recalled), "each has its vectors"
+            remembered = await list_memories(engine, owner, MemoryFilter(), limit=50)
+            assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in recalled), "each has its vectors"
             kept[owner] = json.dumps(
                 [asdict(each.record) for each in recalled] + [asdict(each) for each in remembered], default=str
             )

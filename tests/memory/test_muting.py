@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService, Recalled
 from storage.memory.conversations import NewMessage
-from storage.memory.memories import NewMemory, Wanted, list_memories
+from storage.memory.memories import MemoryFilter, NewMemory, list_memories
 from storage.memory.owner import Owner
 from tests.support.memory.word_embedder import WordEmbedder
 
@@ -68,7 +68,7 @@ async def test_what_is_muted_is_not_brought_up(
     await store.edit(ANN, "left", {"muted": True})
     for each in (store, other, MemoryService(engine, make_index_cache(), embedder, lambda: NOW)):
         assert list(await recalled(each)) == ["I bought a marriage licence for Sam"]
-    (one,) = await list_memories(engine, ANN, Wanted(muted=True), limit=9)
+    (one,) = await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)
     assert (one.id, one.muted) == ("left", True)
     assert len(await recalled(store, BEN)) == 3
     await store.edit(ANN, "left", {"muted": False})

@@ -15,7 +15,7 @@ from memory.recall.person_index import PersonIndex
 from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.export import read_history
-from storage.memory.memories import NewMemory, Wanted, list_memories
+from storage.memory.memories import MemoryFilter, NewMemory, list_memories
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, write_profile
 from storage.memory.tables import Owned
@@ -41,7 +41,7 @@ async def test_every_statement_names_its_owner(
     await store.edit(ANN, new.id, {"text": "z"})
     await write_profile(engine, ANN, Profile("Ann", {}), now=DAY)
     await store.recall(ANN, "One", limit=5)
-    await list_memories(engine, ANN, Wanted(contains="z"), limit=5, after=new.id)
+    await list_memories(engine, ANN, MemoryFilter(contains="z"), limit=5, after=new.id)
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
     wishes = IntentExecutor(engine, store, forgetter, lambda: DAY)
     for wish in (Remember(None), Mute(None), Forget("one")):

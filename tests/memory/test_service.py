@@ -12,7 +12,7 @@ from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService, Recalled
 from storage.memory import embeddings, memories, people
 from storage.memory.conversations import NewMessage
-from storage.memory.memories import NewMemory, Wanted
+from storage.memory.memories import MemoryFilter, NewMemory
 from storage.memory.owner import Owner
 from tests.support.memory.word_embedder import WordEmbedder
 
@@ -37,8 +37,8 @@ async def test_turns_and_memories_are_found(store: MemoryService) -> None:
     await store.ingest(BEN, "c1", [said(1, "I adopted a dog called Max", speaker="Ben")])
     (first, *_) = await store.recall(ANN, "Which dog was adopted?", limit=5)
     assert first.record.text == "I adopted a dog called Rex"
-    assert set(first.ranked.said) == {"single", "window", "lexical"}
-    assert first.ranked.said["lexical"].rank == 1
+    assert set(first.ranked.by_ranker) == {"single", "window", "lexical"}
+    assert first.ranked.by_ranker["lexical"].rank == 1
     (first, *_) = await store.recall(ANN, "What about spiders?", limit=5)
     assert first.record.text == "Ann is afraid of spiders"
     for owner in (BEN, Owner("other", "ann")):
@@ -92,10 +92,10 @@ async def test_an_embedder_that_is_away_loses_nothing(store: MemoryService, embe
     await store.add(ANN, NewMemory("Her sister is a nurse"))
     found = await store.recall(ANN, "sister", limit=5)
     assert len(found) == 2
-    assert all(set(each.ranked.said) == {"lexical"} for each in found)
+    assert all(set(each.ranked.by_ranker) == {"lexical"} for each in found)
     embedder.is_away = False
     found = await store.recall(ANN, "sister", limit=5)
-    assert all(set(each.ranked.said) == {"single", "window", "lexical"} for each in found)
+    assert all(set(each.ranked.by_ranker) == {"single", "window", "lexical"} for each in found)
 
 
 async def test_another_model_replaces_vectors_while_the_old_ones_work(
@@ -156,22 +156,22 @@ async def test_lists_are_in_pages_without_gaps(store: MemoryService, engine: Asy
     await store.add(BEN, NewMemory("Number of Ben"))
     seen: list[str] = []
     after = None
-    while page := await memories.list_memories(engine, ANN, Wanted(), limit=3, after=after):
+    while page := await memories.list_memories(engine, ANN, MemoryFilter(), limit=3, after=after):
         seen += [each.text for each in page]
         after = page[-1].id
         await store.add(ANN, NewMemory("Later"))
     assert seen == [f"Number {number} 100%" for number in reversed(range(7))]
 
-    async def listed(wanted: Wanted) -> list[str]:
-        return [each.text[7] for each in await memories.list_memories(engine, ANN, wanted, limit=50)]
+    async def listed(filters: MemoryFilter) -> list[str]:
+        return [each.text[7] for each in await memories.list_memories(engine, ANN, filters, limit=50)]
 
-    assert await listed(Wanted(kinds=["goal"])) == ["5", "3", "1"]
-    assert await listed(Wanted(contains="NUMBER 5 100%")) == ["5"]
-    assert await listed(Wanted(contains="Number 5_100")) == []
-    bounded = Wanted(since=DAY + timedelta(days=2), until=DAY + timedelta(days=4))
+    assert await listed(MemoryFilter(kinds=["goal"])) == ["5", "3", "1"]
+    assert await listed(MemoryFilter(contains="NUMBER 5 100%")) == ["5"]
+    assert await listed(MemoryFilter(contains="Number 5_100")) == []
+    bounded = MemoryFilter(since=DAY + timedelta(days=2), until=DAY + timedelta(days=4))
     assert await listed(bounded) == ["3", "2"]
     with pytest.raises(memories.NoSuchMemory):
-        await memories.list_memories(engine, BEN, Wanted(), limit=3, after=after)
+        await memories.list_memories(engine, BEN, MemoryFilter(), limit=3, after=after)
 
 
 async def test_the_same_id_is_the_same_memory(store: MemoryService, engine: AsyncEngine) -> None:
@@ -180,7 +180,7 @@ async def test_the_same_id_is_the_same_memory(store: MemoryService, engine: Asyn
     assert [is_new for _, is_new in made] == [True, True, False]
     assert made[0][0] == made[2][0]
     assert made[1][0].text == "Of ben"
-    assert len(await memories.list_memories(engine, ANN, Wanted(), limit=9)) == 1
+    assert len(await memories.list_memories(engine, ANN, MemoryFilter(), limit=9)) == 1
 
 
 async def test_fifty_writers_and_readers_of_one_person(store: MemoryService, engine: AsyncEngine) -> None:

@@ -127,12 +127,12 @@ _WITHOUT = frozenset(
 
 
 def _reply_of(text: str) -> Reply | None:
-    said = text.strip()
-    if UNSURE.match(said):
+    answer = text.strip()
+    if UNSURE.match(answer):
         return "unsure"
-    if YES.match(said):
+    if YES.match(answer):
         return "yes"
-    return "no" if NO.match(said) else None
+    return "no" if NO.match(answer) else None
 
 
 def _entropy(yes: float) -> float:

@@ -54,8 +54,8 @@ class Hangman:
     def play(self, state: State, text: str) -> Turn:
         """A letter, or the whole word."""
         game = HangmanState.model_validate(state)
-        said = plain(text)
-        letter, word = _LETTER.fullmatch(said), _WORD.fullmatch(said)
+        guess = plain(text)
+        letter, word = _LETTER.fullmatch(guess), _WORD.fullmatch(guess)
         if letter:
             return self._letter(game, letter[1])
         if word and (len(word[1]) == len(game.secret.value) or word[0] != word[1]):

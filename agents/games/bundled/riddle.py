@@ -92,9 +92,9 @@ class Riddle:
 
     def _named(self, text: str) -> str | None:
         """The thing that somebody guesses: one that is known, or whatever stands where a guess does."""
-        said = without_frame(text)
+        guess = without_frame(text)
         for thing in self._things.known:
-            if said == thing or said == f"{thing}s":
+            if guess == thing or guess == f"{thing}s":
                 return thing
         match = _GUESS.fullmatch(text.strip().casefold().rstrip("?.!"))
         if match is None or self._things.find(text) is not None or len(match[1].split()) > 2:

@@ -62,8 +62,8 @@ def read_things(path: Path = DATA / "things.yaml") -> Things:
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     questions = [Asked(id_, each["ask"], _pattern(each["words"])) for id_, each in data["questions"].items()]
     known = {
-        thing: {each.lstrip("?"): not each.startswith("?") for each in told.split()}
-        for thing, told in data["things"].items()
+        thing: {each.lstrip("?"): not each.startswith("?") for each in facts.split()}
+        for thing, facts in data["things"].items()
     }
     return Things(questions, known)
 

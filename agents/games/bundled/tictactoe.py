@@ -43,9 +43,9 @@ class TicTacToe:
     def play(self, state: State, text: str) -> Turn:
         """The person's field, then the friend's."""
         game = BoardState.model_validate(state)
-        said = plain(text)
-        number = _NUMBER.fullmatch(said)
-        field = int(number[1]) - 1 if number else _NAMES.get(said.removeprefix("the "))
+        move = plain(text)
+        number = _NUMBER.fullmatch(move)
+        field = int(number[1]) - 1 if number else _NAMES.get(move.removeprefix("the "))
         if field is None:
             return Turn(state, f"{_drawn(game.board)}\nWhich field, 1 to 9?", "talk")
         if game.board[field] != " ":

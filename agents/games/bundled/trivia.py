@@ -75,11 +75,13 @@ class Trivia:
         game.right += is_right
         game.place += 1
         verdict = "Right!" if is_right else f"It is {question.answers[0]}."
-        told = f"{verdict} (Check: {question.url})"
+        feedback = f"{verdict} (Check: {question.url})"
         if game.place == len(game.asked):
             score = f"You had {game.right} of {len(game.asked)}."
-            return Turn(game.model_dump(), f"{told} {score}", result="won" if game.right * 2 > game.place else "lost")
-        return Turn(game.model_dump(), f"{told} Next: {self._questions[game.asked[game.place]].text}")
+            return Turn(
+                game.model_dump(), f"{feedback} {score}", result="won" if game.right * 2 > game.place else "lost"
+            )
+        return Turn(game.model_dump(), f"{feedback} Next: {self._questions[game.asked[game.place]].text}")
 
     def give_up(self, state: State) -> str:
         """The answer that was looked for is told."""

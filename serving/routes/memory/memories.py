@@ -12,7 +12,7 @@ from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, OfUser, User
 from serving.routes.memory.erasure import ReceiptAnswer
-from storage.memory.memories import Wanted, find_memories, list_memories
+from storage.memory.memories import MemoryFilter, find_memories, list_memories
 from storage.memory.tables import MemoryKind, Sensitivity
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
@@ -78,7 +78,7 @@ async def memories(
     after: Annotated[Id | None, Query(description="the last id of the previous page")] = None,
 ) -> MemoryList:
     """List a person's memories in pages, newest first. To search by meaning, use POST /api/v1/recall."""
-    filters = Wanted(kind, search, since, until, holding_at, pinned, muted)
+    filters = MemoryFilter(kind, search, since, until, holding_at, pinned, muted)
     async with access.about(user) as owner:
         found = await list_memories(access.gateway.database, owner, filters, limit=limit + 1, after=after)
     return MemoryList(

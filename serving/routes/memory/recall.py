@@ -67,7 +67,7 @@ class Found(BaseModel):
             if isinstance(record, MemoryRecord)
             else FoundTurn.model_validate(record, from_attributes=True)
         )
-        rankers = {name: SaidOf(rank=ranking.rank, score=ranking.score) for name, ranking in ranked.said.items()}
+        rankers = {name: SaidOf(rank=ranking.rank, score=ranking.score) for name, ranking in ranked.by_ranker.items()}
         return cls(score=ranked.score, rankers=rankers, factors=dict(ranked.factors), item=item)
 
 

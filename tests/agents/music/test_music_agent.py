@@ -13,8 +13,8 @@ from agents.music.agent import MusicAgent, MusicServices, route
 from agents.music.catalogue import Track, normal, read_tracks
 from agents.music.imports import BadLine, read_lines
 from agents.music.listenbrainz import ListenBrainz
+from agents.music.query import parse_query
 from agents.music.radio import CachedRadio, Heard
-from agents.music.wanted import wanted_of
 from agents.outside.http import OutsideHttp, ServiceFailed
 from agents.running import run_agent
 from models.chat import ChatMessage
@@ -79,16 +79,16 @@ def test_words_mean_a_tool(text: str, expected: str) -> None:
 
 def test_words_say_what_is_wanted() -> None:
     """Mood, language, decade, artist, what it is for, how many; what is refused is not wanted."""
-    wanted = wanted_of("7 happy Bengali songs from the 90s for a run", TRACKS)
-    assert (wanted.moods, wanted.languages, wanted.decade, wanted.context, wanted.count) == (
+    query = parse_query("7 happy Bengali songs from the 90s for a run", TRACKS)
+    assert (query.moods, query.languages, query.decade, query.context, query.count) == (
         ["happy"],
         ["bn"],
         1990,
         "run",
         7,
     )
-    assert wanted_of("something by Nina Simone", TRACKS).artists == ["Nina Simone"]
-    assert wanted_of("rock but not metal", TRACKS).genres == ["rock"]
+    assert parse_query("something by Nina Simone", TRACKS).artists == ["Nina Simone"]
+    assert parse_query("rock but not metal", TRACKS).genres == ["rock"]
 
 
 async def test_it_works_for_nobody_in_particular(make_context: MakeContext) -> None:

@@ -19,7 +19,7 @@ from agents.video.agent import VideoAgent, VideoServices, route
 from agents.video.channels import all_topics, read_channels
 from agents.video.data_api import SEARCH, UNITS, DataApi
 from agents.video.feeds import Feeds, parse_feed
-from agents.video.wanted import wanted_video
+from agents.video.query import parse_query
 from models.chat import ChatMessage
 from storage.agents.states import SqlStates
 from storage.media.videos import MemoryVideos
@@ -98,8 +98,8 @@ def test_the_channels_are_many_and_told_apart() -> None:
 )
 def test_words_say_what_is_wanted(text: str, minutes: int, topics: list[str]) -> None:
     """How long, and about what."""
-    wanted = wanted_video(text)
-    assert (wanted.minutes, wanted.topics) == (minutes, topics)
+    query = parse_query(text)
+    assert (query.minutes, query.topics) == (minutes, topics)
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,9 @@ async def test_the_next_models_vectors_are_made_while_the_present_one_serves(
     async def recall_in_the_present() -> AsyncIterator[None]:
         while True:
             found = await store.recall(ANN, "Turn number 3", limit=8)
-            seen.append({name for each in found for name in each.ranked.said})
+            seen.append({name for each in found for name in each.ranked.by_ranker})
             assert len(found) == 8
-            assert all({"single", "window"} <= set(each.ranked.said) for each in found)
+            assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in found)
             yield
 
     following = Interrupted("2", recall_in_the_present)
@@ -118,7 +118,7 @@ async def test_the_next_models_vectors_are_made_while_the_present_one_serves(
     found = await MemoryService(engine, index_cache, switched, clock).recall(ANN, "Turn number 3", limit=8)
     index_cache.close()
     assert len(found) == 8
-    assert all({"single", "window"} <= set(each.ranked.said) for each in found)
+    assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in found)
     assert switched.asked == ["Turn number 3"]
 
 

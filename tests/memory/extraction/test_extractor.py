@@ -22,7 +22,7 @@ from storage.jobs import board as job_board
 from storage.jobs import queue as jobs
 from storage.memory import conversations, deletion, erasure, export, memories, people
 from storage.memory.conversations import NewMessage
-from storage.memory.memories import MemoryRecord, NewMemory, Wanted
+from storage.memory.memories import MemoryFilter, MemoryRecord, NewMemory
 from storage.memory.owner import Owner
 from storage.memory.unread_turns import read_batch
 from tests.support.gateway_process import free_port
@@ -92,7 +92,7 @@ async def extract(engine: AsyncEngine, model: ModelServer, *answers: Any, embedd
 
 async def remembered(engine: AsyncEngine, owner: Owner = ANN) -> list[MemoryRecord]:
     """Return the memories, in the order of their texts."""
-    found = await memories.list_memories(engine, owner, Wanted(), limit=100)
+    found = await memories.list_memories(engine, owner, MemoryFilter(), limit=100)
     return sorted(found, key=lambda each: each.text)
 
 

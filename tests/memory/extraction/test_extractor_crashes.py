@@ -14,7 +14,7 @@ from storage.database import open_engine
 from storage.jobs import board as job_board
 from storage.memory import conversations, erasure, memories
 from storage.memory.conversations import NewMessage
-from storage.memory.memories import NewMemory, Wanted
+from storage.memory.memories import MemoryFilter, NewMemory
 from storage.memory.owner import Owner
 from storage.memory.unread_turns import read_batch
 from tests.support.gateway_process import free_port
@@ -57,7 +57,7 @@ async def state(url: str) -> tuple[int, list[str], list[str]]:
     """How many turns are unread, what is remembered, and what of it has ended."""
     engine = open_engine(url)
     batch = await read_batch(engine, ANN, characters=1000, around=0)
-    listed = await memories.list_memories(engine, ANN, Wanted(), limit=9)
+    listed = await memories.list_memories(engine, ANN, MemoryFilter(), limit=9)
     await engine.dispose()
     ended = [each.text for each in listed if each.valid_until is not None]
     return len(batch.turns) if batch else 0, sorted(each.text for each in listed), ended

@@ -13,7 +13,7 @@ from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.export import read_history
-from storage.memory.memories import NewMemory, NotVerbatim, Wanted, find_memories, list_memories
+from storage.memory.memories import MemoryFilter, NewMemory, NotVerbatim, find_memories, list_memories
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_version, write_profile
 
@@ -191,13 +191,13 @@ async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, 
     done = await chat.wish("Don't bring up Porto again.")
     assert (done.kind, done.count) == ("mute", 3)
     assert await chat.recalled("Porto, lovely wine") == {"Do tell", "Likes port wine"}
-    muted = await list_memories(engine, ANN, Wanted(muted=True), limit=9)
+    muted = await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)
     wish = "Don't bring up Porto again."
     assert {each.text for each in muted} == {"Lives in Porto", PAST[1][1], "Porto is lovely", wish}
     assert all(each.message_id is not None for each in muted)
     again = await chat.obey(Mute("Porto"), None)
     assert again.count == 4  # the wish is a turn like any other now
-    assert len(await list_memories(engine, ANN, Wanted(muted=True), limit=9)) == 4
+    assert len(await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)) == 4
     for each in muted:
         await store.edit(ANN, each.id, {"muted": False})
     assert await chat.recalled("Porto, lovely wine") >= {text for _, text in PAST}

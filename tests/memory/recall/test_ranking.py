@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from memory.recall.bm25 import Terms
 from memory.recall.corpus import Corpus, Item
-from memory.recall.query_rewriting import put
+from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import Dense, Factors, Matrix, Ranked, recall
 from memory.recall.rerank import RerankerAway, reranked
 from memory.recall.token_budget import within_budget
@@ -45,9 +45,9 @@ def remember(*items: Item) -> tuple[Corpus, Dense]:
 def ask(question: str, *items: Item, asker: str | None = None, factors: Factors | None = None) -> list[Ranked]:
     """What is found for a question about `items`."""
     corpus, dense = remember(*items)
-    asked = put(question, corpus.people, asker=asker)
-    vectors = word_vectors(asked.texts)
-    return recall(corpus, dense, asked, vectors, now=NOW, factors=factors or Factors())
+    query = rewrite(question, corpus.people, asker=asker)
+    vectors = word_vectors(query.texts)
+    return recall(corpus, dense, query, vectors, now=NOW, factors=factors or Factors())
 
 
 def turn(id_: str, text: str, *, speaker: str = "Ann", days_ago: float = 10, conversation: str = "one") -> Item:
@@ -68,10 +68,10 @@ def test_nothing_is_found_in_an_empty_past() -> None:
 def test_every_ranker_tells_its_rank_and_score() -> None:
     """What is found carries each ranker's word: rank from 1, and score."""
     found = ask("piano lessons", turn("a", "piano lessons"), turn("b", "bread", conversation="two"))
-    assert set(found[0].said) == {"single", "window", "lexical"}
-    assert {said.rank for said in found[0].said.values()} == {1}
-    assert found[0].said["single"].score == pytest.approx(1.0, abs=1e-3)
-    assert "lexical" not in found[1].said
+    assert set(found[0].by_ranker) == {"single", "window", "lexical"}
+    assert {by_ranker.rank for by_ranker in found[0].by_ranker.values()} == {1}
+    assert found[0].by_ranker["single"].score == pytest.approx(1.0, abs=1e-3)
+    assert "lexical" not in found[1].by_ranker
 
 
 def test_what_a_person_said_is_above_what_others_said_about_it() -> None:
@@ -143,14 +143,14 @@ def test_memories_are_found_beside_turns() -> None:
     found = ask("Which dog did Ann adopt?", memory, turn("t", "sunny today"))
     assert ids(found)[0] == "m"
     assert found[0].factors["person"] == 1.0
-    assert found[0].said["single"].score > 0.5
+    assert found[0].by_ranker["single"].score > 0.5
 
 
 def test_only_the_best_are_returned() -> None:
     """No more than asked for."""
     corpus, dense = remember(*(turn(str(place), "beach") for place in range(20)))
-    asked = put("beach", corpus.people)
-    assert len(recall(corpus, dense, asked, word_vectors(asked.texts), now=NOW, limit=7)) == 7
+    query = rewrite("beach", corpus.people)
+    assert len(recall(corpus, dense, query, word_vectors(query.texts), now=NOW, limit=7)) == 7
 
 
 def test_a_budget_takes_the_best_that_fit() -> None:
@@ -171,7 +171,7 @@ class ByLength:
     """A cross-encoder that likes long texts."""
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        self.max_candidates = most
         self.is_away = False
 
     async def score(self, question: str, texts: Sequence[str]) -> list[float]:
@@ -191,11 +191,11 @@ async def test_a_cross_encoder_joins_the_ranking_of_the_head() -> None:
     by_length = sorted(found[:4], key=lambda each: -len(each.item.text))
     for each in again[:4]:
         before = next(rank for rank, other in enumerate(found, 1) if other.item.id == each.item.id)
-        said = each.said["cross_encoder"]
-        assert by_length[said.rank - 1].item.id == each.item.id
-        assert said.score == len(each.item.text)
-        assert each.score == pytest.approx(1 / (10 + before) + 1 / (10 + said.rank))
-    assert all("cross_encoder" not in each.said for each in again[4:])
+        by_ranker = each.by_ranker["cross_encoder"]
+        assert by_length[by_ranker.rank - 1].item.id == each.item.id
+        assert by_ranker.score == len(each.item.text)
+        assert each.score == pytest.approx(1 / (10 + before) + 1 / (10 + by_ranker.rank))
+    assert all("cross_encoder" not in each.by_ranker for each in again[4:])
 
 
 async def test_without_its_cross_encoder_recall_is_as_it_was() -> None:

@@ -51,7 +51,7 @@ async def test_what_the_cross_encoder_prefers_comes_up(
     found = await store.recall(ANN, "dog", limit=7)
     assert len(found) == 7
     assert found[0].record.id == first.record.id
-    assert [("cross_encoder" in each.ranked.said) for each in found] == [True] * 5 + [False] * 2
+    assert [("cross_encoder" in each.ranked.by_ranker) for each in found] == [True] * 5 + [False] * 2
     assert [each.record.text for each in found[:3]] == [before[0], before[2], before[1]]
     encoder.is_away = True
     assert [each.record.text for each in await store.recall(ANN, "dog", limit=5)] == before

@@ -54,7 +54,7 @@ _DECADE = re.compile(r"\b(?:19|20)?([2-9]0|00|10|20)'?s\b")
 _COUNT = re.compile(r"\b(\d{1,2})\s+(?:[\w-]+\s+){0,3}(?:songs?|tracks?|tunes?)\b")
 
 
-class Wanted(BaseModel):
+class TrackQuery(BaseModel):
     """What songs; all of it may be left out."""
 
     moods: list[str] = Field(default_factory=list, max_length=4)
@@ -67,7 +67,7 @@ class Wanted(BaseModel):
     explicit: bool = True
 
 
-def wanted_of(text: str, tracks: Sequence[Track], *, count: int = 5) -> Wanted:
+def parse_query(text: str, tracks: Sequence[Track], *, count: int = 5) -> TrackQuery:
     """What the words say."""
     folded = text.casefold()
     refused = {normal(match) for match in _NOT.findall(folded)}
@@ -81,7 +81,7 @@ def wanted_of(text: str, tracks: Sequence[Track], *, count: int = 5) -> Wanted:
         plain = plain.replace(artist.casefold(), " ")
     number, decade = _COUNT.search(plain), _DECADE.search(plain)
     found = [genre for genre in genres if re.search(rf"\b{re.escape(genre)}s?\b", plain)]
-    return Wanted(
+    return TrackQuery(
         moods=_named(_MOODS, plain)[:4],
         genres=[each for each in found if normal(each) not in refused][:4],
         languages=_named(_LANGUAGES, plain)[:4],
@@ -93,20 +93,20 @@ def wanted_of(text: str, tracks: Sequence[Track], *, count: int = 5) -> Wanted:
     )
 
 
-def fit_of(track: Track, wanted: Wanted) -> float:
+def fit_of(track: Track, query: TrackQuery) -> float:
     """How well a recording fits, -1 to 1: the share of what was asked for that it has, less what it contradicts."""
     checks = [
-        (wanted.moods, track.mood in wanted.moods, 1.0),
-        (wanted.genres, track.genre in wanted.genres, 1.2),
-        (wanted.languages, track.language in wanted.languages, 1.5),
-        (wanted.artists, track.artist in wanted.artists, 1.5),
-        (wanted.decade, track.year // 10 * 10 == wanted.decade, 1.0),
-        (wanted.context, _suits(track, wanted.context), 1.0),
+        (query.moods, track.mood in query.moods, 1.0),
+        (query.genres, track.genre in query.genres, 1.2),
+        (query.languages, track.language in query.languages, 1.5),
+        (query.artists, track.artist in query.artists, 1.5),
+        (query.decade, track.year // 10 * 10 == query.decade, 1.0),
+        (query.context, _suits(track, query.context), 1.0),
     ]
-    asked = [(fits, weight) for is_asked, fits, weight in checks if is_asked]
-    if not asked:
+    criteria = [(fits, weight) for is_set, fits, weight in checks if is_set]
+    if not criteria:
         return 0.0
-    return sum(weight if fits else -weight for fits, weight in asked) / sum(weight for _, weight in asked)
+    return sum(weight if fits else -weight for fits, weight in criteria) / sum(weight for _, weight in criteria)
 
 
 def _suits(track: Track, context: Context) -> bool:

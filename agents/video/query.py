@@ -39,7 +39,7 @@ _HOUR = {"a": 60, "an": 60, "one": 60, "two": 120, "half an": 30}
 SHORT_MINUTES, LONG_MINUTES = 10, 90
 
 
-class WantedVideo(BaseModel):
+class VideoQuery(BaseModel):
     """What videos; all of it may be left out."""
 
     topics: list[str] = Field(default_factory=list, max_length=5)
@@ -48,13 +48,13 @@ class WantedVideo(BaseModel):
     count: int = Field(default=5, ge=1, le=MAX_COUNT)
 
 
-def wanted_video(text: str) -> WantedVideo:
+def parse_query(text: str) -> VideoQuery:
     """What the words say."""
     folded = text.casefold()
     known = all_topics()
     topics = [topic for word in words_of(folded) for topic in [_SYNONYMS.get(word, word)] if topic in known]
     languages = [name for name, words in _LANGUAGES.items() if re.search(rf"(?<!\w)(?:{words})(?!\w)", folded)]
-    return WantedVideo(topics=list(dict.fromkeys(topics))[:5], languages=languages[:3], minutes=_minutes_of(folded))
+    return VideoQuery(topics=list(dict.fromkeys(topics))[:5], languages=languages[:3], minutes=_minutes_of(folded))
 
 
 def _minutes_of(text: str) -> int:
@@ -64,8 +64,8 @@ def _minutes_of(text: str) -> int:
     if "half an hour" in text:
         return 30
     if hours:
-        said = hours[1]
-        return int(said) * 60 if said.isdigit() else _HOUR[said]
+        hours_text = hours[1]
+        return int(hours_text) * 60 if hours_text.isdigit() else _HOUR[hours_text]
     if _SHORT.search(text):
         return SHORT_MINUTES
     return LONG_MINUTES if _LONG.search(text) else 0
