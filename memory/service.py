@@ -137,7 +137,7 @@ class MemoryService:
 
     async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
         """What every prompt contains: the profile, and the PINNED newest pinned memories that are valid now."""
-        filters = memories.Wanted(pinned=True, muted=False, holding_at=self._now())
+        filters = memories.MemoryFilter(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
         return profile, await memories.list_memories(self._engine, owner, filters, limit=PINNED)
 

@@ -66,7 +66,7 @@ class Seen:
     cpu_share: float  # of one core, used by the load generator
     late_ms: list[float] = field(default_factory=list)  # open loop: how much later than due each request was sent
     overdue: int = 0  # open loop: counted requests that were not answered within OVERDUE_S after the block's end
-    results: int = 0  # all requests that were, the uncounted ones too: what the server's work went into
+    answered: int = 0  # all requests that were, the uncounted ones too: what the server's work went into
     tpot_ms: list[float] = field(default_factory=list)  # streams: mean time between tokens, a value a request
 
 
