@@ -22,7 +22,7 @@ class RerankerClient:
         url: its URL on the private ingress.
         cluster_key: the key of the private ingress.
         session: the HTTP client.
-        most: maximum texts in a request.
+        max_candidates: maximum texts in a request.
         timeout_s: timeout of a request.
         clock: monotonic seconds.
 
@@ -34,11 +34,11 @@ class RerankerClient:
         url: str,
         cluster_key: str,
         session: aiohttp.ClientSession,
-        most: int,
+        max_candidates: int,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.max_candidates = most
+        self.max_candidates = max_candidates
         self._url = url
         self._cluster_key = cluster_key
         self._session = session

@@ -446,7 +446,7 @@ def open_reranker(
         url=f"{ingress}/reranker",
         cluster_key=cluster_key,
         session=session,
-        most=spec.max_candidates,
+        max_candidates=spec.max_candidates,
         timeout_s=spec.timeout_s,
     )
 

@@ -170,8 +170,8 @@ def test_a_budget_takes_the_best_that_fit() -> None:
 class ByLength:
     """A cross-encoder that likes long texts."""
 
-    def __init__(self, most: int) -> None:
-        self.max_candidates = most
+    def __init__(self, max_candidates: int) -> None:
+        self.max_candidates = max_candidates
         self.is_away = False
 
     async def score(self, question: str, texts: Sequence[str]) -> list[float]:

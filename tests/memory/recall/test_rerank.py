@@ -18,7 +18,7 @@ ANN, DAY = Owner("app", "ann"), datetime(2026, 1, 1, tzinfo=UTC)
 class Decided:
     """A cross-encoder that prefers one text."""
 
-    most = 5
+    max_candidates = 5
 
     def __init__(self) -> None:
         self.seen: list[str] = []

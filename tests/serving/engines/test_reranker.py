@@ -83,7 +83,9 @@ async def place() -> AsyncIterator[Place]:
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/reranker"
     async with aiohttp.ClientSession() as session:
         place = Place(
-            RerankerClient(url=url, cluster_key=KEY, session=session, most=30, timeout_s=0.5, clock=lambda: place.now_s)
+            RerankerClient(
+                url=url, cluster_key=KEY, session=session, max_candidates=30, timeout_s=0.5, clock=lambda: place.now_s
+            )
         )
         yield place
     await runner.cleanup()
