@@ -1,9 +1,10 @@
-"""Asking a model within a run: what it takes is counted, its time is what the run has left.
+"""Model calls within a run: tokens and steps are charged to the run's budget, the timeout is the time that it has left.
 
-A choice is made by a grammar, so that the smallest model answers with one of the words; parameters by a JSON schema,
-with a cap on tokens, because such a grammar allows whitespace without end and small models fall into it
-(vllm-project/vllm#38696; its engine's own setting against it is `disable_any_whitespace`). Wrong parameters are asked
-for once more; what is still wrong, or no choice at all, is None: whoever asked goes on by rules.
+A choice is constrained by a grammar, so that even the smallest model answers with one of the words. Parameters are
+constrained by a JSON schema, with a token limit, because such a grammar allows endless whitespace and small models
+produce it (vllm-project/vllm#38696; the engine's own setting against it is `disable_any_whitespace`). Invalid
+parameters are requested once more. If they are still invalid, or there is no choice, the result is None, and the caller
+continues with rules.
 """
 
 import asyncio
@@ -22,11 +23,11 @@ from models.chat import ChatFailure, ChatMessage, ChatModel, ChatReply, ChatRequ
 P = TypeVar("P", bound=BaseModel)
 CHOICE_TOKENS = 16
 PARAMS_TOKENS = 256
-MIN_TOKENS = 8  # an answer of fewer is not worth asking for
+MIN_TOKENS = 8  # a shorter answer is not worth a call
 
 
 async def complete(context: RunContext, request: ChatRequest) -> ChatReply:
-    """The whole answer, as a step of the run; raises ChatFailure, LimitReached."""
+    """The complete answer, as one step of the run; raises ChatFailure, LimitReached."""
     model, request = _begin(context, request)
     try:
         async with asyncio.timeout(context.budget.left_s):
@@ -38,7 +39,7 @@ async def complete(context: RunContext, request: ChatRequest) -> ChatReply:
 
 
 async def stream(context: RunContext, request: ChatRequest) -> AsyncGenerator[TextDelta | ChatReply, None]:
-    """The answer as it comes, as a step of the run; raises ChatFailure, LimitReached."""
+    """The answer as a stream, as one step of the run; raises ChatFailure, LimitReached."""
     model, request = _begin(context, request)
     answer = model.stream(request)
     try:
@@ -58,9 +59,9 @@ async def stream(context: RunContext, request: ChatRequest) -> AsyncGenerator[Te
 
 
 async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: Sequence[str]) -> str | None:
-    """One of the choices, or None when the model does not make one; raises LimitReached.
+    """One of the choices, or None if the model makes none; raises LimitReached.
 
-    Of a model that keeps to no grammar, the one choice that its answer names is taken.
+    If a model ignores the grammar, the single choice that its answer names is used.
     """
     if context.model is None or len(choices) < 2:
         return choices[0] if len(choices) == 1 else None
@@ -77,9 +78,9 @@ async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: 
 
 
 async def fill(context: RunContext, messages: Sequence[ChatMessage], params: type[P]) -> tuple[P | None, bool]:
-    """Parameters as the model writes them, and whether it took a repair; raises LimitReached.
+    """The model's parameters, and whether they needed a second attempt; raises LimitReached.
 
-    None when both answers were no valid ones, or the model is away.
+    None if both answers were invalid, or the model failed.
     """
     schema = {"name": params.__name__.lower().strip("_"), "strict": True, "schema": params.model_json_schema()}
     shape = {"type": "json_schema", "json_schema": schema}
@@ -103,10 +104,10 @@ async def fill(context: RunContext, messages: Sequence[ChatMessage], params: typ
 
 
 async def narrate(context: RunContext, request: ChatRequest) -> AsyncGenerator[str, None]:
-    """The text of an answer as it comes, without blank beginnings; ends early where the model breaks off.
+    """The text of an answer as a stream, without leading blanks; it ends early if the model fails.
 
-    Nothing comes when it gives no text: then the caller has something of its own to say. Raises LimitReached before the
-    first text only.
+    Yields nothing if the model gives no text; then the caller uses a text of its own. Raises LimitReached only before
+    the first text.
     """
     has_begun = False
     try:
@@ -123,7 +124,7 @@ async def narrate(context: RunContext, request: ChatRequest) -> AsyncGenerator[s
 
 
 def _begin(context: RunContext, request: ChatRequest) -> tuple[ChatModel, ChatRequest]:
-    assert context.model is not None, "whoever asks has looked whether there is a model"
+    assert context.model is not None, "the caller has checked that there is a model"
     context.budget.take_step()
     left = context.budget.left_tokens
     if left < MIN_TOKENS:

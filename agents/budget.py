@@ -1,6 +1,6 @@
-"""What one run may use: steps, tokens, seconds, calls to services outside. What would be too much is not begun.
+"""The limits of one run: steps, tokens, seconds, calls to outside services. Nothing is started beyond a limit.
 
-It does not know what a step is; whoever takes one says so first.
+It does not know what a step is; the caller reports each step before taking it.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class RunLimits:
 
 
 class LimitReached(Exception):
-    """A run may go no further; `limit` names which of `RunLimits`."""
+    """A run has reached a limit; `limit` names the field of `RunLimits`."""
 
     def __init__(self, limit: str) -> None:
         super().__init__(f"the run has used up {limit}")
@@ -28,7 +28,7 @@ class LimitReached(Exception):
 
 
 class RunBudget:
-    """What is left of a run's limits.
+    """The remaining part of a run's limits.
 
     Args:
         limits: of the run.
@@ -46,7 +46,7 @@ class RunBudget:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left; 0 when the time is over."""
+        """Remaining seconds; 0 when the time is over."""
         return max(self._ends_at_s - self._clock(), 0.0)
 
     @property

@@ -31,7 +31,7 @@ _SAME = "See the other call, which was the same."
 
 
 async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
-    """Answer by calling tools until the model speaks; raises LimitReached before anything was said."""
+    """Answer by calling tools until the model writes text; raises LimitReached only before the first text."""
     messages = [ChatMessage("system", box.about), *turns_of(request)]
     found: list[ToolResult] = []
     before: list[CallKey] = []

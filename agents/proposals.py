@@ -1,8 +1,8 @@
-"""Effects: proposed, confirmed by the person, done once, undone if they want.
+"""Effects: proposed, confirmed by the person, applied exactly once, undone on request.
 
-A proposal is a document of the conversation. Its id is the key of idempotence that a handler is given: after a crash
-between doing and noting, confirming it again hands the same key to the handler, which then must not do it twice. While
-one is being done nobody else begins it, for LEASE_S. It does not know what effects there are.
+A proposal is a document of the conversation. Its id is the idempotency key for the handler: if the process crashes
+between applying and recording, a second confirmation passes the same key, and the handler must not apply it again.
+While one is being applied, nobody else starts it, for LEASE_S. This module does not know which effects exist.
 
     pending ──yes──▶ applying ──▶ applied ──undo──▶ undone
        └────no────▶ declined
@@ -37,15 +37,15 @@ class EffectHandler(Protocol):
         """Whether it can be undone."""
 
     async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, Document]:
-        """Do it, unless it was done under this key; words for the person, and a receipt. Raises ToolFailed."""
+        """Apply it, unless already applied under this key; a text for the person and a receipt. Raises ToolFailed."""
 
     async def undo(self, receipt: Mapping[str, Any], *, key: str, context: RunContext) -> str:
-        """Undo it, unless that was done; words for the person. Raises ToolFailed."""
+        """Undo it, unless already undone; a text for the person. Raises ToolFailed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a proposal: words for the person, and its state now; None: there is no such proposal."""
+    """The result for a proposal: a text for the person, and its state; None: there is no such proposal."""
 
     plain: str
     proposal: Proposal | None
@@ -56,8 +56,8 @@ class ProposalBook:
 
     Args:
         agent: its id.
-        handlers: of effects, by name.
-        context: of the run; it has an owner, and keeps state.
+        handlers: handlers of effects, by name.
+        context: of the run; it must have an owner and a state store.
 
     """
 
@@ -69,7 +69,7 @@ class ProposalBook:
         self._key = context.state_key(agent, "proposals")
 
     async def propose(self, effects: Sequence[ProposedEffect]) -> list[Proposal]:
-        """Note them; nothing is done."""
+        """Record them; nothing is applied."""
         made = {self._context.new_id(): effect for effect in effects}
 
         def add(document: Document) -> None:
@@ -90,7 +90,7 @@ class ProposalBook:
         return [self._shown(id_, document["entries"][id_]) for id_ in made]
 
     async def resolve(self, text: str) -> Outcome | None:
-        """What a plain yes or no does to the one proposal that was just made; None when it is about none."""
+        """Apply a plain yes or no to the proposal that was just made; None if the text is neither."""
         document = await self._read()
         open_ids = document.get("asked") or []
         if not open_ids:
@@ -108,7 +108,7 @@ class ProposalBook:
         return Outcome("Which of them? Press its button, so that I do the right thing.", None)
 
     async def confirm(self, id_: str) -> Outcome:
-        """Do it, once."""
+        """Apply it, once."""
         now = self._context.now()
         entry: Document | None = None
 
@@ -139,7 +139,7 @@ class ProposalBook:
         return Outcome(plain, await self._set(id_, state="applied", receipt=receipt))
 
     async def undo(self, id_: str) -> Outcome:
-        """Undo it, if it was done and can be undone."""
+        """Undo it, if it was applied and can be undone."""
         entry = (await self._read()).get("entries", {}).get(id_)
         if entry is None or entry["state"] != "applied":
             plain = "That is undone." if entry and entry["state"] == "undone" else "There is nothing of that to undo."

@@ -1,4 +1,4 @@
-"""Which agents there are, by id. A model id is an agent's with a prefix: `bondhu/games`."""
+"""The agents by id. An agent's model id is its id with a prefix: `bondhu/games`."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,7 +8,7 @@ PREFIX = "bondhu/"
 
 
 class Registry:
-    """Agents by id; raises ValueError when two have the same."""
+    """Agents by id; raises ValueError for a duplicate id."""
 
     def __init__(self, agents: Iterable[Agent]) -> None:
         self._agents: dict[str, Agent] = {}
@@ -21,9 +21,9 @@ class Registry:
         return iter(self._agents.values())
 
     def find(self, id_: str) -> Agent | None:
-        """The agent of that id, or of that model id; None when there is none."""
+        """The agent with that id or model id; None if there is none."""
         return self._agents.get(id_.removeprefix(PREFIX))
 
     def model_ids(self) -> list[str]:
-        """What OpenAI's clients call them."""
+        """The model ids for OpenAI's clients."""
         return [f"{PREFIX}{id_}" for id_ in self._agents]

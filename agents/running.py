@@ -1,7 +1,7 @@
-"""Running an agent, whatever it does: it has what it needs, it ends with one Done, and it keeps to its time.
+"""Runs an agent and guarantees the contract: its needs are met, it ends with one Done, and it keeps to its time.
 
-Whoever serves agents calls `run_agent`. What an agent lets through that it should have met itself is logged, and is a
-plain answer for the person; a refusal of the request before the first event is the caller's to tell.
+Everything that serves agents calls `run_agent`. An exception that an agent should have handled is logged, and the
+person gets a plain answer. If the request is refused before the first event, the caller reports that.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _FIELDS = {"person": "user", "conversation": "conversation", "state": "user", "m
 
 
 async def run_agent(agent: Agent, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
-    """All that the agent tells, and its end; raises RequestRefused before the first event."""
+    """All events of the agent, ending with Done; raises RequestRefused before the first event."""
     check_fields(agent, request)
     for need in missing_needs(agent, context):
         raise RequestRefused(f"{agent.id} cannot do without: {need}.", _FIELDS[need])

@@ -1,7 +1,7 @@
-"""What an agent keeps of a person and a conversation: JSON documents with a version, changed by compare-and-set.
+"""The state that agents store about a person and a conversation: versioned JSON documents, changed by compare-and-set.
 
-`storage.agents.states` keeps them in SQL. A document that somebody else changed meanwhile is not overwritten: whoever
-saves reads again and decides anew. It does not know what the documents mean.
+`storage.agents.states` keeps them in SQL. A document that was changed meanwhile is not overwritten: the
+caller reads it again and decides anew. It does not know what the documents mean.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from storage.agents.states import StateKey, Versioned
 
 
 class StateStore(Protocol):
-    """Keeps documents."""
+    """Stores documents."""
 
     async def load(self, key: StateKey) -> Versioned | None:
-        """The document; None when there is none."""
+        """The document; None if there is none."""
 
     async def save(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> bool:
-        """Store it as version `expected` + 1; 0: there must be none yet. False, and nothing stored, on a conflict."""
+        """Store it as version `expected` + 1 (0: it must not exist yet). False, and nothing stored, on a conflict."""
 
     async def delete(self, key: StateKey) -> None:
-        """Delete it; it need not be there."""
+        """Delete it, if it exists."""

@@ -1,8 +1,8 @@
-"""A tool: a plain typed function that an agent's code runs, whoever chose it, and how its result is told.
+"""A tool: a typed function that an agent's code runs, whether rules or a model chose it, and how to word its result.
 
-`Params` is a pydantic model; its JSON schema is the grammar of what a language model may write. A result always has
-words of its own (`plain`), so that a run without a model ends in an answer too. A tool with an effect does nothing when
-it runs: it returns a proposal, which the person confirms (`agents.proposals`).
+Its parameters are a pydantic model, whose JSON schema constrains what a language model may write. A result always has a
+plain text (`plain`), so that a run without a model ends in an answer, too. A tool with an effect does nothing when it
+runs: it returns a proposal, which the person confirms (`agents.proposals`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,16 +19,16 @@ P = TypeVar("P", bound=BaseModel)
 
 
 class ToolFailed(Exception):
-    """A tool could not do its work; the message is in words for the person."""
+    """A tool failed; the message is for the person."""
 
 
 class NoParams(BaseModel):
-    """Of a tool that takes nothing."""
+    """The parameters of a tool that takes none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProposedEffect:
-    """What a tool would have done: `effect` names its handler, `arguments` are JSON, `summary` is for the person."""
+    """A change that a tool proposes: `effect` names the handler, `arguments` are JSON, `summary` is for the person."""
 
     effect: str
     summary: str
@@ -40,13 +40,13 @@ class ToolResult:
     """What a tool found or did.
 
     Attributes:
-        plain: the answer in words of this program, told as it is when no model narrates.
-        facts: what a model is told in order to narrate; empty: `plain`.
-        is_outside: part of `facts` was written by somebody outside: it is fenced, and taints the run.
+        plain: the answer in this program's own words, used if no model narrates.
+        facts: the text that a narrating model gets; empty: `plain`.
+        is_outside: part of `facts` comes from outside: it is fenced, and marks the run as tainted.
         cards: to show.
-        sources: of what is told.
-        proposed: effects that wait for a yes.
-        is_final: `plain` is told as it is, whatever model there is.
+        sources: where the facts come from.
+        proposed: effects that wait for the person's yes.
+        is_final: `plain` is the answer even if there is a model.
 
     """
 
@@ -64,13 +64,13 @@ class Tool(Generic[P]):
     """A tool of an agent.
 
     Attributes:
-        name: a word or two with underscores; what a router chooses among.
-        description: what it is for, in one sentence, with words that people would use.
-        params: what it takes.
-        run: does it; may raise ToolFailed.
-        guess: its parameters from the person's words, by rules; None where they say too little. Used without a model,
-            and when a model's are not valid.
-        narration: how a model is to tell the result; empty: in its own words, briefly.
+        name: one or two words with underscores; a router chooses among names.
+        description: its purpose in one sentence, in words that people would use.
+        params: the type of its parameters.
+        run: executes it; may raise ToolFailed.
+        guess: parses the parameters from the person's words by rules; None if they say too little. Used without a
+            model, and if the model's parameters are invalid.
+        narration: how a model should word the result; empty: briefly, in its own words.
 
     """
 
@@ -82,10 +82,10 @@ class Tool(Generic[P]):
     narration: str = ""
 
     def spec(self) -> ToolSpec:
-        """As a model is told of it."""
+        """Its specification for a model."""
         return ToolSpec(self.name, self.description, self.params.model_json_schema())
 
     @property
     def takes_nothing(self) -> bool:
-        """Whether there is nothing to fill in."""
+        """Whether it has no parameters."""
         return not self.params.model_fields

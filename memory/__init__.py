@@ -1,1 +1,1 @@
-"""What a person has said and what was learnt of it: kept in SQL, found again by several rankers at once."""
+"""What people said and what is remembered about them: stored in SQL, recalled by several rankers."""

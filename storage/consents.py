@@ -1,6 +1,6 @@
-"""What people allow to be done with what they write: one row for an end user of an application who was asked.
+"""The consent of people: one row for each end user of an application who has answered.
 
-It does not know what follows from it (`serving.privacy.consent`), nor who may ask.
+It does not know what follows from it (`serving.privacy.consent`), or who may read it.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class ConsentRecord:
 async def set_consent(
     engine: AsyncEngine, *, app: str, user: str, allow_external: bool, allow_sensitive: bool, now: datetime
 ) -> ConsentRecord:
-    """Store a person's answer in place of any earlier one."""
+    """Store a person's consent, replacing an earlier one."""
     values = {"allow_external": allow_external, "allow_sensitive": allow_sensitive, "changed_at": now}
     statement = upsert(Consent, engine.dialect.name).values(app=app, end_user=user, **values)
     async with engine.begin() as connection:
@@ -38,7 +38,7 @@ async def set_consent(
 
 
 async def find_consent(engine: AsyncEngine, *, app: str, user: str) -> ConsentRecord | None:
-    """Return a person's answer; None when they were never asked, or it was forgotten."""
+    """Return a person's consent; None if they were never asked, or it was deleted."""
     query = select(Consent.allow_external, Consent.allow_sensitive, Consent.changed_at)
     async with engine.connect() as connection:
         row = (await connection.execute(query.where(Consent.app == app, Consent.end_user == user))).one_or_none()
@@ -46,6 +46,6 @@ async def find_consent(engine: AsyncEngine, *, app: str, user: str) -> ConsentRe
 
 
 async def forget_consent(engine: AsyncEngine, *, app: str, user: str) -> None:
-    """Delete a person's answer, as if they had never been asked."""
+    """Delete a person's consent, as if they had never been asked."""
     async with engine.begin() as connection:
         await connection.execute(delete(Consent).where(Consent.app == app, Consent.end_user == user))

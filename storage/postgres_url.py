@@ -1,8 +1,8 @@
-"""What the query of a Postgres address may ask for, and how asyncpg is told of it.
+"""The parameters in the query of a Postgres URL, translated for asyncpg.
 
-Hosts hand addresses out as libpq takes them (https://www.postgresql.org/docs/current/libpq-connect.html). SQLAlchemy
-makes an argument of asyncpg's of every parameter, and asyncpg has no such arguments; it reads libpq's from a DSN only,
-so they go into one that says nothing else. It does not know who asks, nor what else an address has.
+Hosts give out URLs in libpq's form (https://www.postgresql.org/docs/current/libpq-connect.html). SQLAlchemy passes
+every parameter to asyncpg as an argument, but asyncpg accepts libpq's parameters only in a DSN. So they are put into a
+DSN that contains nothing else. This module does not know the rest of the URL.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 PLACES = frozenset({"host", "port"})  # SQLAlchemy's own
 TLS = frozenset({"sslcert", "sslcrl", "sslkey", "sslpassword", "sslrootcert"})
 PASSED = TLS | {"application_name", "sslmode", "target_session_attrs"}
-# Told to other clients of PgBouncer: prepare nothing that lasts. That is so here, whoever asks.
+# They tell clients of PgBouncer not to keep prepared statements. This service never keeps any.
 IDLE = frozenset({"pgbouncer", "prepared_statement_cache_size", "statement_cache_size"})
 
 
 class UnknownParameter(ValueError):
-    """The query asks for something that cannot be done; its text names the parameter, and what is accepted."""
+    """An unsupported parameter; the text names it, and what is accepted."""
 
 
 def connect_arguments(query: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of asyncpg's for what `query` asks for beyond `PLACES`; raises UnknownParameter."""
+    """The arguments of asyncpg for the parameters in `query`, except `PLACES`; raises UnknownParameter."""
     params = {name: value for name, value in query.items() if name not in PLACES | IDLE}
     if "ssl" in params:  # SQLAlchemy's name for it
         params.setdefault("sslmode", params.pop("ssl"))

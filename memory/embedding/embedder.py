@@ -9,7 +9,7 @@ from storage.memory.embeddings import Embedded, Space, Unembedded
 
 
 class EmbedderAway(Exception):
-    """It does not answer now: what is stored gets its vectors later, and recall goes by words alone."""
+    """It is down: items get their vectors later, and recall uses words only."""
 
 
 class Embedder(Protocol):

@@ -1,1 +1,1 @@
-"""From what a person said to what is remembered of it."""
+"""Extracts memories from what a person said."""

@@ -1,12 +1,12 @@
-"""What a fetch says when it cannot be done."""
+"""The errors of a fetch."""
 
 
 class FetchError(Exception):
-    """The weights are not there and nothing half done is; the text says why and what to do."""
+    """The weights could not be fetched, and nothing partial is left; the text says why and what to do."""
 
 
 class DiskFull(FetchError):
-    """There is not enough room; `needed` and `free` are bytes, `needed` None where it is not known."""
+    """The disk is full; `needed` and `free` are bytes, `needed` is None if unknown."""
 
     def __init__(self, where: object, *, needed: int | None = None, free: int | None = None) -> None:
         reason = f"{where} has no room left"

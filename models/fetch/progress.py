@@ -1,4 +1,4 @@
-"""How far a fetch is: what whoever fetches is told."""
+"""Reports the progress of a fetch."""
 
 from typing import Protocol
 

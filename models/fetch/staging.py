@@ -1,6 +1,6 @@
-"""A directory that appears whole or not at all: written beside its place under a lock, synced, renamed.
+"""A directory that appears complete or not at all: written next to its place under a lock, synced, renamed.
 
-Whoever is killed leaves a hidden directory, which the next that fetches the same takes away. It does not know what is
+A killed process leaves a hidden directory, which the next fetch of the same model removes. It does not know what is
 written.
 """
 

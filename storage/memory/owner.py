@@ -1,7 +1,7 @@
-"""Whose rows a statement is about. All access to the tables of `storage.memory.tables` starts with one of these.
+"""The owner of rows. All access to the tables of `storage.memory.tables` starts with one of these.
 
-There is no way here to ask for a row by its id alone: whoever forgets the owner has nothing to call. It does not know
-what the tables hold.
+There is deliberately no way to select a row by its id alone, so no code can forget the owner. This module does not know
+what the tables contain.
 """
 
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from storage.memory.tables import Owned
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An end user, as their application calls them."""
+    """An end user, under the name that their application uses."""
 
     app: str
     user: str
 
     @property
     def columns(self) -> dict[str, str]:
-        """The two columns that every row of theirs has."""
+        """The two columns that identify their rows."""
         return {"app": self.app, "end_user": self.user}
 
     def has(self, table: type[Owned]) -> ColumnElement[bool]:
-        """Of `table`, what is theirs."""
+        """The condition for their rows in `table`."""
         return and_(table.app == self.app, table.end_user == self.user)
 
     def select(self, table: type[Owned], *columns: Any) -> Select[Any]:
-        """Their rows of `table`; all columns, when none is named."""
+        """Select their rows of `table`; all columns if none is named."""
         return select(*(columns or table.__table__.columns)).select_from(table).where(self.has(table))
 
     def update(self, table: type[Owned]) -> Update:
-        """Change rows of theirs."""
+        """Update their rows."""
         return update(table).where(self.has(table))
 
     def delete(self, table: type[Owned]) -> Delete:
-        """Delete rows of theirs."""
+        """Delete their rows."""
         return delete(table).where(self.has(table))
 
 
-# Whoever is named when a statement is executed, by `Owner.columns`. For what every chat asks: SQLAlchemy takes longer
-# to make such a statement than SQL to answer it, so it is made once.
+# The owner is bound at execution, by `Owner.columns`. For the statements that every chat needs: SQLAlchemy takes longer
+# to compile such a statement than SQL to execute it, so it is compiled once.
 WHOEVER = Owner(cast("str", bindparam("app")), cast("str", bindparam("end_user")))
