@@ -127,7 +127,7 @@ class IntentExecutor:
     async def _find(
         self, owner: Owner, about: str | None, own: MessageRecord | None, conversation: str
     ) -> tuple[list[str], list[str], int]:
-        """The turns and memories that an intent reaches, with its own message if it names it; how many more there are."""
+        """The turns and memories that an intent reaches, with its own message if it names it; how many are left."""
         if about is None:
             before = await self._before(owner, own, conversation)
             return [each.id for each in before], [], 0
