@@ -11,8 +11,8 @@ from agents.ranking.feedback import FeedbackBook
 from agents.video.agent import VideoServices
 from agents.video.channels import read_channels
 from agents.video.finder import Finder
+from agents.video.query import VideoQuery
 from agents.video.tools import AGENT, PREPARED, prepared_of
-from agents.video.query import WantedVideo
 from jobs.kinds.person import context_of
 from jobs.runner import JobRun
 from storage.agents.states import StateKey, StatesWithin
@@ -29,14 +29,14 @@ async def prepare_videos(job: JobRun, open_services: Open) -> int:
     params = cast("VideosParams", job.params)
     context = await context_of(job)
     feedback = await FeedbackBook(AGENT, context).read()
-    wanted = WantedVideo(
+    query = VideoQuery(
         topics=list(params.topics), languages=list(params.languages), minutes=params.minutes, count=COUNT
     )
     async with open_services(job) as services:
         videos = services.videos or SqlVideos(job.engine, job.now)
         finder = Finder(read_channels(), videos, services.feeds, services.api)
         await job.progress(1, 3)
-        picks = await finder.find(wanted, feedback, context)
+        picks = await finder.find(query, feedback, context)
     await job.progress(2, 3)
     async with job.finishing({"videos": len(picks)}) as connection:
         key = StateKey(job.owner, AGENT, "", PREPARED)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.serving.agents.test_agents_and_people import Person, person
-from tests.support.engine_server import EngineServer
 from tests.support.gateway_process import GatewayProcess
+from tests.support.servers.engine import EngineServer
 
 __all__ = ["person"]
 

@@ -20,9 +20,9 @@ from serving.cli.main import app
 from storage import migrate
 from tests.faults.test_edges import find_faketime
 from tests.support.certificates import make_certificate
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, SCRAPE_TOKEN, GatewayProcess, free_port
 from tests.support.polling import eventually
+from tests.support.servers.engine import MODEL, EngineServer
 
 LATER = {"BONDHU__DOCTOR__WINDOW_S": "600", "BONDHU__DOCTOR__SAMPLE_S": "0.2"}
 Finding = dict[str, Any]
