@@ -148,7 +148,7 @@ def test_a_conversation_ends_by_itself(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("of_companion", [False, True], ids=["base", "companion"])
 def test_a_required_call_ends_by_itself(client: OpenAI, base: str, of_companion: bool) -> None:
-    """`tool_choice: required` gives one whole call, with arguments that conform and room to spare."""
+    """`tool_choice: required` gives whole calls, with arguments that conform and room to spare; llama.cpp gives one."""
     question: Any = [{"role": "user", "content": "Please put on some quiet jazz."}]
     answer = say(
         client,
@@ -159,9 +159,12 @@ def test_a_required_call_ends_by_itself(client: OpenAI, base: str, of_companion:
         max_tokens=160,
     )
     assert answer.choices[0].finish_reason != "length", answer
-    (call,) = answer.choices[0].message.tool_calls
-    assert call.function.name == "play_music"
-    jsonschema.validate(json.loads(call.function.arguments), PLAY["function"]["parameters"])
+    calls = answer.choices[0].message.tool_calls
+    assert calls
+    assert len(calls) == 1 or base == BASE["vllm"]
+    for call in calls:
+        assert call.function.name == "play_music"
+        jsonschema.validate(json.loads(call.function.arguments), PLAY["function"]["parameters"])
 
 
 @pytest.mark.parametrize("of_companion", [False, True], ids=["base", "companion"])
