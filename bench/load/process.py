@@ -13,7 +13,7 @@ class LoadGenerator:
     """The process that puts the load on."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "bench.load"]
+        command = [sys.executable, "-m", "bench.load.generator"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def run(self, block: Block) -> Seen:
