@@ -1,5 +1,4 @@
-"""Agents: what a person can talk to. Each is a folder; `agents.catalogue` names them all.
+"""Agents: the counterparts that a person can talk to. Each is a folder; `agents.catalogue` lists them.
 
-They depend on `models.chat`, `memory` and `storage`, never on what serves them; docs/agents.md walks through writing
-one.
+They depend on `models.chat`, `memory` and `storage`, never on `serving`. docs/agents.md explains how to write one.
 """

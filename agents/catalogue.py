@@ -1,4 +1,4 @@
-"""Which agents there are. A new one is its folder and a line here."""
+"""The list of agents. A new agent is a folder and a line here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

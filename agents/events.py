@@ -1,7 +1,7 @@
-"""What an agent tells while it runs: text as it comes, and what stands beside it.
+"""The events of a run: text as it is generated, and structured content next to it.
 
-Only plain serialisable data. An ordinary client is given the tokens alone; the rest is an extension that it may ignore.
-`document` is how an event is written as JSON, in the HTTP interface and in recordings.
+They are plain serialisable data. An ordinary OpenAI client sees only the tokens; the rest is an extension that it can
+ignore. `document` writes an event as JSON, for the HTTP interface and for recordings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class ToolStep:
-    """A step of the run that is over: routing, a tool, the narration. `detail` holds no words of the person."""
+    """A finished step of the run: routing, a tool, the narration. `detail` never contains the person's words."""
 
     name: str
     state: StepState
@@ -51,7 +51,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button: what stands on it, and what the person says by pressing it."""
+    """A button: its label, and the message that it sends."""
 
     label: str
     says: str
@@ -59,7 +59,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where something that was said comes from. A link is shown, and followed by nobody but the person."""
+    """The source of a statement. A link is only shown; nothing but the person follows it."""
 
     title: str
     url: str | None = None
@@ -69,7 +69,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An effect that waits for the person's yes, or what became of one (`agents.proposals`)."""
+    """An effect that waits for the person's yes, or its result (`agents.proposals`)."""
 
     id: str
     effect: str
@@ -81,7 +81,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class ClientCalls:
-    """Calls of the client's own tools, which it is to run; only of an agent that passes `tools` on."""
+    """Calls of the client's own tools, for the client to run; only from an agent that passes `tools` on."""
 
     calls: Sequence[ToolCall]
     type: Literal["client_calls"] = "client_calls"
@@ -89,7 +89,7 @@ class ClientCalls:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of every run, once.
+    """The end of a run; exactly one for each run.
 
     Attributes:
         finish_reason: as of a model's answer; `length` when a limit of the run ended it.

@@ -1,12 +1,12 @@
-"""The loop of an agent with tools, made for small models: route → one tool → code → the model narrates.
+"""The loop of an agent with tools, made for small models: route → one tool → code → narration.
 
-    1. route: by rules where they are sure; else the model chooses a tool's name by a grammar; else the default
-    2. parameters: by the model under a JSON schema, one repair; else by rules
-    3. the tool runs: code decides, whatever the model thinks
-    4. the model narrates the result; without it, or where it says nothing, the result's own words are the answer
+    1. route: rules, if they are certain; otherwise the model chooses a tool's name by a grammar; otherwise the default
+    2. parameters: from the model under a JSON schema, with one repair; otherwise from rules
+    3. the tool runs: code decides
+    4. the model narrates the result; without a model, or if it returns nothing, the result's plain text is the answer
 
-Every step has an answer without a model, and what a limit of the run cuts off is answered plainly. A model that can be
-trusted with more plans by itself (`agents.planning`). It does not know what the tools do.
+Every step works without a model, and a run that hits a limit ends in a plain answer. A model that can plan uses another
+loop (`agents.planning`). This module does not know what the tools do.
 """
 
 from collections.abc import AsyncGenerator

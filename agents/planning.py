@@ -1,8 +1,8 @@
-"""The loop for a model that can be trusted to plan: it calls tools itself, several at once, for several steps.
+"""The loop for a model that can plan: it calls tools itself, several at once, for several steps.
 
-Two identical rounds of calls in a row end it (small models repeat a call for ever, vllm-project/vllm#21026), as do the
-run's limits; then what the tools found is told in their own words. A call that stands in the text instead of where
-calls belong is read there (vllm-project/vllm#46863), and blank text before a call is not taken for an answer.
+Two identical rounds of calls in a row end the loop (small models repeat a call forever, vllm-project/vllm#21026), and
+so do the run's limits; then the answer is the plain text of the tools' results. A call that the model writes as text is
+recognised (vllm-project/vllm#46863), and blank text before a call does not count as an answer.
 """
 
 import asyncio

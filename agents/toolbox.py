@@ -1,4 +1,4 @@
-"""The tools of one agent, and how it speaks: running one, and telling its result with or without a model."""
+"""The tools and texts of one agent: running a tool, and wording its result with or without a model."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ _NARRATE = "Tell them this in one to three friendly sentences. Add no facts, nam
 
 @dataclass(frozen=True)
 class Toolbox:
-    """An agent's tools, and how it speaks.
+    """An agent's tools and texts.
 
     Attributes:
         agent: its id.
@@ -54,7 +54,7 @@ class Toolbox:
 
 
 async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> tuple[ToolResult, ToolStep]:
-    """Run it, for as long as the run may last; a failure is a result that says so. Raises LimitReached."""
+    """Run it within the run's time; a failure becomes a result that says so. Raises LimitReached."""
     began_s = context.budget.left_s
     context.budget.take_step()
     try:
@@ -71,7 +71,7 @@ async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> t
 async def tell(
     box: Toolbox, request: AgentRequest, context: RunContext, tool: Tool[Any], result: ToolResult
 ) -> AsyncGenerator[Event, None]:
-    """A result: its cards and sources, its words by the model or its own, then what it proposes."""
+    """The events of a result: cards and sources, the text (narrated or plain), then proposals."""
     for card in result.cards:
         yield card
     for source in result.sources:
@@ -93,14 +93,14 @@ async def tell(
 
 
 async def propose(box: Toolbox, context: RunContext, result: ToolResult) -> list[Proposal]:
-    """Note what a result proposes, where something can be kept."""
+    """Record what a result proposes, if there is a state store."""
     if not result.proposed or context.state is None or context.owner is None:
         return []
     return await ProposalBook(box.agent, box.effects, context).propose(result.proposed)
 
 
 def turns_of(request: AgentRequest) -> list[ChatMessage]:
-    """The last turns of the conversation, as text; no system message of anybody's."""
+    """The last turns of the conversation as text, without system messages."""
     turns = [each for each in request.messages if each.role in ("user", "assistant") and each.text]
     return [ChatMessage(each.role, each.text) for each in turns[-MAX_TURNS:]]
 

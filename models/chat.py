@@ -1,7 +1,7 @@
-"""A chat model, whoever runs it: what is asked, what is answered, and how it can fail.
+"""The interface of a chat model: requests, replies and failures, independent of any provider.
 
-Neutral of any provider. `models.openai_chat` speaks it over HTTP; a fallback is a `ChatModel` made of others. It does
-not know prompts, people nor quotas. What can go wrong, by what whoever asked should do next:
+`models.openai_chat` implements it over HTTP; a fallback is a `ChatModel` made of others. It does not know prompts,
+people or quotas. The failures, by what the caller should do next:
 
     ChatFailure
     ├── BadRequest(field)          it refuses this request; another model may not

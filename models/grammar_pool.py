@@ -1,8 +1,8 @@
-"""What a grammar costs, found out beside the engine: compiled and walked in a process with limits before it is used.
+"""Measures the cost of a grammar outside the engine, in a process with limits, before the engine uses it.
 
-An engine compiles and follows grammars in the process that generates for everybody, without limits. Here each grammar
-is first tried in a worker (`models.grammar_worker`) that the kernel ends when it takes too much time or memory, and
-what was found is remembered. It does not know requests, nor HTTP.
+An engine compiles and follows grammars in the process that generates for everybody, without limits. So each grammar is
+first tried in a worker (`models.grammar_worker`), which the kernel kills if it takes too much time or memory. Results
+are cached. This module does not know requests or HTTP.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A chat model over HTTP that speaks OpenAI's chat completions: an engine, this project's own gateway, or another.
 
-What is written and read is `models.openai_format`'s. Never tries again: whoever asks decides. It does not know prompts
-nor who asks.
+`models.openai_format` writes and reads the bodies. It never retries: the caller decides. It does not know prompts or
+callers.
 """
 
 import json

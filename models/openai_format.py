@@ -1,8 +1,8 @@
-"""OpenAI's chat completions as data: what a `ChatRequest` is on the wire, and what came back as a `ChatReply`.
+"""OpenAI's chat completions as data: a `ChatRequest` as a request body, a response as a `ChatReply`.
 
-Protocol: https://platform.openai.com/docs/api-reference/chat. A grammar of choices is no part of it: vLLM takes them as
-`structured_outputs`, others as a JSON schema with an `enum`. Faults that servers are known for are met here: a call
-whose arguments come in pieces, pieces without an index, usage that is missing. It does not know how either travels.
+Protocol: https://platform.openai.com/docs/api-reference/chat. It has no grammar of choices: vLLM takes choices as
+`structured_outputs`, others as a JSON schema with an `enum`. Known faults of servers are handled here: a call whose
+arguments come in pieces, pieces without an index, missing usage. It does not know the transport.
 """
 
 import json

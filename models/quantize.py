@@ -15,7 +15,7 @@ lives in a virtual environment of its own:
     .venv-quantize/bin/pip install llmcompressor==0.14.0.1 torch==2.13.0+cpu   # GPU: torch==2.13.0
     .venv-quantize/bin/python -m models.quantize SOURCE OUT
 
-OUT appears whole or not at all: it is written beside its final place and renamed.
+OUT appears complete or not at all: it is written next to its final place and renamed.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""A request to what answers on Ray Serve's private ingress: JSON there, JSON or raw float32 back.
+"""Requests to Ray Serve's private ingress: a JSON body, JSON or raw float32 in the response.
 
-It does not know what is asked of whom: the deployments' modules (serving/deployments/) say what they take.
+It does not know the bodies' meaning: the deployments' modules (serving/deployments/) define them.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ CLUSTER_HEADER = "x-bondhu-cluster-key"
 
 
 class Away(Exception):
-    """It does not answer, or not as expected; the text says how."""
+    """It did not answer, or not as expected; the text says how."""
 
 
 class Refused(Exception):
-    """One of the inputs cannot be taken: which (from 0), why, and OpenAI's code for it if there is one."""
+    """One of the inputs is invalid: its number (from 0), the reason, and OpenAI's code for it, if any."""
 
     def __init__(self, index: int, why: str, code: str | None) -> None:
         super().__init__(f"input[{index}] {why}")

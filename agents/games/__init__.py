@@ -1,1 +1,1 @@
-"""Games with rules of their own: code is the referee, a language model only talks beside it."""
+"""Games: code is the referee, a language model only makes conversation."""

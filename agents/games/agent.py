@@ -1,8 +1,8 @@
-"""The agent that plays: it reads what is wanted, has the rules judge each move, and keeps the game.
+"""The agent that plays games: it parses commands, lets the rules judge each move, and stores the game.
 
-One game at a time in a conversation, kept as a document of the person's. A request that comes again (the same messages
-up to the same last one) is answered as before and moves nothing. A model, where there is one, answers what is no move;
-it is told what may be seen of the game, never a secret, and judges nothing.
+A conversation has one game at a time, stored as a document of the person. A repeated request (the same messages up to
+the same last one) gets the same answer and makes no move. A model, if there is one, answers messages that are not
+moves. It sees the visible part of the game, never a secret, and judges nothing.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Whether what somebody wrote is the answer: without case, accents, articles; with a slip of the keys in long words."""
+"""Compares a text with an answer, ignoring case, accents and articles, and allowing a typo in long words."""
 
 import re
 from collections.abc import Iterable

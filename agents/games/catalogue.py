@@ -1,4 +1,4 @@
-"""The games that there are; a new one is a line here."""
+"""The list of games; a new game is a line here."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from agents.games.game import Game
 
 
 def bundled_games() -> Sequence[Game]:
-    """All of them, with their data read; raises ValueError where that is broken."""
+    """All games with their data; raises ValueError if the data is invalid."""
     topics, things = read_topics(), read_things()
     return (
         Guess(things),

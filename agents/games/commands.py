@@ -1,6 +1,6 @@
-"""What somebody wants of the games, when it is no move: start one, stop, hear the rules, be told what to play.
+"""Parses commands that are not moves: start a game, stop, explain the rules, suggest something to play.
 
-By rules alone. While a game is on only plain words count, because any word might be a move.
+By rules only. During a game only explicit commands count, because any word might be a move.
 """
 
 import re
@@ -33,7 +33,7 @@ MAX_START_WORDS = 12
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A wish, and the id of the game that it names, if it names one."""
+    """A command, and the id of the game that it names, if any."""
 
     wish: Wish
     game: str = ""

@@ -1,8 +1,8 @@
-"""What a game is: a state that is plain JSON, moves that are texts, and a turn that each move makes.
+"""The interface of a game: the state is plain JSON, a move is text, and each move makes a turn.
 
-All chance of a game comes from the seed in its state, so the same moves make the same game again. A secret is
-committed to at the start: its SHA-256 with a nonce is shown, both are told at the end, and whoever wants can check that
-it was the same all along. It does not know people, models, nor where states are kept.
+All randomness comes from the seed in the state, so the same moves give the same game. A secret uses a commitment: its
+SHA-256 with a nonce is shown at the start, both are revealed at the end, and anybody can check that the secret did not
+change. This module does not know people, models, or where states are stored.
 """
 
 import hashlib

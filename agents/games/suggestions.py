@@ -1,4 +1,4 @@
-"""What to play: a list written here, filtered by players, time and platform, and ranked by mood; each says why."""
+"""Suggests games: a list filtered by players, time and platform, ranked by mood, each with a reason."""
 
 import random
 import re
@@ -38,7 +38,7 @@ _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
 class SuggestionQuery(BaseModel):
-    """What somebody is in for; what is not said does not matter."""
+    """What kind of game somebody wants; empty fields do not matter."""
 
     mood: str = ""
     minutes: int | None = None
@@ -48,7 +48,7 @@ class SuggestionQuery(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A game; `engine` is the id of the one that is played here, empty where it is played elsewhere."""
+    """A game; `engine` is the id of the bundled game, empty if it is played elsewhere."""
 
     name: str
     platform: str
@@ -60,7 +60,7 @@ class Suggestion:
 
 
 def read_suggestions(path: Path = DATA / "suggestions.tsv") -> Sequence[Suggestion]:
-    """The list; raises ValueError on a line that is none."""
+    """The list; raises ValueError for an invalid line."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") or not line:
@@ -73,7 +73,7 @@ def read_suggestions(path: Path = DATA / "suggestions.tsv") -> Sequence[Suggesti
 
 
 def parse_query(text: str) -> SuggestionQuery:
-    """What somebody's words say of it."""
+    """Parse the query from a text."""
     words = text.casefold()
     minutes = _MINUTES.search(words)
     hours = _HOURS.search(words)
@@ -90,7 +90,7 @@ def parse_query(text: str) -> SuggestionQuery:
 def suggest(
     suggestions: Sequence[Suggestion], query: SuggestionQuery, rng: random.Random, *, limit: int = 3
 ) -> list[tuple[Suggestion, str]]:
-    """The best few, each with why; what does not fit players, time or platform is left out. Equals are shuffled."""
+    """The best few, each with a reason, of those that fit players, time and platform. Ties are shuffled."""
     fitting = [
         each
         for each in suggestions

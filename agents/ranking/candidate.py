@@ -1,4 +1,4 @@
-"""What may be recommended, as ranking sees it: an id, whose it is, and sparse features. It knows no songs or videos."""
+"""A candidate for ranking: an id, a group, and sparse features. It does not know songs or videos."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

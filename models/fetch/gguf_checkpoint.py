@@ -1,7 +1,7 @@
-"""A GGUF file made into the checkpoint that it was made of: safetensors in bfloat16, config, tokenizer.
+"""Converts a GGUF file back to a checkpoint: safetensors in bfloat16, config, tokenizer.
 
-Llama's architecture with a byte-level BPE tokenizer. Weights are what the GGUF's numbers stand for: what its own
-rounding lost stays lost. llama.cpp keeps the rows of Q and K in another order (its `convert_hf_to_gguf.py`,
+Llama's architecture with a byte-level BPE tokenizer. The weights are dequantised: what the GGUF's rounding
+lost stays lost. llama.cpp keeps the rows of Q and K in another order (its `convert_hf_to_gguf.py`,
 `LlamaModel.permute`), which is undone. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 

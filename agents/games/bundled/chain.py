@@ -1,7 +1,7 @@
-"""Word chain: a word that begins with the last letter of the one before, none twice.
+"""Word chain: each word begins with the last letter of the one before, and no word is used twice.
 
-A word that is not in the list is asked about once; whoever says it again vouches for it, and has it for half a point.
-Ten words each and it is over; three words against the rules and it is lost.
+For a word that is not in the list, the game asks once; saying it again confirms it, for half a point. The game ends
+after ten words each, and is lost after three words against the rules.
 """
 
 import random

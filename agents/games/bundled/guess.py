@@ -1,7 +1,7 @@
-"""Twenty questions where the person has thought of something, and the friend asks.
+"""Twenty questions: the person thinks of something, and the friend asks.
 
-It asks what halves the weight of what is still likely (a question's expected information), and forgives an answer that
-does not fit: each leaves a thing some of its weight. It guesses when one thing has most of it.
+It asks the question that best halves the remaining weight (the expected information), and tolerates a wrong answer:
+each answer leaves every thing some weight. It guesses when one thing has most of the weight.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Twenty questions where the friend has thought of something: code answers, from what it knows of the thing."""
+"""Twenty questions: the friend thinks of something, and code answers from its table of facts."""
 
 import random
 import re

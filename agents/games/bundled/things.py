@@ -1,4 +1,4 @@
-"""What twenty questions knows: things, and what is true of them. It is all that the referee goes by."""
+"""The knowledge of twenty questions: things, and the facts about them. The referee uses nothing else."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """A small classifier on a message's embedding: multinomial logistic regression, for all-MiniLM-L6-v2's 384 numbers.
 
-Weights and thresholds stand in `data/classifier.json`, learned by `python -m bench.safety.training`. That embedder was
-trained on English: of Bengali and Hindi script it sees little, so the thresholds of those languages are their own, and
-rules carry them (docs/safety.md has the figures). It does not know rules nor other messages.
+Weights and thresholds are in `data/classifier.json`, trained by `python -m bench.safety.training`. The embedder was
+trained on English and hardly reads Bengali and Hindi script, so these languages have thresholds of their own and rely
+on rules (figures: docs/safety.md). The classifier does not know rules or other messages.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The messages that the classifier learns from and is measured on: written for this project, split by template.
+"""The messages for training and measuring the classifier: written for this project, split by template.
 
-All that is made of one template is in one part, so that nothing measured was learned by heart. Nobody's words are here.
+All messages of one template are in the same part, so no measured message was learned by heart. None are real people's.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """A guard model: a language model that judges whether a message or a reply is dangerous, behind any `ChatModel`.
 
-Optional, for who has a GPU: the rules and the classifier decide without it. Formats as their model cards say:
+Optional, for machines with a GPU: the rules and the classifier work without it. Formats follow the model cards:
 https://huggingface.co/Qwen/Qwen3Guard-Gen-0.6B (a line `Safety:`, a line `Categories:`) and
 https://huggingface.co/ibm-granite/granite-guardian-3.3-8b (`<score> yes </score>`, the criterion in the chat template's
-`guardian_config`). Neither has been run here: no GPU. What fails or cannot be read is no opinion, never "safe".
+`guardian_config`). Neither has been run here: no GPU. A failure or an unreadable answer gives no opinion, never "safe".
 """
 
 import re

@@ -1,7 +1,7 @@
-"""What one message says, by rules alone: no model, no embedding, in English, Bengali and Hindi.
+"""Finds danger in one message by rules only, without a model or an embedding, in English, Bengali and Hindi.
 
-The phrases stand in `data/rules.yaml`. What only sounds like danger ("killed it", `kill -9`) is taken out first: its
-words are no part of anything else. It does not know other messages (`agents.safety.detection.conversation`).
+The phrases are in `data/rules.yaml`. Text that only sounds like danger ("killed it", `kill -9`) is removed first: its
+words cannot match anything else. This module does not know other messages (`agents.safety.detection.conversation`).
 """
 
 from collections.abc import Mapping, Sequence
