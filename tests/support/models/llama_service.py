@@ -28,7 +28,7 @@ from serving.supervisor import reaper
 from tests.support.gateway_process import GatewayProcess
 from tests.support.polling import eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 START_WITHIN_S = 120.0
 CONTEXT_TOKENS, PARALLEL = 8192, 2  # long enough for an answer that is still being written when its client leaves
 
@@ -171,7 +171,7 @@ class _Directory:
 
 def demo_service(folder: Path) -> LlamaService:
     """The demonstration model under its own id, as a GGUF."""
-    from tests.support.demo_gguf import write_demo_gguf  # heavy, and every test run imports this module
+    from tests.support.models.demo_gguf import write_demo_gguf  # heavy, and every test run imports this module
 
     write_demo_gguf(folder / "demo.gguf", CONTEXT_TOKENS)
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from models.llama_cpp.adapter import permuted
 
-CHECKPOINT = Path(__file__).resolve().parents[2] / "models/demo/checkpoint"
+CHECKPOINT = Path(__file__).resolve().parents[3] / "models/demo/checkpoint"
 OUTER = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
 LAYER = {
     "input_layernorm": "attn_norm",
