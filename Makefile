@@ -14,8 +14,21 @@ PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
 
-.PHONY: compose-test up down install test test-slow faults test-gpu gpu-check check bench audit clean
+.PHONY: help compose-test up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
+
+help:
+	@echo "make up            install, start everything on 127.0.0.1:8000; PROFILE=gpu on a GPU"
+	@echo "make down          stop it"
+	@echo "make install       install only"
+	@echo "make test          tests against the real stack; test-slow, test-gpu: the others"
+	@echo "make check         ruff, mypy, import-linter"
+	@echo "make bench         the gateway beside bare vLLM and LiteLLM, about forty minutes"
+	@echo "make faults        break every part on purpose, write docs/faults.md"
+	@echo "make gpu-check     the whole service on a GPU, eight minutes"
+	@echo "make compose-test  the small machine's containers"
+	@echo "make audit         known vulnerabilities of pinned packages"
+	@echo "make clean         remove the virtual environments"
 
 up: $(STAMP)
 	@exec env BONDHU_PROFILE=$(PROFILE) $(BIN)/bondhu up

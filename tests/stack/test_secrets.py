@@ -53,7 +53,7 @@ def test_the_dashboard_wants_its_token(stack: LocalStack) -> None:
 def test_everything_listens_on_loopback(stack: LocalStack) -> None:
     """No process listens where another machine could reach it, but for the gRPC port of Ray Serve's replicas.
 
-    Ray 2.60 binds that one to every address and has no setting for it (README, "Listening elsewhere").
+    Ray 2.60 binds that one to every address and has no setting for it (README, "Opening it to the network").
     """
     open_to_all = [
         f"{process.pid} {process.name()} {connection.laddr}"
