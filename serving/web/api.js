@@ -25,13 +25,13 @@ export async function send(path, { method = "GET", body, headers = {}, signal, k
     response = await fetch(path, { method, headers: all, signal, body: body && JSON.stringify(body), cache: "no-store" });
   } catch (problem) {
     if (problem.name === "AbortError") throw problem;
-    throw new ApiError(0, "The house does not answer. Is it running?");
+    throw new ApiError(0, "The service does not respond. Is it running?");
   }
   if (response.ok) return response;
   const error = (await response.json().catch(() => ({}))).error ?? {};
   const wait = response.status === 429 && response.headers.get("retry-after");
   const again = wait ? ` Try again in ${wait} s.` : "";
-  throw new ApiError(response.status, (error.message ?? `It said ${response.status}.`) + again, error.code);
+  throw new ApiError(response.status, (error.message ?? `The service returned an error (${response.status}).`) + again, error.code);
 }
 
 export const getJson = async (path, options) => (await send(path, options)).json();
@@ -42,7 +42,7 @@ export async function* chunksOf(response) {
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) throw new ApiError(0, "The answer broke off.");
+    if (done) throw new ApiError(0, "The answer was interrupted.");
     const events = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
     rest = events.pop();
     for (const event of events) {

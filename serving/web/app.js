@@ -64,7 +64,7 @@ async function enter(event) {
   } catch (problem) {
     if (!(problem instanceof ApiError)) throw problem;
     if (problem.status === 401) brought = null;
-    return showDoor(problem.status === 401 ? "This key opens nothing here." : problem.message);
+    return showDoor(problem.status === 401 ? "This key is not valid." : problem.message);
   }
   session.open(key, name);
   form.reset();
@@ -78,7 +78,7 @@ function signOut() {
   leave = () => {};
   main.replaceChildren();
   history.replaceState(null, "", location.pathname);
-  announce("You have left.");
+  announce("You have signed out.");
   showDoor();
 }
 

@@ -97,7 +97,7 @@ function drawPlain(data) {
 
 const BODIES = { game: drawGame, games: () => null };
 
-const STATES = { applied: "Done.", undone: "Undone.", declined: "Not done, as you said." };
+const STATES = { applied: "Done.", undone: "Undone.", declined: "Declined." };
 
 function drawProposal({ id, summary, state, can_undo: canUndo }, say) {
   const buttons = [];

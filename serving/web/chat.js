@@ -12,8 +12,8 @@ const FIRST = "page";
 
 /** What the agents are called; a model keeps its id. */
 const CALLED = {
-  "bondhu/auto": "Bondhu, whatever comes",
-  "bondhu/chat": "Bondhu, to talk",
+  "bondhu/auto": "Bondhu, for anything",
+  "bondhu/chat": "Bondhu, for talking",
   "bondhu/music": "Music",
   "bondhu/video": "Something to watch",
   "bondhu/games": "Games",
@@ -100,7 +100,7 @@ class Chat {
         this.log.append(isReply ? Reply.past(turn).element : spoken(turn.text));
       }
     } catch (problem) {
-      this.log.append(make("li.note", { role: "alert" }, `What was said before cannot be shown: ${problem.message}`));
+      this.log.append(make("li.note", { role: "alert" }, `Earlier messages cannot be shown: ${problem.message}`));
     }
   }
 
@@ -171,7 +171,7 @@ class Chat {
       }
       reply.end();
     } catch (problem) {
-      if (problem.name === "AbortError") reply.end("You stopped it here.");
+      if (problem.name === "AbortError") reply.end("You stopped the answer here.");
       else reply.fail(problem.message, () => this.again(text, reply, extra));
       if (problem.status === 503) this.models();
     } finally {

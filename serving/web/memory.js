@@ -26,7 +26,7 @@ export async function showMemory(view) {
       const { data, has_more: hasMore } = await getJson(`/api/v1/memories?${params}`);
       if (!after) list.replaceChildren();
       list.append(...data.map((each) => drawMemory(each, trying)));
-      if (!list.children.length) list.append(make("li.empty", {}, search.value ? "Nothing like that." : "Nothing yet. What you tell will gather here."));
+      if (!list.children.length) list.append(make("li.empty", {}, search.value ? "Nothing found." : "Nothing yet. What you tell me will be listed here."));
       more.hidden = !hasMore;
     });
   }
@@ -57,12 +57,12 @@ export async function showMemory(view) {
 
   view.append(
     make("h1", {}, "What I remember"),
-    make("p.lead", {}, "All of it is yours: change it, or have it forgotten."),
+    make("p.lead", {}, "All of it is yours: you can change or delete it."),
     add, search, problem, list, more, wishes,
     make("section.whole", { "aria-label": "All of it" },
       make("h2", {}, "All of it"),
       make("div.row", {},
-        button("Take it along (JSON)", () => trying(takeAlong)),
+        button("Download everything (JSON)", () => trying(takeAlong)),
         button("Forget everything about me", () => trying(async () => {
           const found = await forgetAll();
           if (!found) return;
@@ -99,7 +99,7 @@ function drawMemory(memory, trying) {
       make("div.row", {},
         button("Edit", edit, "quiet", { "aria-label": `Edit: ${memory.text}` }),
         button(memory.pinned ? "Unpin" : "Pin", () => change({ pinned: !memory.pinned })),
-        button(memory.muted ? "May come up again" : "Do not bring up", () => change({ muted: !memory.muted })),
+        button(memory.muted ? "Mention it again" : "Do not mention it", () => change({ muted: !memory.muted })),
         button("Forget", forget, "quiet", { class: "quiet warn", "aria-label": `Forget: ${memory.text}` })));
   }
   function edit() {
@@ -127,7 +127,7 @@ async function drawWishes(section, trying) {
           announce("Put back.");
         })),
         button("Delete now", () => trying(async () => {
-          if (!(await ask("Delete now?", "Then nobody can put it back.", "Delete it"))) return;
+          if (!(await ask("Delete now?", "This cannot be undone.", "Delete it"))) return;
           await send(`/api/v1/wishes/${encodeURIComponent(wish.id)}`, { method: "DELETE" });
           row.remove();
         }), "quiet", { class: "quiet warn" })));
@@ -149,5 +149,5 @@ async function forgetAll() {
   if (!(await ask("Forget everything about you?", text, "Forget everything"))) return null;
   const receipt = await getJson("/api/v1/forget", { method: "POST", body: { user: session.name } });
   const left = Object.values(receipt.remaining).reduce((sum, each) => sum + each, 0);
-  return receipt.complete ? "Looked everywhere again: nothing of you is left." : `${left} pieces are left; try again.`;
+  return receipt.complete ? "Everything about you was deleted." : `${left} items could not be deleted; try again.`;
 }

@@ -1,4 +1,4 @@
-// What the person allows: whether their words may leave the house, and the private ones among them.
+// The person's consent: whether their messages, and private content in them, may be sent to an external model.
 
 import { getJson, send } from "./api.js";
 import { button, make, time } from "./dom.js";
@@ -9,9 +9,9 @@ export async function showPrivacy(view) {
   const problem = make("p.problem", { role: "alert" });
   const holds = make("p.holds", { role: "status" });
   const answered = make("p.by");
-  const external = drawSwitch("external", "Models outside may answer", "When no model here can, your message goes to one of a company (Gemini). Without this it never leaves this house.");
-  const sensitive = drawSwitch("sensitive", "Private things may go along", "Memories, and what looks private: health, money, addresses. Without this such messages stay here, even if then nobody answers.");
-  const unset = button("Take my answer back", () => change("DELETE"));
+  const external = drawSwitch("external", "Allow external models", "When no model here can answer, your message is sent to Google's Gemini. Without this it never leaves this server.");
+  const sensitive = drawSwitch("sensitive", "Also send private content", "Memories, and anything that looks private: health, money, addresses. Without this, such messages stay here, even if nothing can answer them.");
+  const unset = button("Withdraw my answer", () => change("DELETE"));
 
   function draw(consent) {
     external.input.checked = consent.allow_external;
@@ -20,10 +20,10 @@ export async function showPrivacy(view) {
     const now = consent.holds;
     const isRefused = consent.allow_external && !now.allow_external;
     holds.textContent = now.allow_external
-      ? `As it is now, your words may leave the house${now.allow_sensitive ? ", private ones too" : ", but not the private ones"}.`
-      : `As it is now, nothing of yours leaves this house.${isRefused ? " The key by which you came in does not allow it." : ""}`;
+      ? `Your messages may be sent to an external model, ${now.allow_sensitive ? "with" : "without"} private content.`
+      : `Your messages are never sent to an external model.${isRefused ? " The key that you signed in with does not allow it." : ""}`;
     holds.classList.toggle("out", now.allow_external);
-    answered.textContent = consent.asked ? `You said so on ${time(consent.changed_at)}.` : "You have not been asked yet; that counts as no.";
+    answered.textContent = consent.asked ? `You chose this on ${time(consent.changed_at)}.` : "You have not chosen yet; that counts as no.";
     unset.hidden = !consent.asked;
   }
 
@@ -52,10 +52,10 @@ export async function showPrivacy(view) {
   external.input.addEventListener("change", set);
   sensitive.input.addEventListener("change", set);
   view.append(
-    make("h1", {}, "What may leave the house"),
-    make("p.lead", {}, "Your friend runs on this machine. What you say is kept here, and you decide about the rest."),
+    make("h1", {}, "Privacy"),
+    make("p.lead", {}, "Your friend runs on this server. What you say is stored here, and you decide whether anything is sent elsewhere."),
     holds, problem, external.element, sensitive.element, answered, make("div.row", {}, unset),
-    make("p", {}, "Under each reply stands who answered, and whether anything left. This page asks nobody but this house: no fonts, pictures or counters of others."));
+    make("p", {}, "Each reply shows which model answered, and whether anything was sent to an external one. This page only connects to this server: no external fonts, pictures or analytics."));
   await load();
 }
 

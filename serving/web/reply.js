@@ -159,9 +159,9 @@ export class Reply {
     try {
       ({ given } = await getJson(`/api/v1/messages/${encodeURIComponent(this.id)}/why`));
     } catch (problem) {
-      return [make("p", {}, problem.status === 404 ? "This reply was not kept, so nothing is known of it." : problem.message)];
+      return [make("p", {}, problem.status === 404 ? "This reply was not stored, so its context is not known." : problem.message)];
     }
-    if (!given.length) return [make("p", {}, "From what was said here alone: nothing of your past was given to it.")];
+    if (!given.length) return [make("p", {}, "Only from this conversation: no memories were used.")];
     const items = given.map(({ item, rankers }) => make("li", {},
       make("blockquote", {}, markdown(item.quote ?? item.text)),
       make("small", {}, [
@@ -169,6 +169,6 @@ export class Reply {
         day(item.said_at ?? item.event_at ?? item.created_at),
         foundBy(rankers),
       ].filter(Boolean).join(" · "))));
-    return [make("p", {}, `It was given ${count(given.length, "thing")} of your past:`), make("ol", {}, items)];
+    return [make("p", {}, `It used ${count(given.length, "memory item")}:`), make("ol", {}, items)];
   }
 }

@@ -7,7 +7,7 @@ import { session } from "./session.js";
 const DAYS = 30;
 
 export async function showUsage(view) {
-  view.append(make("h1", {}, "What it took"), make("p.lead", {}, `Your requests of the last ${DAYS} days.`));
+  view.append(make("h1", {}, "Usage"), make("p.lead", {}, `Your requests of the last ${DAYS} days.`));
   const from = new Date(Date.now() - DAYS * 86400e3).toISOString();
   const of = (groupBy) => getJson(`/api/v1/usage?${new URLSearchParams({ group_by: groupBy, user: session.name, from })}`);
   try {
@@ -15,7 +15,7 @@ export async function showUsage(view) {
     const newest = days.data.toSorted((a, b) => b.day.localeCompare(a.day));
     view.append(
       table("By day", "Day", newest.map((each) => [day(`${each.day}T12:00`), each])),
-      table("By who answered", "Model", models.data.map((each) => [each.model ?? "no model", each])));
+      table("By model", "Model", models.data.map((each) => [each.model ?? "no model", each])));
   } catch (problem) {
     view.append(make("p.problem", { role: "alert" }, problem.message));
   }

@@ -23,7 +23,7 @@ def test_a_wrong_key_is_told_and_a_right_one_is_kept_in_the_tab_alone(house: Hou
     page.get_by_label("Your name").fill("Asha")
     page.get_by_label("Key").fill("bd-wrong")
     page.get_by_role("button", name="Come in").click()
-    expect(page.get_by_text("This key opens nothing here.")).to_be_visible()
+    expect(page.get_by_text("This key is not valid.")).to_be_visible()
     here.come_in(house, "Asha")
     assert page.evaluate("sessionStorage['bondhu.key']") == house.key
     assert house.key not in json.dumps(page.context.storage_state())
@@ -59,7 +59,7 @@ def test_an_answer_is_shown_while_it_comes_and_can_be_stopped(house: House, visi
         expect(reply.locator(".words")).to_have_text("w0 w1")
         expect(reply).to_have_attribute("aria-busy", "true")
         here.page.get_by_role("button", name="Stop").click()
-        expect(reply).to_contain_text("You stopped it here.")
+        expect(reply).to_contain_text("You stopped the answer here.")
     finally:
         house.friend.allow(None)
     here.say("and now the whole")
@@ -144,11 +144,11 @@ def test_memories_are_seen_changed_forgotten_and_taken_along(house: House, visit
     kept = httpx.get(f"{house.gateway.url}/api/v1/memories", headers=headers).json()["data"]
     assert [(each["text"], each["pinned"]) for each in kept] == [("Lives in Dhaka", True)]
     page.get_by_label("Search your memories").fill("nothing like it")
-    expect(page.get_by_text("Nothing like that.")).to_be_visible()
+    expect(page.get_by_text("Nothing found.")).to_be_visible()
     page.get_by_label("Search your memories").fill("dhaka")
     expect(row).to_contain_text("Lives in Dhaka")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Take it along").click()
+        page.get_by_role("button", name="Download everything").click()
     download.value.save_as(tmp_path / "export.json")
     assert json.loads((tmp_path / "export.json").read_text())["memories"][0]["text"] == "Lives in Dhaka"
     row.get_by_role("button", name="Forget").click()
@@ -186,7 +186,7 @@ def test_everything_is_forgotten_after_a_question(house: House, visit: Visits) -
     here.page.get_by_role("link", name="Memory").click()
     here.page.get_by_role("button", name="Forget everything about me").click()
     here.page.get_by_role("button", name="Forget everything", exact=True).click()
-    expect(here.page.get_by_text("nothing of you is left")).to_be_visible()
+    expect(here.page.get_by_text("Everything about you was deleted")).to_be_visible()
     headers = {"authorization": f"Bearer {house.key}", "x-bondhu-user": "Bela"}
     assert httpx.get(f"{house.gateway.url}/api/v1/export", headers=headers).json()["conversations"] == []
 
@@ -196,20 +196,20 @@ def test_consent_is_given_and_taken_back(house: House, visit: Visits) -> None:
     here = visit().come_in(house, "Tariq/Dhaka")
     page = here.page
     page.get_by_role("link", name="Privacy").click()
-    expect(page.get_by_text("You have not been asked yet")).to_be_visible()
-    expect(page.get_by_role("switch", name="Private things")).to_be_disabled()
-    page.get_by_role("switch", name="Models outside").check()
-    expect(page.get_by_text("The key by which you came in does not allow it.")).to_be_visible()
-    page.get_by_role("switch", name="Private things").check()
-    expect(page.get_by_text("You said so on")).to_be_visible()
+    expect(page.get_by_text("You have not chosen yet")).to_be_visible()
+    expect(page.get_by_role("switch", name="Also send private content")).to_be_disabled()
+    page.get_by_role("switch", name="Allow external models").check()
+    expect(page.get_by_text("The key that you signed in with does not allow it.")).to_be_visible()
+    page.get_by_role("switch", name="Also send private content").check()
+    expect(page.get_by_text("You chose this on")).to_be_visible()
     url = f"{house.gateway.url}/api/v1/users/Tariq%2FDhaka/consent"
     headers = {"authorization": f"Bearer {house.key}"}
     page.get_by_role("link", name="Usage").click()
     page.get_by_role("link", name="Privacy").click()
-    expect(page.get_by_role("switch", name="Private things")).to_be_checked()
+    expect(page.get_by_role("switch", name="Also send private content")).to_be_checked()
     assert httpx.get(url, headers=headers).json()["allow_sensitive"] is True
-    page.get_by_role("button", name="Take my answer back").click()
-    expect(page.get_by_text("You have not been asked yet")).to_be_visible()
+    page.get_by_role("button", name="Withdraw my answer").click()
+    expect(page.get_by_text("You have not chosen yet")).to_be_visible()
     assert httpx.get(url, headers=headers).json()["asked"] is False
 
 
