@@ -1,4 +1,4 @@
-"""`bondhu backup` and `bondhu restore`: what the service keeps, as one encrypted file, and back."""
+"""`bondhu backup` and `bondhu restore`: the service's data as one encrypted file, and back."""
 
 import json
 import os
@@ -15,29 +15,31 @@ from serving.config.private_files import keep_private
 from serving.config.schema import Settings
 from serving.supervisor import readiness, run_files
 
-Folder = Annotated[Path | None, typer.Argument(help="Where backups are; none: the setting backup.folder.")]
+Folder = Annotated[Path | None, typer.Argument(help="Folder of backups; default: the setting backup.folder.")]
 Identity = Annotated[
-    Path | None, typer.Option("--identity", help="File with the private identity that opens it (AGE-SECRET-KEY-1...).")
+    Path | None, typer.Option("--identity", help="File with the private identity for it (AGE-SECRET-KEY-1...).")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 PostgresBin = Annotated[
-    Path | None, typer.Option("--postgres-bin", help="Folder of pg_dump, pg_restore and psql; none: PATH.")
+    Path | None, typer.Option("--postgres-bin", help="Folder of pg_dump, pg_restore and psql; default: PATH.")
 ]
 
 
 def backup(
     folder: Folder = None,
-    to: Annotated[list[str] | None, typer.Option("--to", help="Recipient (age1...), beside backup.recipients.")] = None,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="Recipient (age1...), in addition to backup.recipients.")
+    ] = None,
     verify: Annotated[
-        Path | None, typer.Option("--verify", help="Read this backup to its end and try it; a folder: its newest.")
+        Path | None, typer.Option("--verify", help="Read and test this backup, or the newest one in this folder.")
     ] = None,
     identity: Identity = None,
     new_identity: Annotated[
         Path | None,
-        typer.Option("--new-identity", help="Write a new private identity to this file, say its recipient."),
+        typer.Option("--new-identity", help="Write a new private identity to this file, and print its recipient."),
     ] = None,
     erasures: Annotated[
-        bool, typer.Option("--erasures", help="Only the list of what was forgotten: for every minute.")
+        bool, typer.Option("--erasures", help="Only back up the list of erasures, for example every minute.")
     ] = False,
     postgres_bin: PostgresBin = None,
     as_json: Json = False,
@@ -59,19 +61,19 @@ def backup(
 
 def restore(
     source: Annotated[
-        Path | None, typer.Argument(help="A backup, or a folder: its newest; none: backup.folder.")
+        Path | None, typer.Argument(help="A backup, or a folder for its newest one; default: backup.folder.")
     ] = None,
     identity: Identity = None,
     lists_from: Annotated[
-        list[Path] | None, typer.Option("--lists-from", help="Further archives whose lists of erasures count.")
+        list[Path] | None, typer.Option("--lists-from", help="More archives whose lists of erasures are applied.")
     ] = None,
     keep_configuration: Annotated[
-        bool, typer.Option("--keep-configuration", help="Leave the files of configs/ as they are.")
+        bool, typer.Option("--keep-configuration", help="Do not restore the files of configs/.")
     ] = False,
     postgres_bin: PostgresBin = None,
     as_json: Json = False,
 ) -> None:
-    """Make the state of the stopped service that of a backup: all of it or nothing."""
+    """Restore a backup of the stopped service, completely or not at all."""
     settings = settings_or_exit()
     from serving.backup import archive, places
     from serving.backup.errors import BackupError
@@ -79,12 +81,12 @@ def restore(
 
     keep_private()
     _refuse_if_running(settings)
-    given = source or _folder(settings, None)
+    path = source or _folder(settings, None)
     try:
         settings.var_dir.mkdir(parents=True, exist_ok=True)
         done = bring_back(
             settings,
-            places.newest(given) if given.is_dir() else given,
+            places.newest(path) if path.is_dir() else path,
             archive.read_identities(_identity(identity)),
             now=partial(datetime.now, UTC),
             lists_from=lists_from or (),
@@ -101,9 +103,13 @@ def restore(
         return
     rows = sum(done.manifest.tables.values())
     out.print(f"restored {rows} rows of {done.manifest.made_at:%Y-%m-%d %H:%M:%S} UTC", soft_wrap=True)
-    out.print(f"forgotten again: {done.forgotten} (people, conversations, turns, memories)", soft_wrap=True)
+    out.print(f"erased again: {done.forgotten} (people, conversations, turns, memories)", soft_wrap=True)
     if unset:
-        out.print(f"set when it was made, and not now: {', '.join(unset)}", markup=False, soft_wrap=True)
+        out.print(
+            f"variables that were set at the time of the backup but are not now: {', '.join(unset)}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _backup(folder: Path | None, to: list[str], erasures: bool, postgres_bin: Path | None, as_json: bool) -> None:
@@ -124,7 +130,7 @@ def _backup(folder: Path | None, to: list[str], erasures: bool, postgres_bin: Pa
     else:
         out.print(f"{file}  {size / 2**20:.1f} MiB", soft_wrap=True)
         if gone:
-            out.print(f"deleted {len(gone)} older ones", soft_wrap=True)
+            out.print(f"deleted {len(gone)} older backups", soft_wrap=True)
 
 
 def _verify(file: Path, identity: Path | None, postgres_bin: Path | None, as_json: bool) -> None:
@@ -137,7 +143,7 @@ def _verify(file: Path, identity: Path | None, postgres_bin: Path | None, as_jso
         typer.echo(json.dumps({"file": str(chosen), **_shown(manifest)}, indent=2))
     else:
         rows = sum(manifest.tables.values())
-        out.print(f"{chosen}: whole; {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC, {manifest.database}", soft_wrap=True)
+        out.print(f"{chosen}: complete; {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC, {manifest.database}", soft_wrap=True)
         out.print(f"{rows} rows in {len(manifest.tables)} tables, {len(manifest.files)} files", soft_wrap=True)
 
 
@@ -148,7 +154,9 @@ def _make_identity(file: Path) -> None:
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
         target.write(f"# recipient: {recipient}\n{identity}\n")
     out.print(recipient)
-    err.print(f"{file} opens every backup to this recipient: keep it away from this machine", soft_wrap=True)
+    err.print(
+        f"{file} decrypts every backup for this recipient: store it safely, and not on this machine", soft_wrap=True
+    )
 
 
 def _shown(manifest: Any) -> dict[str, Any]:
@@ -157,23 +165,23 @@ def _shown(manifest: Any) -> dict[str, Any]:
     return shown | {"files": len(manifest.files)}
 
 
-def _folder(settings: Settings, given: Path | None) -> Path:
-    if given is not None:
-        return given
+def _folder(settings: Settings, path: Path | None) -> Path:
+    if path is not None:
+        return path
     if settings.backup.folder is None:
-        fail("say a folder, or set backup.folder", Exit.CONFIGURATION)
+        fail("give a folder, or set backup.folder", Exit.CONFIGURATION)
     return settings.root / settings.backup.folder
 
 
-def _identity(given: Path | None) -> Path:
-    if given is None:
-        _usage("--identity FILE is needed: the private identity that opens it")
-    return given
+def _identity(path: Path | None) -> Path:
+    if path is None:
+        _usage("--identity FILE is required: the private identity for the backup")
+    return path
 
 
 def _refuse_if_running(settings: Settings) -> None:
     if run_files.holder(settings.var_dir) is not None or readiness.ask_ready(gateway_url(settings), "") is not None:
-        fail("the service runs: stop it first (`bondhu down`)", Exit.ALREADY_RUNNING)
+        fail("the service is running: stop it first (`bondhu down`)", Exit.ALREADY_RUNNING)
 
 
 def _usage(message: str) -> NoReturn:

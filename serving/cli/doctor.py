@@ -1,4 +1,4 @@
-"""`bondhu doctor`: how the service is, by its thresholds, and what to do about it, cheapest first."""
+"""`bondhu doctor`: checks the service's health against thresholds, and advises what to do, cheapest first."""
 
 import json
 import os
@@ -20,37 +20,37 @@ from serving.supervisor import run_files
 TIMEOUT_S = 15.0
 CODES = {"healthy": Exit.OK, "critical": Exit.FAILED, "warning": Exit.WARNING}
 MARKS = {"healthy": "ok", "watch": "watch", "warning": "WARNING", "critical": "CRITICAL"}
-app = typer.Typer(help="Say how the service is, and what to do about it.", epilog=EPILOG)
+app = typer.Typer(help="Check the service's health, and advise what to do.", epilog=EPILOG)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @app.callback(invoke_without_command=True)
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Say how the service is, and what to do about it (exit code 0 healthy, 6 warning, 1 critical)."""
+    """Check the service's health, and advise what to do (exit code 0 healthy, 6 warning, 1 critical)."""
     if context.invoked_subcommand is not None:
         return
     settings = settings_or_exit()
     local = _local(settings)
-    told = _ask(settings)
-    if told is None:
-        says = f"the gateway does not answer at {gateway_url(settings)}"
+    report = _ask(settings)
+    if report is None:
+        says = f"the gateway does not respond at {gateway_url(settings)}"
         advice = Advice(
             "gateway", "repair", says, "bondhu status; bondhu logs gateway; bondhu up", "nothing", "minutes"
         )
-        told = Report((Finding("gateway", Level.CRITICAL, says),), (advice,), 0).as_dict()
-    told["findings"] = [*({**_shown(finding)} for finding in local), *told["findings"]]
-    told["findings"].sort(key=lambda finding: -Level[finding["level"].upper()])
-    worst = max((Level[finding["level"].upper()] for finding in told["findings"]), default=Level.HEALTHY)
-    told["status"] = {Level.CRITICAL: "critical", Level.WARNING: "warning"}.get(worst, "healthy")
+        report = Report((Finding("gateway", Level.CRITICAL, says),), (advice,), 0).as_dict()
+    report["findings"] = [*({**_shown(finding)} for finding in local), *report["findings"]]
+    report["findings"].sort(key=lambda finding: -Level[finding["level"].upper()])
+    worst = max((Level[finding["level"].upper()] for finding in report["findings"]), default=Level.HEALTHY)
+    report["status"] = {Level.CRITICAL: "critical", Level.WARNING: "warning"}.get(worst, "healthy")
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(report, indent=2))
     else:
-        _show(told)
-    raise typer.Exit(CODES[told["status"]])
+        _show(report)
+    raise typer.Exit(CODES[report["status"]])
 
 
 def _local(settings: Settings) -> list[Finding]:
-    """What only this machine sees: the supervisor's processes, files that are open to others."""
+    """Findings of this machine only: the supervisor's processes, and files that other users can read."""
     findings = []
     running = run_files.holder(settings.var_dir) is not None
     for name, process in (run_files.read_state(settings.var_dir) if running else {}).items():
@@ -69,8 +69,8 @@ def _ask(settings: Settings) -> dict[str, Any] | None:
         f"{gateway_url(settings)}/api/v1/health/report", headers={"authorization": f"Bearer {token}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - http
-            body: dict[str, Any] = json.load(answer)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - http
+            body: dict[str, Any] = json.load(response)
     except (OSError, ValueError):
         return None
     return body
@@ -80,11 +80,11 @@ def _shown(finding: Finding) -> dict[str, Any]:
     return {"code": finding.code, "level": finding.level.name.lower(), "says": finding.says, "value": finding.value}
 
 
-def _show(told: dict[str, Any]) -> None:
-    out.print(told["status"], style={"critical": "red", "warning": "yellow"}.get(told["status"], "green"))
-    for finding in told["findings"]:
+def _show(report: dict[str, Any]) -> None:
+    out.print(report["status"], style={"critical": "red", "warning": "yellow"}.get(report["status"], "green"))
+    for finding in report["findings"]:
         out.print(f"  {MARKS[finding['level']]:<9} {finding['says']}", markup=False, soft_wrap=True)
-    for number, each in enumerate(told["advice"], 1):
-        out.print(f"{number}. {each['move']}: {each['why']}", markup=False, soft_wrap=True)
-        out.print(f"   how    {each['how']}", markup=False, soft_wrap=True)
-        out.print(f"   costs  {each['costs']}; takes {each['takes']}", markup=False, soft_wrap=True)
+    for number, advice in enumerate(report["advice"], 1):
+        out.print(f"{number}. {advice['move']}: {advice['why']}", markup=False, soft_wrap=True)
+        out.print(f"   how    {advice['how']}", markup=False, soft_wrap=True)
+        out.print(f"   costs  {advice['costs']}; takes {advice['takes']}", markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
-"""The decision matrix: what to do, in this order: repair what is broken, optimise, scale up, scale out.
+"""The decision matrix: what to do, in this order: repair, optimise, scale up, scale out.
 
-Each line is detected, not asked. Scaling is named only where no optimisation is left that the service can see: it costs
-money every month, and hides what is slow.
+Every rule is detected from measurements. Scaling is only advised if the service detects no optimisation
+that is left, because it costs money every month and hides what is slow.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ Rule = Callable[[Reading, dict[str, Level]], Iterator[Advice]]
 
 
 def advise(reading: Reading, findings: Sequence[Finding]) -> tuple[Advice, ...]:
-    """All advice, in the order to follow."""
+    """All advice, in the order in which to follow it."""
     worst: dict[str, Level] = {}
     for finding in findings:
         worst[finding.code] = max(finding.level, worst.get(finding.code, Level.HEALTHY))
@@ -26,9 +26,9 @@ def advise(reading: Reading, findings: Sequence[Finding]) -> tuple[Advice, ...]:
 
 
 _REPAIRS = {
-    "redis": ("Redis is away", "bondhu logs redis; docs/runbooks/DependencyDown.md", "nothing", "minutes"),
+    "redis": ("Redis is unavailable", "bondhu logs redis; docs/runbooks/DependencyDown.md", "nothing", "minutes"),
     "database": (
-        "the database is away or behind",
+        "the database is unavailable or lacks migrations",
         "bondhu init; docs/runbooks/DependencyDown.md",
         "nothing",
         "minutes",
@@ -39,26 +39,26 @@ _REPAIRS = {
         "nothing",
         "a minute",
     ),
-    "model": ("a model cannot answer", "bondhu status; bondhu logs engine", "nothing", "minutes"),
-    "restarts": ("a process dies again and again", "bondhu logs NAME -n 200: its last words", "nothing", "an hour"),
+    "model": ("a model is not ready", "bondhu status; bondhu logs engine", "nothing", "minutes"),
+    "restarts": ("a process keeps crashing", "read its last log lines: bondhu logs NAME -n 200", "nothing", "an hour"),
     "disk": (
-        "the disk fills",
+        "the disk is nearly full",
         "du -xsh var/*; bondhu models list; move var_dir or enlarge the disk",
         "a disk",
         "an hour",
     ),
-    "key": ("a key ends", "bondhu keys rotate ID", "nothing", "a minute for each application"),
-    "certificate": ("a certificate ends", "renew it, then reload what serves TLS", "nothing", "minutes"),
-    "clock": ("clocks disagree", "timedatectl set-ntp true, on each machine", "nothing", "a minute"),
-    "backup": ("there is no recent backup", "bondhu backup; a timer that does it: docs/backup.md", "disk", "minutes"),
+    "key": ("an API key expires soon", "bondhu keys rotate ID", "nothing", "a minute for each application"),
+    "certificate": ("a certificate expires soon", "renew it, then reload the TLS proxy", "nothing", "minutes"),
+    "clock": ("clocks differ", "timedatectl set-ntp true, on each machine", "nothing", "a minute"),
+    "backup": ("there is no recent backup", "bondhu backup; for a timer see docs/backup.md", "disk", "minutes"),
     "evictions": (
-        "Redis throws keys away",
+        "Redis evicts keys",
         "raise maxmemory (redis-cli config set maxmemory 256mb), or lower cache.max_answers",
         "memory",
         "a minute",
     ),
     "queue": (
-        "tasks come faster than they are done",
+        "tasks arrive faster than they are completed",
         "worker.concurrency + 1; bondhu logs worker",
         "100 MB a task",
         "minutes",
@@ -74,27 +74,27 @@ def _repair(_: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
 
 def _optimise(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
     if not reading.settled.cache_enabled:
-        why = "the cache of answers is off: each question costs the engine its whole answer"
+        why = "the response cache is off: every repeated question is generated again"
         yield Advice(
             "cache_off", "optimise", why, "cache: {enabled: true} in configs/bondhu.yaml", "Redis memory", "a restart"
         )
     repeats = reading.during.by("bondhu_sql_repeats_total", "route")
     most = max(repeats, key=lambda route: repeats[route], default="")
     if repeats.get(most):
-        why = f"{most} asks SQL the same at least {levels.REPEATS} times in one request (N+1)"
-        yield Advice("n_plus_one", "optimise", why, "ask once for all: IN, or a join", "nothing", "hours")
+        why = f"{most} repeats an SQL statement at least {levels.REPEATS} times in one request (N+1)"
+        yield Advice("n_plus_one", "optimise", why, "use one statement with IN, or a join", "nothing", "hours")
     if reading.loop_lag_s >= levels.LOOP_LAG_S.warning:
-        why = f"the event loop stood still for {reading.loop_lag_s:.2f} s: something blocks it, and everybody waits"
-        how = "py-spy dump --pid of the gateway worker while it stands (bondhu status names it)"
+        why = f"the event loop was blocked for {reading.loop_lag_s:.2f} s, which delays all requests"
+        how = "py-spy dump --pid PID of the gateway worker while it is blocked (bondhu status shows the PID)"
         yield Advice("blocking", "optimise", why, how, "nothing", "hours")
     statements = reading.during.total("bondhu_sql_statement_seconds_count")
     connects = reading.during.total("bondhu_sql_connects_total")
     if statements >= levels.MIN_REQUESTS and connects > statements / 5:
-        why = f"{connects:.0f} connections to SQL were opened for {statements:.0f} statements: the pool keeps none"
+        why = f"{connects:.0f} SQL connections were opened for {statements:.0f} statements: the pool keeps too few open"
         how = f"database: {{pool_min: {max(2, reading.settled.pool_max // 2)}}} in configs/bondhu.yaml"
         yield Advice("no_pool", "optimise", why, how, "connections of the database", "a restart")
     if worst.get("pool", Level.HEALTHY) >= Level.WARNING:
-        why = "requests wait for one of few connections to SQL"
+        why = "requests wait for SQL connections"
         how = f"database: {{pool_max: {reading.settled.pool_max * 2}}}, below the database's own limit"
         yield Advice("small_pool", "optimise", why, how, "connections of the database", "a restart")
     yield from _slow_statements(reading, statements)
@@ -120,11 +120,11 @@ def _scale_up(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
         return
     if worst.get("memory", Level.HEALTHY) >= Level.WARNING:
         size = reading.host.memory_bytes / 2**30
-        why = "memory is nearly used, and nothing that wastes it is in sight"
+        why = "memory is nearly full, and no optimisation was found"
         how = f"a machine, or a container limit, of {2 * size:.0f} GiB; first: lower max_num_seqs or llama_cpp.parallel"
         yield Advice("more_memory", "scale up", why, how, "about twice the machine", "minutes, one restart")
     if worst.get("cpu", Level.HEALTHY) >= Level.WARNING:
-        why = "CPU is nearly used over five minutes, and nothing that wastes it is in sight"
+        why = "the CPU was nearly fully used over five minutes, and no optimisation was found"
         how = f"a machine of {2 * reading.host.cores:g} cores; then gateway.workers: 2, and threads of the engine"
         yield Advice("more_cpu", "scale up", why, how, "about twice the machine", "minutes, one restart")
 
@@ -136,7 +136,7 @@ def _scale_out(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
         return
     if max(worst.get("cpu", Level.HEALTHY), Level.HEALTHY) < Level.CRITICAL and full < 0.95 and not waiting:
         return
-    why = f"people wait ({waiting:.0f} before admission, KV cache {full:.0%} full): one machine is not enough"
+    why = f"requests wait ({waiting:.0f} for admission, KV cache {full:.0%} full): one machine is not enough"
     how = "deployment.replicas + 1 of the model, on a Ray cluster of more machines (ray.address): docs/deploy.md"
     if reading.settled.has_autoscaling:
         how = "raise deployment.autoscaling.max_replicas, and add machines to the Ray cluster"

@@ -1,4 +1,4 @@
-"""From what was read to findings: one function for each thing that is looked at."""
+"""The checks: each turns measurements into findings."""
 
 from collections.abc import Callable, Iterator
 
@@ -41,10 +41,10 @@ def latency(reading: Reading) -> Iterator[Finding]:
     name = "bondhu_request_duration_seconds"
     requests = reading.during.total(f"{name}_count", **{"class": "interactive"})
     if requests < levels.MIN_REQUESTS:
-        yield Finding("latency", Level.HEALTHY, f"{requests:.0f} answers of people's requests: too few to say")
+        yield Finding("latency", Level.HEALTHY, f"{requests:.0f} interactive requests: too few to judge the latency")
         return
     p95_s = reading.during.quantile(name, 0.95, **{"class": "interactive"}) or 0.0
-    says = f"p95 of people's requests is {p95_s:.1f} s ({requests:.0f} in {reading.window_s:.0f} s)"
+    says = f"the p95 of interactive requests is {p95_s:.1f} s ({requests:.0f} in {reading.window_s:.0f} s)"
     yield Finding("latency", levels.P95_S.level(p95_s), says, p95_s)
 
 
@@ -53,12 +53,12 @@ def errors(reading: Reading) -> Iterator[Finding]:
     name = "bondhu_http_requests_total"
     total = failed = 0.0
     for (found, labels), value in reading.during.values.items():
-        told = dict(labels)
-        if found == name and told["route"] not in NOT_COUNTED:
+        label = dict(labels)
+        if found == name and label["route"] not in NOT_COUNTED:
             total += value
-            failed += value if told["status"].startswith("5") else 0
+            failed += value if label["status"].startswith("5") else 0
     if total < levels.MIN_REQUESTS:
-        yield Finding("errors", Level.HEALTHY, f"{total:.0f} requests: too few to say")
+        yield Finding("errors", Level.HEALTHY, f"{total:.0f} requests: too few to judge the error rate")
         return
     ratio = failed / total
     codes = reading.during.by("bondhu_request_errors_total", "code")
@@ -71,7 +71,7 @@ def restarts(reading: Reading) -> Iterator[Finding]:
     """Processes that die and are started again."""
     for name, count in reading.restarts.items():
         if count:
-            says = f"{name} was started again {count:.0f} times in {reading.window_s:.0f} s"
+            says = f"{name} was restarted {count:.0f} times in {reading.window_s:.0f} s"
             yield Finding("restarts", levels.RESTARTS.level(count), says, count)
 
 
@@ -84,70 +84,74 @@ def queue(reading: Reading) -> Iterator[Finding]:
 
 
 def redis(reading: Reading) -> Iterator[Finding]:
-    """Whether it is there, what it throws away, what it has left."""
+    """Whether Redis is available, its evictions and its free memory."""
     found = reading.redis
     if not found.is_up:
-        yield Finding("redis", Level.CRITICAL, "Redis does not answer: limits are guessed, nothing is cached or queued")
+        yield Finding(
+            "redis", Level.CRITICAL, "Redis is unavailable: limits are approximate, nothing is cached or queued"
+        )
         return
-    yield Finding("redis", Level.HEALTHY, "Redis answers")
+    yield Finding("redis", Level.HEALTHY, "Redis is available")
     if found.evicted:
-        says = f"Redis threw {found.evicted:.0f} keys away for want of memory"
+        says = f"Redis evicted {found.evicted:.0f} keys because its memory was full"
         yield Finding("evictions", levels.EVICTIONS.level(found.evicted), says, found.evicted)
     if found.policy.startswith("allkeys"):
-        says = f"Redis evicts by {found.policy}, which loses queued jobs and limits"
+        says = f"Redis has the eviction policy {found.policy}, which drops queued jobs and limits"
         yield Finding("eviction_policy", Level.CRITICAL, says)
     if found.memory_ratio is not None:
         ratio = found.memory_ratio
-        says = f"{ratio:.0%} of Redis' memory is in use"
+        says = f"{ratio:.0%} of Redis's memory is in use"
         yield Finding("redis_memory", levels.REDIS_MEMORY_RATIO.level(ratio), says, ratio)
 
 
 def database(reading: Reading) -> Iterator[Finding]:
-    """Whether it is there, up to date, and has connections left."""
+    """Whether the database is available, up to date, and has free connections."""
     found = reading.sql
     if not found.is_up:
         yield Finding(
-            "database", Level.CRITICAL, "the database does not answer: no new key is known, no memory is kept"
+            "database", Level.CRITICAL, "the database is unavailable: new keys are refused, nothing is remembered"
         )
         return
     if not found.is_current:
         yield Finding("database", Level.CRITICAL, "the database lacks migrations of this version")
     else:
-        yield Finding("database", Level.HEALTHY, "the database answers")
+        yield Finding("database", Level.HEALTHY, "the database is available")
     if found.pool_max and found.pool_used >= levels.POOL_RATIO * found.pool_max:
         says = f"{found.pool_used} of {found.pool_max} pooled connections are in use"
         yield Finding("pool", Level.WARNING, says, found.pool_used / found.pool_max)
 
 
 def models(reading: Reading) -> Iterator[Finding]:
-    """Models that cannot answer, and what is given up."""
+    """Models that are not ready, and open circuit breakers."""
     for name, why in reading.not_ready.items():
-        yield Finding("model", Level.CRITICAL, f"{name} cannot answer: {why}")
+        yield Finding("model", Level.CRITICAL, f"{name} is not ready: {why}")
     if not reading.not_ready:
-        yield Finding("model", Level.HEALTHY, "every model generated lately")
+        yield Finding("model", Level.HEALTHY, "every model is ready")
     for name in reading.breakers:
-        yield Finding("breaker", Level.WARNING, f"{name} failed several times in a row and is not asked for now")
+        yield Finding(
+            "breaker", Level.WARNING, f"the circuit breaker of {name} is open after several failures in a row"
+        )
 
 
 def clocks(reading: Reading) -> Iterator[Finding]:
-    """Clocks that disagree: limits, expiries and the ledger's days go by them."""
+    """Clocks that differ, which affects limits, expiries and the ledger's days."""
     for name, off_s in (("Redis", reading.redis.clock_off_s), ("the database", reading.sql.clock_off_s)):
         if off_s is not None:
-            says = f"this clock and that of {name} differ by {off_s:.1f} s"
+            says = f"the clock of {name} differs from this machine's by {off_s:.1f} s"
             yield Finding("clock", levels.CLOCK_S.level(abs(off_s)), says, off_s)
 
 
 def expiries(reading: Reading) -> Iterator[Finding]:
-    """Keys and certificates that end."""
+    """Keys and certificates that expire."""
     for code, found in (("key", reading.keys), ("certificate", reading.certificates)):
-        for each in found:
-            yield Finding(code, _expiry_level(each), f"{each.name} {_ends(each.left_s)}", each.left_s)
+        for expiry in found:
+            yield Finding(code, _expiry_level(expiry), f"{expiry.name} {_ends(expiry.left_s)}", expiry.left_s)
 
 
 def backups(reading: Reading) -> Iterator[Finding]:
     """How old the newest backup is."""
     if not reading.wants_backups:
-        yield Finding("backup", Level.WATCH, "backup.folder is not set: nobody here knows of a backup")
+        yield Finding("backup", Level.WATCH, "backup.folder is not set, so backups are not checked")
     elif reading.backup_age_s is None:
         yield Finding("backup", Level.CRITICAL, "there is no backup in backup.folder")
     else:
@@ -170,4 +174,4 @@ def _expiry_level(expiry: Expiry) -> Level:
 
 def _ends(left_s: float) -> str:
     days = abs(left_s) / 86_400
-    return f"ended {days:.1f} days ago" if left_s <= 0 else f"ends in {days:.1f} days"
+    return f"expired {days:.1f} days ago" if left_s <= 0 else f"expires in {days:.1f} days"

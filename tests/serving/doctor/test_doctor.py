@@ -258,4 +258,4 @@ def test_the_command_says_the_same(patient: Patient, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BONDHU__GATEWAY__PORT", str(free_port()))
     away = CliRunner().invoke(app, ["doctor"])
     assert away.exit_code == 1
-    assert "does not answer" in away.stdout
+    assert "does not respond" in away.stdout
