@@ -61,9 +61,9 @@ async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> t
         async with asyncio.timeout(context.budget.left_s):
             result = await tool.run(params, context)
     except (ToolFailed, TimeoutError) as failure:
-        told = str(failure) if isinstance(failure, ToolFailed) else TOO_LONG
+        message = str(failure) if isinstance(failure, ToolFailed) else TOO_LONG
         step = ToolStep(tool.name, "failed", "", began_s - context.budget.left_s)
-        return ToolResult(told, is_final=True), step
+        return ToolResult(message, is_final=True), step
     context.has_outside_text = context.has_outside_text or result.is_outside
     return result, ToolStep(tool.name, "done", "", began_s - context.budget.left_s)
 
@@ -107,10 +107,10 @@ def turns_of(request: AgentRequest) -> list[ChatMessage]:
 
 def _narration_prompt(box: Toolbox, request: AgentRequest, tool: Tool[Any], result: ToolResult) -> list[ChatMessage]:
     facts = result.facts or result.plain
-    told = fence(facts, label="what was found") if result.is_outside else facts
+    material = fence(facts, label="what was found") if result.is_outside else facts
     how = tool.narration or _NARRATE
     return [
         ChatMessage("system", box.about),
         *turns_of(request)[:-1],
-        ChatMessage("user", f"{request.text}\n\n{told}\n\n{how}"),
+        ChatMessage("user", f"{request.text}\n\n{material}\n\n{how}"),
     ]

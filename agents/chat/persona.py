@@ -31,8 +31,8 @@ class Tone(BaseModel):
 
     def line(self) -> str:
         """What a model is told of it, in a sentence each."""
-        told = (_WARMTH[self.warmth], _HUMOUR[self.humour], _FORMALITY[self.formality], _LENGTH[self.length])
-        return " ".join(each for each in told if each)
+        sentences = (_WARMTH[self.warmth], _HUMOUR[self.humour], _FORMALITY[self.formality], _LENGTH[self.length])
+        return " ".join(each for each in sentences if each)
 
     @property
     def max_tokens(self) -> int:

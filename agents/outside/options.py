@@ -42,9 +42,9 @@ class ServiceOptions:
     timeout_s: float = 5.0
 
     @classmethod
-    def read(cls, told: Mapping[str, Any], keys: Mapping[str, str]) -> "ServiceOptions":
+    def read(cls, values: Mapping[str, Any], keys: Mapping[str, str]) -> "ServiceOptions":
         """As `serving.config.services` writes them, with keys from the environment."""
-        known = {name: told[name] for name in cls.__dataclass_fields__ if name in told}
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         return cls(**known, youtube_key=keys.get(YOUTUBE_KEY, ""))
 
 

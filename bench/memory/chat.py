@@ -108,8 +108,8 @@ class Chats:
 
     def recalled(self, user: str, question: str) -> str:
         """Return the lines that a chat would be given."""
-        asked = {"query": question, "limit": 12, "budget_tokens": 512}
-        found = self._ask("POST", "/api/v1/recall", user, asked).json()["data"]
+        body = {"query": question, "limit": 12, "budget_tokens": 512}
+        found = self._ask("POST", "/api/v1/recall", user, body).json()["data"]
         return "\n".join(f"- {each['item']['text']}" for each in found)
 
     def answer(self, layout: Layout, user: str, messages: Sequence[Message], memory: str) -> str:

@@ -39,12 +39,12 @@ async def renew_playlists(job: JobRun, open_services: Open, remote: Collection[s
             renewal = await tools.renewal_of(playlist, context)
             renewals += [] if renewal is None else [renewal]
             await job.progress(number, len(old) + 1)
-    told = [
+    proposals = [
         {"playlist": each.playlist.id, "added": len(each.add), "removed": len(each.gone), "proposed": is_remote}
         for each in renewals
         for is_remote in [each.playlist.id in remote]
     ]
-    async with job.finishing({"playlists": told, "conversation": CONVERSATION}) as connection:
+    async with job.finishing({"playlists": proposals, "conversation": CONVERSATION}) as connection:
         for number, each in enumerate(renewals, 1):
             if each.playlist.id in remote:
                 context.state = StatesWithin(connection, job.now)

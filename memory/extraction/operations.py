@@ -106,12 +106,12 @@ def question_on(batch: Batch, own: Sequence[Turn], known: Sequence[MemoryRecord]
     turns = {f"t{number}": turn for number, turn in enumerate(own, 1)}
     memories = {f"m{number}": memory for number, memory in enumerate(known, 1)}
     ids = {turn.id: name for name, turn in turns.items()}
-    told = {
+    prompt = {
         "known": [{"id": name, "text": memory.text} for name, memory in memories.items()],
         "before": [_shown(turn, None, characters) for turn in batch.before],
         "turns": [_shown(turn, ids.get(turn.id), characters) for turn in batch.turns],
     }
-    content = json.dumps(told, ensure_ascii=False)
+    content = json.dumps(prompt, ensure_ascii=False)
     messages = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": content}]
     return Question(messages, _schema(list(turns), list(memories)), turns, memories)
 

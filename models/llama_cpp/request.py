@@ -78,22 +78,22 @@ def translate(body: Mapping[str, Any], limits: Limits, *, chats: bool) -> Body:
         value = body.get(field)
         if value is not None and not any(type(value) is type(each) and value == each for each in nothing):
             raise Refused(field, f"{field}: llama.cpp cannot do this; leave it out, or serve the model with vLLM.")
-    told: Body = {**NEUTRAL, **{field: body[field] for field in _SAME & body.keys() if body[field] is not None}}
+    payload: Body = {**NEUTRAL, **{field: body[field] for field in _SAME & body.keys() if body[field] is not None}}
     if (max_tokens := _max_tokens(body, limits.context_tokens)) is not None:
-        told["max_tokens"] = max_tokens
+        payload["max_tokens"] = max_tokens
     _check_bias(body.get("logit_bias") or {}, limits.vocabulary)
     if body.get("stream_options") and not body.get("stream"):
         raise Refused("stream_options", "stream_options: only streams have them; set `stream`.", 400)
     if type(top_k := body.get("top_k")) is int:
-        told["top_k"] = max(top_k, 0)  # -1 means all as well
+        payload["top_k"] = max(top_k, 0)  # -1 means all as well
     if (penalty := body.get("repetition_penalty")) is not None:
-        told["repeat_penalty"] = penalty
+        payload["repeat_penalty"] = penalty
     if constraint := body.get("structured_outputs"):
-        told |= _constraint(constraint)
-    told |= _of_chat(body) if chats else _of_completion(body)
-    if isinstance(told.get("response_format"), dict):
-        told["response_format"] = _terse_format(told["response_format"])
-    return told
+        payload |= _constraint(constraint)
+    payload |= _of_chat(body) if chats else _of_completion(body)
+    if isinstance(payload.get("response_format"), dict):
+        payload["response_format"] = _terse_format(payload["response_format"])
+    return payload
 
 
 def terse(schema: Any) -> Any:
@@ -101,15 +101,17 @@ def terse(schema: Any) -> Any:
     return {"x-guidance": {"whitespace_flexible": False}, **schema} if isinstance(schema, dict) else schema
 
 
-def _terse_format(asked: Mapping[str, Any]) -> Body:
-    if asked.get("type") == "json_schema" and isinstance(asked.get("json_schema"), dict):
-        inner = asked["json_schema"]
-        return {**asked, "json_schema": {**inner, "schema": terse(inner.get("schema", {}))}}
-    if asked.get("type") == "json_object":
-        return {**asked, "schema": terse(asked.get("schema") or {"type": "object"})}
-    if asked.get("type") not in (None, "text"):
-        raise Refused("response_format", f"response_format: llama.cpp knows no type {json.dumps(asked['type'])}.")
-    return dict(asked)
+def _terse_format(response_format: Mapping[str, Any]) -> Body:
+    if response_format.get("type") == "json_schema" and isinstance(response_format.get("json_schema"), dict):
+        inner = response_format["json_schema"]
+        return {**response_format, "json_schema": {**inner, "schema": terse(inner.get("schema", {}))}}
+    if response_format.get("type") == "json_object":
+        return {**response_format, "schema": terse(response_format.get("schema") or {"type": "object"})}
+    if response_format.get("type") not in (None, "text"):
+        raise Refused(
+            "response_format", f"response_format: llama.cpp knows no type {json.dumps(response_format['type'])}."
+        )
+    return dict(response_format)
 
 
 def _check_bias(bias: Any, vocabulary: int) -> None:
@@ -130,8 +132,8 @@ def _max_tokens(body: Mapping[str, Any], context_tokens: int) -> int | None:
         if type(value) is not int or value < 1:
             raise Refused(field, f"{field}: must be a whole number of at least 1, got {json.dumps(value)}.", 400)
         if value > context_tokens:
-            told = f"{field}: {value} is more than the context length of this model, {context_tokens} tokens."
-            raise Refused(field, told, 400)
+            message = f"{field}: {value} is more than the context length of this model, {context_tokens} tokens."
+            raise Refused(field, message, 400)
         return value
     return None
 
@@ -148,13 +150,13 @@ def _of_chat(body: Mapping[str, Any]) -> Body:
         )
     for message in messages:
         _check_calls(message)
-    told: Body = {"reasoning_format": "none"}
+    payload: Body = {"reasoning_format": "none"}
     if body.get("logprobs"):
-        told |= {"logprobs": True, "top_logprobs": max(body.get("top_logprobs") or 0, 1)}  # 0 switches both off
+        payload |= {"logprobs": True, "top_logprobs": max(body.get("top_logprobs") or 0, 1)}  # 0 switches both off
     choice = body.get("tool_choice")
     if choice in ("none", "auto"):
-        told["tool_choice"] = choice
-    return told
+        payload["tool_choice"] = choice
+    return payload
 
 
 def _check_calls(message: Any) -> None:
@@ -189,18 +191,18 @@ def _logprobs(body: Mapping[str, Any]) -> Body:
 
 
 def _constraint(constraint: Mapping[str, Any]) -> Body:
-    given = {name: value for name, value in constraint.items() if value is not None and value is not False}
-    kinds = given.keys() - {"disable_any_whitespace", "disable_additional_properties", "whitespace_pattern"}
+    constraints = {name: value for name, value in constraint.items() if value is not None and value is not False}
+    kinds = constraints.keys() - {"disable_any_whitespace", "disable_additional_properties", "whitespace_pattern"}
     if len(kinds) != 1 or not kinds <= {*_CONSTRAINTS}:
-        told = ", ".join(sorted(kinds)) or "nothing"
+        named = ", ".join(sorted(kinds)) or "nothing"
         raise Refused(
             "structured_outputs",
-            f"structured_outputs: llama.cpp can do one of {' and '.join(_CONSTRAINTS)}, not {told}.",
+            f"structured_outputs: llama.cpp can do one of {' and '.join(_CONSTRAINTS)}, not {named}.",
         )
-    if "json" in given:
-        schema = given["json"]
+    if "json" in constraints:
+        schema = constraints["json"]
         return {"json_schema": terse(json.loads(schema) if isinstance(schema, str) else schema)}
-    choices = given["choice"]
+    choices = constraints["choice"]
     if not isinstance(choices, list) or not choices or not all(isinstance(each, str) for each in choices):
         raise Refused("structured_outputs", "structured_outputs.choice: must be a list of texts.", 400)
     return {"grammar": "root ::= " + " | ".join(json.dumps(each, ensure_ascii=False) for each in choices)}

@@ -31,9 +31,9 @@ def error(message: str, *, status: int, param: str | None = None) -> Json:
     return {"error": {"message": message, "type": "BadRequestError", "param": param, "code": status}}
 
 
-def of_error(told: Mapping[str, Any]) -> Json:
+def of_error(body: Mapping[str, Any]) -> Json:
     """llama.cpp's error in that envelope; what is no client's fault is a 500."""
-    problem = told["error"]
+    problem = body["error"]
     message, status = str(problem.get("message", "")), int(problem.get("code", 500))
     if problem.get("type") == "exceed_context_size_error":
         prompt, context = problem.get("n_prompt_tokens"), problem.get("n_ctx")
@@ -100,8 +100,8 @@ class Teller:
             self._usage = chunk["usage"]
         events = []
         for choice in chunk["choices"]:
-            for told in self._chunk_choices(choice):
-                content = {**self._head(self._chunk_kind()), "choices": [told]}
+            for piece in self._chunk_choices(choice):
+                content = {**self._head(self._chunk_kind()), "choices": [piece]}
                 if self._wants_all and self._usage:
                     content["usage"] = self._usage
                 events.append(content)
@@ -182,11 +182,11 @@ def _completion_logprobs(logprobs: Mapping[str, Any] | None, offset: int) -> Jso
     """Return a chat's log probabilities in the older form of completions."""
     if not logprobs or "content" not in logprobs:
         return None
-    told: Json = {"text_offset": [], "token_logprobs": [], "tokens": [], "top_logprobs": []}
+    columns: Json = {"text_offset": [], "token_logprobs": [], "tokens": [], "top_logprobs": []}
     for token in logprobs["content"]:
-        told["text_offset"].append(offset)
-        told["token_logprobs"].append(token["logprob"])
-        told["tokens"].append(token["token"])
-        told["top_logprobs"].append({each["token"]: each["logprob"] for each in token["top_logprobs"]})
+        columns["text_offset"].append(offset)
+        columns["token_logprobs"].append(token["logprob"])
+        columns["tokens"].append(token["token"])
+        columns["top_logprobs"].append({each["token"]: each["logprob"] for each in token["top_logprobs"]})
         offset += len(token["token"])
-    return told
+    return columns

@@ -33,8 +33,8 @@ async def read_other_rows(engine: AsyncEngine, owner: Owner) -> dict[str, list[d
             ]
             theirs = select(*columns).where(table.c.app == owner.app, table.c.end_user == owner.user).limit(MAX_ROWS)
             rows = (await connection.execute(theirs)).mappings()
-            if told := [{name: _plain(value) for name, value in row.items()} for row in rows]:
-                found[table.name] = told
+            if rows_of_table := [{name: _plain(value) for name, value in row.items()} for row in rows]:
+                found[table.name] = rows_of_table
     return found
 
 

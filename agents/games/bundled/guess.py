@@ -71,8 +71,8 @@ class Guess:
     def view(self, state: State) -> Mapping[str, Any]:
         """What was asked."""
         game = GuessState.model_validate(state)
-        asked = [{"question": self._words(open_), "answer": reply} for open_, reply in game.answers]
-        return {"asked": asked, "question": self._words(game.open), "left": MAX_QUESTIONS - game.used}
+        asked_ids = [{"question": self._words(open_), "answer": reply} for open_, reply in game.answers]
+        return {"asked": asked_ids, "question": self._words(game.open), "left": MAX_QUESTIONS - game.used}
 
     def moves(self, state: State) -> Sequence[str]:
         """The three answers."""
@@ -81,8 +81,8 @@ class Guess:
     def _ask(self, game: GuessState, says: str) -> Turn:
         weights = self._weights(game)
         best = max(weights, key=lambda thing: weights[thing])
-        asked = {open_ for open_, _ in game.answers}
-        question = self._best_question(game, weights, asked)
+        asked_ids = {open_ for open_, _ in game.answers}
+        question = self._best_question(game, weights, asked_ids)
         is_last = game.used == MAX_QUESTIONS - 1
         game.open = f"={best}" if question is None or weights[best] >= SURE or is_last else question
         return Turn(game.model_dump(), f"{says} {self._words(game.open)}".strip())
@@ -101,7 +101,7 @@ class Guess:
         total = sum(weights.values())
         return {thing: weight / total for thing, weight in weights.items()}
 
-    def _best_question(self, game: GuessState, weights: Mapping[str, float], asked: set[str]) -> str | None:
+    def _best_question(self, game: GuessState, weights: Mapping[str, float], asked_ids: set[str]) -> str | None:
         def information(id_: str) -> float:
             yes = sum(weight * FITS[self._things.truth(thing, id_)] for thing, weight in weights.items())
             noise = sum(weight * _entropy(FITS[self._things.truth(thing, id_)]) for thing, weight in weights.items())
@@ -109,7 +109,7 @@ class Guess:
 
         rng = chance(game.seed, game.used)
         free = [
-            (information(each.id), rng.random(), each.id) for each in self._things.questions if each.id not in asked
+            (information(each.id), rng.random(), each.id) for each in self._things.questions if each.id not in asked_ids
         ]
         return max(free)[2] if free and max(free)[0] > MIN_INFORMATION else None
 

@@ -76,9 +76,9 @@ class Riddle:
     def view(self, state: State) -> Mapping[str, Any]:
         """What was asked and answered."""
         game = RiddleState.model_validate(state)
-        asked = [{"question": self._things.question(id_).text, "answer": truth} for id_, truth in game.asked]
+        answered = [{"question": self._things.question(id_).text, "answer": truth} for id_, truth in game.asked]
         return {
-            "asked": asked,
+            "asked": answered,
             "guesses": game.guesses,
             "left": MAX_QUESTIONS - game.used,
             "commitment": game.secret.commitment,
@@ -86,9 +86,9 @@ class Riddle:
 
     def moves(self, state: State) -> Sequence[str]:
         """Some questions to begin with."""
-        asked = dict(RiddleState.model_validate(state).asked)
+        answered = dict(RiddleState.model_validate(state).asked)
         first = ("alive", "made", "animal", "edible", "hand", "house", "bigger")
-        return [self._things.question(id_).text for id_ in first if id_ not in asked][:3]
+        return [self._things.question(id_).text for id_ in first if id_ not in answered][:3]
 
     def _named(self, text: str) -> str | None:
         """The thing that somebody guesses: one that is known, or whatever stands where a guess does."""

@@ -15,7 +15,7 @@ Truth = Literal["yes", "no", "sometimes"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TableQuestion:
     """A question that can be asked: its words, and by which words another's question is known to be this one."""
 
     id: str
@@ -27,7 +27,7 @@ class Asked:
 class Things:
     """All of it: `known` has of each thing what is true of it (True) or depends (False)."""
 
-    questions: Sequence[Asked]
+    questions: Sequence[TableQuestion]
     known: Mapping[str, Mapping[str, bool]]
 
     def truth(self, thing: str, question: str) -> Truth:
@@ -35,13 +35,13 @@ class Things:
         depends = self.known[thing].get(question)
         return "no" if depends is None else "yes" if depends else "sometimes"
 
-    def find(self, text: str) -> Asked | None:
+    def find(self, text: str) -> TableQuestion | None:
         """The question that somebody's words are: the one of which they have most; None when they have of none.
 
         Whoever answers says which question it took them for.
         """
         words = plain(text)
-        best: tuple[int, int, Asked] | None = None
+        best: tuple[int, int, TableQuestion] | None = None
         for each in self.questions:
             if words == plain(each.text):
                 return each
@@ -52,7 +52,7 @@ class Things:
                     best = (*score, each)
         return None if best is None else best[2]
 
-    def question(self, id_: str) -> Asked:
+    def question(self, id_: str) -> TableQuestion:
         """The question of that id."""
         return next(each for each in self.questions if each.id == id_)
 
@@ -60,7 +60,7 @@ class Things:
 def read_things(path: Path = DATA / "things.yaml") -> Things:
     """The bundled knowledge."""
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    questions = [Asked(id_, each["ask"], _pattern(each["words"])) for id_, each in data["questions"].items()]
+    questions = [TableQuestion(id_, each["ask"], _pattern(each["words"])) for id_, each in data["questions"].items()]
     known = {
         thing: {each.lstrip("?"): not each.startswith("?") for each in facts.split()}
         for thing, facts in data["things"].items()

@@ -58,12 +58,12 @@ class Trivia:
         """Questions of different topics are drawn, the easier first."""
         topics = sorted({each.topic for each in self._questions})
         chosen = rng.sample(topics, min(ROUNDS, len(topics)))
-        asked = [
+        places = [
             rng.choice([place for place, each in enumerate(self._questions) if each.topic == topic]) for topic in chosen
         ]
-        asked.sort(key=lambda place: self._questions[place].level)
-        state = TriviaState(asked=asked)
-        return Turn(state.model_dump(), f"{len(asked)} questions. The first: {self._questions[asked[0]].text}")
+        places.sort(key=lambda place: self._questions[place].level)
+        state = TriviaState(asked=places)
+        return Turn(state.model_dump(), f"{len(places)} questions. The first: {self._questions[places[0]].text}")
 
     def play(self, state: State, text: str) -> Turn:
         """An answer, then the next question."""

@@ -65,10 +65,10 @@ class PgBouncer:
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="bondhu-pgb-"))  # short: a socket's path has 107 characters
         self._socket = self._folder / f".s.PGSQL.{port}"
-        told = SETTINGS.format(
+        settings = SETTINGS.format(
             postgres=postgres, folder=self._folder, server_connections=server_connections, wait_s=wait_s, port=port
         )
-        (self._folder / "ini").write_text(told + more)
+        (self._folder / "ini").write_text(settings + more)
         (self._folder / "users").write_text('"bondhu" ""\n')
         user = "nobody" if os.getuid() == 0 else None  # PgBouncer refuses root
         for file in files:

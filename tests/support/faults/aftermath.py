@@ -15,7 +15,7 @@ from serving.limits.redis_store import LimitStore
 from serving.resilience.redis import open_redis
 from storage.database import open_engine
 from storage.tables import Request
-from tests.support.faults.matrix import Matrix, told
+from tests.support.faults.matrix import Matrix, summary_of
 from tests.support.faults.seen import Seen
 from tests.support.local_stack import LocalStack
 from tests.support.polling import eventually
@@ -75,7 +75,7 @@ class App:
 
         """
         ledger, rows = self.ledger([each for each in seen if not each.was_refused])
-        matrix.add(fault, client=told(seen), ledger=ledger, limits=self.limits(rows), engine=engine)
+        matrix.add(fault, client=summary_of(seen), ledger=ledger, limits=self.limits(rows), engine=engine)
         return rows
 
     def _rows_of(self, wanted: Counter[str]) -> list[Row]:

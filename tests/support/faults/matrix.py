@@ -35,7 +35,7 @@ class Line:
     engine: str
 
 
-def told(seen: Sequence[Seen]) -> str:
+def summary_of(seen: Sequence[Seen]) -> str:
     """What clients saw, the same things counted."""
     counted = Counter(str(each) for each in seen)
     return "; ".join(f"{number} x {what}" if len(seen) > 1 else what for what, number in counted.items())

@@ -139,16 +139,16 @@ class Asking:
                 self.seen.garbled.append(line)
             time.sleep(self._pause_s)
 
-    def _take(self, told: dict[str, Any]) -> None:
-        if "error" in told:
-            self.seen.code = told["error"]["code"]
+    def _take(self, chunk: dict[str, Any]) -> None:
+        if "error" in chunk:
+            self.seen.code = chunk["error"]["code"]
             return
-        self.seen.ids.add(told["id"])
-        if segments := told.get("bondhu", {}).get("segments"):
+        self.seen.ids.add(chunk["id"])
+        if segments := chunk.get("bondhu", {}).get("segments"):
             self.seen.segments = segments
             self.seen.models = [segment["model"] for segment in segments]
-        elif told["model"] not in self.seen.models:
-            self.seen.models.append(told["model"])
-        for choice in told["choices"]:
+        elif chunk["model"] not in self.seen.models:
+            self.seen.models.append(chunk["model"])
+        for choice in chunk["choices"]:
             piece = choice.get("delta") or choice.get("message") or {}
             self.seen.text += piece.get("content") or ""

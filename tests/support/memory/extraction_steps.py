@@ -54,10 +54,10 @@ async def work(engine: AsyncEngine, model_url: str, *, now: datetime = NOW) -> N
     """Add what jobs are due, and run them one after another."""
     sent: list[str] = []
     await send_due(engine, RULES, sent.append, now=now)
-    asked = ExtractionTarget(
+    target = ExtractionTarget(
         base_url=model_url, api_key="bd-test", model="bondhu", embedder=None, answer_tokens=9, timeout_s=30
     )
-    async with Endpoint.open(asked) as model:
+    async with Endpoint.open(target) as model:
         for id_ in sent:
             await run_job(engine, RULES, model, id_, now=lambda: now, jitter=lambda: 0.0)
 

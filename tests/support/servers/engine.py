@@ -130,18 +130,18 @@ class EngineServer:
     async def _stream(self, request: web.Request, body: Json) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        told, id_ = 0, next(self._ids)
-        await response.write(_event(id_, {"role": "assistant", "content": ""}, None, told))
+        completion_tokens, id_ = 0, next(self._ids)
+        await response.write(_event(id_, {"role": "assistant", "content": ""}, None, completion_tokens))
         spoilt, self._spoilt = self._spoilt, None
         async for word in self._words(body):
-            if spoilt is not None and told == spoilt[0]:
+            if spoilt is not None and completion_tokens == spoilt[0]:
                 await response.write(spoilt[1])
                 return response
-            told += 1
-            await response.write(_event(id_, {"content": word}, None, told))
-        await response.write(_event(id_, {}, "stop", told))
+            completion_tokens += 1
+            await response.write(_event(id_, {"content": word}, None, completion_tokens))
+        await response.write(_event(id_, {}, "stop", completion_tokens))
         last = {"id": f"chatcmpl-{id_}", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": []}
-        await response.write(_line({**last, "usage": _usage(told)}))
+        await response.write(_line({**last, "usage": _usage(completion_tokens)}))
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -161,8 +161,12 @@ def text_of(tokens: int) -> str:
     return "".join(f" w{number}" for number in range(tokens))
 
 
-def _usage(told: int) -> Json:
-    return {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS + told, "completion_tokens": told}
+def _usage(completion_tokens: int) -> Json:
+    return {
+        "prompt_tokens": PROMPT_TOKENS,
+        "total_tokens": PROMPT_TOKENS + completion_tokens,
+        "completion_tokens": completion_tokens,
+    }
 
 
 async def _embed(request: web.Request) -> web.Response:
@@ -170,10 +174,10 @@ async def _embed(request: web.Request) -> web.Response:
     return web.Response(body=vectors.astype("<f4").tobytes(), headers={"x-bondhu-tokens": "1"})
 
 
-def _event(id_: int, delta: Json, finish: str | None, told: int) -> bytes:
+def _event(id_: int, delta: Json, finish: str | None, completion_tokens: int) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     head = {"id": f"chatcmpl-{id_}", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-    return _line({**head, "choices": [choice], "usage": _usage(told)})
+    return _line({**head, "choices": [choice], "usage": _usage(completion_tokens)})
 
 
 def _line(event: Json) -> bytes:
@@ -184,8 +188,8 @@ def _compact(value: Json) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _whole(id_: int, text: str, told: int) -> Json:
+def _whole(id_: int, text: str, completion_tokens: int) -> Json:
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     head = {"id": f"chatcmpl-{id_}", "object": "chat.completion", "created": 1, "model": MODEL}
-    return {**head, "choices": [choice], "usage": _usage(told)}
+    return {**head, "choices": [choice], "usage": _usage(completion_tokens)}

@@ -44,13 +44,13 @@ class FriendServer(EngineServer):
             return await super()._stream(request, body)
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        told, id_ = 0, next(self._ids)
-        await response.write(_event(id_, {"role": "assistant", "content": ""}, None, told))
+        completion_tokens, id_ = 0, next(self._ids)
+        await response.write(_event(id_, {"role": "assistant", "content": ""}, None, completion_tokens))
         async for word in self._words(body):
-            told += 1
-            await response.write(_event(id_, {"content": word}, None, told))
+            completion_tokens += 1
+            await response.write(_event(id_, {"content": word}, None, completion_tokens))
         extension: dict[str, Any] = {"bondhu": {"events": scripted[1]}}
-        await response.write(_event(id_, {"content": "", **extension}, None, told))
-        await response.write(_event(id_, {}, "stop", told))
+        await response.write(_event(id_, {"content": "", **extension}, None, completion_tokens))
+        await response.write(_event(id_, {}, "stop", completion_tokens))
         await response.write(b"data: [DONE]\n\n")
         return response
