@@ -1,1 +1,1 @@
-"""Benchmarks: they measure and report; what must hold is asserted by the tests, never here."""
+"""Benchmarks: they measure and report. Requirements are asserted by tests, never here."""

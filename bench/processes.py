@@ -1,7 +1,7 @@
-"""Whose processor time and memory it is: a stack's processes, named by their role, from /proc.
+"""Processor time and memory of a stack's processes, by role, from /proc.
 
-PSS (proportional set size) shares a page's size among those that map it, so that the sum over processes is what the
-stack takes; https://docs.kernel.org/filesystems/proc.html.
+PSS (proportional set size) divides a page's size among the processes that map it, so the sum over processes is what the
+stack uses; https://docs.kernel.org/filesystems/proc.html.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""What is measured: a whole Bondhu of the benchmark's own, and vLLM's server alone.
+"""The measured services: a whole Bondhu, started for the benchmark, and vLLM's server alone.
 
-Both run under a tether, so that nothing outlives the benchmark. The stack has ports and a var directory of its own.
-vLLM alone is started with the very command line and environment of the stack's engine, read from /proc, so that
-nothing but Bondhu and Ray differs; while it is measured, every process of the stack is stopped (SIGSTOP).
+Both run under a reaper, so that nothing outlives the benchmark. The stack has its own ports and var directory. vLLM
+alone is started with the command line and environment of the stack's engine, read from /proc, so that only Bondhu and
+Ray differ. While it is measured, every process of the stack is stopped (SIGSTOP).
 """
 
 import contextlib

@@ -1,1 +1,1 @@
-"""The gateway beside LiteLLM's proxy, in front of the same upstream."""
+"""Compares the gateway with LiteLLM's proxy, in front of the same upstream."""

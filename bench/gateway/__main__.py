@@ -1,8 +1,8 @@
 """The gateway against LiteLLM's proxy, in front of the same upstream, in one run: latency, throughput, memory.
 
-    python -m bench.gateway                             before a stub that answers at once
-    python -m bench.gateway --upstream vllm --rates 1,2 before vLLM (starts a Bondhu of its own for its engine)
-    python -m bench.gateway --upstream http://HOST:PORT before an engine that runs (its key in BONDHU_BENCH_KEY)
+    python -m bench.gateway                             in front of a stub that answers at once
+    python -m bench.gateway --upstream vllm --rates 1,2 in front of vLLM (starts a Bondhu for its engine)
+    python -m bench.gateway --upstream http://HOST:PORT in front of a running engine (its key in BONDHU_BENCH_KEY)
 
 Sides: the upstream itself, twice (the difference is noise); the gateway with everything on, and with everything off
 that the configuration can switch off (`bench.gateway.alone`); LiteLLM (`bench.gateway.litellm_proxy`; left out if it

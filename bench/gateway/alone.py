@@ -1,7 +1,7 @@
 """One gateway with its Redis and its database, as `bondhu up` runs them, without Ray: with everything on, or all off.
 
-"Off" is what configuration can switch off today. What stays: the key is checked against SQL, every request goes
-through admission and into the ledger's journal, its answer carries an id; none of that has a switch.
+"Off" means everything that the configuration can switch off. These have no switch: the key is checked against SQL,
+every request goes through admission and into the ledger's journal, and its answer carries an id.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""LiteLLM's proxy, the peer: in a virtual environment of its own, configured as its documentation wants for production.
+"""LiteLLM's proxy, in a virtual environment of its own, configured as its documentation recommends for production.
 
-One worker, no database, no callbacks, errors logged only, the table of prices not fetched from elsewhere:
+One worker, no database, no callbacks, only errors logged, the table of prices not downloaded:
 https://docs.litellm.ai/docs/proxy/prod and /docs/proxy/cli. Versions are pinned in `litellm.txt`; 1.82.7 and 1.82.8 on
 PyPI stole credentials (https://github.com/BerriAI/litellm/issues/24518) and are refused from any source. Nothing of
 LiteLLM is imported here.

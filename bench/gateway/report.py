@@ -1,4 +1,4 @@
-"""A result of `bench.gateway` for people: Markdown tables and a picture."""
+"""Reports a result of `bench.gateway`: Markdown tables and a plot."""
 
 from pathlib import Path
 from typing import Any

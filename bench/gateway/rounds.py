@@ -1,7 +1,7 @@
 """Which side of `bench.gateway` gets which load, and when: every condition on every side in turn, in random order.
 
-Rates are open loops with the very same arrivals for each side of a round; saturation is a closed loop. A side that
-cannot keep up with a rate is not asked for that rate again: its latency would only tell how long was waited.
+Rates are open loops with the same arrivals for each side of a round; saturation is a closed loop. A side that cannot
+keep up with a rate skips it in later rounds, because its latency would only measure the backlog.
 """
 
 import random

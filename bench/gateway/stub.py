@@ -1,11 +1,11 @@
-"""An upstream that costs next to nothing, and the directory that makes a gateway believe in it.
+"""An upstream that costs almost nothing, and the directory that announces it to a gateway.
 
     python -m bench.gateway.stub        one `Plan` as a JSON line in, its port as a line out; ends with its input
 
 OpenAI's protocol in vLLM's compact JSON (https://platform.openai.com/docs/api-reference/chat): every answer has as many
-tokens as `max_tokens` says; a stream's are written as an engine writes them, one a step to each stream. asyncio's raw
-protocol and httptools, answers made once and kept: what a proxy costs is what is measured.
-It does not check keys, and knows nothing of prompts. `GET /directory` answers as `serving.deployments.directory` does.
+tokens as `max_tokens` says; streams are written as an engine writes them, one token per step to each stream. It uses
+asyncio's raw protocol, httptools and prepared answers, so that only the proxy's cost is measured.
+It does not check keys or read prompts. `GET /directory` answers as `serving.deployments.directory` does.
 """
 
 import asyncio

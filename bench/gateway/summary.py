@@ -1,7 +1,7 @@
-"""Numbers out of the rounds of `bench.gateway`: what each side adds to the upstream, what it costs, and its ratios.
+"""Summarises the rounds of `bench.gateway`: the latency that each side adds, its cost, and ratios.
 
 Added latency is a side's percentile minus the upstream's own in the same rounds. Intervals are 95 % bootstraps over
-whole rounds (Efron, 1979; a machine that drifts makes the requests of a round alike, so rounds are what is drawn).
+whole rounds (Efron, 1979; the machine drifts, so requests of one round are not independent).
 Pure functions.
 """
 

@@ -1,4 +1,4 @@
-"""What stands behind every side of `bench.gateway`: an engine, and the directory that tells gateways where it is.
+"""The upstream of every side of `bench.gateway`: an engine, and the directory that tells gateways where it is.
 
 The engine is the stub itself (`bench.gateway.stub`), or one that already runs; the directory is always the stub's.
 """

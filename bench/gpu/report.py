@@ -1,4 +1,4 @@
-"""The check's result for people: a table, and a picture."""
+"""Reports the check's result: a table and a plot."""
 
 from pathlib import Path
 from typing import Any

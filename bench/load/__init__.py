@@ -1,1 +1,1 @@
-"""Load on a server, from a process of its own."""
+"""Generates load on a server, from a separate process."""

@@ -1,8 +1,8 @@
-"""The open loop: requests leave at instants drawn beforehand, however many are still unanswered.
+"""The open loop: requests are sent at times drawn beforehand, however many are still unanswered.
 
-A Poisson process, which is what many independent people look like. A request's latency counts from the instant that
-was drawn, so that a server which is slow for a moment pays for everybody who came meanwhile; a closed loop would just
-have asked it less ("coordinated omission"). It does not know what is sent.
+Arrivals are a Poisson process, like many independent people. Latency counts from the drawn time, so a short stall of
+the server affects everybody who arrives during it; a closed loop would just send fewer requests ("coordinated
+omission"). This module does not know what is sent.
 """
 
 import asyncio

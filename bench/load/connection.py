@@ -1,7 +1,7 @@
 """One keep-alive HTTP/1.1 connection that posts JSON and notes when each piece of the answer arrived.
 
-asyncio's raw protocol with httptools' parser, nothing in between: a client library would cost as much as the gateway
-that it is to measure. It does not know what the bytes mean. No TLS, no redirects, no compression.
+It is asyncio's raw protocol with httptools' parser: a client library would cost as much as the gateway that it
+measures. It does not know what the bytes mean. No TLS, no redirects, no compression.
 """
 
 import asyncio

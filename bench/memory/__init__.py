@@ -1,1 +1,1 @@
-"""What memory costs: reads, writes, and prompts."""
+"""The cost of memory: reads, writes, and prompts."""

@@ -1,11 +1,11 @@
-"""What the order of a prompt with memory is worth: the share of prompt tokens that vLLM had in its prefix cache.
+"""Measures the effect of a prompt's order: the share of prompt tokens that vLLM found in its prefix cache.
 
     python -m bench.memory.chat [--people 4] [--turns 6]
 
-People with the same kind of past chat in turns, so that each one's next message comes after everybody else's. Every
-way of laying out the same content gets people of its own: as the gateway does it, in a real chat with memory, where the
-gateway gives each person a part of the cache of their own; the same with what changes most first, and with what was
-recalled beside the last message, both without the gateway's memory, so in the application's part of the cache.
+People with similar pasts chat in turns, so that each one's next message comes after everybody else's. Each layout of
+the same content has people of its own: the gateway's layout, in a real chat with memory, where each person has a
+separate part of the cache; the least stable part first; and the recalled part next to the last message. The last two
+run without the gateway's memory, so they share the application's part of the cache.
 """
 
 import random

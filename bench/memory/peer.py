@@ -1,4 +1,4 @@
-"""The 200 nearest of one person's 5,000 vectors among many people's: memory's index beside sqlite-vec and numpy.
+"""Finds the 200 nearest of one person's 5,000 vectors among many people's: memory's index, sqlite-vec and numpy.
 
 sqlite-vec is an extension of SQLite for vectors; a partition key makes it look at one person's only. It reads from
 SQLite's cache or the file, ours from a view in the process's memory: what a view buys, and why it is made. numpy is the

@@ -1,11 +1,11 @@
-"""1,000 people in one database, through memory's own store: views found and made, what they take, writes, a peer.
+"""1,000 people in one database, through the memory service: index hits and builds, memory, writes, a peer.
 
     python -m bench.memory.people [--quick]
 
-One person of each size is taken in through `memory.service`, turn by turn as the product does it, and copied in SQL for
-the others. Embeddings are random unit vectors of 384 dimensions from a fixed seed, made in the process: no model is
-asked, and nothing measured of how good recall is (`bench.recall`). A question names somebody and two words. Who asks is
-drawn by Zipf's law over all people in a random order, each question by itself.
+One person of each size is stored through `memory.service`, turn by turn as in the product, and copied in SQL for the
+others. Embeddings are random unit vectors of 384 dimensions from a fixed seed: no model runs, and the quality of recall
+is not measured (see `bench.recall`). A question names somebody and two words. The asker of each question is drawn by
+Zipf's law over all people in a random order.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The result of bench.memory.people for people: Markdown tables and a picture."""
+"""Reports a result of `bench.memory.people`: Markdown tables and a plot."""
 
 from pathlib import Path
 from typing import Any

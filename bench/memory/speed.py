@@ -1,9 +1,9 @@
-"""What a person's view costs: made from SQL, asked again, brought up to date, by how much there is of them.
+"""The cost of a person's index, by size: building it from SQL, querying it again, updating it.
 
     python -m bench.memory.speed [--items 500 5000 20000] [--database URL]
 
 The database is an empty SQLite file of its own unless another (migrated, without rows) is named. Vectors are random, of
-MiniLM's 384 dimensions: nothing is embedded here, and nothing measured of how good recall is (`bench.recall`). Medians.
+MiniLM's 384 dimensions: nothing is embedded, and the quality of recall is not measured (see `bench.recall`). Medians.
 """
 
 import argparse

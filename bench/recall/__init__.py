@@ -1,1 +1,1 @@
-"""How good recall is, and how fast."""
+"""The quality and speed of recall."""

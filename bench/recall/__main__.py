@@ -1,10 +1,10 @@
-"""Recall against LoCoMo's labels, through the real recall path, beside floors computed in the same run.
+"""Recall against LoCoMo's labels, through the real code path, with baselines computed in the same run.
 
     python -m bench.recall --data locomo10.json
 
 Turn by turn: recall@10 is the share of a question's evidence among the ten turns found first, averaged over questions;
 hit@10 the share of questions with any. Intervals are 95 %, by bootstrap over questions (Efron, 1979). No language
-model is asked anything.
+model is involved.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What recall has to beat, on the same turns and vectors: one ranker alone, and a plain fusion of four.
+"""The baselines that recall has to beat, on the same turns and vectors: single rankers, and a plain fusion of four.
 
 BM25 is the library's own (bm25s: Lucene's formula, k1 = 1.5, b = 0.75, English stemmer, no stop words: the best of its
 settings here), over turns and over windows of one turn on each side; dense is the inner product with the question as

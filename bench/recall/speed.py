@@ -1,12 +1,12 @@
-"""What recall costs: latency, time to build, memory, at several sizes of a person's past, over many people.
+"""The cost of recall: latency, build time and memory, for several sizes of a person's past, over many people.
 
     python -m bench.recall.speed
 
-Made-up turns (words by Zipf's law over a vocabulary of 8,000, 20 turns a conversation) and random unit vectors: what is
-found means nothing, what it costs does not depend on that. Each question goes to another person, so that no cache of
-the processor is warm for it; of 1,000 people as many are kept as fit into the budget, and each of the rest costs a
-build when asked. The embedding of the question is not in it. One thread. What the scheduler gave to other processes in
-the middle of a search is in its time and not in its processor time; the share of such searches is counted.
+Turns are synthetic (words by Zipf's law over a vocabulary of 8,000, 20 turns in each conversation) and vectors are
+random unit vectors, because the cost does not depend on the results. Each question goes to another person, so that
+processor caches are cold. Of 1,000 people as many are kept as fit into the budget; the others cost a build. Embedding
+the question is not included. One thread. If the scheduler interrupts a search, that is in its time but not in its
+processor time; the share of such searches is counted.
 """
 
 import random

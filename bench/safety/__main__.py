@@ -1,8 +1,8 @@
-"""What the safety step catches and what it fires at for nothing: `python -m bench.safety`.
+"""The detections and false alarms of the safety step: `python -m bench.safety`.
 
-Messages of the test part of agents/safety/data, whose templates the classifier never saw, and conversations. Whoever
-wrote the messages wrote the rules too, and tuned them on the other parts: expect less of real people's words. Caught is
-what reaches VEILED, of any danger. Intervals: Wilson's, 95 %. Three readers: rules alone, the classifier alone, both.
+It uses the test part of agents/safety/data, whose templates the classifier never saw, and conversations. The author of
+the messages also wrote the rules, and tuned them on the other parts: expect less with real people's words. Caught means
+VEILED or above, for any danger. Intervals: Wilson's, 95 %. Three detectors: rules alone, the classifier alone, both.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Learns the safety step's classifier from agents/safety/data: `python -m bench.safety.training`.
+"""Trains the safety step's classifier on agents/safety/data: `python -m bench.safety.training`.
 
 Full-batch gradient descent (Adam) from zero, class weights against imbalance, L2; thresholds from the dev part: the
 lowest at which at most one in a hundred harmless messages of it counts as a danger, and 0.5 at least. The test part is

@@ -1,1 +1,1 @@
-"""The gateway and its engines, beside bare vLLM."""
+"""Compares the gateway and its engines with bare vLLM."""

@@ -1,11 +1,10 @@
-"""What the gateway adds to a request when there is nothing else to do, finer than `bench.serving` can tell.
+"""The latency that the gateway adds to a single request, more precisely than `bench.serving` can measure it.
 
     python -m bench.serving.added [--pairs 300]
 
-On a slow processor a whole request varies by tens of milliseconds from one to the next, and the few that the gateway
-adds drown in a comparison of blocks. Here requests of one token, which is where a hop can add anything (later tokens
-pass through as they come), go to the gateway and to its engine in turn, one pair after another in random order, and
-the differences within pairs are what counts: their median, with a 95 % interval by bootstrap (Efron, 1979).
+On a slow processor whole requests vary by tens of milliseconds, which hides the few that the gateway adds. So this
+sends requests of one token (later tokens are only passed through) to the gateway and to its engine in turn, in pairs in
+random order. The result is the median of the differences within pairs, with a 95 % interval by bootstrap (Efron, 1979).
 """
 
 import http.client

@@ -1,4 +1,4 @@
-"""What `bench.serving.engines` measured, for people: a Markdown table and a picture."""
+"""Reports a result of `bench.serving.engines`: a Markdown table and a plot."""
 
 from pathlib import Path
 from statistics import median

@@ -1,4 +1,4 @@
-"""A result for people: Markdown tables and a picture."""
+"""Reports a result of `bench.serving`: Markdown tables and a plot."""
 
 from pathlib import Path
 from typing import Any

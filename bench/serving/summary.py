@@ -1,4 +1,4 @@
-"""Numbers out of measurements: percentiles, and ratios within a round. Pure functions."""
+"""Summarises measurements: percentiles, and ratios within a round. Pure functions."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Clients that chat all the time, streaming and not, and remember what befell them."""
+"""Clients that chat continuously, with and without streaming, and record every failure."""
 
 import threading
 from types import TracebackType

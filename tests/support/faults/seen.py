@@ -1,4 +1,4 @@
-"""One request as its client saw it, in a thread of its own, so that a test can break something meanwhile.
+"""One request as its client sees it, in its own thread, so that a test can break something meanwhile.
 
 The client is a bare HTTP client: nothing between it and what the gateway sends, bytes that are no JSON included.
 """

@@ -1,1 +1,1 @@
-"""Servers that say what a test wants, over the real protocols."""
+"""Servers with scripted answers, over the real protocols."""

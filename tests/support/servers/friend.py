@@ -1,6 +1,6 @@
-"""An engine that says what a test, or a picture for the documentation, wants it to say; and shows cards.
+"""An engine with scripted answers and cards, for tests and for the documentation's pictures.
 
-Cards come as agents send them: beside the text, in `choices[0].delta.bondhu.events` (docs/page.md). The gateway passes
+Cards come as agents send them: next to the text, in `choices[0].delta.bondhu.events` (docs/page.md). The gateway passes
 an engine's events on as they are, so the page sees the same bytes that it would see of an agent.
 """
 

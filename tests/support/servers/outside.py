@@ -1,4 +1,4 @@
-"""A service outside as a test wants it: bodies by path, and the faults that services have.
+"""An outside service with scripted bodies by path, and typical faults.
 
 async with OutsideServer() as server:
     server.bodies["/1/lb-radio/tags"] = [...]
