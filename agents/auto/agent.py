@@ -1,7 +1,8 @@
 """The router: what was said goes to one other agent, by rules, by a model's choice among a few, or else to the friend.
 
 An agent that is in the middle of something in the conversation (a game) has what is said there, unless another is
-surely meant. A proposal's answer goes to the agent that made it: by its id, or as the few words that follow it. It does
+surely meant, or the person tells how they are: then the friend answers, and goes on answering until they come back to
+it. A proposal's answer goes to the agent that made it: by its id, or as the few words that follow it. It does
 no work of its own.
 """
 
@@ -10,7 +11,7 @@ from contextlib import aclosing
 from typing import Any, Protocol, runtime_checkable
 
 from agents.asking import choose
-from agents.auto.rules import possibly, surely
+from agents.auto.rules import confides, possibly, resumes, surely
 from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
 from agents.budget import LimitReached
 from agents.events import Event, Proposal, ToolStep
@@ -20,6 +21,7 @@ from models.chat import ChatMessage
 ROUTED_TURNS = 3
 ANSWER_WORDS = 4  # at most, of a yes or no
 MAX_KEPT = 20
+ASIDE = "aside"  # the document that says so
 
 
 @runtime_checkable
@@ -72,10 +74,19 @@ class AutoAgent:
             return proposer, "as it asked"
         sure = surely(request.text, self._agents)
         if sure is not None:
+            await self._set_aside(False, context)
             return self._agents[sure], "by rule"
-        for agent in self._agents.values():
-            if isinstance(agent, HoldsConversation) and await agent.is_playing(context):
-                return agent, "as it goes on"
+        playing = await self._playing(context)
+        if playing is not None:
+            if confides(request.text):
+                await self._set_aside(True, context)
+                return self._default, "for how they are"
+            if not await self._is_aside(context):
+                return playing, "as it goes on"
+            if resumes(request.text):
+                await self._set_aside(False, context)
+                return playing, "as it goes on"
+            return self._default, "as it goes on"
         maybe = possibly(request.text, self._agents)
         if maybe and context.model is not None and context.traits.chooses:
             choice = await self._ask([*maybe, self._default.id], request, context)
@@ -90,6 +101,29 @@ class AutoAgent:
             return await choose(context, [ChatMessage("system", task), *turns_of(request)[-ROUTED_TURNS:]], ids)
         except LimitReached:
             return None
+
+    async def _playing(self, context: RunContext) -> Agent | None:
+        """Whoever is in the middle of something."""
+        for agent in self._agents.values():
+            if isinstance(agent, HoldsConversation) and await agent.is_playing(context):
+                return agent
+        return None
+
+    async def _is_aside(self, context: RunContext) -> bool:
+        """Whether what was in the middle waits, because the person told how they are."""
+        if context.state is None or context.owner is None:
+            return False
+        kept = await context.state.load(context.state_key(self.id, ASIDE))
+        return kept is not None and bool(kept.value.get("aside"))
+
+    async def _set_aside(self, aside: bool, context: RunContext) -> None:  # the value that is kept
+        """Have what is in the middle wait, or go on; written only where that changes."""
+        if context.state is None or context.owner is None:
+            return
+        key = context.state_key(self.id, ASIDE)
+        kept = await context.state.load(key)
+        if aside != (kept is not None and bool(kept.value.get("aside"))):
+            await context.state.save(key, {"aside": aside}, expected=0 if kept is None else kept.version)
 
     async def _proposer(self, request: AgentRequest, context: RunContext) -> Agent | None:
         """Whoever made the proposal that this answers."""

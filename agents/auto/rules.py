@@ -47,7 +47,53 @@ RULES = (
         r"\bwatch later\b",
         rf"\b(?:{_SHOWS}|watch|watching)\b",
     ),
+    _rule(
+        "personality",
+        r"\b(?:personality|big five|mini[- ]?ipip)\b.{0,20}\b(?:test|questionnaire|quiz|questions|profile)\b|"
+        r"\b(?:test|find out|learn about|ask me about)\b.{0,20}\bmy personality\b",
+        r"\bpersonality\b",
+    ),
 )
+
+_FELT = (
+    r"(?:sad|down|lonely|alone|awful|terrible|miserable|exhausted|overwhelmed|anxious|stressed|scared|afraid|upset|"
+    r"heartbroken|depressed|hopeless|worried|ashamed|worthless|empty|numb|broken|hurt|low|so tired)"
+)
+_NEAR = (
+    r"(?:mother|father|mom|mum|dad|brother|sister|grand(?:ma|pa|mother|father)|wife|husband|boyfriend|girlfriend|"
+    r"friend|dog|cat|baby|son|daughter)"
+)
+_LOST = r"(?:died|passed away|left me|is dying|is (?:very )?(?:sick|ill)|hates me|in (?:the )?hospital)"
+_HOW = r"(?: (?:feeling|just|so|really|very|pretty|kind of|a bit|such|too)){0,3}"
+_CONFIDES = re.compile(
+    r"\b(?:hard|bad|rough|tough|long|terrible|awful|horrible|worst) (?:day|week|night|time|year)\b|"
+    rf"\bi(?:'?m| am| feel| felt| have been|'?ve been){_HOW} {_FELT}\b|"
+    rf"\bmy {_NEAR}\b.{{0,20}}\b{_LOST}\b|"
+    r"\b(?:broke up|breaking up|dumped me|got fired|lost my job|failed (?:my|the) exam|got divorced|diagnosed)\b|"
+    r"\bi (?:can'?t stop crying|cried|have been crying|miss (?:him|her|them|my))\b|"
+    r"\b(?:nobody|no one) (?:likes|loves|cares|understands)\b|"
+    r"\bi need (?:somebody|someone) to talk\b|\bcan we (?:just )?talk\b|"
+    r"(?:মন খারাপ|খুব কষ্ট|ভালো লাগছে না|কান্না|একা লাগে|একা লাগছে|দিনটা খারাপ|মারা গেছে)|"
+    r"(?:मन उदास|बुरा दिन|दुखी|अकेला महसूस|रो रहा|रो रही|अच्छा नहीं लग|गुज़र गए|गुजर गए|मुश्किल दिन)|"
+    r"\b(?:mon kharap|bhalo lagche na|dukhi|udaas|akela|akeli)\b",
+    re.IGNORECASE,
+)
+_RESUMES = re.compile(
+    r"^\W*(?:(?:ok(?:ay)?|anyway|so|well|now|please|let'?s|shall we|can we|thanks|thank you)[\s,.!]+){0,5}"
+    r"(?:back to|go on|continue|carry on|keep playing|play on|resume|where were we|your turn|my turn|next question|"
+    r"(?:finish|go on with|get back to) (?:the|our) (?:game|quiz)|the game)\b",
+    re.IGNORECASE,
+)
+
+
+def confides(text: str) -> bool:
+    """Whether somebody tells how they are, or of what is hard for them: that is no move of a game."""
+    return _CONFIDES.search(text) is not None
+
+
+def resumes(text: str) -> bool:
+    """Whether somebody wants to go on with what was left."""
+    return _RESUMES.search(text) is not None
 
 
 def surely(text: str, among: Iterable[str]) -> str | None:

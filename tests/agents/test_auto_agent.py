@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents.auto.agent import AutoAgent
-from agents.auto.rules import possibly, surely
+from agents.auto.rules import confides, possibly, surely
 from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
@@ -126,6 +126,33 @@ async def test_a_temperature_is_no_tool(states: SqlStates, make_context: MakeCon
     """What many clients always send does not keep anybody from a game."""
     how, _ = await say(auto(), make_context(state=states), "play trivia", extra={"temperature": 0.2})
     assert how == "games by rule"
+
+
+async def test_a_game_waits_while_somebody_tells_how_they_are(states: SqlStates, make_context: MakeContext) -> None:
+    """The friend answers, and goes on answering, until they come back to the game or to another."""
+    assert (await say(auto(), make_context(state=states), "let's play hangman"))[0] == "games by rule"
+    assert (await say(auto(), make_context(state=states), "e"))[0] == "games as it goes on"
+    for text in ("I had a hard day", "my boss shouted at me", "it was awful"):
+        assert (await say(auto(), make_context(state=states), text))[0].startswith("chat")
+    assert (await say(auto(), make_context(state=states), "ok, back to the game"))[0] == "games as it goes on"
+    assert (await say(auto(), make_context(state=states), "a"))[0] == "games as it goes on"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I'm so tired of everything", "my dog died", "nobody likes me", "I feel really low", "আজ মন খারাপ", "मैं दुखी हूं"],
+)
+def test_what_is_hard_is_told_to_the_friend(text: str) -> None:
+    """In three languages."""
+    assert confides(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["sad", "is it alone?", "e", "down", "a hard word", "yes", "go north", "hurt", "apple"]
+)
+def test_a_move_is_no_confidence(text: str) -> None:
+    """Words of games stay with the game."""
+    assert not confides(text)
 
 
 class Proposer:
