@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agents.budget import RunBudget
 from agents.events import Event
@@ -91,6 +91,14 @@ class PersonMemory(Protocol):
 
     async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
         """What of their past belongs to a question; empty also while memory is away."""
+
+
+@runtime_checkable
+class LooksBack(Protocol):
+    """A memory that can also say what was to happen while somebody was away."""
+
+    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
+        """What was planned meanwhile or was painful before, each with a key of its own; empty while memory is away."""
 
 
 @dataclass(frozen=True, slots=True)

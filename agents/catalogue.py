@@ -11,6 +11,7 @@ from agents.games.agent import GamesAgent
 from agents.games.catalogue import bundled_games
 from agents.games.suggestions import read_suggestions
 from agents.music.agent import MusicAgent, MusicServices
+from agents.personality.agent import PersonalityAgent
 from agents.registry import Registry
 from agents.video.agent import VideoAgent, VideoServices
 
@@ -32,5 +33,6 @@ def make_agents(parts: Parts) -> Registry:
         GamesAgent(bundled_games(), read_suggestions()),
         MusicAgent(parts.music),
         VideoAgent(parts.video),
+        PersonalityAgent(),
     ]
     return Registry([*agents, AutoAgent(agents, default="chat")])

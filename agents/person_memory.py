@@ -6,8 +6,10 @@ A database that is away, or slow, is a friend who does not remember just now; th
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 from agents.base import MemoryLine
+from agents.inbox.occasions import LOOKED_BACK, MAX_LOOKED_BACK, greeting_lines
 from memory.service import MemoryService, Recalled
 from storage.database import AWAY
 from storage.memory.owner import Owner
@@ -51,6 +53,16 @@ class StoredMemory:
             log.warning("an agent answers without memories: %r", problem)
             return ()
         return [memory_line(each) for each in found]
+
+    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
+        """What was planned for while they were away, or was painful before."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found = await self._store.around(self._owner, now - LOOKED_BACK, now, limit=MAX_LOOKED_BACK)
+        except AWAY as problem:
+            log.warning("an agent does not look back: %r", problem)
+            return ()
+        return greeting_lines(found, since=since, now=now)
 
 
 def memory_line(recalled: Recalled) -> MemoryLine:

@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from jobs import key_usage, set_aside, tasks
+from jobs import inbox, key_usage, set_aside, tasks
 from jobs.config import Ingress, JobsPlan, Plan
 from jobs.handlers import handlers_of
 
@@ -21,12 +21,14 @@ def create_app(
     ingress: Ingress | None = None,
     erasure_key: str | None = None,
     plan: JobsPlan | None = None,
+    webhooks: inbox.Webhooks | None = None,
 ) -> Celery:
     """Return the application on these services; connects to neither.
 
     `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
     Without a plan for `extraction` turns stay what they are; without `ingress`, which leads to the embedders, so do
     vectors. With `erasure_key`, what is deleted for good is noted, so that no restored backup brings it back.
+    vectors. `webhooks` are where applications have messages of the inbox handed on to.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -40,6 +42,7 @@ def create_app(
         },
     }
     app.conf.beat_schedule |= set_aside.register(app, database_url, erasure_key)
+    app.conf.beat_schedule |= inbox.register(app, database_url, webhooks)
     if ingress is not None:
         from jobs import embedding_backfill  # numpy and what else a worker without embedders does without
 

@@ -4,11 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from jobs.schedule import Schedule, Schedules
 
+if TYPE_CHECKING:
+    from jobs.inbox import Webhooks
+
+WEBHOOKS, WEBHOOK_KEY = "BONDHU_WEBHOOKS", "BONDHU_WEBHOOK_KEY"
 JOBS, SERVICES = "BONDHU_JOBS", "BONDHU_SERVICES"
 SERVICE_KEYS = ("YOUTUBE_API_KEY",)
 PLAN, KEY = "BONDHU_EXTRACTION", "BONDHU_JOBS_KEY"
@@ -106,3 +110,11 @@ def read_ingress(environ: Mapping[str, str]) -> Ingress | None:
     """The ingress in the environment; None: no embeddings are made."""
     url, key = environ.get(INGRESS), environ.get(CLUSTER_KEY)
     return Ingress(url, key) if url and key else None
+
+
+def read_webhooks(environ: Mapping[str, str]) -> "Webhooks | None":
+    """Where messages of the inbox are handed on to; None: nowhere, or there is no key to sign them with."""
+    from jobs.inbox import Webhooks
+
+    urls, key = environ.get(WEBHOOKS), environ.get(WEBHOOK_KEY)
+    return Webhooks(json.loads(urls), key) if urls and key else None

@@ -6,7 +6,8 @@ Addresses come from the environment because they may hold passwords, and a comma
 BONDHU_JOBS and BONDHU_SERVICES, the schedules of jobs and the services outside that they ask, with those services'
 keys; BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.config`); BONDHU_INGRESS_URL and
 BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.embedding_backfill`); and
-BONDHU_WORKER_WORKED (`jobs.worked`); and BONDHU_ERASURE_KEY, by which what is deleted for good is noted.
+BONDHU_WORKER_WORKED (`jobs.worked`); and BONDHU_ERASURE_KEY, by which what is deleted for good is noted; and
+BONDHU_WEBHOOKS and BONDHU_WEBHOOK_KEY (`jobs.inbox`).
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from jobs import ceilings, worked
 from jobs.app import create_app
-from jobs.config import ERASURE_KEY, read_ingress, read_jobs, read_plan
+from jobs.config import ERASURE_KEY, read_ingress, read_jobs, read_plan, read_webhooks
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
         ingress=read_ingress(os.environ),
         plan=read_jobs(os.environ),
         erasure_key=os.environ.get(ERASURE_KEY),
+        webhooks=read_webhooks(os.environ),
     )
     if file := os.environ.get(worked.FILE):
         app.conf.beat_schedule |= worked.register(app, Path(file))

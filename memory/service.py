@@ -141,6 +141,11 @@ class MemoryService:
         profile = await read_profile(self._engine, owner)
         return profile, await memories.list_memories(self._engine, owner, filters, limit=PINNED)
 
+    async def around(self, owner: Owner, since: datetime, until: datetime, *, limit: int) -> list[MemoryRecord]:
+        """Memories of what happens, or was told, between these times; none that is not to be brought up."""
+        wanted = memories.MemoryFilter(since=since, until=until, muted=False)
+        return await memories.list_memories(self._engine, owner, wanted, limit=limit)
+
     async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
 

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.engine import Row
@@ -18,6 +19,7 @@ from storage.tables import ApiKey
 
 PREFIX = "bd-"
 SHOWN_CHARACTERS = 7
+Notices = Literal["agents", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class KeyRecord:
 
     `prefix` is its first characters. `allow_external` is the application's consent to send requests to an external
     model, `allow_sensitive` to include private content. `memory`: its chats use memory unless a request declines.
+    `own_safety`: why the application does without the safety step here; None: it has it. `notices`: whether people are
+    told that they talk to a program by agents only, always, or never, because the application tells them itself.
     """
 
     id: str
@@ -40,6 +44,8 @@ class KeyRecord:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    own_safety: str | None = None
+    notices: Notices = "agents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ async def create_key(
     allow_external: bool = False,
     allow_sensitive: bool = False,
     memory: bool = False,
+    own_safety: str | None = None,
+    notices: Notices = "agents",
 ) -> NewKey:
     """Make and store a key for application `app`; `name` is a label for people."""
     made = _new_key(
@@ -77,6 +85,8 @@ async def create_key(
         allow_external=allow_external,
         allow_sensitive=allow_sensitive,
         memory=memory,
+        own_safety=own_safety,
+        notices=notices,
     )
     async with engine.begin() as connection:
         await _store(connection, made)
@@ -107,6 +117,8 @@ async def rotate_key(engine: AsyncEngine, key_id: str, *, now: datetime, overlap
             allow_external=old.allow_external,
             allow_sensitive=old.allow_sensitive,
             memory=old.memory,
+            own_safety=old.own_safety,
+            notices=old.notices,
         )
         await _store(connection, made)
         if old.expires_at is None or ends < old.expires_at:
@@ -169,6 +181,8 @@ def _new_key(
     allow_external: bool,
     allow_sensitive: bool,
     memory: bool,
+    own_safety: str | None,
+    notices: Notices,
 ) -> NewKey:
     secret = PREFIX + secrets.token_urlsafe(32)
     record = KeyRecord(
@@ -184,6 +198,8 @@ def _new_key(
         expires_at=expires_at,
         revoked_at=None,
         last_used_at=None,
+        own_safety=own_safety,
+        notices=notices,
     )
     return NewKey(record, secret)
 

@@ -82,7 +82,11 @@ class Base(DeclarativeBase):
 
 
 class ApiKey(Base):
-    """A caller's key, as a plain SHA-256: with 256 random bits there is nothing to guess."""
+    """A caller's key, as a plain SHA-256: with 256 random bits there is nothing to guess.
+
+    `own_safety` is the reason why its application has no need of the safety step here. `notices` is `agents`, `on` or
+    `off`.
+    """
 
     __tablename__ = "api_keys"
 
@@ -99,6 +103,8 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    own_safety: Mapped[str | None] = mapped_column(String(200))
+    notices: Mapped[str] = mapped_column(String(8), server_default="agents")
 
 
 class Consent(Base):

@@ -24,11 +24,15 @@ from agents.base import (
     client_fields,
 )
 from agents.budget import LimitReached
+from agents.chat.absence import meanwhile
 from agents.chat.persona import Persona, Tone
 from agents.chat.prompt import chat_messages, is_leaving
 from agents.events import ClientCalls, Done, Event, Source, Token, ToolStep
 from agents.fence import flat
 from agents.loop import done
+from agents.personality.profile import load_personality
+from agents.personality.scores import scores_of
+from agents.personality.use import tone_of
 from models.chat import BadRequest, ChatFailure, ChatMessage, ChatReply, ChatRequest, FinishReason, TextDelta
 
 MAX_RECALLED = 8
@@ -87,7 +91,10 @@ class ChatAgent:
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; raises RequestRefused."""
         check_fields(self, request)
-        persona, tone = self.chosen({**await self.preferred(context), **request.params})
+        params = {**await self.preferred(context), **request.params}
+        if isinstance(params.get("tone") or {}, Mapping):  # what is no tone is refused below
+            params["tone"] = {**await _fitting_tone(context), **(params.get("tone") or {})}
+        persona, tone = self.chosen(params)
         if not request.text and not any(each.role == "tool" for each in request.messages):
             yield Token(persona.greeting)
             yield done(context)
@@ -104,6 +111,8 @@ class ChatAgent:
         self, persona: Persona, tone: Tone, request: AgentRequest, context: RunContext
     ) -> AsyncGenerator[Event, None]:
         profile, recalled = await _known(request.text, context)
+        leaves = is_leaving(request.text)
+        asks = () if leaves else await meanwhile(self.id, context)
         messages = chat_messages(
             persona,
             tone,
@@ -111,7 +120,8 @@ class ChatAgent:
             profile=profile,
             recalled=recalled,
             local_now=context.local_now(),
-            leaves=is_leaving(request.text),
+            leaves=leaves,
+            meanwhile=asks,
             max_tokens=context.traits.max_prompt_tokens,
         )
         asked = _request(messages, tone, request.extra)
@@ -152,6 +162,14 @@ class ChatAgent:
         if kept is None or kept.value.get("persona", self._default) not in self._personas:
             return {}  # a persona that there is no more
         return kept.value
+
+
+async def _fitting_tone(context: RunContext) -> Mapping[str, str]:
+    """What suits the person, by how they described themselves; what they chose outranks it."""
+    if context.state is None or context.owner is None:
+        return {}
+    known = await load_personality(context.state, context.owner)
+    return tone_of(scores_of(known.answers, corrected=known.corrected))
 
 
 async def _known(text: str, context: RunContext) -> tuple[Sequence[str], Sequence[MemoryLine]]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from agents.base import MemoryLine
+from agents.chat.absence import BACK
 from agents.chat.persona import Persona, Tone
 from agents.fence import flat
 from models.chat import ChatMessage
@@ -48,6 +49,7 @@ def chat_messages(
     local_now: datetime,
     leaves: bool,
     max_tokens: int,
+    meanwhile: Sequence[str] = (),
 ) -> list[ChatMessage]:
     """The messages that a model is asked with: one system message, then the turns."""
     parts = [_part(f"{persona.prompt} {tone.line()}".strip())]
@@ -56,6 +58,8 @@ def chat_messages(
     if known:
         parts.append(_part("\n".join([KNOWN, *known])) | PRIVATE)
     parts.append(_part(f"For them it is {local_now:%A, %-d %B %Y, %H:%M}."))
+    if meanwhile:
+        parts.append(_part("\n".join([BACK, *(f"- {line}" for line in meanwhile)])) | PRIVATE)
     if leaves:
         parts.append(_part(LEAVING))
     system = ChatMessage("system", _joined(parts))

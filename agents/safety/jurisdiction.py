@@ -31,6 +31,7 @@ class Duties(BaseModel):
     adult_age: int = Field(ge=13, le=25)
     assume_minor_if_unknown: bool
     report_referrals: bool
+    countries: tuple[str, ...] = ()  # two letters each; who is there is found by their country
 
     def is_minor(self, age: int | None) -> bool:
         """Whether somebody of this age is a minor; None: not known."""

@@ -24,10 +24,10 @@ class ReplyRules:
             for kind, phrases in kinds.items():
                 self._phrases.add(f"{when}.{kind}", phrases)
 
-    def check(self, text: str, risk: Risk) -> ReplyCheck:
-        """Whether this reply may be shown to a person of whom that was found."""
+    def check(self, text: str, risk: Risk, *, is_companion: bool = True) -> ReplyCheck:
+        """Whether this reply may be shown to a person of whom that was found; `is_companion`: a friend says it."""
         in_danger = risk.category is not Category.NONE and risk.level >= Level.VEILED
-        holds = {"always": True, "crisis": in_danger, "minor": risk.is_minor}
+        holds = {"always": True, "crisis": in_danger, "minor": risk.is_minor, "companion": is_companion}
         found = {match.name for match in self._phrases.matches(words_of(text)) if holds[match.name.partition(".")[0]]}
         if not found:
             return ReplyCheck(is_safe=True)

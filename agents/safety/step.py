@@ -21,6 +21,7 @@ from models.chat import ChatMessage
 
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Any]]]  # texts to vectors; may raise anything
 MAX_WAIT_S = 0.3
+SHORT = 4000  # characters that are read at once; more are read in a thread, so that nobody else waits
 SELF_HARM = "self_harm"
 
 
@@ -52,12 +53,17 @@ class SafetyStep:
         self._guard = guard
         self._max_wait_s = max_wait_s
 
-    async def assess(self, messages: Sequence[ChatMessage], *, is_minor: bool = False) -> Risk:
+    async def assess(
+        self, messages: Sequence[ChatMessage], *, is_minor: bool = False, rules_alone: bool = False
+    ) -> Risk:
         """The risk of the latest message of the person, seen with those before it; never raises for its parts."""
         texts = [message.text for message in messages if message.role == "user"][-MAX_TURNS:]
-        signals = [await asyncio.to_thread(self._rules.read, text) for text in texts]
+        if sum(map(len, texts)) <= SHORT:
+            signals = [self._rules.read(text) for text in texts]
+        else:
+            signals = await asyncio.to_thread(lambda: [self._rules.read(text) for text in texts])
         found = _judge(texts, signals, is_minor)
-        if not texts or found.level is Level.EXPLICIT:
+        if not texts or rules_alone or found.level is Level.EXPLICIT:
             return found
         opinion, verdict = await asyncio.gather(self._opinion(texts[-1]), self._verdict(messages))
         for source, raised in (("classifier", opinion), ("guard", verdict)):
@@ -72,9 +78,9 @@ class SafetyStep:
         texts = texts[-MAX_TURNS:]
         return _judge(texts, [self._rules.read(text) for text in texts], is_minor)
 
-    def check_reply(self, text: str, *, risk: Risk | None = None) -> ReplyCheck:
+    def check_reply(self, text: str, *, risk: Risk | None = None, is_companion: bool = True) -> ReplyCheck:
         """Whether a model's reply may be shown to a person of whom `risk` was found."""
-        return self._reply_rules.check(text, risk or Risk())
+        return self._reply_rules.check(text, risk or Risk(), is_companion=is_companion)
 
     async def _opinion(self, text: str) -> tuple[Category, Level] | None:
         if self._embed is None or self._classifier is None:

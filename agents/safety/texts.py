@@ -45,6 +45,26 @@ REPLACED = {
     "bn": "এটা আমি এভাবে বলতে চাই না। অন্যভাবে কথা বলি?",
     "hi": "मैं यह इस तरह नहीं कहना चाहता। क्या हम इस पर अलग तरह से बात करें?",
 }
+BESIDE = {  # after a model's answer to who may be thinking of it; the lines of their country follow
+    "en": "If any of this is about hurting yourself: you don't have to carry it alone. If you are in danger, please "
+    "call your local emergency number, or go to someone who can be with you.",
+    "bn": "এর মধ্যে নিজের ক্ষতি করার কথা থাকলে: একা সইতে হবে না। বিপদে থাকলে জরুরি নম্বরে ফোন করো, অথবা এমন কারও কাছে যাও যে তোমার "
+    "সঙ্গে থাকতে পারবে।",
+    "hi": "अगर इसमें खुद को नुकसान पहुंचाने की बात है: इसे अकेले सहना ज़रूरी नहीं। खतरा हो तो आपातकालीन नंबर पर फोन करें, या किसी ऐसे के "
+    "पास जाएं जो आपके साथ रह सके।",
+}
+GUIDANCE = {  # what a model is told, where it answers; never shown to anybody
+    Category.SELF_HARM: "The person may be thinking of hurting themselves. Answer gently and briefly, take it "
+    "seriously, do not judge, argue, joke or promise. Say that you are glad they told you, and ask one open question, "
+    "such as whether they are safe now or who could be with them. Say nothing of any method. Name no phone number: "
+    "helplines follow your answer.",
+    Category.ABUSE: "Somebody may be hurting the person. Believe them, say that it is not their fault, and do not tell "
+    "them what they have to do. Ask whether they are safe now. Name no phone number: help follows your answer.",
+    Category.EATING_DISORDER: "The person may have an eating disorder. Be kind. Say nothing of weight, calories, diets "
+    "or bodies, and praise nothing of the kind. Name no phone number: help follows your answer.",
+    Category.MINORS: "Somebody may be asking a child for something sexual. Say that it is not their fault, that they "
+    "need not do it, and that they should tell an adult whom they trust. Say nothing sexual.",
+}
 _BY_CATEGORY = {
     Category.SELF_HARM: SELF_HARM,
     Category.ABUSE: ABUSE,
@@ -53,7 +73,16 @@ _BY_CATEGORY = {
 }
 
 
-def help_text(category: Category, *, language: str = "en", country: str | None = None) -> str:
-    """The text for a danger with the helplines of a country, and the directories; raises KeyError for NONE."""
-    texts = _BY_CATEGORY[category]
+def help_beside(category: Category, *, language: str = "en", country: str | None = None) -> str:
+    """What stands after a model's answer in a danger, with the helplines; raises KeyError for NONE."""
+    texts = BESIDE if category is Category.SELF_HARM else _BY_CATEGORY[category]
     return crisis_reply(country, text=texts.get(language, texts["en"]))
+
+
+def help_text(category: Category, *, language: str = "en", country: str | None = None, text: str | None = None) -> str:
+    """The text for a danger with the helplines of a country, and the directories; raises KeyError for NONE.
+
+    `text` is somebody's own words in place of ours.
+    """
+    texts = _BY_CATEGORY[category]
+    return crisis_reply(country, text=text or texts.get(language, texts["en"]))

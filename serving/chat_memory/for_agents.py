@@ -7,10 +7,11 @@ twice, a game costs no recall, and `why` lists only what the reply used. This mo
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
 from agents.base import MemoryLine
+from agents.inbox.occasions import LOOKED_BACK, MAX_LOOKED_BACK, greeting_lines
 from agents.person_memory import memory_line
 from memory.intents.executor import Done
 from serving.chat_memory.prompt import note_of, profile_lines
@@ -55,6 +56,18 @@ class AgentRecollection(ChatMemory):
             log.warning("agent run without recall: %r", problem)
             return ()
         return [memory_line(item) for item in found[:limit]]
+
+    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
+        """What was planned for while they were away, or was painful before."""
+        if not self._is_there:
+            return ()
+        try:
+            async with asyncio.timeout(self._rules.timeout_s):
+                found = await self._store.around(self._owner, now - LOOKED_BACK, now, limit=MAX_LOOKED_BACK)
+        except AWAY as problem:
+            log.warning("an agent does not look back: %r", problem)
+            return ()
+        return greeting_lines(found, since=since, now=now)
 
     def announce(self, response: ResponseWriter) -> None:
         """Set the header with the number of recalled items; must come before the response starts."""

@@ -85,6 +85,11 @@ class ChatMemory:
         self._done = b""  # the executed intent, for the header
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
+    def begin(self) -> None:
+        """Take the person's words in, and nothing else: the answer waits for no memory."""
+        if self._said:
+            self._taking = self._taking or asyncio.create_task(self._take(self._said))
+
     async def augment(self, response: ResponseWriter) -> GenerationRequest:
         """The request with memory added to its messages; a response header says how much was recalled.
 

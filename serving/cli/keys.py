@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 from rich.table import Table
@@ -54,6 +54,17 @@ def create(
     memory: Annotated[
         bool, typer.Option("--memory", help="Turn memory on for its chats, unless a request turns it off.")
     ] = False,
+    own_safety: Annotated[
+        str | None,
+        typer.Option(
+            "--own-safety",
+            metavar="REASON",
+            help="The app reads messages and replies for danger itself, and why: ours leaves this key alone.",
+        ),
+    ] = None,
+    notices: Annotated[
+        str, typer.Option(help="Tell its people that they talk to a program: agents (those do), on, off.")
+    ] = "agents",
     as_json: Json = False,
 ) -> None:
     """Create a key and show it once."""
@@ -64,6 +75,10 @@ def create(
         fail(f"--tier: there is no tier {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
     if allow_sensitive and not allow_external:
         fail("--allow-sensitive needs --allow-external", Exit.CONFIGURATION)
+    if notices not in get_args(api_keys.Notices):
+        fail(f"--notices is one of {', '.join(get_args(api_keys.Notices))}, not {notices}", Exit.CONFIGURATION)
+    if own_safety is not None and not 0 < len(own_safety.strip()) <= 200:
+        fail("--own-safety wants a reason of 1 to 200 characters", Exit.CONFIGURATION)
     now = datetime.now(UTC)
     new_key = with_database(
         lambda db: api_keys.create_key(
@@ -76,6 +91,8 @@ def create(
             allow_external=allow_external,
             allow_sensitive=allow_sensitive,
             memory=memory,
+            own_safety=own_safety,
+            notices=cast("api_keys.Notices", notices),
         )
     )
     _show_once(new_key, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import catalogue, consent, doctor, jobs, keys, models
+from serving.cli import catalogue, consent, doctor, jobs, keys, models, safety
 from serving.cli.backup import backup, restore
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
@@ -164,6 +164,7 @@ app.add_typer(consent.app, name="consent")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(doctor.app, name="doctor")
+app.add_typer(safety.app, name="safety")
 app.command(epilog=EPILOG)(usage)
 app.command(epilog=EPILOG)(embeddings)
 app.command(epilog=EPILOG)(backup)

@@ -372,6 +372,40 @@ class TokenPrice(Frozen):
     )
 
 
+class SafetySettings(Frozen):
+    """The step before and after every generation, and what people are told in between (docs/safety.md)."""
+
+    enabled: bool = Field(
+        default=True, description="read messages and replies; a key made with --own-safety REASON is left alone"
+    )
+    hints: Literal["guide", "fixed"] = Field(
+        default="guide",
+        description="where self-harm is hinted at: the model answers, guided, and helplines stand after it; or the "
+        "fixed text",
+    )
+    classifier: Literal["off", "people", "all"] = Field(
+        default="people",
+        description="the embedder reads the latest message too: never, of requests that name an end user, of all",
+    )
+    max_wait_s: float = Field(default=0.3, gt=0, le=5, description="for that; later, the rules alone decide, s")
+    check_replies: bool = Field(default=True, description="read replies on their way")
+    stream: Literal["as_it_comes", "by_sentence"] = Field(
+        default="as_it_comes",
+        description="words of a stream go out at once, or when their sentence was read; always the latter in a danger",
+    )
+    notices: Literal["off", "agents"] = Field(
+        default="agents",
+        description="say that this is a program, and remind of breaks: never, or to who talks to an agent and to keys "
+        "made with --notices on",
+    )
+    places: Path = Field(
+        default=Path("configs/safety.yaml"), description="what each jurisdiction asks; relative to the root"
+    )
+    jurisdictions: tuple[str, ...] = Field(
+        default=(), description="of those, which hold for everybody here; the strictest does"
+    )
+
+
 class AgentLimitsSettings(Frozen):
     """Limits of one agent run; a run that reaches one ends with a plain answer."""
 
@@ -388,6 +422,20 @@ class AgentsSettings(Frozen):
     personas: Path = Field(default=Path("configs/personas"), description="folder of personas; relative to the root")
     persona: str = Field(default="dost", description="the default persona")
     limits: AgentLimitsSettings = AgentLimitsSettings()
+    webhooks: dict[str, str] = Field(
+        default_factory=dict,
+        description="where messages of the inbox are handed on to, by application, as diary: https://…; signed with "
+        "BONDHU_WEBHOOK_KEY of the environment",
+    )
+
+    @field_validator("webhooks")
+    @classmethod
+    def _are_addresses(cls, urls: dict[str, str]) -> dict[str, str]:
+        for url in urls.values():
+            place = urlsplit(url)
+            if place.scheme != "https" and not (place.scheme == "http" and place.hostname in ("127.0.0.1", "::1")):
+                raise ValueError("an address begins with https://, or with http:// and is this machine's")
+        return urls
 
 
 class WorkerSettings(Frozen):
@@ -782,6 +830,7 @@ class ServiceFile(Frozen):
     jobs: JobsSettings = JobsSettings()
     agents: AgentsSettings = AgentsSettings()
     services: ServicesSettings = ServicesSettings()
+    safety: SafetySettings = SafetySettings()
     ledger: LedgerSettings = LedgerSettings()
     backup: BackupSettings = BackupSettings()
     doctor: DoctorSettings = DoctorSettings()

@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
+from agents.safety.step import detects_self_harm
 from memory.document_reader import DocumentReader
 from memory.erasure import ErasureTarget, Forgetter
 from memory.intents.executor import IntentExecutor
@@ -55,7 +56,7 @@ from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
 from serving.routes import consent, openapi, web
 from serving.routes.agents import agents as agent_routes
-from serving.routes.agents import jobs, personas, proposals
+from serving.routes.agents import inbox, jobs, personality, personas, proposals
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.routes.openai import completions, embeddings, models
@@ -71,6 +72,8 @@ EXPOSED = (  # headers that scripts in browsers may read
     "x-bondhu-cache",
     "x-bondhu-degraded",
     "x-bondhu-memory",
+    "x-bondhu-safety",
+    "x-bondhu-notices",
     "retry-after",
     *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
 )
@@ -108,6 +111,8 @@ def create_app() -> FastAPI:
         proposals.router,
         personas.router,
         jobs.router,
+        personality.router,
+        inbox.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -236,7 +241,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         sql_watch.watch(database, telemetry.metrics)
         doctor = wiring.open_doctor(settings, telemetry, engine_registry, redis, database, readings)
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
-        in_crisis = wiring.crisis_detector(external.detect)
+        step = wiring.open_safety_step(settings, memory_embedder)
+        in_crisis = detects_self_harm(external.detect, step)
+        safety, referrals = wiring.open_safety(settings, step, database, lambda: reloadable.settings, now)
         agents = wiring.open_agents(settings, database, session, in_crisis, now)
         places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
         erasure_key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or cluster_key
@@ -254,6 +261,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             drain=drain,
             consents=consents,
             degraded=wiring.open_degraded(lambda: reloadable.settings, in_crisis),
+            safety=safety,
             reloadable=reloadable,
             limiter=limiter,
             answers=answers,
@@ -279,6 +287,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             reloadable,
             embedder,
             uses,
+            referrals,
             active_users,
             limiter,
             answers,
@@ -300,6 +309,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             for watcher in watchers:
                 await stopped(watcher)
             await uses.flush()
+            await referrals.close()
             await limiter.leave()
             await ledger.close()
             await active_users.flush()

@@ -22,8 +22,10 @@ from agents.budget import RunLimits
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.outside.options import ServiceOptions, music_services, video_services
+from agents.safety.counts import SqlCounts
+from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisdictions
 from agents.safety.reply import TEXT
-from agents.safety.step import SafetyStep, detects_self_harm
+from agents.safety.step import SafetyStep
 from memory.recall.index_cache import IndexCache
 from models.gemini.client import Gemini
 from serving.admission.gate import Gate, slots_of_worker
@@ -65,16 +67,23 @@ from serving.privacy.detector import Detect
 from serving.resilience.drain import Drain
 from serving.resilience.redis import AWAY
 from serving.routes.operations.service_metrics import JOBS_PREFIX, JOBS_QUEUES
+from serving.safety.counting import Referrals
+from serving.safety.gate import SafetyGate
+from serving.safety.people import People
+from serving.safety.sessions import NoticeSessions
 from serving.streams.recorder import Recorder
 from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.agents.states import SqlStates
 from storage.consents import find_consent
 from storage.memory.embeddings import Space
+from storage.memory.people import read_profile
 from storage.requests import insert_requests
 
 log = logging.getLogger(__name__)
 
+CLASSIFIED = "all-minilm-l6-v2"  # the embedder whose vectors the safety classifier learned on
+CLASSIFIED_DIMENSIONS = 384
 LIMIT_WINDOW_S = 60.0  # "per minute"
 
 
@@ -378,9 +387,40 @@ def open_degraded(reloadable: Callable[[], ReloadableSettings], detect: Detect) 
     )
 
 
-def crisis_detector(detect: Detect) -> Detect:
-    """The detector of self-harm: the detector of private content and the safety step's rules."""
-    return detects_self_harm(detect, SafetyStep())
+def open_safety_step(settings: Settings, embedder: MemoryEmbedder | None) -> SafetyStep:
+    """What reads messages and replies for danger; with an embedder only where the classifier knows its vectors."""
+    spec = settings.safety
+    known = settings.embedder.id == CLASSIFIED and settings.embedder.dimensions == CLASSIFIED_DIMENSIONS
+    embed = embedder.embed if embedder is not None and known and spec.classifier != "off" else None
+    return SafetyStep(embed=embed, max_wait_s=spec.max_wait_s)
+
+
+def open_safety(
+    settings: Settings,
+    step: SafetyStep,
+    database: AsyncEngine,
+    reloadable: Callable[[], ReloadableSettings],
+    now: Callable[[], datetime],
+) -> tuple[SafetyGate, Referrals]:
+    """The safety step around every generation, and what counts the help that it named."""
+    spec = settings.safety
+    try:
+        places = read_jurisdictions(settings.root / spec.places)
+        duties_of(places, spec.jurisdictions)
+    except JurisdictionError as error:
+        raise ConfigError([Problem("", "safety.places", str(error))]) from error
+    referrals = Referrals(SqlCounts(database))
+    gate = SafetyGate(
+        step,
+        spec,
+        places=places,
+        people=People(partial(read_profile, database), now),
+        sessions=NoticeSessions(SqlStates(database, now)),
+        referrals=referrals,
+        crisis_text=lambda: reloadable().consent.crisis_text,
+        now=now,
+    )
+    return gate, referrals
 
 
 def open_agents(

@@ -4,8 +4,8 @@ Text and calls of the client's tools are in OpenAI's fields. Cards, sources, ste
 `choices[0].delta.bondhu` of a stream and `choices[0].message.bondhu` of a whole response: `{"events": [{"type": ...}]}`
 (`agents.events`). A broken run cannot be continued by another worker or target, because its side effects are done.
 
-A message about self-harm is answered by the friend agent, whichever agent it was sent to; if nothing can answer, by the
-text with helplines, as in a plain chat. This module does not know what agents do.
+A message that hints at a danger is answered by the friend agent, whichever agent it was sent to; if nothing can answer,
+by the text with helplines, as in a plain chat. This module does not know what agents do.
 """
 
 import logging
@@ -24,6 +24,7 @@ from agents.budget import RunBudget, RunLimits
 from agents.events import ClientCalls, Done, Event, Token, document
 from agents.registry import PREFIX, Registry
 from agents.running import run_agent
+from agents.safety.risk import Action
 from models.chat import ChatMessage, Json, Role, ToolCall
 from models.chat_chunks import collect
 from models.openai_format import OWN_FIELDS
@@ -32,6 +33,7 @@ from serving.errors import DatabaseAway, EngineFailed, InvalidRequest
 from serving.generation.agent_model import AgentModel
 from serving.generation.continuation import PartialAnswer
 from serving.generation.crisis import speaks_of_self_harm
+from serving.generation.degraded import CRISIS
 from serving.generation.target import TargetFailed
 from serving.privacy.detector import Detect
 from serving.privacy.markers import FIELD
@@ -125,6 +127,8 @@ class AgentTarget:
         friend = self._parts.registry.find(FRIEND)
         if friend is None or friend is self._agent:
             return self._agent
+        if request.risk is not None:
+            return self._agent if request.risk.action is Action.CONTINUE else friend
         last = [message for message in request.parsed["messages"] if message.get("role") == "user"][-1:]
         in_crisis = await speaks_of_self_harm(replace(request, parsed={"messages": last}), self._parts.detect)
         return friend if in_crisis else self._agent
@@ -140,7 +144,7 @@ class AgentTarget:
             new_id=parts.new_id,
             model=model,
             traits=parts.traits(model.model),
-            zone=None if self._memory is None else self._memory.zone,
+            zone=(self._memory and self._memory.zone) or (request.person and request.person.zone),
             memory=self._memory,
             state=parts.states,
         )
@@ -280,6 +284,8 @@ class _Writer:
         if self._response.started:
             return
         self._response.degraded = self._model.degraded
+        if self._model.degraded == CRISIS:  # the text is ours, and names helplines itself
+            self._response.guard = None
         if self._memory is not None:
             self._memory.announce(self._response)
 

@@ -10,18 +10,16 @@ whether it was meant seriously.
 from collections.abc import Callable, Collection
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from agents.safety.reply import crisis_reply
-from models.chat_chunks import collect
 from serving.errors import ApiError
+from serving.generation import fixed_text
 from serving.generation.crisis import is_failure, speaks_of_self_harm
 from serving.privacy.detector import SELF_HARM, Detect
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER, ResponseWriter
-from serving.protocol.sse import DONE
+from serving.protocol.response import DEGRADED_HEADER, ResponseWriter
 
 LABEL = "bondhu-degraded"
 CRISIS = "unanswered; crisis"
@@ -80,11 +78,8 @@ class Degraded:
         """In a crisis, the crisis text as a response, for a request that was refused before it began; else None."""
         if not await self._is_crisis(request, error):
             return None
-        headers = {MODEL_HEADER.decode(): LABEL, DEGRADED_HEADER.decode(): CRISIS}
         chunks = self._chunks(request, self._crisis_of(request))
-        if request.streams:
-            return Response(_events(chunks), 200, headers, media_type="text/event-stream")
-        return Response(_whole(request, chunks), 200, headers, media_type="application/json")
+        return fixed_text.response_of(request, chunks, {DEGRADED_HEADER.decode(): CRISIS}, LABEL)
 
     async def _is_crisis(self, request: GenerationRequest, error: ApiError) -> bool:
         return is_failure(error) and await speaks_of_self_harm(request, self._detect)
@@ -93,42 +88,10 @@ class Degraded:
         return crisis_reply(request.country, text=self._crisis_text())
 
     async def _say(self, request: GenerationRequest, response: ResponseWriter, text: str) -> None:
-        chunks = self._chunks(request, text)
-        if request.streams:
-            await response.event(_events(chunks), LABEL)
-            await response.end()
-        else:
-            await response.whole(200, _whole(request, chunks), LABEL)
+        await fixed_text.say(request, response, self._chunks(request, text), LABEL)
 
     def _chunks(self, request: GenerationRequest, text: str) -> list[dict[str, Any]]:
-        is_chat = request.path == CHAT
-        id_ = f"{'chatcmpl' if is_chat else 'cmpl'}-{self._new_id()}"
-        object_ = "chat.completion.chunk" if is_chat else "text_completion"
-        head = {"id": id_, "object": object_, "created": int(self._now()), "model": LABEL}
-        choices: list[dict[str, Any]] = [{"text": text, "logprobs": None, "finish_reason": "stop"}]
-        if is_chat:
-            choices = [
-                {"delta": {"role": "assistant", "content": ""}, "finish_reason": None},
-                {"delta": {"content": text}, "finish_reason": None},
-                {"delta": {}, "finish_reason": "stop"},
-            ]
-        chunks: list[dict[str, Any]] = [{**head, "choices": [{"index": 0, **choice}]} for choice in choices]
-        if request.stream_options.get("include_usage") or not request.streams:
-            chunks.append({**head, "choices": [], "usage": dict.fromkeys(_COUNTS, 0)})
-        return chunks
-
-
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-
-
-def _events(chunks: list[dict[str, Any]]) -> bytes:
-    return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + DONE
-
-
-def _whole(request: GenerationRequest, chunks: list[dict[str, Any]]) -> bytes:
-    if request.path == CHAT:
-        return orjson.dumps(collect(chunks))
-    return orjson.dumps(chunks[0] | {"usage": chunks[-1]["usage"]})
+        return fixed_text.chunks_of(request, text, label=LABEL, id_=self._new_id(), created=int(self._now()))
 
 
 def is_for_a_person(request: GenerationRequest) -> bool:

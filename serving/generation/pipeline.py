@@ -7,6 +7,7 @@ does not know how a target answers, nor HTTP beyond ASGI.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,7 @@ from serving import errors
 from serving.cache.response_cache import Lookup
 from serving.cache.stored_response import StoredResponse
 from serving.chat_memory.session import ChatMemory
+from serving.generation import fixed_text
 from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
@@ -28,9 +30,12 @@ from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
+from serving.safety.gate import Opening, SafetyGate
+from serving.safety.reply_guard import ReplyStopped, counts_event
 
 log = logging.getLogger(__name__)
 
+FIXED_LABEL = "bondhu-safety"  # the model id of an answer in a danger
 MAX_SWITCHES = 4  # continuations of one stream
 
 
@@ -68,6 +73,7 @@ class Generation(Response):
         lookup: makes the request's lookup in the response cache.
         memory: the person's memory; None: off.
         degraded: sends the fixed answer when no model may answer.
+        safety: reads request and response for danger; None: that is done for the whole of which this is a part.
         tier: the key's tier.
         tokens: estimate of the maximum tokens that it can use.
         timeout_s: timeout of the whole request.
@@ -95,6 +101,7 @@ class Generation(Response):
         tokens: int,
         timeout_s: float,
         drain: Drain,
+        safety: SafetyGate | None = None,
         hands_over: bool = False,
         sent: Sent | None = None,
     ) -> None:
@@ -108,7 +115,10 @@ class Generation(Response):
         self._memory = memory
         self._handed_over = False
         self._is_charged = False  # the reserved tokens are charged although it failed
+        self._is_altered = False  # what was sent is not what the model said
         self._degraded = degraded
+        self._safety = safety
+        self._opening: Opening | None = None
         self._withheld: frozenset[str] = frozenset()  # private classes that prevented an external answer
         self._tier = tier
         self._tokens = tokens
@@ -159,6 +169,8 @@ class Generation(Response):
         await self._keep(response)
         if self._memory is not None and not self._handed_over:
             await self._memory.remember(response)
+        if self._safety is not None and self._opening is not None and response.started:
+            await self._safety.settle(self._opening)
 
     def _keeps(self) -> bool:
         """Whether what is sent must be remembered."""
@@ -183,9 +195,30 @@ class Generation(Response):
             disconnect.cancel()
 
     async def _answer(self, response: ResponseWriter) -> None:
-        """Answer from the cache or from a target."""
+        """Answer with the fixed text of a danger, from the cache or from a target."""
+        if self._safety is not None:
+            opening = self._opening = await self._safety.open(self._request)
+            self._request = opening.request
+            for name, value in opening.headers:
+                response.add_header(name, value)
+            if opening.fixed is not None and not self._sent:
+                await self._say(opening.fixed, response)
+                return
+            response.guard = opening.guard
+            try:
+                await self._answered(response)
+            except ReplyStopped as stop:
+                await self._stop(stop, response)
+            return
+        await self._answered(response)
+
+    async def _answered(self, response: ResponseWriter) -> None:
+        parsed = self._request.parsed
         if self._memory is not None:
             self._request = await self._memory.augment(response)
+        if self._opening is not None:
+            self._request = self._opening.applied(self._request)
+        if self._request.parsed is not parsed:
             self._lookup = self._lookup_of(self._request)
         kept = None if self._sent else await self._lookup.find()
         self._record.cache = self._lookup.use
@@ -198,6 +231,27 @@ class Generation(Response):
         else:
             await response.whole(200, kept.body, kept.label)
         self._record.end("ok")
+
+    async def _say(self, text: str, response: ResponseWriter) -> None:
+        """A fixed text is the answer; the person's words are taken in as ever, and nothing waits for that."""
+        if self._memory is not None:
+            self._memory.begin()
+        chunks = fixed_text.chunks_of(
+            self._request, text, label=FIXED_LABEL, id_=self._record.id[-24:], created=int(time.time())
+        )
+        self._record.is_free = True
+        await fixed_text.say(self._request, response, chunks, FIXED_LABEL)
+        self._record.end("degraded")  # as where any other text of ours stands: the ledger knows of nobody's danger
+
+    async def _stop(self, stop: ReplyStopped, response: ResponseWriter) -> None:
+        """The model went on to what may not be said: the stream ends with a sentence of ours."""
+        log.warning("the response to %s was stopped: %s", self._record.id, stop)
+        self._is_altered = True
+        closing = stop.closing
+        if self._request.stream_options.get("include_usage"):
+            closing += counts_event(stop.closing, self.counted)
+        await response.stopped(closing + DONE, stop.closing)
+        self._record.end("degraded")
 
     async def _ask(self, response: ResponseWriter) -> None:
         """Try one target after another; once the stream has started, start over with the first to continue it."""
@@ -272,6 +326,8 @@ class Generation(Response):
 
     async def _keep(self, response: ResponseWriter) -> None:
         """Store a complete response of the requested model in the cache, after the client has received it."""
+        if self._is_altered:
+            return
         segments = self._record.segments
         if self._record.status == 200 and response.is_kept and [segment.reason for segment in segments] == ["asked"]:
             await self._lookup.keep(StoredResponse(self._request.streams, b"".join(response.sent), response.label))

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from agents.safety.risk import Risk
+from memory.person_facts import PersonFacts
 from serving.protocol.sequences import sequences_of
 from storage.tables import RequestClass
 
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
+NoticesShown = Literal["off", "text", "event"]
 GREEDY_BELOW = 1e-5  # vLLM treats a lower temperature as zero (vllm/sampling_params.py, _SAMPLING_EPS)
 
 
@@ -21,6 +24,10 @@ class GenerationRequest:
     may be sent to them; the end user must consent too (`serving.privacy.consent`). `country` is the person's country
     (ISO 3166-1 alpha-2) if known, for helplines in a crisis. `conversation` is the conversation that is remembered,
     None when memory is off; `agent_conversation` is where an agent stores games and proposals, with or without memory.
+
+    `checks_safety` is off for an application that has a safety step of its own, and for jobs. `notices` says where the
+    person is told that they talk to a program: nowhere, in the reply's words, or beside them. `risk` and `person` are
+    what the safety step found; None: it did not look.
     """
 
     path: str
@@ -35,6 +42,10 @@ class GenerationRequest:
     conversation: str | None = None
     country: str | None = None
     agent_conversation: str = ""
+    checks_safety: bool = True
+    notices: NoticesShown = "off"
+    risk: Risk | None = None
+    person: PersonFacts | None = None
 
     @property
     def streams(self) -> bool:

@@ -3,6 +3,8 @@
 It does not know which model answers, so another model can continue a stream that broke.
 """
 
+from typing import Protocol
+
 from starlette.types import Send
 
 from serving import errors
@@ -11,6 +13,19 @@ from serving.protocol.record import RequestRecord
 MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
 DEGRADED_HEADER = b"x-bondhu-degraded"
 KEEP_BYTES = 1 << 20  # a longer response can neither be continued by another model nor cached
+
+
+class Guard(Protocol):
+    """What reads a reply on its way and puts around it what belongs there (`serving.safety.reply_guard`)."""
+
+    def whole(self, body: bytes) -> tuple[bytes, bytes]:
+        """What is sent of a whole reply, and what is kept of it."""
+
+    def events(self, block: bytes) -> bytes:
+        """What is sent of events of a stream, maybe nothing yet; may raise, for a reply that may not go on."""
+
+    def release(self) -> bytes:
+        """What still waits."""
 
 
 class ResponseWriter:
@@ -30,6 +45,7 @@ class ResponseWriter:
         self._headers = headers
         self._keeps = keeps
         self._kept_bytes = 0
+        self.guard: Guard | None = None  # `sent` is what came to it
         self.sent: list[bytes] = []  # a stream's events, or a body
         self.label = ""  # the model that answers
         self.degraded = ""  # why the response is degraded; sent as a header if set before the start
@@ -60,7 +76,10 @@ class ResponseWriter:
             self._record.first_token()
         if self._keeps:
             self._keep(events)
-        await self._send({"type": "http.response.body", "body": events, "more_body": True})
+        if self.guard is not None:
+            events = self.guard.events(events)
+        if events:
+            await self._send({"type": "http.response.body", "body": events, "more_body": True})
 
     async def end(self) -> None:
         """End a complete stream."""
@@ -69,19 +88,37 @@ class ResponseWriter:
 
     async def whole(self, status: int, body: bytes, label: str) -> None:
         """Send a complete JSON response."""
+        kept = body
+        if self.guard is not None and status == 200:
+            body, kept = self.guard.whole(body)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self._start(status, headers, label)
         if status == 200:
             self._record.first_token()
         if self._keeps:
-            self._keep(body)
+            self._keep(kept)
         self.finished = True
         await self._send({"type": "http.response.body", "body": body})
 
     async def broken(self, error: errors.ApiError) -> None:
         """End a stream that failed; its last event is the error."""
+        await self.unguarded()
         self.finished = True
         await self._send({"type": "http.response.body", "body": errors.stream_event(error)})
+
+    async def unguarded(self) -> None:
+        """What follows is ours: it is sent as it is, after what still waited."""
+        waiting, self.guard = self.guard.release() if self.guard else b"", None
+        if waiting:
+            await self._send({"type": "http.response.body", "body": waiting, "more_body": True})
+
+    async def stopped(self, closing: bytes, kept: bytes) -> None:
+        """End a stream that may not go on; `kept` stands for all of it from now on."""
+        self.guard = None
+        if self._keeps:
+            self.sent = [kept]
+        await self._send({"type": "http.response.body", "body": closing, "more_body": True})
+        await self.end()
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], label: str) -> None:
         self._record.status = status

@@ -35,6 +35,7 @@ from serving.observability.request_context import exchange_of
 from serving.observability.telemetry import Telemetry
 from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
+from serving.safety.gate import SafetyGate
 from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
 from storage.database import AWAY
@@ -58,6 +59,7 @@ class Gateway:
     drain: Drain
     consents: Consents
     degraded: Degraded
+    safety: SafetyGate
     reloadable: SettingsWatcher
     limiter: Limiter
     answers: ResponseCache

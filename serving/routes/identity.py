@@ -7,13 +7,13 @@ from typing import Any, cast, get_args
 from fastapi import Request
 
 from serving.errors import InvalidRequest
-from serving.protocol.request import CHAT
+from serving.protocol.request import CHAT, NoticesShown
 from storage.api_keys import KeyRecord
 from storage.tables import RequestClass
 
 USER_HEADER, CLASS_HEADER = "x-bondhu-user", "x-bondhu-class"
 MEMORY_HEADER, CONVERSATION_HEADER = "x-bondhu-memory", "x-bondhu-conversation"
-COUNTRY_HEADER = "x-bondhu-country"
+COUNTRY_HEADER, NOTICES_HEADER = "x-bondhu-country", "x-bondhu-notices"
 DEFAULT_CONVERSATION = "chat"
 LONGEST_NAME = 256  # characters
 
@@ -75,6 +75,18 @@ def country_of(http_request: Request) -> str | None:
     """The person's country (ISO 3166-1 alpha-2) from the request; None if missing or invalid."""
     named = http_request.headers.get(COUNTRY_HEADER, "").strip()
     return named.upper() if len(named) == 2 and named.isascii() and named.isalpha() else None
+
+
+def notices_of(http_request: Request, caller: KeyRecord, *, is_agent: bool) -> NoticesShown:
+    """Where the person is told that they talk to a program; raises InvalidRequest for a header that cannot be.
+
+    A client that shows what stands beside the words asks for it there; what is told at all is the key's to say.
+    """
+    asked = http_request.headers.get(NOTICES_HEADER)
+    if asked not in (None, "text", "event"):
+        raise InvalidRequest(f"{NOTICES_HEADER}: must be text or event.", param=NOTICES_HEADER)
+    is_told = caller.notices == "on" or (caller.notices == "agents" and is_agent)
+    return "off" if not is_told else "event" if asked == "event" else "text"
 
 
 def about(http_request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]) -> dict[str, Any]:

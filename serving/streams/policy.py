@@ -76,7 +76,7 @@ def identity_of(
         request.allow_sensitive,
         request.conversation,
     ]
-    sender.append(request.country)
+    sender += [request.country, request.checks_safety, request.notices]
     return _digest(
         [sender, directives.mode, directives.kind, is_resumable, request.path, request.model, request.parsed]
     )

@@ -275,6 +275,7 @@ def _described(recording: Recording) -> bytes:
         | {"class_": request.class_, "app": request.app, "user": request.user}
         | {"allow_external": request.allow_external, "allow_sensitive": request.allow_sensitive}
         | {"conversation": request.conversation, "agent_conversation": request.agent_conversation}
+        | {"country": request.country, "checks_safety": request.checks_safety}
     )
 
 

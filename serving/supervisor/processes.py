@@ -21,6 +21,7 @@ from serving.config.credentials import (
     RAY_TOKEN,
     SCRAPE_TOKEN,
     SERVICE_KEYS,
+    WEBHOOK_KEY,
     Secrets,
 )
 from serving.config.load import DATABASE_URL
@@ -28,6 +29,7 @@ from serving.config.schema import Settings
 from serving.supervisor.probe import Probe
 
 EXTRACTION, JOBS, SERVICES = "BONDHU_EXTRACTION", "BONDHU_JOBS", "BONDHU_SERVICES"
+WEBHOOKS = "BONDHU_WEBHOOKS"
 SETTLE_S = 5  # time for the gateway to exit after its drain
 GATEWAY_ANSWERS_S = 5.0  # timeout of /health, which does not wait for anything
 RAY_ANSWERS_S = 30.0  # timeout of the dashboard, which is slow while a model loads; a restart would end all engines
@@ -105,12 +107,12 @@ _DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__U
 _REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
 _SECRETS = frozenset(
     {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *SERVICE_KEYS}
-    | {*_DATABASE, *_REDIS}
+    | {WEBHOOK_KEY, *_DATABASE, *_REDIS}
 )
 _NEEDED = {
     "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
     "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
-    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
+    "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, WEBHOOK_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
     "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, GEMINI_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
 }
 
@@ -169,6 +171,8 @@ def _worker(settings: Settings) -> Component:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
         env[EXTRACTION] = json.dumps(plan)
+    if settings.agents.webhooks:
+        env[WEBHOOKS] = json.dumps(settings.agents.webhooks)
     return Component("worker", (*command, "--schedule", str(schedule)), env, None, 60, 15)
 
 

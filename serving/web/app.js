@@ -7,11 +7,13 @@ import { showMemory } from "./memory.js";
 import { showPrivacy } from "./privacy.js";
 import { applyTheme, changeTheme, session, takeFromAddress } from "./session.js";
 import { showUsage } from "./usage.js";
+import { showYou } from "./you.js";
 
 const PLACES = {
   chat: ["Chat", showChat],
   memory: ["Memory", showMemory],
   privacy: ["Privacy", showPrivacy],
+  you: ["You", showYou],
   usage: ["Usage", showUsage],
 };
 const main = document.getElementById("main");

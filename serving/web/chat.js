@@ -159,7 +159,7 @@ class Chat {
     try {
       const response = await send("/v1/chat/completions", {
         method: "POST",
-        headers: { "x-bondhu-memory": "on", "x-bondhu-conversation": this.conversation },
+        headers: { "x-bondhu-memory": "on", "x-bondhu-conversation": this.conversation, "x-bondhu-notices": "event" },
         body: { model: this.model.value || "bondhu", messages: said, stream: true, ...(extra && { bondhu: extra }) },
         signal: this.running.signal,
       });

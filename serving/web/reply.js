@@ -60,6 +60,7 @@ export class Reply {
     const choice = chunk.choices?.[0];
     for (const event of (choice?.delta ?? choice?.message)?.bondhu?.events ?? []) {
       if (event.type === "tool_step" || event.type === "tool") this.steps.push(event);
+      else if (event.type === "notice") this.words.before(make("p.notice", { role: "note" }, event.text));
       else this.cards.append(...[drawEvent(event, this.say)].filter(Boolean));
     }
     const piece = choice?.delta?.content ?? choice?.message?.content;

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, func, insert, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory.owner import WHOEVER, Owner
-from storage.memory.people import bump
+from storage.memory.people import bump, names_of, read_profile
 from storage.memory.tables import Conversation, Embedding, Message
 
 ROWS_AT_ONCE = 500  # ids in one statement
@@ -220,3 +220,11 @@ async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[
         await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))
         of_turns = owner.update(Embedding).where(Embedding.kind == "turn", Embedding.item_id.in_(some))
         await connection.execute(of_turns.values(window=None))
+
+
+async def own_words(engine: AsyncEngine, owner: Owner, *, limit: int) -> list[str]:
+    """What the person said themselves, the latest first."""
+    names = names_of(owner, (await read_profile(engine, owner)).name)
+    said = owner.select(Message, Message.text).where(func.lower(Message.speaker).in_(names))
+    async with engine.connect() as connection:
+        return list((await connection.execute(said.order_by(Message.said_at.desc()).limit(limit))).scalars())

@@ -22,6 +22,7 @@ from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates
 from storage.memory.conversations import NewMessage
+from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, write_profile
 from tests.agents.run_context import NOW, MakeContext
@@ -267,3 +268,30 @@ async def test_a_wrong_field_of_the_clients_is_its_to_mend(
     with pytest.raises(RequestRefused) as told:
         await say(make_context(model=model), "hello", extra={"tools": [{"type": "odd"}]})
     assert told.value.field == "tools"
+
+
+async def test_who_comes_back_is_asked_once_about_what_was_planned(
+    engine: AsyncEngine, states: SqlStates, model: OpenAIChat, server: ScriptServer, make_context: MakeContext
+) -> None:
+    """After an absence, and not each time; not who is leaving; on both databases."""
+    owner, clock = Owner("app", "mina"), {"now": NOW}
+    index_cache = IndexCache(engine, WordEmbedder().space, dimensions=DIMENSIONS, max_bytes=2**20)
+    store = MemoryService(engine, index_cache, WordEmbedder(), lambda: clock["now"])
+    memory = StoredMemory(store, owner, timeout_s=10)
+
+    async def prompt(text: str) -> str:
+        await say(make_context(model=model, state=states, memory=memory, now=lambda: clock["now"]), text)
+        return str(server.asked[-1]["messages"])
+
+    assert "are back" not in await prompt("hello")
+    await store.add(owner, NewMemory("The exam in chemistry.", "event", event_at=NOW + timedelta(hours=20)))
+    clock["now"] = NOW + timedelta(hours=1)
+    assert "are back" not in await prompt("hello")
+    clock["now"] = NOW + timedelta(days=2)
+    assert "exam" not in (await prompt("bye")).partition("are back")[2]
+    clock["now"] = NOW + timedelta(days=3)
+    told = await prompt("hello")
+    assert "Meanwhile it was to happen: The exam in chemistry." in told
+    clock["now"] = NOW + timedelta(days=4)
+    assert "Meanwhile" not in await prompt("hello")
+    index_cache.close()

@@ -10,9 +10,11 @@ import pytest
 
 from agents.safety.helplines import DIRECTORIES, HELPLINES
 from agents.safety.reply import TEXT
+from agents.safety.texts import SELF_HARM
 from tests.support.gateway_process import GatewayProcess, make_key
 
 CRISIS = "I want to kill myself."
+FIXED = SELF_HARM["en"]
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +65,10 @@ def test_a_crisis_has_an_answer(gateway: GatewayProcess, key: str, fields: dict[
     """Whatever else the request wants, and as it wants it."""
     answer = ask(gateway, key, CRISIS, stream=stream, **fields)
     assert answer.status_code == 200
-    assert answer.headers["x-bondhu-model"] == "bondhu-degraded"
-    assert answer.headers["x-bondhu-degraded"] == "unanswered; crisis"
+    assert answer.headers["x-bondhu-model"] == "bondhu-safety"
+    assert answer.headers["x-bondhu-safety"] == "self_harm; explicit; fixed_reply"
     told = text_of(answer)
-    assert told.startswith(TEXT)
+    assert told.startswith(FIXED)
     assert all(each.contact in told for each in DIRECTORIES)
 
 
@@ -75,7 +77,7 @@ def test_what_is_remembered_of_them_changes_nothing(gateway: GatewayProcess, key
     headers = {"x-bondhu-memory": "on", "x-bondhu-on-disconnect": "finish"}
     answer = ask(gateway, key, CRISIS, user="ann", stream=True, headers=headers)
     assert answer.status_code == 200
-    assert TEXT in answer.text.replace("\\n", "\n")
+    assert FIXED in answer.text.replace("\\n", "\n")
     later = [
         {"role": "user", "content": CRISIS},
         {"role": "assistant", "content": TEXT},
@@ -105,7 +107,7 @@ def test_a_completion_has_its_own_shape(gateway: GatewayProcess, key: str) -> No
     assert answer.status_code == 200
     (choice,) = answer.json()["choices"]
     assert answer.json()["object"] == "text_completion"
-    assert choice["text"].startswith(TEXT)
+    assert choice["text"].startswith(FIXED)
 
 
 def test_everything_else_is_still_an_error(gateway: GatewayProcess, key: str) -> None:

@@ -67,8 +67,8 @@ def _self_harm(latest: Signals, before: Sequence[Signals]) -> tuple[Level, tuple
 def _action(level: Level, category: Category) -> Action:
     if level <= Level.DISTRESS:
         return Action.CONTINUE
-    if category is Category.SELF_HARM:
+    if level is Level.EXPLICIT and category is Category.SELF_HARM:
         return Action.FIXED_REPLY
-    if category is Category.MINORS and level is Level.EXPLICIT:
+    if level is Level.EXPLICIT and category is Category.MINORS:
         return Action.REFUSE
     return Action.ADD_HELP

@@ -32,6 +32,7 @@ from serving.routes.identity import (
     country_of,
     end_user,
     named_conversation,
+    notices_of,
 )
 from serving.routes.openai.direct import DirectRoute
 from serving.streams.policy import (
@@ -174,6 +175,7 @@ def _generation(
         lookup=partial(gateway.answers.lookup, directives=directives),
         memory=memory,
         degraded=gateway.degraded,
+        safety=gateway.safety,
         tier=tier,
         tokens=tokens,
         timeout_s=settings.request_timeout_s,
@@ -219,6 +221,7 @@ def _read_request(
     if (tier := gateway.reloadable.settings.tiers.get(caller.tier)) is not None:  # an unknown tier is refused later
         check_structured_outputs(parsed, tier.structured_outputs)
     named = conversation or named_conversation(http_request)
+    class_ = class_of(http_request)
     return GenerationRequest(
         path=path,
         parsed=parsed,
@@ -226,12 +229,14 @@ def _read_request(
         request_id=http_request.scope["bondhu.request_id"],
         app=caller.app,
         user=end_user(http_request, parsed),
-        class_=class_of(http_request),
+        class_=class_,
         allow_external=caller.allow_external and http_request.headers.get(CONSENT_HEADER, "").lower() != "false",
         allow_sensitive=caller.allow_sensitive,
         conversation=conversation_of(http_request, caller, path, parsed, named),
         agent_conversation="" if agent is None else named,
         country=country_of(http_request),
+        checks_safety=caller.own_safety is None and class_ != "job",  # a job is nobody who could be in danger
+        notices=notices_of(http_request, caller, is_agent=agent is not None),
     )
 
 

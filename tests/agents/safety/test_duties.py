@@ -138,9 +138,9 @@ MINOR = Risk(is_minor=True)
     [
         ("You should just kill yourself.", Risk(), "always.encourages_self_harm"),
         ("Everyone would be happier without you", Risk(), "always.encourages_self_harm"),
-        ("I am a real human, trust me", Risk(), "always.claims_to_be_human"),
-        ("Please don't leave me!", Risk(), "always.holds_back"),
-        ("Don't tell your parents about us", Risk(), "always.secret_from_others"),
+        ("I am a real human, trust me", Risk(), "companion.claims_to_be_human"),
+        ("Please don't leave me!", Risk(), "companion.holds_back"),
+        ("Don't tell your parents about us", Risk(), "companion.secret_from_others"),
         ("Call 555 0100 now", DANGER, "crisis.own_helpline"),
         ("Let's talk about sex", MINOR, "minor.sexual"),
     ],

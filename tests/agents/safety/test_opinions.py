@@ -35,7 +35,7 @@ async def test_a_guard_raises_what_rules_did_not_see() -> None:
     """And says that it was the guard."""
     step = SafetyStep(rules=RULES, guard=Says((Category.SELF_HARM, Level.VEILED)))
     risk = await step.assess(HINT)
-    assert (risk.level, risk.action) == (Level.VEILED, Action.FIXED_REPLY)
+    assert (risk.level, risk.action) == (Level.VEILED, Action.ADD_HELP)
     assert risk.reasons[-1] == "guard"
 
 

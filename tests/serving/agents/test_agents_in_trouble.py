@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-from agents.safety.reply import TEXT
+from agents.safety.helplines import DIRECTORIES
+from agents.safety.texts import SELF_HARM
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.servers.engine import MODEL, EngineServer
 from tests.support.servers.gemini import GeminiServer
@@ -35,8 +36,10 @@ def test_without_any_engine_agents_still_answer(tmp_path: Path) -> None:
         assert "card" in say(gateway, key, "play hangman", "bondhu/games", user="maya").text
         for model in ("bondhu/chat", "bondhu/games", "bondhu/auto"):
             crisis = say(gateway, key, "I want to kill myself.", model, user="maya")
-            assert content_of(crisis).startswith(TEXT)
-            assert crisis.headers["x-bondhu-degraded"] == "unanswered; crisis"
+            assert content_of(crisis).startswith(SELF_HARM["en"])
+            hint = say(gateway, key, "I feel like a burden to everyone", model, user="maya")
+            assert DIRECTORIES[0].contact in content_of(hint)
+            assert content_of(hint).count(DIRECTORIES[0].contact) == 1
 
 
 def test_a_run_keeps_to_its_limits(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What the friend leaves for somebody who is away: only for who wants it, seldom, and never at night."""

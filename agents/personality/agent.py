@@ -1,0 +1,108 @@
+"""The questionnaire in conversation: one phrase at a time, with buttons; it can be left and gone on with at any time.
+
+No model is asked: what a phrase says, and what an answer counts, is fixed. It does not know what follows from scores.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
+from agents.events import Action, Card, Event, Token
+from agents.loop import done
+from agents.personality.items import ANSWERS, HIGHEST, ITEMS, LOWEST, Item
+from agents.personality.profile import Personality, load_personality, save_personality
+from agents.personality.scores import Score, scores_of
+
+INTRODUCTION = (
+    "Twenty short phrases: say how well each describes you, from 1 (very inaccurate) to 5 (very accurate). You can "
+    "stop at any time, see what I make of it, correct it, and delete it."
+)
+_BEGINS = re.compile(r"\b(?:personality|questionnaire|test|start|begin|continue|go on|again)\b", re.IGNORECASE)
+_STOPS = re.compile(r"^\W*(?:stop|enough|later|quit|no more|not now|leave it|bye|goodbye|good night)\b", re.IGNORECASE)
+_CLEARS = re.compile(r"\b(?:delete|forget|erase|start over)\b", re.IGNORECASE)
+
+
+class PersonalityAgent:
+    """See `agents.base.Agent`."""
+
+    id = "personality"
+    description = "Asks twenty short questions about how somebody is, and shows what it makes of the answers."
+    needs: frozenset[Need] = frozenset({"person", "state"})
+    passes_on: frozenset[PassedOn] = frozenset()
+
+    async def is_playing(self, context: RunContext) -> bool:
+        """Whether it waits for an answer, in this conversation."""
+        if context.state is None or context.owner is None:
+            return False
+        kept = await context.state.load(context.state_key(self.id, "talk"))
+        return kept is not None and bool(kept.value.get("asks"))
+
+    async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
+        """Take an answer, and ask what comes next; raises RequestRefused."""
+        check_fields(self, request)
+        assert context.state is not None, "it is among the needs"
+        assert context.owner is not None, "so is the person"
+        known = await load_personality(context.state, context.owner)
+        asks = await self.is_playing(context)
+        text, says = request.text, ""
+        if _CLEARS.search(text):
+            await save_personality(context.state, context.owner, Personality(version=known.version))
+            await self._ask(context, asks=False)
+            yield Token("Your answers are deleted.")
+            yield done(context)
+            return
+        if _STOPS.search(text):
+            await self._ask(context, asks=False)
+            yield Token("All right. We can go on with it whenever you like.")
+            yield done(context)
+            return
+        item, answer = known.next_item, answer_of(text) if asks else None
+        if item is not None and answer is not None:
+            known = replace(known, answers={**known.answers, item.number: answer})
+            await save_personality(context.state, context.owner, known)
+        elif asks and not _BEGINS.search(text):
+            says = "I need a number from 1 to 5. "
+        elif not known.answers:
+            says = f"{INTRODUCTION}\n\n"
+        item = known.next_item
+        await self._ask(context, asks=item is not None)
+        for event in _told(item, says, scores_of(known.answers, corrected=known.corrected)):
+            yield event
+        yield done(context)
+
+    async def _ask(self, context: RunContext, *, asks: bool) -> None:
+        assert context.state is not None, "it is among the needs"
+        key = context.state_key(self.id, "talk")
+        kept = await context.state.load(key)
+        if asks != (kept is not None and bool(kept.value.get("asks"))):
+            await context.state.save(key, {"asks": asks}, expected=0 if kept is None else kept.version)
+
+
+def answer_of(text: str) -> int | None:
+    """The answer that somebody's words are: a number, or its name."""
+    plain = text.strip().strip(".!").casefold()
+    if plain.isdecimal() and len(plain) == 1 and LOWEST <= int(plain) <= HIGHEST:
+        return int(plain)
+    return ANSWERS.index(plain) + 1 if plain in ANSWERS else None
+
+
+def _told(item: Item | None, says: str, scores: Sequence[Score]) -> list[Event]:
+    if item is None:
+        lines = [f"{each.trait}: {each.estimate:g} of 5 (between {each.low:g} and {each.high:g})" for each in scores]
+        told = "\n".join(["That was all. In short, and only as far as twenty phrases can tell:", *lines])
+        return [Token(says + told), Card("personality", "How you described yourself", {"scores": _plain(scores)})]
+    data = {"number": item.number, "of": len(ITEMS), "text": item.text}
+    actions = [Action(label, str(number)) for number, label in enumerate(ANSWERS, LOWEST)]
+    title = f"{item.number} of {len(ITEMS)}"
+    return [
+        Token(f'{says}{title}: "{item.text}" How well does it describe you, 1 to 5?'),
+        Card("questionnaire", title, data, actions),
+    ]
+
+
+def _plain(scores: Sequence[Score]) -> list[dict[str, object]]:
+    return [
+        {"trait": each.trait, "estimate": each.estimate, "low": each.low, "high": each.high, "source": each.source}
+        for each in scores
+    ]

@@ -1,0 +1,74 @@
+"""What is kept of somebody's personality: their answers, their corrections, their opt-in. Scores are made anew.
+
+A document of theirs (`agents.state`), so it is in their export and goes when they are forgotten.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.personality.items import HIGHEST, ITEMS, LOWEST, TRAITS, Item, Trait
+from agents.state import StateStore
+from storage.agents.states import StateKey
+from storage.memory.owner import Owner
+
+AGENT, NAME = "personality", "profile"
+NUMBERS = frozenset(item.number for item in ITEMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Personality:
+    """A person's; `version` is the document's, 0 where there is none."""
+
+    answers: Mapping[int, int] = field(default_factory=dict)
+    corrected: Mapping[Trait, float] = field(default_factory=dict)
+    reads_language: bool = False
+    version: int = 0
+
+    @property
+    def next_item(self) -> Item | None:
+        """The first that is not answered; None: all are."""
+        return next((item for item in ITEMS if item.number not in self.answers), None)
+
+    def value(self) -> dict[str, Any]:
+        """The document."""
+        return {
+            "answers": {str(number): answer for number, answer in sorted(self.answers.items())},
+            "corrected": dict(self.corrected),
+            "reads_language": self.reads_language,
+        }
+
+
+def key_of(owner: Owner) -> StateKey:
+    """Where it is kept."""
+    return StateKey(owner, AGENT, "", NAME)
+
+
+async def load_personality(states: StateStore, owner: Owner) -> Personality:
+    """What is kept; raises what the database raises."""
+    kept = await states.load(key_of(owner))
+    return Personality() if kept is None else _read(kept.value, kept.version)
+
+
+async def save_personality(states: StateStore, owner: Owner, changed: Personality) -> bool:
+    """Keep it in place of the version that it was made of; False when that has changed meanwhile."""
+    return await states.save(key_of(owner), changed.value(), expected=changed.version)
+
+
+def _read(value: Mapping[str, Any], version: int) -> Personality:
+    """Of what stands there, what means something."""
+    answers = {
+        int(number): answer
+        for number, answer in dict(value.get("answers") or {}).items()
+        if str(number).isdecimal()
+        and int(number) in NUMBERS
+        and isinstance(answer, int)
+        and LOWEST <= answer <= HIGHEST
+    }
+    corrected = dict(value.get("corrected") or {})
+    return Personality(
+        answers,
+        {trait: float(corrected[trait]) for trait in TRAITS if isinstance(corrected.get(trait), int | float)},
+        bool(value.get("reads_language")),
+        version,
+    )

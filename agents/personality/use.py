@@ -1,0 +1,35 @@
+"""What follows from a personality: the friend's tone, and how varied what is recommended is. Both are shown.
+
+Only a trait that is surely on one side of the middle changes anything, and what somebody chose themselves outranks it.
+It never has a say in what is safe.
+"""
+
+from collections.abc import Sequence
+
+from agents.personality.scores import Score
+from agents.ranking.rank import LAMBDA
+
+MORE, LESS = -0.1, 0.1  # of MMR's lambda: a lower one takes more that is unlike
+
+
+def tone_of(scores: Sequence[Score]) -> dict[str, str]:
+    """Changes to a persona's tone."""
+    by_trait = {score.trait: score for score in scores}
+    changes: dict[str, str] = {}
+    if (score := by_trait.get("extraversion")) is not None:
+        changes |= {"warmth": "cheerful"} if score.is_high else {"warmth": "calm"} if score.is_low else {}
+    if (score := by_trait.get("openness")) is not None and score.is_high:
+        changes["length"] = "medium"
+    if (score := by_trait.get("conscientiousness")) is not None and score.is_high:
+        changes["formality"] = "neutral"
+    if (score := by_trait.get("neuroticism")) is not None and score.is_high:
+        changes |= {"warmth": "calm", "humour": "none"}
+    return changes
+
+
+def lambda_of(scores: Sequence[Score]) -> float:
+    """How much fitting counts beside variety (`agents.ranking.rank`): who is open to much gets more that is unlike."""
+    openness = next((score for score in scores if score.trait == "openness"), None)
+    if openness is None:
+        return LAMBDA
+    return LAMBDA + (MORE if openness.is_high else LESS if openness.is_low else 0.0)

@@ -1,0 +1,63 @@
+"""A text of ours as a completion like any other, streamed or whole, chat or not; its model says that no model made it.
+
+It does not know what the text says, nor why it is said.
+"""
+
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from models.chat_chunks import collect
+from serving.protocol.request import CHAT, GenerationRequest
+from serving.protocol.response import MODEL_HEADER, ResponseWriter
+from serving.protocol.sse import DONE
+
+Json = dict[str, Any]
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+async def say(request: GenerationRequest, reply: ResponseWriter, chunks: list[Json], label: str) -> None:
+    """Answer with these chunks, to the end; what had begun of an answer stays as it is."""
+    await reply.unguarded()
+    if request.streams:
+        await reply.event(_events(chunks), label)
+        await reply.end()
+    else:
+        await reply.whole(200, _whole(request, chunks), label)
+
+
+def response_of(request: GenerationRequest, chunks: list[Json], headers: dict[str, str], label: str) -> Response:
+    """The same as a response of its own."""
+    headers = {MODEL_HEADER.decode(): label, **headers}
+    if request.streams:
+        return Response(_events(chunks), 200, headers, media_type="text/event-stream")
+    return Response(_whole(request, chunks), 200, headers, media_type="application/json")
+
+
+def chunks_of(request: GenerationRequest, text: str, *, label: str, id_: str, created: int) -> list[Json]:
+    """The text as the chunks of the answer that `request` wants."""
+    is_chat = request.path == CHAT
+    object_ = "chat.completion.chunk" if is_chat else "text_completion"
+    head = {"id": f"{'chatcmpl' if is_chat else 'cmpl'}-{id_}", "object": object_, "created": created, "model": label}
+    choices: list[Json] = [{"text": text, "logprobs": None, "finish_reason": "stop"}]
+    if is_chat:
+        choices = [
+            {"delta": {"role": "assistant", "content": ""}, "finish_reason": None},
+            {"delta": {"content": text}, "finish_reason": None},
+            {"delta": {}, "finish_reason": "stop"},
+        ]
+    chunks: list[Json] = [{**head, "choices": [{"index": 0, **choice}]} for choice in choices]
+    if request.stream_options.get("include_usage") or not request.streams:
+        chunks.append({**head, "choices": [], "usage": dict.fromkeys(_COUNTS, 0)})
+    return chunks
+
+
+def _events(chunks: list[Json]) -> bytes:
+    return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + DONE
+
+
+def _whole(request: GenerationRequest, chunks: list[Json]) -> bytes:
+    if request.path == CHAT:
+        return orjson.dumps(collect(chunks))
+    return orjson.dumps(chunks[0] | {"usage": chunks[-1]["usage"]})

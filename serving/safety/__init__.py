@@ -1,0 +1,1 @@
+"""The safety step around every generation, and what the law has people told in between."""

@@ -1,0 +1,255 @@
+"""What happens before and after a generation for the person's sake, decided once, before any model is asked.
+
+Before: the latest message is read with those before it (`agents.safety.step`). In plain danger a fixed text is the
+whole answer, whatever model was asked for; where danger is hinted at, the model is told how to answer, and where help
+is found stands after its words. After: the reply is read on its way (`serving.safety.reply_guard`). What the law has
+people told (`agents.safety.notices`) is said first. It does not know who answers, nor how a reply is sent.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from agents.registry import PREFIX
+from agents.safety.helplines import DIRECTORIES
+from agents.safety.jurisdiction import Duties, duties_of
+from agents.safety.notices import BREAK, DISCLOSURE, Notices, notices
+from agents.safety.risk import Action, Category, Level, Risk
+from agents.safety.step import SafetyStep
+from agents.safety.texts import GUIDANCE, help_beside, help_text
+from memory.person_facts import PersonFacts
+from models.chat import ChatMessage
+from serving.config.schema import SafetySettings
+from serving.protocol.request import CHAT, GenerationRequest
+from serving.safety.counting import Referrals
+from serving.safety.people import People
+from serving.safety.reply_guard import ReplyGuard
+from serving.safety.sessions import NoticeSessions
+
+HEADER, NOTICES_HEADER = b"x-bondhu-safety", b"x-bondhu-notices"
+MAX_PROMPTS = 16  # of one completion, each read by itself
+REPEATED_TURNS = 3  # of the friend's, in which the lines were named: then they are not named again for a hint
+_FOR_PROGRAMS = ("structured_outputs", "logprobs", "continue_final_message")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a request is answered.
+
+    Attributes:
+        request: the request, with what was found.
+        fixed: the whole answer, in plain danger; None: a model answers.
+        guard: for the reply; None: nothing is read, and nothing put around it.
+        headers: of the response.
+        session: of the notices, and its version; None: none are told.
+
+    """
+
+    request: GenerationRequest
+    fixed: str | None = None
+    guard: ReplyGuard | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    session: tuple[Notices, int] | None = None
+
+    def applied(self, request: GenerationRequest) -> GenerationRequest:
+        """`request`, which may have been told more meanwhile, with what was found, and the model guided by that."""
+        own = self.request
+        if own.risk is None and own.person is None:
+            return request
+        return _guided(replace(request, risk=own.risk, person=own.person, country=request.country or own.country))
+
+
+class SafetyGate:
+    """One gateway worker's.
+
+    Args:
+        step: reads messages and replies.
+        settings: how much of it is wanted.
+        places: the duties of each jurisdiction; `countries` of them are found by a person's country.
+        people: what is known of a person.
+        sessions: when somebody was last told.
+        referrals: counts help that was named.
+        crisis_text: the operator's own words in place of the fixed text for self-harm; None: ours.
+        now: the time, aware.
+
+    """
+
+    def __init__(
+        self,
+        step: SafetyStep,
+        settings: SafetySettings,
+        *,
+        places: Mapping[str, Duties],
+        people: People,
+        sessions: NoticeSessions,
+        referrals: Referrals,
+        crisis_text: Callable[[], str | None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._step = step
+        self._settings = settings
+        self._places = places
+        self._people = people
+        self._sessions = sessions
+        self._referrals = referrals
+        self._crisis_text = crisis_text
+        self._now = now
+
+    async def open(self, request: GenerationRequest) -> Opening:
+        """What is to be done for this request; never raises for its parts."""
+        is_companion = request.model.startswith(PREFIX)
+        shows = request.notices if self._settings.notices != "off" and request.path == CHAT else "off"
+        checks = request.checks_safety and self._settings.enabled
+        if not checks and shows == "off":
+            return Opening(request)
+        knows = is_companion or shows != "off" or request.conversation is not None
+        facts = await self._people.of(request) if knows else None
+        duties = self._duties(facts, request.country)
+        is_minor = duties.is_minor(None if facts is None else facts.age)
+        risk = await self._assess(request, is_minor=is_minor) if checks else Risk(is_minor=is_minor)
+        if risk.action is not Action.CONTINUE and facts is None:
+            facts = await self._people.of(request)
+        facts = facts or PersonFacts()
+        request = replace(
+            request, risk=risk if checks else None, person=facts, country=request.country or facts.country
+        )
+        told: tuple[tuple[bytes, bytes], ...] = ()
+        if risk.action is not Action.CONTINUE:
+            self._referrals.note(risk, self._now())
+            told = ((HEADER, f"{risk.category}; {risk.level.name.lower()}; {risk.action}".encode()),)
+        if risk.action in (Action.FIXED_REPLY, Action.REFUSE):
+            return Opening(request, fixed=self._fixed(risk, request.country), headers=told)
+        due, session = await self._due(request, duties, shows, is_minor=is_minor)
+        after = self._beside(request, risk)
+        check = partial(self._step.check_reply, risk=risk, is_companion=is_companion) if checks else None
+        if check is not None and not self._settings.check_replies:
+            check = None
+        before = "" if due is None or shows != "text" else "".join(f"{each}\n\n" for each in due.texts(risk.language))
+        events = [] if due is None else _events(due, risk.language)
+        if not _is_for_a_person(request):
+            before, after = "", ""
+        guard = None
+        if check is not None or before or after or events:
+            in_danger = risk.level >= Level.VEILED or risk.is_minor
+            by_sentence = check is not None and (in_danger or self._settings.stream == "by_sentence")
+            guard = ReplyGuard(
+                check=check,
+                before=before,
+                after=after,
+                events=events if is_companion or shows == "event" else (),
+                by_sentence=by_sentence,
+            )
+        if due is not None and events:
+            told += ((NOTICES_HEADER, ", ".join(each["notice"] for each in events).encode()),)
+        return Opening(request, guard=guard, headers=told, session=session)
+
+    def is_minor(self, facts: PersonFacts) -> bool:
+        """Whether somebody of whom that is known counts as a minor."""
+        return self._duties(facts, None).is_minor(facts.age)
+
+    async def settle(self, opening: Opening) -> None:
+        """The reply was sent: what it told the person need not be told again for a while."""
+        if opening.session is not None:
+            due, version = opening.session
+            was_told = opening.guard is not None and opening.guard.has_begun
+            if was_told or not (due.disclose or due.remind):
+                await self._sessions.save(opening.request, due.session, version)
+
+    async def _assess(self, request: GenerationRequest, *, is_minor: bool) -> Risk:
+        wanted = self._settings.classifier
+        rules_alone = wanted == "off" or (wanted == "people" and request.user is None)
+        if request.path == CHAT:
+            risk = await self._step.assess(_messages(request), is_minor=is_minor, rules_alone=rules_alone)
+        else:
+            prompt = request.parsed.get("prompt")
+            prompts = [each for each in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(each, str)]
+            found = [
+                await self._step.assess([ChatMessage("user", each)], is_minor=is_minor, rules_alone=True)
+                for each in prompts[:MAX_PROMPTS]
+            ]
+            risk = max(found, key=lambda each: each.level, default=Risk(is_minor=is_minor))
+        is_hint = risk.category is Category.SELF_HARM and risk.level is Level.VEILED
+        return replace(risk, action=Action.FIXED_REPLY) if is_hint and self._settings.hints == "fixed" else risk
+
+    def _duties(self, facts: PersonFacts | None, country: str | None) -> Duties:
+        where = country or (facts.country if facts else None)
+        named = [*self._settings.jurisdictions, *(facts.jurisdictions if facts else ())]
+        named += [name for name, duties in self._places.items() if where is not None and where in duties.countries]
+        return duties_of(self._places, [each for each in dict.fromkeys(named) if each in self._places])
+
+    def _fixed(self, risk: Risk, country: str | None) -> str:
+        own = self._crisis_text() if risk.category is Category.SELF_HARM else None
+        return help_text(risk.category, language=risk.language, country=country, text=own)
+
+    async def _due(
+        self, request: GenerationRequest, duties: Duties, shows: str, *, is_minor: bool
+    ) -> tuple[Notices | None, tuple[Notices, int] | None]:
+        if shows == "off":
+            return None, None
+        now = self._now()
+        session, version = await self._sessions.load(request, now)
+        due = notices(session, duties, now=now, is_minor=is_minor)
+        return (due if due.disclose or due.remind else None), (due, version)
+
+    def _beside(self, request: GenerationRequest, risk: Risk) -> str:
+        """What stands after the model's words; of a hint not again where the friend named it a moment ago."""
+        if risk.action is not Action.ADD_HELP:
+            return ""
+        said = [each.text for each in _messages(request) if each.role == "assistant"][-REPEATED_TURNS:]
+        if risk.level < Level.EXPLICIT and any(DIRECTORIES[0].contact in each for each in said):
+            return ""
+        return help_beside(risk.category, language=risk.language, country=request.country)
+
+
+def _messages(request: GenerationRequest) -> list[ChatMessage]:
+    """What was said, by whom; tolerant of what an engine will refuse."""
+    given: Any = request.parsed.get("messages")
+    found = []
+    for each in given if isinstance(given, list) else ():
+        if isinstance(each, dict) and each.get("role") in ("user", "assistant"):
+            content = each.get("content")
+            parts: Iterable[Any] = content if isinstance(content, list) else [{"type": "text", "text": content}]
+            texts = [part.get("text") for part in parts if isinstance(part, dict)]
+            words = "\n".join(text for text in texts if isinstance(text, str))
+            found.append(ChatMessage(each["role"], words))
+    return found
+
+
+def _events(due: Notices, language: str) -> list[dict[str, Any]]:
+    told: Sequence[tuple[bool, str, Mapping[str, str]]] = (
+        (due.disclose, "disclosure", DISCLOSURE),
+        (due.remind, "break", BREAK),
+    )
+    return [
+        {"type": "notice", "notice": kind, "text": texts.get(language, texts["en"])}
+        for is_due, kind, texts in told
+        if is_due
+    ]
+
+
+def _guided(request: GenerationRequest) -> GenerationRequest:
+    """The request with what the model is told, in its system message; a completion has none."""
+    messages = request.parsed.get("messages")
+    is_due = request.risk is not None and request.risk.action is Action.ADD_HELP
+    if request.risk is None or not is_due or not isinstance(messages, list) or not messages:
+        return request
+    note = GUIDANCE[request.risk.category]
+    first = messages[0]
+    if isinstance(first, dict) and first.get("role") in ("system", "developer"):
+        content = first.get("content")
+        if isinstance(content, list):
+            told: Any = [*content, {"type": "text", "text": note}]
+        else:
+            told = f"{content or ''}\n\n{note}".strip()
+        messages = [{**first, "content": told}, *messages[1:]]
+    else:
+        messages = [{"role": "system", "content": note}, *messages]
+    return replace(request, parsed={**request.parsed, "messages": messages})
+
+
+def _is_for_a_person(request: GenerationRequest) -> bool:
+    """Whether words may be put around the answer: it is no JSON, and no program waits for a tool call."""
+    plain = request.parsed.get("response_format") in (None, {"type": "text"})
+    return plain and not any(request.parsed.get(field) for field in _FOR_PROGRAMS)
