@@ -5,9 +5,10 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from jobs import inbox, key_usage, set_aside, tasks
+from jobs import key_usage, set_aside, tasks
 from jobs.config import Ingress, JobsPlan, Plan
 from jobs.handlers import handlers_of
+from jobs.kinds import inbox
 
 FLUSH_EVERY_S = 60.0
 DEFAULT_QUEUE = "jobs"

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from jobs.schedule import Schedule, Schedules
 
 if TYPE_CHECKING:
-    from jobs.inbox import Webhooks
+    from jobs.kinds.inbox import Webhooks
 
 WEBHOOKS, WEBHOOK_KEY = "BONDHU_WEBHOOKS", "BONDHU_WEBHOOK_KEY"
 JOBS, SERVICES = "BONDHU_JOBS", "BONDHU_SERVICES"
@@ -114,7 +114,7 @@ def read_ingress(environ: Mapping[str, str]) -> Ingress | None:
 
 def read_webhooks(environ: Mapping[str, str]) -> "Webhooks | None":
     """Where messages of the inbox are handed on to; None: nowhere, or there is no key to sign them with."""
-    from jobs.inbox import Webhooks
+    from jobs.kinds.inbox import Webhooks
 
     urls, key = environ.get(WEBHOOKS), environ.get(WEBHOOK_KEY)
     return Webhooks(json.loads(urls), key) if urls and key else None

@@ -7,7 +7,7 @@ BONDHU_JOBS and BONDHU_SERVICES, the schedules of jobs and the services outside 
 keys; BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.config`); BONDHU_INGRESS_URL and
 BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.embedding_backfill`); and
 BONDHU_WORKER_WORKED (`jobs.worked`); and BONDHU_ERASURE_KEY, by which what is deleted for good is noted; and
-BONDHU_WEBHOOKS and BONDHU_WEBHOOK_KEY (`jobs.inbox`).
+BONDHU_WEBHOOKS and BONDHU_WEBHOOK_KEY (`jobs.kinds.inbox`).
 """
 
 import argparse

@@ -30,9 +30,7 @@ from agents.chat.prompt import chat_messages, is_leaving
 from agents.events import ClientCalls, Done, Event, Source, Token, ToolStep
 from agents.fence import flat
 from agents.loop import done
-from agents.personality.profile import load_personality
-from agents.personality.scores import scores_of
-from agents.personality.use import tone_of
+from agents.personality.use import tone_for
 from models.chat import BadRequest, ChatFailure, ChatMessage, ChatReply, ChatRequest, FinishReason, TextDelta
 
 MAX_RECALLED = 8
@@ -93,7 +91,7 @@ class ChatAgent:
         check_fields(self, request)
         params = {**await self.preferred(context), **request.params}
         if isinstance(params.get("tone") or {}, Mapping):  # what is no tone is refused below
-            params["tone"] = {**await _fitting_tone(context), **(params.get("tone") or {})}
+            params["tone"] = {**await tone_for(context), **(params.get("tone") or {})}
         persona, tone = self.chosen(params)
         if not request.text and not any(each.role == "tool" for each in request.messages):
             yield Token(persona.greeting)
@@ -162,14 +160,6 @@ class ChatAgent:
         if kept is None or kept.value.get("persona", self._default) not in self._personas:
             return {}  # a persona that there is no more
         return kept.value
-
-
-async def _fitting_tone(context: RunContext) -> Mapping[str, str]:
-    """What suits the person, by how they described themselves; what they chose outranks it."""
-    if context.state is None or context.owner is None:
-        return {}
-    known = await load_personality(context.state, context.owner)
-    return tone_of(scores_of(known.answers, corrected=known.corrected))
 
 
 async def _known(text: str, context: RunContext) -> tuple[Sequence[str], Sequence[MemoryLine]]:

@@ -14,6 +14,7 @@ from agents.music.query import TrackQuery, fit_of
 from agents.music.radio import CachedRadio, Heard
 from agents.music.reasons import why_of
 from agents.outside.http import ServiceFailed
+from agents.personality.use import lambda_for
 from agents.ranking.candidate import Candidate, Ranked
 from agents.ranking.feedback import Feedback
 from agents.ranking.rank import MAX_PER_GROUP, rank
@@ -74,6 +75,7 @@ class Chooser:
         whole = [track for track in strict if fit_of(track, query) >= 1.0]
         rest = [track for track in strict if track not in whole]
         ranked: list[Ranked] = []
+        variety = await lambda_for(context)
         max_per_artist = query.count if query.artists else MAX_PER_GROUP
         for pool in (whole, rest):  # what is all that was asked for comes before what is some of it
             ranked += rank(
@@ -84,6 +86,7 @@ class Chooser:
                 not_items=blocked,
                 not_groups={*feedback.blocked_groups, *_full(ranked, max_per_artist)},
                 max_per_group=max_per_artist,
+                lambda_=variety,
             )
         bundled = {track.id for track in self.tracks}
         stale = {track.id for track in heard.tracks} - bundled if heard.is_stale else set()

@@ -4,9 +4,11 @@ Only a trait that is surely on one side of the middle changes anything, and what
 It never has a say in what is safe.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from agents.personality.scores import Score
+from agents.base import RunContext
+from agents.personality.profile import load_personality
+from agents.personality.scores import Score, scores_of
 from agents.ranking.rank import LAMBDA
 
 MORE, LESS = -0.1, 0.1  # of MMR's lambda: a lower one takes more that is unlike
@@ -33,3 +35,20 @@ def lambda_of(scores: Sequence[Score]) -> float:
     if openness is None:
         return LAMBDA
     return LAMBDA + (MORE if openness.is_high else LESS if openness.is_low else 0.0)
+
+
+async def tone_for(context: RunContext) -> Mapping[str, str]:
+    """Changes to the tone for the person of a run; none of nobody's."""
+    return tone_of(await _scores(context))
+
+
+async def lambda_for(context: RunContext) -> float:
+    """How much fitting counts for the person of a run."""
+    return lambda_of(await _scores(context))
+
+
+async def _scores(context: RunContext) -> Sequence[Score]:
+    if context.state is None or context.owner is None:
+        return ()
+    known = await load_personality(context.state, context.owner)
+    return scores_of(known.answers, corrected=known.corrected)

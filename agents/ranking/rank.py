@@ -27,8 +27,9 @@ def rank(
     not_items: Collection[str] = (),
     not_groups: Collection[str] = (),
     max_per_group: int = MAX_PER_GROUP,
+    lambda_: float = LAMBDA,
 ) -> list[Ranked]:
-    """The best `limit`, best first; nothing of `not_items` or `not_groups`."""
+    """The best `limit`, best first; nothing of `not_items` or `not_groups`. A lower `lambda_` takes more variety."""
     left = [each for each in candidates if each.id not in not_items and each.group not in not_groups]
     if not left:
         return []
@@ -37,12 +38,17 @@ def rank(
     scores = {each.id: FIT * each.fit + taste.score(each.features, weights, generator) for each in left}
     return [
         Ranked(each, scores[each.id], tuple(taste.liked(each.features)))
-        for each in diversify(left, scores, limit=limit, max_per_group=max_per_group)
+        for each in diversify(left, scores, limit=limit, max_per_group=max_per_group, lambda_=lambda_)
     ]
 
 
 def diversify(
-    candidates: Sequence[Candidate], scores: Mapping[str, float], *, limit: int, max_per_group: int = MAX_PER_GROUP
+    candidates: Sequence[Candidate],
+    scores: Mapping[str, float],
+    *,
+    limit: int,
+    max_per_group: int = MAX_PER_GROUP,
+    lambda_: float = LAMBDA,
 ) -> list[Candidate]:
     """MMR over scores brought to 0..1."""
     low, high = min(scores.values()), max(scores.values())
@@ -52,7 +58,7 @@ def diversify(
     groups: Counter[str] = Counter()
     likeness = {each.id: 0.0 for each in left}
     while left and len(taken) < limit:
-        best = max(left, key=lambda each: LAMBDA * relevance[each.id] - (1 - LAMBDA) * likeness[each.id])
+        best = max(left, key=lambda each: lambda_ * relevance[each.id] - (1 - lambda_) * likeness[each.id])
         taken.append(best)
         groups[best.group] += 1
         left = [each for each in left if each.id != best.id and groups[each.group] < max_per_group]

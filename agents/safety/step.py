@@ -19,7 +19,7 @@ from agents.safety.reply_check import ReplyRules
 from agents.safety.risk import Category, Level, ReplyCheck, Risk
 from models.chat import ChatMessage
 
-Embed = Callable[[Sequence[str]], Awaitable[Sequence[Any]]]  # texts to vectors; may raise anything
+Embed = Callable[[Sequence[str]], Awaitable[Any]]  # texts to vectors; may raise anything
 MAX_WAIT_S = 0.3
 SHORT = 4000  # characters that are read at once; more are read in a thread, so that nobody else waits
 SELF_HARM = "self_harm"

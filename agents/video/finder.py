@@ -14,6 +14,7 @@ from typing import Protocol
 from agents.base import RunContext
 from agents.budget import LimitReached
 from agents.outside.http import ServiceFailed
+from agents.personality.use import lambda_for
 from agents.ranking.candidate import Candidate
 from agents.ranking.feedback import Feedback
 from agents.ranking.rank import rank
@@ -104,6 +105,7 @@ class Finder:
             limit=query.count,
             not_items=feedback.blocked_items,
             not_groups=feedback.blocked_groups,
+            lambda_=await lambda_for(context),
         )
         picks = []
         for each in ranked:

@@ -87,8 +87,8 @@ class ChatMemory:
 
     def begin(self) -> None:
         """Take the person's words in, and nothing else: the answer waits for no memory."""
-        if self._said:
-            self._taking = self._taking or asyncio.create_task(self._take(self._said))
+        if self._last_text:
+            self._taking = self._taking or asyncio.create_task(self._take(self._last_text))
 
     async def augment(self, response: ResponseWriter) -> GenerationRequest:
         """The request with memory added to its messages; a response header says how much was recalled.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, cast
 
 import orjson
@@ -144,7 +144,7 @@ class AgentTarget:
             new_id=parts.new_id,
             model=model,
             traits=parts.traits(model.model),
-            zone=(self._memory and self._memory.zone) or (request.person and request.person.zone),
+            zone=_zone_of(request, self._memory),
             memory=self._memory,
             state=parts.states,
         )
@@ -311,6 +311,12 @@ class _Writer:
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
         return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def _zone_of(request: GenerationRequest, memory: AgentRecollection | None) -> tzinfo | None:
+    """The person's, as their memory or their profile says."""
+    known = None if memory is None else memory.zone
+    return known if known is not None or request.person is None else request.person.zone
 
 
 def check_agent_request(agent: Agent, parsed: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.inbox.box import Box, load_box, save_settings
 from agents.inbox.settings import InboxSettings
-from jobs.inbox import Webhooks, look
+from jobs.kinds.inbox import Webhooks, look
 from storage.agents.states import SqlStates
 from storage.memory.memories import NewMemory, add_memory
 from storage.memory.owner import Owner
