@@ -33,11 +33,13 @@ def new_identity() -> tuple[str, str]:
 def write(folder: Path, file: Path, recipients: Sequence[str]) -> None:
     """Put what is below `folder` into `file`, the manifest first; raises BackupError for a wrong recipient."""
     try:
-        keys = [pyrage.x25519.Recipient.from_str(each) for each in recipients]
+        keys = [pyrage.x25519.Recipient.from_str(recipient) for recipient in recipients]
     except pyrage.RecipientError as problem:
-        raise BackupError(f"a recipient is none of age's (age1...): {problem}") from None
+        raise BackupError(f"not an age recipient (age1...): {problem}") from None
     if not keys:
-        raise BackupError("no recipient is named: nobody could read the backup")
+        raise BackupError(
+            "no recipient is given, so that nobody could decrypt the backup: set backup.recipients, or give --to"
+        )
     part = file.with_name(f".{file.name}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
@@ -52,14 +54,14 @@ def write(folder: Path, file: Path, recipients: Sequence[str]) -> None:
 
 
 def unpack(file: Path, identities: Sequence[str], into: Path) -> Manifest:
-    """Unpack all of it; raises Damaged, Locked. What a damaged one leaves there is not to be used."""
+    """Unpack all of it; raises Damaged, Locked. After Damaged, do not use what was unpacked."""
     with _members(file, identities) as tar:
         tar.extractall(into, filter="data")
     return _manifest((into / MANIFEST).read_bytes())
 
 
 def peek(file: Path, identities: Sequence[str]) -> tuple[Manifest, ErasureList]:
-    """What it says of itself, without reading on; raises Damaged, Locked."""
+    """Read only the manifest; raises Damaged, Locked."""
     found: dict[str, bytes] = {}
     with _members(file, identities, to_the_end=False) as tar:
         while len(found) < 2 and (member := tar.next()) is not None:
@@ -68,7 +70,7 @@ def peek(file: Path, identities: Sequence[str]) -> tuple[Manifest, ErasureList]:
     try:
         return _manifest(found[MANIFEST]), ErasureList.model_validate_json(found[ERASURES])
     except (KeyError, ValidationError) as problem:
-        raise Damaged(f"{file}: is none of our backups ({problem})") from None
+        raise Damaged(f"{file} is not a backup of this service ({problem})") from None
 
 
 def read_identities(file: Path) -> list[str]:
@@ -93,7 +95,7 @@ def _manifest(content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as problem:
-        raise Damaged(f"the manifest is none of ours: {problem.errors()[0]['msg']}") from None
+        raise Damaged(f"the manifest is invalid: {problem.errors()[0]['msg']}") from None
 
 
 def _pack(folder: Path, target: IO[bytes]) -> None:
@@ -138,7 +140,7 @@ def _members(file: Path, identities: Sequence[str], *, to_the_end: bool = True) 
     try:
         keys = [pyrage.x25519.Identity.from_str(each) for each in identities]
     except pyrage.IdentityError as problem:
-        raise Locked(f"an identity is none of age's (AGE-SECRET-KEY-1...): {problem}") from None
+        raise Locked(f"not an age identity (AGE-SECRET-KEY-1...): {problem}") from None
 
     def decrypt(target: IO[bytes]) -> None:
         try:
@@ -146,8 +148,8 @@ def _members(file: Path, identities: Sequence[str], *, to_the_end: bool = True) 
                 pyrage.decrypt_io(source, target, keys)
         except (pyrage.DecryptError, OSError) as problem:
             if "No matching keys" in str(problem):
-                raise Locked(f"{file}: none of the identities opens it") from None
-            raise Damaged(f"{file}: is cut or was changed ({problem})") from None
+                raise Locked(f"{file}: none of the identities can decrypt it") from None
+            raise Damaged(f"{file} is truncated or was changed ({problem})") from None
 
     is_read = False
     try:
@@ -161,4 +163,4 @@ def _members(file: Path, identities: Sequence[str], *, to_the_end: bool = True) 
         if to_the_end or not is_read:
             raise
     except _UNREADABLE as problem:
-        raise Damaged(f"{file}: is cut or was changed ({problem})") from None
+        raise Damaged(f"{file} is truncated or was changed ({problem})") from None

@@ -1,10 +1,10 @@
-"""What can go wrong with a backup, as its reader has to know it.
+"""Errors of making, reading and restoring a backup.
 
 BackupError
-├── Damaged      the file is not what was written: cut, changed, or not one of ours
-├── Locked       it cannot be opened with these identities
-├── Running      the service runs, and must not while it is restored
-└── ToolFailed   pg_dump, pg_restore or psql said no
+├── Damaged      the file is truncated, was changed, or is not a backup of this service
+├── Locked       none of the identities can decrypt it
+├── Running      the service is running: stop it before a restore
+└── ToolFailed   pg_dump, pg_restore or psql failed
 """
 
 
@@ -13,16 +13,16 @@ class BackupError(Exception):
 
 
 class Damaged(BackupError):
-    """The file is cut, was changed, or is none of ours."""
+    """The file is truncated, was changed, or is not a backup of this service."""
 
 
 class Locked(BackupError):
-    """None of the identities opens it."""
+    """None of the identities can decrypt it."""
 
 
 class Running(BackupError):
-    """Something of the service runs."""
+    """A process of the service is running."""
 
 
 class ToolFailed(BackupError):
-    """A program of Postgres' failed; the text has its last words."""
+    """A Postgres client program failed; the text has the end of its error output."""

@@ -29,7 +29,7 @@ def newest(folder: Path) -> Path:
     """The newest whole backup; raises BackupError when there is none."""
     found = backups(folder)
     if not found:
-        raise BackupError(f"{folder}: there is no backup in it")
+        raise BackupError(f"{folder} has no backups")
     return found[-1]
 
 

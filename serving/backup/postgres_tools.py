@@ -1,4 +1,4 @@
-"""pg_dump, pg_restore and psql: found, told where the database is, and run.
+"""Find pg_dump, pg_restore and psql, and run them on the database.
 
 Addresses go through their environment (https://www.postgresql.org/docs/current/libpq-envars.html): a command line is
 everybody's to read. A dump can be read by programs as new as the server or newer.
@@ -66,7 +66,9 @@ def transaction(
 def _found(program: str, folder: Path | None) -> str:
     command = str(folder / program) if folder is not None else program
     if shutil.which(command) is None:
-        raise ToolFailed(f"there is no {program} here: install Postgres' client programs, or name their folder")
+        raise ToolFailed(
+            f"{program} was not found: install the Postgres client programs, or give their folder with --postgres-bin"
+        )
     return command
 
 

@@ -45,7 +45,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(6237492110843)"  # any number that is nobo
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was brought back."""
+    """What was restored."""
 
     manifest: Manifest
     forgotten: int
@@ -62,7 +62,7 @@ def restore(
     postgres_bin: Path | None = None,
     report: Report = lambda _: None,
 ) -> Restored:
-    """Make the service's state that of the backup `file`, without what was forgotten since.
+    """Restore the state of the service from the backup `file`, without what was erased since.
 
     `lists_from` are further archives, whose lists of erasures count as well. Raises BackupError and its kinds, OSError
     and what the database raises; then nothing has changed.
@@ -74,18 +74,20 @@ def restore(
     try:
         manifest = unpack_checked(file, identities, work / "unpacked", postgres_bin=postgres_bin)
         if manifest.database is None:
-            raise BackupError(f"{file}: has a list of erasures only")
+            raise BackupError(f"{file} has only a list of erasures: choose a full backup")
         url = database_url(settings)
         is_sqlite = snapshot.sqlite_file(url) is not None
         if is_sqlite != (manifest.database == "sqlite"):
-            raise BackupError(f"{file}: is of {manifest.database}, and the configuration names another database")
+            raise BackupError(
+                f"{file} is a backup of {manifest.database}, but the configuration names another database"
+            )
         lists = _lists(settings, file, identities, lists_from)
         report("unpacked and checked")
         forgotten = 0
         if is_sqlite:
             forgotten = _forget(f"sqlite+aiosqlite:///{work / 'unpacked' / SQLITE_DUMP}", lists, now())
             snapshot.check_sqlite(work / "unpacked" / SQLITE_DUMP)
-            report(f"forgotten again: {forgotten}")
+            report(f"erased again: {forgotten}")
         plan = _plan(settings, manifest, keep_configuration)
         (work / LISTS).write_text(json.dumps([each.model_dump(mode="json") for each in lists]))
         (work / PLAN).write_text(plan.model_dump_json())
@@ -127,7 +129,7 @@ def refuse_if_running(settings: Settings) -> None:
     for path in (settings.var_dir / collect.JOURNALS).glob("*.journal"):
         journal = WriteAheadLog.claim(path)
         if journal is None and path.exists():
-            raise Running("the gateway runs: stop the service first")
+            raise Running("the gateway is running: stop the service first (`bondhu down`)")
         if journal is not None:
             journal.close()
 
@@ -157,9 +159,7 @@ def _plan(settings: Settings, manifest: Manifest, keep_configuration: bool) -> P
         moves.append((f"unpacked/{kept.member}", str(target)))
     blocked = [target for _, target in moves if not _is_writable(Path(target))]
     if blocked:
-        raise BackupError(
-            f"{blocked[0]} cannot be written here; --keep-configuration leaves the configuration as it is"
-        )
+        raise BackupError(f"{blocked[0]} is not writable; to keep the present configuration, give --keep-configuration")
     return Plan(id=secrets.token_hex(16), moves=tuple(moves), removes=tuple(removes))
 
 
@@ -167,7 +167,7 @@ def _target(settings: Settings, kept: KeptFile) -> Path:
     bases = {"var": settings.var_dir, "root": settings.root, "absolute": Path("/")}
     target = (bases[kept.base] / kept.path.lstrip("/")).resolve() if kept.base != "absolute" else Path(kept.path)
     if kept.base != "absolute" and not target.is_relative_to(bases[kept.base].resolve()):
-        raise Damaged(f"{kept.path}: leads out of where it belongs")
+        raise Damaged(f"{kept.path} is outside of its folder")
     return target
 
 
@@ -192,7 +192,7 @@ def _finish(settings: Settings, work: Path, plan: Plan, now: datetime, report: R
     if snapshot.sqlite_file(url) is None:
         lists = [ErasureList.model_validate(each) for each in json.loads((work / LISTS).read_text())]
         forgotten = _forget(url, lists, now)
-        report(f"forgotten again: {forgotten}")
+        report(f"erased again: {forgotten}")
     (work / PLAN).unlink()  # first: without it, what is left here is nothing to go on with
     shutil.rmtree(work)
     report("done")

@@ -77,20 +77,18 @@ def check_sqlite(file: Path) -> None:
     try:
         connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
         try:
-            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
         finally:
             connection.close()
     except sqlite3.DatabaseError as problem:
         raise Damaged(f"the database: {problem}") from None
-    if said != "ok" or orphans:
-        raise Damaged(
-            f"the database: {said if said != 'ok' else f'{len(orphans)} rows refer to rows that are not there'}"
-        )
+    if verdict != "ok" or orphans:
+        raise Damaged(f"the database: {verdict if verdict != 'ok' else f'{len(orphans)} rows refer to missing rows'}")
 
 
 def count_sqlite(file: Path) -> dict[str, int]:
-    """Rows of each of our tables that is there."""
+    """Count the rows of each of our tables that exists."""
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     try:
         there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

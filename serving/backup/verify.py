@@ -25,7 +25,7 @@ def unpack_checked(file: Path, identities: Sequence[str], into: Path, *, postgre
         _check(dump, manifest.dump_sha256)
         snapshot.check_sqlite(dump)
         if (found := snapshot.count_sqlite(dump)) != manifest.tables:
-            raise Damaged(f"{file}: tables hold {found}, and should hold {manifest.tables}")
+            raise Damaged(f"{file}: the tables have {found} rows instead of {manifest.tables}")
     elif manifest.database == "postgresql":
         _check(into / POSTGRES_DUMP, manifest.dump_sha256)
         postgres_tools.run("pg_restore", ["--file=/dev/null", str(into / POSTGRES_DUMP)], None, postgres_bin)
@@ -34,6 +34,6 @@ def unpack_checked(file: Path, identities: Sequence[str], into: Path, *, postgre
 
 def _check(member: Path, sha256: str | None) -> None:
     if not member.is_file():
-        raise Damaged(f"{member.name} is not in it")
+        raise Damaged(f"{member.name} is missing")
     if collect.sha256(member) != sha256:
-        raise Damaged(f"{member.name} is not what was packed")
+        raise Damaged(f"{member.name} differs from its hash in the manifest")

@@ -12,12 +12,12 @@ from storage.jobs.kinds import kind_of
 class JobScheduleSpec(Frozen):
     """When a kind of job is due: at a time of day, where the person is; or every so many hours."""
 
-    enabled: bool = Field(default=True, description="by the clock at all; it can be asked for anyway")
+    enabled: bool = Field(default=True, description="start by schedule; if false, only on request")
     at: str = Field(default="04:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="local time, HH:MM")
     weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | None = Field(
-        default=None, description="on this day of the week; none: every day"
+        default=None, description="only on this day of the week; default: every day"
     )
-    every_h: int | None = Field(default=None, ge=1, le=24, description="every so many hours instead, h")
+    every_h: int | None = Field(default=None, ge=1, le=24, description="interval instead of a time of day, h")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -27,10 +27,12 @@ class JobScheduleSpec(Frozen):
 
 
 class JobsSettings(Frozen):
-    """Jobs that the worker does in the background, by kind (docs/jobs.md). Extraction is due by what was said."""
+    """Jobs that the worker does in the background, by kind (docs/jobs.md). New messages start extraction."""
 
-    every_s: float = Field(default=10, gt=0, description="between two looks for what is due, s")
-    max_attempts: int = Field(default=5, ge=1, description="then a job rests for a day, or until `bondhu jobs retry`")
+    every_s: float = Field(default=10, gt=0, description="interval between two checks for due jobs, s")
+    max_attempts: int = Field(
+        default=5, ge=1, description="attempts until a job pauses for a day, or until `bondhu jobs retry`"
+    )
     zone: str = Field(default="UTC", description="IANA zone of the service, and of people whose profile names none")
     schedules: dict[str, JobScheduleSpec] = Field(
         default={
@@ -49,12 +51,12 @@ class JobsSettings(Frozen):
         try:
             ZoneInfo(name)
         except (ValueError, OSError):
-            raise ValueError(f"zone: no IANA zone is called {name!r}, as Asia/Dhaka is") from None
+            raise ValueError(f"zone: {name!r} is not an IANA time zone; give one like Asia/Dhaka") from None
         return name
 
     @field_validator("schedules")
     @classmethod
-    def _are_kinds(cls, given: dict[str, JobScheduleSpec]) -> dict[str, JobScheduleSpec]:
-        for name in given:
+    def _are_kinds(cls, schedules: dict[str, JobScheduleSpec]) -> dict[str, JobScheduleSpec]:
+        for name in schedules:
             kind_of(name)
-        return given
+        return schedules

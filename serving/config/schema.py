@@ -259,7 +259,9 @@ class DoctorSettings(Frozen):
     """What `bondhu doctor` looks at."""
 
     window_s: float = Field(default=300, ge=1, description="how far back rates go, s")
-    sample_s: float = Field(default=15, ge=0.1, description="between two looks at the machine and the counters, s")
+    sample_s: float = Field(
+        default=15, ge=0.1, description="time between two samples of the machine and the counters, s"
+    )
     certificates: tuple[str, ...] = Field(
         default=(), description="PEM files, and host:port, whose certificates must not end unnoticed"
     )

@@ -34,10 +34,10 @@ WITHIN_S, METRICS_WITHIN_S = 2.0, 0.5
 
 
 class Doctor:
-    """One worker's.
+    """Finds problems of the service from one gateway worker, and gives advice.
 
     Args:
-        var_dir: the disk that is looked at, and where the supervisor keeps its state.
+        var_dir: the disk that is checked, and where the supervisor keeps its state.
         families: all metrics of the gateway.
         engine_registry: knows the models.
         redis: a client.
@@ -45,10 +45,10 @@ class Doctor:
         readings: this worker's own state.
         queue_keys: where Redis keeps the queues of background tasks, by name.
         settled: settings that advice is about.
-        certificate_places: files, and host:port, whose certificates are looked at.
-        backup_folder: where backups are; None: nobody said.
+        certificate_places: files, and host:port, of the certificates that are checked.
+        backup_folder: where backups are; None: not configured.
         window_s: how far back rates go.
-        every_s: between two looks.
+        every_s: time between two samples, s.
 
     """
 
@@ -98,7 +98,7 @@ class Doctor:
         return Report(findings, advise(reading, findings), reading.window_s)
 
     async def host_metrics(self) -> HostMetrics:
-        """What Prometheus is told of the machine."""
+        """The metrics of the machine for Prometheus."""
         ends, stats = await asyncio.gather(
             asyncio.to_thread(certificates.expiries, self._certificate_places, datetime.now(UTC)),
             _learn(lambda: self._redis.info("stats"), METRICS_WITHIN_S),
@@ -109,7 +109,7 @@ class Doctor:
             evicted=None if stats is None else float(stats.get("evicted_keys", 0)),
             loop_lag_s=self._history.loop_lag_s,
             backup_age_s=self._backup_age_s(),
-            expiries={each.name: each.left_s for each in ends},
+            expiries={expiry.name: expiry.left_s for expiry in ends},
         )
 
     def _reading(

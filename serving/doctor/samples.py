@@ -30,8 +30,8 @@ class Samples:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of all samples of this name that have these labels."""
-        wanted = set(labels.items())
-        return sum(value for (found, has), value in self.values.items() if found == name and wanted <= has)
+        selected = set(labels.items())
+        return sum(value for (found, has), value in self.values.items() if found == name and selected <= has)
 
     def by(self, name: str, label: str) -> dict[str, float]:
         """Sums for each value of a label."""
@@ -51,10 +51,10 @@ class Samples:
 
     def quantile(self, name: str, q: float, **labels: str) -> float | None:
         """Of a histogram, as Prometheus' histogram_quantile has it; None without observations."""
-        wanted = set(labels.items())
+        selected = set(labels.items())
         buckets: dict[float, float] = defaultdict(float)
         for (found, has), value in self.values.items():
-            if found == f"{name}_bucket" and wanted <= has:
+            if found == f"{name}_bucket" and selected <= has:
                 buckets[float(dict(has)["le"])] += value
         bounds = sorted(buckets)
         total = buckets.get(math.inf, 0.0)

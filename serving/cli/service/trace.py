@@ -67,20 +67,20 @@ async def _from_database(engine: "AsyncEngine", request_id: str) -> list[Event]:
         found = list((await connection.execute(jobs)).mappings())
         for row in rows:
             if row["end_user"] is not None:
-                whose = (Job.app == row["app"]) & (Job.end_user == row["end_user"])
+                of_person = (Job.app == row["app"]) & (Job.end_user == row["end_user"])
                 soon = Job.created_at.between(row["started_at"], row["started_at"] + JOBS_AFTER)
-                found += (await connection.execute(select(Job.__table__).where(whose, soon))).mappings()
+                found += (await connection.execute(select(Job.__table__).where(of_person, soon))).mappings()
     events = [event for row in rows for event in _of_row(row)]
     return events + [event for job in {job["id"]: job for job in found}.values() for event in _of_job(job)]
 
 
 def _of_row(row: Any) -> Iterator[Event]:
     began = _aware(row["started_at"])
-    who = f"{row['app']}, {row['end_user'] or 'nobody named'}, class {row['class']}, key {row['key_id']}"
+    who = f"{row['app']}, {row['end_user'] or 'no user'}, class {row['class']}, key {row['key_id']}"
     yield Event(began, "client", f"POST {row['endpoint']} for {row['model_asked'] or 'the active model'} ({who})")
     for number, segment in enumerate(row["segments"]):
         tokens = f"tokens {segment['from_token']} to {segment['to_token']}"
-        label = f"revision {segment['revision']}, {segment['quantization']}" if segment.get("revision") else "outside"
+        label = f"revision {segment['revision']}, {segment['quantization']}" if segment.get("revision") else "external"
         at = began + timedelta(microseconds=number + 1)
         yield Event(at, "engine", f"{segment['model']} ({label}): {segment['reason']}, {tokens}")
     if row["ttft_s"] is not None:
@@ -132,20 +132,24 @@ def _of_line(path: Path, line: str, request_id: str) -> Event | None:
         details = "  ".join(f"{name}={value}" for name, value in rest.items() if value is not None)
         return Event(_aware(datetime.fromisoformat(fields["time"])), where, f"{fields['message']}  {details}".rstrip())
     try:
-        told = json.loads(line)
-        at = _aware(datetime.fromisoformat(str(told["at" if "at" in told else "time"])))
+        fields = json.loads(line)
+        at = _aware(datetime.fromisoformat(str(fields["at" if "at" in fields else "time"])))
     except (ValueError, KeyError, TypeError):
         return None
-    return Event(at, where, f"asked outside: {told.get('model')}") if told.get("request_id") == request_id else None
+    return (
+        Event(at, where, f"sent to an external model: {fields.get('model')}")
+        if fields.get("request_id") == request_id
+        else None
+    )
 
 
 def _lines_with(path: Path, text: str, *, skip_bytes: int = 0) -> Iterator[str]:
-    wanted = text.encode()
+    needle = text.encode()
     try:
         with path.open("rb") as file:
             file.seek(skip_bytes)
             while line := file.readline(MAX_LINE_BYTES):
-                if wanted in line:
+                if needle in line:
                     yield line.decode(errors="replace").rstrip("\n")
     except OSError:
         return
