@@ -14,7 +14,7 @@ PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
 
-.PHONY: help compose-test up down install test test-slow faults test-gpu gpu-check check bench audit clean
+.PHONY: help sbom secrets licences compose-test up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make gpu-check     the whole service on a GPU, eight minutes"
 	@echo "make compose-test  the small machine's containers"
 	@echo "make audit         known vulnerabilities of pinned packages"
+	@echo "make licences      docs/licences.md; sbom: CycloneDX; secrets: strings in the repository that look like some"
 	@echo "make clean         remove the virtual environments"
 
 up: $(STAMP)
@@ -103,13 +104,29 @@ bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.gateway
 
 # In an environment of its own, so that what it needs is none of ours. It asks PyPI's advisories: it needs the internet.
-audit: $(VENV)/bin/python
-	@test -x $(VENV)-audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)-audit && \
-	$(VENV)-audit/bin/python -m pip --quiet install --require-hashes --no-deps --requirement $(LOCKS)/audit.txt; }
+audit: $(VENV)-audit/bin/cyclonedx-py
 	@for lock in cpu gpu dev build; do echo "$$lock:"; \
 	sed -E '/--hash/d; s/ *\\$$//; s/^(torch==[0-9.]+)\+cpu/\1/' $(LOCKS)/$$lock.txt > $(VENV)-audit/$$lock.txt; \
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-audit/$$lock.txt || failed=1; done; \
 	exit $${failed:-0}
+
+# What is installed, as CycloneDX (https://cyclonedx.org), and strings in the repository that look like secrets: nothing
+# beyond deploy/secrets-baseline.json, which has the made-up ones of tests and examples.
+sbom: $(STAMP) $(VENV)-audit/bin/cyclonedx-py
+	@$(VENV)-audit/bin/cyclonedx-py environment --no-validate --output-reproducible --pyproject pyproject.toml \
+	-o build/sbom.json $(BIN)/python && echo build/sbom.json
+
+secrets: $(VENV)-audit/bin/cyclonedx-py
+	@git ls-files -z | grep -zvE '^deploy/requirements|\.(safetensors|jsonl|png)$$|tokenizer' | \
+	xargs -0 $(VENV)-audit/bin/detect-secrets-hook --baseline deploy/secrets-baseline.json
+
+licences: $(STAMP)
+	@$(BIN)/python deploy/licences.py
+
+$(VENV)-audit/bin/cyclonedx-py: $(LOCKS)/audit.txt | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip --quiet install --require-hashes --no-deps --requirement $(LOCKS)/audit.txt
+	@mkdir -p build; touch $@
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit build *.egg-info

@@ -23,13 +23,16 @@ from serving.doctor.history import History, Moment
 from serving.doctor.reading import Expiry, Reading, RedisReading, Settled, SqlReading
 from serving.doctor.samples import Samples
 from serving.engines.registry import EngineRegistry
+from serving.observability.business_metrics import BusinessMetrics
 from serving.observability.host import HostReading, read_host
 from serving.observability.host_metrics import HostMetrics
 from serving.observability.metrics import Readings
 from storage import migrate
 from storage.api_keys import list_keys
+from storage.business import BusinessFigures, read_figures
 from storage.database import AWAY
 
+BUSINESS_EVERY_S = 60.0
 WITHIN_S, METRICS_WITHIN_S = 2.0, 0.5
 
 
@@ -78,6 +81,7 @@ class Doctor:
         self._settled = settled
         self._certificate_places = certificate_places
         self._backup_folder = backup_folder
+        self._business: tuple[float, BusinessFigures | None] | None = None
         self._history = History(self._look, window_s=window_s, every_s=every_s)
 
     async def run(self) -> None:
@@ -111,6 +115,13 @@ class Doctor:
             backup_age_s=self._backup_age_s(),
             expiries={expiry.name: expiry.left_s for expiry in ends},
         )
+
+    async def business_metrics(self) -> BusinessMetrics:
+        """How the service is used; asked of SQL once a minute."""
+        if self._business is None or time.monotonic() - self._business[0] >= BUSINESS_EVERY_S:
+            figures = await _learn(lambda: read_figures(self._database, now=datetime.now(UTC)))
+            self._business = (time.monotonic(), figures)
+        return BusinessMetrics(self._business[1])
 
     def _reading(
         self,

@@ -123,6 +123,7 @@ class Observer:
                 **known,
             )
         )
+        self._telemetry.metrics.count_cost(row["model"], row["cost_microusd"] / 1e6)
         user = row["end_user"]
         if user is not None:
             self._active_users.note(row["app"], user)

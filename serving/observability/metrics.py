@@ -142,6 +142,7 @@ class Metrics:
         self._rejected = counter(
             "bondhu_ledger_rejected_lines_total", "Journal lines that cannot become rows and were set aside"
         )
+        self._cost = counter("bondhu_cost_usd_total", "Cost of requests that ended, by the configured prices", "model")
         self._sql_repeats = counter(
             "bondhu_sql_repeats_total", "Requests that asked SQL the same twenty times or more", "route"
         )
@@ -199,6 +200,10 @@ class Metrics:
     def observe_queue_wait(self, model: str, class_: str, seconds: float) -> None:
         """Time a wait for admission, whatever became of it."""
         self._histogram(self._queued, self._model(model), class_).observe(seconds)
+
+    def count_cost(self, model: str | None, usd: float) -> None:
+        """Count what a request cost."""
+        self._counter(self._cost, self._model(model)).inc(usd)
 
     def observe_sql(self, statement: str, seconds: float) -> None:
         """Time a statement, named by verb and table."""

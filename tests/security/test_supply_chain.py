@@ -48,3 +48,15 @@ def test_the_bundled_redis_lacks_what_nobody_needs() -> None:
     for command in UNUSED_COMMANDS:
         at = redis.index(command)
         assert (redis[at - 1], redis[at + 1]) == ("--rename-command", "")
+
+
+def test_every_pinned_package_is_listed_with_its_licence() -> None:
+    """In its version; whoever changes a lock runs `make licences`."""
+    page = (ROOT / "docs/licences.md").read_text()
+    listed = set(re.findall(r"^\| ([a-z0-9-]+) \| ([^ |]+) \| [^|]+ \| (?:cpu|gpu) \|", page, re.MULTILINE))
+    pinned = set()
+    for lock in ("cpu", "gpu", "small", "worker"):
+        text = (ROOT / f"deploy/requirements/{lock}.txt").read_text()
+        for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)", text, re.MULTILINE):
+            pinned.add((re.sub(r"[-_.]+", "-", name).lower(), version))
+    assert listed == pinned

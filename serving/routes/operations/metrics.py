@@ -36,6 +36,7 @@ async def metrics(http_request: Request, gateway: Worker) -> Response:
     )
     registry.register(overview)
     registry.register(await gateway.doctor.host_metrics())
+    registry.register(await gateway.doctor.business_metrics())
     text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines, which must not block streams
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 

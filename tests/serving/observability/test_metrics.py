@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from jobs.app import create_app
 from serving.observability.active_users import ActiveUsers
+from serving.observability.business_metrics import BusinessMetrics
 from serving.observability.host import read_host
 from serving.observability.host_metrics import HostMetrics
 from serving.observability.logs import UserHash
@@ -24,6 +25,7 @@ from serving.observability.metrics import MAX_VALUES, Metrics, Observed, Reading
 from serving.observability.multiprocess import MetricFiles
 from serving.routes.operations.service_metrics import NAMES, Overview, Sample
 from serving.supervisor.processes import redis_server
+from storage.business import BusinessFigures
 from tests.support.gateway_process import ROOT, SCRAPE_TOKEN, GatewayProcess, value, wait_for
 
 ANSWERED = Observed(
@@ -286,6 +288,8 @@ def labels_that_exist(metrics: Metrics) -> dict[str, set[str]]:
     metrics.count_sql_repeats("/health")
     told = HostMetrics(read_host(ROOT), restarts={"a": 1}, evicted=1, loop_lag_s=0, backup_age_s=1, expiries={"a": 1})
     metrics.registry.register(told)
+    metrics.count_cost("bondhu-demo", 1)
+    metrics.registry.register(BusinessMetrics(BusinessFigures(1, 1, 1, 1, 1, 1)))
     metrics.refresh(Readings(**dict.fromkeys(Readings.__slots__, lambda: {"a": 1.0})))
     metrics.registry.register(Overview(Sample(name, ("v",) * len(labels), 0.0) for name, (_, labels) in NAMES.items()))
     return {sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples}
