@@ -30,6 +30,16 @@ def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, 
 
         return await renew_playlists(job, opening_music)
 
+    async def history(job: JobRun) -> Any:
+        import aiohttp
+
+        from agents.outside.options import ServiceOptions, history_services
+        from jobs.kinds.history import read_history
+
+        async with aiohttp.ClientSession() as session:
+            options = ServiceOptions.read(plan.services, plan.service_keys)
+            return await read_history(job, history_services(options, session, job.now))
+
     async def expire_videos(job: JobRun) -> Any:
         from jobs.kinds import youtube_data
 
@@ -68,6 +78,7 @@ def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, 
     found = {
         "videos": Handler(videos, AGENT_S, plan.max_attempts),
         "playlists": Handler(playlists, AGENT_S, plan.max_attempts),
+        "history": Handler(history, AGENT_S, plan.max_attempts),
         "expire_videos": Handler(expire_videos, max_attempts=plan.max_attempts),
         "stats": Handler(stats, max_attempts=plan.max_attempts),
         "retention": Handler(retention, max_attempts=plan.max_attempts),

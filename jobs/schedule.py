@@ -20,6 +20,7 @@ from storage.media.tables import Playlist
 from storage.memory.owner import Owner
 from storage.memory.people import zone_of
 from storage.memory.tables import JobSlot, Person
+from storage.services.tables import ServiceLink
 from storage.tables import Base
 
 RECENT = timedelta(days=30)  # who talked to an agent within it has things prepared
@@ -97,6 +98,8 @@ async def _whose(
 def _filters(kind: str, now: datetime) -> list[ColumnElement[bool]]:
     if kind == "videos":
         return [AgentState.agent == "video", AgentState.updated_at > now - RECENT]
+    if kind == "history":
+        return [ServiceLink.service.in_(("lastfm", "listenbrainz"))]
     if kind == "playlists":
         return [Playlist.updated_at <= now - RECENT]
     return []

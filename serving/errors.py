@@ -16,6 +16,8 @@
     ├── UnknownWish               404     invalid_request_error   wish_not_found
     ├── UnknownProposal           404     invalid_request_error   proposal_not_found
     ├── UnknownJob                404     invalid_request_error   job_not_found
+    ├── UnknownService            404     invalid_request_error   service_not_found
+    ├── ServiceAway               503     api_error               service_not_configured
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
@@ -204,6 +206,21 @@ class UnknownJob(ApiError):
     """This person has no job with this id."""
 
     status, type, default_code = 404, "invalid_request_error", "job_not_found"
+
+
+class UnknownService(ApiError):
+    """There is no service of that name."""
+
+    status, type, default_code = 404, "invalid_request_error", "service_not_found"
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"There is no service '{service[:64]}': GET /api/v1/services lists those that there are.")
+
+
+class ServiceAway(ApiError):
+    """A service outside is not set up here."""
+
+    status, default_code = 503, "service_not_configured"
 
 
 class MemoryChanged(ApiError):

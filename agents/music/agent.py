@@ -10,13 +10,23 @@ from agents.events import Event
 from agents.loop import run_toolbox
 from agents.music.catalogue import read_tracks
 from agents.music.chooser import Chooser, ImportedTracks
-from agents.music.playlists import CREATE, UPDATE, CreatePlaylist, Playlists, UpdatePlaylist
+from agents.music.playlists import (
+    CREATE,
+    MIRROR,
+    UPDATE,
+    CreatePlaylist,
+    MirrorPlaylist,
+    Playlists,
+    UpdatePlaylist,
+)
 from agents.music.radio import CachedRadio
+from agents.music.spotify.mirror import SpotifyMirror
 from agents.music.tools import AGENT, MusicTools
 from agents.proposals import EffectHandler
 from agents.ranking.verdict import is_rating, is_small_talk
 from agents.toolbox import ANSWER, Toolbox
 
+_MIRROR = re.compile(r"\b(?:to|on|at|in|into|with) spotify\b", re.IGNORECASE)
 _UPDATE = re.compile(r"\b(?:update|refresh|renew|change|freshen)\b.*\bplaylist", re.IGNORECASE)
 _MAKE = re.compile(r"\b(?:make|create|build|save|put together|want|need|give)\b.*\bplaylist\b", re.IGNORECASE)
 _LIST = re.compile(r"\b(?:my|which|show|list|what)\b.*\bplaylists?\b", re.IGNORECASE)
@@ -29,6 +39,7 @@ class MusicServices:
     playlists: Playlists | None = None
     imported: ImportedTracks | None = None
     radio: CachedRadio | None = None
+    spotify: SpotifyMirror | None = None
 
 
 class MusicAgent:
@@ -40,10 +51,12 @@ class MusicAgent:
     passes_on: frozenset[PassedOn] = frozenset()
 
     def __init__(self, services: MusicServices = MusicServices()) -> None:
-        tools = MusicTools(Chooser(read_tracks(), services.imported, services.radio), services.playlists)
+        chooser = Chooser(read_tracks(), services.imported, services.radio)
+        tools = MusicTools(chooser, services.playlists, has_spotify=services.spotify is not None)
         effects: dict[str, EffectHandler] = {}
         if services.playlists is not None:
-            effects = {CREATE: CreatePlaylist(services.playlists), UPDATE: UpdatePlaylist(services.playlists)}
+            given = services.playlists, services.spotify
+            effects = {CREATE: CreatePlaylist(*given), UPDATE: UpdatePlaylist(*given), MIRROR: MirrorPlaylist(*given)}
         self._box = Toolbox(
             self.id,
             tools.tools,
@@ -64,6 +77,8 @@ class MusicAgent:
 
 def route(text: str) -> str | None:
     """The tool that words surely mean; None: not sure."""
+    if _MIRROR.search(text):
+        return "put_at_spotify"
     if _UPDATE.search(text):
         return "update_playlist"
     if _MAKE.search(text):

@@ -1,15 +1,26 @@
-"""Playlists as effects: proposed with all that they would hold, done on a yes, undone on request."""
+"""Playlists as effects: proposed with all that they would hold, done on a yes, undone on request.
+
+Where a playlist is at Spotify too, each change goes there after it was made here. If Spotify does not answer, the
+proposal stays open: another yes finds what was done here done, and goes on there.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.base import RunContext
+from agents.music.spotify.mirror import SpotifyMirror
+from agents.outside.http import ServiceFailed
+from agents.outside.tokens import NotLinked
 from agents.tool import ToolFailed
 from storage.media.playlists import NoPlaylist, PlaylistDiff, StoredPlaylist
 from storage.memory.owner import Owner
 
-CREATE, UPDATE = "create_playlist", "update_playlist"
+CREATE, UPDATE, MIRROR = "create_playlist", "update_playlist", "mirror_playlist"
 _GONE = "That playlist is not there any more."
+_NOT_LINKED = "Your Spotify account is not connected here. Connect it first, then say yes again."
+_RECONNECT = "Spotify does not know this connection any more. Connect your account again, then say yes again."
+_REFUSED = "Spotify refuses your account here: whoever runs this has to add it to the users of their application."
+_AWAY = "Spotify does not answer as it should right now. Say yes again in a while; nothing will be done twice."
 
 
 class Playlists(Protocol):
@@ -33,16 +44,31 @@ class Playlists(Protocol):
 class _Undoable:
     can_undo = True
 
-    def __init__(self, playlists: Playlists) -> None:
+    def __init__(self, playlists: Playlists, mirror: SpotifyMirror | None = None) -> None:
         self._playlists = playlists
+        self._mirror = mirror
 
     async def undo(self, receipt: Mapping[str, Any], *, key: str, context: RunContext) -> str:
         """See `agents.proposals.EffectHandler`."""
+        owner = _owner(context)
+        if self._mirror is not None and receipt.get("made"):
+            await _there(self._mirror.remove(owner, receipt["made"]))
         try:
-            await self._playlists.undo(_owner(context), key)
+            await self._playlists.undo(owner, key)
         except NoPlaylist:
             raise ToolFailed(_GONE) from None
+        if receipt.get("changed"):
+            await self._push(owner, receipt["changed"], receipt.get("added", ()))
         return f'Undone: "{receipt["name"]}" is as it was before.'
+
+    async def _push(self, owner: Owner, id_: str, removed: Sequence[Mapping[str, Any]]) -> bool:
+        """Have it at Spotify as it is here, if it is there at all."""
+        if self._mirror is None or not await self._mirror.is_there(owner, id_):
+            return False
+        playlist = next((each for each in await self._playlists.all_of(owner) if each.id == id_), None)
+        if playlist is not None:
+            await _there(self._mirror.push(owner, playlist, removed))
+        return True
 
 
 class CreatePlaylist(_Undoable):
@@ -53,7 +79,8 @@ class CreatePlaylist(_Undoable):
         made = await self._playlists.create(
             _owner(context), key=key, name=arguments["name"], items=arguments["items"], wanted=arguments["wanted"]
         )
-        return f'Your playlist "{made.name}" is there, with {len(made.items)} songs.', {"name": made.name}
+        plain = f'Your playlist "{made.name}" is there, with {len(made.items)} songs.'
+        return plain, {"name": made.name, "made": made.id}
 
 
 class UpdatePlaylist(_Undoable):
@@ -66,7 +93,34 @@ class UpdatePlaylist(_Undoable):
             now = await self._playlists.change(_owner(context), arguments["id"], diff, key=key)
         except NoPlaylist:
             raise ToolFailed(_GONE) from None
-        return f'"{now.name}" is updated: {len(now.items)} songs.', {"name": now.name}
+        is_there = await self._push(_owner(context), arguments["id"], arguments["remove"])
+        plain = f'"{now.name}" is updated{", at Spotify too" if is_there else ""}: {len(now.items)} songs.'
+        return plain, {"name": now.name, "changed": now.id, "added": list(arguments["add"])}
+
+
+class MirrorPlaylist(_Undoable):
+    """Puts a playlist at Spotify, or brings it up to date there."""
+
+    async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, dict[str, Any]]:
+        """See `agents.proposals.EffectHandler`."""
+        owner = _owner(context)
+        playlist = next((each for each in await self._playlists.all_of(owner) if each.id == arguments["id"]), None)
+        if playlist is None or self._mirror is None:
+            raise ToolFailed(_GONE)
+        pushed = await _there(self._mirror.push(owner, playlist, key=key))
+        missing = f" Spotify does not know {pushed.unresolved} of them." if pushed.unresolved else ""
+        plain = f'"{playlist.name}" is at Spotify, with {len(playlist.items) - pushed.unresolved} songs.{missing}'
+        return plain, {"name": playlist.name, "made": playlist.id if pushed.is_new else None}
+
+
+async def _there(doing: Any) -> Any:
+    """What was done at Spotify; its failures in words. Raises ToolFailed."""
+    try:
+        return await doing
+    except NotLinked as problem:
+        raise ToolFailed(_RECONNECT if problem.reconnect else _NOT_LINKED) from problem
+    except ServiceFailed as problem:
+        raise ToolFailed(_REFUSED if problem.status == 403 else _AWAY) from problem
 
 
 def _owner(context: RunContext) -> Owner:

@@ -17,7 +17,7 @@ _CONTEXTS: dict[Context, str] = {
     "work": r"work(?:ing)?(?! ?out)|office|coding",
     "party": r"party|danc(?:e|ing)|celebrat\w+",
 }
-_MOODS = {
+MOOD_WORDS = {
     "calm": r"calm(?:ing)?|chill|relax\w*|quiet|peaceful|soft|slow|gentle|unwind|shanto|शांत|শান্ত",
     "cool": r"cool|groovy",
     "dark": r"dark|gloomy|brooding",
@@ -82,7 +82,7 @@ def parse_query(text: str, tracks: Sequence[Track], *, count: int = 5) -> TrackQ
     number, decade = _COUNT.search(plain), _DECADE.search(plain)
     found = [genre for genre in genres if re.search(rf"\b{re.escape(genre)}s?\b", plain)]
     return TrackQuery(
-        moods=_named(_MOODS, plain)[:4],
+        moods=_named(MOOD_WORDS, plain)[:4],
         genres=[each for each in found if normal(each) not in refused][:4],
         languages=_named(_LANGUAGES, plain)[:4],
         artists=artists[:4],

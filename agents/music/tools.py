@@ -11,7 +11,7 @@ from agents.base import RunContext
 from agents.events import Action, Card
 from agents.music.catalogue import Track, features_of, normal
 from agents.music.chooser import Choice, Chooser
-from agents.music.playlists import CREATE, UPDATE, Playlists
+from agents.music.playlists import CREATE, MIRROR, UPDATE, Playlists
 from agents.music.query import TrackQuery, parse_query
 from agents.music.rating import parse_feedback
 from agents.ranking.feedback import Feedback, FeedbackBook
@@ -20,11 +20,13 @@ from agents.ranking.taste import Signal
 from agents.ranking.verdict import verdict_of
 from agents.tool import NoParams, ProposedEffect, Tool, ToolResult
 from storage.media.playlists import StoredPlaylist
+from storage.memory.owner import Owner
 
 AGENT = "music"
 PLAYLIST_COUNT = 12
 _NOTHING = "I know no songs that are all of that. Ask for less of it, and I find some."
 _NO_PLACE = "I cannot keep playlists here: nobody is named, or there is no place for them."
+_NONE_YET = 'You have no playlist yet. Say "make a playlist".'
 _FOR = {"study": "Study", "sleep": "Sleep", "run": "Run", "work": "Work", "party": "Party"}
 
 
@@ -63,12 +65,14 @@ class MusicTools:
     Args:
         chooser: of songs.
         playlists: where they are kept; None: nowhere.
+        has_spotify: whether they can be put at Spotify.
 
     """
 
-    def __init__(self, chooser: Chooser, playlists: Playlists | None) -> None:
+    def __init__(self, chooser: Chooser, playlists: Playlists | None, *, has_spotify: bool = False) -> None:
         self._chooser = chooser
         self._playlists = playlists
+        self._has_spotify = has_spotify
         tracks = chooser.tracks
         self.tools: Sequence[Tool[Any]] = (
             Tool(
@@ -99,6 +103,7 @@ class MusicTools:
                 self.update,
                 _utterance,
             ),
+            Tool("put_at_spotify", "Puts a playlist that they have at Spotify.", Utterance, self.mirror, _utterance),
             Tool("list_playlists", "Shows their playlists.", NoParams, self.list_all, lambda text: NoParams()),
         )
 
@@ -167,12 +172,29 @@ class MusicTools:
         """How a playlist would change: what they do not want goes, and a third of it is new."""
         if self._playlists is None or context.owner is None:
             return ToolResult(_NO_PLACE, is_final=True)
-        found = await self._playlists.all_of(context.owner)
-        folded = utterance.words.casefold()
-        playlist = next((each for each in found if each.name.casefold() in folded), found[0] if found else None)
+        playlist = await self._meant(utterance, self._playlists, context.owner)
         if playlist is None:
-            return ToolResult('You have no playlist yet. Say "make a playlist".', is_final=True)
+            return ToolResult(_NONE_YET, is_final=True)
         return await self._proposed_update(playlist, context)
+
+    async def mirror(self, utterance: Utterance, context: RunContext) -> ToolResult:
+        """Which playlist would be put at Spotify; nothing is before a yes."""
+        if not self._has_spotify:
+            return ToolResult("I cannot put playlists at Spotify here: nobody has set that up.", is_final=True)
+        if self._playlists is None or context.owner is None:
+            return ToolResult(_NO_PLACE, is_final=True)
+        playlist = await self._meant(utterance, self._playlists, context.owner)
+        if playlist is None:
+            return ToolResult(_NONE_YET, is_final=True)
+        summary = f'Put the playlist "{playlist.name}" with {len(playlist.items)} songs at Spotify'
+        effect = ProposedEffect(MIRROR, summary, {"id": playlist.id})
+        return ToolResult(f"{summary}. Shall I?", proposed=[effect], is_final=True)
+
+    async def _meant(self, utterance: Utterance, playlists: Playlists, owner: Owner) -> StoredPlaylist | None:
+        """The one that they name, else the one that changed last."""
+        found = await playlists.all_of(owner)
+        folded = utterance.words.casefold()
+        return next((each for each in found if each.name.casefold() in folded), found[0] if found else None)
 
     async def renewal_of(self, playlist: StoredPlaylist, context: RunContext) -> Renewal | None:
         """How it would change; None when nothing new is known for it."""
@@ -205,7 +227,7 @@ class MusicTools:
             return ToolResult(_NO_PLACE, is_final=True)
         found = await self._playlists.all_of(context.owner)
         if not found:
-            return ToolResult('You have no playlist yet. Say "make a playlist".', is_final=True)
+            return ToolResult(_NONE_YET, is_final=True)
         cards = [
             Card(
                 "playlist",

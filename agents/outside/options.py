@@ -12,10 +12,16 @@ import aiohttp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.music.agent import MusicServices
+from agents.music.history import LASTFM_URL, History, LastFmHistory, ListenBrainzHistory
 from agents.music.listenbrainz import BASE_URL as LISTENBRAINZ_URL
 from agents.music.listenbrainz import ListenBrainz
 from agents.music.radio import CachedRadio
+from agents.music.spotify.client import ACCOUNTS_URL, SCOPE, Spotify
+from agents.music.spotify.client import API_URL as SPOTIFY_URL
+from agents.music.spotify.mirror import SERVICE, SpotifyMirror
 from agents.outside.http import OutsideHttp
+from agents.outside.tokens import OAuthClient, Tokens
+from agents.outside.vault import Vault
 from agents.video.agent import VideoServices
 from agents.video.data_api import BASE_URL as YOUTUBE_URL
 from agents.video.data_api import DataApi
@@ -26,6 +32,8 @@ from storage.media.playlists import SqlPlaylists
 from storage.media.videos import SqlVideos
 from storage.quota import SqlQuota
 from storage.services.answers import SqlAnswers
+from storage.services.links import SqlLinks
+from storage.services.remote_playlists import SqlRemotes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +48,24 @@ class ServiceOptions:
     radio: bool = False
     listenbrainz_url: str = LISTENBRAINZ_URL
     timeout_s: float = 5.0
+    history: bool = False
+    lastfm_url: str = LASTFM_URL
+    lastfm_key: str = ""
+    spotify_client_id: str = ""
+    spotify_redirect_uri: str = "http://127.0.0.1:8000/api/v1/services/spotify/callback"
+    spotify_url: str = SPOTIFY_URL
+    spotify_accounts_url: str = ACCOUNTS_URL
+    tokens_key: str = ""
 
     @classmethod
     def read(cls, values: Mapping[str, Any], keys: Mapping[str, str]) -> "ServiceOptions":
         """As `serving.config.services` writes them, with keys from the environment."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        return cls(**known, youtube_key=keys.get(YOUTUBE_KEY, ""))
+        secret: dict[str, Any] = {name: keys.get(variable, "") for name, variable in KEYS.items()}
+        return cls(**known, **secret)
 
 
-YOUTUBE_KEY = "YOUTUBE_API_KEY"
+KEYS = {"youtube_key": "YOUTUBE_API_KEY", "lastfm_key": "LASTFM_API_KEY", "tokens_key": "BONDHU_TOKENS_KEY"}
 
 
 def video_services(
@@ -74,4 +91,45 @@ def music_services(
     if options.radio:
         http = OutsideHttp(session, options.listenbrainz_url, timeout_s=options.timeout_s, now=now)
         radio = CachedRadio(ListenBrainz(http), SqlAnswers(database, now), now)
-    return MusicServices(SqlPlaylists(database, now), SqlTracks(database), radio)
+    spotify = None
+    tokens = spotify_tokens(options, session, database, now)
+    if tokens is not None:
+        http = OutsideHttp(session, options.spotify_url, timeout_s=options.timeout_s, now=now)
+        spotify = SpotifyMirror(http, tokens, SqlRemotes(database, now))
+    return MusicServices(SqlPlaylists(database, now), SqlTracks(database), radio, spotify)
+
+
+def spotify_tokens(
+    options: ServiceOptions, session: aiohttp.ClientSession, database: AsyncEngine, now: Callable[[], datetime]
+) -> Tokens | None:
+    """Accounts at Spotify; None without the operator's application, or without a key to keep tokens under."""
+    if not options.spotify_client_id or not options.tokens_key:
+        return None
+    api = OutsideHttp(session, options.spotify_url, timeout_s=options.timeout_s, now=now)
+    accounts = OutsideHttp(session, options.spotify_accounts_url, timeout_s=options.timeout_s, now=now)
+    client = OAuthClient(
+        SERVICE,
+        options.spotify_client_id,
+        options.spotify_redirect_uri,
+        f"{options.spotify_accounts_url}/authorize",
+        SCOPE,
+    )
+
+    async def account_of(token: str) -> str:
+        return await Spotify(api, token).account()
+
+    return Tokens(client, accounts, SqlLinks(database, now), Vault(options.tokens_key), now, account_of)
+
+
+def history_services(
+    options: ServiceOptions, session: aiohttp.ClientSession, now: Callable[[], datetime]
+) -> dict[str, History]:
+    """Where people's listening can be read by the name of their account."""
+    if not options.history:
+        return {}
+    http = OutsideHttp(session, options.listenbrainz_url, timeout_s=options.timeout_s, now=now)
+    found: dict[str, History] = {"listenbrainz": ListenBrainzHistory(http)}
+    if options.lastfm_key:
+        http = OutsideHttp(session, options.lastfm_url, timeout_s=options.timeout_s, now=now)
+        found["lastfm"] = LastFmHistory(http, options.lastfm_key)
+    return found

@@ -4,7 +4,7 @@ A playlist that is kept here alone is changed, and the change can be undone by i
 effects outside: the change is proposed, and nothing is done before the person's yes.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import cast
@@ -19,14 +19,16 @@ from jobs.runner import JobRun
 from storage.agents.states import StatesWithin
 from storage.jobs.kinds import PlaylistsParams
 from storage.media.playlists import PlaylistDiff, SqlPlaylists
+from storage.services.remote_playlists import SqlRemotes
 
 MAX_AT_ONCE = 20
 
 Open = Callable[[JobRun], AbstractAsyncContextManager[MusicServices]]
 
 
-async def renew_playlists(job: JobRun, open_services: Open, remote: Collection[str] = ()) -> int:
-    """Renew those that are old; how many. `remote`: ids of playlists that are at a service too."""
+async def renew_playlists(job: JobRun, open_services: Open) -> int:
+    """Renew those that are old; how many."""
+    remote = await SqlRemotes(job.engine, job.now).ids_of(job.owner)
     params = cast("PlaylistsParams", job.params)
     playlists = SqlPlaylists(job.engine, job.now)
     old = await playlists.unchanged_since(job.owner, job.now() - timedelta(days=params.older_than_days))

@@ -12,6 +12,7 @@ from serving.cli import catalogue, consent, doctor, jobs, keys, models, safety
 from serving.cli.backup import backup, restore
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
+from serving.cli.doctor_services import services
 from serving.cli.embeddings import embeddings
 from serving.cli.service import processes
 from serving.cli.service.logs import logs
@@ -163,6 +164,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(consent.app, name="consent")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.app, name="catalogue")
+doctor.app.command("services", epilog=EPILOG)(services)
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(safety.app, name="safety")
 app.command(epilog=EPILOG)(usage)

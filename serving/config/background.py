@@ -37,6 +37,7 @@ class JobsSettings(Frozen):
     schedules: dict[str, JobScheduleSpec] = Field(
         default={
             "videos": JobScheduleSpec(at="05:00"),
+            "history": JobScheduleSpec(at="04:30"),
             "playlists": JobScheduleSpec(at="05:30", weekday="mon"),
             "expire_videos": JobScheduleSpec(at="03:00"),
             "retention": JobScheduleSpec(at="03:30"),

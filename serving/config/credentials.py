@@ -12,7 +12,11 @@ ERASURE_KEY = "BONDHU_ERASURE_KEY"  # of the list of erasures: docs/backup.md
 WEBHOOK_KEY = "BONDHU_WEBHOOK_KEY"  # signs what is handed on to applications
 PAGE_KEY = "BONDHU_PAGE_KEY"  # in var/secrets.env; a browser receives it in exchange for a one-time link
 GEMINI_KEY = "GEMINI_API_KEY"
-SERVICE_KEYS = ("YOUTUBE_API_KEY",)  # of services outside, for agents and their jobs
+SERVICE_KEYS = (
+    "YOUTUBE_API_KEY",
+    "LASTFM_API_KEY",
+    "BONDHU_TOKENS_KEY",
+)  # of services outside, for agents and their jobs
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 DEV_DAYS = 30  # lifetime of the key in var/dev.env; after that `bondhu up` creates a new one

@@ -1,6 +1,8 @@
 """The shape of the configuration's part about services outside, which agents ask. Their keys are in the environment."""
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 
 from serving.config.frozen import Frozen
 
@@ -18,3 +20,27 @@ class ServicesSettings(Frozen):
     radio: bool = Field(default=False, description="ask ListenBrainz' radio for songs, which needs no key")
     listenbrainz_url: str = Field(default="https://api.listenbrainz.org", description="where it is")
     timeout_s: float = Field(default=5.0, gt=0, le=30, description="for one answer of a service, s")
+    history: bool = Field(
+        default=False, description="people can link accounts at ListenBrainz and Last.fm by name, for their taste"
+    )
+    lastfm_url: str = Field(
+        default="https://ws.audioscrobbler.com", description="Last.fm, used when LASTFM_API_KEY is in the environment"
+    )
+    spotify_client_id: str = Field(
+        default="",
+        description="of the operator's application; people can link accounts when BONDHU_TOKENS_KEY is there too",
+    )
+    spotify_redirect_uri: str = Field(
+        default="http://127.0.0.1:8000/api/v1/services/spotify/callback",
+        description="where Spotify sends people back; as it is registered there",
+    )
+    spotify_url: str = Field(default="https://api.spotify.com/v1", description="its Web API")
+    spotify_accounts_url: str = Field(default="https://accounts.spotify.com", description="where it gives tokens")
+
+    @field_validator("spotify_redirect_uri")
+    @classmethod
+    def _is_taken_there(cls, uri: str) -> str:
+        parts = urlsplit(uri)
+        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1"):
+            raise ValueError("Spotify takes https, or http on 127.0.0.1 or [::1]; not localhost")
+        return uri

@@ -31,6 +31,7 @@ from memory.service import MemoryService
 from serving import errors
 from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
+from serving.cache.documents import DocumentCache
 from serving.cache.erasure import ResponseErasure
 from serving.config import addresses
 from serving.config.credentials import ERASURE_KEY, load_secrets
@@ -56,7 +57,7 @@ from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
 from serving.routes import consent, openapi, web
 from serving.routes.agents import agents as agent_routes
-from serving.routes.agents import inbox, jobs, personality, personas, proposals
+from serving.routes.agents import inbox, jobs, personality, personas, proposals, services, stats
 from serving.routes.dependencies import CALLER, Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.routes.openai import completions, embeddings, models
@@ -113,6 +114,8 @@ def create_app() -> FastAPI:
         jobs.router,
         personality.router,
         inbox.router,
+        stats.router,
+        services.router,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:
@@ -245,7 +248,12 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         in_crisis = detects_self_harm(external.detect, step)
         safety, referrals = wiring.open_safety(settings, step, database, lambda: reloadable.settings, now)
         agents = wiring.open_agents(settings, database, session, in_crisis, now)
-        places: dict[str, ErasureTarget] = {"answers": ResponseErasure(answers), "streams": RecordingErasure(recorder)}
+        cached = DocumentCache(redis, now)
+        places: dict[str, ErasureTarget] = {
+            "answers": ResponseErasure(answers),
+            "streams": RecordingErasure(recorder),
+            "documents": cached,
+        }
         erasure_key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or cluster_key
         forgetter = Forgetter(database, index_cache, places, now, ErasureLog(erasure_key, now))
         app.state.gateway = Gateway(
@@ -265,6 +273,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             reloadable=reloadable,
             limiter=limiter,
             answers=answers,
+            cached=cached,
+            accounts=wiring.open_accounts(settings, database, session, now),
             database=database,
             redis=redis,
             ledger=ledger,

@@ -21,7 +21,13 @@ from agents.base import ModelTraits
 from agents.budget import RunLimits
 from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
-from agents.outside.options import ServiceOptions, music_services, video_services
+from agents.outside.options import (
+    ServiceOptions,
+    history_services,
+    music_services,
+    spotify_tokens,
+    video_services,
+)
 from agents.safety.counts import SqlCounts
 from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisdictions
 from agents.safety.reply import TEXT
@@ -46,6 +52,7 @@ from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry
 from serving.engines.reranker import RerankerClient
 from serving.gateway.http_protocol import ConnectionLimits
+from serving.generation.accounts import Accounts
 from serving.generation.agent import AgentParts
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
@@ -79,6 +86,7 @@ from storage.consents import find_consent
 from storage.memory.embeddings import Space
 from storage.memory.people import read_profile
 from storage.requests import insert_requests
+from storage.services.links import SqlLinks
 
 log = logging.getLogger(__name__)
 
@@ -450,6 +458,15 @@ def open_agents(
         now=now,
         new_id=new_id,
     )
+
+
+def open_accounts(
+    settings: Settings, database: AsyncEngine, session: aiohttp.ClientSession, now: Callable[[], datetime]
+) -> Accounts:
+    """People's accounts at services outside."""
+    options = ServiceOptions.read(settings.services.model_dump(), os.environ)
+    tokens = spotify_tokens(options, session, database, now)
+    return Accounts(SqlLinks(database, now), tokens, frozenset(history_services(options, session, now)))
 
 
 def traits_of(spec: ModelSpec | None) -> ModelTraits:

@@ -16,6 +16,7 @@ from memory.intents.executor import IntentExecutor
 from memory.service import MemoryService
 from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
+from serving.cache.documents import DocumentCache
 from serving.cache.response_cache import ResponseCache
 from serving.config.reloadable import SettingsWatcher
 from serving.config.schema import Settings
@@ -23,6 +24,7 @@ from serving.doctor.collector import Doctor
 from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
 from serving.errors import DatabaseAway
+from serving.generation.accounts import Accounts
 from serving.generation.agent import AgentParts
 from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
@@ -63,6 +65,8 @@ class Gateway:
     reloadable: SettingsWatcher
     limiter: Limiter
     answers: ResponseCache
+    cached: DocumentCache
+    accounts: Accounts
     database: AsyncEngine
     redis: Redis
     ledger: Ledger

@@ -29,6 +29,7 @@ from storage.jobs.kinds import PRIORITIES, kind_of, params_of
 from storage.media import tables as media_tables  # noqa: F401 - their tables belong to the metadata
 from storage.memory.owner import Owner
 from storage.memory.tables import UNDONE, Job, JobSlot, Person
+from storage.services import tables as service_tables  # noqa: F401 - their tables belong to the metadata
 from storage.tables import Base
 
 LOST = "lost"  # an attempt of which nothing was heard: the process died

@@ -1,11 +1,15 @@
-"""The tables of what services outside told, and of what was used by day. Neither is anybody's."""
+"""The tables of services outside: what they told, which is nobody's, and a person's accounts and playlists there.
+
+And what was used by day, in numbers that name nobody.
+"""
 
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Date, Index, String
+from sqlalchemy import JSON, BigInteger, Date, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from storage.memory.tables import Owned
 from storage.tables import Base, UtcDateTime
 
 
@@ -19,6 +23,53 @@ class OutsideAnswer(Base):
     fetched_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (Index(None, "fetched_at"),)
+
+
+class ServiceLink(Owned):
+    """A person's account at a service. `secret` is encrypted (`agents.outside.vault`); None where none is needed.
+
+    `state` is `linked`, or `reconnect` when the service does not know the secret any more. Who renews it holds the row
+    until `renewed_until`. `heard_until` is how far their history has been read.
+    """
+
+    __tablename__ = "service_links"
+
+    service: Mapped[str] = mapped_column(String(16), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    account: Mapped[str] = mapped_column(String(256))
+    secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    renewed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    renewed_by: Mapped[str | None] = mapped_column(String(32))
+    heard_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    linked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ServiceAuthorization(Owned):
+    """An authorisation that a person was sent to a service for: good once, and for some minutes."""
+
+    __tablename__ = "service_authorizations"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # a digest of its `state`
+    service: Mapped[str] = mapped_column(String(16))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("ix_service_authorizations_id", "id", unique=True),)
+
+
+class RemotePlaylist(Owned):
+    """A playlist of theirs that is at a service too. `remote_id` None: it is being made, under the mark `mark`."""
+
+    __tablename__ = "remote_playlists"
+
+    service: Mapped[str] = mapped_column(String(16), primary_key=True)
+    playlist: Mapped[str] = mapped_column(String(64), primary_key=True)
+    mark: Mapped[str] = mapped_column(String(32))
+    remote_id: Mapped[str | None] = mapped_column(String(64))
+    unresolved: Mapped[int]
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class AppDay(Base):

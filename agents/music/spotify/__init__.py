@@ -1,0 +1,1 @@
+"""Spotify: playlists of a person are put there. What Spotify tells enters no prompt."""

@@ -1,0 +1,136 @@
+"""A person's playlists put at Spotify: made once, changed by difference, taken away again.
+
+Every try begins with a look at what is there, so a write that happened although its answer was lost is not done twice:
+a playlist carries a mark in its description, which is stored before it is made. What the person put there themselves is
+left alone. A song is resolved by its ISRC where it has one, else by its normalised names; one that is not found is left
+out, and counted.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.music.catalogue import normal
+from agents.music.spotify.client import Spotify
+from agents.outside.http import OutsideHttp, ServiceFailed
+from agents.outside.tokens import Tokens
+from storage.media.playlists import StoredPlaylist
+from storage.memory.owner import Owner
+from storage.services.remote_playlists import SqlRemotes
+
+SERVICE = "spotify"
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What was done there; `is_new`: the playlist was made."""
+
+    added: int
+    removed: int
+    unresolved: int
+    is_new: bool
+
+
+class SpotifyMirror:
+    """Puts playlists there.
+
+    Args:
+        http: of the Web API.
+        tokens: of everybody's accounts.
+        remotes: which playlists are there.
+
+    """
+
+    def __init__(self, http: OutsideHttp, tokens: Tokens, remotes: SqlRemotes) -> None:
+        self._http = http
+        self._tokens = tokens
+        self._remotes = remotes
+
+    async def is_there(self, owner: Owner, playlist: str) -> bool:
+        """Whether the playlist is at Spotify too."""
+        return await self._remotes.find(owner, SERVICE, playlist) is not None
+
+    async def push(
+        self, owner: Owner, playlist: StoredPlaylist, removed: Sequence[Item] = (), *, key: str = ""
+    ) -> Pushed:
+        """Have it there with all its songs, and without those `removed`; raises ServiceFailed, NotLinked.
+
+        `key` is that of the effect, by which a try knows that an earlier one of the same effect has made it.
+        """
+        spotify = Spotify(self._http, await self._tokens.access(owner))
+        mark = hashlib.sha256(f"{owner.app} {owner.user} {key}".encode()).hexdigest()[:16]
+        remote = await self._remotes.begin(owner, SERVICE, playlist.id, mark)
+        is_new = remote.mark == mark
+        id_ = remote.remote_id or await self._made(spotify, playlist.name, remote.mark)
+        await self._remotes.made(owner, SERVICE, playlist.id, id_)
+        there = await spotify.uris_of(id_)
+        wanted = [await self._resolve(spotify, item) for item in playlist.items]
+        gone = [await self._resolve(spotify, item) for item in removed]
+        add = [uri for uri in dict.fromkeys(wanted) if uri is not None and uri not in there]
+        remove = [uri for uri in dict.fromkeys(gone) if uri in there and uri not in wanted and uri is not None]
+        if add:
+            await self._write(spotify.add(id_, add), spotify, id_, has=add)
+        if remove:
+            await self._write(spotify.remove(id_, remove), spotify, id_, has_not=remove)
+        unresolved = wanted.count(None)
+        await self._remotes.note_unresolved(owner, SERVICE, playlist.id, unresolved)
+        return Pushed(len(add), len(remove), unresolved, is_new)
+
+    async def remove(self, owner: Owner, playlist: str) -> None:
+        """Take the playlist away; raises ServiceFailed, NotLinked."""
+        remote = await self._remotes.find(owner, SERVICE, playlist)
+        if remote is None:
+            return
+        if remote.remote_id is not None:
+            spotify = Spotify(self._http, await self._tokens.access(owner))
+            try:
+                await spotify.remove_playlist(remote.remote_id)
+            except ServiceFailed as failure:
+                if failure.status != 404:
+                    raise
+        await self._remotes.forget(owner, SERVICE, playlist)
+
+    async def _made(self, spotify: Spotify, name: str, mark: str) -> str:
+        """The playlist with this mark; made, if an earlier try has not."""
+        there = await spotify.playlist_with(mark)
+        if there is not None:
+            return there
+        try:
+            return await spotify.create_playlist(name, f"Made with Bondhu ({mark})")
+        except ServiceFailed as failure:
+            there = await spotify.playlist_with(mark) if failure.may_have_happened else None
+            if there is None:
+                raise
+            return there
+
+    async def _write(
+        self,
+        writing: Any,
+        spotify: Spotify,
+        id_: str,
+        *,
+        has: Sequence[str] = (),
+        has_not: Sequence[str] = (),
+    ) -> None:
+        """Do it; where its answer is lost, look whether it happened."""
+        try:
+            await writing
+        except ServiceFailed as failure:
+            if not failure.may_have_happened:
+                raise
+            there = set(await spotify.uris_of(id_))
+            if not there.issuperset(has) or there & set(has_not):
+                raise
+
+    async def _resolve(self, spotify: Spotify, item: Item) -> str | None:
+        if isrc := item.get("isrc"):
+            found = await spotify.search(f"isrc:{isrc}")
+            if found:
+                return found[0].uri
+        artist, title = normal(item["artist"]), normal(item["title"])
+        for found_track in await spotify.search(f"track:{item['title']} artist:{item['artist']}"):
+            if normal(found_track.title) == title and artist in (normal(each) for each in found_track.artists):
+                return found_track.uri
+        return None

@@ -1,0 +1,159 @@
+"""/api/v1/services: a person's accounts at services outside: which there are, linking them, unlinking them.
+
+Spotify sends the person's browser back to the callback, which takes no key: its `state` is 256 random bits that only
+the service and the browser were given, good once and for ten minutes.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
+
+from agents.outside.http import ServiceFailed
+from agents.outside.tokens import NotAuthorized
+from agents.outside.vault import Locked
+from memory.schemas import Accepted, Name
+from serving.errors import InvalidRequest, ServiceAway, UnknownService
+from serving.generation.accounts import Accounts
+from serving.routes import openapi
+from serving.routes.body_limit import BoundedRoute
+from serving.routes.dependencies import Worker
+from serving.routes.memory.common import Access, MemoryAccess, User
+from storage.services.links import Link
+
+router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
+
+PathService = Annotated[Name, Path(description="its id, as GET /api/v1/services lists it")]
+State = Literal["unlinked", "linked", "reconnect"]
+CLOSE = "You can close this window."
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+}
+
+
+class ServiceCard(BaseModel):
+    """A service: whether it is set up here, how it is linked, and the person's account there.
+
+    `how` is `oauth` (the answer of link has a `url` to open) or `name` (link takes the account's name). `state` is
+    `linked`, or `reconnect` when the service does not know the connection any more.
+    """
+
+    object: Literal["service"] = "service"
+    id: str
+    configured: bool
+    how: Literal["oauth", "name"]
+    state: State
+    account: str | None
+    linked_at: datetime | None
+
+
+class ServiceList(BaseModel):
+    """All services."""
+
+    object: Literal["list"] = "list"
+    data: list[ServiceCard]
+
+
+class LinkBody(Accepted):
+    """The account's name, for services that are linked by it."""
+
+    account: Name | None = None
+    user: Name | None = None
+
+
+class LinkAnswer(BaseModel):
+    """The address that the person has to open, or what was linked."""
+
+    object: Literal["service.link"] = "service.link"
+    url: str | None
+    service: ServiceCard
+
+
+@router.get("/api/v1/services")
+async def services(access: Access, user: User = None) -> ServiceList:
+    """The services, and the person's accounts there."""
+    async with access.about(user) as owner:
+        links = {link.service: link for link in await access.gateway.accounts.links.all_of(owner)}
+        return ServiceList(data=[_card(access.gateway.accounts, id_, links) for id_ in Accounts.HOW])
+
+
+@router.post("/api/v1/services/{service}/link")
+async def link(service: PathService, body: LinkBody, access: Access) -> LinkAnswer:
+    """Link an account: by its name, or by an address to open."""
+    async with access.about(body.user) as owner:
+        accounts = _configured(access, service)
+        url = None
+        if accounts.HOW[service] == "oauth":
+            assert accounts.tokens is not None, "it is configured"
+            url = await accounts.tokens.begin(owner)
+        elif body.account is None:
+            raise InvalidRequest("account: name the account there.", param="account")
+        else:
+            await accounts.links.link(owner, service, body.account, secret=None, expires_at=None)
+        links = {each.service: each for each in await accounts.links.all_of(owner)}
+        return LinkAnswer(url=url, service=_card(accounts, service, links))
+
+
+@router.get("/api/v1/services/{service}/callback", response_class=HTMLResponse)
+async def callback(
+    service: PathService,
+    gateway: Worker,
+    state: Annotated[str, Query(max_length=256)] = "",
+    code: Annotated[str, Query(max_length=2048)] = "",
+    error: Annotated[str, Query(max_length=256)] = "",
+) -> HTMLResponse:
+    """Where the service sends the person back; a page that says what happened."""
+    tokens = gateway.accounts.tokens
+    if tokens is None or Accounts.HOW.get(service) != "oauth":
+        return _page(404, "There is no such service here.")
+    if error or not code:
+        return _page(400, f"Nothing was linked: the service was not allowed to. {CLOSE}")
+    try:
+        await tokens.finish(state, code)
+    except (NotAuthorized, Locked):
+        return _page(400, "This link was used before, or is too old. Ask for another.")
+    except ServiceFailed as failure:
+        if failure.status == 403:
+            return _page(403, "Your account is not among those that the operator's application may be used by.")
+        return _page(502, "The service did not answer as it should. Try again.")
+    return _page(200, f"Your account is linked. {CLOSE}")
+
+
+@router.delete("/api/v1/services/{service}")
+async def unlink(service: PathService, access: Access, user: User = None) -> ServiceCard:
+    """Unlink the account, and delete what came from there."""
+    async with access.about(user) as owner:
+        if service not in Accounts.HOW:
+            raise UnknownService(service)
+        await access.gateway.accounts.links.unlink(owner, service)
+        return _card(access.gateway.accounts, service, {})
+
+
+def _configured(access: MemoryAccess, service: str) -> Accounts:
+    accounts = access.gateway.accounts
+    if service not in accounts.HOW:
+        raise UnknownService(service)
+    if not accounts.is_configured(service):
+        raise ServiceAway(f"'{service}' is not set up here: `bondhu doctor services` says what is missing.")
+    return accounts
+
+
+def _card(accounts: Accounts, id_: str, links: Mapping[str, Link]) -> ServiceCard:
+    found = links.get(id_)
+    return ServiceCard(
+        id=id_,
+        configured=accounts.is_configured(id_),
+        how=accounts.HOW[id_],
+        state="unlinked" if found is None else cast("State", found.state),
+        account=None if found is None else found.account,
+        linked_at=None if found is None else found.linked_at,
+    )
+
+
+def _page(status: int, text: str) -> HTMLResponse:
+    return HTMLResponse(f"<!doctype html><title>Bondhu</title><p>{text}</p>", status, PAGE_HEADERS)
