@@ -13,6 +13,7 @@ from serving.config.addresses import gateway_url
 from serving.config.credentials import SCRAPE_TOKEN, read_env_file, secrets_env
 from serving.config.private_files import exposed, private_paths
 from serving.config.schema import Settings
+from serving.doctor.containers import containers
 from serving.doctor.finding import Advice, Finding, Report
 from serving.doctor.levels import Level
 from serving.supervisor import run_files
@@ -50,13 +51,14 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _local(settings: Settings) -> list[Finding]:
-    """Findings of this machine only: the supervisor's processes, and files that other users can read."""
+    """Findings of this machine only: the supervisor's processes, containers, and files that other users can read."""
     findings = []
     running = run_files.holder(settings.var_dir) is not None
     for name, process in (run_files.read_state(settings.var_dir) if running else {}).items():
         level = Level.HEALTHY if process["state"] in ("running", "done") else Level.CRITICAL
         detail = f" ({process['detail']})" if process["detail"] else ""
         findings.append(Finding("process", level, f"{name} is {process['state']}{detail}"))
+    findings += containers()
     if open_files := [str(path) for path in exposed(private_paths(settings))]:
         says = f"other users can read {open_files[0]} and {len(open_files) - 1} more: chmod -R go= {settings.var_dir}"
         findings.append(Finding("open_files", Level.WARNING, says))

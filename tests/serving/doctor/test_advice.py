@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from serving.doctor.advice import advise
 from serving.doctor.checks import CHECKS
+from serving.doctor.containers import containers
 from serving.doctor.levels import Level
 from serving.doctor.reading import Reading, RedisReading, Settled, SqlReading
 from serving.doctor.samples import Samples
@@ -146,3 +147,24 @@ def test_quantiles_and_counters_are_prometheus() -> None:
     now = Samples.of(counters.collect())
     assert now.since(Samples({("bondhu_things_total", frozenset()): 3.0})).total("bondhu_things_total") == 2
     assert now.since(Samples({("bondhu_things_total", frozenset()): 9.0})).total("bondhu_things_total") == 5
+
+
+def test_containers_that_do_not_run_well_are_critical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `docker ps` lists them: here a program of that name does; one that ended well, such as init, is healthy."""
+    lines = (
+        "bondhu-api-1\\trunning\\tUp 3 minutes (healthy)",
+        "bondhu-init-1\\texited\\tExited (0) 3 minutes ago",
+        "bondhu-redis-1\\trestarting\\tRestarting (1) 5 seconds ago",
+        "bondhu-worker-1\\trunning\\tUp 3 minutes (unhealthy)",
+        "bondhu-haproxy-1\\texited\\tExited (137) 3 minutes ago",
+    )
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\n" + "".join(f"printf '{line}\\n'\n" for line in lines))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = {finding.says.split()[1].rstrip(":"): finding.level for finding in containers()}
+    critical = {name for name, level in found.items() if level is Level.CRITICAL}
+    assert len(found) == 5
+    assert critical == {"bondhu-redis-1", "bondhu-worker-1", "bondhu-haproxy-1"}
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert list(containers()) == []
