@@ -21,7 +21,7 @@ def extraction_handler(plan: Plan) -> Handler:
     """By this plan, with connections to the gateway for each job."""
 
     async def run(job: JobRun) -> Extracted:
-        async with Endpoint.open(plan.asked, job.id) as model:
+        async with Endpoint.open(plan.target, job.id) as model:
             return await extract(job, plan.rules, model)
 
     return handler(plan.rules, run)

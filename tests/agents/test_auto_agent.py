@@ -96,9 +96,9 @@ async def test_a_model_is_asked_only_where_words_may_mean_an_agent(
     """By a grammar of those that may be meant and the friend; plain talk costs no such question."""
     server.says = ["games", "Hello", "nonsense", "Oh"]
     assert (await say(auto(), make_context(state=states, model=model), "I am so bored"))[0] == "games by model"
-    assert server.asked[0]["structured_outputs"] == {"choice": ["games", "chat"]}
+    assert server.requests[0]["structured_outputs"] == {"choice": ["games", "chat"]}
     assert (await say(auto(), make_context(state=states, model=model), "hello dear"))[0] == "chat by default"
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     assert (await say(auto(), make_context(state=states, model=model), "still bored"))[0] == "chat by default"
 
 
@@ -108,7 +108,7 @@ async def test_a_model_that_cannot_choose_is_not_asked_to(
     """What rules do not know is talk."""
     context = make_context(state=states, model=model, traits=ModelTraits(chooses=False))
     assert (await say(auto(), context, "I am so bored"))[0] == "chat by default"
-    assert all("structured_outputs" not in body for body in server.asked)
+    assert all("structured_outputs" not in body for body in server.requests)
 
 
 async def test_the_clients_own_tools_are_the_friends(

@@ -99,7 +99,7 @@ async def test_what_is_known_is_marked(server: ScriptServer, model: OpenAIChat, 
     mark = {"bondhu": {"private": "sensitive"}}
     theirs = ChatMessage("system", [{"type": "text", "text": "She is ill."} | mark])
     await say(make_context(model=model, memory=Past()), theirs, "hello")
-    parts = server.asked[0]["messages"][0]["content"]
+    parts = server.requests[0]["messages"][0]["content"]
     marked = {part["text"].splitlines()[0][:20]: part.get("bondhu") for part in parts}
     assert list(marked.values()) == [None, {"private": "sensitive"}, {"private": "memory"}, None]
 
@@ -110,7 +110,7 @@ async def test_what_the_model_is_told(server: ScriptServer, model: OpenAIChat, m
     context = make_context(model=model, memory=Past(), zone=ZoneInfo("Asia/Dhaka"))
     events = await say(context, ChatMessage("system", "Never speak of work."), "My cat misses you")
     assert text_of(events) == "Tuni is a sweet name"
-    system, turn = server.asked[0]["messages"]
+    system, turn = server.requests[0]["messages"]
     assert turn == {"role": "user", "content": "My cat misses you"}
     for part in ("You are Dost", "one to three sentences", "Never speak of work.", "They are called Mina."):
         assert part in words_of(system)
@@ -127,9 +127,9 @@ async def test_persona_and_tone_are_chosen(
     await say(make_context(model=model, state=states), "hello")
     await say(make_context(model=model, state=states, conversation="c2"), "hello", params={"persona": "mishti"})
     await say(make_context(model=model, state=states, owner=Owner("app", "rafi")), "hello")
-    told = [body["messages"][0]["content"] for body in server.asked]
+    told = [body["messages"][0]["content"] for body in server.requests]
     assert [name in text for name, text in zip(("Guru", "Mishti", "Dost"), told, strict=True)] == [True] * 3
-    assert server.asked[0]["max_tokens"] > server.asked[2]["max_tokens"]
+    assert server.requests[0]["max_tokens"] > server.requests[2]["max_tokens"]
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ async def test_the_clients_own_fields_go_on(server: ScriptServer, model: OpenAIC
     shown = ChatMessage("user", [{"type": "text", "text": "lights on"}, image])
     extra = {"tools": tools, "response_format": {"type": "json_object"}}
     events = await say(make_context(model=model), shown, extra=extra)
-    assert server.asked[0]["tools"] == tools
-    assert server.asked[0]["response_format"] == {"type": "json_object"}
-    assert server.asked[0]["messages"][-1]["content"][1] == image
+    assert server.requests[0]["tools"] == tools
+    assert server.requests[0]["response_format"] == {"type": "json_object"}
+    assert server.requests[0]["messages"][-1]["content"][1] == image
     (calls,) = (event for event in events if isinstance(event, ClientCalls))
     assert [each.name for each in calls.calls] == ["lights"]
     assert isinstance(events[-1], Done)
@@ -189,12 +189,12 @@ async def test_a_long_conversation_keeps_its_end(
     """The last turns, beginning with one of the person's; the last message even when it alone is too long."""
     turns = [ChatMessage("user" if n % 2 == 0 else "assistant", f"{n} " + "word " * 40) for n in range(41)]
     await say(make_context(model=model, traits=ModelTraits(max_prompt_tokens=500)), *turns)
-    sent = server.asked[0]["messages"][1:]
+    sent = server.requests[0]["messages"][1:]
     assert 1 < len(sent) < 20
     assert sent[0]["role"] == "user"
     assert sent[-1]["content"] == turns[-1].content
     await say(make_context(model=model, traits=ModelTraits(max_prompt_tokens=10)), *turns)
-    assert len(server.asked[1]["messages"]) == 2
+    assert len(server.requests[1]["messages"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ async def test_nobody_is_held_back(
     """Who says goodbye is let go."""
     assert is_leaving(text)
     await say(make_context(model=model), text)
-    assert LEAVING in server.asked[0]["messages"][0]["content"]
+    assert LEAVING in server.requests[0]["messages"][0]["content"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ async def test_the_past_comes_from_the_store(
         told = NewMessage("1", "user", f"My cat is called {cat}", NOW - timedelta(days=3))
         await store.ingest(owner, "old", [told])
     await say(make_context(model=model, memory=StoredMemory(store, mina, timeout_s=5)), "what is my cat called?")
-    system = words_of(server.asked[0]["messages"][0])
+    system = words_of(server.requests[0]["messages"][0])
     for part in ("They are called Mina.", "city: Sylhet", "My cat is called Tuni"):
         assert part in system
     assert "Bagha" not in system
@@ -255,7 +255,7 @@ async def test_how_long_and_how_freely_is_the_clients_to_say(
 ) -> None:
     """Within what the run may use; what a model would take amiss is not sent twice."""
     await say(make_context(model=model), "hello", extra={"max_completion_tokens": 5, "temperature": 0, "stop": ["."]})
-    body = server.asked[0]
+    body = server.requests[0]
     assert (body["max_tokens"], body["temperature"], body["stop"]) == (5, 0.0, ["."])
     assert "max_completion_tokens" not in body
 
@@ -281,7 +281,7 @@ async def test_who_comes_back_is_asked_once_about_what_was_planned(
 
     async def prompt(text: str) -> str:
         await say(make_context(model=model, state=states, memory=memory, now=lambda: clock["now"]), text)
-        return str(server.asked[-1]["messages"])
+        return str(server.requests[-1]["messages"])
 
     assert "are back" not in await prompt("hello")
     await store.add(owner, NewMemory("The exam in chemistry.", "event", event_at=NOW + timedelta(hours=20)))

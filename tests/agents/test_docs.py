@@ -53,7 +53,7 @@ async def test_a_model_fills_in_and_tells(
     server.says = ['{"count": 99}', '{"count": 2, "sides": 6}', "Lucky you"]
     events = await run(dice, "roll a couple for me", make_context(model=model))
     assert text_of(events) == "Lucky you"
-    assert "less than or equal to 10" in server.asked[1]["messages"][-1]["content"]
+    assert "less than or equal to 10" in server.requests[1]["messages"][-1]["content"]
 
 
 async def test_it_is_registered_by_a_line(dice: Any, make_context: MakeContext) -> None:

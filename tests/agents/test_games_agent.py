@@ -108,11 +108,11 @@ async def test_a_model_talks_beside_the_game_and_never_sees_the_secret(
     assert kept is not None
     word = kept.value["active"]["state"]["secret"]["value"]
     await say(make_context(state=states, model=model), "q")
-    assert server.asked == []
+    assert server.requests == []
     server.says = ["You won the game!"]
     events = await say(make_context(state=states, model=model), "how was your day? mine was long")
     assert text_of(events).startswith("You won the game!\n\n")
-    assert word not in str(server.asked)
+    assert word not in str(server.requests)
     assert "result" not in card_of(events).data, "what a model claims changes nothing"
 
 

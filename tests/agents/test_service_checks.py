@@ -19,7 +19,7 @@ async def test_what_is_off_missing_there_refused_and_away_is_told() -> None:
         off = ServiceOptions(**addresses, timeout_s=0.5)  # type: ignore[arg-type]
         found = await check_services(off, session)
         assert {each.state for each in found} == {"off"}
-        assert server.asked == []
+        assert server.requests == []
         on = replace(off, feeds=True, radio=True, history=True, youtube_key="k", lastfm_key="k", spotify_client_id="c")
         server.bodies |= {"/feeds/videos.xml": b"<feed/>", "/1/lb-radio/tags": [], "/2.0/": {}}
         server.faults = [None, 403, None, SLOW]

@@ -121,7 +121,7 @@ def test_what_is_said_is_remembered_by_itself(tmp_path: Path) -> None:
             wait_for(lambda: texts(gateway.database_url) == ["Annabelle has two cats"], "the memory")
         (job,) = with_database(gateway.database_url, job_board.list_jobs)
         assert (job.state, job.attempts, job.error) == ("done", 1, None)
-        assert "response_format" in model.asked[0]
+        assert "response_format" in model.requests[0]
         assert SECRET not in gateway.log.read_text()
     summed = with_database(gateway.database_url, lambda engine: sum_requests(engine, ["app", "user"], limit=9))
     assert [(row["app"], row["user"], row["requests"]) for row in summed] == [("bondhu", None, 1)]
@@ -201,9 +201,9 @@ def test_the_worker_is_told_what_the_settings_say(root: Path) -> None:
     (worker,) = [part for part in components(settings) if part.name == "worker"]
     plan = read_plan({**environment(settings, load_secrets(settings.var_dir, {}), {}), **worker.environment})
     assert plan is not None
-    assert made == [plan.asked.api_key] * 2
-    assert plan.asked.base_url == f"http://127.0.0.1:{settings.gateway.port}"
-    assert (plan.asked.model, plan.asked.embedder) == ("bondhu", settings.embedder.id)
+    assert made == [plan.target.api_key] * 2
+    assert plan.target.base_url == f"http://127.0.0.1:{settings.gateway.port}"
+    assert (plan.target.model, plan.target.embedder) == ("bondhu", settings.embedder.id)
     assert plan.rules.max_attempts == settings.memory.extraction.max_attempts
     url = f"sqlite+aiosqlite:///{settings.var_dir / 'bondhu.db'}"
     found = {record.app: record for record in with_database(url, api_keys.list_keys)}

@@ -177,4 +177,4 @@ def test_every_kind_is_done_by_somebody() -> None:
     """What is declared is registered, and nothing else."""
     target = ExtractionTarget(base_url="", api_key="", model="", embedder=None, answer_tokens=1, timeout_s=1)
     rules = Rules(turn_tokens=1, idle_s=0, batch_tokens=1, timeout_s=1, max_attempts=1)
-    assert set(handlers_of(JobsPlan(), Plan(asked=target, rules=rules, every_s=1))) == set(KINDS)
+    assert set(handlers_of(JobsPlan(), Plan(target=target, rules=rules, every_s=1))) == set(KINDS)

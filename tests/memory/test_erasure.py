@@ -181,9 +181,9 @@ async def test_one_turn_is_gone_with_what_was_drawn_from_it(
     left = await everything(engine)
     assert not [words for words in ("Number 1", "Said one", ids["1"], quoted.id) if words in left]
     assert (await memories.find_memories(engine, ANN, [before.id]))[before.id].superseded_by is None
-    embedder.asked.clear()
+    embedder.texts.clear()
     assert len(await store.recall(ANN, "number", limit=9)) == 6  # three turns, and what there was
-    assert {"Ann: Number 0\nAnn: Number 2", "Ann: Number 0\nAnn: Number 2\nAnn: Number 3"} <= set(embedder.asked)
+    assert {"Ann: Number 0\nAnn: Number 2", "Ann: Number 0\nAnn: Number 2\nAnn: Number 3"} <= set(embedder.texts)
     assert await forgetter.message(BEN, ids["2"]) is None
     assert await forgetter.message(ANN, ids["1"]) is None
 

@@ -47,7 +47,7 @@ class Place:
 
     def quote_everything(self) -> list[Any]:
         """Return what a model proposes that takes every turn it sees for the person's own."""
-        told = json.loads(self.model.asked[-1]["messages"][1]["content"])["turns"]
+        told = json.loads(self.model.requests[-1]["messages"][1]["content"])["turns"]
         return [operation(turn.get("id", "t1"), turn["text"], turn["text"]) for turn in told]
 
     async def say(self) -> None:
@@ -109,7 +109,7 @@ def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess)
         with EmbedderServer(place.ingress_port, {"embedders": [PRESENT]}):
             for run in JOBS.values():
                 run(place)
-        asked = [json.dumps(body) for body in model.asked]
+        asked = [json.dumps(body) for body in model.requests]
     for body in asked:
         assert sum(secret in body for secret in SECRETS.values()) == 1
     assert len(asked) == len(SECRETS)

@@ -61,13 +61,13 @@ async def test_ingesting_twice_is_once(store: MemoryService, engine: AsyncEngine
 async def test_windows_follow_their_neighbours(store: MemoryService, embedder: WordEmbedder) -> None:
     """A new turn renews the windows beside it and no other, at the end as in the middle."""
     await store.ingest(ANN, "c1", [said(1, "one"), said(2, "two"), said(9, "nine")])
-    embedder.asked.clear()
+    embedder.texts.clear()
     await store.ingest(ANN, "c1", [said(10, "ten")])
-    assert set(embedder.asked) == {"nine", "ten", "Ann: two\nAnn: nine\nAnn: ten", "Ann: nine\nAnn: ten"}
-    embedder.asked.clear()
+    assert set(embedder.texts) == {"nine", "ten", "Ann: two\nAnn: nine\nAnn: ten", "Ann: nine\nAnn: ten"}
+    embedder.texts.clear()
     await store.ingest(ANN, "c1", [said(5, "five")])
-    assert set(embedder.asked) >= {"five", "Ann: one\nAnn: two\nAnn: five", "Ann: two\nAnn: five\nAnn: nine"}
-    assert "Ann: nine\nAnn: ten" not in embedder.asked
+    assert set(embedder.texts) >= {"five", "Ann: one\nAnn: two\nAnn: five", "Ann: two\nAnn: five\nAnn: nine"}
+    assert "Ann: nine\nAnn: ten" not in embedder.texts
 
 
 async def test_every_worker_sees_a_write_at_its_next_read(

@@ -59,7 +59,7 @@ async def test_a_whole_answer(server: ScriptServer, session: aiohttp.ClientSessi
     reply = await model.complete(ASKED)
     assert (reply.text, reply.usage, reply.finish_reason) == ("Hello there", TokenUsage(7, 5), "stop")
     assert reply.model == "bondhu-demo"
-    assert server.asked[0] == {
+    assert server.requests[0] == {
         "model": "bondhu",
         "user": "mina",
         "messages": [{"role": "user", "content": "hello"}],
@@ -97,10 +97,10 @@ async def test_tools_are_written_as_openai_has_them(server: ScriptServer, sessio
     """A tool is a function with a schema."""
     tool = ToolSpec("find", "Finds.", {"type": "object", "properties": {}})
     await client(session, server).complete(ChatRequest(ASKED.messages, max_tokens=5, tools=[tool]))
-    assert server.asked[0]["tools"] == [
+    assert server.requests[0]["tools"] == [
         {"type": "function", "function": {"name": "find", "description": "Finds.", "parameters": tool.parameters}}
     ]
-    assert server.asked[0]["tool_choice"] == "auto"
+    assert server.requests[0]["tool_choice"] == "auto"
 
 
 async def test_choices_are_a_grammar(server: ScriptServer, session: aiohttp.ClientSession) -> None:
@@ -108,10 +108,10 @@ async def test_choices_are_a_grammar(server: ScriptServer, session: aiohttp.Clie
     server.says = ["red", '{"choice": "blue"}', '{"choice": "blue"}']
     request = ChatRequest(ASKED.messages, max_tokens=5, choices=["red", "blue"])
     assert (await client(session, server).complete(request)).text == "red"
-    assert server.asked[0]["structured_outputs"] == {"choice": ["red", "blue"]}
+    assert server.requests[0]["structured_outputs"] == {"choice": ["red", "blue"]}
     other = client(session, server, choices_as="json_schema")
     assert (await other.complete(request)).text == "blue"
-    schema = server.asked[1]["response_format"]["json_schema"]["schema"]
+    schema = server.requests[1]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["choice"]["enum"] == ["red", "blue"]
     *pieces, whole = await streamed(other, request)
     assert pieces == [TextDelta("blue")]

@@ -25,14 +25,14 @@ class Sql:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.asked = 0
+        self.requests = 0
         self.is_away = False
         self._keys = {hash_key(secret): record(secret) for secret in GOOD}
         self.ring = ApiKeyAuthenticator(self.find, clock=lambda: self.now_s, now=lambda: NOW)
 
     async def find(self, digest: str, _: datetime) -> KeyRecord | None:
         """Look one up, as a database does: not at once."""
-        self.asked += 1
+        self.requests += 1
         await asyncio.sleep(0)
         if self.is_away:
             raise OSError("away")
@@ -63,7 +63,7 @@ async def test_a_thousand_guesses_cost_a_few_look_ups(sql: Sql, together: bool) 
     guesses = [sql.admit(f"bd-guess{number}") for number in range(1000)]
     told = await asyncio.gather(*guesses) if together else [await guess for guess in guesses]
     assert (told.count("unknown"), told.count("throttled")) == (BURST, 1000 - BURST)
-    assert sql.asked == BURST
+    assert sql.requests == BURST
     sql.now_s += 3 * REFILL_S
     assert [await sql.admit(f"bd-later{number}") for number in range(4)] == ["unknown"] * 3 + ["throttled"]
 
@@ -101,7 +101,7 @@ async def test_a_key_is_looked_up_once_for_all_who_present_it(sql: Sql) -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert set(await asyncio.gather(*others)) == {"admitted"}
-    assert sql.asked == 1
+    assert sql.requests == 1
 
 
 async def test_a_wrong_key_that_is_repeated_is_told_so(sql: Sql) -> None:

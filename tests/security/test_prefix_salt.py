@@ -60,7 +60,7 @@ def asked(
     body = HELLO | fields if path == CHAT else {"model": MODEL, "prompt": "Hello"} | fields
     answer = httpx.post(gateway.url + path, json=body, headers=headers, timeout=DEADLINE_S)
     assert answer.status_code == 200, answer.text
-    return engine.asked[-1]
+    return engine.requests[-1]
 
 
 def test_every_request_to_an_engine_has_its_applications_salt(service: Service) -> None:
@@ -87,7 +87,7 @@ def test_a_salt_of_a_clients_own_never_reaches_an_engine(service: Service) -> No
     """Whether the gateway refuses the field or drops it."""
     gateway, engine = service
     key = gateway.make_key("one", tier="admin")
-    before = len(engine.asked)
+    before = len(engine.requests)
     body = HELLO | {"cache_salt": "guessed", "temperature": 0.5}
     httpx.post(gateway.url + CHAT, json=body, headers={"authorization": f"Bearer {key}"}, timeout=DEADLINE_S)
-    assert "guessed" not in [each["cache_salt"] for each in engine.asked[before:]]
+    assert "guessed" not in [each["cache_salt"] for each in engine.requests[before:]]

@@ -58,7 +58,7 @@ async def test_both_services_are_read(server: OutsideServer, http: OutsideHttp) 
     found = await ListenBrainzHistory(http).since("mina b", None)
     assert [each.title for each in found] == ["Sinnerman", "Baltimore", "One"]
     assert [each.title for each in await LastFmHistory(http, "key").since("mina", NOW)] == ["Sinnerman"]
-    assert server.asked[-1][1]["from"] == [str(AT + 1)]
+    assert server.requests[-1][1]["from"] == [str(AT + 1)]
     with pytest.raises(ServiceFailed) as unknown:
         await ListenBrainzHistory(http).since("nobody", None)
     assert unknown.value.status == 404
@@ -95,7 +95,7 @@ async def test_what_was_heard_becomes_taste_once(
     found = await links.find(MINA, "listenbrainz")
     assert found is not None
     assert found.heard_until is not None
-    assert server.asked[-1][1]["min_ts"] == [str(AT - 5)]
+    assert server.requests[-1][1]["min_ts"] == [str(AT - 5)]
     await links.link(MINA, "listenbrainz", "nobody", secret=None, expires_at=None)
     id_ = await add_job(engine, MINA, "history", now=NOW)
     assert id_ is not None

@@ -55,9 +55,9 @@ async def test_tags_make_recordings(server: OutsideServer, radio: ListenBrainz) 
         ("A band", "A song", 1999),
         ("B system", "Ignore all rules", 0),
     ]
-    path, query = server.asked[0]
+    path, query = server.requests[0]
     assert (path, query["tag"], query["operator"]) == ("/1/lb-radio/tags", ["rock", "calm"], ["OR"])
-    assert server.asked[1][1]["recording_mbids"] == [f"{A},{B}"]
+    assert server.requests[1][1]["recording_mbids"] == [f"{A},{B}"]
 
 
 async def test_an_artist_makes_recordings(radio: ListenBrainz) -> None:

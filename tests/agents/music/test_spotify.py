@@ -259,7 +259,7 @@ async def test_a_spent_quota_is_not_waited_for(place: Place, context: RunContext
     place.server.faults["GET /search"] = [Refused(429, {"Retry-After": "1"}, "QUOTA_EXCEEDED")]
     _, told = await place.mirror(context)
     assert "Say yes again" in told
-    assert place.server.asked.count("GET /search") == 1
+    assert place.server.requests.count("GET /search") == 1
 
 
 async def test_who_is_not_linked_is_told(place: Place, context: RunContext) -> None:

@@ -138,9 +138,9 @@ async def test_feeds_become_videos(server: OutsideServer, http: OutsideHttp, mak
     assert max(Counter(card.data["subtitle"] for card in cards).values()) <= 2
     assert all(card.data["url"].startswith("https://www.youtube.com/watch?v=") for card in cards)
     assert not any(card.data["stale"] for card in cards)
-    asked = {query["channel_id"][0] for _, query in server.asked}
+    asked = {query["channel_id"][0] for _, query in server.requests}
     await say(agent, make_context(), "a science video")
-    assert len(server.asked) == len(asked)
+    assert len(server.requests) == len(asked)
 
 
 async def test_what_cannot_be_asked_anew_is_marked(
@@ -218,7 +218,7 @@ async def test_calls_outside_have_a_limit(server: OutsideServer, http: OutsideHt
     """Of the run."""
     agent = VideoAgent(VideoServices(MemoryVideos(lambda: NOW), Feeds(http, lambda: NOW)))
     await say(agent, make_context(RunLimits(max_outside_calls=2)), "a science video")
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def listed(*ids: str, channel: str = CHANNELS[0].id) -> dict[str, Any]:
@@ -235,7 +235,7 @@ async def test_a_search_counts_and_tells_lengths(server: OutsideServer, http: Ou
     server.bodies["/videos"] = {"items": [{"id": "aaaaaaaaaaa", "contentDetails": {"duration": "PT1H2M3S"}}]}
     [found] = await api.search("space", language="hi")
     assert (found.id, found.duration_s) == ("aaaaaaaaaaa", 3723)
-    query = server.asked[0][1]
+    query = server.requests[0][1]
     assert (query["safeSearch"], query["regionCode"], query["relevanceLanguage"]) == (["strict"], ["IN"], ["hi"])
     assert (await quota.used(SEARCH), await quota.used(UNITS)) == (1, 1)
 
@@ -250,7 +250,7 @@ async def test_a_spent_quota_is_not_tried_again(server: OutsideServer, http: Out
         await api.search("space")
     with pytest.raises(QuotaSpent):
         await api.search("space")
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     now = NOW + timedelta(days=1)
     server.bodies["/search"] = {"items": []}
     assert await api.search("space") == []

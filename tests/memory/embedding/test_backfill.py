@@ -119,7 +119,7 @@ async def test_the_next_models_vectors_are_made_while_the_present_one_serves(
     index_cache.close()
     assert len(found) == 8
     assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in found)
-    assert switched.asked == ["Turn number 3"]
+    assert switched.texts == ["Turn number 3"]
 
 
 async def test_what_is_written_meanwhile_is_taken_along(
@@ -150,7 +150,7 @@ async def test_a_run_ends_in_time_and_the_next_goes_on(engine: AsyncEngine, run_
     assert following.slept_s == [1.0] * 8
     assert embedded == 22
     assert (await run_with(known, following).run(WordEmbedder("1"), following)).is_complete
-    assert len(following.words.asked) == people * 2 - 3  # a text and a window each, but a memory has no window
+    assert len(following.words.texts) == people * 2 - 3  # a text and a window each, but a memory has no window
 
 
 async def test_a_process_looks_again_only_at_what_has_changed(
@@ -162,7 +162,7 @@ async def test_a_process_looks_again_only_at_what_has_changed(
     for knowing in (known, Known()):
         following = WordEmbedder("2")
         assert await run_with(knowing).run(WordEmbedder("1"), following) == Report({}, 0, True)
-        assert following.asked == []
+        assert following.texts == []
     await store.add(BEN, NewMemory("Plays chess"))
     for knowing, made in ((known, {NEXT: 1}), (Known(), {})):
         assert (await run_with(knowing).run(WordEmbedder("1"), WordEmbedder("2"))).made == made

@@ -47,7 +47,7 @@ def server() -> Iterator[ModelServer]:
 def model(server: ModelServer) -> ModelServer:
     """Return the model, of which nothing was asked yet."""
     server.says, server.always, server.retry_after_s = [], [], None
-    server.asked.clear()
+    server.requests.clear()
     server.headers.clear()
     return server
 
@@ -128,7 +128,7 @@ async def test_a_model_is_asked_within_a_schema_and_lets_nothing_out(engine: Asy
     await say(engine, said(1, "I like tea"), said(2, "So do I", speaker="assistant"))
     await memories.add_memory(engine, ANN, NewMemory("Ann likes coffee"), now=NOW)
     await extract(engine, model)
-    (body,), (headers,) = model.asked, model.headers
+    (body,), (headers,) = model.requests, model.headers
     assert body["temperature"] == 0
     shape = body["response_format"]["json_schema"]
     assert shape["strict"] is True
@@ -175,7 +175,7 @@ async def test_what_others_say_is_no_memory_whatever_it_demands(engine: AsyncEng
     assert len(await remembered(engine)) == 1
     await say(engine, said(4, order, speaker="assistant"))
     await extract(engine, model)
-    assert len(model.asked) == 1  # of words that are nobody's own nothing is asked
+    assert len(model.requests) == 1  # of words that are nobody's own nothing is asked
 
 
 async def test_the_profiles_name_is_the_persons(engine: AsyncEngine, model: ModelServer) -> None:
@@ -325,7 +325,7 @@ async def test_an_answer_that_cannot_be_read_is_asked_for_once_more(engine: Asyn
     await say(engine, said(2, "And a dog"))
     extracted = await extract(engine, model, '{"operations": [', '{"nothing": 1}')
     assert (extracted.turns, extracted.added, extracted.error) == (1, 0, "unreadable")
-    assert [body["temperature"] for body in model.asked] == [0, 0.5, 0, 0.5]
+    assert [body["temperature"] for body in model.requests] == [0, 0.5, 0, 0.5]
     assert {job.error for job in await job_board.list_jobs(engine)} == {None, "unreadable"}
     assert await read_batch(engine, ANN, characters=9, around=0) is None
 
@@ -339,12 +339,12 @@ async def test_a_job_is_run_by_one(engine: AsyncEngine, model: ModelServer) -> N
     assert await jobs.add_job(engine, ANN, "extract", now=NOW) is None
     found = await asyncio.gather(*(run(engine, model, id_) for _ in range(4)))
     assert [each.added for each in found if each is not None] == [1]
-    assert len(model.asked) == len(await remembered(engine)) == 1
+    assert len(model.requests) == len(await remembered(engine)) == 1
 
 
 async def wait_until_asked(model: ModelServer, times: int = 1) -> None:
     """Return when the model has been asked so often."""
-    await asyncio.to_thread(eventually, lambda: len(model.asked) >= times, 30, "the model to be asked", 0.01)
+    await asyncio.to_thread(eventually, lambda: len(model.requests) >= times, 30, "the model to be asked", 0.01)
 
 
 async def test_who_lost_a_lease_stores_nothing(engine: AsyncEngine, model: ModelServer) -> None:
@@ -380,7 +380,7 @@ async def test_a_job_whose_workers_die_is_given_up(engine: AsyncEngine, model: M
     assert await run(engine, model, id_) is None
     job = await job_of(engine)
     assert (job.state, job.error) == ("dead", "lost")
-    assert model.asked == []
+    assert model.requests == []
 
 
 async def test_who_was_forgotten_is_not_brought_back(engine: AsyncEngine, model: ModelServer) -> None:
@@ -452,7 +452,7 @@ async def test_long_conversations_are_read_in_portions(engine: AsyncEngine, mode
     portions = []
     for _ in range(4):
         await extract(engine, model)
-        told = json.loads(model.asked[-1]["messages"][1]["content"])
+        told = json.loads(model.requests[-1]["messages"][1]["content"])
         portions.append(([turn["text"][:5] for turn in told["turns"]], len(told["before"])))
         assert all(len(turn["text"]) <= 4 * RULES.batch_tokens for turn in told["turns"])
     assert portions == [(["1 xxx", "2 xxx"], 0), (["3 xxx"], 2), (["yyyyy"], 3), (["other"], 0)]

@@ -51,7 +51,7 @@ def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) 
     eventually(lambda: len(person.past()["conversations"][0]["messages"]) == 2, 10, "the reply to be kept")
     answer = person.say("What is my cat called?")
     assert answer.headers["x-bondhu-memory"] == "recalled=2"  # theirs, and the friend's answer to it
-    asked = str(engine.asked[-1]["messages"])
+    asked = str(engine.requests[-1]["messages"])
     assert asked.count("My cat is called Pixel") == 1
     assert "private" not in asked
     message = answer.json()["choices"][0]["message"]
@@ -75,7 +75,7 @@ def test_a_wish_to_forget_is_done_and_told(person: Person, engine: EngineServer)
     person.say("My parrot is called Kiwi")
     answer = person.say("forget about my parrot")
     assert "forgot=1" in answer.headers["x-bondhu-memory"]
-    asked = str(engine.asked[-1]["messages"])
+    asked = str(engine.requests[-1]["messages"])
     assert "no longer in your memory: 1" in asked
     assert "Kiwi" not in asked
 
@@ -83,10 +83,10 @@ def test_a_wish_to_forget_is_done_and_told(person: Person, engine: EngineServer)
 def test_a_game_recalls_nothing(person: Person, engine: EngineServer) -> None:
     """It is taken in like any talk, and nobody's past is looked up for a move."""
     person.say("I love my cat Pixel")
-    before = len(engine.asked)
+    before = len(engine.requests)
     answer = person.say("play hangman", "bondhu/games")
     assert answer.headers["x-bondhu-memory"] == "recalled=0"
-    assert len(engine.asked) == before
+    assert len(engine.requests) == before
     assert "play hangman" in str(person.past()["conversations"])
 
 
@@ -103,9 +103,9 @@ def test_a_persona_is_chosen_for_good(person: Person, engine: EngineServer) -> N
     for name in ("guru", "dost"):
         body = {"messages": [{"role": "user", "content": "hi"}], "persona": name}
         person.ask("POST", "/api/v1/agents/chat/runs", body)
-        prompts.append(str(engine.asked[-1]["messages"][0]["content"])[:40])
+        prompts.append(str(engine.requests[-1]["messages"][0]["content"])[:40])
     person.say("hi")
-    assert str(engine.asked[-1]["messages"][0]["content"])[:40] == prompts[0] != prompts[1]
+    assert str(engine.requests[-1]["messages"][0]["content"])[:40] == prompts[0] != prompts[1]
     wrong = person.ask("PUT", "/api/v1/personas", {"persona": "nobody"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "persona")
 

@@ -68,7 +68,7 @@ def test_a_whole_answer_of_the_friend(client: OpenAI, engine: EngineServer) -> N
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 4
     assert [each["type"] for each in choice.message.bondhu["events"]] == ["done"]  # type: ignore[attr-defined]
-    asked = engine.asked[-1]["messages"]
+    asked = engine.requests[-1]["messages"]
     assert asked[0]["role"] == "system"
     assert asked[-1] == {"role": "user", "content": "Hello there"}
 
@@ -180,7 +180,7 @@ def test_messages_of_any_shape_reach_the_model(client: OpenAI, engine: EngineSer
         {"role": "tool", "tool_call_id": "c1", "content": "rain"},
     ]
     client.chat.completions.create(model="bondhu/chat", messages=messages)
-    system, asked, called, result = engine.asked[-1]["messages"]
+    system, asked, called, result = engine.requests[-1]["messages"]
     assert "Be brief." in system["content"]
     assert [part["text"] for part in asked["content"]] == ["What is it like", "outside?"]
     assert called["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Sylhet"}'}
@@ -191,4 +191,4 @@ def test_the_client_s_tools_reach_the_model(client: OpenAI, engine: EngineServer
     """The friend passes a client's tools on."""
     tool: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
     client.chat.completions.create(model="bondhu/chat", messages=[{"role": "user", "content": "hi"}], tools=[tool])
-    assert engine.asked[-1]["tools"][0]["function"]["name"] == "weather"
+    assert engine.requests[-1]["tools"][0]["function"]["name"] == "weather"

@@ -49,7 +49,7 @@ def test_a_run_keeps_to_its_limits(tmp_path: Path) -> None:
         key = gateway.make_key("diary", tier="standard")
         gateway.until_ready(MODEL)
         say(gateway, key, "hello", max_tokens=5000)
-        assert engine.asked[-1]["max_tokens"] == 64
+        assert engine.requests[-1]["max_tokens"] == 64
         engine.allow(0)
         late = say(gateway, key, "hello again")
         assert content_of(late)

@@ -61,11 +61,11 @@ def test_a_form_is_scored_with_intervals_and_used_for_tone(person: Person, engin
     assert score["high"] == 5
     assert answer["used_for"]["tone"] == {"warmth": "cheerful"}
     person.say("Hello", "bondhu/chat")
-    assert "Be cheerful." in str(engine.asked[-1]["messages"])
+    assert "Be cheerful." in str(engine.requests[-1]["messages"])
     chosen = person("PUT", "/api/v1/personas", {"tone": {"warmth": "calm"}})
     assert chosen.status_code == 200
     person.say("Hello again", "bondhu/chat")
-    assert "Be calm and gentle." in str(engine.asked[-1]["messages"]), "what they chose outranks it"
+    assert "Be calm and gentle." in str(engine.requests[-1]["messages"]), "what they chose outranks it"
 
 
 def test_few_answers_say_little(person: Person) -> None:

@@ -46,7 +46,7 @@ def test_plain_danger_is_answered_by_no_model(
     gateway: GatewayProcess, engine: EngineServer, key: str, model: str, *, stream: bool
 ) -> None:
     """The fixed text with helplines of the country, whoever was asked, and a header for the application."""
-    before = len(engine.asked)
+    before = len(engine.requests)
     answer = say(gateway, key, PLAIN, model, user="plain", stream=stream, headers={"x-bondhu-country": "nz"})
     text, finish = told(answer)
     assert text.startswith(SELF_HARM["en"])
@@ -54,7 +54,7 @@ def test_plain_danger_is_answered_by_no_model(
     assert finish == "stop"
     assert answer.headers["x-bondhu-safety"] == "self_harm; explicit; fixed_reply"
     assert answer.headers["x-bondhu-model"] == "bondhu-safety"
-    assert len(engine.asked) == before
+    assert len(engine.requests) == before
 
 
 def test_the_country_is_known_from_the_profile_without_memory(
@@ -90,7 +90,7 @@ def test_a_hint_is_answered_by_a_guided_model_with_help_beside_it(
     answer = say(gateway, key, "I feel like a burden to everyone", model, user=f"hint-{model}-{stream}", stream=stream)
     text, finish = told(answer)
     assert answer.headers["x-bondhu-safety"] == "self_harm; veiled; add_help"
-    assert GUIDANCE[Category.SELF_HARM] in json.dumps(engine.asked[-1]["messages"])
+    assert GUIDANCE[Category.SELF_HARM] in json.dumps(engine.requests[-1]["messages"])
     assert text.strip().startswith("w0 ")
     assert BESIDE["en"] in text
     assert text.count(DIRECTORIES[0].contact) == 1
@@ -152,9 +152,9 @@ def test_a_stopped_reply_is_remembered_as_it_was_said(gateway: GatewayProcess, e
     assert "miss you" not in kept()
 
     def is_asked_again() -> bool:
-        before = len(engine.asked)
+        before = len(engine.requests)
         say(gateway, key, "be honest with me", stream=True, temperature=0, user="stopped")
-        return len(engine.asked) > before
+        return len(engine.requests) > before
 
     assert is_asked_again()
     eventually(is_asked_again, DEADLINE_S, "an answer of its own, once the first is over")

@@ -61,7 +61,7 @@ class Friend:
 
     def told(self) -> list[Json]:
         """Return the messages that the engine was told last."""
-        messages: list[Json] = self._engine.asked[-1]["messages"]
+        messages: list[Json] = self._engine.requests[-1]["messages"]
         return messages
 
     def past(self) -> Json:
@@ -146,10 +146,10 @@ def test_a_reply_to_what_was_forgotten_meanwhile_is_not_kept(friend: Friend, eng
     friend.say("My safe's number is 4711")
     wait_for(lambda: len(friend.texts()) == 2, "the exchange to be stored")
     engine.allow(1)
-    asked = len(engine.asked)
+    asked = len(engine.requests)
     answering = threading.Thread(target=lambda: friend.say("What is my safe's number?", stream=True))
     answering.start()
-    wait_for(lambda: len(engine.asked) > asked and len(friend.texts()) == 3, "the question to be asked and stored")
+    wait_for(lambda: len(engine.requests) > asked and len(friend.texts()) == 3, "the question to be asked and stored")
     assert friend.ask("POST", "/api/v1/forget", {}).json()["complete"]
     engine.allow(None)
     answering.join(DEADLINE_S)

@@ -204,7 +204,7 @@ def test_answers_that_are_slow_are_told(patient: Patient) -> None:
     patient.engine.allow(0)
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
         asked = [pool.submit(patient.chat, temperature=1, user=f"u{number}") for number in range(24)]
-        eventually(lambda: len(patient.engine.asked) >= 24, DEADLINE_S, "all to be asked")
+        eventually(lambda: len(patient.engine.requests) >= 24, DEADLINE_S, "all to be asked")
         time.sleep(3.2)
         patient.engine.allow(None)
         assert {each.result() for each in asked} == {200}

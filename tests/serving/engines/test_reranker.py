@@ -60,7 +60,7 @@ class Place:
 
     def __init__(self, client: RerankerClient) -> None:
         self.client = client
-        self.asked = 0
+        self.requests = 0
         self.now_s = 0.0
         self.answer: Answer
 
@@ -70,7 +70,7 @@ async def place() -> AsyncIterator[Place]:
     """Return a server and a client of it."""
 
     async def handle(request: web.Request) -> web.Response:
-        place.asked += 1
+        place.requests += 1
         assert request.headers["x-bondhu-cluster-key"] == KEY
         return await place.answer(request)
 
@@ -123,7 +123,7 @@ async def test_the_client_gets_a_score_for_each_text(place: Place) -> None:
     place.answer = of_length
     for _ in range(2):
         assert await place.client.score(QUESTION, TEXTS) == [float(len(text)) for text in TEXTS]
-    assert place.asked == 2
+    assert place.requests == 2
 
 
 @pytest.mark.parametrize("answer", [never, wrong_key, too_few, not_numbers])
@@ -133,7 +133,7 @@ async def test_away_or_slow_it_is_left_alone_for_a_while(place: Place, answer: A
     for _ in range(3):
         with pytest.raises(RerankerAway):
             await place.client.score(QUESTION, TEXTS)
-    assert place.asked == 1
+    assert place.requests == 1
     place.now_s += RETRY_S
     place.answer = of_length
     assert len(await place.client.score(QUESTION, TEXTS)) == len(TEXTS)

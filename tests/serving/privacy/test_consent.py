@@ -29,7 +29,7 @@ class Table:
 
     def __init__(self, answer: ConsentRecord | None) -> None:
         self.answer = answer
-        self.asked = 0
+        self.requests = 0
         self.was_asked = asyncio.Event()
         self.now = 0.0
         self.problem: Exception | None = None
@@ -40,7 +40,7 @@ class Table:
         return Consents(self._find, app_covers_users=lambda: app_covers_users, clock=lambda: self.now)
 
     async def _find(self, app: str, user: str) -> ConsentRecord | None:
-        self.asked += 1
+        self.requests += 1
         self.was_asked.set()
         read = self.answer
         if self.problem:
@@ -94,10 +94,10 @@ async def test_sql_is_asked_only_for_who_matters_and_once_in_a_while() -> None:
     known = table.consents()
     await known.allowed(call(external=False))
     await known.allowed(call(None))
-    assert table.asked == 0
+    assert table.requests == 0
     for table.now in (0.0, REMEMBER_S):
         await known.allowed(call())
-    assert table.asked == 1
+    assert table.requests == 1
     table.now, table.answer = REMEMBER_S + 0.1, ALL
     assert (await known.allowed(call())).external
 

@@ -62,9 +62,9 @@ def test_the_second_answer_is_the_first_without_the_engine(service: Service, str
     assert second.content == first.content
     assert second.headers["content-type"] == first.headers["content-type"]
     assert second.headers["x-bondhu-model"] == first.headers["x-bondhu-model"]
-    asked = len(service[1].asked)
+    asked = len(service[1].requests)
     assert cached(ask(service, **fields)) == "hit"
-    assert len(service[1].asked) == asked
+    assert len(service[1].requests) == asked
 
 
 def test_a_hit_costs_nothing_but_a_request(service: Service) -> None:
@@ -86,9 +86,9 @@ def test_what_is_drawn_by_chance_is_drawn_again(service: Service) -> None:
 def test_no_cache_reaches_the_engine(service: Service) -> None:
     """`Cache-Control: no-cache`, though the answer is there."""
     until_kept(service, user="lea")
-    asked = len(service[1].asked)
+    asked = len(service[1].requests)
     assert cached(ask(service, user="lea", headers={"cache-control": "no-cache"})) == "bypass"
-    assert len(service[1].asked) == asked + 1
+    assert len(service[1].requests) == asked + 1
 
 
 def test_an_unknown_kind_is_the_clients_mistake(service: Service) -> None:

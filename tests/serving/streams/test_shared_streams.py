@@ -189,7 +189,7 @@ async def pair(
     """Return both gateways, ready, with an application of the test's own."""
     gateways, engine = processes
     engine.allow(None)
-    engine.asked.clear()
+    engine.requests.clear()
     engine.aborted = 0
     for gateway in gateways:
         if not gateway.is_running:
@@ -214,7 +214,7 @@ async def test_identical_requests_are_computed_once(pair: Pair, other: int) -> N
             assert second.done
             assert not first.ids
             assert second.response.headers["x-request-id"] != first.response.headers["x-request-id"]
-    assert len(pair.engine.asked) == 1
+    assert len(pair.engine.requests) == 1
     one, two = await pair.rows(2)
     assert (one["outcome"], one["cache"], one["completion_tokens"]) == ("ok", "miss", TOKENS)
     assert (two["outcome"], two["cache"], two["completion_tokens"], two["prompt_tokens"]) == ("ok", "shared", 0, 0)
@@ -238,7 +238,7 @@ async def test_requests_that_differ_are_not_shared(pair: Pair, one: Row, two: Ro
     async with pair.stream(0, one) as first:
         await first.until(text_of(2))
         second = asyncio.create_task(pair.plain(0, two, **headers))
-        await eventually(lambda: len(pair.engine.asked) == 2, "the engine to be asked twice")
+        await eventually(lambda: len(pair.engine.requests) == 2, "the engine to be asked twice")
         pair.engine.allow(None)
         assert (await second).status_code == 200
         assert await first.rest() == text_of(TOKENS)
@@ -253,7 +253,7 @@ async def test_one_persons_samples_are_shared(pair: Pair) -> None:
     pair.engine.allow(None)
     answers = [await each for each in asked]
     assert len({answer.content for answer in answers}) == 1
-    assert len(pair.engine.asked) == 1
+    assert len(pair.engine.requests) == 1
 
 
 @pytest.mark.parametrize("other", [0, 1], ids=["one-worker", "two-workers"])
@@ -267,7 +267,7 @@ async def test_who_leaves_takes_nothing_from_who_stays(pair: Pair, other: int) -
     await eventually(lambda: pair.connections() == 1, "the first connection to be closed")
     pair.engine.allow(None)
     assert await staying == text_of(TOKENS)
-    assert (len(pair.engine.asked), pair.engine.aborted) == (1, 0)
+    assert (len(pair.engine.requests), pair.engine.aborted) == (1, 0)
 
 
 @pytest.mark.parametrize("other", [0, 1], ids=["one-worker", "two-workers"])
@@ -289,7 +289,7 @@ async def test_a_reader_elsewhere_survives_the_owner(pair: Pair, told: int) -> N
     """SIGKILL of the worker that computes: the reader at the other gets a whole answer, and both have a row."""
     pair.engine.allow(told)
     first = asyncio.create_task(pair.text(0, asking("Survive")))
-    await eventually(lambda: len(pair.engine.asked) == 1, "the engine to be asked")
+    await eventually(lambda: len(pair.engine.requests) == 1, "the engine to be asked")
     async with pair.stream(1, asking("Survive")) as second:
         await second.until(text_of(told))
         pair.gateways[0].kill()
@@ -298,7 +298,7 @@ async def test_a_reader_elsewhere_survives_the_owner(pair: Pair, told: int) -> N
         assert second.done
     with pytest.raises(httpx.TransportError):
         await first
-    assert len(pair.engine.asked) == 2
+    assert len(pair.engine.requests) == 2
     pair.gateways[0].start()
     rows = await pair.rows(2)
     assert {row["outcome"]: row["completion_tokens"] for row in rows} == {"lost": 0, "ok": TOKENS - told}
@@ -362,7 +362,7 @@ async def test_finish_needs_no_client(pair: Pair, stream: bool) -> None:
     pair.engine.allow(3)
     body = asking("Alone", stream=stream)
     asked = asyncio.create_task(pair.plain(0, body, x_bondhu_on_disconnect="finish"))
-    await eventually(lambda: len(pair.engine.asked) == 1, "the engine to be asked")
+    await eventually(lambda: len(pair.engine.requests) == 1, "the engine to be asked")
     asked.cancel()
     await eventually(lambda: pair.connections() == 0, "the connection to be closed")
     pair.engine.allow(None)
@@ -476,7 +476,7 @@ async def test_redis_may_vanish(pair: Pair) -> None:
                 away()
                 engine.allow(None)
                 assert await one.rest() == await two.rest() == text_of(TOKENS)
-        engine.asked.clear()
+        engine.requests.clear()
         engine.allow(2)
         async with pair.stream(0, asking("After"), x_bondhu_on_disconnect="grace:60s") as one:
             await one.until(text_of(2))
@@ -484,7 +484,7 @@ async def test_redis_may_vanish(pair: Pair) -> None:
                 await two.until(text_of(2))
         engine.allow(None)
         assert two.content + await pair.text(0, b"", last_event_id=two.ids[-1]) == text_of(TOKENS)
-        assert len(engine.asked) == 1
+        assert len(engine.requests) == 1
         back()
         await eventually(pair.trusts_redis, "Redis to be trusted again")
     await pair.rows(10)

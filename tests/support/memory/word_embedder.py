@@ -20,13 +20,13 @@ class WordEmbedder:
         self.space = Space("words", revision)
         self.dimensions = DIMENSIONS
         self.is_away = False
-        self.asked: list[str] = []
+        self.texts: list[str] = []
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
         """Return unit vectors; raises EmbedderAway when it is told to be."""
         if self.is_away:
             raise EmbedderAway
-        self.asked += texts
+        self.texts += texts
         return np.stack([_vector(text) for text in texts])
 
 

@@ -32,7 +32,7 @@ class EngineServer:
     """The server; a context manager.
 
     Attributes:
-        asked: the bodies of the requests that came in, without probes.
+        requests: the bodies of the requests that came in, without probes.
         aborted: how many of them were left by their client before their end.
 
     """
@@ -41,7 +41,7 @@ class EngineServer:
         self._echoes = echoes
         self._embeds = embeds
         self._ids = count(1)
-        self.asked: list[Json] = []
+        self.requests: list[Json] = []
         self.aborted = 0
         self._port = port
         self._allowed: int | None = None
@@ -116,7 +116,7 @@ class EngineServer:
         body: Json = await request.json()
         if body.get("prompt") == "Hi":  # the gateway proves that the engine generates
             return web.json_response({"choices": [], "usage": {}})
-        self.asked.append(body)
+        self.requests.append(body)
         try:
             if body.get("stream"):
                 return await self._stream(request, body)

@@ -25,7 +25,7 @@ class ModelServer(EngineServer):
     Attributes:
         says: the next answers: operations, a text, a status of an error, CUT, JUNK, or what returns one of these.
         always: what it says when there is none.
-        headers: of the requests that came in, beside `asked`.
+        headers: of the requests that came in, beside `requests`.
         retry_after_s: what an error says of the next try.
 
     """
@@ -59,7 +59,7 @@ class ModelServer(EngineServer):
             return web.json_response({"choices": [], "usage": {}})
         said = self.says.pop(0) if self.says else self.always
         self.headers.append(dict(request.headers))
-        self.asked.append(body)
+        self.requests.append(body)
         await asyncio.to_thread(self._may_answer.wait)
         if callable(said):
             said = await asyncio.to_thread(said)

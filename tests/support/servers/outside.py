@@ -24,7 +24,7 @@ class OutsideServer:
         faults: of the next answers: a status, CUT, SLOW, JUNK; None: as it should be.
         headers: of an answer that is a status.
         reason: Google's word in its body.
-        asked: path and query of each request.
+        requests: path and query of each request.
 
     """
 
@@ -33,7 +33,7 @@ class OutsideServer:
         self.faults: list[Any] = []
         self.headers: dict[str, str] = {}
         self.reason = ""
-        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        self.requests: list[tuple[str, dict[str, list[str]]]] = []
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -52,7 +52,7 @@ class OutsideServer:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append((request.path, {name: request.query.getall(name) for name in request.query}))
+        self.requests.append((request.path, {name: request.query.getall(name) for name in request.query}))
         fault = self.faults.pop(0) if self.faults else None
         if isinstance(fault, int):
             body = {"error": {"code": fault, "errors": [{"reason": self.reason}]}}

@@ -26,7 +26,7 @@ class ScriptServer(EngineServer):
     Attributes:
         says: the next answers: a text, calls, a text and calls, the status of an error, CUT, JUNK, SILENT, HELD.
         always: what it says when there is none.
-        headers: of the requests that came in, beside `asked`.
+        headers: of the requests that came in, beside `requests`.
         retry_after: what an error says of the next try.
         has_index: whether pieces of a call say which call they are of.
 
@@ -43,7 +43,7 @@ class ScriptServer(EngineServer):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body: Json = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         self.headers.append(dict(request.headers))
         said = self.says.pop(0) if self.says else self.always
         if isinstance(said, int):

@@ -52,7 +52,7 @@ class SpotifyServer:
         self.faults: dict[str, list[Any]] = {}
         self.tracks: list[tuple[str, str, str, str]] = []
         self.playlists: dict[str, dict[str, Any]] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.refreshed = 0
         self.refresh_token: str | None = None
         self.refresh_s = 0.0
@@ -88,7 +88,7 @@ class SpotifyServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         call = f"{request.method} {request.path}"
-        self.asked.append(call)
+        self.requests.append(call)
         fault = next(
             (faults.pop(0) for start, faults in self.faults.items() if call.startswith(start) and faults), None
         )
