@@ -55,7 +55,7 @@ class Rules:
 class Plan:
     """All of it; `every_s` is the time between two looks for what is due."""
 
-    asked: ExtractionTarget
+    target: ExtractionTarget
     rules: Rules
     every_s: float
 
@@ -80,14 +80,14 @@ def read_jobs(environ: Mapping[str, str]) -> JobsPlan:
     services = json.loads(environ.get(SERVICES) or "{}")
     if not environ.get(JOBS):
         return JobsPlan(services=services, service_keys=keys)
-    told = json.loads(environ[JOBS])
+    plan = json.loads(environ[JOBS])
     by_kind = {
         kind: Schedule(time.fromisoformat(each["at"]), WEEKDAYS.get(each["weekday"]), each["every_h"])
-        for kind, each in told["schedules"].items()
+        for kind, each in plan["schedules"].items()
         if each["enabled"]
     }
-    schedules = Schedules(by_kind, ZoneInfo(told["zone"]))
-    rules = {name: told[name] for name in ("every_s", "max_attempts")}
+    schedules = Schedules(by_kind, ZoneInfo(plan["zone"]))
+    rules = {name: plan[name] for name in ("every_s", "max_attempts")}
     return JobsPlan(**rules, schedules=schedules, services=services, service_keys=keys)
 
 
@@ -100,10 +100,10 @@ def read_plan(environ: Mapping[str, str]) -> Plan | None:
     """The plan in the environment (see `serving.supervisor.processes`); None: nothing is extracted."""
     if not environ.get(PLAN):
         return None
-    told = {**json.loads(environ[PLAN]), "api_key": environ[KEY]}
-    asked = ExtractionTarget(**{field.name: told[field.name] for field in fields(ExtractionTarget)})
-    rules = Rules(**{field.name: told[field.name] for field in fields(Rules)})
-    return Plan(asked=asked, rules=rules, every_s=told["every_s"])
+    plan = {**json.loads(environ[PLAN]), "api_key": environ[KEY]}
+    target = ExtractionTarget(**{field.name: plan[field.name] for field in fields(ExtractionTarget)})
+    rules = Rules(**{field.name: plan[field.name] for field in fields(Rules)})
+    return Plan(target=target, rules=rules, every_s=plan["every_s"])
 
 
 def read_ingress(environ: Mapping[str, str]) -> Ingress | None:

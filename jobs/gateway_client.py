@@ -29,26 +29,26 @@ MAX_RETRY_AFTER_S = 3600.0
 class Endpoint:
     """Asks; see `memory.extraction.extractor.Model`. Each failure is a ModelAway: whoever asks decides how often."""
 
-    def __init__(self, asked: ExtractionTarget, client: "AsyncOpenAI") -> None:
-        self._asked = asked
+    def __init__(self, target: ExtractionTarget, client: "AsyncOpenAI") -> None:
+        self._target = target
         self._client = client
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, asked: ExtractionTarget, job_id: str = "") -> AsyncIterator[Self]:
+    async def open(cls, target: ExtractionTarget, job_id: str = "") -> AsyncIterator[Self]:
         """Connections to the gateway, for as long as it is entered; what is asked bears the job's id."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        is_tls = asked.base_url.startswith("https:")  # reading the system's certificates takes longer than the rest
+        is_tls = target.base_url.startswith("https:")  # reading the system's certificates takes longer than the rest
         async with AsyncOpenAI(
             http_client=DefaultAsyncHttpxClient(verify=is_tls),
-            base_url=f"{asked.base_url}/v1",
-            api_key=asked.api_key,
-            timeout=asked.timeout_s,
+            base_url=f"{target.base_url}/v1",
+            api_key=target.api_key,
+            timeout=target.timeout_s,
             max_retries=0,
             default_headers={**HEADERS, **({"x-request-id": f"job-{job_id}"} if job_id else {})},
         ) as client:
-            yield cls(asked, client)
+            yield cls(target, client)
 
     async def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float) -> str:
         """The answer's text, which is empty where there is none; raises ModelAway."""
@@ -56,10 +56,10 @@ class Endpoint:
 
         shape = {"name": "memories", "strict": True, "schema": schema}
         request: dict[str, Any] = {
-            "model": self._asked.model,
+            "model": self._target.model,
             "messages": messages,
             "temperature": temperature,
-            "max_tokens": self._asked.answer_tokens,
+            "max_tokens": self._target.answer_tokens,
             "response_format": {"type": "json_schema", "json_schema": shape},
         }
         with _failures():
@@ -70,11 +70,11 @@ class Endpoint:
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector] | None:
         """Unit vectors; None while there is no embedder."""
-        if self._asked.embedder is None:
+        if self._target.embedder is None:
             return None
         try:
             with _failures():
-                answer = await self._client.embeddings.create(model=self._asked.embedder, input=list(texts))
+                answer = await self._client.embeddings.create(model=self._target.embedder, input=list(texts))
         except ModelAway:
             return None
         return [np.asarray(each.embedding, dtype=np.float32) for each in answer.data]

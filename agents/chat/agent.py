@@ -122,11 +122,11 @@ class ChatAgent:
             meanwhile=asks,
             max_tokens=context.traits.max_prompt_tokens,
         )
-        asked = _request(messages, tone, request.extra)
+        chat_request = _request(messages, tone, request.extra)
         sources = [Source(flat(line.text), why=line.why) for line in recalled]
         has_spoken, finish, limit = False, "stop", None
         try:
-            async with aclosing(stream(context, asked)) as answer:
+            async with aclosing(stream(context, chat_request)) as answer:
                 async for piece in answer:
                     for source in sources:
                         yield source
@@ -170,13 +170,13 @@ async def _known(text: str, context: RunContext) -> tuple[Sequence[str], Sequenc
 
 def _request(messages: Sequence[ChatMessage], tone: Tone, extra: Mapping[str, Any]) -> ChatRequest:
     """What the model is asked; where the client says how long and how freely, that holds."""
-    asked = ChatRequest(messages, max_tokens=tone.max_tokens, extra=extra)
+    chat_request = ChatRequest(messages, max_tokens=tone.max_tokens, extra=extra)
     tokens, temperature = extra.get("max_completion_tokens") or extra.get("max_tokens"), extra.get("temperature")
     if isinstance(tokens, int) and tokens > 0:
-        asked = replace(asked, max_tokens=tokens)
+        chat_request = replace(chat_request, max_tokens=tokens)
     if isinstance(temperature, int | float):
-        asked = replace(asked, temperature=float(temperature))
-    return asked
+        chat_request = replace(chat_request, temperature=float(temperature))
+    return chat_request
 
 
 def _end(context: RunContext, finish: FinishReason | str, limit: str | None) -> Done:

@@ -64,8 +64,8 @@ class Chooser:
         self, query: TrackQuery, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
     ) -> list[Choice]:
         """The best for them; fewer than wanted where there are fewer."""
-        heard = await self._from_radio(query, context)
-        known = {track.id: track for track in [*heard.tracks, *await self._from_import(query), *self.tracks]}
+        radio = await self._from_radio(query, context)
+        known = {track.id: track for track in [*radio.tracks, *await self._from_import(query), *self.tracks]}
         allowed = [track for track in known.values() if query.explicit or not track.explicit]
         strict = [track for track in allowed if _must(track, query)]
         taste = Taste(feedback.signals, context.now(), query.context)
@@ -89,7 +89,7 @@ class Chooser:
                 lambda_=variety,
             )
         bundled = {track.id for track in self.tracks}
-        stale = {track.id for track in heard.tracks} - bundled if heard.is_stale else set()
+        stale = {track.id for track in radio.tracks} - bundled if radio.is_stale else set()
         chosen = [(known[each.candidate.id], each.liked) for each in ranked]
         return [
             Choice(track, why_of(track, query, liked), track.id not in bundled, track.id in stale)

@@ -57,7 +57,7 @@ class Side:
     pids: set[int]
     first_token_s: float
     idle_mb: float
-    asked: Mapping[str, str]  # "base" and "companion": their model ids
+    model_ids: Mapping[str, str]  # of "base" and "companion"
     single: dict[str, list[float]] = field(default_factory=dict)  # tokens/s
     several: dict[str, list[float]] = field(default_factory=dict)  # tokens/s of all streams
     ttft_s: dict[str, list[float]] = field(default_factory=dict)
@@ -114,8 +114,8 @@ async def start(name: str, settings: Settings, spec: ModelSpec, log: Path) -> Si
     before, server, began = children(), server_of(settings, spec, log), time.monotonic()
     await server.start(START_TIMEOUT_S)
     first_token_s, pids = round(time.monotonic() - began, 1), children() - before
-    asked = {"base": spec.id, "companion": spec.default_name} if spec.adapters else {"base": spec.id}
-    return Side(name, server, pids, first_token_s, memory_mb(pids), asked)
+    model_ids = {"base": spec.id, "companion": spec.default_name} if spec.adapters else {"base": spec.id}
+    return Side(name, server, pids, first_token_s, memory_mb(pids), model_ids)
 
 
 @contextlib.contextmanager
@@ -157,17 +157,17 @@ async def measure(side: Side, number: int, plan: Mapping[str, int]) -> None:
     """One round of one side. No two prompts of a run begin alike, so that no cache of prompts is hit."""
     at_once, tokens = plan["at_once"], plan["tokens"]
     async with aiohttp.ClientSession() as session:
-        for asked, model in side.asked.items():
-            mark = f"{number} {asked}"
+        for role, model in side.model_ids.items():
+            mark = f"{number} {role}"
             await generate(session, side, model, f"Warm up {mark}.", 8)
             first, end, made = await generate(session, side, model, f"{mark}: {STORY}", tokens)
-            side.single.setdefault(asked, []).append(round((made - 1) / (end - first), 1))
+            side.single.setdefault(role, []).append(round((made - 1) / (end - first), 1))
             began = time.monotonic()
             streams = [generate(session, side, model, f"{k} {mark}: {STORY}", tokens) for k in range(at_once)]
             made = sum(each[2] for each in await asyncio.gather(*streams))
-            side.several.setdefault(asked, []).append(round(made / (time.monotonic() - began), 1))
+            side.several.setdefault(role, []).append(round(made / (time.monotonic() - began), 1))
             first, _, _ = await generate(session, side, model, f"Long {mark}: {LONG_PROMPT}", 1)
-            side.ttft_s.setdefault(asked, []).append(round(first, 3))
+            side.ttft_s.setdefault(role, []).append(round(first, 3))
 
 
 async def run(settings: Settings, chosen: Mapping[str, tuple[str, Form]], plan: Mapping[str, int]) -> list[Side]:

@@ -7,7 +7,7 @@ from typing import Any
 from bench.markdown import table
 
 Result = dict[str, Any]
-ASKED = {"base": "the model", "companion": "its companion adapter"}
+LABELS = {"base": "the model", "companion": "its companion adapter"}
 
 
 def markdown(result: Result) -> str:
@@ -22,17 +22,17 @@ def markdown(result: Result) -> str:
     rows = [
         [
             side["side"],
-            ASKED[asked],
-            _spread(side["single"][asked]),
-            _spread(side["several"][asked]),
-            _spread(side["ttft_s"][asked]),
+            LABELS[role],
+            _spread(side["single"][role]),
+            _spread(side["several"][role]),
+            _spread(side["ttft_s"][role]),
             f"{side['idle_mb']:.0f} / {side['loaded_mb']:.0f}",
             f"{side['first_token_s']:.0f}",
         ]
         for side in result["sides"]
-        for asked in side["single"]
+        for role in side["single"]
     ]
-    heads = ["", "asked", "tokens/s, 1 stream", f"tokens/s, {plan['at_once']} streams", "first token of 520, s"]
+    heads = ["", "model", "tokens/s, 1 stream", f"tokens/s, {plan['at_once']} streams", "first token of 520, s"]
     heads += ["PSS MB idle / after", "boot, s"]
     return f"{head}\n\n{table(heads, rows)}\n"
 
@@ -48,12 +48,12 @@ def plot(result: Result, path: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
     panels = (("single", "tokens/s, one stream"), ("several", f"tokens/s, {plan['at_once']} streams"))
     for axis, (key, title) in zip(axes, panels, strict=False):
-        for place, (asked, colour) in enumerate((("base", "#1d4ed8"), ("companion", "#c2410c"))):
+        for place, (role, colour) in enumerate((("base", "#1d4ed8"), ("companion", "#c2410c"))):
             for at, side in enumerate(sides):
-                values = side[key].get(asked)
+                values = side[key].get(role)
                 if values:
                     x = at + (place - 0.5) * 0.4
-                    axis.bar(x, median(values), 0.36, color=colour, label=ASKED[asked] if at == 0 else None)
+                    axis.bar(x, median(values), 0.36, color=colour, label=LABELS[role] if at == 0 else None)
                     axis.plot([x, x], [min(values), max(values)], color="black", linewidth=0.8)
         axis.set_title(title)
     axes[0].legend(frameon=False, fontsize=8)

@@ -124,8 +124,8 @@ async def _hand_on(states: SqlStates, owner: Owner, box: Box, webhooks: Webhooks
 
 def body_of(owner: Owner, message: Message) -> bytes:
     """What a receiver is sent."""
-    told = {"id": message.id, "kind": message.kind, "text": message.text, "created_at": message.created_at}
-    return json.dumps({"type": "inbox.message", "user": owner.user, "message": told}).encode()
+    payload = {"id": message.id, "kind": message.kind, "text": message.text, "created_at": message.created_at}
+    return json.dumps({"type": "inbox.message", "user": owner.user, "message": payload}).encode()
 
 
 def signature(key: str, body: bytes, now: datetime) -> str:

@@ -184,8 +184,8 @@ def _choice(choice: Any) -> Json:
 
 
 def _format(request: Mapping[str, Any], *, with_tools: bool, model: str) -> Json:
-    wanted = request.get("response_format")
-    kind = need(wanted, dict, "response_format").get("type") if wanted is not None else "text"
+    response_format = request.get("response_format")
+    kind = need(response_format, dict, "response_format").get("type") if response_format is not None else "text"
     if kind == "text":
         return {}
     if kind not in ("json_object", "json_schema"):
@@ -195,7 +195,7 @@ def _format(request: Mapping[str, Any], *, with_tools: bool, model: str) -> Json
     json_mode: Json = {"response_mime_type": "application/json"}
     if kind == "json_schema":
         where = "response_format.json_schema"
-        described = need(need(wanted, dict, "response_format").get("json_schema"), dict, where)
+        described = need(need(response_format, dict, "response_format").get("json_schema"), dict, where)
         schema = need(described.get("schema"), dict, f"{where}.schema")
         if described.get("strict"):
             for word in _unenforced(schema):

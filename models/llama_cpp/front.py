@@ -74,9 +74,9 @@ class Front:
             chats = request.path == CHAT
             adapter = self._adapter(body)
             forced = forced_call(body, _call_id) if chats else None
-            told = {**translate(body, self._limits, chats=chats), "lora": adapter, "timings_per_token": True}
+            params = {**translate(body, self._limits, chats=chats), "lora": adapter, "timings_per_token": True}
             if forced is not None:
-                told = await self._forced(told, body, forced)
+                params = await self._forced(params, body, forced)
         except Refused as refusal:
             return _json(response.error(refusal.message, status=refusal.status, param=refusal.param), refusal.status)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as problem:
@@ -90,12 +90,12 @@ class Front:
             wants_all=streams and bool(options.get("continuous_usage_stats")),
             top_logprobs=body.get("top_logprobs") or 0,
         )
-        chunks = self._generations.stream(told, chats=chats and forced is None)
+        chunks = self._generations.stream(params, chats=chats and forced is None)
         async with contextlib.aclosing(chunks):
             first = await anext(chunks, {"error": {"code": 500, "message": "llama.cpp said nothing"}})
             if "error" in first:
-                told_error = response.of_error(first)
-                return _json(told_error, 400 if told_error["error"]["code"] < 500 else 500)
+                error = response.of_error(first)
+                return _json(error, 400 if error["error"]["code"] < 500 else 500)
             if streams:
                 return await self._stream(request, first, chunks, teller)
             events = [*teller.first(first), *teller.chunk(first)]
@@ -108,8 +108,8 @@ class Front:
     async def tokenize(self, request: web.Request) -> web.StreamResponse:
         """POST /tokenize, of a text."""
         body = json.loads(await request.read())
-        told = {"content": body["prompt"], "add_special": bool(body.get("add_special_tokens")), "parse_special": True}
-        async with self._post("/tokenize", told) as answer:
+        params = {"content": body["prompt"], "add_special": bool(body.get("add_special_tokens")), "parse_special": True}
+        async with self._post("/tokenize", params) as answer:
             tokens = (await answer.json())["tokens"]
         return _json({"count": len(tokens), "tokens": tokens})
 
@@ -139,18 +139,19 @@ class Front:
         await stream.write_eof()
         return stream
 
-    async def _forced(self, told: Body, body: Mapping[str, Any], forced: ForcedCall) -> Body:
+    async def _forced(self, params: Body, body: Mapping[str, Any], forced: ForcedCall) -> Body:
         """The completion that writes the call."""
         for field in ("response_format", "structured_outputs"):
             if body.get(field):
                 raise Refused(field, f"{field}: does not go together with a tool call that is demanded.", 400)
-        of_template: Body = {name: told[name] for name in ("messages", "tools", "chat_template_kwargs") if name in told}
+        names = ("messages", "tools", "chat_template_kwargs")
+        of_template: Body = {name: params[name] for name in names if name in params}
         async with self._post("/apply-template", of_template) as answer:
             if answer.status != 200:
                 problem = response.of_error(await answer.json())["error"]
                 raise Refused(problem["param"] or "messages", problem["message"], 400)
             prompt = (await answer.json())["prompt"]
-        kept = {name: value for name, value in told.items() if name not in {*of_template, "reasoning_format"}}
+        kept = {name: value for name, value in params.items() if name not in {*of_template, "reasoning_format"}}
         return {**kept, "prompt": prompt, "json_schema": forced.schema()}
 
     def _adapter(self, body: Mapping[str, Any]) -> list[dict[str, float]]:
@@ -170,8 +171,8 @@ def build_app(front: Front, key: str) -> web.Application:
 
     @web.middleware
     async def require_key(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("authorization", "")
-        if request.path != "/health" and not secrets.compare_digest(given.encode(), f"Bearer {key}".encode()):
+        authorization = request.headers.get("authorization", "")
+        if request.path != "/health" and not secrets.compare_digest(authorization.encode(), f"Bearer {key}".encode()):
             return _json(response.error("this engine answers only its own service", status=401), 401)
         began_s = time.monotonic()
         try:

@@ -203,13 +203,13 @@ async def _body(receive: Receive) -> bytes | None:
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
     """Gives the body once, then whatever the connection says."""
-    given = False
+    is_sent = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal is_sent
+        if is_sent:
             return await receive()
-        given = True
+        is_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -36,19 +36,19 @@ class Place:
     def __init__(self, folder: Path, model: ModelServer, redis_url: str) -> None:
         self.url = f"sqlite+aiosqlite:///{folder / 'bondhu.db'}"
         self.model = model
-        asked = ExtractionTarget(
+        target = ExtractionTarget(
             base_url=model.url, api_key="bd-test", model="bondhu", embedder="words", answer_tokens=256, timeout_s=30
         )
         self.ingress_port = free_port()
         ingress = Ingress(f"http://127.0.0.1:{self.ingress_port}", CLUSTER_KEY)
-        self.app = create_app(redis_url, self.url, Plan(asked=asked, rules=RULES, every_s=30), ingress=ingress)
+        self.app = create_app(redis_url, self.url, Plan(target=target, rules=RULES, every_s=30), ingress=ingress)
         migrate.upgrade(self.url)
         model.always = self.quote_everything
 
     def quote_everything(self) -> list[Any]:
         """Return what a model proposes that takes every turn it sees for the person's own."""
-        told = json.loads(self.model.requests[-1]["messages"][1]["content"])["turns"]
-        return [operation(turn.get("id", "t1"), turn["text"], turn["text"]) for turn in told]
+        turns = json.loads(self.model.requests[-1]["messages"][1]["content"])["turns"]
+        return [operation(turn.get("id", "t1"), turn["text"], turn["text"]) for turn in turns]
 
     async def say(self) -> None:
         """Have each say theirs, in conversations and turns of the same names."""
@@ -109,10 +109,10 @@ def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess)
         with EmbedderServer(place.ingress_port, {"embedders": [PRESENT]}):
             for run in JOBS.values():
                 run(place)
-        asked = [json.dumps(body) for body in model.requests]
-    for body in asked:
+        bodies = [json.dumps(body) for body in model.requests]
+    for body in bodies:
         assert sum(secret in body for secret in SECRETS.values()) == 1
-    assert len(asked) == len(SECRETS)
+    assert len(bodies) == len(SECRETS)
     for owner, text in asyncio.run(place.kept()).items():
         assert text.count(SECRETS[owner]) > 2, "a turn, a memory, and its quote"
         assert not [secret for other, secret in SECRETS.items() if other != owner and secret in text]

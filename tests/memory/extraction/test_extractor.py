@@ -55,10 +55,10 @@ def model(server: ModelServer) -> ModelServer:
 @asynccontextmanager
 async def endpoint(model: ModelServer, embedder: str | None = None) -> AsyncIterator[Endpoint]:
     """Return what asks the model."""
-    asked = ExtractionTarget(
+    target = ExtractionTarget(
         base_url=model.url, api_key="bd-test", model="bondhu", embedder=embedder, answer_tokens=256, timeout_s=30
     )
-    async with Endpoint.open(asked) as opened:
+    async with Endpoint.open(target) as opened:
         yield opened
 
 
