@@ -42,10 +42,10 @@ def _after(step: SafetyStep, words: Sequence[str], *, streams: bool) -> float:
     def read() -> None:
         guard = ReplyGuard(check=lambda text: step.check_reply(text, is_companion=False))
         if not streams:
-            guard.whole(body)
+            guard.on_body(body)
             return
         for event in events:
-            guard.events(event)
+            guard.on_events(event)
 
     return _ms(read)
 

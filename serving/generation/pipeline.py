@@ -31,7 +31,7 @@ from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
 from serving.safety.gate import Opening, SafetyGate
-from serving.safety.reply_guard import ReplyStopped, counts_event
+from serving.safety.reply_guard import ReplyStopped, usage_event
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class Generation(Response):
         self._record.end("ok")
 
     async def _say(self, text: str, response: ResponseWriter) -> None:
-        """A fixed text is the answer; the person's words are taken in as ever, and nothing waits for that."""
+        """Respond with a fixed text; the person's message is stored as usual, in the background."""
         if self._memory is not None:
             self._memory.begin()
         chunks = fixed_text.chunks_of(
@@ -241,15 +241,17 @@ class Generation(Response):
         )
         self._record.is_free = True
         await fixed_text.say(self._request, response, chunks, FIXED_LABEL)
-        self._record.end("degraded")  # as where any other text of ours stands: the ledger knows of nobody's danger
+        self._record.end(
+            "degraded"
+        )  # as for any other fixed text: the ledger does not record that anybody is in danger
 
     async def _stop(self, stop: ReplyStopped, response: ResponseWriter) -> None:
-        """The model went on to what may not be said: the stream ends with a sentence of ours."""
+        """The reply became unsafe: end the stream with a fixed sentence."""
         log.warning("the response to %s was stopped: %s", self._record.id, stop)
         self._is_altered = True
         closing = stop.closing
         if self._request.stream_options.get("include_usage"):
-            closing += counts_event(stop.closing, self.counted)
+            closing += usage_event(stop.closing, self.counted)
         await response.stopped(closing + DONE, stop.closing)
         self._record.end("degraded")
 

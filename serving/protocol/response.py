@@ -16,16 +16,16 @@ KEEP_BYTES = 1 << 20  # a longer response can neither be continued by another mo
 
 
 class Guard(Protocol):
-    """What reads a reply on its way and puts around it what belongs there (`serving.safety.reply_guard`)."""
+    """Checks a reply on its way to the client, and adds text around it (`serving.safety.reply_guard`)."""
 
-    def whole(self, body: bytes) -> tuple[bytes, bytes]:
-        """What is sent of a whole reply, and what is kept of it."""
+    def on_body(self, body: bytes) -> tuple[bytes, bytes]:
+        """Return the body to send, and the one to keep."""
 
-    def events(self, block: bytes) -> bytes:
-        """What is sent of events of a stream, maybe nothing yet; may raise, for a reply that may not go on."""
+    def on_events(self, block: bytes) -> bytes:
+        """Return the events to send, which may be none yet; raises if the reply is unsafe."""
 
     def release(self) -> bytes:
-        """What still waits."""
+        """Return the held events."""
 
 
 class ResponseWriter:
@@ -77,7 +77,7 @@ class ResponseWriter:
         if self._keeps:
             self._keep(events)
         if self.guard is not None:
-            events = self.guard.events(events)
+            events = self.guard.on_events(events)
         if events:
             await self._send({"type": "http.response.body", "body": events, "more_body": True})
 
@@ -90,7 +90,7 @@ class ResponseWriter:
         """Send a complete JSON response."""
         kept = body
         if self.guard is not None and status == 200:
-            body, kept = self.guard.whole(body)
+            body, kept = self.guard.on_body(body)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self._start(status, headers, label)
         if status == 200:
@@ -107,13 +107,13 @@ class ResponseWriter:
         await self._send({"type": "http.response.body", "body": errors.stream_event(error)})
 
     async def unguarded(self) -> None:
-        """What follows is ours: it is sent as it is, after what still waited."""
-        waiting, self.guard = self.guard.release() if self.guard else b"", None
-        if waiting:
-            await self._send({"type": "http.response.body", "body": waiting, "more_body": True})
+        """Send the held events and remove the guard: what follows is our own text."""
+        held, self.guard = self.guard.release() if self.guard else b"", None
+        if held:
+            await self._send({"type": "http.response.body", "body": held, "more_body": True})
 
     async def stopped(self, closing: bytes, kept: bytes) -> None:
-        """End a stream that may not go on; `kept` stands for all of it from now on."""
+        """End an unsafe stream; `kept` replaces all that was kept of it."""
         self.guard = None
         if self._keeps:
             self.sent = [kept]

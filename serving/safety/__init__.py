@@ -1,1 +1,1 @@
-"""The safety step around every generation, and what the law has people told in between."""
+"""The safety step around every generation, and the notices that the law requires."""

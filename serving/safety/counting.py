@@ -1,6 +1,6 @@
-"""Counts help that was named, for the yearly report, without anybody waiting for it; SQL that is away gets them later.
+"""Counts referrals to help for the yearly report, in the background; while SQL is unavailable, they wait in memory.
 
-What a worker that is killed had not written is lost: at most what was counted while SQL was away.
+A worker that is killed loses the counts that it has not written yet.
 """
 
 import asyncio
@@ -13,46 +13,46 @@ from agents.safety.risk import Risk
 from storage.database import AWAY
 
 log = logging.getLogger(__name__)
-TRY_AGAIN_S = 30.0
+RETRY_S = 30.0
 
 
 class Referrals:
-    """One gateway worker's."""
+    """Counts the referrals of one gateway worker."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
-        self._waiting: list[Count] = []
-        self._news = asyncio.Event()
+        self._pending: list[Count] = []
+        self._changed = asyncio.Event()
 
     def note(self, risk: Risk, now: datetime) -> None:
-        """Help was named now."""
+        """Count a referral: help was named at `now`."""
         count = counted(risk, now.astimezone(UTC))
         if count is not None:
-            self._waiting.append(count)
-            self._news.set()
+            self._pending.append(count)
+            self._changed.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._changed.wait()
+            self._changed.clear()
             if not await self.flush():
-                await asyncio.sleep(TRY_AGAIN_S)
-                self._news.set()
+                await asyncio.sleep(RETRY_S)
+                self._changed.set()
 
     async def flush(self) -> bool:
-        """Write what waits; whether all of it is written."""
-        while self._waiting:
+        """Write the pending counts; return whether all are written."""
+        while self._pending:
             try:
-                await self._counts.add(self._waiting[0])
+                await self._counts.add(self._pending[0])
             except AWAY as problem:
-                log.warning("a referral is counted later: %r", problem)
+                log.warning("a referral is not counted yet, it is retried: %r", problem)
                 return False
-            self._waiting.pop(0)
+            self._pending.pop(0)
         return True
 
     async def close(self) -> None:
-        """Write what waits, once more."""
+        """Write the pending counts once more, within a second."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self.flush()

@@ -1,9 +1,9 @@
-"""What happens before and after a generation for the person's sake, decided once, before any model is asked.
+"""Decides, before any model runs, what a request needs for the person's safety.
 
-Before: the latest message is read with those before it (`agents.safety.step`). In plain danger a fixed text is the
-whole answer, whatever model was asked for; where danger is hinted at, the model is told how to answer, and where help
-is found stands after its words. After: the reply is read on its way (`serving.safety.reply_guard`). What the law has
-people told (`agents.safety.notices`) is said first. It does not know who answers, nor how a reply is sent.
+Before the generation, the latest message is assessed together with earlier ones (`agents.safety.step`). In plain danger
+the response is a fixed text, whatever model was requested. If danger is only hinted at, the model gets guidance, and
+helplines follow its reply. The reply is checked on its way (`serving.safety.reply_guard`). Notices that the law
+requires (`agents.safety.notices`) come first. This module does not know which model replies, nor how a reply is sent.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,8 +29,8 @@ from serving.safety.reply_guard import ReplyGuard
 from serving.safety.sessions import NoticeSessions
 
 HEADER, NOTICES_HEADER = b"x-bondhu-safety", b"x-bondhu-notices"
-MAX_PROMPTS = 16  # of one completion, each read by itself
-REPEATED_TURNS = 3  # of the friend's, in which the lines were named: then they are not named again for a hint
+MAX_PROMPTS = 16  # of one completion, each assessed by itself
+REPEATED_TURNS = 3  # latest replies; if one names the helplines, a hint does not name them again
 _FOR_PROGRAMS = ("structured_outputs", "logprobs", "continue_final_message")
 
 
@@ -54,24 +54,25 @@ class Opening:
     session: tuple[Notices, int] | None = None
 
     def applied(self, request: GenerationRequest) -> GenerationRequest:
-        """`request`, which may have been told more meanwhile, with what was found, and the model guided by that."""
-        own = self.request
-        if own.risk is None and own.person is None:
+        """Return `request`, to which memory may have been added, with the risk, the person and the guidance."""
+        opened = self.request
+        if opened.risk is None and opened.person is None:
             return request
-        return _guided(replace(request, risk=own.risk, person=own.person, country=request.country or own.country))
+        country = request.country or opened.country
+        return _guided(replace(request, risk=opened.risk, person=opened.person, country=country))
 
 
 class SafetyGate:
-    """One gateway worker's.
+    """The safety step of one gateway worker.
 
     Args:
-        step: reads messages and replies.
-        settings: how much of it is wanted.
+        step: assesses messages and replies.
+        settings: which parts are enabled.
         places: the duties of each jurisdiction; `countries` of them are found by a person's country.
-        people: what is known of a person.
-        sessions: when somebody was last told.
-        referrals: counts help that was named.
-        crisis_text: the operator's own words in place of the fixed text for self-harm; None: ours.
+        people: looks up the facts about a person.
+        sessions: when a person last saw the notices.
+        referrals: counts referrals to help.
+        crisis_text: the operator's text for self-harm; None: the fixed text.
         now: the time, aware.
 
     """
@@ -98,14 +99,14 @@ class SafetyGate:
         self._now = now
 
     async def open(self, request: GenerationRequest) -> Opening:
-        """What is to be done for this request; never raises for its parts."""
+        """Decide how to answer this request; failures of its parts are tolerated."""
         is_companion = request.model.startswith(PREFIX)
         shows = request.notices if self._settings.notices != "off" and request.path == CHAT else "off"
         checks = request.checks_safety and self._settings.enabled
         if not checks and shows == "off":
             return Opening(request)
-        knows = is_companion or shows != "off" or request.conversation is not None
-        facts = await self._people.of(request) if knows else None
+        needs_facts = is_companion or shows != "off" or request.conversation is not None
+        facts = await self._people.of(request) if needs_facts else None
         duties = self._duties(facts, request.country)
         is_minor = duties.is_minor(None if facts is None else facts.age)
         risk = await self._assess(request, is_minor=is_minor) if checks else Risk(is_minor=is_minor)
@@ -122,7 +123,7 @@ class SafetyGate:
         if risk.action in (Action.FIXED_REPLY, Action.REFUSE):
             return Opening(request, fixed=self._fixed(risk, request.country), headers=told)
         due, session = await self._due(request, duties, shows, is_minor=is_minor)
-        after = self._beside(request, risk)
+        after = self._help_suffix(request, risk)
         check = partial(self._step.check_reply, risk=risk, is_companion=is_companion) if checks else None
         if check is not None and not self._settings.check_replies:
             check = None
@@ -136,8 +137,8 @@ class SafetyGate:
             by_sentence = check is not None and (in_danger or self._settings.stream == "by_sentence")
             guard = ReplyGuard(
                 check=check,
-                before=before,
-                after=after,
+                prefix=before,
+                suffix=after,
                 events=events if is_companion or shows == "event" else (),
                 by_sentence=by_sentence,
             )
@@ -146,11 +147,11 @@ class SafetyGate:
         return Opening(request, guard=guard, headers=told, session=session)
 
     def is_minor(self, facts: PersonFacts) -> bool:
-        """Whether somebody of whom that is known counts as a minor."""
+        """Whether a person with these facts counts as a minor."""
         return self._duties(facts, None).is_minor(facts.age)
 
     async def settle(self, opening: Opening) -> None:
-        """The reply was sent: what it told the person need not be told again for a while."""
+        """Store that the reply was sent, with its notices."""
         if opening.session is not None:
             due, version = opening.session
             was_told = opening.guard is not None and opening.guard.has_begun
@@ -158,18 +159,18 @@ class SafetyGate:
                 await self._sessions.save(opening.request, due.session, version)
 
     async def _assess(self, request: GenerationRequest, *, is_minor: bool) -> Risk:
-        wanted = self._settings.classifier
-        rules_alone = wanted == "off" or (wanted == "people" and request.user is None)
+        classifier = self._settings.classifier
+        rules_alone = classifier == "off" or (classifier == "people" and request.user is None)
         if request.path == CHAT:
             risk = await self._step.assess(_messages(request), is_minor=is_minor, rules_alone=rules_alone)
         else:
             prompt = request.parsed.get("prompt")
-            prompts = [each for each in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(each, str)]
-            found = [
-                await self._step.assess([ChatMessage("user", each)], is_minor=is_minor, rules_alone=True)
-                for each in prompts[:MAX_PROMPTS]
+            prompts = [text for text in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(text, str)]
+            risks = [
+                await self._step.assess([ChatMessage("user", text)], is_minor=is_minor, rules_alone=True)
+                for text in prompts[:MAX_PROMPTS]
             ]
-            risk = max(found, key=lambda each: each.level, default=Risk(is_minor=is_minor))
+            risk = max(risks, key=lambda risk: risk.level, default=Risk(is_minor=is_minor))
         is_hint = risk.category is Category.SELF_HARM and risk.level is Level.VEILED
         return replace(risk, action=Action.FIXED_REPLY) if is_hint and self._settings.hints == "fixed" else risk
 
@@ -177,11 +178,11 @@ class SafetyGate:
         where = country or (facts.country if facts else None)
         named = [*self._settings.jurisdictions, *(facts.jurisdictions if facts else ())]
         named += [name for name, duties in self._places.items() if where is not None and where in duties.countries]
-        return duties_of(self._places, [each for each in dict.fromkeys(named) if each in self._places])
+        return duties_of(self._places, [name for name in dict.fromkeys(named) if name in self._places])
 
     def _fixed(self, risk: Risk, country: str | None) -> str:
-        own = self._crisis_text() if risk.category is Category.SELF_HARM else None
-        return help_text(risk.category, language=risk.language, country=country, text=own)
+        custom = self._crisis_text() if risk.category is Category.SELF_HARM else None
+        return help_text(risk.category, language=risk.language, country=country, text=custom)
 
     async def _due(
         self, request: GenerationRequest, duties: Duties, shows: str, *, is_minor: bool
@@ -193,44 +194,44 @@ class SafetyGate:
         due = notices(session, duties, now=now, is_minor=is_minor)
         return (due if due.disclose or due.remind else None), (due, version)
 
-    def _beside(self, request: GenerationRequest, risk: Risk) -> str:
-        """What stands after the model's words; of a hint not again where the friend named it a moment ago."""
+    def _help_suffix(self, request: GenerationRequest, risk: Risk) -> str:
+        """The help after the reply; for a hint only if the last replies have not named it."""
         if risk.action is not Action.ADD_HELP:
             return ""
-        said = [each.text for each in _messages(request) if each.role == "assistant"][-REPEATED_TURNS:]
-        if risk.level < Level.EXPLICIT and any(DIRECTORIES[0].contact in each for each in said):
+        replies = [message.text for message in _messages(request) if message.role == "assistant"][-REPEATED_TURNS:]
+        if risk.level < Level.EXPLICIT and any(DIRECTORIES[0].contact in reply for reply in replies):
             return ""
         return help_beside(risk.category, language=risk.language, country=request.country)
 
 
 def _messages(request: GenerationRequest) -> list[ChatMessage]:
-    """What was said, by whom; tolerant of what an engine will refuse."""
-    given: Any = request.parsed.get("messages")
+    """The messages of user and assistant; tolerates what an engine will refuse."""
+    messages: Any = request.parsed.get("messages")
     found = []
-    for each in given if isinstance(given, list) else ():
-        if isinstance(each, dict) and each.get("role") in ("user", "assistant"):
-            content = each.get("content")
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") in ("user", "assistant"):
+            content = message.get("content")
             parts: Iterable[Any] = content if isinstance(content, list) else [{"type": "text", "text": content}]
             texts = [part.get("text") for part in parts if isinstance(part, dict)]
-            words = "\n".join(text for text in texts if isinstance(text, str))
-            found.append(ChatMessage(each["role"], words))
+            text = "\n".join(text for text in texts if isinstance(text, str))
+            found.append(ChatMessage(message["role"], text))
     return found
 
 
 def _events(due: Notices, language: str) -> list[dict[str, Any]]:
-    told: Sequence[tuple[bool, str, Mapping[str, str]]] = (
+    candidates: Sequence[tuple[bool, str, Mapping[str, str]]] = (
         (due.disclose, "disclosure", DISCLOSURE),
         (due.remind, "break", BREAK),
     )
     return [
         {"type": "notice", "notice": kind, "text": texts.get(language, texts["en"])}
-        for is_due, kind, texts in told
+        for is_due, kind, texts in candidates
         if is_due
     ]
 
 
 def _guided(request: GenerationRequest) -> GenerationRequest:
-    """The request with what the model is told, in its system message; a completion has none."""
+    """Add the guidance of a risk to the system message; a completion has none."""
     messages = request.parsed.get("messages")
     is_due = request.risk is not None and request.risk.action is Action.ADD_HELP
     if request.risk is None or not is_due or not isinstance(messages, list) or not messages:
@@ -240,16 +241,16 @@ def _guided(request: GenerationRequest) -> GenerationRequest:
     if isinstance(first, dict) and first.get("role") in ("system", "developer"):
         content = first.get("content")
         if isinstance(content, list):
-            told: Any = [*content, {"type": "text", "text": note}]
+            guided: Any = [*content, {"type": "text", "text": note}]
         else:
-            told = f"{content or ''}\n\n{note}".strip()
-        messages = [{**first, "content": told}, *messages[1:]]
+            guided = f"{content or ''}\n\n{note}".strip()
+        messages = [{**first, "content": guided}, *messages[1:]]
     else:
         messages = [{"role": "system", "content": note}, *messages]
     return replace(request, parsed={**request.parsed, "messages": messages})
 
 
 def _is_for_a_person(request: GenerationRequest) -> bool:
-    """Whether words may be put around the answer: it is no JSON, and no program waits for a tool call."""
+    """Whether text may be added around the reply: it is neither JSON nor read by a program."""
     plain = request.parsed.get("response_format") in (None, {"type": "text"})
     return plain and not any(request.parsed.get(field) for field in _FOR_PROGRAMS)

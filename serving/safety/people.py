@@ -1,7 +1,7 @@
-"""What the application said of a person, for a request that has to know it: read from SQL, and not waited for.
+"""Reads what the application knows about a person (age, country) from SQL, within a short timeout.
 
-A database that is away, or slow, knows nothing of anybody just now: a country that the request names is enough for a
-helpline, and nobody waits for theirs because of a table.
+While the database is unavailable or slow, nothing is known about anybody: the country of the request is enough for a
+helpline, and nobody waits for one because of a table.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from storage.memory.owner import Owner
 from storage.memory.people import Profile
 
 log = logging.getLogger(__name__)
-WITHIN_S = 0.25  # a database that hangs knows nothing
+READ_TIMEOUT_S = 0.25  # then the person is treated as unknown
 Read = Callable[[Owner], Awaitable[Profile]]
 
 
 class People:
-    """Looks facts up.
+    """Looks up the facts about people.
 
     Args:
         read: a person's profile in SQL.
@@ -34,13 +34,13 @@ class People:
         self._now = now
 
     async def of(self, request: GenerationRequest) -> PersonFacts:
-        """The facts of whom a request is for; none of nobody."""
+        """Return the facts about the person of a request; empty if it names nobody."""
         if request.user is None:
             return PersonFacts()
         try:
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(READ_TIMEOUT_S):
                 profile = await self._read(Owner(request.app, request.user))
         except AWAY as problem:
-            log.warning("nothing is known of a person just now: %r", problem)
+            log.warning("the facts about a person cannot be read: %r", problem)
             return PersonFacts()
         return facts_of(profile.details, self._now().date())

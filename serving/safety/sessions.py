@@ -1,7 +1,8 @@
-"""When a person was last told that they talk to a program: a document of theirs, in SQL, erased and exported with them.
+"""When a person was last told that they talk to a program: a document in SQL, erased and exported with the person.
 
-One for a person, not for each conversation: the law counts the person's hours. Nobody's, or while SQL is away, what the
-request itself shows decides: a conversation without any answer in it has just begun. It does not know what is due.
+There is one for each person, not for each conversation, because the law counts the person's hours. Without a person, or
+while SQL is unavailable, the request decides: a conversation without an answer has just begun. This module does not
+know which notices are due.
 """
 
 import asyncio
@@ -19,29 +20,29 @@ from storage.memory.owner import Owner
 
 log = logging.getLogger(__name__)
 AGENT, NAME = "notices", "session"
-WITHIN_S = 0.25
+READ_TIMEOUT_S = 0.25
 
 
 class NoticeSessions:
-    """Keeps them in `states`."""
+    """Keeps the sessions in `states`."""
 
     def __init__(self, states: StateStore) -> None:
         self._states = states
 
     async def load(self, request: GenerationRequest, now: datetime) -> tuple[Session, int]:
-        """The person's session and its version; what the request shows, and version -1, where none can be kept."""
+        """Return the person's session and its version; without one, what the request implies, and version -1."""
         if request.user is None:
-            return _shown(request, now), -1
+            return _session_of(request, now), -1
         try:
-            async with asyncio.timeout(WITHIN_S):
-                kept = await self._states.load(_key(request.app, request.user))
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                stored = await self._states.load(_key(request.app, request.user))
         except AWAY as problem:
-            log.warning("when a person was last told cannot be read: %r", problem)
-            return _shown(request, now), -1
-        return (Session(), 0) if kept is None else (_session(kept.value), kept.version)
+            log.warning("the notice session of a person cannot be read: %r", problem)
+            return _session_of(request, now), -1
+        return (Session(), 0) if stored is None else (_session(stored.value), stored.version)
 
     async def save(self, request: GenerationRequest, session: Session, version: int) -> None:
-        """Keep it, unless another request of theirs has meanwhile: then they were told by that one."""
+        """Store it, unless another request of the person did so in between: that one has shown the notices."""
         if request.user is None or version < 0:
             return
         value = {
@@ -55,7 +56,7 @@ class NoticeSessions:
         try:
             await self._states.save(_key(request.app, request.user), value, expected=version)
         except AWAY as problem:
-            log.warning("when a person was told cannot be kept: %r", problem)
+            log.warning("the notice session of a person cannot be stored: %r", problem)
 
 
 def _key(app: str, user: str) -> StateKey:
@@ -63,14 +64,14 @@ def _key(app: str, user: str) -> StateKey:
 
 
 def _session(value: Mapping[str, Any]) -> Session:
-    read = {name: datetime.fromisoformat(value[name]) if value.get(name) else None for name in Session.__slots__}
-    return Session(**read)
+    times = {name: datetime.fromisoformat(value[name]) if value.get(name) else None for name in Session.__slots__}
+    return Session(**times)
 
 
-def _shown(request: GenerationRequest, now: datetime) -> Session:
-    """What a request tells of its conversation: with an answer in it, it goes on, and they were told."""
+def _session_of(request: GenerationRequest, now: datetime) -> Session:
+    """The session that a request implies: a conversation with an answer in it goes on, and the notices were shown."""
     messages = request.parsed.get("messages")
-    goes_on = isinstance(messages, list) and any(
-        isinstance(each, dict) and each.get("role") == "assistant" for each in messages
+    continues = isinstance(messages, list) and any(
+        isinstance(message, dict) and message.get("role") == "assistant" for message in messages
     )
-    return Session(now, now, now) if goes_on else Session()
+    return Session(now, now, now) if continues else Session()
