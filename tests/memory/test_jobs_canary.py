@@ -13,11 +13,17 @@ from jobs.config import ExtractionTarget, Ingress, Plan, Rules
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
 from storage import migrate
+from storage.agents.states import SqlStates, StateKey
 from storage.database import open_engine
 from storage.jobs import board as job_board
+from storage.jobs import queue as jobs
+from storage.jobs.kinds import KINDS
+from storage.media.playlists import SqlPlaylists
 from storage.memory.conversations import NewMessage, ingest
 from storage.memory.memories import MemoryFilter, list_memories
+from storage.memory.other_rows import read_other_rows
 from storage.memory.owner import Owner
+from storage.services.links import SqlLinks
 from tests.support.databases.redis_process import RedisProcess
 from tests.support.gateway_process import CLUSTER_KEY, free_port
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
@@ -28,6 +34,11 @@ SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two
 SAID = "The secret word of my safe is {}"
 PRESENT = {"model": "words", "revision": "1", "dimensions": DIMENSIONS, "route": "/embedder-1"}
 RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, max_attempts=3)
+
+
+def now() -> datetime:
+    """Return when all of it is from."""
+    return datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Place:
@@ -56,6 +67,12 @@ class Place:
         for owner, secret in SECRETS.items():
             turns = [NewMessage("1", "user", SAID.format(secret), datetime(2026, 1, 1, tzinfo=UTC))]
             await ingest(engine, owner, "c", turns, now=datetime(2026, 1, 1, tzinfo=UTC))
+            song = {"id": f"{secret}/x", "artist": secret, "title": "x", "year": 2000}
+            filters = {"moods": ["calm"]}
+            await SqlPlaylists(engine, now).create(owner, key="p", name=secret, items=[song] * 3, wanted=filters)
+            seen = {"items": [{"id": "x", "title": secret, "url": "https://example.test/", "features": {secret: 1.0}}]}
+            await SqlStates(engine, now).save(StateKey(owner, "video", "c", "shown"), seen, expected=0)
+            await SqlLinks(engine, now).link(owner, "listenbrainz", secret, secret=None, expires_at=None)
         await engine.dispose()
 
     async def kept(self) -> dict[Owner, str]:
@@ -68,9 +85,9 @@ class Place:
             recalled = await store.recall(owner, "What is the secret word of the safe?", limit=50)
             remembered = await list_memories(engine, owner, MemoryFilter(), limit=50)
             assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in recalled), "each has its vectors"
-            kept[owner] = json.dumps(
-                [asdict(each.record) for each in recalled] + [asdict(each) for each in remembered], default=str
-            )
+            others = [await read_other_rows(engine, owner), await SqlStates(engine, now).of_person(owner)]
+            rows = [asdict(each.record) for each in recalled] + [asdict(each) for each in remembered]
+            kept[owner] = json.dumps([*rows, *others], default=str)
         index_cache.close()
         await engine.dispose()
         return kept
@@ -83,8 +100,21 @@ class Place:
         return found
 
 
+async def add_all(place: Place) -> None:
+    """Add a job of every kind for everybody, and those of nobody's."""
+    engine, now = open_engine(place.url), datetime.now(UTC)
+    for kind in KINDS.values():
+        for owner in SECRETS if kind.of == "person" else [jobs.SERVICE]:
+            params = {"older_than_days": 0} if kind.name == "playlists" else {}
+            await jobs.add_job(engine, owner, kind.name, now=now, params=params)
+    found = {job.kind for job in await job_board.list_jobs(engine)}
+    assert {"playlists", "videos", "history", "expire_videos", "stats", "retention"} <= found
+    await engine.dispose()
+
+
 def run_all(place: Place) -> None:
-    """Run every job, and any that there is not."""
+    """Run every job, of every kind, and any that there is not."""
+    asyncio.run(add_all(place))
     task = place.app.tasks["jobs.run"]
     for id_ in [*asyncio.run(place.ids()), "nothing"]:
         task.run(id_)
