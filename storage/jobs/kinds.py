@@ -71,8 +71,8 @@ KINDS: Mapping[str, JobKind] = {
             "playlists", "Brings new songs into old playlists of theirs.", params=PlaylistsParams, needs="playlists"
         ),
         JobKind("history", "Takes what they listened to into their taste.", needs="service_links"),
-        JobKind("expire_videos", "Fetches or deletes what YouTube told 30 days ago.", of="service"),
-        JobKind("stats", "Counts what was used, by person and day.", of="service", params=StatsParams),
+        JobKind("expire_videos", "Deletes what YouTube told 30 days ago.", of="service"),
+        JobKind("stats", "Counts what was used, by application and day.", of="service", params=StatsParams),
         JobKind("retention", "Deletes what has been kept for as long as it may be.", of="service"),
     )
 }

@@ -169,7 +169,8 @@ async def finish_job(
 ) -> bool:
     """Call it done, within a change that has begun; False when it is not the claim's any more: undo the change."""
     ending = claim.owner.update(Job).where(_held(claim))
-    values = {"state": "done", "error": error, "result": None if result is None else dict(result), "updated_at": now}
+    found = None if result is None else dict(result)
+    values = {"state": "done", "error": error, "result": found, "progress_done": Job.progress_of, "updated_at": now}
     return (await connection.execute(ending.values(values))).rowcount == 1
 
 

@@ -58,7 +58,7 @@ async def test_a_job_ends_with_what_it_stores(engine: AsyncEngine) -> None:
     assert await run(engine, id_, note) == "noted"
     job = await job_board.find_job(engine, id_)
     assert job is not None
-    assert (job.state, job.result, job.progress_done, job.progress_of) == ("done", {"n": 1}, 1, 2)
+    assert (job.state, job.result, job.progress_done, job.progress_of) == ("done", {"n": 1}, 2, 2)
     assert await noted(engine) == 1
     assert await run(engine, id_, note) is None
 
