@@ -8,7 +8,7 @@ requires (`agents.safety.notices`) come first. This module does not know which m
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from serving.safety.sessions import NoticeSessions
 HEADER, NOTICES_HEADER = b"x-bondhu-safety", b"x-bondhu-notices"
 MAX_PROMPTS = 16  # of one completion, each assessed by itself
 REPEATED_TURNS = 3  # latest replies; if one names the helplines, a hint does not name them again
+NOTED_EVERY = timedelta(minutes=1)  # interval of storing when a person was last seen
 _FOR_PROGRAMS = ("structured_outputs", "logprobs", "continue_final_message")
 
 
@@ -43,7 +44,8 @@ class Opening:
         fixed: the whole answer, in plain danger; None: a model answers.
         guard: for the reply; None: nothing is read, and nothing put around it.
         headers: of the response.
-        session: of the notices, and its version; None: none are told.
+        due: the notices that are told, or none are due now; None: none are told to anybody.
+        version: of the person's session; -1: none is kept. `is_old`: it says too little of when they were last here.
 
     """
 
@@ -51,7 +53,9 @@ class Opening:
     fixed: str | None = None
     guard: ReplyGuard | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    session: tuple[Notices, int] | None = None
+    due: Notices | None = None
+    version: int = -1
+    is_old: bool = True
 
     def applied(self, request: GenerationRequest) -> GenerationRequest:
         """Return `request`, to which memory may have been added, with the risk, the person and the guidance."""
@@ -60,6 +64,15 @@ class Opening:
             return request
         country = request.country or opened.country
         return _guided(replace(request, risk=opened.risk, person=opened.person, country=country))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is due to somebody, the version of their session, and whether it is worth being written again."""
+
+    due: Notices
+    version: int
+    is_old: bool
 
 
 class SafetyGate:
@@ -122,7 +135,8 @@ class SafetyGate:
             told = ((HEADER, f"{risk.category}; {risk.level.name.lower()}; {risk.action}".encode()),)
         if risk.action in (Action.FIXED_REPLY, Action.REFUSE):
             return Opening(request, fixed=self._fixed(risk, request.country), headers=told)
-        due, session = await self._due(request, duties, shows, is_minor=is_minor)
+        found = await self._due(request, duties, shows, is_minor=is_minor)
+        due = found.due if found is not None and (found.due.disclose or found.due.remind) else None
         after = self._help_suffix(request, risk)
         check = partial(self._step.check_reply, risk=risk, is_companion=is_companion) if checks else None
         if check is not None and not self._settings.check_replies:
@@ -144,7 +158,8 @@ class SafetyGate:
             )
         if due is not None and events:
             told += ((NOTICES_HEADER, ", ".join(each["notice"] for each in events).encode()),)
-        return Opening(request, guard=guard, headers=told, session=session)
+        opening = Opening(request, guard=guard, headers=told)
+        return opening if found is None else replace(opening, due=found.due, version=found.version, is_old=found.is_old)
 
     def is_minor(self, facts: PersonFacts) -> bool:
         """Whether a person with these facts counts as a minor."""
@@ -152,11 +167,11 @@ class SafetyGate:
 
     async def settle(self, opening: Opening) -> None:
         """Store that the reply was sent, with its notices."""
-        if opening.session is not None:
-            due, version = opening.session
+        due = opening.due
+        if due is not None:
             was_told = opening.guard is not None and opening.guard.has_begun
-            if was_told or not (due.disclose or due.remind):
-                await self._sessions.save(opening.request, due.session, version)
+            if was_told or (opening.is_old and not (due.disclose or due.remind)):
+                await self._sessions.save(opening.request, due.session, opening.version)
 
     async def _assess(self, request: GenerationRequest, *, is_minor: bool) -> Risk:
         classifier = self._settings.classifier
@@ -184,15 +199,13 @@ class SafetyGate:
         custom = self._crisis_text() if risk.category is Category.SELF_HARM else None
         return help_text(risk.category, language=risk.language, country=country, text=custom)
 
-    async def _due(
-        self, request: GenerationRequest, duties: Duties, shows: str, *, is_minor: bool
-    ) -> tuple[Notices | None, tuple[Notices, int] | None]:
+    async def _due(self, request: GenerationRequest, duties: Duties, shows: str, *, is_minor: bool) -> "_Found | None":
         if shows == "off":
-            return None, None
+            return None
         now = self._now()
         session, version = await self._sessions.load(request, now)
-        due = notices(session, duties, now=now, is_minor=is_minor)
-        return (due if due.disclose or due.remind else None), (due, version)
+        is_old = session.last_seen is None or now - session.last_seen > NOTED_EVERY
+        return _Found(notices(session, duties, now=now, is_minor=is_minor), version, is_old)
 
     def _help_suffix(self, request: GenerationRequest, risk: Risk) -> str:
         """The help after the reply; for a hint only if the last replies have not named it."""
