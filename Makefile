@@ -41,10 +41,12 @@ install: $(STAMP)
 
 # Torch first: where pip already finds the CPU build, from there, else from PyTorch's own index.
 $(VENV)/.installed-cpu: $(LOCKS)/cpu.txt pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python $(LOCKS)/interpreter.py cpu
 	@echo "Installing the CPU build into $(VENV) (about 1.5 GB; once, a few minutes) ..."
 	@sed -n '/^torch==/,/[^\\]$$/p' $(LOCKS)/cpu.txt > $(VENV)/torch.txt
 	@$(LOCKED) --requirement $(VENV)/torch.txt 2>/dev/null || \
-	$(LOCKED) --index-url https://download.pytorch.org/whl/cpu --requirement $(VENV)/torch.txt
+	$(LOCKED) --index-url https://download.pytorch.org/whl/cpu --requirement $(VENV)/torch.txt || \
+	{ echo "pip found no CPU build of torch for $$($(BIN)/python --version): see above; another Python: rm -r $(VENV), then make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(LOCKED) --requirement $(LOCKS)/cpu.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*; touch $@
@@ -67,6 +69,7 @@ $(VENV)/prometheus: | $(VENV)/bin/python
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Bondhu needs Python 3.11 or 3.12 (found neither): install one, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) $(LOCKS)/interpreter.py $(PROFILE)
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment with $(PYTHON): install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(LOCKED) --requirement $(LOCKS)/build.txt
 
