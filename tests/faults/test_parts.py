@@ -159,7 +159,8 @@ def test_a_killed_gateway_returns(stack: LocalStack, app: App, watch: Watch, mat
     """When the gateway dies it is started again, with the same keys, and the engine has not noticed."""
     (before,) = stack.replicas()
     stream = watch.stream()
-    stack.kill(r"serving\.gateway\.process serving\.gateway\.app")
+    victim = stack.kill(r"serving\.gateway\.process serving\.gateway\.app")
+    psutil.wait_procs([victim], timeout=SEEN_WITHIN_S)  # until then the kernel takes connections that nobody will read
     stream.done()
 
     def answers() -> bool:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,10 @@ class LocalStack:
         self._before = {child.pid for child in _living_children()}
         self._shm_before = set(Path("/dev/shm").iterdir())
         self.var_dir.mkdir(exist_ok=True)
+        if (
+            signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ):  # tests in the background: what they start would inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [BONDHU, "up"], env=self.env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.root

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from serving.supervisor import preflight, readiness, reaper, run_files
 from serving.supervisor.processes import components
 
 POLL_S = 1.0
+STOPPED_S = 0.1  # between two looks whether everything has stopped
 STOP_MARGIN_S = 30.0  # in addition to the processes' own grace periods, before they are killed
 
 
@@ -48,8 +50,6 @@ def up(
     run_files.write_state(settings.var_dir, {})
     stack = _start(settings, lock_fd, detach)
     os.close(lock_fd)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # shells ignore SIGINT for commands started with "&"
     if detach:
         raise typer.Exit(_wait_detached(settings, stack, wait_s))
     raise typer.Exit(_stay(settings, stack))
@@ -125,28 +125,54 @@ def _start(settings: Settings, lock_fd: int, detach: bool) -> subprocess.Popen[b
         )
 
 
+class Interrupts:
+    """Counts Ctrl-C and the other stop signals, and calls `then` at the first one.
+
+    This does not rely on KeyboardInterrupt: Python prints and drops one that is raised in a finaliser, and the stack
+    would keep running. A signal that is ignored from the start stays ignored: SIGINT for a command that a script starts
+    with "&", SIGHUP for one under nohup.
+    """
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.count = 0
+        self._then = then
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._then()  # and nothing that takes a lock: the interrupted code may hold it
+
+
 def _stay(settings: Settings, stack: subprocess.Popen[bytes]) -> Exit:
-    try:
-        if _show_progress(settings, stack, None):
-            _say_what_to_try(settings)
-            out.print("[dim]Ctrl-C stops it.[/dim]")
-        status = stack.wait()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, lambda *_: err.print("[dim]still stopping[/dim]"))
-        stack.terminate()
-        with err.status("stopping"):
-            stack.wait()
+    interrupts = Interrupts(stack.terminate)
+    if _show_progress(settings, stack, None, interrupts):
+        _say_what_to_try(settings)
+        out.print("[dim]Ctrl-C stops it.[/dim]")
+    status = _until_over(stack, interrupts)
+    if interrupts.count:
         out.print("stopped")
-        return Exit.OK
-    if status:
+    elif status:
         fail(f"the supervisor exited with status {status}; see {settings.var_dir}/logs/supervisor.log")
-    return Exit.OK  # stopped by `bondhu down`
+    return Exit.OK  # stopped here, or by `bondhu down`
+
+
+def _until_over(stack: subprocess.Popen[bytes], interrupts: Interrupts) -> int:
+    shown = 0
+    while (status := stack.poll()) is None:
+        if interrupts.count > shown:
+            err.print("[dim]still stopping[/dim]" if shown else "[dim]stopping[/dim]")
+            shown = interrupts.count
+        time.sleep(STOPPED_S if shown else POLL_S)
+    return status
 
 
 def _wait_detached(settings: Settings, stack: subprocess.Popen[bytes], wait_s: float) -> Exit:
-    try:
-        ready = _show_progress(settings, stack, time.monotonic() + wait_s)
-    except KeyboardInterrupt:
+    interrupts = Interrupts()
+    ready = _show_progress(settings, stack, time.monotonic() + wait_s, interrupts)
+    if interrupts.count:
         out.print("it is still starting in the background: see `bondhu status`, or stop it with `bondhu down`")
         return Exit.OK
     if not ready:
@@ -155,13 +181,17 @@ def _wait_detached(settings: Settings, stack: subprocess.Popen[bytes], wait_s: f
     return Exit.OK
 
 
-def _show_progress(settings: Settings, stack: subprocess.Popen[bytes], deadline: float | None) -> bool:
-    """Show progress until all is ready (True), the start has failed, or the deadline has passed."""
+def _show_progress(
+    settings: Settings, stack: subprocess.Popen[bytes], deadline: float | None, interrupts: Interrupts
+) -> bool:
+    """Show progress until all is ready (True), the start has failed, it is interrupted, or the deadline has passed."""
     began, shown = time.monotonic(), ""
     with err.status("starting") as spinner:
         while stack.poll() is None:
             state = run_files.read_state(settings.var_dir)
             ready = readiness.ask_ready(gateway_url(settings), load_secrets(settings.var_dir).scrape_token)
+            if interrupts.count:
+                return False
             if ready and ready.get("ready"):
                 out.print(f"ready after {time.monotonic() - began:.0f} s")
                 return True
@@ -203,7 +233,7 @@ def _tell(spinner: Spinner, text: str, elapsed_s: float, shown: str) -> str:
 def _say_what_to_try(settings: Settings) -> None:
     environment = dev_env(settings.var_dir)
     shown = environment.relative_to(settings.root) if environment.is_relative_to(settings.root) else environment
-    model = settings.catalogue[settings.models.active].default_name
+    model = settings.ids.answers(settings.models.alias)
     bondhu, python = _as_typed("bondhu"), _as_typed("python")
     if settings.gateway.page:
         address = link(gateway_url(settings), make_code(settings.var_dir))
