@@ -15,7 +15,7 @@ from jobs.config import Ingress
 from memory.embedding.embedder import EmbedderAway
 from memory.recall.ranking import Matrix
 from models.serve_ingress import Away, ask
-from storage.memory.embeddings import Space
+from storage.memory.vectors.embeddings import Space
 
 DIRECTORY_TIMEOUT_S = 5.0
 EMBED_TIMEOUT_S = 20.0  # Serve holds requests while a replica starts: then the next run asks again

@@ -22,13 +22,13 @@ from memory.recall.rerank import CrossEncoder, reranked
 from storage.memory import conversations, export, memories, muting
 from storage.memory.conversations import Ingested, MessageRecord, NewMessage
 from storage.memory.deletion import Touched
-from storage.memory.embeddings import find_unembedded, store_embeddings
 from storage.memory.memories import MemoryRecord, NewMemory
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_profile
 from storage.memory.reply_context import ContextItem, store_reply
 from storage.memory.set_aside import PutBack, put_back
 from storage.memory.tables import ItemKind
+from storage.memory.vectors.embeddings import find_unembedded, store_embeddings
 
 AT_ONCE = 64  # items embedded between two writes
 PINNED = 20  # the newest ones

@@ -23,8 +23,8 @@ from memory.service import MemoryService
 from storage import migrate
 from storage.database import open_engine
 from storage.memory.conversations import NewMessage
-from storage.memory.embeddings import Space
 from storage.memory.owner import Owner
+from storage.memory.vectors.embeddings import Space
 
 DIMENSIONS = 384
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,10 +13,10 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.embedding.embedder import Embedder, EmbedderAway, embedded
-from storage.memory.embedding_spaces import Mark, clear_others, find_others, read_marks
-from storage.memory.embeddings import Space, find_unembedded, store_embeddings
 from storage.memory.owner import Owner
 from storage.memory.people import read_version
+from storage.memory.vectors.embeddings import Space, find_unembedded, store_embeddings
+from storage.memory.vectors.spaces import Mark, clear_others, find_others, read_marks
 
 PORTION = 32  # items: up to twice as many texts, in one request
 PEOPLE_AT_ONCE = 500

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from memory.recall.context_windows import window_text
 from memory.recall.ranking import Matrix
-from storage.memory.embeddings import Embedded, Space, Unembedded
+from storage.memory.vectors.embeddings import Embedded, Space, Unembedded
 
 
 class EmbedderAway(Exception):

@@ -56,8 +56,8 @@ def embeddings(
 
 async def _count(database: "AsyncEngine", embedder: EmbedderSettings) -> list[dict[str, Any]]:
     """All embedding spaces that are in use or have vectors."""
-    from storage.memory.embedding_spaces import count_embedded, count_items
-    from storage.memory.embeddings import Space
+    from storage.memory.vectors.embeddings import Space
+    from storage.memory.vectors.spaces import count_embedded, count_items
 
     counts, items = await count_embedded(database), await count_items(database)
     in_use = {Space(spec.id, spec.revision): role for spec, role in zip(embedder.in_use, ROLES, strict=False)}

@@ -8,7 +8,7 @@ from memory.embedding.embedder import EmbedderAway
 from memory.recall.ranking import Matrix
 from serving.engines.embedder import EmbedderClient
 from serving.errors import EngineTimeout, EngineUnavailable
-from storage.memory.embeddings import Space
+from storage.memory.vectors.embeddings import Space
 
 AT_ONCE = 64  # texts in a request, so that other requests are served in between
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, null, or_, union
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory.embeddings import Space, joins
 from storage.memory.owner import WHOEVER, Owner
 from storage.memory.tables import Embedding, ItemKind, Memory, Message
+from storage.memory.vectors.embeddings import Space, joins
 
 AT_ONCE = 256  # rows: some milliseconds of work for those who take them
 

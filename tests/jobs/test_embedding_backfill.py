@@ -19,9 +19,9 @@ from storage import migrate
 from storage.database import open_engine
 from storage.memory import conversations
 from storage.memory.conversations import NewMessage
-from storage.memory.embedding_spaces import count_embedded
-from storage.memory.embeddings import Space
 from storage.memory.owner import Owner
+from storage.memory.vectors.embeddings import Space
+from storage.memory.vectors.spaces import count_embedded
 from tests.support.databases.redis_process import RedisProcess
 from tests.support.gateway_process import CLUSTER_KEY, free_port, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS

@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from storage import migrate
 from storage.memory import erasure
-from storage.memory.embeddings import read_progress
 from storage.memory.export import MovedMemory, read_history
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
+from storage.memory.vectors.embeddings import read_progress
 from tests.support.memory.crash_steps import ANN, BEN, OPERATIONS, Workplace, run
 
 QUICK = {

@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService, Recalled
-from storage.memory import embeddings, memories, people
+from storage.memory import memories, people
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import MemoryFilter, NewMemory
 from storage.memory.owner import Owner
+from storage.memory.vectors import embeddings
 from tests.support.memory.word_embedder import WordEmbedder
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")

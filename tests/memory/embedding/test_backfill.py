@@ -13,11 +13,11 @@ from memory.recall.ranking import Matrix
 from memory.service import MemoryService
 from storage.memory import erasure
 from storage.memory.conversations import NewMessage
-from storage.memory.embedding_spaces import clear_others, count_embedded, count_items
-from storage.memory.embeddings import Space, find_unembedded
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
 from storage.memory.tables import Person
+from storage.memory.vectors.embeddings import Space, find_unembedded
+from storage.memory.vectors.spaces import clear_others, count_embedded, count_items
 from tests.support.memory.word_embedder import WordEmbedder
 
 ANN, BEN, CAT = Owner("app", "ann"), Owner("app", "ben"), Owner("other", "cat")

@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 
 from memory.embedding.backfill import Backfill, Known
 from storage.memory import erasure
-from storage.memory.embedding_spaces import count_embedded
-from storage.memory.embeddings import Space, find_unembedded
 from storage.memory.tables import Embedding
+from storage.memory.vectors.embeddings import Space, find_unembedded
+from storage.memory.vectors.spaces import count_embedded
 from tests.support.memory.crash_steps import ANN, BEN, DAY, Workplace, reembed, run
 from tests.support.memory.word_embedder import WordEmbedder
 

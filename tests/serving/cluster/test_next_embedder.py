@@ -19,8 +19,8 @@ from storage import migrate
 from storage.database import open_engine
 from storage.memory import conversations
 from storage.memory.conversations import NewMessage
-from storage.memory.embeddings import Embedded, Space, find_unembedded, store_embeddings
 from storage.memory.owner import Owner
+from storage.memory.vectors.embeddings import Embedded, Space, find_unembedded, store_embeddings
 
 ROOT = Path(__file__).resolve().parents[3]
 ANN = Owner("app", "ann")

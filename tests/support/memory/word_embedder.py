@@ -8,7 +8,7 @@ import numpy as np
 
 from memory.embedding.embedder import EmbedderAway
 from memory.recall.ranking import Matrix
-from storage.memory.embeddings import Space
+from storage.memory.vectors.embeddings import Space
 
 DIMENSIONS = 64
 

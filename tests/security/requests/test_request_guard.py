@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from models.control_tokens import BREAK
 from models.vllm.guard import RequestGuard, constraints_of, tokens_of
 
-CHECKPOINT = Path(__file__).resolve().parents[2] / "models/demo/checkpoint"
+CHECKPOINT = Path(__file__).resolve().parents[3] / "models/demo/checkpoint"
 Json = dict[str, Any]
 
 

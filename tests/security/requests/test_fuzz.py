@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from tests.security.fuzz_cases import Case, Watchdog, cases, drawn
+from tests.security.requests.fuzz_cases import Case, Watchdog, cases, drawn
 from tests.support.gateway_process import GatewayProcess, wait_for
 from tests.support.local_stack import LocalStack
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder

@@ -13,7 +13,7 @@ from serving.config.schema import DEFAULT_TIERS, StructuredOutputsSpec
 from serving.errors import InvalidRequest
 from serving.protocol.structured_outputs import check_structured_outputs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BOUNDS = StructuredOutputsSpec()
 BOMB = "((((a{0,99}){0,99}){0,99}){0,99}){0,99}"
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("agents", "jobs", "memory", "models", "serving", "storage")
 LENGTH = 100_000
 CPU_S = 2.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security import expressions
+from tests.security.requests import expressions
 
 SCRIPT = Path(expressions.__file__)
 WITHIN_S = 600.0

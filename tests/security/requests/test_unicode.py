@@ -10,7 +10,7 @@ import pytest
 
 from memory.unicode_text import MAX_MARKS, nfkc, without_long_runs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CPU_S = 2.0
 MARKS = {
     "one kind": "\u0301",

@@ -10,10 +10,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory.embeddings import Space, joins
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Embedding, ItemKind, Memory, Message, Person
+from storage.memory.vectors.embeddings import Space, joins
 
 Mark = tuple[str, int]  # a person's era and version: the same again, and nothing of theirs has changed
 
