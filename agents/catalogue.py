@@ -1,6 +1,6 @@
 """The list of agents. A new agent is a folder and a line here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agents.auto.agent import AutoAgent
@@ -12,7 +12,7 @@ from agents.games.catalogue import bundled_games
 from agents.games.suggestions import read_suggestions
 from agents.music.agent import MusicAgent, MusicServices
 from agents.personality.agent import PersonalityAgent
-from agents.registry import Registry
+from agents.registry import PREFIX, Registry
 from agents.video.agent import VideoAgent, VideoServices
 
 
@@ -26,13 +26,21 @@ class Parts:
     video: VideoServices = field(default_factory=VideoServices)
 
 
+AGENTS: Mapping[str, Callable[[Parts], Agent]] = {
+    ChatAgent.id: lambda parts: ChatAgent(parts.personas, parts.default_persona),
+    GamesAgent.id: lambda _: GamesAgent(bundled_games(), read_suggestions()),
+    MusicAgent.id: lambda parts: MusicAgent(parts.music),
+    VideoAgent.id: lambda parts: VideoAgent(parts.video),
+    PersonalityAgent.id: lambda _: PersonalityAgent(),
+}
+
+
 def make_agents(parts: Parts) -> Registry:
     """All agents, and the router over them."""
-    agents: list[Agent] = [
-        ChatAgent(parts.personas, parts.default_persona),
-        GamesAgent(bundled_games(), read_suggestions()),
-        MusicAgent(parts.music),
-        VideoAgent(parts.video),
-        PersonalityAgent(),
-    ]
-    return Registry([*agents, AutoAgent(agents, default="chat")])
+    agents = [make(parts) for make in AGENTS.values()]
+    return Registry([*agents, AutoAgent(agents, default=ChatAgent.id)])
+
+
+def model_ids() -> list[str]:
+    """What OpenAI's clients call them, the router last."""
+    return [f"{PREFIX}{id_}" for id_ in (*AGENTS, AutoAgent.id)]

@@ -1,4 +1,4 @@
-"""Gemini as a chat model: an OpenAI chat-completions request in, `chat.completion.chunk` objects out.
+"""Gemini as a `ProviderModel`: an OpenAI chat-completions request in, `chat.completion.chunk` objects out.
 
 The one module that loads Google's `google-genai` SDK, and only when a client is made: it takes seconds and tens of
 megabytes, and most installations have no key. The SDK's own retries and its automatic function calling are off;
@@ -15,31 +15,22 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from pydantic import ValidationError
 
-from models.gemini.errors import (
-    BadRequest,
-    CutStream,
-    FirstTokenTimeout,
-    GeminiFailure,
-    StallTimeout,
-    TimedOut,
-    TotalTimeout,
-    Unavailable,
-    failure_of,
-)
-from models.gemini.messages import Json
+from models.chat import BadRequest, ChatFailure, CutStream, Json, TimedOut, Unavailable
+from models.gemini.errors import FirstTokenTimeout, StallTimeout, TotalTimeout, failure_of
 from models.gemini.request import translate
 from models.gemini.response import Answer
+from models.provider import ProviderModel
 
 if TYPE_CHECKING:
     from google.genai.types import GenerateContentResponse
 
 API_VERSION = "v1beta"  # the SDK's default, v1, knows neither thinking nor JSON schemas
 
-# The upstream responses that the running `chat` has opened. The SDK keeps them to itself, in a cycle of references.
+# The upstream responses that the running `chunks` has opened. The SDK keeps them to itself, in a cycle of references.
 _opened: ContextVar[list[aiohttp.ClientResponse]] = ContextVar("gemini_opened")
 
 
-class Gemini:
+class Gemini(ProviderModel):
     """A client of the Gemini API; make it inside a running event loop and `close` it there.
 
     Args:
@@ -54,6 +45,8 @@ class Gemini:
         new_id: makes a new identifier; letters and digits.
 
     """
+
+    provider = "gcp.gemini"
 
     def __init__(
         self,
@@ -104,7 +97,7 @@ class Gemini:
         await self._client.aio.aclose()
         await self._session.close()
 
-    async def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
+    async def chunks(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
         """Answer a chat-completions request, always as a stream.
 
         Yields the role, then texts and tool calls, then a chunk with the finish reason, then one without choices that
@@ -117,7 +110,7 @@ class Gemini:
                 then hold only what follows it. `max_tokens` counts what follows.
 
         Raises:
-            GeminiFailure: one of `models.gemini.errors`. After the first chunk only CutStream, Unavailable, Quota,
+            ChatFailure: one of `models.gemini.errors`. After the first chunk only CutStream, Unavailable, Quota,
                 StallTimeout and TotalTimeout.
 
         """
@@ -176,16 +169,16 @@ class Gemini:
         began_s: float,
         opened: list[aiohttp.ClientResponse],
     ) -> "GenerateContentResponse | None":
-        """The next response, or None at the end; what goes wrong as a GeminiFailure."""
+        """The next response, or None at the end; what goes wrong as a ChatFailure."""
         deadline_s, timed_out = self._deadline(answer, began_s)
-        failure: GeminiFailure
+        failure: ChatFailure
         try:
             async with asyncio.timeout_at(deadline_s):
                 return await anext(responses, None)
         except TimeoutError:
             failure = timed_out
         except self._api_error as problem:
-            failure = failure_of(problem.code or 500, problem.details)
+            failure = failure_of(problem.code or 500, problem.details, now_s=self._now())
         except (aiohttp.ClientError, OSError, ValueError, AttributeError, TypeError) as problem:
             # The last two: what the SDK's parser raises on JSON of an unexpected shape.
             what = type(problem).__name__

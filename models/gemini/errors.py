@@ -1,15 +1,15 @@
-"""What can go wrong with Gemini, typed by what whoever called it should do next.
+"""What can go wrong with Gemini: `models.chat`'s failures, and what only Google tells of.
 
-    GeminiFailure
-    ├── BadRequest(field)                  Gemini refuses this request; another model may not
+    ChatFailure
+    ├── BadRequest(field)
     │   └── Unsupported                    it has nothing that does what the field asks
-    ├── Refused                            the key, the project or the model's name: the operator's to mend
-    ├── Quota(retry_after_s, daily)        too many requests or tokens
-    ├── Unavailable(status)                cannot be reached, or broken or overloaded on its side
-    ├── Blocked(reason)                    a filter took the prompt or the whole answer
-    ├── Empty(reason)                      it finished without an answer
-    │   └── ThoughtsOnly                   thoughts used up all the tokens
-    ├── CutStream                          the stream broke, or ended without a finish reason
+    ├── RateLimited(retry_after_s)
+    │   └── Quota(daily)                   too many requests or tokens, of a minute or of the day
+    ├── Blocked
+    │   └── Filtered(reason)               a filter took the prompt or the whole answer
+    ├── CutStream
+    │   └── Empty(reason)                  it finished without an answer
+    │       └── ThoughtsOnly               thoughts used up all the tokens
     └── TimedOut
         ├── FirstTokenTimeout
         ├── StallTimeout
@@ -24,6 +24,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from models.chat import BadRequest, Blocked, ChatFailure, CutStream, RateLimited, Refused, TimedOut, Unavailable
+
+DAY_S, PACIFIC_BEHIND_S = 86_400.0, 28_800.0
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 # Google's names of what a violation is about, each beginning the path that it reports, and the client's name for it.
 _FIELDS = {
@@ -40,18 +43,6 @@ _FIELDS = {
 }
 
 
-class GeminiFailure(Exception):
-    """Gemini did not answer; the message says why and never holds the key."""
-
-
-class BadRequest(GeminiFailure):
-    """The request cannot be answered as it is; `field` names the part at fault as the client wrote it, if known."""
-
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
-
-
 class Unsupported(BadRequest):
     """The request asks for what Gemini cannot do."""
 
@@ -59,32 +50,19 @@ class Unsupported(BadRequest):
         super().__init__(f"{field}: {why}.", field=field)
 
 
-class Refused(GeminiFailure):
-    """Gemini refuses the service: its key, its project, or the model's name."""
-
-
-class Quota(GeminiFailure):
+class Quota(RateLimited):
     """A quota is used up.
 
-    `retry_after_s` is how long Google asks to wait; None where it says nothing, and for a daily quota, whose RetryInfo
-    speaks of seconds although the day decides.
+    `retry_after_s` is how long Google asks to wait; None where it says nothing. A daily quota's RetryInfo speaks of
+    seconds although the day decides: then it is the time until the next day begins there.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None, daily: bool) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+        super().__init__(message, retry_after_s=retry_after_s)
         self.daily = daily
 
 
-class Unavailable(GeminiFailure):
-    """Gemini cannot be reached (`status` None), or answers that it is broken or overloaded (5xx)."""
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Blocked(GeminiFailure):
+class Filtered(Blocked):
     """A filter took the prompt or the answer before any of it was out; `reason` is Google's word for it."""
 
     def __init__(self, reason: str) -> None:
@@ -92,7 +70,7 @@ class Blocked(GeminiFailure):
         self.reason = reason
 
 
-class Empty(GeminiFailure):
+class Empty(CutStream):
     """It finished without text or a tool call; `reason` is its finish reason."""
 
     def __init__(self, reason: str) -> None:
@@ -102,14 +80,6 @@ class Empty(GeminiFailure):
 
 class ThoughtsOnly(Empty):
     """All the tokens that it may use went into thoughts."""
-
-
-class CutStream(GeminiFailure):
-    """The stream broke, could not be read, or ended without a finish reason."""
-
-
-class TimedOut(GeminiFailure):
-    """It took too long."""
 
 
 class FirstTokenTimeout(TimedOut):
@@ -124,15 +94,22 @@ class TotalTimeout(TimedOut):
     """Not finished within `total_timeout_s`."""
 
 
-def failure_of(status: int, body: Any) -> GeminiFailure:
-    """The failure that an error answer tells of: its HTTP status and its parsed body, whatever shape that has."""
+def failure_of(status: int, body: Any, *, now_s: float) -> ChatFailure:
+    """The failure that an error answer tells of.
+
+    Args:
+        status: HTTP's.
+        body: parsed, whatever shape it has.
+        now_s: seconds since the epoch.
+
+    """
     error = body.get("error", body) if isinstance(body, dict) else {}
     error = error if isinstance(error, dict) else {}
     message = str(error.get("message") or f"HTTP {status}")
     details = error.get("details")
     details = [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
     if status == 429:
-        return _quota(message, details)
+        return _quota(message, details, now_s)
     if status >= 500:
         return Unavailable(message, status=status)
     of_the_service = status in (401, 403, 404) or error.get("status") == "FAILED_PRECONDITION"
@@ -141,11 +118,16 @@ def failure_of(status: int, body: Any) -> GeminiFailure:
     return BadRequest(message, field=_field(details))
 
 
-def _quota(message: str, details: list[dict[str, Any]]) -> Quota:
-    daily = any("PerDay" in str(violation.get("quotaId")) for violation in _listed(details, "violations"))
+def _quota(message: str, details: list[dict[str, Any]], now_s: float) -> Quota:
+    if any("PerDay" in str(violation.get("quotaId")) for violation in _listed(details, "violations")):
+        return Quota(message, retry_after_s=_until_new_day(now_s), daily=True)
     delays = (_DURATION.fullmatch(str(detail.get("retryDelay"))) for detail in details)
-    retry_after_s = next((float(delay[1]) for delay in delays if delay), None)
-    return Quota(message, retry_after_s=None if daily else retry_after_s, daily=daily)
+    return Quota(message, retry_after_s=next((float(delay[1]) for delay in delays if delay), None), daily=False)
+
+
+def _until_new_day(now_s: float) -> float:
+    """Seconds to midnight at Google's, where daily quotas begin anew (Pacific time; -8 h is never too early)."""
+    return DAY_S - (now_s - PACIFIC_BEHIND_S) % DAY_S
 
 
 def _field(details: list[dict[str, Any]]) -> str | None:

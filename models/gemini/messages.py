@@ -16,7 +16,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from models.gemini.errors import BadRequest, Unsupported
+from models.chat import BadRequest
+from models.gemini.errors import Unsupported
 
 NO_SIGNATURE = b"skip_thought_signature_validator"
 

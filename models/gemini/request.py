@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.gemini.errors import BadRequest, Unsupported
+from models.chat import BadRequest
+from models.gemini.errors import Unsupported
 from models.gemini.messages import Json, conversation, need
 from models.gemini.resume import anchor, continuation
 from models.gemini.thinking import MAX_OUTPUT_TOKENS, budget_of, generation, thinking_for

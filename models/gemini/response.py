@@ -14,7 +14,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from models.gemini.errors import Blocked, CutStream, Empty, ThoughtsOnly
+from models.chat import CutStream
+from models.gemini.errors import Empty, Filtered, ThoughtsOnly
 from models.gemini.messages import Json
 from models.gemini.resume import TextSplicer
 
@@ -91,7 +92,7 @@ class Answer:
         """The last chunks: what was held back, the finish reason, the usage.
 
         Raises:
-            Blocked, ThoughtsOnly, Empty: there is no answer; nothing was given out. (An answer that is blocked after
+            Filtered, ThoughtsOnly, Empty: there is no answer; nothing was given out. (An answer that is blocked after
                 its beginning was given out ends with OpenAI's finish reason `content_filter`.)
             CutStream: the answer is not whole.
 
@@ -109,7 +110,7 @@ class Answer:
 
     def _nothing(self) -> Exception:
         if self._blocked is not None:
-            return Blocked(self._blocked)
+            return Filtered(self._blocked)
         if self._reason == "MAX_TOKENS":
             return ThoughtsOnly(self._reason)
         return Empty(self._reason or "no candidates")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from models.gemini.errors import BadRequest
+from models.chat import BadRequest
 
 EFFORTS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}  # tokens
 MAX_OUTPUT_TOKENS = 65_536  # of every model that thinks

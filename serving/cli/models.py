@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.vllm import arguments as engine_args
+from serving.cli import completion
 from serving.cli.console import EPILOG
 from serving.cli.fetch import fetch_model
 from serving.cluster.manifest import llama_cpp_arguments
@@ -34,7 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 def list_models(as_json: Json = False) -> None:
     """List the catalogue and mark the served models."""
     settings = _settings(as_json)
-    rows = [_summary(settings, spec) for spec in settings.catalogue.values()]
+    rows = [_summary(settings, settings.catalogue[id_]) for id_ in sorted(settings.ids.of("model"))]
     if as_json:
         _print_json(rows)
         return
@@ -51,8 +53,27 @@ def list_models(as_json: Json = False) -> None:
     console.print(f"* active in profile {settings.profile}; + also served", style="dim")
 
 
+@app.command("ids")
+def list_ids(as_json: Json = False) -> None:
+    """List every model id: models, adapters, the alias, embedders, the reranker, external models, agents."""
+    settings = _settings(as_json)
+    if as_json:
+        _print_json([asdict(each) for each in settings.ids])
+        return
+    table = Table("", box=None)
+    for heading in ("id", "kind", "answered by"):
+        table.add_column(heading, no_wrap=True)
+    for each in settings.ids:
+        table.add_row("+" if each.is_served else "", each.id, each.kind, each.file or each.answers)
+    console = Console()
+    console.print(table)
+    console.print(f"+ part of the service under profile {settings.profile}", style="dim")
+
+
 @app.command()
-def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+def show(
+    model_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.in_files)], as_json: Json = False
+) -> None:
     """Show one model: its file, weights, fingerprint and vLLM's arguments."""
     settings = _settings(as_json)
     spec = _find(settings, model_id, as_json)
@@ -79,7 +100,7 @@ def show(model_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json =
 
 @app.command()
 def check(
-    model_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    model_id: Annotated[str | None, typer.Argument(metavar="[ID]", autocompletion=completion.in_files)] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Also run vLLM's own argument parser (about 20 s).")] = False,
     as_json: Json = False,
 ) -> None:
@@ -105,9 +126,9 @@ def _settings(as_json: bool) -> Settings:
 
 
 def _find(settings: Settings, model_id: str, as_json: bool) -> ModelSpec:
-    found = settings.base_of(settings.models.active if model_id == settings.models.alias else model_id)
+    found = settings.base_of(model_id)
     if found is None:
-        hint = suggest(model_id, settings.catalogue)
+        hint = suggest(model_id, settings.ids.of("model", "adapter"))
         _fail([Problem("configs/models", model_id, "no such model" + hint)], as_json)
     return found
 

@@ -11,7 +11,6 @@ JOBS_KEY = "BONDHU_JOBS_KEY"
 ERASURE_KEY = "BONDHU_ERASURE_KEY"  # of the list of erasures: docs/backup.md
 WEBHOOK_KEY = "BONDHU_WEBHOOK_KEY"  # signs what is handed on to applications
 PAGE_KEY = "BONDHU_PAGE_KEY"  # in var/secrets.env; a browser receives it in exchange for a one-time link
-GEMINI_KEY = "GEMINI_API_KEY"
 SERVICE_KEYS = (
     "YOUTUBE_API_KEY",
     "LASTFM_API_KEY",

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from models.fetch.errors import FetchError
 from models.fetch.source import GGUF_FILE, parse_source, place_of
 from models.vllm import arguments
 from serving.config.errors import ConfigError, Problem, from_validation, suggest
+from serving.config.model_ids import LOCAL, ModelIds, article, declared
 from serving.config.schema import (
     AdmissionSettings,
     AutoscalingSpec,
@@ -211,23 +212,15 @@ def _cross_check(
             report(key, f"`{name}` does not run under profile {service.profile}, only under {can}")
     for name in sorted({name for name in names if names.count(name) > 1}):
         report("models.also", f"`{name}` is served twice")
-    ids = {name for spec in catalogue.values() for name in spec.names}
-    if service.models.alias in ids:
-        report("models.alias", f"`{service.models.alias}` is a model's own id")
-    if service.embedder.enabled and service.embedder.id in {*ids, service.models.alias}:
-        report("embedder.id", f"`{service.embedder.id}` already names a model")
-    problems += _check_next_embedder(service, catalogue, merged)
-    adapters = {name for model in names if model in catalogue for name in catalogue[model].names}
-    served = {*names, *adapters, service.models.alias}
-    model_settings = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
-    for key, model_id in model_settings.items():
-        if model_id is not None and model_id not in served:
-            report(key, f"`{model_id}` is not served" + suggest(model_id, served))
-    for name in service.external:
-        if name in {*ids, service.models.alias, service.embedder.id}:
-            report(f"external.{name}", f"`{name}` already names a model")
-    problems += _check_fallbacks(service, catalogue)
-    problems += _check_adapters([catalogue[name] for name in dict.fromkeys(names) if name in catalogue])
+    ids = declared(service, catalogue)
+    problems += _check_next_embedder(service, merged)
+    generating = ids.of("model", "adapter", "alias", served=True)
+    wanted = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
+    for key, asked in wanted.items():
+        if asked is not None and asked not in (*generating, *names):
+            report(key, f"`{asked}` is not served" + suggest(asked, generating))
+    problems += _check_clashes(service, ids, merged)
+    problems += _check_fallbacks(ids, catalogue)
     ports = {"gateway.port": service.gateway.port}
     if service.ray.address is None:
         ray_ports = ("port", "ingress_port", "dashboard_port")
@@ -239,34 +232,46 @@ def _cross_check(
     return problems
 
 
-def _check_fallbacks(service: ServiceFile, catalogue: Mapping[str, ModelSpec]) -> Iterator[Problem]:
-    known = {*catalogue, *service.external}
+def _check_clashes(service: ServiceFile, ids: ModelIds, merged: Merged) -> Iterator[Problem]:
+    """Report ids that two things have."""
+    for first, second in ids.clashes():
+        other, blamed = (second, first) if second.kind == "agent" else (first, second)
+        if blamed.kind in LOCAL:
+            where = f"configs/models/{blamed.file}.yaml"
+            yield Problem(
+                where, "adapters", f"`{blamed.id}` is also an id in {other.file}.yaml, and both models are served"
+            )
+            continue
+        is_next = blamed.id != service.embedder.id
+        keys = {"alias": "models.alias", "embedder": "embedder.next.id" if is_next else "embedder.id"}
+        key = keys.get(blamed.kind, f"{blamed.kind}.{blamed.id}")
+        message = f"`{blamed.id}` is already the id of {article(other.kind)}"
+        yield Problem(merged.origin(tuple(key.split("."))), key, message)
+
+
+def _check_fallbacks(ids: ModelIds, catalogue: Mapping[str, ModelSpec]) -> Iterator[Problem]:
     for spec in catalogue.values():
         for name in spec.fallback:
-            if name not in known or name == spec.id:
-                why = "a model cannot be its own fallback" if name == spec.id else f"there is no model `{name}`"
-                yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why + suggest(name, known - {spec.id}))
+            found = ids.find(name)
+            may = [id_ for id_ in ids.of("model", "adapter", "external") if id_ not in spec.names]
+            if name in spec.names:
+                why = "a model cannot be its own fallback"
+            elif found is None:
+                why = f"there is no model `{name}`" + suggest(name, may)
+            elif name not in may:
+                why = f"`{name}` is the id of {article(found.kind)}, which is no fallback" + suggest(name, may)
+            else:
+                continue
+            yield Problem(f"configs/models/{spec.id}.yaml", "fallback", why)
 
 
-def _check_adapters(served: Sequence[ModelSpec]) -> Iterator[Problem]:
-    """Report an adapter id that two served models have; models that are not served together may share an id."""
-    owners: dict[str, str] = {}
-    for spec in served:
-        for name in spec.names:
-            if (other := owners.setdefault(name, spec.id)) != spec.id:
-                where = f"configs/models/{spec.id}.yaml"
-                yield Problem(where, "adapters", f"`{name}` is also an id in {other}.yaml, and both models are served")
-
-
-def _check_next_embedder(service: ServiceFile, catalogue: Mapping[str, ModelSpec], merged: Merged) -> Iterator[Problem]:
+def _check_next_embedder(service: ServiceFile, merged: Merged) -> Iterator[Problem]:
     present, following = service.embedder, service.embedder.next
     if following is None:
         return
     where = merged.origin(("embedder", "next"))
     if not present.enabled:
         yield Problem(where, "embedder.next", "needs embedder.enabled, which is false")
-    if following.id in {*catalogue, *service.external, service.models.alias}:
-        yield Problem(where, "embedder.next.id", f"`{following.id}` already names a model")
     if (following.id, following.path) == (present.id, present.path):
         yield Problem(where, "embedder.next", "is the same as the current embedder: change id or path")
 

@@ -8,16 +8,21 @@ import hashlib
 import json
 import re
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from models.providers import PROVIDERS
 from serving.config.background import JobsSettings
 from serving.config.frozen import Frozen
 from serving.config.services import ServicesSettings
 from storage.postgres_url import connect_arguments
+
+if TYPE_CHECKING:
+    from serving.config.model_ids import ModelIds
 
 Profile = Literal["cpu", "gpu"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -616,15 +621,24 @@ NEVER = frozenset({"cache_salt", "request_id"})  # fields of vLLM that no model 
 
 
 class ExternalSpec(Frozen):
-    """An external model, for `fallback` in model files; off until its key is in the environment (GEMINI_API_KEY)."""
+    """An external model, for `fallback` in model files; off until its provider's key is in the environment."""
 
-    provider: Literal["gemini"] = Field(default="gemini", description="the provider, which sets the protocol")
+    provider: str = Field(
+        default="gemini", description=f"the provider, which sets the protocol: {', '.join(PROVIDERS)}"
+    )
     model: str = Field(min_length=1, description="the provider's name of the model")
     base_url: str | None = Field(default=None, description="URL of another server with the same protocol")
     thinking_tokens: int = Field(default=0, ge=0, description="thinking budget of a request that sets none, tokens")
     ttft_timeout_s: float = Field(default=15, gt=0, description="timeout for the first text, s")
     stall_timeout_s: float = Field(default=15, gt=0, description="timeout between two chunks, s")
     timeout_s: float = Field(default=120, gt=0, description="timeout of a whole response, s")
+
+    @field_validator("provider")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in PROVIDERS:
+            raise ValueError(f"no provider `{name}`; there are: {', '.join(sorted(PROVIDERS))}")
+        return name
 
 
 class WeightsSource(Frozen):
@@ -862,9 +876,17 @@ class Settings(ServiceFile):
         """Return the models to run, the active one first."""
         return tuple(self.catalogue[name] for name in (self.models.active, *self.models.also))
 
+    @cached_property
+    def ids(self) -> "ModelIds":
+        """Every model id that the configuration makes."""
+        from serving.config.model_ids import declared  # here: it reads the classes of this module
+
+        return declared(self, self.catalogue)
+
     def base_of(self, name: str) -> ModelSpec | None:
-        """Return the model with the id or adapter id `name`, served ones first; None for an unknown name."""
-        return next((spec for spec in (*self.served(), *self.catalogue.values()) if name in spec.names), None)
+        """Return the model that `name` is, means, or is an adapter of; None for an id that no engine answers."""
+        found = self.ids.find(name)
+        return self.catalogue.get(found.file) if found else None
 
     @property
     def models_dir(self) -> Path:

@@ -23,6 +23,7 @@ from serving.doctor.history import History, Moment
 from serving.doctor.reading import Expiry, Reading, RedisReading, Settled, SqlReading
 from serving.doctor.samples import Samples
 from serving.engines.registry import EngineRegistry
+from serving.generation.catalogue import ModelCatalogue
 from serving.observability.business_metrics import BusinessMetrics
 from serving.observability.host import HostReading, read_host
 from serving.observability.host_metrics import HostMetrics
@@ -42,7 +43,8 @@ class Doctor:
     Args:
         var_dir: the disk that is checked, and where the supervisor keeps its state.
         families: all metrics of the gateway.
-        engine_registry: knows the models.
+        models: the ids, and whether each can answer.
+        engine_registry: knows the replicas.
         redis: a client.
         database: a pool.
         readings: this worker's own state.
@@ -60,6 +62,7 @@ class Doctor:
         *,
         var_dir: Path,
         families: Callable[[], Iterable[Metric]],
+        models: ModelCatalogue,
         engine_registry: EngineRegistry,
         redis: Redis,
         database: AsyncEngine,
@@ -73,6 +76,7 @@ class Doctor:
     ) -> None:
         self._var_dir = var_dir
         self._families = families
+        self._models = models
         self._engine_registry = engine_registry
         self._redis = redis
         self._database = database
@@ -248,7 +252,7 @@ class Doctor:
         return tuple(ends)
 
     def _not_ready(self) -> Mapping[str, str]:
-        states = {name: self._engine_registry.state(name) for name in self._engine_registry.models()}
+        states = self._models.states()
         away = {name: state.reason or "not ready" for name, state in states.items() if not state.ready}
         if not states:
             away["models"] = self._engine_registry.directory_problem or "none is known"

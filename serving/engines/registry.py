@@ -16,7 +16,7 @@ import aiohttp
 from models.serve_ingress import CLUSTER_HEADER
 from serving.engines import prefix_salt
 from serving.engines.wire import DirectoryAnswer, ReplicaReport, Routing, label, serves
-from serving.errors import EngineUnavailable, UnknownModel
+from serving.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -112,13 +112,10 @@ class EngineRegistry:
             for probe in self._probes:
                 probe.cancel()
 
-    def resolve(self, name: str) -> str:
-        """The model id behind a requested name; raises UnknownModel."""
-        if name == self.routing["alias"] and self._active:
-            return self._active
-        if name in self.routing["models"]:
-            return name
-        raise UnknownModel(name)
+    @property
+    def active(self) -> str:
+        """The model that the alias means; "" as long as none is known."""
+        return self._active
 
     def choose(self, model: str, avoid: Collection[Replica] = ()) -> Replica:
         """The ready replica of `model` with the fewest requests of this worker; raises EngineUnavailable.
@@ -151,10 +148,6 @@ class EngineRegistry:
         if latest.report["state"] == "ready":
             return ModelState(False, "unreachable", latest.problem, 0, None)
         return ModelState(False, latest.report["state"], latest.report["reason"], 0, None)
-
-    def models(self) -> list[str]:
-        """The model ids that requests may use, ready or not."""
-        return list(self.routing["models"])
 
     def fingerprint(self, model: str) -> str:
         """The fingerprint of the configuration that new requests for `model` go to; "" if it is not served."""

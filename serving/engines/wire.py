@@ -72,8 +72,12 @@ def routing(settings: Settings) -> Routing:
     """The routing table for the settings."""
     return {
         "alias": settings.models.alias,
-        "active": settings.catalogue[settings.models.active].default_name,
-        "models": {name: spec.fingerprint() for spec in settings.served() for name in spec.names},
+        "active": settings.ids.answers(settings.models.alias),
+        "models": {
+            name: spec.fingerprint()
+            for name in settings.ids.of("model", "adapter", served=True)
+            if (spec := settings.base_of(name))
+        },
         "live": reloadable.to_json(settings),
         "embedders": [
             {

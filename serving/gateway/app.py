@@ -87,7 +87,7 @@ KEEP_ALIVE_S = 30  # below the engine's 75 s, so that no request is sent on a co
 def create_app() -> FastAPI:
     """Build the application from configuration and environment (uvicorn's `--factory`)."""
     settings = load_settings()
-    telemetry = open_telemetry(settings.observability, os.environ, lambda name: _is_model(app, settings, name))
+    telemetry = open_telemetry(settings.observability, os.environ, lambda name: _is_model(app, name))
     app = FastAPI(
         title="Bondhu",
         version="0.1.0",
@@ -150,14 +150,9 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     return document
 
 
-def _is_model(app: FastAPI, settings: Settings, name: str) -> bool:
+def _is_model(app: FastAPI, name: str) -> bool:
     gateway: Gateway = app.state.gateway
-    return (
-        settings.base_of(name) is not None
-        or name in gateway.reloadable.settings.external
-        or name == settings.embedder.id
-        or gateway.models.is_known(name)
-    )
+    return gateway.models.is_known(name)
 
 
 @asynccontextmanager
@@ -219,7 +214,18 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         local = wiring.LocalTargets(
             settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key), telemetry.metrics
         )
-        chains = FallbackChains(local, local.waiting)
+        step = wiring.open_safety_step(settings, memory_embedder)
+        in_crisis = detects_self_harm(external.detect, step)
+        agents = wiring.open_agents(settings, database, session, in_crisis, now)
+        catalogue = ModelCatalogue(
+            settings.ids,
+            engine_registry,
+            embedder,
+            agents.registry,
+            lambda: reloadable.settings.external,
+            settings.agents.model,
+        )
+        chains = FallbackChains(local, local.waiting, catalogue.is_external)
         reloadable = wiring.open_settings_watcher(
             settings, engine_registry=engine_registry, chains=chains, external=external, limiter=limiter, ledger=ledger
         )
@@ -227,7 +233,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         recordings_redis = open_redis(addresses.redis_url(settings), decodes=False)
         recorder, replicator = wiring.open_recorder(settings, recordings_redis, worker, drain)
         readings = Readings(
-            models_ready=lambda: {model: engine_registry.state(model).ready for model in engine_registry.models()},
+            models_ready=lambda: {model: state.ready for model, state in catalogue.states().items()},
             queue_depth=chains.queue_depth,
             breakers_open=lambda: (
                 {
@@ -242,12 +248,9 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             recordings=recorder.numbers,
         )
         sql_watch.watch(database, telemetry.metrics)
-        doctor = wiring.open_doctor(settings, telemetry, engine_registry, redis, database, readings)
+        doctor = wiring.open_doctor(settings, telemetry, catalogue, engine_registry, redis, database, readings)
         memory = MemoryService(database, index_cache, memory_embedder, now, reranker)
-        step = wiring.open_safety_step(settings, memory_embedder)
-        in_crisis = detects_self_harm(external.detect, step)
         safety, referrals = wiring.open_safety(settings, step, database, lambda: reloadable.settings, now)
-        agents = wiring.open_agents(settings, database, session, in_crisis, now)
         cached = DocumentCache(redis, now)
         places: dict[str, ErasureTarget] = {
             "answers": ResponseErasure(answers),
@@ -260,7 +263,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             settings=settings,
             engine_registry=engine_registry,
             embedder=embedder,
-            models=ModelCatalogue(engine_registry, embedder, agents.registry, settings.agents.model),
+            models=catalogue,
             agents=agents,
             keys=ApiKeyAuthenticator(partial(find_key, database)),
             key_uses=uses,

@@ -33,12 +33,12 @@ from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisd
 from agents.safety.reply import TEXT
 from agents.safety.step import SafetyStep
 from memory.recall.index_cache import IndexCache
-from models.gemini.client import Gemini
+from models.provider import Provider, ProviderOptions
+from models.providers import PROVIDERS
 from serving.admission.gate import Gate, slots_of_worker
 from serving.cache.redis_store import ResponseStore
 from serving.cache.response_cache import Makers, ResponseCache
 from serving.cache.semantic import SemanticCache
-from serving.config.credentials import GEMINI_KEY
 from serving.config.errors import ConfigError, Problem, suggest
 from serving.config.load import Settings
 from serving.config.reloadable import ReloadableSettings, SettingsWatcher, reloadable_of
@@ -54,6 +54,7 @@ from serving.engines.reranker import RerankerClient
 from serving.gateway.http_protocol import ConnectionLimits
 from serving.generation.accounts import Accounts
 from serving.generation.agent import AgentParts
+from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.external_pool import ExternalPool
@@ -83,8 +84,8 @@ from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.agents.states import SqlStates
 from storage.consents import find_consent
-from storage.memory.embeddings import Space
 from storage.memory.people import read_profile
+from storage.memory.vectors.embeddings import Space
 from storage.requests import insert_requests
 from storage.services.links import SqlLinks
 
@@ -296,15 +297,20 @@ class LocalTargets:
 
 
 def open_external_pool(
-    environ: Mapping[str, str], telemetry: Telemetry, consents: Consents, audit: Callable[[Mapping[str, Any]], None]
+    environ: Mapping[str, str],
+    telemetry: Telemetry,
+    consents: Consents,
+    audit: Callable[[Mapping[str, Any]], None],
+    providers: Mapping[str, Provider] = PROVIDERS,
 ) -> ExternalPool:
-    """The external models; those with an API key in the environment are on."""
-    key = environ.get(GEMINI_KEY, "")
+    """The external models; those whose provider has an API key in the environment are on."""
 
     def make(id_: str, spec: ExternalSpec, detect: Detect) -> ExternalTarget | None:
+        provider = providers[spec.provider]
+        key = environ.get(provider.key_variable, "")
         if not key:
             return None
-        gemini = Gemini(
+        options = ProviderOptions(
             model=spec.model,
             api_key=key,
             base_url=spec.base_url,
@@ -317,7 +323,7 @@ def open_external_pool(
         )
         return ExternalTarget(
             id_,
-            gemini,
+            provider.open(options),
             tracing=telemetry.tracing,
             allowed=consents.allowed,
             detect=detect,
@@ -352,6 +358,7 @@ def open_settings_watcher(
 def open_doctor(
     settings: Settings,
     telemetry: Telemetry,
+    models: ModelCatalogue,
     engine_registry: EngineRegistry,
     redis: "Redis",
     database: AsyncEngine,
@@ -362,6 +369,7 @@ def open_doctor(
     return Doctor(
         var_dir=settings.var_dir,
         families=lambda: (telemetry.metric_files or telemetry.metrics.registry).collect(),
+        models=models,
         engine_registry=engine_registry,
         redis=redis,
         database=database,

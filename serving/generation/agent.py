@@ -30,7 +30,7 @@ from models.chat_chunks import collect
 from models.openai_format import OWN_FIELDS
 from serving.chat_memory.for_agents import AgentRecollection
 from serving.errors import DatabaseAway, EngineFailed, InvalidRequest
-from serving.generation.agent_model import AgentModel
+from serving.generation.chain_model import ChainModel
 from serving.generation.continuation import PartialAnswer
 from serving.generation.crisis import speaks_of_self_harm
 from serving.generation.degraded import CRISIS
@@ -84,7 +84,7 @@ class AgentTarget:
         agent: Agent,
         parts: AgentParts,
         memory: AgentRecollection | None,
-        make_model: Callable[[GenerationRequest, RequestRecord], AgentModel],
+        make_model: Callable[[GenerationRequest, RequestRecord], ChainModel],
     ) -> None:
         self.model = f"{PREFIX}{agent.id}"
         self._agent = agent
@@ -133,7 +133,7 @@ class AgentTarget:
         in_crisis = await speaks_of_self_harm(replace(request, parsed={"messages": last}), self._parts.detect)
         return friend if in_crisis else self._agent
 
-    def _context(self, request: GenerationRequest, model: AgentModel) -> RunContext:
+    def _context(self, request: GenerationRequest, model: ChainModel) -> RunContext:
         parts = self._parts
         return RunContext(
             owner=None if request.user is None else Owner(request.app, request.user),
@@ -229,7 +229,7 @@ class _Writer:
         request: GenerationRequest,
         response: ResponseWriter,
         label: str,
-        model: AgentModel,
+        model: ChainModel,
         memory: AgentRecollection | None,
         id_: str,
     ) -> None:

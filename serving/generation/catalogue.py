@@ -1,39 +1,42 @@
-"""The catalogue of model ids: models and their adapters, the alias, the embedder, agents.
+"""The model ids of a running gateway, and whether each can answer. Whoever wants one asks here.
 
-It does not know what they answer, nor who may use them.
+Which there are is said in `serving.config.model_ids`; which of them run is the routing table's. It does not know what
+they answer, nor who may ask for them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from agents.base import Agent
-from agents.registry import PREFIX, Registry
-from serving.engines.registry import EngineRegistry
+from agents.registry import Registry
+from serving.config.model_ids import GENERATING, LOCAL, Kind, ModelId, ModelIds, running
+from serving.engines.registry import EngineRegistry, ModelState
+from serving.engines.wire import Routing
 from serving.errors import UnknownModel
 
-Kind = Literal["model", "alias", "embedder", "agent"]
+ASKED: frozenset[Kind] = GENERATING | {"embedder"}  # what a client may name
 
 
 class EmbedderState(Protocol):
-    """The state of the embedder."""
+    """What is known of the embedder."""
 
     @property
     def model(self) -> str:
-        """Its model id."""
+        """Its id."""
 
     @property
     def ready(self) -> bool:
-        """Whether it is ready."""
+        """Whether it can answer."""
 
     @property
     def problem(self) -> str | None:
-        """Why it is not ready; None if it is."""
+        """Why it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model id. `root` is the model or agent behind it (for the alias, the active model); None for the embedder."""
+    """A model id. `root` is the model that answers for it: the alias's is the active one; None: no generating model."""
 
     id: str
     kind: Kind
@@ -43,72 +46,104 @@ class Listed:
 
 
 class ModelCatalogue:
-    """All model ids of one gateway worker.
+    """All ids of one gateway worker.
 
     Args:
+        configured: the ids that it was started with.
         engine_registry: the served models and their alias.
-        embedder: the embedder; None: off.
-        agents: the agents by id.
+        embedder: None: off.
+        agents: by id.
+        external: the ids of models outside, as they are now.
         agents_model: the model id that agents use; None: the alias.
 
     """
 
     def __init__(
         self,
+        configured: ModelIds,
         engine_registry: EngineRegistry,
         embedder: EmbedderState | None,
         agents: Registry,
+        external: Callable[[], Collection[str]],
         agents_model: str | None = None,
     ) -> None:
+        self._configured = configured
         self._engine_registry = engine_registry
         self._embedder = embedder
         self._agents = agents
+        self._external = external
         self._agents_model = agents_model
+        self._made_of: tuple[Routing, Collection[str]] | None = None
+        self._ids = configured
 
     def __iter__(self) -> Iterator[Listed]:
-        """Every id, ready or not: models, the alias, the embedder, agents."""
-        for id_ in dict.fromkeys(
-            [*self._engine_registry.models(), *self._aliases(), *self._embedders(), *self._agent_ids()]
-        ):
+        """Every id that a client may name, ready or not."""
+        for id_ in self.ids().of(*ASKED):
             yield self.find(id_)
 
+    def ids(self) -> ModelIds:
+        """Every id that means something now, models outside included."""
+        routing, external = self._engine_registry.routing, self._external()
+        if self._made_of is None or self._made_of[0] is not routing or self._made_of[1] is not external:
+            self._made_of = routing, external
+            self._ids = running(self._configured, models=routing["models"], alias=routing["alias"], external=external)
+        return self._ids
+
     def find(self, id_: str) -> Listed:
-        """Look up an id; raises UnknownModel."""
-        if self._embedder is not None and id_ == self._embedder.model:
-            return Listed(id_, "embedder", None, self._embedder.ready, self._embedder.problem)
-        if self.agent(id_) is not None:
-            return Listed(id_, "agent", id_, is_ready=True)  # if its model is down, the run reports it
-        model = self._engine_registry.resolve(id_)
+        """What an id means to a client; raises UnknownModel."""
+        found = self._named(id_)
+        if found.kind == "embedder":
+            return self._embedder_of(id_)
+        if found.kind == "agent":
+            return Listed(id_, "agent", id_, is_ready=True)  # without a model it says so itself
+        model = self._answerer(found)
         state = self._engine_registry.state(model)
-        kind: Kind = "alias" if id_ == self._engine_registry.routing["alias"] else "model"
-        return Listed(id_, kind, model, state.ready, state.reason)
+        return Listed(id_, found.kind, model, state.ready, state.reason)
 
     def answers(self, id_: str) -> str:
-        """The id of the model or agent that answers generation requests for an id; raises UnknownModel."""
-        return id_ if self.agent(id_) is not None else self._engine_registry.resolve(id_)
+        """The id of the model or agent that answers a request for a generation; raises UnknownModel."""
+        return self._answerer(self._named(id_))
 
     def agent(self, id_: str) -> Agent | None:
-        """The agent with a model id, or None."""
-        return self._agents.find(id_) if id_.startswith(PREFIX) else None
+        """The agent of a model id; None for an id that is none's."""
+        found = self.ids().find(id_)
+        return self._agents.find(id_) if found is not None and found.kind == "agent" else None
+
+    def active(self) -> str:
+        """The model that the alias means now; raises UnknownModel."""
+        return self.answers(self._engine_registry.routing["alias"])
 
     def agents_model(self) -> str:
-        """The model that agents use; raises UnknownModel."""
-        return self._engine_registry.resolve(self._agents_model or self._engine_registry.routing["alias"])
+        """The model that agents ask; raises UnknownModel."""
+        return self.answers(self._agents_model or self._engine_registry.routing["alias"])
 
     def is_known(self, id_: str) -> bool:
-        """Whether the id exists."""
-        try:
-            self.find(id_)
-        except UnknownModel:
-            return False
-        return True
+        """Whether there is such an id."""
+        return self.ids().find(id_) is not None or self._configured.find(id_) is not None
 
-    def _aliases(self) -> list[str]:
-        alias = self._engine_registry.routing["alias"]
-        return [alias] if self._engine_registry.models() else []
+    def is_external(self, id_: str) -> bool:
+        """Whether it is a model outside's."""
+        found = self.ids().find(id_)
+        return found is not None and found.kind == "external"
 
-    def _embedders(self) -> list[str]:
-        return [] if self._embedder is None else [self._embedder.model]
+    def states(self) -> dict[str, ModelState]:
+        """Of every model and adapter, whether it can answer."""
+        return {id_: self._engine_registry.state(id_) for id_ in self.ids().of(*LOCAL)}
 
-    def _agent_ids(self) -> list[str]:
-        return self._agents.model_ids()
+    def _named(self, id_: str) -> ModelId:
+        found = self.ids().find(id_)
+        if found is None or found.kind not in ASKED:
+            raise UnknownModel(id_)
+        return found
+
+    def _answerer(self, found: ModelId) -> str:
+        answers = self._engine_registry.active if found.kind == "alias" else found.answers
+        if not answers:
+            raise UnknownModel(found.id)
+        return answers
+
+    def _embedder_of(self, id_: str) -> Listed:
+        embedder = self._embedder
+        if embedder is None or embedder.model != id_:
+            return Listed(id_, "embedder", None, is_ready=False, reason="it is deployed, and not in use yet")
+        return Listed(id_, "embedder", None, embedder.ready, embedder.problem)

@@ -4,7 +4,7 @@ Without consent to private content, a request is sent without it, if a question 
 continued externally then, because its text may reveal what was left out. Every call is written to the audit log before
 it is sent: the user, the model, the classes of private content that were sent or withheld; never any text. The breaker
 opens after a few failures in a row, or at once if the model says how long to wait, and then lets one request try. This
-module does not know the model's protocol (`models.gemini.client`).
+module does not know the model's provider (`models.providers`).
 """
 
 import asyncio
@@ -12,13 +12,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
+from models.chat import BadRequest, Blocked, ChatFailure, RateLimited, Refused
 from models.chat_chunks import collect
-from models.gemini import errors as gemini_errors
+from models.provider import ProviderModel
 from serving import errors
 from serving.generation import degraded
 from serving.generation.continuation import PartialAnswer, StreamSplicer, what_is_left
@@ -40,18 +40,6 @@ COOLDOWN_S = 30.0
 Json = dict[str, Any]
 
 
-class ChatModel(Protocol):
-    """An external chat model."""
-
-    model: str
-
-    def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
-        """Yield the response as chunks; raises GeminiFailure."""
-
-    async def close(self) -> None:
-        """Close the connections."""
-
-
 class ExternalTarget:
     """An external model.
 
@@ -64,14 +52,13 @@ class ExternalTarget:
         audit: writes an audit record before the call; if it raises OSError, nothing is sent.
         user_hash: pseudonym of an end user in the audit log.
         clock: monotonic seconds.
-        now: the time of day, UTC.
 
     """
 
     def __init__(
         self,
         id_: str,
-        chat_model: ChatModel,
+        chat_model: ProviderModel,
         *,
         tracing: Tracing,
         allowed: Callable[[GenerationRequest], Awaitable[Allowed]],
@@ -79,7 +66,6 @@ class ExternalTarget:
         audit: Callable[[Mapping[str, Any]], None],
         user_hash: Callable[[str, str], str],
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.model = id_
         self._chat_model = chat_model
@@ -89,7 +75,6 @@ class ExternalTarget:
         self._write = audit
         self._user_hash = user_hash
         self._clock = clock
-        self._now = now
         self._failures = 0
         self._closed_until = 0.0
         self._why_closed = errors.EngineUnavailable("")
@@ -130,13 +115,13 @@ class ExternalTarget:
         if redacted.withheld:
             response.degraded = degraded.note(redacted.withheld)
         passing = _Passing(self, request, response, record, reason, beginning)
-        chunks = self._chat_model.chat(body, continue_from=beginning.text if beginning else "")
+        chunks = self._chat_model.chunks(body, continue_from=beginning.text if beginning else "")
         try:
             with self._span():
                 async with aclosing(chunks):
                     await passing.all_of(chunks)
             self._failures = 0
-        except gemini_errors.GeminiFailure as failure:
+        except ChatFailure as failure:
             if not response.started:
                 response.degraded = ""  # another target may answer without redaction
             raise self._failed(failure) from failure
@@ -146,7 +131,7 @@ class ExternalTarget:
     def _span(self) -> AbstractContextManager[Span]:
         attributes = {
             "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": "gcp.gemini",
+            "gen_ai.provider.name": self._chat_model.provider,
             "gen_ai.request.model": self._chat_model.model,
         }
         return self._tracing.child(f"chat {self._chat_model.model}", attributes, outgoing=True)
@@ -193,18 +178,18 @@ class ExternalTarget:
             log.error("the request was not sent, because writing the audit log failed: %r", problem)
             raise TargetFailed("audit_failed", errors.EngineUnavailable(_SORRY)) from problem
 
-    def _failed(self, failure: gemini_errors.GeminiFailure) -> TargetFailed:
+    def _failed(self, failure: ChatFailure) -> TargetFailed:
         """Convert a failure for the fallback chain, and open the breaker if needed."""
         match failure:
-            case gemini_errors.BadRequest():
+            case BadRequest():
                 return TargetFailed("external_unsupported", errors.EngineUnavailable(_SORRY))
-            case gemini_errors.Blocked():
+            case Blocked():
                 return TargetFailed("external_blocked", errors.EngineUnavailable(_SORRY))
-            case gemini_errors.Quota(retry_after_s=wait_s, daily=daily):
-                wait_s = self._until_new_day() if daily else (wait_s or COOLDOWN_S)
+            case RateLimited(retry_after_s=wait_s):
+                wait_s = wait_s or COOLDOWN_S
                 self._close(wait_s, errors.EngineUnavailable(_SORRY, retry_after_s=max(1, round(wait_s))))
                 return TargetFailed("external_quota", self._why_closed)
-            case gemini_errors.Refused():
+            case Refused():
                 self._close(COOLDOWN_S, errors.EngineUnavailable(_SORRY))
                 return TargetFailed("external_refused", self._why_closed)
         self._failures += 1
@@ -215,11 +200,6 @@ class ExternalTarget:
     def _close(self, wait_s: float, why: errors.EngineUnavailable) -> None:
         self._failures = FAILURES_ALLOWED - 1  # after the wait one request may try; its failure opens it again
         self._closed_until, self._why_closed = self._clock() + wait_s, why
-
-    def _until_new_day(self) -> float:
-        """Seconds until midnight Pacific time, when Google resets daily quotas (-8 h is never too early)."""
-        there = self._now() - timedelta(hours=8)
-        return (there.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1) - there).total_seconds()
 
 
 def _no_consent() -> TargetFailed:
@@ -274,9 +254,10 @@ class _Passing:
         async for chunk in chunks:
             self._has_output = True
             chunk["model"] = self._target.model
-            self._usage = read_usage(chunk["usage"])
-            if chunk["choices"]:
-                del chunk["usage"]  # running counts are not for the client
+            if chunk.get("usage"):
+                self._usage = read_usage(chunk["usage"])
+            if chunk.get("choices"):
+                chunk.pop("usage", None)  # running counts are not for the client
             if self._request.streams:
                 await self._event(chunk)
             else:

@@ -12,12 +12,19 @@ class FallbackChains:
     Args:
         local: makes the target of a local model, which may have been configured after the start.
         waiting: yields the number of waiting requests by class for each engine.
+        is_external: whether an id is that of an external model.
 
     """
 
-    def __init__(self, local: Callable[[str], Target], waiting: Callable[[], Iterable[Mapping[str, int]]]) -> None:
+    def __init__(
+        self,
+        local: Callable[[str], Target],
+        waiting: Callable[[], Iterable[Mapping[str, int]]],
+        is_external: Callable[[str], bool],
+    ) -> None:
         self._make_local = local
         self._waiting = waiting
+        self._is_external = is_external
         self._local: dict[str, Target] = {}
         self._fallback: Mapping[str, Sequence[str]] = {}
         self._external: Mapping[str, Target | None] = {}
@@ -49,8 +56,8 @@ class FallbackChains:
         return dict(depth)
 
     def _target(self, name: str) -> Target | None:
-        if name in self._external:
-            return self._external[name]
+        if self._is_external(name):
+            return self._external.get(name)
         if name not in self._local:
             self._local[name] = self._make_local(name)
         return self._local[name]

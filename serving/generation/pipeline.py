@@ -1,14 +1,14 @@
 """One generation, from admission to its row in the ledger: the response object of the generation routes.
 
-It reserves the limits, looks in the response cache, otherwise tries the targets of the model's fallback chain in order,
-settles what was used, and always ends the ledger's record. When the client disconnects, everything stops at once. It
-does not know how a target answers, nor HTTP beyond ASGI.
+It reserves the limits, looks in the response cache, otherwise runs the model's fallback chain
+(`serving.generation.chain`), settles what was used, and always ends the ledger's record. When the client disconnects,
+everything stops at once. It does not know who answers, nor HTTP beyond ASGI.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,8 @@ from serving.cache.response_cache import Lookup
 from serving.cache.stored_response import StoredResponse
 from serving.chat_memory.session import ChatMemory
 from serving.generation import fixed_text
-from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
+from serving.generation.chain import Chain
+from serving.generation.continuation import can_be_continued
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
 from serving.limits.limiter import Reservation
@@ -36,7 +37,6 @@ from serving.safety.reply_guard import ReplyStopped, usage_event
 log = logging.getLogger(__name__)
 
 FIXED_LABEL = "bondhu-safety"  # the model id of an answer in a danger
-MAX_SWITCHES = 4  # continuations of one stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Generation(Response):
     ) -> None:
         super().__init__()
         self._request = request
-        self._chain = chain
+        self._chain = Chain(chain, lambda: self.counted)
         self._record = record
         self._limiter = limiter
         self._lookup_of = lookup
@@ -119,7 +119,6 @@ class Generation(Response):
         self._degraded = degraded
         self._safety = safety
         self._opening: Opening | None = None
-        self._withheld: frozenset[str] = frozenset()  # private classes that prevented an external answer
         self._tier = tier
         self._tokens = tokens
         self._timeout_s = timeout_s
@@ -256,55 +255,18 @@ class Generation(Response):
         self._record.end("degraded")
 
     async def _ask(self, response: ResponseWriter) -> None:
-        """Try one target after another; once the stream has started, start over with the first to continue it."""
-        why = "worker_lost" if self._sent else "asked"
-        first_error: errors.ApiError | None = None  # the error of the requested model, not of its fallbacks
-        beginning: PartialAnswer | None = None
-        for _ in range(MAX_SWITCHES):
-            if response.started:
-                beginning = self._beginning(response)
-                if beginning is None:
-                    break
-                if beginning.finished or is_spent(self._request, beginning):
-                    await response.event(DONE, "")
-                    await response.end()
-                    self._record.end("ok")
-                    return
-            reason, why = why, ""
-            for target in self._chain:
-                try:
-                    await target.answer(self._request, response, self._record, reason=reason, beginning=beginning)
-                    self._record.end("degraded" if response.degraded else outcome_of(self._record.status or 200))
-                    return
-                except TargetFailed as failure:
-                    log.info("%s did not answer %s: %s", target.model, self._record.id, failure)
-                    why, first_error = why or failure.reason, first_error or failure.error
-                    if isinstance(failure, Withheld):
-                        self._withheld |= failure.classes
-                    if not response.started:
-                        reason = why
-                    if response.started and self._has_gone_on(beginning):
-                        break
+        """Run the fallback chain."""
+        reason = "worker_lost" if self._sent else "asked"
+        try:
+            await self._chain.answer(self._request, response, self._record, reason=reason, beginning=None)
+        except TargetFailed as failure:
+            withheld: Collection[str] = failure.classes if isinstance(failure, Withheld) else ()
+            if withheld and not response.started and is_for_a_person(self._request):
+                await self._degraded.answer(self._request, response, self._record, withheld)
             else:
-                break  # no target is left
-        if self._withheld and not response.started and is_for_a_person(self._request):
-            await self._degraded.answer(self._request, response, self._record, self._withheld)
-        else:
-            await self._give_up(
-                response, first_error or errors.EngineFailed("No model is configured for this request.")
-            )
-
-    def _has_gone_on(self, beginning: PartialAnswer | None) -> bool:
-        """Whether the client has received more since the target was tried."""
-        return beginning is None or self.counted.completion_tokens > beginning.completion_tokens
-
-    def _beginning(self, response: ResponseWriter) -> PartialAnswer | None:
-        if not response.is_kept or not can_be_continued(self._request):
-            return None
-        counted = self.counted
-        return read_back(
-            response.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens
-        )
+                await self._give_up(response, failure.error)
+            return
+        self._record.end("degraded" if response.degraded else outcome_of(self._record.status or 200))
 
     async def _run_out(self, response: ResponseWriter) -> None:
         """Handle the timeout of the request, or the end of the worker."""

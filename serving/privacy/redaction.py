@@ -3,7 +3,7 @@
 Private is what the client marked (`serving.privacy.markers`), what the detector finds in messages of people, models and
 tools, and what cannot be analysed (images, audio, files). A system prompt is the application's own text: only markers
 count there. With a user message its answers are removed, and with one side of a tool call the other, because half of
-either would reveal the rest, and Gemini refuses half a tool call. What remains must still be the question: the last
+either would reveal the rest, and providers refuse half a tool call. What remains must still be the question: the last
 user message (without marked parts), the last message, and a system prompt if there was one.
 """
 

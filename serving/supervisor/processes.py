@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from models.providers import PROVIDERS
 from serving.cluster import ray_head
 from serving.config.addresses import database_url, gateway_url, ingress_url, redis_socket, redis_url
 from serving.config.credentials import (
     API_KEY,
     CLUSTER_KEY,
     ERASURE_KEY,
-    GEMINI_KEY,
     HUB_TOKENS,
     JOBS_KEY,
     RAY_TOKEN,
@@ -105,15 +105,16 @@ def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
 
 _DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__URL"})
 _REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
+_PROVIDERS = frozenset(each.key_variable for each in PROVIDERS.values())
 _SECRETS = frozenset(
-    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, GEMINI_KEY, API_KEY, *HUB_TOKENS, *SERVICE_KEYS}
+    {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, *_PROVIDERS, API_KEY, *HUB_TOKENS, *SERVICE_KEYS}
     | {WEBHOOK_KEY, *_DATABASE, *_REDIS}
 )
 _NEEDED = {
     "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
     "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
     "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, WEBHOOK_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
-    "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, GEMINI_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
+    "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, *_PROVIDERS, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
 }
 
 

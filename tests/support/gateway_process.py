@@ -69,7 +69,8 @@ class GatewayProcess:
     """A gateway of `workers` processes and its Redis, in `folder`; a context manager that ends both.
 
     With `beside` it uses that one's folder, Redis and engines, and listens on a port of its own. `environ` goes to the
-    gateway, `redis_environ` to Redis.
+    gateway, `redis_environ` to Redis, `process_environ` to the gateway without being read here: what it names may be
+    unknown in this process. uvicorn imports from `cwd` first.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class GatewayProcess:
         workers: int = 1,
         beside: "GatewayProcess | None" = None,
         redis_environ: Mapping[str, str] = {},
+        process_environ: Mapping[str, str] = {},
+        cwd: Path = ROOT,
         **environ: str,
     ) -> None:
         self.var_dir = folder / "var"
@@ -86,6 +89,8 @@ class GatewayProcess:
         self.log = folder / "gateway.log"
         self.ingress_port = beside.ingress_port if beside else free_port()
         self._is_first = beside is None
+        self._process_environ = process_environ
+        self._cwd = cwd
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BONDHU", "OTEL"))}
         self._environ = kept | {
             "BONDHU_ROOT": str(ROOT),
@@ -120,8 +125,10 @@ class GatewayProcess:
     def start(self) -> None:
         """Start the gateway alone and wait for /health."""
         with self.log.open("ab") as output:
-            environ = {**self._environ, **self._part.environment}
-            self._gateway = subprocess.Popen(self._part.command, env=environ, cwd=ROOT, stdout=output, stderr=output)
+            environ = {**self._environ, **self._part.environment, **self._process_environ}
+            self._gateway = subprocess.Popen(
+                self._part.command, env=environ, cwd=self._cwd, stdout=output, stderr=output
+            )
         wait_for(self._is_healthy, f"the gateway to answer; its log: {self.log}")
 
     @property

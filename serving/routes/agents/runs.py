@@ -11,7 +11,7 @@ from serving.cache.directives import CacheDirectives
 from serving.chat_memory.for_agents import AgentRecollection
 from serving.errors import InvalidRequest
 from serving.generation.agent import AgentTarget, check_agent_request
-from serving.generation.agent_model import AgentModel, TakenByTheRun
+from serving.generation.chain_model import ChainModel, TakenByTheRun
 from serving.generation.pipeline import Generation
 from serving.privacy.markers import FIELD
 from serving.protocol.check import check_request
@@ -45,9 +45,9 @@ def agent_target(
 ) -> AgentTarget:
     """The target of an agent; `directives` apply to the cache of its calls to the model."""
 
-    def model(request: GenerationRequest, record: RequestRecord) -> AgentModel:
+    def model(request: GenerationRequest, record: RequestRecord) -> ChainModel:
         generate = partial(_question, gateway, directives)
-        return AgentModel(gateway.models.agents_model(), request=request, record=record, generate=generate)
+        return ChainModel(gateway.models.agents_model(), request=request, record=record, generate=generate)
 
     return AgentTarget(agent, gateway.agents, memory, model)
 

@@ -27,7 +27,7 @@ async def embed(http_request: Request, gateway: Worker, caller: Caller) -> Respo
         body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
         name = model_name(parsed)
         embedder = gateway.embedder
-        if embedder is None or name != embedder.model:
+        if embedder is None or gateway.models.find(name).kind != "embedder" or name != embedder.model:
             raise UnknownModel(name)
         class_of(http_request)
         inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)

@@ -34,7 +34,7 @@ async def ready(http_request: Request, gateway: Worker) -> JSONResponse:
 async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
     """Whether the active model is ready."""
     try:
-        model = gateway.engine_registry.resolve(gateway.engine_registry.routing["alias"])
+        model = gateway.models.active()
         state = gateway.engine_registry.state(model)
     except UnknownModel:
         body = {
@@ -70,9 +70,7 @@ def _retry(gateway: Gateway, is_ready: bool) -> dict[str, str]:
 
 def _report(gateway: Gateway) -> dict[str, Any]:
     engine_registry, embedder = gateway.engine_registry, gateway.embedder
-    models = {
-        name: vars(engine_registry.state(name)) for name in engine_registry.models() or [gateway.settings.models.active]
-    }
+    models = {name: vars(state) for name, state in gateway.models.states().items()}
     report: dict[str, Any] = {
         "ready": all(state["ready"] for state in models.values()) and (embedder is None or embedder.ready),
         "models": models,

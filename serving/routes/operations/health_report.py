@@ -18,6 +18,7 @@ async def health_report(request: Request, gateway: Worker) -> dict[str, Any]:
     if not holds_scrape_token(request, gateway) and not gateway.may_see_all(await caller_of(request, gateway)):
         raise Forbidden("The report is for the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")
     overview = await survey(
+        models=gateway.models,
         engine_registry=gateway.engine_registry,
         embedder=gateway.embedder,
         redis=gateway.redis,

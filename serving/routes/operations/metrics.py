@@ -28,6 +28,7 @@ async def metrics(http_request: Request, gateway: Worker) -> Response:
     registry = CollectorRegistry()
     registry.register(telemetry.metric_files or telemetry.metrics.registry)
     overview = await survey(
+        models=gateway.models,
         engine_registry=gateway.engine_registry,
         embedder=gateway.embedder,
         redis=gateway.redis,

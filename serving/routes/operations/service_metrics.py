@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
+from serving.generation.catalogue import ModelCatalogue
 from serving.observability.active_users import ActiveUsers
 
 WITHIN_S = 0.5  # timeout of calls to other processes
@@ -66,6 +67,7 @@ class Overview(Collector):
 
 async def survey(
     *,
+    models: ModelCatalogue,
     engine_registry: EngineRegistry,
     embedder: EmbedderClient | None,
     redis: Redis,
@@ -91,13 +93,13 @@ async def survey(
         samples.append(Sample("bondhu_active_users", (), active))
     if embedder is not None:
         samples.append(Sample("bondhu_model_ready", (embedder.model,), float(embedder.ready)))
-    return Overview([*samples, *engines(engine_registry)])
+    return Overview([*samples, *engines(models, engine_registry)])
 
 
-def engines(engine_registry: EngineRegistry) -> Iterable[Sample]:
+def engines(models: ModelCatalogue, engine_registry: EngineRegistry) -> Iterable[Sample]:
     """This worker's samples of the engines."""
-    for model in engine_registry.models():
-        yield Sample("bondhu_model_ready", (model,), float(engine_registry.state(model).ready))
+    for model, known in models.states().items():
+        yield Sample("bondhu_model_ready", (model,), float(known.ready))
     reports = engine_registry.reports()
     for (model, state), count in Counter((report["model"], report["state"]) for report in reports).items():
         yield Sample("bondhu_replicas", (model, state), count)

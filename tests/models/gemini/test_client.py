@@ -12,21 +12,17 @@ from typing import Any
 
 import pytest
 
+from models.chat import BadRequest, ChatFailure, CutStream, Refused, Unavailable
 from models.chat_chunks import collect
 from models.gemini.client import Gemini
 from models.gemini.errors import (
-    BadRequest,
-    Blocked,
-    CutStream,
     Empty,
+    Filtered,
     FirstTokenTimeout,
-    GeminiFailure,
     Quota,
-    Refused,
     StallTimeout,
     ThoughtsOnly,
     TotalTimeout,
-    Unavailable,
     Unsupported,
 )
 from tests.support.servers import gemini as google
@@ -66,7 +62,7 @@ async def client(server: google.GeminiServer) -> AsyncIterator[Callable[..., Gem
 
 async def chunks_of(gemini: Gemini, continue_from: str = "", **request: Any) -> list[Json]:
     """All chunks of an answer."""
-    return [chunk async for chunk in gemini.chat({"messages": HELLO, **request}, continue_from=continue_from)]
+    return [chunk async for chunk in gemini.chunks({"messages": HELLO, **request}, continue_from=continue_from)]
 
 
 async def answer_of(gemini: Gemini, continue_from: str = "", **request: Any) -> tuple[Json, Json]:
@@ -76,13 +72,13 @@ async def answer_of(gemini: Gemini, continue_from: str = "", **request: Any) -> 
     return choice, completion["usage"]
 
 
-async def until_failure(gemini: Gemini, **request: Any) -> tuple[list[Json], GeminiFailure]:
+async def until_failure(gemini: Gemini, **request: Any) -> tuple[list[Json], ChatFailure]:
     """What comes before a failure, and the failure."""
     before = []
     try:
-        async for chunk in gemini.chat({"messages": HELLO, **request}):
+        async for chunk in gemini.chunks({"messages": HELLO, **request}):
             before.append(chunk)
-    except GeminiFailure as failure:
+    except ChatFailure as failure:
         return before, failure
     pytest.fail("it did not fail")
 
@@ -125,7 +121,7 @@ async def test_a_text_is_handed_on_before_the_next_exists(
 ) -> None:
     """A stream is not held back."""
     server.script(google.stall("first"))
-    stream = client().chat({"messages": HELLO})
+    stream = client().chunks({"messages": HELLO})
     assert (await anext(stream))["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert (await anext(stream))["choices"][0]["delta"] == {"content": "first"}
     server.release()
@@ -275,10 +271,10 @@ async def test_a_call_of_another_model_is_accepted_in_the_history(
 @pytest.mark.parametrize(
     ("script", "failure", "reason"),
     [
-        (google.prompt_block("PROHIBITED_CONTENT"), Blocked, "PROHIBITED_CONTENT"),
-        (google.prompt_block("A_REASON_OF_TOMORROW"), Blocked, "A_REASON_OF_TOMORROW"),
-        (google.Script((google.event(finish="SAFETY"),)), Blocked, "SAFETY"),
-        (google.Script((google.event(finish="RECITATION"),)), Blocked, "RECITATION"),
+        (google.prompt_block("PROHIBITED_CONTENT"), Filtered, "PROHIBITED_CONTENT"),
+        (google.prompt_block("A_REASON_OF_TOMORROW"), Filtered, "A_REASON_OF_TOMORROW"),
+        (google.Script((google.event(finish="SAFETY"),)), Filtered, "SAFETY"),
+        (google.Script((google.event(finish="RECITATION"),)), Filtered, "RECITATION"),
         (google.empty_candidates(), Empty, "no candidates"),
         (google.Script(()), Empty, "no candidates"),
         (google.stop_without_parts(), Empty, "STOP"),
@@ -292,7 +288,7 @@ async def test_no_answer_is_a_failure_before_anything_is_out(
     client: Callable[..., Gemini],
     server: google.GeminiServer,
     script: google.Script,
-    failure: type[Blocked | Empty],
+    failure: type[Filtered | Empty],
     reason: str,
 ) -> None:
     """With HTTP 200 and nothing in it, not even a role goes out: another model can still answer."""
@@ -331,7 +327,7 @@ async def test_an_answer_that_gemini_breaks_off_is_a_cut_stream(
     [
         (google.quota_minute("34.07s"), 34.07, False),
         (google.quota_minute("7s"), 7, False),
-        (google.quota_daily(), None, True),
+        (google.quota_daily(), pytest.approx(35_199.1), True),  # from 14:13:20.9 in Pacific standard time
         (google.Script(status=429, body={"error": {"code": 429, "message": "Resource exhausted."}}), None, False),
         (google.Script(status=429, body=b"<html>slow down</html>"), None, False),
     ],
@@ -339,7 +335,7 @@ async def test_an_answer_that_gemini_breaks_off_is_a_cut_stream(
 async def test_a_quota_says_how_long_and_whether_of_the_day(
     client: Callable[..., Gemini], server: google.GeminiServer, script: google.Script, wait_s: float | None, daily: bool
 ) -> None:
-    """The wait is read from the body; a day's quota has none, whatever the body says; nothing is tried again."""
+    """The wait is read from the body; a day's lasts to midnight there; nothing is tried again."""
     server.script(script)
     before, raised = await until_failure(client())
     assert before == []
@@ -480,7 +476,7 @@ async def test_a_slow_first_token_times_out(
     ("timeouts", "failure"), [({"stall_timeout_s": 0.3}, StallTimeout), ({"total_timeout_s": 2}, TotalTimeout)]
 )
 async def test_a_stalled_answer_times_out(
-    client: Callable[..., Gemini], server: google.GeminiServer, timeouts: Json, failure: type[GeminiFailure]
+    client: Callable[..., Gemini], server: google.GeminiServer, timeouts: Json, failure: type[ChatFailure]
 ) -> None:
     """Between pieces and over the whole, waiting has an end, and closes the connection."""
     server.script(google.stall("It begins"))
@@ -495,7 +491,7 @@ async def test_closing_the_stream_closes_the_connection(
 ) -> None:
     """A client that leaves between two chunks leaves nothing running."""
     server.script(google.stall("It begins"))
-    stream = client().chat({"messages": HELLO})
+    stream = client().chunks({"messages": HELLO})
     await anext(stream)
     await stream.aclose()
     assert await asyncio.to_thread(server.left.wait, 30)
@@ -509,7 +505,7 @@ async def test_cancelling_the_reader_closes_the_connection(
     begun = asyncio.Event()
 
     async def read() -> None:
-        async for _ in client().chat({"messages": HELLO}):
+        async for _ in client().chunks({"messages": HELLO}):
             begun.set()
 
     reader = asyncio.create_task(read())

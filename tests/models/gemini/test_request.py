@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.gemini.errors import BadRequest, Unsupported
+from models.chat import BadRequest
+from models.gemini.errors import Unsupported
 from models.gemini.messages import NO_SIGNATURE
 from models.gemini.request import GeminiCall, translate
 

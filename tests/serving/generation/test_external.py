@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.provider import ProviderModel
 from serving.generation.continuation import PartialAnswer
 from serving.generation.external import ExternalTarget
 from serving.generation.target import TargetFailed, Withheld
@@ -18,12 +19,13 @@ MESSAGES = [{"role": "system", "content": "You are a friend."}, MEMORY, {"role":
 BEGINNING = PartialAnswer("c1", 5, "How are your two", 4, 9, finished=False)
 
 
-class Unreachable:
+class Unreachable(ProviderModel):
     """A model that nobody may ask."""
 
+    provider = "nobody"
     model = "outside"
 
-    def chat(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[dict[str, Any], None]:
+    def chunks(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[dict[str, Any], None]:
         """Fail the test."""
         raise AssertionError("it was asked")
 

@@ -3,7 +3,8 @@
 Speaks what `serving.engines.registry` polls and what vLLM's server streams (its compact JSON, running counts when asked
 for). An answer is " w0 w1 ..." up to `max_tokens`; one that is asked to continue goes on with the next word, so that a
 test can see whether a spliced text is whole. With `echoes` an answer begins with all that the engine was told. With
-`embeds` it is an embedder as well. Runs in a thread of its own:
+`embeds` it is an embedder as well; `adapters` are on its model, and `absent` are models of which no engine runs. It is
+in a thread of its own:
 
     with EngineServer(port) as engine:
         engine.allow(3)  # tokens of every answer, until more are allowed
@@ -14,6 +15,7 @@ test can see whether a spliced text is whole. With `echoes` an answer begins wit
 import asyncio
 import json
 import threading
+from collections.abc import Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -37,8 +39,18 @@ class EngineServer:
 
     """
 
-    def __init__(self, port: int, *, echoes: bool = False, embeds: bool = False) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        echoes: bool = False,
+        embeds: bool = False,
+        adapters: Sequence[str] = (),
+        absent: Sequence[str] = (),
+    ) -> None:
         self._echoes = echoes
+        self._adapters = adapters
+        self._absent = absent
         self._embeds = embeds
         self._ids = count(1)
         self.requests: list[Json] = []
@@ -101,6 +113,7 @@ class EngineServer:
             "fingerprint": "f",
             "revision": "r",
             "quantization": "none",
+            "adapters": dict.fromkeys(self._adapters, "r"),
             "state": "ready",
             "reason": "",
             "address": f"http://127.0.0.1:{self._port}",
@@ -109,7 +122,8 @@ class EngineServer:
             "waiting": 0,
             "kv_cache_usage": 0.0,
         }
-        routing = {"alias": "bondhu", "active": MODEL, "models": {MODEL: "f"}}
+        models = dict.fromkeys((MODEL, *self._adapters), "f") | dict.fromkeys(self._absent, "g")
+        routing = {"alias": "bondhu", "active": MODEL, "models": models}
         return web.json_response({"routing": routing, "replicas": [report]})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

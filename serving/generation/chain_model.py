@@ -1,4 +1,4 @@
-"""The model of an agent run: a `ChatModel` on the gateway's own generation, in process.
+"""A fallback chain as a `ChatModel`, in process, on the gateway's own generation: the model of an agent run.
 
 Each call is a `serving.generation.pipeline.Generation` like a client's, with the same admission, fallback, consent,
 cache and timeouts. The run's own request has reserved the limits, so a call reserves none, and its record is a part of
@@ -51,8 +51,8 @@ class TakenByTheRun:
         """Do nothing."""
 
 
-class AgentModel:
-    """The model of one run.
+class ChainModel:
+    """The model of one run; see `models.chat.ChatModel`.
 
     Args:
         model: the model id.

@@ -1,0 +1,99 @@
+"""A target made of targets: the first one that answers does, and another one continues a stream that breaks.
+
+Before the first token the targets are tried in order. After it the chain starts over with the first one, to continue
+the response where it stopped. It does not know what the targets are, nor what a client receives if all of them fail.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from serving import errors
+from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
+from serving.generation.target import Target, TargetFailed, Withheld
+from serving.protocol.record import RequestRecord
+from serving.protocol.request import GenerationRequest
+from serving.protocol.response import ResponseWriter
+from serving.protocol.sse import DONE
+from serving.protocol.usage import Usage
+
+log = logging.getLogger(__name__)
+
+MAX_SWITCHES = 4  # continuations of one stream
+
+
+class Chain:
+    """See `serving.generation.target.Target`.
+
+    Args:
+        targets: the targets in order.
+        counted: the tokens of the response so far, including those of an earlier worker.
+
+    """
+
+    def __init__(self, targets: Sequence[Target], counted: Callable[[], Usage]) -> None:
+        self._targets = targets
+        self._counted = counted
+
+    @property
+    def model(self) -> str:
+        """The model id of the first target."""
+        return self._targets[0].model
+
+    async def answer(
+        self,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
+        *,
+        reason: str,
+        beginning: PartialAnswer | None,
+    ) -> None:
+        """Answer completely.
+
+        Raises:
+            Withheld: no target answered, and some were not called because of private content.
+            TargetFailed: no target answered; the error is that of the first target, not of its fallbacks.
+
+        """
+        first_error: errors.ApiError | None = None
+        withheld: frozenset[str] = frozenset()
+        why = reason
+        for _ in range(MAX_SWITCHES):
+            if response.started:
+                beginning = self._beginning(request, response)
+                if beginning is None:
+                    break
+                if beginning.finished or is_spent(request, beginning):
+                    await response.event(DONE, "")
+                    await response.end()
+                    return
+            reason, why = why, ""
+            for target in self._targets:
+                try:
+                    await target.answer(request, response, record, reason=reason, beginning=beginning)
+                    return
+                except TargetFailed as failure:
+                    log.info("%s did not answer %s: %s", target.model, record.id, failure)
+                    why, first_error = why or failure.reason, first_error or failure.error
+                    if isinstance(failure, Withheld):
+                        withheld |= failure.classes
+                    if not response.started:
+                        reason = why
+                    if response.started and self._has_gone_on(beginning):
+                        break
+            else:
+                break  # no target is left
+        error = first_error or errors.EngineFailed("No model is configured for this request.")
+        raise Withheld(error, withheld) if withheld else TargetFailed(why, error)
+
+    def _has_gone_on(self, beginning: PartialAnswer | None) -> bool:
+        """Whether the client has received more since the target was tried."""
+        return beginning is None or self._counted().completion_tokens > beginning.completion_tokens
+
+    def _beginning(self, request: GenerationRequest, response: ResponseWriter) -> PartialAnswer | None:
+        if not response.is_kept or not can_be_continued(request):
+            return None
+        counted = self._counted()
+        return read_back(
+            response.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens
+        )

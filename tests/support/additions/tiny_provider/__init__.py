@@ -1,0 +1,1 @@
+"""A provider whose one model is in the process and repeats what it is told."""
