@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import catalogue, consent, doctor, jobs, keys, models, safety
+from serving.cli import catalogue, consent, jobs, keys, models, safety
 from serving.cli.backup import backup, restore
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
 from serving.cli.doctor_services import services
 from serving.cli.embeddings import embeddings
-from serving.cli.service import processes
+from serving.cli.service import doctor, processes
 from serving.cli.service.logs import logs
 from serving.cli.service.page import page
 from serving.cli.service.trace import trace
