@@ -25,7 +25,8 @@ stop() {
   exit "$status"
 }
 trap stop EXIT
-until "$bondhu" status >/dev/null 2>&1; do
+ready=http://127.0.0.1:${BONDHU__GATEWAY__PORT:-8000}/ready
+until curl --silent --fail --max-time 5 --output /dev/null "$ready"; do   # `bondhu status` takes a second of CPU each time
   kill -0 "$up" 2>/dev/null || { echo "bondhu up ended:" >&2; tail -30 "$BONDHU_VAR_DIR/up.log" >&2; exit 1; }
   if ((SECONDS - began > ${BONDHU_READY_S:-180})); then
     echo "not ready after $((SECONDS - began)) s:" >&2
