@@ -75,7 +75,7 @@ class MemoryService:
         await self._embed(owner, since=taken.version)
         return taken
 
-    async def answered(
+    async def store_reply(
         self, owner: Owner, conversation: str, reply: NewMessage, context: Sequence[ContextItem], *, answers: str
     ) -> None:
         """Store a reply and its context; see `storage.memory.reply_context.store_reply`."""
@@ -143,8 +143,8 @@ class MemoryService:
 
     async def around(self, owner: Owner, since: datetime, until: datetime, *, limit: int) -> list[MemoryRecord]:
         """Memories of what happens, or was told, between these times; none that is not to be brought up."""
-        wanted = memories.MemoryFilter(since=since, until=until, muted=False)
-        return await memories.list_memories(self._engine, owner, wanted, limit=limit)
+        memory_filter = memories.MemoryFilter(since=since, until=until, muted=False)
+        return await memories.list_memories(self._engine, owner, memory_filter, limit=limit)
 
     async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
@@ -218,5 +218,5 @@ class MemoryService:
 def context_item(rank: int, recalled: Recalled) -> ContextItem:
     """What to store about an item in a reply's context, at this rank."""
     ranked = recalled.ranked
-    said = {name: list(each) for name, each in ranked.by_ranker.items()}
-    return ContextItem(ranked.item.kind, ranked.item.id, rank, ranked.score, said, dict(ranked.factors))
+    ranks = {name: list(each) for name, each in ranked.by_ranker.items()}
+    return ContextItem(ranked.item.kind, ranked.item.id, rank, ranked.score, ranks, dict(ranked.factors))

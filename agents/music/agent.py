@@ -55,8 +55,12 @@ class MusicAgent:
         tools = MusicTools(chooser, services.playlists, has_spotify=services.spotify is not None)
         effects: dict[str, EffectHandler] = {}
         if services.playlists is not None:
-            given = services.playlists, services.spotify
-            effects = {CREATE: CreatePlaylist(*given), UPDATE: UpdatePlaylist(*given), MIRROR: MirrorPlaylist(*given)}
+            backends = services.playlists, services.spotify
+            effects = {
+                CREATE: CreatePlaylist(*backends),
+                UPDATE: UpdatePlaylist(*backends),
+                MIRROR: MirrorPlaylist(*backends),
+            }
         self._box = Toolbox(
             self.id,
             tools.tools,

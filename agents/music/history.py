@@ -73,8 +73,8 @@ class LastFmHistory:
         try:
             rows = found["recenttracks"]["track"]
             rows = [rows] if isinstance(rows, dict) else rows
-            heard = [each for each in rows if "date" in each]  # one that is just playing has none
-            return _listens([(each["artist"]["#text"], each["name"], each["date"]["uts"]) for each in heard])
+            finished = [each for each in rows if "date" in each]  # one that is just playing has none
+            return _listens([(each["artist"]["#text"], each["name"], each["date"]["uts"]) for each in finished])
         except (KeyError, TypeError) as failure:
             raise ServiceFailed("recenttracks: not as documented") from failure
 

@@ -90,8 +90,8 @@ def answer_of(text: str) -> int | None:
 def _told(item: Item | None, says: str, scores: Sequence[Score]) -> list[Event]:
     if item is None:
         lines = [f"{each.trait}: {each.estimate:g} of 5 (between {each.low:g} and {each.high:g})" for each in scores]
-        told = "\n".join(["That was all. In short, and only as far as twenty phrases can tell:", *lines])
-        return [Token(says + told), Card("personality", "How you described yourself", {"scores": _plain(scores)})]
+        summary = "\n".join(["That was all. In short, and only as far as twenty phrases can tell:", *lines])
+        return [Token(says + summary), Card("personality", "How you described yourself", {"scores": _plain(scores)})]
     data = {"number": item.number, "of": len(ITEMS), "text": item.text}
     actions = [Action(label, str(number)) for number, label in enumerate(ANSWERS, LOWEST)]
     title = f"{item.number} of {len(ITEMS)}"

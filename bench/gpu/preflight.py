@@ -35,10 +35,10 @@ def _absent(distribution: str, extras: Sequence[str]) -> Iterator[str]:
         return
     for text in requirements:
         requirement = Requirement(text)
-        wanted = requirement.marker is None or any(
+        applies = requirement.marker is None or any(
             requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)
         )
-        if wanted and requirement.name not in NOT_ASKED and not _is_installed(requirement.name):
+        if applies and requirement.name not in NOT_ASKED and not _is_installed(requirement.name):
             yield requirement.name
 
 

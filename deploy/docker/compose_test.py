@@ -61,8 +61,8 @@ class Engine:
         """A container's name; podman-compose and docker compose spell it differently."""
         command = [*self.podman, "ps", "-a", "--format", "{{.Names}}"]
         names = subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
-        wanted = re.compile(rf"^bondhu[-_]{re.escape(service)}[-_]1$")
-        return next((name for name in names if wanted.match(name)), f"bondhu-{service}-1")
+        pattern = re.compile(rf"^bondhu[-_]{re.escape(service)}[-_]1$")
+        return next((name for name in names if pattern.match(name)), f"bondhu-{service}-1")
 
 
 def wait_ready(url: str) -> float:

@@ -44,10 +44,10 @@ def closure(requirements: Iterable[str], without: frozenset[str]) -> set[str]:
         seen.add((name, extras))
         names.add(name)
         for text in _requires(name):
-            wanted = Requirement(text)
+            requirement = Requirement(text)
             places = [{"extra": extra, **python} for extra in extras for python in PYTHONS]
-            if wanted.marker is None or any(wanted.marker.evaluate(place) for place in places):
-                todo.append(wanted)
+            if requirement.marker is None or any(requirement.marker.evaluate(place) for place in places):
+                todo.append(requirement)
     return names
 
 
@@ -76,12 +76,12 @@ def subset(which: str) -> str:
 def main() -> None:
     """Write them, or with --check say which are not what they would be."""
     for which in LEFT_OUT:
-        path, wanted = HERE / f"{which}.txt", subset(which)
+        path, expected = HERE / f"{which}.txt", subset(which)
         if "--check" in sys.argv:
-            if path.read_text() != wanted:
+            if path.read_text() != expected:
                 sys.exit(f"{path} is not what {HERE / 'cpu.txt'} gives: run {__file__}")
         else:
-            path.write_text(wanted)
+            path.write_text(expected)
 
 
 if __name__ == "__main__":

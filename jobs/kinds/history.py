@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 async def read_history(job: JobRun, services: Mapping[str, History]) -> dict[str, int]:
     """Read what is new; how many listens of each service. Raises JobFailed when none could be read."""
     links = [link for link in await SqlLinks(job.engine, job.now).all_of(job.owner) if link.service in services]
-    heard: dict[str, list[Listen]] = {}
+    listens_by_service: dict[str, list[Listen]] = {}
     for link in links:
         try:
-            heard[link.service] = await services[link.service].since(link.account, link.heard_until)
+            listens_by_service[link.service] = await services[link.service].since(link.account, link.heard_until)
         except ServiceFailed as failure:
             log.info("no history from %s: %s", link.service, failure)
             if len(links) == 1:
                 raise JobFailed(f"{link.service} {failure.status or 'away'}", failure.retry_after_s or 0) from failure
-    found = {service: len(listens) for service, listens in heard.items()}
+    found = {service: len(listens) for service, listens in listens_by_service.items()}
     context = await context_of(job)
     async with job.finishing({"listens": found}) as connection:
         context.state = StatesWithin(connection, job.now)
-        for service, listens in heard.items():
+        for service, listens in listens_by_service.items():
             if not listens:
                 continue
             await FeedbackBook(AGENT, context).add(signals_of(listens, source=service))

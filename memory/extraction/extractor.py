@@ -132,8 +132,8 @@ class Extractor:
         if not own:
             return _Decided()
         known = await list_memories(self._engine, owner, MemoryFilter(holding_at=self._now()), limit=MAX_KNOWN)
-        said = "\n".join(turn.text for turn in own)
-        shown = [known[row] for row in nearest(said, [each.text for each in known], most=MAX_SHOWN)]
+        own_text = "\n".join(turn.text for turn in own)
+        shown = [known[row] for row in nearest(own_text, [each.text for each in known], most=MAX_SHOWN)]
         question = question_on(batch, own, shown, characters=self._characters)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -159,11 +159,11 @@ class Extractor:
         self, decisions: Sequence[Decision], known: Sequence[MemoryRecord], shown: Sequence[MemoryRecord]
     ) -> list[Decision]:
         """The decisions with new content; of duplicates, the first."""
-        said = {normalised(each.text) for each in known}
+        known_texts = {normalised(each.text) for each in known}
         differing: list[Decision] = []
         for each in decisions:
-            if normalised(each.text) not in said:
-                said.add(normalised(each.text))
+            if normalised(each.text) not in known_texts:
+                known_texts.add(normalised(each.text))
                 differing.append(each)
         texts = [*(each.text for each in differing), *(each.text for each in shown)]
         rows = await self._model.embed(texts) if differing else None
@@ -182,9 +182,9 @@ class Extractor:
         """Since when each target has been known; turns may be stored later than they were said."""
         targets = {each.target.id: each.target for each in decisions if each.target is not None}
         sources = [each.message_id for each in targets.values() if each.message_id is not None]
-        said = await find_messages(self._engine, owner, sources) if sources else {}
+        found = await find_messages(self._engine, owner, sources) if sources else {}
         return {
-            id_: said[each.message_id].said_at if each.message_id in said else each.valid_from or each.created_at
+            id_: found[each.message_id].said_at if each.message_id in found else each.valid_from or each.created_at
             for id_, each in targets.items()
         }
 

@@ -119,9 +119,9 @@ class IntentExecutor:
         if source is None:
             record, _ = await self._store.add(owner, NewMemory(quote, speaker=await self._speaker(owner, None)))
         else:
-            said = hashlib.blake2b(f"{source.id} {quote}".encode(), digest_size=16).hexdigest()
+            statement_hash = hashlib.blake2b(f"{source.id} {quote}".encode(), digest_size=16).hexdigest()
             new = NewMemory(quote, quote=quote, message_id=source.id)
-            record, _ = await self._store.add(owner, new, id_=f"wish-{said}")
+            record, _ = await self._store.add(owner, new, id_=f"wish-{statement_hash}")
         return Done("remember", 1, memories=(record.id,))
 
     async def _find(

@@ -66,8 +66,8 @@ class Corpus:
             messages = self.talker.example.messages
         if self.rng.random() < 0.15:
             question = question.rstrip("?.").lower() if draw_habit(self.rng).casing == "lower" else question
-        said = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return Example("general", [*messages, *said])
+        exchange = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return Example("general", [*messages, *exchange])
 
     def __iter__(self) -> Iterator[Example]:
         while True:

@@ -64,27 +64,29 @@ def score(prompts: list[Prompt], results: Path) -> dict[str, Any]:
     shared = every.intersection(*answers.values())
     figures: dict[str, Any] = {"training": json.loads(TRAINING.read_text(encoding="utf-8"))}
     figures |= {"answered": {name: len(each) for name, each in answers.items()}}
-    for title, wanted in (("same_prompts", shared), ("all_answered", every)):
+    for title, ids in (("same_prompts", shared), ("all_answered", every)):
         figures[title] = {
-            name: figures_of(*joined(prompts, each, wanted))
+            name: figures_of(*joined(prompts, each, ids))
             for name, each in answers.items()
-            if wanted == shared or set(each) != shared
+            if ids == shared or set(each) != shared
         }
     figures["prompts"] = {"all": dict(Counter(each["task"] for each in prompts))}
     figures["prompts"]["same"] = dict(Counter(each["task"] for each in prompts if each["id"] in shared))
     if {"base", "companion"} <= set(answers):
-        asked, before = joined(prompts, answers["base"], shared)
-        figures["easy_questions_changed"] = changed(asked, before, joined(prompts, answers["companion"], shared)[1])
+        same_prompts, before = joined(prompts, answers["base"], shared)
+        figures["easy_questions_changed"] = changed(
+            same_prompts, before, joined(prompts, answers["companion"], shared)[1]
+        )
     if "companion" in answers:
         figures["dialogues"] = talks_of(*joined(prompts, answers["companion"], every))
     return figures
 
 
 def joined(
-    prompts: list[Prompt], answers: dict[int, dict[str, Any]], wanted: Collection[int]
+    prompts: list[Prompt], answers: dict[int, dict[str, Any]], ids: Collection[int]
 ) -> tuple[list[Prompt], list[dict[str, Any]]]:
-    """The prompts of `wanted` that have an answer, and those answers."""
-    kept = [each for each in prompts if each["id"] in answers and each["id"] in wanted]
+    """The prompts of `ids` that have an answer, and those answers."""
+    kept = [each for each in prompts if each["id"] in answers and each["id"] in ids]
     return kept, [answers[each["id"]] for each in kept]
 
 
@@ -102,11 +104,11 @@ def main() -> None:
     if options.prompts_to:
         write_lines(options.prompts_to, all_prompts(options.seed))
         return
-    asked = options.results / "prompts.jsonl"
+    prompts_path = options.results / "prompts.jsonl"
     if not options.score_only:
-        write_lines(asked, all_prompts(options.seed))
-        ask(asked, options.results, options.base, options.adapter)
-    prompts = read_lines(asked)
+        write_lines(prompts_path, all_prompts(options.seed))
+        ask(prompts_path, options.results, options.base, options.adapter)
+    prompts = read_lines(prompts_path)
     text = json.dumps(score(prompts, options.results), indent=1, ensure_ascii=False)
     options.out.write_text(text + "\n", encoding="utf-8")
 

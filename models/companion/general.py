@@ -63,12 +63,12 @@ def pairs(part: Part) -> list[tuple[str, str]]:
     """Questions and answers of a part; raises ValueError where an evaluation's question is among them."""
     easy = {line.partition(" | ")[0].casefold() for line in (DATA / "easy_questions.txt").read_text().splitlines()}
     found: list[tuple[str, str]] = []
-    wanted = {question for question, _ in questions()}
+    known_questions = {question for question, _ in questions()}
     for line in ANSWERS.read_text(encoding="utf-8").splitlines():
         each = json.loads(line)
         if each["question"].casefold() in easy:
             raise ValueError(f"a question of the evaluation is in the corpus: {each['question']}")
-        answer = shortened(each["answer"], each["accepted"]) if each["question"] in wanted else None
+        answer = shortened(each["answer"], each["accepted"]) if each["question"] in known_questions else None
         if answer is not None and is_held_out(each["question"]) == (part == "held_out"):
             found.append((each["question"], answer))
     return found

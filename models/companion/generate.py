@@ -107,7 +107,7 @@ def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]
     most = TOKENS_AT_ONCE[subject.device]
     results: list[dict[str, Any]] = [{"id": each["id"], "texts": []} for each in prompts]
     talks = [list(each["messages"]) for each in prompts]
-    asked = [index for index, each in enumerate(prompts) if "reply" not in each]
+    pending = [index for index, each in enumerate(prompts) if "reply" not in each]
     measured = [index for index, each in enumerate(prompts) if "reply" in each]
     rows = {index: subject.prompt(talks[index], prompts[index].get("tools")) for index in measured}
     replies = {
@@ -122,16 +122,17 @@ def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]
         for index, (loss, right) in zip(chosen, losses, strict=True):
             results[index] |= {"loss": loss, "tokens": len(replies[index]), "right": right}
     turn = 0
-    while asked:
-        started, before = time.monotonic(), [subject.prompt(talks[each], prompts[each].get("tools")) for each in asked]
-        for group in grouped([prompts[each] for each in asked], [len(each) for each in before], most):
-            limit = prompts[asked[group[0]]]["max_tokens"]
+    while pending:
+        started = time.monotonic()
+        before = [subject.prompt(talks[each], prompts[each].get("tools")) for each in pending]
+        for group in grouped([prompts[each] for each in pending], [len(each) for each in before], most):
+            limit = prompts[pending[group[0]]]["max_tokens"]
             for place, text in zip(group, subject.answers([before[each] for each in group], limit), strict=True):
-                results[asked[place]]["texts"].append(text)
-                talks[asked[place]].append({"role": "assistant", "content": text})
-        print(f"turn {turn + 1}: {len(asked)} answers in {time.monotonic() - started:.0f} s", flush=True)
-        asked = [each for each in asked if len(prompts[each].get("turns", ())) > turn]
-        for each in asked:
+                results[pending[place]]["texts"].append(text)
+                talks[pending[place]].append({"role": "assistant", "content": text})
+        print(f"turn {turn + 1}: {len(pending)} answers in {time.monotonic() - started:.0f} s", flush=True)
+        pending = [each for each in pending if len(prompts[each].get("turns", ())) > turn]
+        for each in pending:
             talks[each].append({"role": "user", "content": prompts[each]["turns"][turn]})
         turn += 1
     return results

@@ -69,13 +69,13 @@ class NoteTasks:
             return Said(speaker, f"{lead}{clause}{tail}", topic, clause, third, when)
         raise UnboundError("no topic is left")
 
-    def reply_to(self, said: Said) -> Said:
+    def reply_to(self, turn: Said) -> Said:
         """What the companion says to a turn."""
         blanks, talker = self.talker.blanks, self.talker
-        if said.topic is None:
+        if turn.topic is None:
             return Said(self.bot_speaker, talker.free(talker.rules["short_reply"]))
-        blanks.enter(said.topic.name)
-        return Said(self.bot_speaker, talker.fresh_reply(said.topic["reply"]))
+        blanks.enter(turn.topic.name)
+        return Said(self.bot_speaker, talker.fresh_reply(turn.topic["reply"]))
 
     def chatter(self, speaker: str) -> Said:
         """A turn that tells nothing."""
@@ -100,10 +100,10 @@ class NoteTasks:
         order = self.rng.sample([True] * statements + [False] * chatter, statements + chatter)
         turns: list[Said] = []
         for tells in order:
-            said = self.statement(speaker) if tells else self.chatter(speaker)
-            turns.append(said)
+            turn = self.statement(speaker) if tells else self.chatter(speaker)
+            turns.append(turn)
             if self.rng.random() < 0.8:
-                turns.append(self.reply_to(said))
+                turns.append(self.reply_to(turn))
         return turns
 
     def memories(self) -> Example:
@@ -119,7 +119,7 @@ class NoteTasks:
         if not own:
             return self.memories()
         ids = {id(each): f"t{number}" for number, each in enumerate(own, 1)}
-        told = {
+        batch = {
             "known": [{"id": f"m{number}", "text": text} for number, text in enumerate(known, 1)],
             "before": [self.shown(each, None, day) for each in before],
             "turns": [self.shown(each, ids.get(id(each)), day) for each in turns],
@@ -127,7 +127,7 @@ class NoteTasks:
         operations = [
             self.operation(each, ids[id(each)], *ops.get(id(each), ("ADD", None)), day) for each in own if each.topic
         ]
-        content = json.dumps(told, ensure_ascii=False)
+        content = json.dumps(batch, ensure_ascii=False)
         answer = json.dumps({"operations": operations}, ensure_ascii=False)
         messages = [
             {"role": "system", "content": SERVICE["extraction"]},
@@ -140,13 +140,13 @@ class NoteTasks:
     def known(self, turns: list[Said]) -> tuple[list[str], dict[int, tuple[str, str | None]]]:
         """Known memories, some of which the turns repeat or end; and so what is to be done with those turns."""
         entries: list[tuple[str, Said | None, str]] = []
-        for said in turns:
-            if said.topic is None:
+        for turn in turns:
+            if turn.topic is None:
                 continue
             chance = self.rng.random()
             if chance < 0.14:
-                entries.append((said.third, said, "NOOP"))
-            elif chance < 0.3 and said.topic.name in (
+                entries.append((turn.third, turn, "NOOP"))
+            elif chance < 0.3 and turn.topic.name in (
                 "home",
                 "work",
                 "pet",
@@ -157,9 +157,9 @@ class NoteTasks:
                 "book",
             ):
                 old = Blanks(self.talker.grammar, self.rng, self.part)
-                old.enter(said.topic.name)
-                old.written(said.topic["say"][0])
-                entries.append((f"{self.who} {old.plain_text(said.topic['third'][0])}.", said, "SUPERSEDE"))
+                old.enter(turn.topic.name)
+                old.written(turn.topic["say"][0])
+                entries.append((f"{self.who} {old.plain_text(turn.topic['third'][0])}.", turn, "SUPERSEDE"))
         for _ in range(self.rng.choice((0, 0, 1, 2, 3))):
             topic = self.talker.pick(
                 [each for each in self.talker.topics if each["third"] and each.name not in self.used]
@@ -173,37 +173,37 @@ class NoteTasks:
                 continue
         self.rng.shuffle(entries)
         does: dict[int, tuple[str, str | None]] = {
-            id(said): (does, f"m{number}") for number, (_, said, does) in enumerate(entries, 1) if said is not None
+            id(turn): (does, f"m{number}") for number, (_, turn, does) in enumerate(entries, 1) if turn is not None
         }
         return [text for text, _, _ in entries], does
 
-    def operation(self, said: Said, turn: str, op: str, target: str | None, day: date) -> dict[str, Any]:
+    def operation(self, source: Said, turn: str, op: str, target: str | None, day: date) -> dict[str, Any]:
         """The operation that a turn asks for, in the order of the schema."""
-        assert said.topic is not None
-        after = {"today": 0, "tonight": 0, "this evening": 0, "tomorrow": 1}.get(said.when or "")
+        assert source.topic is not None
+        after = {"today": 0, "tonight": 0, "this evening": 0, "tomorrow": 1}.get(source.when or "")
         return {
             "turn": turn,
-            "quote": said.quote,
+            "quote": source.quote,
             "op": op,
             "target": target,
-            "text": said.third,
-            "kind": said.topic.kind,
+            "text": source.third,
+            "kind": source.topic.kind,
             "event_at": None if after is None else str(day + timedelta(days=after)),
-            "sensitivity": said.topic.sensitivity,
+            "sensitivity": source.topic.sensitivity,
             "confidence": 0.9,
         }
 
     @staticmethod
-    def shown(said: Said, id_: str | None, day: date) -> dict[str, str]:
+    def shown(turn: Said, id_: str | None, day: date) -> dict[str, str]:
         """A turn as the service shows it."""
-        shown = {"speaker": said.speaker, "said_at": f"{day:%Y-%m-%d}", "text": said.text}
+        shown = {"speaker": turn.speaker, "said_at": f"{day:%Y-%m-%d}", "text": turn.text}
         return shown if id_ is None else {"id": id_, **shown}
 
     def transcript(self, turns: list[Said]) -> str:
         """A conversation as text."""
         return "\n".join(f"{each.speaker}: {each.text}" for each in turns)
 
-    def asked(self, turns: list[Said], task: str) -> list[dict[str, Any]]:
+    def request_about(self, turns: list[Said], task: str) -> list[dict[str, Any]]:
         """A request about a conversation: as one text, or as the turns themselves with the request after them."""
         if self.rng.random() < 0.65:
             text = self.transcript(turns)
@@ -228,7 +228,7 @@ class NoteTasks:
         rest = predicates[1:] if len(predicates) < 3 else predicates[2:]
         second = f"{self.name or 'The person'} also {' and '.join(rest)}."
         second = second.replace(" also is ", " is also ").replace(" also has ", " also has ")
-        messages = self.asked(turns, self.rng.choice(of_part(SUMMARY, self.part)))
+        messages = self.request_about(turns, self.rng.choice(of_part(SUMMARY, self.part)))
         messages.append({"role": "assistant", "content": f"{self.who} {first}. {second}"})
         return Example("summary", messages, expect={"facts": [each.quote for each in facts]})
 
@@ -238,6 +238,6 @@ class NoteTasks:
         topic = next(each.topic for each in turns if each.topic is not None)
         self.talker.blanks.enter(topic.name)
         title = self.talker.blanks.reply(self.rng.choice(topic["title"]))
-        messages = self.asked(turns, self.rng.choice(of_part(TITLE, self.part)))
+        messages = self.request_about(turns, self.rng.choice(of_part(TITLE, self.part)))
         messages.append({"role": "assistant", "content": title})
         return Example("title", messages)

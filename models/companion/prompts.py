@@ -29,11 +29,11 @@ def easy_questions() -> list[tuple[str, list[str]]]:
 def questions() -> Iterator[Prompt]:
     """Each easy question, by itself and under the companion's persona."""
     for question, accepted in easy_questions():
-        asked = {"role": "user", "content": question}
+        message = {"role": "user", "content": question}
         expect = {"accepted": accepted}
-        yield {"task": "easy", "messages": [asked], "max_tokens": 48, "expect": expect}
+        yield {"task": "easy", "messages": [message], "max_tokens": 48, "expect": expect}
         persona = {"role": "system", "content": PERSONA}
-        yield {"task": "easy_persona", "messages": [persona, asked], "max_tokens": 48, "expect": expect}
+        yield {"task": "easy_persona", "messages": [persona, message], "max_tokens": 48, "expect": expect}
 
 
 def replies(corpus: Corpus, count: int) -> Iterator[Prompt]:
@@ -71,9 +71,9 @@ def recall(talker: Talker) -> Prompt:
         held = {value for scene in talker.blanks.topics.values() for value in scene.values()}
         values = sorted(value for value in held if value.lower() in reply.lower() and len(value) > 1)
         context = "\n".join(str(each["content"]) for each in example.messages[:-1]).lower()
-        wanted = max(values, key=len, default="")
-        if wanted and wanted.lower() in context and "whom" not in reply:
-            return {"task": "recall", "messages": example.messages[:-1], "max_tokens": 40, "expect": {"holds": wanted}}
+        value = max(values, key=len, default="")
+        if value and value.lower() in context and "whom" not in reply:
+            return {"task": "recall", "messages": example.messages[:-1], "max_tokens": 40, "expect": {"holds": value}}
 
 
 def unknown(talker: Talker) -> Prompt:
@@ -94,9 +94,9 @@ def dialogue(talker: Talker) -> Prompt:
     system = list(talker.example.messages) or [{"role": "system", "content": PERSONA}]
     moves = [talker.greet, talker.name, talker.tell, talker.tell, talker.tell, talker.feel, talker.use_known]
     moves += [talker.ask_known, talker.ask_known, talker.unknowable, talker.ask_general, talker.know_me]
-    while len(said := [each for each in talker.example.messages if each["role"] == "user"]) < TURNS:
+    while len(user_turns := [each for each in talker.example.messages if each["role"] == "user"]) < TURNS:
         talker.attempt(talker.rng.choice(moves))
-    turns = [each["content"] for each in said[:TURNS]]
+    turns = [each["content"] for each in user_turns[:TURNS]]
     first = {"role": "user", "content": turns[0]}
     return {"task": "dialogue", "messages": [*system, first], "turns": turns[1:], "max_tokens": 64, "expect": {}}
 

@@ -133,15 +133,15 @@ def memories(cases: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
 
     `verbatim`: the share of all quotes that stand letter for letter in the turn that they name.
     """
-    made, wanted, right, verbatim, texts = 0, 0, 0, 0, 0
+    made, total, right, verbatim, texts = 0, 0, 0, 0, 0
     for expect, text in cases:
         answer = parsed(text)
-        operations = answer.get("operations") if isinstance(answer, dict) else None
-        given = [each for each in operations if isinstance(each, dict)] if isinstance(operations, list) else []
+        listed = answer.get("operations") if isinstance(answer, dict) else None
+        operations = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
         left = list(expect["operations"])
-        wanted += len(left)
-        made += len(given)
-        for each in given:
+        total += len(left)
+        made += len(operations)
+        for each in operations:
             quote = str(each.get("quote", ""))
             stands = bool(quote.strip()) and quote in expect["turns"].get(str(each.get("turn")), "")
             verbatim += stands
@@ -152,20 +152,20 @@ def memories(cases: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
                 texts += str(each.get("text", "")).lower() == found["text"].lower()
     return {
         "precision": round(right / made, 3) if made else None,
-        "recall": round(right / wanted, 3) if wanted else None,
+        "recall": round(right / total, 3) if total else None,
         "verbatim": round(verbatim / made, 3) if made else None,
         "same_text": round(texts / right, 3) if right else None,
-        "wanted": wanted,
+        "wanted": total,
         "made": made,
         "right": right,
     }
 
 
-def matches(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def matches(made: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """Whether an operation says the same: its turn, what is done, and half of the words that it quotes."""
-    words, other = set(str(given.get("quote")).lower().split()), set(wanted["quote"].lower().split())
+    words, other = set(str(made.get("quote")).lower().split()), set(expected["quote"].lower().split())
     same = len(words & other) / len(words | other) >= 0.5
-    return same and (given.get("turn"), given.get("op")) == (wanted["turn"], wanted["op"])
+    return same and (made.get("turn"), made.get("op")) == (expected["turn"], expected["op"])
 
 
 def talks_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> list[list[dict[str, str]]]:
@@ -175,8 +175,8 @@ def talks_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> list[lis
         if prompt["task"] != "dialogue":
             continue
         messages = list(prompt["messages"])
-        for text, said in zip(answer["texts"], [*prompt["turns"], None], strict=True):
+        for text, user_text in zip(answer["texts"], [*prompt["turns"], None], strict=True):
             messages.append({"role": "assistant", "content": text})
-            messages += [{"role": "user", "content": said}] if said is not None else []
+            messages += [{"role": "user", "content": user_text}] if user_text is not None else []
         talks.append(messages)
     return talks

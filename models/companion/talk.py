@@ -66,7 +66,7 @@ class Talker:
         self.blanks = Blanks(self.grammar, self.rng, self.part)
         self.bot = self.rng.choice(BOTS)
         self.known: list[Topic] = []
-        self.said: set[str] = set()
+        self.said_before: set[str] = set()
         self.replied: set[str] = set()
 
     def write(self) -> Example:
@@ -152,7 +152,7 @@ class Talker:
                 continue
             self.known.append(topic)
             blanks.enter(topic.name)
-            said = blanks.written(rng.choice(topic["say"]))
+            statement = blanks.written(rng.choice(topic["say"]))
             third = self.third(topic)
             at = date(2026, 1, 1) + timedelta(days=rng.randrange(330))
             ways = ["said"] + ["remembered"] * bool(third) + ["detail", "pinned"] * bool(topic["detail"] and third)
@@ -164,7 +164,7 @@ class Talker:
             elif way == "remembered":
                 recalled.append((at, f"- {at}, remembered: {third}"))
             else:
-                recalled.append((at, f"- {at}, {blanks.facts.get('name', 'user')} said: {said}"))
+                recalled.append((at, f"- {at}, {blanks.facts.get('name', 'user')} said: {statement}"))
         if recalled and rng.random() < 0.3:
             at = date(2026, 1, 1) + timedelta(days=rng.randrange(330))
             recalled.append((at, f"- {at}, {self.bot} said: {self.free(self.rules['short_reply'])}"))
@@ -210,10 +210,10 @@ class Talker:
         if getattr(self, "before_question", None) and not self.example.copied:
             content = self.joint.join(["\n".join(self.before_question), typed])
             self.before_question = []
-        heard = "".join(letter for letter in typed.lower() if letter.isalnum())
-        if heard in self.said:
+        letters = "".join(letter for letter in typed.lower() if letter.isalnum())
+        if letters in self.said_before:
             raise Repeated
-        self.said.add(heard)
+        self.said_before.add(letters)
         self.replied |= {reply, *sentences(reply)}
         self.example.messages.append({"role": "user", "content": content})
         self.example.copied += [(len(self.example.messages), each) for each in self.blanks.names_in(reply)]
@@ -235,16 +235,16 @@ class Talker:
         self.turn(self.blanks.typed(self.rng.choice(of_part(topic["say"], self.part))), topic["reply"])
         self.known.append(topic)
         if topic.more and self.rng.random() < 0.55:
-            said, then = self.rng.choice(topic.more)
-            choice, reply = paired(said, then, self.rng)
+            statement, then = self.rng.choice(topic.more)
+            choice, reply = paired(statement, then, self.rng)
             self.turn(self.blanks.typed(choice), [reply])
 
     def use_known(self) -> None:
         """Say something to which what is known is of use."""
         topic = self.rng.choice([each for each in self.known if each.cue])
         self.blanks.enter(topic.name)
-        said, reply = self.rng.choice(topic.cue)
-        self.turn(self.blanks.typed(said), [reply])
+        statement, reply = self.rng.choice(topic.cue)
+        self.turn(self.blanks.typed(statement), [reply])
 
     def ask_known(self) -> None:
         """Ask about what is known."""
@@ -354,10 +354,10 @@ class Talker:
 
     def note_turn(self) -> bool:
         """The turn that such a note belongs to."""
-        said = {"remember": "remember_that", "forget": "forget_that", "mute": "mute_that"}
+        rules = {"remember": "remember_that", "forget": "forget_that", "mute": "mute_that"}
         done = {"remember": "noted", "forget": "forgotten", "mute": "muted"}
         kind = getattr(self, "note", "remember")
-        rule = said.get(kind) or self.rng.choice(list(said.values()))
+        rule = rules.get(kind) or self.rng.choice(list(rules.values()))
         reply = done.get(kind) or {"not_done": "not_done", "nothing": "nothing_found"}[kind]
         topic = self.pick(self.topics)
         self.blanks.enter(topic.name)
@@ -384,10 +384,10 @@ def you_form(predicate: str) -> str:
     return f"{plural} {rest}".strip()
 
 
-def paired(said: str, then: str, rng: random.Random) -> tuple[str, str]:
+def paired(statement: str, then: str, rng: random.Random) -> tuple[str, str]:
     """Of a choice that stands the same in both lines, the same alternative in both."""
-    start, stop = said.find("["), said.find("]")
-    if start < 0 or said[start : stop + 1] not in then:
-        return said, then
-    choice = rng.choice(said[start + 1 : stop].split("|"))
-    return said.replace(said[start : stop + 1], choice), then.replace(said[start : stop + 1], choice)
+    start, stop = statement.find("["), statement.find("]")
+    if start < 0 or statement[start : stop + 1] not in then:
+        return statement, then
+    choice = rng.choice(statement[start + 1 : stop].split("|"))
+    return statement.replace(statement[start : stop + 1], choice), then.replace(statement[start : stop + 1], choice)

@@ -59,8 +59,8 @@ def read_tools() -> list[Tool]:
             arg, kind, what = rest.split(" ", 2)
             tools[-1].args.append((arg, kind, what))
         elif word == "say":
-            said, _, values = rest.partition(" =>")
-            tools[-1].say.append((said, [each.strip() for each in values.split("|") if each.strip()]))
+            request, _, values = rest.partition(" =>")
+            tools[-1].say.append((request, [each.strip() for each in values.split("|") if each.strip()]))
         elif word == "done":
             result, _, reply = rest.partition(" => ")
             tools[-1].done.append((result, reply))
@@ -86,9 +86,9 @@ class ToolTasks:
         blanks.enter("request")
         blanks.scene |= {"n1": str(self.rng.randint(2, 99)), "n2": str(self.rng.randint(2, 20))}
         lines = dict(tool.say)
-        said = self.rng.choice(of_part(list(lines), self.part))
-        typed = blanks.typed(said)
-        values = [blanks.plain_text(each) for each in lines[said]]
+        request = self.rng.choice(of_part(list(lines), self.part))
+        typed = blanks.typed(request)
+        values = [blanks.plain_text(each) for each in lines[request]]
         kinds = zip(tool.args, values, strict=True)
         return typed, {arg: int(value) if kind == "integer" else value for (arg, kind, _), value in kinds}
 
@@ -148,10 +148,10 @@ class ToolTasks:
         call = {"type": "function", "function": {"name": name, "arguments": arguments}}
         messages += [{"role": "user", "content": typed}, {"role": "assistant", "content": "", "tool_calls": [call]}]
         if self.rng.random() < 0.5:
-            result, said = self.rng.choice(tool.done)
+            result, reply = self.rng.choice(tool.done)
             for number, value in enumerate(arguments.values()):
-                said = said.replace("{" + str(number) + "}", str(value))
-            messages += [{"role": "tool", "content": result}, {"role": "assistant", "content": said}]
+                reply = reply.replace("{" + str(number) + "}", str(value))
+            messages += [{"role": "tool", "content": result}, {"role": "assistant", "content": reply}]
         return Example("call", messages, offer, expect={"name": name, "arguments": arguments})
 
     def no_call(self, messages: list[dict[str, Any]], offer: list[dict[str, Any]]) -> Example:
@@ -171,17 +171,17 @@ class ToolTasks:
         """Fill a given JSON shape from what a person says."""
         talker = self.talker
         talker.begin()
-        wanted = [each for each in talker.topics if each["detail"] and each["detail"][0].endswith("}")]
+        topics = [each for each in talker.topics if each["detail"] and each["detail"][0].endswith("}")]
         shown: dict[str, str | None] = {}
-        said: list[str] = []
-        for topic in self.rng.sample(wanted, self.rng.randint(2, 4)):
+        statements: list[str] = []
+        for topic in self.rng.sample(topics, self.rng.randint(2, 4)):
             if topic["detail"][0].count("{") != 1:
                 continue
             key = topic["detail"][0].partition(":")[0].replace(" ", "_")
             talker.blanks.enter(topic.name)
             line = as_typed(talker.blanks.written(self.rng.choice(topic["say"])), talker.blanks.typing, self.rng)
             if self.rng.random() < 0.75:
-                said.append(line.rstrip(".!") + ".")
+                statements.append(line.rstrip(".!") + ".")
                 shown[key] = talker.blanks.plain_text(topic["detail"][0].partition(": ")[2])
             else:
                 shown[key] = None
@@ -191,7 +191,7 @@ class ToolTasks:
             f"Extract these fields as JSON, null if unknown: {', '.join(shown)}.",
             f"Return JSON with the keys {', '.join(shown)}. Use null for what is not said.",
         )
-        content = f"{self.rng.choice(asks)}\n\n{' '.join(said) or 'Hello!'}"
+        content = f"{self.rng.choice(asks)}\n\n{' '.join(statements) or 'Hello!'}"
         answer = json.dumps(shown, ensure_ascii=False)
         messages = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
         return Example("fields", messages, expect={"fields": shown})

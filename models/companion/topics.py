@@ -63,8 +63,8 @@ def read_topics() -> tuple[dict[str, Topic], dict[str, list[str]]]:
         elif topic is None:
             raise ValueError(f"topics.txt:{number}: belongs to no topic: {line}")
         elif word == "cue":
-            said, _, reply = rest.partition(" => ")
-            topic.cue.append((said, reply))
+            statement, _, reply = rest.partition(" => ")
+            topic.cue.append((statement, reply))
         elif word == "then":
             topic.more.append((topic["more"][-1], rest))
         else:
@@ -101,7 +101,7 @@ class Blanks(demo_memory.Memory):
     def enter(self, topic: str) -> None:
         """Go on with a topic's own values."""
         self.scene = self.topics.setdefault(topic, {})
-        self.said = set(self.scene)
+        self.mentioned = set(self.scene)
 
     def new_value(self, slot: str) -> str:
         """Draw a value; names of animals and children are made up as often as taken from a list."""

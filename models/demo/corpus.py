@@ -131,7 +131,7 @@ class Writer:
         self.dialogue.templates.append(line)
         typed = as_typed(text, self.memory.habit, self.rng) if turn.speaker == "user" else as_reply(text)
         if turn.speaker == "assistant":
-            values = {self.memory.scene[slot] for slot in self.memory.said if slot in PROPER}
+            values = {self.memory.scene[slot] for slot in self.memory.mentioned if slot in PROPER}
             index = len(self.dialogue.messages)
             self.dialogue.copied += [(index, value) for value in sorted(values) if value in typed]
         self.dialogue.messages.append({"role": turn.speaker, "content": typed})
@@ -159,7 +159,7 @@ class Writer:
         self.memory.start_scene()
         known = slot in self.memory.facts
         self.memory.scene = dict(self.memory.facts)
-        self.memory.said = set(self.memory.facts)
+        self.memory.mentioned = set(self.memory.facts)
         self.say(Turn("user", self.grammar.rules[f"q_{slot}"]))
         self.say(Turn("assistant", self.grammar.rules[f"a_{slot}" if known else f"n_{slot}"]))
 

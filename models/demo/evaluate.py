@@ -84,8 +84,8 @@ def probe(subject: Subject) -> dict[str, Any]:
         for case in cases:
             messages: list[dict[str, str]] = []
             reply = ""
-            for said in case["user"]:
-                messages.append({"role": "user", "content": said})
+            for user_text in case["user"]:
+                messages.append({"role": "user", "content": user_text})
                 reply = subject.reply(messages)
                 messages.append({"role": "assistant", "content": reply})
             found = case["expect"].lower() in reply.lower()
@@ -98,9 +98,9 @@ def probe(subject: Subject) -> dict[str, Any]:
 def samples(subject: Subject) -> list[list[dict[str, str]]]:
     """Hold the fixed sample dialogues, each sampled with its number as the seed; nothing is chosen."""
     held = []
-    for number, said in enumerate(json.loads(SAMPLES.read_text(encoding="utf-8"))):
+    for number, user_turns in enumerate(json.loads(SAMPLES.read_text(encoding="utf-8"))):
         messages: list[dict[str, str]] = []
-        for turn, text in enumerate(said):
+        for turn, text in enumerate(user_turns):
             messages.append({"role": "user", "content": text})
             messages.append({"role": "assistant", "content": subject.reply(messages, seed=100 * number + turn)})
         held.append(messages)

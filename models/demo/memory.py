@@ -30,13 +30,13 @@ class Memory:
     def __init__(self, grammar: Grammar, rng: random.Random, habit: Habit, training: bool) -> None:
         self.grammar, self.rng, self.habit, self.training = grammar, rng, habit, training
         self.scene: dict[str, str] = {}
-        self.said: set[str] = set()
+        self.mentioned: set[str] = set()
         self.just_said: set[str] = set()
         self.facts: dict[str, str] = {}
 
     def start_scene(self) -> None:
         """Forget the last scene's slots; the facts stay."""
-        self.scene, self.said = {}, set()
+        self.scene, self.mentioned = {}, set()
 
     def draw(self, slot: str, speaker: Speaker, fresh: bool) -> str:
         """Return the slot's value; raises `UnboundError` where a reply would have to invent it."""
@@ -54,7 +54,7 @@ class Memory:
                 raise UnboundError(slot)
             self.scene[slot] = self.new_value(re.sub(r"\d+$", "", slot))
         if speaker == "user":
-            self.said.add(slot)
+            self.mentioned.add(slot)
             self.just_said.add(slot)
         value = self.scene[slot]
         reflect = speaker == "assistant" and slot.rstrip("0123456789") in PHRASES
@@ -62,7 +62,7 @@ class Memory:
 
     def remember(self, slots: list[str]) -> None:
         """Keep as facts those `slots` of the scene that the person has said."""
-        self.facts |= {slot: self.scene[slot] for slot in slots if slot in self.said}
+        self.facts |= {slot: self.scene[slot] for slot in slots if slot in self.mentioned}
 
     def made_up(self) -> str:
         """Return a made-up name of the right part."""

@@ -127,7 +127,7 @@ class ChatMemory:
             if answer is not None:
                 id_, text = answer
                 reply_turn = NewMessage(id_, FRIEND, text, max(self._now(), turn.said_at))
-                await self._store.answered(
+                await self._store.store_reply(
                     self._owner, self._conversation, reply_turn, self._context, answers=turn.external_id
                 )
         except AWAY as problem:

@@ -42,19 +42,19 @@ async def list_jobs(
     limit: int = 1000,
 ) -> list[JobRecord]:
     """At most `limit` jobs, of one owner or of anybody's, the latest change first."""
-    wanted: list[ColumnElement[bool]] = [] if owner is None else [owner.has(Job)]
-    wanted += [] if state is None else [Job.state == state]
-    wanted += [] if kind is None else [Job.kind == kind]
-    query = select(*_COLUMNS).where(*wanted).order_by(Job.updated_at.desc(), Job.id).limit(limit)
+    conditions: list[ColumnElement[bool]] = [] if owner is None else [owner.has(Job)]
+    conditions += [] if state is None else [Job.state == state]
+    conditions += [] if kind is None else [Job.kind == kind]
+    query = select(*_COLUMNS).where(*conditions).order_by(Job.updated_at.desc(), Job.id).limit(limit)
     async with engine.connect() as connection:
         return [JobRecord(*row) for row in await connection.execute(query)]
 
 
 async def find_job(engine: AsyncEngine, id_: str, owner: Owner | None = None) -> JobRecord | None:
     """The job with this id, of that owner where one is named; None when there is none."""
-    wanted = [Job.id == id_] if owner is None else [Job.id == id_, owner.has(Job)]
+    conditions = [Job.id == id_] if owner is None else [Job.id == id_, owner.has(Job)]
     async with engine.connect() as connection:
-        row = (await connection.execute(select(*_COLUMNS).where(*wanted))).one_or_none()
+        row = (await connection.execute(select(*_COLUMNS).where(*conditions))).one_or_none()
     return None if row is None else JobRecord(*row)
 
 
@@ -68,10 +68,10 @@ async def find_undone(engine: AsyncEngine, owner: Owner, kind: str) -> JobRecord
 
 async def cancel_job(engine: AsyncEngine, id_: str, owner: Owner | None = None, *, now: datetime) -> bool:
     """End one that has not ended; what a running one does from now on is not stored. False when there is none."""
-    wanted = [Job.id == id_, Job.state.not_in(ENDED)]
+    conditions = [Job.id == id_, Job.state.not_in(ENDED)]
     if owner is not None:
-        wanted.append(owner.has(Job))
-    return await _count(engine, update(Job).where(and_(*wanted)).values(state="cancelled", updated_at=now)) == 1
+        conditions.append(owner.has(Job))
+    return await _count(engine, update(Job).where(and_(*conditions)).values(state="cancelled", updated_at=now)) == 1
 
 
 async def retry_jobs(

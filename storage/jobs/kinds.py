@@ -89,6 +89,6 @@ def kind_of(name: str) -> JobKind:
     return KINDS[name]
 
 
-def params_of(kind: JobKind, given: Mapping[str, Any]) -> dict[str, Any]:
+def params_of(kind: JobKind, params: Mapping[str, Any]) -> dict[str, Any]:
     """What the kind takes, as JSON with every default; raises pydantic's ValidationError."""
-    return kind.params.model_validate(dict(given)).model_dump(mode="json")
+    return kind.params.model_validate(dict(params)).model_dump(mode="json")

@@ -225,6 +225,6 @@ async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[
 async def own_words(engine: AsyncEngine, owner: Owner, *, limit: int) -> list[str]:
     """What the person said themselves, the latest first."""
     names = names_of(owner, (await read_profile(engine, owner)).name)
-    said = owner.select(Message, Message.text).where(func.lower(Message.speaker).in_(names))
+    texts = owner.select(Message, Message.text).where(func.lower(Message.speaker).in_(names))
     async with engine.connect() as connection:
-        return list((await connection.execute(said.order_by(Message.said_at.desc()).limit(limit))).scalars())
+        return list((await connection.execute(texts.order_by(Message.said_at.desc()).limit(limit))).scalars())

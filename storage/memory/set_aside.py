@@ -67,12 +67,12 @@ async def set_aside(
     superseded: dict[str, list[str]] = {}
     for id_, by in await connection.execute(later):
         superseded.setdefault(by, []).append(id_)
-    given = [dict(row) for row in await _rows(connection, owner, ReplyContextItem, _given_of(turns, memories))]
+    context_rows = [dict(row) for row in await _rows(connection, owner, ReplyContextItem, _given_of(turns, memories))]
     rows = []
     for kind, table, ids in (("turn", Message, turns), ("memory", Memory, memories)):
         for row in await _rows(connection, owner, table, table.id.in_(ids)):
             id_ = row["id"]
-            own = [each for each in given if (kind, id_) in _ends(each)]
+            own = [each for each in context_rows if (kind, id_) in _ends(each)]
             content = {
                 "row": _as_json(row),
                 "given": [_as_json(each) for each in own],
@@ -127,8 +127,8 @@ async def put_back(engine: AsyncEngine, owner: Owner, wish_id: str, *, now: date
         turns_back = await _turns_back(connection, owner, turns, version=version, now=now)
         remembered = [each.content for each in found if each.kind == "memory"]
         memories_back = await _memories_back(connection, owner, remembered, version)
-        given = [each for row in found for each in row.content["given"]]
-        await _given_back(connection, owner, given)
+        context_rows = [each for row in found for each in row.content["given"]]
+        await _given_back(connection, owner, context_rows)
         await connection.execute(owner.delete(SetAside).where(of_wish))
     return PutBack(turns_back, memories_back, version)
 
@@ -184,9 +184,9 @@ def _given_of(turns: Collection[str], memories: Collection[str]) -> ColumnElemen
     return or_(ReplyContextItem.message_id.in_(turns), *of_items)
 
 
-def _ends(given: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[str, str]]:
+def _ends(row: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[str, str]]:
     """The reply and the item that it was given."""
-    return ("turn", given["message_id"]), (given["kind"], given["item_id"])
+    return ("turn", row["message_id"]), (row["kind"], row["item_id"])
 
 
 async def _rows(

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy
 
 from storage.tables import Request
-from tests.support.dashboard import answered, draw, panels
+from tests.support.dashboard import draw, has_data, panels
 from tests.support.faults.edges import TIER_NAME, with_gemini
 from tests.support.gateway_process import DEADLINE_S, SCRAPE_TOKEN, GatewayProcess, free_port
 from tests.support.polling import eventually
@@ -149,7 +149,7 @@ def test_every_panel_has_data_from_a_service_under_load(tmp_path: Path) -> None:
 def empty_queries(prometheus: Prometheus) -> list[tuple[str, str]]:
     """Return panels and queries that return no number now."""
     found = ((panel.title, query) for panel in panels(INTERVAL) for query, _ in panel.queries)
-    return [(title, query) for title, query in found if not answered(prometheus, query)]
+    return [(title, query) for title, query in found if not has_data(prometheus, query)]
 
 
 class Hook:

@@ -30,9 +30,9 @@ async def test_a_reply_and_its_reasons_come_and_go_together(store: MemoryService
         ContextItem("memory", record.id, 2, 0.25, {}, {"pinned": 1.0}),
     ]
     for reasons in (given, given[:1]):
-        await store.answered(ANN, "c1", said("r1", "assistant"), reasons, answers="q1")
-    await store.answered(ANN, "c1", said("r2", "assistant"), given, answers="nothing")
-    await store.answered(BEN, "c1", said("r3", "assistant"), [], answers="q1")
+        await store.store_reply(ANN, "c1", said("r1", "assistant"), reasons, answers="q1")
+    await store.store_reply(ANN, "c1", said("r2", "assistant"), given, answers="nothing")
+    await store.store_reply(BEN, "c1", said("r3", "assistant"), [], answers="q1")
     reply = await find_reply(engine, ANN, "r1")
     assert reply is not None
     assert await find_reply(engine, ANN, reply.id) == reply
@@ -50,8 +50,8 @@ async def test_what_is_forgotten_is_no_reason(
     first = (await store.ingest(ANN, "c1", [said("q1")])).ids["q1"]
     await store.ingest(ANN, "c2", [said("q2")])
     named = [ContextItem("turn", first, 1, 0.5, {}, {})]
-    await store.answered(ANN, "c1", said("r1", "assistant"), named, answers="q1")
-    await store.answered(ANN, "c2", said("r2", "assistant"), named, answers="q2")
+    await store.store_reply(ANN, "c1", said("r1", "assistant"), named, answers="q1")
+    await store.store_reply(ANN, "c2", said("r2", "assistant"), named, answers="q2")
     receipt = await forgetter.conversation(ANN, "c1")
     assert receipt is not None
     assert receipt.is_complete

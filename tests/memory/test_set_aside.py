@@ -56,7 +56,7 @@ class Past:
         await self.store.add(owner, quoted, id_="new", supersedes="old")
         given = [ContextItem("memory", "new", 1, 0.5, {"lexical": [1, 2.0]}, {})]
         reply = NewMessage("r", "assistant", "How nice", DAY + timedelta(minutes=9))
-        await self.store.answered(owner, "c", reply, given, answers="m2")
+        await self.store.store_reply(owner, "c", reply, given, answers="m2")
         return ids
 
     async def forget(self, about: str, owner: Owner = ANN) -> Done:

@@ -50,8 +50,8 @@ class ClientLoad:
 
     def until_answered(self, more: int, within_s: float = 120) -> None:
         """Return once so many more requests have been answered, or one has failed."""
-        wanted = self.answered + more
-        eventually(lambda: self.failures or self.answered >= wanted, within_s, f"{more} more answers")
+        target = self.answered + more
+        eventually(lambda: self.failures or self.answered >= target, within_s, f"{more} more answers")
 
     def _chat(self, number: int) -> None:
         is_streaming = number % 2 == 0

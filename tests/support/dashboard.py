@@ -36,7 +36,7 @@ def panels(interval: str) -> Iterator[Panel]:
         yield Panel(panel["title"], panel["fieldConfig"]["defaults"].get("unit", ""), tuple(queries))
 
 
-def answered(prometheus: Prometheus, expression: str) -> bool:
+def has_data(prometheus: Prometheus, expression: str) -> bool:
     """Whether a query returns a number now."""
     return any(math.isfinite(float(each["value"][1])) for each in prometheus.query(expression))
 

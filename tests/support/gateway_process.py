@@ -196,9 +196,9 @@ class GatewayProcess:
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
         """Ask on a connection of its own, so that any worker may answer."""
-        given = headers | ({"authorization": f"Bearer {token}"} if token else {})
+        all_headers = headers | ({"authorization": f"Bearer {token}"} if token else {})
         with httpx.Client(verify=False, timeout=DEADLINE_S) as client:  # a context for TLS takes longer than the rest
-            return client.get(self.url + path, headers=given)
+            return client.get(self.url + path, headers=all_headers)
 
     def scrape(self) -> Samples:
         """Return what Prometheus would see: values by name and labels."""

@@ -122,8 +122,8 @@ class Prometheus:
         ]
         return result
 
-    def _ask(self, what: str, **given: Any) -> Any:
-        body = urllib.parse.urlencode(given).encode()
+    def _ask(self, what: str, **params: Any) -> Any:
+        body = urllib.parse.urlencode(params).encode()
         with urllib.request.urlopen(f"{self.url}/api/v1/{what}", data=body, timeout=DEADLINE_S) as answer:
             return json.load(answer)["data"]
 

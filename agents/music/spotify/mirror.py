@@ -66,15 +66,15 @@ class SpotifyMirror:
         id_ = remote.remote_id or await self._made(spotify, playlist.name, remote.mark)
         await self._remotes.made(owner, SERVICE, playlist.id, id_)
         there = await spotify.uris_of(id_)
-        wanted = [await self._resolve(spotify, item) for item in playlist.items]
+        uris = [await self._resolve(spotify, item) for item in playlist.items]
         gone = [await self._resolve(spotify, item) for item in removed]
-        add = [uri for uri in dict.fromkeys(wanted) if uri is not None and uri not in there]
-        remove = [uri for uri in dict.fromkeys(gone) if uri in there and uri not in wanted and uri is not None]
+        add = [uri for uri in dict.fromkeys(uris) if uri is not None and uri not in there]
+        remove = [uri for uri in dict.fromkeys(gone) if uri in there and uri not in uris and uri is not None]
         if add:
             await self._write(spotify.add(id_, add), spotify, id_, has=add)
         if remove:
             await self._write(spotify.remove(id_, remove), spotify, id_, has_not=remove)
-        unresolved = wanted.count(None)
+        unresolved = uris.count(None)
         await self._remotes.note_unresolved(owner, SERVICE, playlist.id, unresolved)
         return Pushed(len(add), len(remove), unresolved, is_new)
 

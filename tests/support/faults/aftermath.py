@@ -38,11 +38,11 @@ class App:
 
     def ledger(self, seen: Sequence[Seen]) -> tuple[str, list[Row]]:
         """Wait for the row of every request; returns the table's cell and the rows. Fails on a second row."""
-        wanted = Counter(each.request_id for each in seen)
+        expected = Counter(each.request_id for each in seen)
         rows = eventually(
-            lambda: self._rows_of(wanted), SETTLED_WITHIN_S, f"a row for each of {len(seen)} requests of {self.name}"
+            lambda: self._rows_of(expected), SETTLED_WITHIN_S, f"a row for each of {len(seen)} requests of {self.name}"
         )
-        assert Counter(row["request_id"] for row in rows) == wanted, "a request has two rows"
+        assert Counter(row["request_id"] for row in rows) == expected, "a request has two rows"
         outcomes = Counter(row["outcome"] for row in rows)
         outcomes_told = ", ".join(f"{number} `{outcome}`" for outcome, number in sorted(outcomes.items()))
         return f"{len(rows)} of {len(seen)}: {outcomes_told}", rows
@@ -78,9 +78,9 @@ class App:
         matrix.add(fault, client=summary_of(seen), ledger=ledger, limits=self.limits(rows), engine=engine)
         return rows
 
-    def _rows_of(self, wanted: Counter[str]) -> list[Row]:
-        rows = [row for row in asyncio.run(self._rows()) if row["request_id"] in wanted]
-        return rows if {row["request_id"] for row in rows} == set(wanted) else []
+    def _rows_of(self, expected: Counter[str]) -> list[Row]:
+        rows = [row for row in asyncio.run(self._rows()) if row["request_id"] in expected]
+        return rows if {row["request_id"] for row in rows} == set(expected) else []
 
     async def _rows(self) -> list[Row]:
         engine = open_engine(self.database_url)

@@ -80,7 +80,7 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda place: place.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda place: place.store.ingest(ANN, "c1", turns(5, 6)),
     "insert between": lambda place: place.store.ingest(ANN, "c1", turns(3)),
-    "reply": lambda place: place.store.answered(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
+    "reply": lambda place: place.store.store_reply(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
     "add": lambda place: place.store.add(ANN, NewMemory("New"), id_="new"),
     "supersede": lambda place: place.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),
@@ -151,6 +151,6 @@ def arm(engine: AsyncEngine, moment: int) -> None:
         committing = False
 
     sync = engine.sync_engine
-    event.listen(sync, "before_cursor_execute", lambda *given: pass_one() if is_write(given[2]) else None)
+    event.listen(sync, "before_cursor_execute", lambda *arguments: pass_one() if is_write(arguments[2]) else None)
     event.listen(sync, "commit", commit)  # before the driver is told
     event.listen(sync.pool, "checkin", checkin)  # after

@@ -15,8 +15,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer POST /embedder."""
-        asked = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
-        body = asyncio.run(WordEmbedder().embed(asked["inputs"])).astype("<f4").tobytes()
+        request = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = asyncio.run(WordEmbedder().embed(request["inputs"])).astype("<f4").tobytes()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.send_header("x-bondhu-tokens", "1")

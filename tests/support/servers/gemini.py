@@ -288,8 +288,8 @@ def plain_answer(model: str, body: Json) -> Script:
         allowed = calling.get("allowedFunctionNames") or [body["tools"][0]["functionDeclarations"][0]["name"]]
         signature = SIGNATURE if model in SIGNING_MODELS else None
         return Script((event(None, call(allowed[0], signature=signature), finish="STOP", prompt=prompt, candidates=4),))
-    heard = " ".join(part["text"] for part in body["contents"][-1]["parts"] if "text" in part) or "nothing"
-    text = json.dumps({"said": heard}) if config.get("responseMimeType") else f"You said: {heard}"
+    user_text = " ".join(part["text"] for part in body["contents"][-1]["parts"] if "text" in part) or "nothing"
+    text = json.dumps({"said": user_text}) if config.get("responseMimeType") else f"You said: {user_text}"
     for stop in config.get("stopSequences", ()):
         text = text.partition(stop)[0]
     thoughts = 0 if model not in SIGNING_MODELS else 5

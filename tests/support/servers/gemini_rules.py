@@ -116,7 +116,7 @@ def _contents(contents: list[Json]) -> Json | None:
     return None
 
 
-def _signatures(contents: list[Json], given: set[str]) -> Json | None:
+def _signatures(contents: list[Json], sent: set[str]) -> Json | None:
     """The first call of each of the model's steps since the user last wrote must be signed, and by Google."""
     texts = (
         index for index, content in enumerate(contents) if content["role"] == "user" and "text" in content["parts"][0]
@@ -132,7 +132,7 @@ def _signatures(contents: list[Json], given: set[str]) -> Json | None:
             )
     for content in contents:
         for part in content["parts"]:
-            if part.get("thoughtSignature", SKIP) not in given | {SKIP}:
+            if part.get("thoughtSignature", SKIP) not in sent | {SKIP}:
                 return invalid("Thought signature is not valid.")
     return None
 

@@ -57,26 +57,26 @@ class ModelServer(EngineServer):
         body: Json = await request.json()
         if body.get("prompt") == "Hi":  # the gateway proves that the engine generates
             return web.json_response({"choices": [], "usage": {}})
-        said = self.says.pop(0) if self.says else self.always
+        answer = self.says.pop(0) if self.says else self.always
         self.headers.append(dict(request.headers))
         self.requests.append(body)
         await asyncio.to_thread(self._may_answer.wait)
-        if callable(said):
-            said = await asyncio.to_thread(said)
-        if said is CUT:
+        if callable(answer):
+            answer = await asyncio.to_thread(answer)
+        if answer is CUT:
             response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "1000"})
             await response.prepare(request)
             await response.write(b'{"choices": [')
             assert request.transport is not None
             request.transport.close()
             return response
-        if said is JUNK:
+        if answer is JUNK:
             return web.Response(text="<html>", content_type="text/html")
-        if isinstance(said, int):
+        if isinstance(answer, int):
             headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:g}"}
             error = {"error": {"message": "no", "type": "t", "code": "busy"}}
-            return web.json_response(error, status=said, headers=headers)
-        text = said if isinstance(said, str) else json.dumps({"operations": said})
+            return web.json_response(error, status=answer, headers=headers)
+        text = answer if isinstance(answer, str) else json.dumps({"operations": answer})
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}

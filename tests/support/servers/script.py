@@ -45,46 +45,46 @@ class ScriptServer(EngineServer):
         body: Json = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
-        said = self.says.pop(0) if self.says else self.always
-        if isinstance(said, int):
+        answer = self.says.pop(0) if self.says else self.always
+        if isinstance(answer, int):
             headers = {} if self.retry_after is None else {"retry-after": self.retry_after}
             error = {"error": {"message": "secret words", "type": "t", "code": "busy", "param": "tools"}}
-            return web.json_response(error, status=said, headers=headers)
-        if said is JUNK:
+            return web.json_response(error, status=answer, headers=headers)
+        if answer is JUNK:
             return web.Response(text="<html>", content_type="text/html")
-        if said is SILENT:
+        if answer is SILENT:
             await self._stopping.wait()
         if body.get("stream"):
-            return await self._tell(request, said)
-        if said is CUT:
+            return await self._tell(request, answer)
+        if answer is CUT:
             response = web.StreamResponse(headers={"content-length": "1000"})
             await response.prepare(request)
             await response.write(b'{"choices": [')
             assert request.transport is not None
             request.transport.close()
             return response
-        message: Json = {"role": "assistant", "content": said if isinstance(said, str) else None}
-        if isinstance(said, list):
-            message["tool_calls"] = said
-        choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if isinstance(said, list) else "stop"}
+        message: Json = {"role": "assistant", "content": answer if isinstance(answer, str) else None}
+        if isinstance(answer, list):
+            message["tool_calls"] = answer
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if isinstance(answer, list) else "stop"}
         return _json({**_head("chat.completion"), "choices": [choice], "usage": _USAGE})
 
-    async def _tell(self, request: web.Request, said: Any) -> web.StreamResponse:
+    async def _tell(self, request: web.Request, answer: Any) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
-        if said is CUT:
+        if answer is CUT:
             await response.write(_event({"content": "So I"}))
             assert request.transport is not None
             request.transport.close()
             return response
-        if said is HELD:
+        if answer is HELD:
             await response.write(_event({"content": "So"}))
             try:
                 await self._stopping.wait()
             except asyncio.CancelledError:
                 self.aborted += 1
                 raise
-        text, calls = said if isinstance(said, tuple) else (said, []) if isinstance(said, str) else ("", said)
+        text, calls = answer if isinstance(answer, tuple) else (answer, []) if isinstance(answer, str) else ("", answer)
         if text:
             for piece in text.replace(" ", "\0 ").split("\0"):
                 await response.write(_event({"content": piece}))

@@ -79,12 +79,12 @@ class SpotifyServer:
 
     def consent(self, url: str) -> tuple[str, str]:
         """What a person's yes at this address sends back: state and code."""
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-        assert asked["response_type"] == "code"
-        assert asked["code_challenge_method"] == "S256"
+        params = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        assert params["response_type"] == "code"
+        assert params["code_challenge_method"] == "S256"
         code = f"code{len(self._codes)}"
-        self._codes[code] = asked["code_challenge"]
-        return asked["state"], code
+        self._codes[code] = params["code_challenge"]
+        return params["state"], code
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         call = f"{request.method} {request.path}"
@@ -179,13 +179,13 @@ class SpotifyServer:
             digest = hashlib.sha256(form["code_verifier"].encode()).digest()
             if self._codes.pop(form["code"], None) != base64.urlsafe_b64encode(digest).rstrip(b"=").decode():
                 return web.json_response({"error": "invalid_grant"}, status=400)
-            told: dict[str, Any] = {"refresh_token": "refresh-1"}
+            tokens: dict[str, Any] = {"refresh_token": "refresh-1"}
         else:
             await asyncio.sleep(self.refresh_s)
             if not self.grants or form["refresh_token"] != "refresh-1":
                 return web.json_response({"error": "invalid_grant"}, status=400)
             self.refreshed += 1
-            told = {} if self.refresh_token is None else {"refresh_token": self.refresh_token}
+            tokens = {} if self.refresh_token is None else {"refresh_token": self.refresh_token}
         access = f"access-{len(self.valid)}"
         self.valid.add(access)
-        return web.json_response({"access_token": access, "expires_in": 3600, **told})
+        return web.json_response({"access_token": access, "expires_in": 3600, **tokens})
