@@ -92,7 +92,7 @@ class GamesAgent:
         active = document.get("active")
         command = command_of(text, list(self._games.values()), is_playing=active is not None)
         if command is not None:
-            self._obey(document, command, text, context)
+            self._execute(document, command, text, context)
             return None
         if active is None:
             self._suggest(document, text, context)
@@ -102,7 +102,7 @@ class GamesAgent:
         self._note(document, game, turn)
         return turn
 
-    def _obey(self, document: Document, command: Command, text: str, context: RunContext) -> None:
+    def _execute(self, document: Document, command: Command, text: str, context: RunContext) -> None:
         active = document.get("active")
         if command.wish == "start" or (command.wish == "again" and document.get("played")):
             game = self._games[command.game or document["played"]]

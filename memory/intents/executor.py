@@ -77,7 +77,7 @@ class IntentExecutor:
         self._forgetter = forgetter
         self._now = now
 
-    async def obey(self, owner: Owner, wish: Intent, *, conversation: str, message_id: str | None) -> Done:
+    async def execute(self, owner: Owner, wish: Intent, *, conversation: str, message_id: str | None) -> Done:
         """Execute it, once: a repeated "forget that" would point at an earlier turn.
 
         Args:

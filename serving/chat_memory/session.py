@@ -142,7 +142,7 @@ class ChatMemory:
         if turn.external_id not in taken.added:
             return None
         id_ = taken.ids[turn.external_id]
-        return await self._executor.obey(self._owner, intent, conversation=self._conversation, message_id=id_)
+        return await self._executor.execute(self._owner, intent, conversation=self._conversation, message_id=id_)
 
     async def _build(self, question: str, done: Done | None) -> GenerationRequest:
         profile, pinned = await self._brief()

@@ -1,4 +1,4 @@
-"""What every part of the configuration is: immutable, and strict about its keys."""
+"""The base class of all parts of the configuration."""
 
 from pydantic import BaseModel, ConfigDict
 

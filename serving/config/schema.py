@@ -380,36 +380,38 @@ class TokenPrice(Frozen):
 
 
 class SafetySettings(Frozen):
-    """The step before and after every generation, and what people are told in between (docs/safety.md)."""
+    """The safety step before and after every generation, and required notices (docs/safety.md)."""
 
     enabled: bool = Field(
-        default=True, description="read messages and replies; a key made with --own-safety REASON is left alone"
+        default=True, description="check messages and replies, except for keys made with --own-safety REASON"
     )
     hints: Literal["guide", "fixed"] = Field(
         default="guide",
-        description="where self-harm is hinted at: the model answers, guided, and helplines stand after it; or the "
-        "fixed text",
+        description="response to a hint of self-harm: the model's guided reply and helplines, or the fixed text",
     )
     classifier: Literal["off", "people", "all"] = Field(
         default="people",
-        description="the embedder reads the latest message too: never, of requests that name an end user, of all",
+        description="classify the latest message by its embedding too: never, for requests with an end user, for all",
     )
-    max_wait_s: float = Field(default=0.3, gt=0, le=5, description="for that; later, the rules alone decide, s")
-    check_replies: bool = Field(default=True, description="read replies on their way")
+    max_wait_s: float = Field(
+        default=0.3, gt=0, le=5, description="timeout of the classifier, s; after it, the rules alone decide"
+    )
+    check_replies: bool = Field(default=True, description="check replies while they are sent")
     stream: Literal["as_it_comes", "by_sentence"] = Field(
         default="as_it_comes",
-        description="words of a stream go out at once, or when their sentence was read; always the latter in a danger",
+        description="send chunks at once, or after a check of their sentence; in danger always the latter",
     )
     notices: Literal["off", "agents"] = Field(
         default="agents",
-        description="say that this is a program, and remind of breaks: never, or to who talks to an agent and to keys "
+        description="tell users that this is a program, and remind them of breaks: never, or with agents and with keys "
         "made with --notices on",
     )
     places: Path = Field(
-        default=Path("configs/safety.yaml"), description="what each jurisdiction asks; relative to the root"
+        default=Path("configs/safety.yaml"),
+        description="file with the duties of each jurisdiction, relative to the root",
     )
     jurisdictions: tuple[str, ...] = Field(
-        default=(), description="of those, which hold for everybody here; the strictest does"
+        default=(), description="jurisdictions that apply to all users; the strictest duties win"
     )
 
 

@@ -1,4 +1,4 @@
-"""The shape of the configuration's part about services outside, which agents ask. Their keys are in the environment."""
+"""The section `services` of the configuration: external services that agents use. Keys are in the environment."""
 
 from urllib.parse import urlsplit
 
@@ -8,39 +8,44 @@ from serving.config.frozen import Frozen
 
 
 class ServicesSettings(Frozen):
-    """Services outside for music and videos; each is off until it is switched on here, or by its key."""
+    """External services for music and videos; each is off until it is switched on here or its key is set."""
 
-    feeds: bool = Field(default=False, description="fetch feeds of YouTube's channels, which needs no key")
-    feeds_url: str = Field(default="https://www.youtube.com", description="where they are")
+    feeds: bool = Field(default=False, description="fetch the feeds of YouTube channels; needs no key")
+    feeds_url: str = Field(default="https://www.youtube.com", description="base URL of the feeds")
     youtube_url: str = Field(
         default="https://www.googleapis.com/youtube/v3",
-        description="YouTube's Data API, used for search when YOUTUBE_API_KEY is in the environment",
+        description="base URL of YouTube's Data API, used for search if YOUTUBE_API_KEY is set",
     )
-    region: str = Field(default="", pattern="^([A-Z]{2})?$", description="for its search, by ISO 3166; empty: none")
-    radio: bool = Field(default=False, description="ask ListenBrainz' radio for songs, which needs no key")
-    listenbrainz_url: str = Field(default="https://api.listenbrainz.org", description="where it is")
-    timeout_s: float = Field(default=5.0, gt=0, le=30, description="for one answer of a service, s")
+    region: str = Field(
+        default="", pattern="^([A-Z]{2})?$", description="region of the search, ISO 3166-1 alpha-2; empty: any"
+    )
+    radio: bool = Field(default=False, description="get songs from ListenBrainz radio; needs no key")
+    listenbrainz_url: str = Field(default="https://api.listenbrainz.org", description="base URL of ListenBrainz")
+    timeout_s: float = Field(default=5.0, gt=0, le=30, description="timeout of a request to a service, s")
     history: bool = Field(
-        default=False, description="people can link accounts at ListenBrainz and Last.fm by name, for their taste"
+        default=False,
+        description="users can link ListenBrainz and Last.fm accounts by name, so that their taste is known",
     )
     lastfm_url: str = Field(
-        default="https://ws.audioscrobbler.com", description="Last.fm, used when LASTFM_API_KEY is in the environment"
+        default="https://ws.audioscrobbler.com", description="base URL of Last.fm's API, used if LASTFM_API_KEY is set"
     )
     spotify_client_id: str = Field(
         default="",
-        description="of the operator's application; people can link accounts when BONDHU_TOKENS_KEY is there too",
+        description="client id of the operator's application; users can link accounts if BONDHU_TOKENS_KEY is set too",
     )
     spotify_redirect_uri: str = Field(
         default="http://127.0.0.1:8000/api/v1/services/spotify/callback",
-        description="where Spotify sends people back; as it is registered there",
+        description="redirect URI, as registered at Spotify",
     )
-    spotify_url: str = Field(default="https://api.spotify.com/v1", description="its Web API")
-    spotify_accounts_url: str = Field(default="https://accounts.spotify.com", description="where it gives tokens")
+    spotify_url: str = Field(default="https://api.spotify.com/v1", description="base URL of Spotify's Web API")
+    spotify_accounts_url: str = Field(
+        default="https://accounts.spotify.com", description="base URL for Spotify's tokens"
+    )
 
     @field_validator("spotify_redirect_uri")
     @classmethod
-    def _is_taken_there(cls, uri: str) -> str:
-        parts = urlsplit(uri)
-        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1"):
-            raise ValueError("Spotify takes https, or http on 127.0.0.1 or [::1]; not localhost")
+    def _is_allowed_by_spotify(cls, uri: str) -> str:
+        url = urlsplit(uri)
+        if url.scheme != "https" and url.hostname not in ("127.0.0.1", "::1"):
+            raise ValueError("Spotify allows https, or http on 127.0.0.1 or [::1], but not localhost")
         return uri

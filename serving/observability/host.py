@@ -1,4 +1,4 @@
-"""What the service has of its machine, or of its container where that has limits (cgroup v2), and how much is used."""
+"""Reads the memory, CPU and disk of the machine, or of the container if it has limits (cgroup v2)."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class HostReading:
-    """At one moment; CPU as seconds used so far (it goes up), by `cores` at most."""
+    """One measurement; `cpu_used_s` is a counter, `cores` the number of usable cores."""
 
     memory_used_bytes: int
     memory_bytes: int
@@ -23,48 +23,48 @@ class HostReading:
 
     @property
     def memory_ratio(self) -> float:
-        """Memory in use; what the kernel would drop for whoever needs it is not."""
+        """Share of memory in use, without what the kernel can reclaim."""
         return self.memory_used_bytes / self.memory_bytes
 
     @property
     def disk_ratio(self) -> float:
-        """Disk in use."""
+        """Share of the disk in use."""
         return 1 - self.disk_free_bytes / self.disk_bytes
 
 
 def read_host(folder: Path, cgroup: Path = CGROUP) -> HostReading:
-    """Look; `folder` says whose disk. Raises OSError."""
+    """Measure; the disk is that of `folder`. Raises OSError."""
     disk = shutil.disk_usage(folder)
     memory = psutil.virtual_memory()
     used, size = memory.total - memory.available, memory.total
     if (limit := _number(cgroup / "memory.max")) is not None and limit < size:
         used, size = _used(cgroup), limit
     times = psutil.cpu_times()
-    spent, cores = sum(times[:3]) + sum(times[5:8]), float(os.cpu_count() or 1)  # not idle, not waiting for a disk
+    spent, cores = sum(times[:3]) + sum(times[5:8]), float(os.cpu_count() or 1)  # without idle and iowait
     if (quota := _quota(cgroup)) is not None and quota < cores:
         spent, cores = _statistics(cgroup / "cpu.stat").get("usage_usec", 0) / 1e6, quota
     return HostReading(used, size, spent, cores, disk.free, disk.total)
 
 
 def _used(cgroup: Path) -> int:
-    """Without the page cache that can go."""
+    """Memory of the control group, without inactive page cache."""
     statistics = _statistics(cgroup / "memory.stat")
     return max(0, (_number(cgroup / "memory.current") or 0) - statistics.get("inactive_file", 0))
 
 
 def _quota(cgroup: Path) -> float | None:
-    """Cores that the control group may use; None: all."""
+    """Cores that the control group may use; None: no limit."""
     try:
-        most, period = (cgroup / "cpu.max").read_text().split()
+        quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):
         return None
-    return None if most == "max" else int(most) / int(period)
+    return None if quota == "max" else int(quota) / int(period)
 
 
 def _number(file: Path) -> int | None:
     try:
         return int(file.read_text())
-    except (OSError, ValueError):  # not there, or "max"
+    except (OSError, ValueError):  # missing, or "max"
         return None
 
 

@@ -1,4 +1,4 @@
-"""The machine, restarts, evictions and the loop's lag as Prometheus metrics: alerts go by the doctor's thresholds."""
+"""Prometheus metrics of the machine, restarts, evictions and event loop lag; alerts use the doctor's thresholds."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +9,7 @@ from serving.observability.host import HostReading
 
 
 class HostMetrics(Collector):
-    """What was read, as a registry takes it; what is None is left out."""
+    """A collector of measured values; values that are None are left out."""
 
     def __init__(
         self,
@@ -29,38 +29,44 @@ class HostMetrics(Collector):
         self._expiries = expiries
 
     def collect(self) -> Iterable[Metric]:
-        """The families."""
+        """The metric families."""
         if self._host is not None:
             yield _gauge(
                 "bondhu_memory_used_ratio",
-                "Memory in use, of the machine's or the container's",
+                "Share of the memory of the machine or the container that is in use",
                 self._host.memory_ratio,
             )
-            yield _gauge("bondhu_disk_used_ratio", "Of the disk of var_dir", self._host.disk_ratio)
-            yield _gauge("bondhu_cpu_cores", "Cores that may be used", self._host.cores)
-            spent = CounterMetricFamily("bondhu_cpu_seconds", "CPU used, of the machine or the container")
+            yield _gauge("bondhu_disk_used_ratio", "Share of the disk of var_dir that is in use", self._host.disk_ratio)
+            yield _gauge("bondhu_cpu_cores", "Usable cores", self._host.cores)
+            spent = CounterMetricFamily("bondhu_cpu_seconds", "CPU time used by the machine or the container")
             spent.add_metric([], self._host.cpu_used_s)
             yield spent
         yield _gauge(
-            "bondhu_event_loop_lag_seconds", "Longest standstill of the loop in the last minutes", self._loop_lag_s
+            "bondhu_event_loop_lag_seconds",
+            "Longest time that the event loop was blocked in the last minutes",
+            self._loop_lag_s,
         )
-        restarts = CounterMetricFamily("bondhu_restarts", "Processes and engines started again", labels=["process"])
+        restarts = CounterMetricFamily("bondhu_restarts", "Restarts of processes and engines", labels=["process"])
         for name, count in self._restarts.items():
             restarts.add_metric([name], count)
         yield restarts
         if self._evicted is not None:
-            evicted = CounterMetricFamily("bondhu_redis_evicted_keys", "Keys that Redis threw away for want of memory")
+            evicted = CounterMetricFamily(
+                "bondhu_redis_evicted_keys", "Keys that Redis evicted because its memory was full"
+            )
             evicted.add_metric([], self._evicted)
             yield evicted
         if self._backup_age_s is not None:
             yield _gauge("bondhu_backup_age_seconds", "Age of the newest backup in backup.folder", self._backup_age_s)
-        ends = GaugeMetricFamily("bondhu_certificate_left_seconds", "Until a certificate ends", labels=["place"])
+        lifetimes = GaugeMetricFamily(
+            "bondhu_certificate_left_seconds", "Time until a certificate expires", labels=["place"]
+        )
         for place, left_s in self._expiries.items():
-            ends.add_metric([place], left_s)
-        yield ends
+            lifetimes.add_metric([place], left_s)
+        yield lifetimes
 
 
-def _gauge(name: str, says: str, value: float) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, says)
+def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help_text)
     family.add_metric([], value)
     return family

@@ -144,7 +144,7 @@ class Metrics:
         )
         self._cost = counter("bondhu_cost_usd_total", "Cost of requests that ended, by the configured prices", "model")
         self._sql_repeats = counter(
-            "bondhu_sql_repeats_total", "Requests that asked SQL the same twenty times or more", "route"
+            "bondhu_sql_repeats_total", "Requests that repeated one SQL statement at least 20 times", "route"
         )
         self._sql_connects = counter("bondhu_sql_connects_total", "Connections to SQL that were opened")
         self._sql = Histogram(
@@ -214,7 +214,7 @@ class Metrics:
         self._sql_connects.inc()
 
     def count_sql_repeats(self, route: str) -> None:
-        """Count a request that asked the same again and again."""
+        """Count a request that repeated one SQL statement many times."""
         self._counter(self._sql_repeats, route or NONE).inc()
 
     def count_http(self, method: str, route: str, status: int) -> None:

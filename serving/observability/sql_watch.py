@@ -1,6 +1,6 @@
-"""What statements take, how often one request repeats one, and how many connections are opened: by SQLAlchemy's events.
+"""Measures the duration and repetition of SQL statements, and opened connections, through SQLAlchemy's events.
 
-A statement is named by its verb and its table, never by its values. It does not know which database.
+A statement is named by its verb and its table, never by its values. This module does not know which database it is.
 """
 
 import re
@@ -21,16 +21,16 @@ _STARTED = "bondhu_started_s"
 
 
 def watch(engine: AsyncEngine, metrics: Metrics) -> None:
-    """Count what goes through this pool."""
+    """Measure the statements and connections of this pool."""
 
-    def before(_: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool) -> None:
+    def before_execute(_: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool) -> None:
         if context is not None:
             setattr(context, _STARTED, time.monotonic())
-        seen = request_context.current.get()
-        if seen is not None:
-            seen.statements[statement] = seen.statements.get(statement, 0) + 1
+        exchange = request_context.current.get()
+        if exchange is not None:
+            exchange.statements[statement] = exchange.statements.get(statement, 0) + 1
 
-    def after(_: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool) -> None:
+    def after_execute(_: Any, __: Any, statement: str, ___: Any, context: Any, ____: bool) -> None:
         started_s = getattr(context, _STARTED, None)
         if started_s is not None:
             metrics.observe_sql(name_of(statement), time.monotonic() - started_s)
@@ -38,16 +38,16 @@ def watch(engine: AsyncEngine, metrics: Metrics) -> None:
     def connected(_: Any, __: Any) -> None:
         metrics.count_sql_connect()
 
-    event.listen(engine.sync_engine, "before_cursor_execute", before)
-    event.listen(engine.sync_engine, "after_cursor_execute", after)
+    event.listen(engine.sync_engine, "before_cursor_execute", before_execute)
+    event.listen(engine.sync_engine, "after_cursor_execute", after_execute)
     event.listen(engine.sync_engine, "connect", connected)
 
 
 @lru_cache(maxsize=1024)
 def name_of(statement: str) -> str:
-    """Its verb and table, as `select messages`; `other` for what is none of these."""
-    found = _NAME.match(statement)
-    if found is None:
+    """Return the verb and the table, such as `select messages`; `other` for any other statement."""
+    match = _NAME.match(statement)
+    if match is None:
         return "other"
-    verb = next(group for group in found.groups()[:4] if group)
-    return f"{verb.lower()} {found[5].lower()}"
+    verb = next(group for group in match.groups()[:4] if group)
+    return f"{verb.lower()} {match[5].lower()}"

@@ -25,9 +25,9 @@ class GenerationRequest:
     (ISO 3166-1 alpha-2) if known, for helplines in a crisis. `conversation` is the conversation that is remembered,
     None when memory is off; `agent_conversation` is where an agent stores games and proposals, with or without memory.
 
-    `checks_safety` is off for an application that has a safety step of its own, and for jobs. `notices` says where the
-    person is told that they talk to a program: nowhere, in the reply's words, or beside them. `risk` and `person` are
-    what the safety step found; None: it did not look.
+    `checks_safety` is off for an application that has its own safety step, and for jobs. `notices` says how the person
+    is told that they talk to a program: not at all, in the text of the reply, or as an event. `risk` and `person` are
+    the safety step's findings; None: it did not run.
     """
 
     path: str

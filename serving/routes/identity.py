@@ -78,15 +78,15 @@ def country_of(http_request: Request) -> str | None:
 
 
 def notices_of(http_request: Request, caller: KeyRecord, *, is_agent: bool) -> NoticesShown:
-    """Where the person is told that they talk to a program; raises InvalidRequest for a header that cannot be.
+    """How notices are shown; raises InvalidRequest for an invalid header.
 
-    A client that shows what stands beside the words asks for it there; what is told at all is the key's to say.
+    The key decides whether they are shown. The client chooses between text and events.
     """
-    asked = http_request.headers.get(NOTICES_HEADER)
-    if asked not in (None, "text", "event"):
+    shown = http_request.headers.get(NOTICES_HEADER)
+    if shown not in (None, "text", "event"):
         raise InvalidRequest(f"{NOTICES_HEADER}: must be text or event.", param=NOTICES_HEADER)
-    is_told = caller.notices == "on" or (caller.notices == "agents" and is_agent)
-    return "off" if not is_told else "event" if asked == "event" else "text"
+    is_on = caller.notices == "on" or (caller.notices == "agents" and is_agent)
+    return "off" if not is_on else "event" if shown == "event" else "text"
 
 
 def about(http_request: Request, caller: KeyRecord, endpoint: str, parsed: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def test_every_statement_names_its_owner(
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
     wishes = IntentExecutor(engine, store, forgetter, lambda: DAY)
     for wish in (Remember(None), Mute(None), Forget("one")):
-        done = await wishes.obey(ANN, wish, conversation="c", message_id=taken.ids["Two"])
+        done = await wishes.execute(ANN, wish, conversation="c", message_id=taken.ids["Two"])
         assert done.count == 1
     await forgetter.memory(ANN, new.id)
     await forgetter.message(ANN, taken.ids["Two"])

@@ -61,7 +61,7 @@ class Past:
 
     async def forget(self, about: str, owner: Owner = ANN) -> Done:
         """Obey a wish that was not taken in."""
-        return await self._wishes.obey(owner, Forget(about), conversation="c", message_id=None)
+        return await self._wishes.execute(owner, Forget(about), conversation="c", message_id=None)
 
     async def document(self, owner: Owner = ANN) -> str:
         """Return all that an export has."""

@@ -1,4 +1,4 @@
-"""/api/v1/inbox: what the friend left for the person, and whether they want it to; nobody does until they say so."""
+"""/api/v1/inbox: messages that the friend leaves for a person who has enabled them."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ PathMessage = Annotated[Name, Path(description="a message's id, as GET /api/v1/i
 
 
 class InboxMessage(BaseModel):
-    """A message; `why` says what it is about."""
+    """A message; `why` is its occasion."""
 
     object: Literal["inbox.message"] = "inbox.message"
     id: str
@@ -35,7 +35,7 @@ class InboxMessage(BaseModel):
 
     @classmethod
     def of(cls, message: Message) -> "InboxMessage":
-        """The answer that shows it."""
+        """Convert it to a response."""
         return cls(
             id=message.id,
             kind=message.kind,
@@ -47,7 +47,7 @@ class InboxMessage(BaseModel):
 
 
 class Inbox(BaseModel):
-    """All messages, the latest first."""
+    """All messages, newest first."""
 
     object: Literal["list"] = "list"
     unread: int
@@ -55,21 +55,21 @@ class Inbox(BaseModel):
 
     @classmethod
     def of(cls, box: Box) -> "Inbox":
-        """The answer that shows it."""
-        messages = [InboxMessage.of(each) for each in reversed(box.messages)]
-        return cls(unread=sum(each.read_at is None for each in messages), data=messages)
+        """Convert it to a response."""
+        messages = [InboxMessage.of(message) for message in reversed(box.messages)]
+        return cls(unread=sum(message.read_at is None for message in messages), data=messages)
 
 
 @router.get("/api/v1/inbox")
 async def inbox(access: Access, user: User = None) -> Inbox:
-    """What the friend left for them."""
+    """List the person's messages."""
     async with access.about(user) as owner:
         return Inbox.of(await load_box(access.gateway.agents.states, owner))
 
 
 @router.post("/api/v1/inbox/{message}/read")
 async def read(message: PathMessage, access: Access, user: User = None) -> Inbox:
-    """They have read it."""
+    """Mark a message as read."""
     async with access.about(user) as owner:
         now = access.gateway.now().isoformat()
         return await _changed(access.gateway, owner, message, lambda box: box.changed(message, read_at=now))
@@ -77,36 +77,36 @@ async def read(message: PathMessage, access: Access, user: User = None) -> Inbox
 
 @router.delete("/api/v1/inbox/{message}")
 async def delete(message: PathMessage, access: Access, user: User = None) -> Inbox:
-    """Delete it; its occasion gets no other."""
+    """Delete a message; there will be no other for its occasion."""
     async with access.about(user) as owner:
         return await _changed(access.gateway, owner, message, lambda box: box.without(message))
 
 
 @router.get("/api/v1/inbox/settings")
 async def settings(access: Access, user: User = None) -> InboxSettings:
-    """Whether they want messages, how many, and when not."""
+    """Return whether the person wants messages, how many, and at which times not."""
     async with access.about(user) as owner:
         return await load_settings(access.gateway.agents.states, owner)
 
 
 @router.put("/api/v1/inbox/settings")
 async def set_settings(body: InboxSettings, access: Access, user: User = None) -> InboxSettings:
-    """Say so; who is known to be a minor gets none."""
+    """Change the settings; a known minor cannot enable messages."""
     async with access.about(user) as owner:
         gateway = access.gateway
         details = (await read_profile(gateway.database, owner)).details
         facts = facts_of(details, gateway.now().date())
         if body.enabled and gateway.safety.is_minor(facts):
-            raise InvalidRequest("enabled: not for who is known to be a minor.", param="enabled")
+            raise InvalidRequest("enabled: not available to minors.", param="enabled")
         await save_settings(gateway.agents.states, owner, body)
     return body
 
 
 async def _changed(gateway: Gateway, owner: Owner, id_: str, change: Callable[[Box], Box]) -> Inbox:
     states = gateway.agents.states
-    if all(each.id != id_ for each in (await load_box(states, owner)).messages):
+    if all(message.id != id_ for message in (await load_box(states, owner)).messages):
         raise UnknownMessage(f"This person has no message '{id_[:64]}'.")
     changed = await change_box(states, owner, change)
     if changed is None:
-        raise MemoryChanged("The inbox changes at this moment; ask again.")
+        raise MemoryChanged("The inbox was changed at the same time; try again.")
     return Inbox.of(changed)

@@ -1,7 +1,7 @@
-"""/api/v1/jobs: background jobs of a person, asked for, looked at and cancelled; with an admin's key, the service's.
+"""/api/v1/jobs: adds, lists, shows and cancels background jobs of a person, or with an admin key of the service.
 
-A job is added to SQL here; the worker's next beat sends it. Whoever asks again while one of the kind has not ended is
-shown that one.
+A new job is stored in SQL; the worker's next beat sends it. While a job of the same kind has not ended, adding another
+returns that one.
 """
 
 from collections.abc import AsyncIterator
@@ -26,26 +26,28 @@ from storage.memory.tables import JobState
 router = APIRouter(tags=["jobs"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
 MAX_LISTED = 100
-PathJob = Annotated[Id, Path(description="its id")]
+PathJob = Annotated[Id, Path(description="a job's id")]
 
 
 class JobBody(Accepted):
-    """A job to be done; `params` are the kind's (docs/jobs.md)."""
+    """A new job; docs/jobs.md describes the `params` of each kind."""
 
     kind: Name
     params: dict[str, JsonValue] = Field(default_factory=dict)
-    user: Name | None = Field(default=None, description="whose; or as a header says. Of the service's kinds: nobody")
+    user: Name | None = Field(
+        default=None, description="the person; can be set by a header. Jobs of the service have none"
+    )
 
 
 class Progress(BaseModel):
-    """So many of its steps are done; 0 of 0: it does not tell."""
+    """Completed steps and their total; 0 of 0: unknown."""
 
     done: int
     of: int
 
 
 class JobCard(BaseModel):
-    """A job. `error` is the kind of its last failure; `result` has numbers and ids."""
+    """A job. `error` is the type of its last failure; `result` has numbers and ids."""
 
     object: Literal["job"] = "job"
     id: str
@@ -62,7 +64,7 @@ class JobCard(BaseModel):
 
     @classmethod
     def of(cls, record: job_board.JobRecord) -> Self:
-        """The answer that shows it."""
+        """Convert it to a response."""
         return cls(
             id=record.id,
             kind=record.kind,
@@ -79,7 +81,7 @@ class JobCard(BaseModel):
 
 
 class JobList(BaseModel):
-    """Jobs, the latest change first."""
+    """Jobs, last changed first."""
 
     object: Literal["list"] = "list"
     data: list[JobCard]
@@ -87,18 +89,18 @@ class JobList(BaseModel):
 
 @router.post("/api/v1/jobs", status_code=202)
 async def add(body: JobBody, access: Access, response: Response) -> JobCard:
-    """Have a job done; 200 instead of 202 when one of the kind has not ended yet, which is shown."""
+    """Add a job; if one of its kind has not ended, return that one with 200 instead of 202."""
     kind = _kind(body.kind)
     async with _about(access, kind, body.user) as owner:
         try:
             params_of(kind, body.params)
         except ValidationError as problem:
             first = problem.errors()[0]
-            where = ".".join(["params", *(str(part) for part in first["loc"])])[:256]
+            where = ".".join(["params", *(str(key) for key in first["loc"])])[:256]
             raise InvalidRequest(f"{where}: {first['msg'][:256]}", param=where) from problem
         database, now = access.gateway.database, access.gateway.now()
         id_ = await jobs.add_job(database, owner, kind.name, now=now, params=body.params, is_urgent=True)
-        record = await _added(access, owner, kind, id_)
+        record = await _new_or_pending(access, owner, kind, id_)
         response.status_code = 202 if id_ is not None else 200
         return JobCard.of(record)
 
@@ -107,44 +109,46 @@ async def add(body: JobBody, access: Access, response: Response) -> JobCard:
 async def list_all(
     access: Access,
     user: User = None,
-    state: Annotated[JobState | None, Query(description="only those in it")] = None,
-    kind: Annotated[Name | None, Query(description="only of it; of one of the service's: those")] = None,
+    state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
+    kind: Annotated[
+        Name | None, Query(description="only jobs of this kind; for a kind of the service, its jobs")
+    ] = None,
 ) -> JobList:
-    """The person's jobs; those that are done, for a week."""
-    of = None if kind is None else _kind(kind)
-    async with _about(access, of, user) as owner:
-        found = await job_board.list_jobs(
+    """List the person's jobs, completed ones for a week."""
+    job_kind = None if kind is None else _kind(kind)
+    async with _about(access, job_kind, user) as owner:
+        records = await job_board.list_jobs(
             access.gateway.database, owner=owner, state=state, kind=kind, limit=MAX_LISTED
         )
-        return JobList(data=[JobCard.of(each) for each in found])
+        return JobList(data=[JobCard.of(record) for record in records])
 
 
 @router.get("/api/v1/jobs/{job}")
 async def show(job: PathJob, access: Access, user: User = None) -> JobCard:
-    """A job of the person's."""
+    """Return one of the person's jobs."""
     async with access.about_or_service(user) as owner:
-        return JobCard.of(await _found(access, job, owner))
+        return JobCard.of(await _find(access, job, owner))
 
 
 @router.post("/api/v1/jobs/{job}/cancel")
 async def cancel(job: PathJob, access: Access, user: User = None) -> JobCard:
-    """End it: what a running one does from now on is not stored. One that has ended stays as it is."""
+    """Cancel a job; if it is running, its further results are dropped. An ended job stays as it is."""
     async with access.about_or_service(user) as owner:
         database = access.gateway.database
         await job_board.cancel_job(database, job, owner, now=access.gateway.now())
-        return JobCard.of(await _found(access, job, owner))
+        return JobCard.of(await _find(access, job, owner))
 
 
 @asynccontextmanager
 async def _about(access: MemoryAccess, kind: JobKind | None, user: str | None) -> AsyncIterator[Owner]:
-    """Whose jobs: the person's, or for a kind of the service's, asked with an admin's key, the service's."""
+    """The owner of jobs of this kind: the person, or the service, which requires an admin key."""
     if kind is None or kind.of == "person":
         async with access.about(user) as owner:
             yield owner
         return
     async with access.counted(None):
         if not access.is_admin:
-            raise Forbidden(f"kind: '{kind.name}' is the service's: it takes an admin's key.", param="kind")
+            raise Forbidden(f"kind: '{kind.name}' is a job of the service: it requires an admin key.", param="kind")
         yield jobs.SERVICE
 
 
@@ -155,19 +159,19 @@ def _kind(name: str) -> JobKind:
         raise InvalidRequest(f"kind: {problem}.", param="kind") from problem
 
 
-async def _found(access: MemoryAccess, id_: str, owner: Owner) -> job_board.JobRecord:
+async def _find(access: MemoryAccess, id_: str, owner: Owner) -> job_board.JobRecord:
     record = await job_board.find_job(access.gateway.database, id_, owner)
     if record is None:
         raise UnknownJob(f"This person has no job '{id_}'.")
     return record
 
 
-async def _added(access: MemoryAccess, owner: Owner, kind: JobKind, id_: str | None) -> job_board.JobRecord:
-    """The new job, or the one that was there; raises InvalidRequest when there is nothing to do."""
+async def _new_or_pending(access: MemoryAccess, owner: Owner, kind: JobKind, id_: str | None) -> job_board.JobRecord:
+    """The new job, or the pending one of its kind; raises InvalidRequest when there is nothing to do."""
     database = access.gateway.database
     if id_ is not None:
-        return await _found(access, id_, owner)
-    there = await job_board.find_undone(database, owner, kind.name)
-    if there is None:
-        raise InvalidRequest(f"kind: nothing of this person's is there for '{kind.name}'.", param="kind")
-    return there
+        return await _find(access, id_, owner)
+    pending = await job_board.find_undone(database, owner, kind.name)
+    if pending is None:
+        raise InvalidRequest(f"kind: this person has no data for '{kind.name}'.", param="kind")
+    return pending

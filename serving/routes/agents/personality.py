@@ -1,4 +1,4 @@
-"""/api/v1/personality: the phrases, the person's answers, what is made of them; corrected, and deleted at once."""
+"""/api/v1/personality: the questionnaire, the person's answers and scores, corrections and deletion."""
 
 from typing import Annotated, Literal
 
@@ -20,13 +20,13 @@ from storage.memory.conversations import own_words
 from storage.memory.owner import Owner
 
 router = APIRouter(tags=["personality"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
-TRIES = 3  # of two who change it at once
-MAX_READ = 500  # of a person's latest messages
+TRIES = 3  # when two requests change it at once
+MAX_READ = 500  # latest messages of the person
 Answer = Annotated[int, Field(ge=1, le=5)]
 
 
 class ItemAnswer(BaseModel):
-    """A phrase; `answer` is the person's, if they gave one."""
+    """A phrase; `answer` is the person's, null without one."""
 
     number: int
     text: str
@@ -35,7 +35,7 @@ class ItemAnswer(BaseModel):
 
 
 class ItemList(BaseModel):
-    """All phrases, and what the numbers mean, from 1."""
+    """All phrases; `answers` are the meanings of the numbers, from 1."""
 
     object: Literal["list"] = "list"
     source: str = "Mini-IPIP, public domain: https://ipip.ori.org/MiniIPIPKey.htm"
@@ -44,15 +44,15 @@ class ItemList(BaseModel):
 
 
 class Answers(Accepted):
-    """Answers by the phrase's number; those that are not named stay as they are."""
+    """Answers by the number of their phrase; other answers stay as they are."""
 
     answers: dict[int, Answer] = Field(min_length=1, max_length=len(ITEMS))
 
 
 class Correction(Accepted):
-    """What the person says of themselves, which outranks everything; null takes it back.
+    """Scores that the person sets, which override all others; null removes one.
 
-    `reads_language`: whether their way of writing may count a little.
+    `reads_language`: whether the person's writing may influence the scores.
     """
 
     scores: dict[Trait, Annotated[float, Field(ge=1, le=5)] | None] = Field(default_factory=dict)
@@ -60,7 +60,7 @@ class Correction(Accepted):
 
 
 class ScoreAnswer(BaseModel):
-    """A trait, from 1 to 5, with its 95 % interval; `source` says what it was made of."""
+    """A trait, from 1 to 5, with its 95 % interval; `source` is where it comes from."""
 
     trait: Trait
     estimate: float
@@ -71,14 +71,14 @@ class ScoreAnswer(BaseModel):
 
 
 class Uses(BaseModel):
-    """What follows: the friend's tone, where the person chose none; how much fitting counts beside variety, 0 to 1."""
+    """Uses of the scores: the friend's default tone, and the weight of relevance against variety, 0 to 1."""
 
     tone: dict[str, str]
     ranking_lambda: float
 
 
 class PersonalityAnswer(BaseModel):
-    """All that is made of it."""
+    """The scores and their uses."""
 
     object: Literal["personality"] = "personality"
     answered: int
@@ -90,7 +90,7 @@ class PersonalityAnswer(BaseModel):
 
 
 class Deleted(BaseModel):
-    """It is gone."""
+    """The confirmation of a deletion."""
 
     object: Literal["personality.deleted"] = "personality.deleted"
     deleted: bool = True
@@ -98,19 +98,19 @@ class Deleted(BaseModel):
 
 @router.get("/api/v1/personality/items")
 async def items(access: Access, user: User = None) -> ItemList:
-    """The phrases of the questionnaire, and what the person answered."""
+    """List the phrases of the questionnaire with the person's answers."""
     async with access.about(user) as owner:
-        known = await load_personality(access.gateway.agents.states, owner)
+        profile = await load_personality(access.gateway.agents.states, owner)
     data = [
-        ItemAnswer(number=each.number, text=each.text, trait=each.trait, answer=known.answers.get(each.number))
-        for each in ITEMS
+        ItemAnswer(number=item.number, text=item.text, trait=item.trait, answer=profile.answers.get(item.number))
+        for item in ITEMS
     ]
     return ItemList(answers=list(ANSWERS), data=data)
 
 
 @router.post("/api/v1/personality/answers")
 async def answer(body: Answers, access: Access, user: User = None) -> PersonalityAnswer:
-    """Take answers in, one or all."""
+    """Store answers, one or more."""
     for number in body.answers:
         if number not in NUMBERS:
             raise InvalidRequest(f"answers.{number}: items are numbered 1 to {len(ITEMS)}.", param=f"answers.{number}")
@@ -120,14 +120,14 @@ async def answer(body: Answers, access: Access, user: User = None) -> Personalit
 
 @router.get("/api/v1/personality")
 async def personality(access: Access, user: User = None) -> PersonalityAnswer:
-    """What is made of the answers, and what follows from it."""
+    """Return the scores and their uses."""
     async with access.about(user) as owner:
-        return await _shown(access.gateway, owner, await load_personality(access.gateway.agents.states, owner))
+        return await _response_of(access.gateway, owner, await load_personality(access.gateway.agents.states, owner))
 
 
 @router.put("/api/v1/personality")
 async def correct(body: Correction, access: Access, user: User = None) -> PersonalityAnswer:
-    """Say otherwise, or allow that the person's language counts a little."""
+    """Set scores, or allow the person's writing to influence them."""
     async with access.about(user) as owner:
         return await _changed(access.gateway, owner, corrected=body.scores, reads_language=body.reads_language)
 
@@ -150,28 +150,28 @@ async def _changed(
 ) -> PersonalityAnswer:
     states = gateway.agents.states
     for _ in range(TRIES):
-        known = await load_personality(states, owner)
-        own = {**known.corrected, **(corrected or {})}
+        profile = await load_personality(states, owner)
+        merged = {**profile.corrected, **(corrected or {})}
         changed = Personality(
-            {**known.answers, **(answers or {})},
-            {trait: own[trait] for trait in TRAITS if (own.get(trait)) is not None},  # type: ignore[misc]
-            known.reads_language if reads_language is None else reads_language,
-            known.version,
+            {**profile.answers, **(answers or {})},
+            {trait: merged[trait] for trait in TRAITS if (merged.get(trait)) is not None},  # type: ignore[misc]
+            profile.reads_language if reads_language is None else reads_language,
+            profile.version,
         )
         if await save_personality(states, owner, changed):
-            return await _shown(gateway, owner, changed)
-    raise MemoryChanged("The person's answers change at this moment; ask again.")
+            return await _response_of(gateway, owner, changed)
+    raise MemoryChanged("The person's answers were changed at the same time; try again.")
 
 
-async def _shown(gateway: Gateway, owner: Owner, known: Personality) -> PersonalityAnswer:
+async def _response_of(gateway: Gateway, owner: Owner, profile: Personality) -> PersonalityAnswer:
     language = {}
-    if known.reads_language:
+    if profile.reads_language:
         language = evidence_of(await own_words(gateway.database, owner, limit=MAX_READ))
-    scores = scores_of(known.answers, corrected=known.corrected, language=language)
+    scores = scores_of(profile.answers, corrected=profile.corrected, language=language)
     return PersonalityAnswer(
-        answered=len(known.answers),
-        reads_language=known.reads_language,
-        scores=[_score(each) for each in scores],
+        answered=len(profile.answers),
+        reads_language=profile.reads_language,
+        scores=[_score(score) for score in scores],
         used_for=Uses(tone=tone_of(scores), ranking_lambda=round(lambda_of(scores), 2)),
     )
 

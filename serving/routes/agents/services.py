@@ -1,7 +1,7 @@
-"""/api/v1/services: a person's accounts at services outside: which there are, linking them, unlinking them.
+"""/api/v1/services: lists, links and unlinks a person's accounts at external services.
 
-Spotify sends the person's browser back to the callback, which takes no key: its `state` is 256 random bits that only
-the service and the browser were given, good once and for ten minutes.
+Spotify redirects the person's browser to the callback, which needs no API key: its `state` is 256 random bits that only
+Spotify and the browser know, valid once and for ten minutes.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from storage.services.links import Link
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
 
-PathService = Annotated[Name, Path(description="its id, as GET /api/v1/services lists it")]
+PathService = Annotated[Name, Path(description="a service's id, as in GET /api/v1/services")]
 State = Literal["unlinked", "linked", "reconnect"]
 CLOSE = "You can close this window."
 PAGE_HEADERS = {
@@ -39,8 +39,8 @@ PAGE_HEADERS = {
 class ServiceCard(BaseModel):
     """A service: whether it is set up here, how it is linked, and the person's account there.
 
-    `how` is `oauth` (the answer of link has a `url` to open) or `name` (link takes the account's name). `state` is
-    `linked`, or `reconnect` when the service does not know the connection any more.
+    `how` is `oauth` (link returns a `url` to open) or `name` (link needs the account's name). `state` is `linked`, or
+    `reconnect` when the service no longer accepts the connection.
     """
 
     object: Literal["service"] = "service"
@@ -60,14 +60,14 @@ class ServiceList(BaseModel):
 
 
 class LinkBody(Accepted):
-    """The account's name, for services that are linked by it."""
+    """A request to link an account; `account` is its name, for services that are linked by name."""
 
     account: Name | None = None
     user: Name | None = None
 
 
 class LinkAnswer(BaseModel):
-    """The address that the person has to open, or what was linked."""
+    """The URL that the person must open; null: the account is linked."""
 
     object: Literal["service.link"] = "service.link"
     url: str | None
@@ -76,7 +76,7 @@ class LinkAnswer(BaseModel):
 
 @router.get("/api/v1/services")
 async def services(access: Access, user: User = None) -> ServiceList:
-    """The services, and the person's accounts there."""
+    """List the services, and the person's accounts there."""
     async with access.about(user) as owner:
         links = {link.service: link for link in await access.gateway.accounts.links.all_of(owner)}
         return ServiceList(data=[_card(access.gateway.accounts, id_, links) for id_ in Accounts.HOW])
@@ -84,7 +84,7 @@ async def services(access: Access, user: User = None) -> ServiceList:
 
 @router.post("/api/v1/services/{service}/link")
 async def link(service: PathService, body: LinkBody, access: Access) -> LinkAnswer:
-    """Link an account: by its name, or by an address to open."""
+    """Link an account by its name, or return a URL to open."""
     async with access.about(body.user) as owner:
         accounts = _configured(access, service)
         url = None
@@ -92,10 +92,10 @@ async def link(service: PathService, body: LinkBody, access: Access) -> LinkAnsw
             assert accounts.tokens is not None, "it is configured"
             url = await accounts.tokens.begin(owner)
         elif body.account is None:
-            raise InvalidRequest("account: name the account there.", param="account")
+            raise InvalidRequest("account: required for this service; set it to the account's name.", param="account")
         else:
             await accounts.links.link(owner, service, body.account, secret=None, expires_at=None)
-        links = {each.service: each for each in await accounts.links.all_of(owner)}
+        links = {link.service: link for link in await accounts.links.all_of(owner)}
         return LinkAnswer(url=url, service=_card(accounts, service, links))
 
 
@@ -107,26 +107,26 @@ async def callback(
     code: Annotated[str, Query(max_length=2048)] = "",
     error: Annotated[str, Query(max_length=256)] = "",
 ) -> HTMLResponse:
-    """Where the service sends the person back; a page that says what happened."""
+    """Finish linking after the redirect from the service; returns a page with the result."""
     tokens = gateway.accounts.tokens
     if tokens is None or Accounts.HOW.get(service) != "oauth":
-        return _page(404, "There is no such service here.")
+        return _page(404, "This service does not exist here.")
     if error or not code:
-        return _page(400, f"Nothing was linked: the service was not allowed to. {CLOSE}")
+        return _page(400, f"The account was not linked, because access was denied. {CLOSE}")
     try:
         await tokens.finish(state, code)
     except (NotAuthorized, Locked):
-        return _page(400, "This link was used before, or is too old. Ask for another.")
+        return _page(400, "This link was already used or has expired. Request a new one.")
     except ServiceFailed as failure:
         if failure.status == 403:
-            return _page(403, "Your account is not among those that the operator's application may be used by.")
-        return _page(502, "The service did not answer as it should. Try again.")
+            return _page(403, "The operator's application is not available to your account.")
+        return _page(502, "The service did not respond as expected. Try again.")
     return _page(200, f"Your account is linked. {CLOSE}")
 
 
 @router.delete("/api/v1/services/{service}")
 async def unlink(service: PathService, access: Access, user: User = None) -> ServiceCard:
-    """Unlink the account, and delete what came from there."""
+    """Unlink the account, and delete the data that came from it."""
     async with access.about(user) as owner:
         if service not in Accounts.HOW:
             raise UnknownService(service)
@@ -139,19 +139,19 @@ def _configured(access: MemoryAccess, service: str) -> Accounts:
     if service not in accounts.HOW:
         raise UnknownService(service)
     if not accounts.is_configured(service):
-        raise ServiceAway(f"'{service}' is not set up here: `bondhu doctor services` says what is missing.")
+        raise ServiceAway(f"'{service}' is not configured: `bondhu doctor services` shows what is missing.")
     return accounts
 
 
 def _card(accounts: Accounts, id_: str, links: Mapping[str, Link]) -> ServiceCard:
-    found = links.get(id_)
+    link = links.get(id_)
     return ServiceCard(
         id=id_,
         configured=accounts.is_configured(id_),
         how=accounts.HOW[id_],
-        state="unlinked" if found is None else cast("State", found.state),
-        account=None if found is None else found.account,
-        linked_at=None if found is None else found.linked_at,
+        state="unlinked" if link is None else cast("State", link.state),
+        account=None if link is None else link.account,
+        linked_at=None if link is None else link.linked_at,
     )
 
 

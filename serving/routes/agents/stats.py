@@ -1,7 +1,6 @@
-"""/api/v1/stats, /api/v1/recommendations, /api/v1/genres: what was used, what was prepared, what can be asked for.
+"""/api/v1/stats, /api/v1/recommendations, /api/v1/genres: usage, prepared recommendations, and available genres.
 
-Each is kept for a while (`cache.ttl_s`). What moods somebody had is told to nobody but in their own statistics, and
-only after they said so.
+Responses are cached (`cache.ttl_s`). A person's moods are only shown in their own statistics, with their consent.
 """
 
 from collections import Counter
@@ -27,11 +26,11 @@ from storage.memory.owner import Owner
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
-Days = Annotated[int, Query(ge=1, le=400, description="up to today, UTC")]
+Days = Annotated[int, Query(ge=1, le=400, description="number of days up to today, UTC")]
 
 
 class Retention(BaseModel):
-    """Of those who came for the first time, the share that was there again so many days later; null: nobody to tell."""
+    """The share of new people who returned after so many days; null: there were none."""
 
     after_1_day: float | None
     after_7_days: float | None
@@ -39,10 +38,11 @@ class Retention(BaseModel):
 
 
 class Stats(BaseModel):
-    """What an application's people used, or one of them.
+    """The usage of an application, or of one of its people.
 
-    `conversations` are sessions, which a pause of half an hour ends. Of one person: `retention` and `people` are null;
-    `kept_conversations` counts what memory keeps, `moods` is null without their consent. `as_of`: when it was counted.
+    `conversations` are sessions, which end after half an hour of inactivity. For one person, `retention` and `people`
+    are null, `kept_conversations` counts the conversations in memory, and `moods` is null without consent. `as_of` is
+    when the values were counted.
     """
 
     object: Literal["stats"] = "stats"
@@ -60,7 +60,7 @@ class Stats(BaseModel):
 
 
 class MoodConsent(Accepted):
-    """Whether the moods that a person told of may be counted in their statistics."""
+    """Whether moods that a person mentioned may be counted in their statistics."""
 
     allowed: bool
 
@@ -70,34 +70,36 @@ async def read(
     access: Access,
     user: User = None,
     days: Days = 30,
-    of: Annotated[Literal["person", "app"], Query(description="of one person, or of the whole application")] = "person",
+    of: Annotated[Literal["person", "app"], Query(description="one person, or the whole application")] = "person",
 ) -> Stats:
-    """What was used; of the application as the worker counted it last."""
+    """Return the usage; for an application, as last counted by the worker."""
     ttl_s = access.gateway.settings.cache.ttl_s.get("stats", 900.0)
     if of == "app":
         async with access.counted(None):
             owner = Owner(access.app, "")
-            made = await access.gateway.cached.get(owner, f"stats:{days}", ttl_s, lambda: _of_app(access, days))
-            return Stats.model_validate(made)
+            document = await access.gateway.cached.get(owner, f"stats:{days}", ttl_s, lambda: _of_app(access, days))
+            return Stats.model_validate(document)
     async with access.about(user) as owner:
-        made = await access.gateway.cached.get(owner, f"stats:{days}", ttl_s, lambda: _of_person(access, owner, days))
-        return Stats.model_validate(made)
+        document = await access.gateway.cached.get(
+            owner, f"stats:{days}", ttl_s, lambda: _of_person(access, owner, days)
+        )
+        return Stats.model_validate(document)
 
 
 @router.put("/api/v1/stats/moods")
 async def consent(body: MoodConsent, access: Access, user: User = None) -> MoodConsent:
-    """Say whether moods may be counted; until then they are not."""
+    """Set whether moods may be counted; by default they are not."""
     async with access.about(user) as owner:
         states, key = access.gateway.agents.states, _consent(owner)
-        kept = await states.load(key)
-        given = {"allowed": body.allowed, "at": access.gateway.now().isoformat()}
-        await states.save(key, given, expected=0 if kept is None else kept.version)
+        stored = await states.load(key)
+        value = {"allowed": body.allowed, "at": access.gateway.now().isoformat()}
+        await states.save(key, value, expected=0 if stored is None else stored.version)
         await access.gateway.cached.drop(owner)
     return body
 
 
 class Recommended(BaseModel):
-    """What a job has prepared for the person; `prepared_at` null: nothing yet."""
+    """Recommendations that a job has prepared; `prepared_at` is null if there are none yet."""
 
     object: Literal["list"] = "list"
     prepared_at: datetime | None
@@ -106,15 +108,15 @@ class Recommended(BaseModel):
 
 @router.get("/api/v1/recommendations")
 async def recommendations(access: Access, user: User = None) -> Recommended:
-    """Videos that were prepared in the background (the job `videos`), each with why."""
+    """List the videos that the job `videos` has prepared, each with its reason."""
     ttl_s = access.gateway.settings.cache.ttl_s.get("recommendations", 1800.0)
     async with access.about(user) as owner:
-        made = await access.gateway.cached.get(owner, "recommendations", ttl_s, lambda: _prepared(access, owner))
-        return Recommended.model_validate(made)
+        document = await access.gateway.cached.get(owner, "recommendations", ttl_s, lambda: _prepared(access, owner))
+        return Recommended.model_validate(document)
 
 
 class Genres(BaseModel):
-    """Genres of music and topics of videos that the agents know."""
+    """Music genres and video topics that the agents know."""
 
     music: list[str]
     video: list[str]
@@ -122,7 +124,7 @@ class Genres(BaseModel):
 
 @router.get("/api/v1/genres")
 async def genres(access: Access) -> Genres:
-    """What can be asked for."""
+    """List the available genres and topics."""
     ttl_s = access.gateway.settings.cache.ttl_s.get("genres", 86_400.0)
     async with access.counted(None):
         return Genres.model_validate(await access.gateway.cached.get(EVERYBODY, "genres", ttl_s, _genres))
@@ -134,33 +136,33 @@ async def _genres() -> dict[str, Any]:
 
 
 async def _prepared(access: MemoryAccess, owner: Owner) -> dict[str, Any]:
-    kept = await access.gateway.agents.states.load(StateKey(owner, VIDEO, "", PREPARED))
-    if kept is None:
+    stored = await access.gateway.agents.states.load(StateKey(owner, VIDEO, "", PREPARED))
+    if stored is None:
         return {"prepared_at": None, "data": []}
     shown = ("id", "title", "url", "why", "minutes")
-    items = [{name: item[name] for name in shown if name in item} for item in kept.value["items"]]
-    return {"prepared_at": kept.value["at"], "data": items}
+    items = [{name: item[name] for name in shown if name in item} for item in stored.value["items"]]
+    return {"prepared_at": stored.value["at"], "data": items}
 
 
 async def _of_app(access: MemoryAccess, days: int) -> dict[str, Any]:
     since = access.gateway.now().astimezone(UTC).date() - timedelta(days=days - 1)
     rows = await stats.read_days(access.gateway.database, access.app, since - timedelta(days=max(stats.RETURNS)))
-    told = [row for row in rows if row["day"] >= since]
-    agents: Counter[str] = sum((Counter(row["agents"]) for row in told), Counter())
+    recent = [row for row in rows if row["day"] >= since]
+    agents: Counter[str] = sum((Counter(row["agents"]) for row in recent), Counter())
     new = {row["day"]: row["new_people"] for row in rows}
 
-    def share(after: int) -> float | None:
-        began = sum(new.get(row["day"] - timedelta(days=after), 0) for row in told)
-        return round(sum(row[f"returned_{after}"] for row in told) / began, 3) if began else None
+    def share(days_later: int) -> float | None:
+        newcomers = sum(new.get(row["day"] - timedelta(days=days_later), 0) for row in recent)
+        return round(sum(row[f"returned_{days_later}"] for row in recent) / newcomers, 3) if newcomers else None
 
     return _document(
         days,
-        as_of=max((row["counted_at"] for row in told), default=None),
-        people=max((row["people"] for row in told), default=0),
-        conversations=sum(row["sessions"] for row in told),
-        minutes=sum(row["seconds"] for row in told) / 60,
-        requests=sum(row["requests"] for row in told),
-        active_days=len(told),
+        as_of=max((row["counted_at"] for row in recent), default=None),
+        people=max((row["people"] for row in recent), default=0),
+        conversations=sum(row["sessions"] for row in recent),
+        minutes=sum(row["seconds"] for row in recent) / 60,
+        requests=sum(row["requests"] for row in recent),
+        active_days=len(recent),
         agents=dict(agents),
         retention={"after_1_day": share(1), "after_7_days": share(7), "after_30_days": share(30)},
     )
@@ -171,9 +173,9 @@ async def _of_person(access: MemoryAccess, owner: Owner, days: int) -> dict[str,
     since = now.date() - timedelta(days=days - 1)
     begins = datetime.combine(since, time(), UTC)
     used = await stats.use_of(database, owner, since)
-    kept = await access.gateway.agents.states.load(_consent(owner))
+    stored = await access.gateway.agents.states.load(_consent(owner))
     moods: dict[str, int] | None = None
-    if kept is not None and kept.value["allowed"]:
+    if stored is not None and stored.value["allowed"]:
         moods = dict(Counter(mood_of(text) for text in await stats.feelings_of(database, owner, begins)))
     return _document(
         days,
@@ -188,10 +190,10 @@ async def _of_person(access: MemoryAccess, owner: Owner, days: int) -> dict[str,
     )
 
 
-def _document(days: int, *, as_of: datetime | None, minutes: float, **others: Any) -> dict[str, Any]:
-    nothing = dict.fromkeys(("people", "retention", "kept_conversations", "moods"))
+def _document(days: int, *, as_of: datetime | None, minutes: float, **fields: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("people", "retention", "kept_conversations", "moods"))
     at = None if as_of is None else as_of.isoformat()
-    return {**nothing, **others, "days": days, "as_of": at, "minutes": round(minutes, 1)}
+    return {**empty, **fields, "days": days, "as_of": at, "minutes": round(minutes, 1)}
 
 
 def _consent(owner: Owner) -> StateKey:

@@ -32,7 +32,7 @@ class Question(OfUser):
     )
 
 
-class SaidOf(BaseModel):
+class RankerScore(BaseModel):
     """A ranker's rank, from 1, and score; scores of different rankers cannot be compared."""
 
     rank: int
@@ -54,7 +54,7 @@ class Found(BaseModel):
     """A turn or a memory with its score, each ranker's score, and the factors that changed it."""
 
     score: float
-    rankers: dict[str, SaidOf]
+    rankers: dict[str, RankerScore]
     factors: dict[str, float]
     item: MemoryAnswer | FoundTurn = Field(discriminator="object")
 
@@ -67,7 +67,9 @@ class Found(BaseModel):
             if isinstance(record, MemoryRecord)
             else FoundTurn.model_validate(record, from_attributes=True)
         )
-        rankers = {name: SaidOf(rank=ranking.rank, score=ranking.score) for name, ranking in ranked.by_ranker.items()}
+        rankers = {
+            name: RankerScore(rank=ranking.rank, score=ranking.score) for name, ranking in ranked.by_ranker.items()
+        }
         return cls(score=ranked.score, rankers=rankers, factors=dict(ranked.factors), item=item)
 
 

@@ -1,4 +1,4 @@
-"""GET /api/v1/health/report: what `bondhu doctor` shows, for the operator's key or the scrape token."""
+"""GET /api/v1/health/report: the report of `bondhu doctor`, for an admin key or the scrape token."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ router = APIRouter(tags=["operation"])
 
 @router.get("/api/v1/health/report", responses=openapi.REPORT_RESPONSES)
 async def health_report(request: Request, gateway: Worker) -> dict[str, Any]:
-    """How the service is by its thresholds, and what to do: repair, optimise, scale up, scale out, in this order."""
+    """Return the state of the service, and advice in this order: repair, optimise, scale up, scale out."""
     if not holds_scrape_token(request, gateway) and not gateway.may_see_all(await caller_of(request, gateway)):
-        raise Forbidden("The report is for the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")
-    overview = await survey(
+        raise Forbidden("The report requires the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")
+    metrics = await survey(
         models=gateway.models,
         engine_registry=gateway.engine_registry,
         embedder=gateway.embedder,
@@ -25,4 +25,4 @@ async def health_report(request: Request, gateway: Worker) -> dict[str, Any]:
         database=gateway.database,
         users=gateway.active_users,
     )
-    return (await gateway.doctor.report(overview.collect())).as_dict()
+    return (await gateway.doctor.report(metrics.collect())).as_dict()

@@ -44,14 +44,14 @@ class Chat:
         return (await self._store.ingest(self._owner, "c", [turn])).ids[turn.external_id]
 
     async def wish(self, text: str) -> Done:
-        """Say and obey."""
+        """Say it, and execute the intent in it."""
         wish = intent_of(text)
         assert wish is not None
-        return await self.obey(wish, await self.say("Ann", text))
+        return await self.execute(wish, await self.say("Ann", text))
 
-    async def obey(self, wish: Intent, message_id: str | None) -> Done:
+    async def execute(self, wish: Intent, message_id: str | None) -> Done:
         """Obey."""
-        return await self._wishes.obey(self._owner, wish, conversation="c", message_id=message_id)
+        return await self._wishes.execute(self._owner, wish, conversation="c", message_id=message_id)
 
     async def turns(self) -> list[str]:
         """Return all that was said and is not forgotten."""
@@ -94,10 +94,10 @@ async def test_what_is_named_is_remembered(chat: Chat, engine: AsyncEngine) -> N
     record = (await find_memories(engine, ANN, done.memories))[done.memories[0]]
     assert (record.text, record.quote, record.speaker) == ("my sister's name is Asha", record.text, "Ann")
     assert record.message_id is not None
-    assert await chat.obey(Remember("my sister's name is Asha"), record.message_id) == done
+    assert await chat.execute(Remember("my sister's name is Asha"), record.message_id) == done
     assert "my sister's name is Asha" in await chat.recalled("Who is Asha?")
     with pytest.raises(NotVerbatim):
-        await chat.obey(Remember("my brother's name is Asha"), record.message_id)
+        await chat.execute(Remember("my brother's name is Asha"), record.message_id)
 
 
 async def test_what_was_said_before_is_remembered(chat: Chat) -> None:
@@ -105,15 +105,15 @@ async def test_what_was_said_before_is_remembered(chat: Chat) -> None:
     done = await chat.wish("Remember this!")
     assert done.count == 1
     assert await chat.memories() == ["Lives in Porto", "Likes port wine", "Porto is lovely"]
-    again = await chat.obey(Remember(None), None)
+    again = await chat.execute(Remember(None), None)
     assert again.count == 0  # nobody called "user" has spoken
 
 
 async def test_without_a_message_the_profile_says_who_speaks(chat: Chat, engine: AsyncEngine) -> None:
     """A wish that was not taken in is obeyed as well."""
     await write_profile(engine, ANN, Profile("ann", {}), now=DAY)
-    await chat.obey(Remember("I sing"), None)
-    done = await chat.obey(Forget(None), None)
+    await chat.execute(Remember("I sing"), None)
+    done = await chat.execute(Forget(None), None)
     assert done.count == 2
     assert await chat.turns() == [text for _, text in PAST[:2]]
     assert (await chat.memories())[-1] == "I sing"
@@ -174,7 +174,7 @@ async def test_what_is_not_there_is_not_found(chat: Chat, text: str) -> None:
 
 async def test_a_wish_that_was_forgotten_is_not_obeyed(chat: Chat) -> None:
     """Its message is gone: what it pointed at is not guessed."""
-    assert (await chat.obey(Forget(None), "gone")).count == 0
+    assert (await chat.execute(Forget(None), "gone")).count == 0
     assert len(await chat.turns()) == 4
 
 
@@ -182,7 +182,7 @@ async def test_nobody_is_made_by_a_wish(make_chat: Callable[[Owner], Chat], engi
     """Of whom there is nothing, there is nothing afterwards."""
     nobody = make_chat(Owner("app", "nobody"))
     for wish in (Forget("Porto"), Mute("Porto"), Mute(None), Forget(None), Remember(None)):
-        assert (await nobody.obey(wish, None)).count == 0
+        assert (await nobody.execute(wish, None)).count == 0
     assert await read_version(engine, Owner("app", "nobody")) is None
 
 
@@ -195,7 +195,7 @@ async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, 
     wish = "Don't bring up Porto again."
     assert {each.text for each in muted} == {"Lives in Porto", PAST[1][1], "Porto is lovely", wish}
     assert all(each.message_id is not None for each in muted)
-    again = await chat.obey(Mute("Porto"), None)
+    again = await chat.execute(Mute("Porto"), None)
     assert again.count == 4  # the wish is a turn like any other now
     assert len(await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)) == 4
     for each in muted:
@@ -214,7 +214,7 @@ async def test_one_wish_is_bounded(chat: Chat, store: MemoryService) -> None:
     """The newest are reached, the number of the others is told, and the next wish gets them."""
     for number in range(MOST + 5):
         await store.add(ANN, NewMemory(f"Violin {number}", event_at=DAY + timedelta(days=number)))
-    done = await chat.obey(Forget("my violins"), None)
+    done = await chat.execute(Forget("my violins"), None)
     assert (done.count, done.left) == (MOST, 5)
     assert [each for each in await chat.memories() if "Violin" in each] == [f"Violin {number}" for number in range(5)]
-    assert (await chat.obey(Forget("my violins"), None)).count == 5
+    assert (await chat.execute(Forget("my violins"), None)).count == 5
