@@ -12,7 +12,7 @@ from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, MemoryAccess, User
 from serving.routes.memory.erasure import ReceiptAnswer
 from serving.routes.memory.memories import MemoryAnswer
-from serving.routes.memory.recall import Found, FoundTurn, SaidOf
+from serving.routes.memory.recall import Found, FoundTurn, RankerScore
 from storage.memory.conversations import MessageRecord, find_messages
 from storage.memory.memories import find_memories
 from storage.memory.owner import Owner
@@ -59,7 +59,7 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
     found = [
         Found(
             score=item.score,
-            rankers={name: SaidOf(rank=rank, score=score) for name, (rank, score) in item.said.items()},
+            rankers={name: RankerScore(rank=rank, score=score) for name, (rank, score) in item.said.items()},
             factors=dict(item.factors),
             item=items[item.kind, item.item_id],
         )
