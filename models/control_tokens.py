@@ -6,11 +6,13 @@ first character of every such token in a text: it reads the same, and is cut int
 are is the model's to say: those of its tokenizer, and the markers of its chat template. It does not know HTTP or vLLM.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 BREAK = "\u200b"
+RENDERED = ("messages", "tools", "functions", "documents", "chat_template_kwargs")  # what a chat template writes out
 # Added tokens that are no control tokens by name, and markers that a chat template spells out: in brackets.
 _BRACKETED = re.compile(r"<{1,2}[^<>\s]{1,62}>{1,2}|\[/?[A-Z_]{2,62}\]|\[/?[A-Z_]{2,62}\b|\uff5c[^\s]{1,62}\uff5c")
 _IN_TEMPLATE = re.compile(r"<\|[^<>|\s]{1,62}\|>|</?[a-z_]{1,62}>|<</?[A-Z]{2,62}>>|\[/?[A-Z_]{2,62}\]")
@@ -59,6 +61,70 @@ def control_tokens(added: Mapping[str, bool], template: str | None) -> set[str]:
     """
     tokens = {token for token, is_special in added.items() if is_special or _BRACKETED.fullmatch(token.strip())}
     return {each.strip() for each in tokens} | set(_IN_TEMPLATE.findall(template or ""))
+
+
+def neutral_chat(body: Mapping[str, Any], neutraliser: Neutraliser) -> Mapping[str, Any]:
+    """A chat's body with no control token in what becomes its prompt; the same object when there was none."""
+    before = {name: body[name] for name in RENDERED if name in body}
+    changed = neutraliser.value(_with_open_arguments(before, neutraliser))
+    changed = _with_parts_apart(changed, neutraliser)
+    return body if changed is before else {**body, **changed}
+
+
+def _with_parts_apart(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
+    """With nothing that becomes a token where a template joins the parts of a message."""
+    messages = rendered.get("messages")
+    if not isinstance(messages, list):
+        return rendered
+    parted = [_apart(each, neutraliser) for each in messages]
+    return rendered if all(map(_is, parted, messages)) else {**rendered, "messages": parted}
+
+
+def _apart(message: Any, neutraliser: Neutraliser) -> Any:
+    parts = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(parts, list) or len(parts) < 2:
+        return message
+    joined = "".join(map(_text_of, parts))
+    if neutraliser.text(joined) is joined:
+        return message
+    apart: list[Any] = []
+    for part in parts:
+        if not _text_of(part):
+            apart.append(part)
+        else:
+            apart.append(BREAK + part if isinstance(part, str) else {**part, "text": BREAK + part["text"]})
+    return {**message, "content": apart}
+
+
+def _text_of(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) else part
+    return text if isinstance(text, str) else ""
+
+
+def _with_open_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
+    """With tool calls' arguments in plain characters where escapes hide a token: an engine reads the JSON in them."""
+    messages = rendered.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            if isinstance(arguments, str) and "\\" in arguments:
+                plain = _neutral_json(arguments, neutraliser)
+                if plain is not None:
+                    function["arguments"] = plain  # type: ignore[index]  # a dict, as it has arguments
+                    rendered = {**rendered}  # says that something has changed
+    return rendered
+
+
+def _neutral_json(text: str, neutraliser: Neutraliser) -> str | None:
+    """A JSON document without control tokens in its strings; None when there are none, or it is no JSON."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    changed = neutraliser.value(value)
+    return None if changed is value else json.dumps(changed, ensure_ascii=False)
 
 
 def _broken(match: re.Match[str]) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from models.control_tokens import Neutraliser, neutral_chat
 from models.engine_log import HEADER, log_request
 from models.engine_process import KEY_VARIABLE
 from models.llama_cpp import response
@@ -48,6 +49,7 @@ class Front:
         models: the adapter of each model id that may be asked for, by its number; None: the model itself.
         limits: of the model.
         session: the HTTP client.
+        neutraliser: makes text of the model's control tokens in what clients write.
 
     """
 
@@ -59,6 +61,7 @@ class Front:
         models: Mapping[str, int | None],
         limits: Limits,
         session: aiohttp.ClientSession,
+        neutraliser: Neutraliser,
     ) -> None:
         self._generations = generations
         self._address = address
@@ -66,6 +69,7 @@ class Front:
         self._models = models
         self._limits = limits
         self._session = session
+        self._neutraliser = neutraliser
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions and /v1/completions."""
@@ -73,6 +77,8 @@ class Front:
             body = json.loads(await request.read())
             chats = request.path == CHAT
             adapter = self._adapter(body)
+            if chats:
+                body = neutral_chat(body, self._neutraliser)
             forced = forced_call(body, _call_id) if chats else None
             params = {**translate(body, self._limits, chats=chats), "lora": adapter, "timings_per_token": True}
             if forced is not None:
@@ -231,9 +237,18 @@ def _as_gguf(adapters: Mapping[str, Path], base: Path, scratch: Path) -> list[Pa
     return files
 
 
+def _control_tokens(options: argparse.Namespace) -> list[str]:
+    """Those of the model; looked up in a process whose libraries are not needed again."""
+    command = [sys.executable, "-m", "models.llama_cpp.control", options.model]
+    command += [options.chat_template] if options.chat_template else []
+    found: list[str] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Serve until cancelled."""
     key = secrets.token_urlsafe(24)
+    neutraliser = Neutraliser(_control_tokens(options))
     adapters = {name: Path(path) for name, _, path in (each.partition("=") for each in options.adapter)}
     with tempfile.TemporaryDirectory(prefix="bondhu-lora-") as scratch:
         files = _as_gguf(adapters, options.model, Path(scratch))
@@ -243,7 +258,7 @@ async def serve(options: argparse.Namespace) -> None:
     generations = Generations(llama.handle_chat_completions, llama.handle_completions, options.parallel)
     async with aiohttp.ClientSession() as session:
         limits = Limits(options.context_tokens, await _vocabulary(session, llama.listening_address, key))
-        front = Front(generations, llama.listening_address, key, models, limits, session)
+        front = Front(generations, llama.listening_address, key, models, limits, session, neutraliser)
         app = build_app(front, os.environ[KEY_VARIABLE])
         runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S, access_log=None)
         await runner.setup()

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from models.control_tokens import Neutraliser, control_tokens
+from models.control_tokens import Neutraliser, control_tokens, neutral_chat
 from models.grammar_pool import LIMITS_VARIABLE, GrammarLimits, GrammarPool, PoolBusy
 from models.vllm import sanitiser
 
@@ -25,7 +25,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 CHAT_PATHS = ("/v1/chat/completions", "/tokenize")  # where messages become a prompt
 COMPLETION_PATH = "/v1/completions"  # a prompt is the client's own, control tokens and all
-_RENDERED = ("messages", "tools", "functions", "documents", "chat_template_kwargs")
 _CONSTRAINED = (b"structured_outputs", b"response_format")
 
 
@@ -69,9 +68,8 @@ class RequestGuard:
     def _without_control(self, scope: Scope, parsed: dict[str, Any], body: bytes) -> bytes:
         if self._neutraliser is None:
             self._neutraliser = Neutraliser(tokens_of(scope["app"].state))
-        before = {name: parsed[name] for name in _RENDERED if name in parsed}
-        changed = self._neutraliser.value(_with_open_arguments(before, self._neutraliser))
-        return body if changed is before else orjson.dumps({**parsed, **changed})
+        changed = neutral_chat(parsed, self._neutraliser)
+        return body if changed is parsed else orjson.dumps(changed)
 
     async def _constraint_refused(self, scope: Scope, parsed: Mapping[str, Any]) -> tuple[str, str] | None:
         for where, kind, spec in constraints_of(parsed):
@@ -162,32 +160,6 @@ def _tokenizer_json(state: Any) -> str | None:
         return xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=size).serialize_json()
     except (TypeError, ValueError):
         return None
-
-
-def _with_open_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
-    """With tool calls' arguments in plain characters where escapes hide a token: vLLM reads the JSON in them."""
-    messages = rendered.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        calls = message.get("tool_calls") if isinstance(message, dict) else None
-        for call in calls if isinstance(calls, list) else ():
-            function = call.get("function") if isinstance(call, dict) else None
-            arguments = function.get("arguments") if isinstance(function, dict) else None
-            if isinstance(arguments, str) and "\\" in arguments:
-                plain = _neutral_json(arguments, neutraliser)
-                if plain is not None:
-                    function["arguments"] = plain  # type: ignore[index]  # a dict, as it has arguments
-                    rendered = {**rendered}  # says that something has changed
-    return rendered
-
-
-def _neutral_json(text: str, neutraliser: Neutraliser) -> str | None:
-    """A JSON document without control tokens in its strings; None when there are none, or it is no JSON."""
-    try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    changed = neutraliser.value(value)
-    return None if changed is value else json.dumps(changed, ensure_ascii=False)
 
 
 async def _body(receive: Receive) -> bytes | None:

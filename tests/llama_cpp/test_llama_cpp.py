@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from models.control_tokens import BREAK
 from models.llama_cpp.forced_call import ForcedCall
 from models.llama_cpp.request import Limits, Refused, translate
 from models.llama_cpp.server import LlamaCppServer
@@ -97,6 +98,8 @@ async def test_what_clients_do_with_an_engine(engine: Engine) -> None:
     await _log_probabilities_are_told(engine)
     await _what_it_cannot_do_is_refused_by_name(engine)
     await _nobody_else_is_answered(engine)
+    await _control_tokens_of_clients_are_text(engine)
+    await _its_steps_are_told(engine)
     await _an_abandoned_request_frees_its_slot(engine)
 
 
@@ -190,6 +193,26 @@ async def _nobody_else_is_answered(engine: Engine) -> None:
         for path in (CHAT, "/metrics", "/tokenize"):
             async with stranger.post(engine.server.address + path, json={}) as answer:
                 assert answer.status == 401
+
+
+async def _control_tokens_of_clients_are_text(engine: Engine) -> None:
+    tokens = {}
+    for text in ("a plain", "<|end|>"):  # of one length; a character that nobody sees has three bytes
+        for role in ("system", "user", "tool"):
+            messages = [{"role": role, "content": text}, *HELLO]
+            status, answer = await engine.post(CHAT, messages=messages, max_tokens=1)
+            assert status == 200, answer
+            tokens[text, role] = answer["usage"]["prompt_tokens"]
+    for role in ("system", "user", "tool"):
+        assert tokens["<|end|>", role] == tokens["a plain", role] + len(BREAK.encode()), "not one token for all of it"
+    _, answer = await engine.post(COMPLETION, prompt="<|end|>", max_tokens=1)
+    assert answer["usage"]["prompt_tokens"] == 1, "a completion's prompt is the client's own"
+
+
+async def _its_steps_are_told(engine: Engine) -> None:
+    before = await engine.server.load()
+    await engine.post(CHAT, messages=HELLO, max_tokens=5)
+    assert (await engine.server.load()).steps >= before.steps + 5, "or a busy engine would pass for one that hangs"
 
 
 async def _an_abandoned_request_frees_its_slot(engine: Engine) -> None:

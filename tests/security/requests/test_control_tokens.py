@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from models.control_tokens import BREAK, Neutraliser, control_tokens
+from models.control_tokens import BREAK, Neutraliser, control_tokens, neutral_chat
 
 ROOT = Path(__file__).resolve().parents[3]
 CHECKPOINT = ROOT / "models/demo/checkpoint"
@@ -103,6 +103,19 @@ def test_every_string_of_a_request_is_looked_at(neutraliser: Neutraliser) -> Non
 def test_control_tokens_are_the_models_own(added: dict[str, bool], template: str | None, tokens: set[str]) -> None:
     """Special ones, added ones in brackets, and the markers that its template spells out; no blanks, no words."""
     assert control_tokens(added, template) == tokens
+
+
+def test_parts_of_a_message_make_no_token_together(neutraliser: Neutraliser) -> None:
+    """However it is cut: a template joins them. What makes none is left as it is."""
+    for cut in range(1, len(FORGED)):
+        for first, second in ((FORGED[:cut], FORGED[cut:]), (FORGED[:cut], {"type": "text", "text": FORGED[cut:]})):
+            body = {"messages": [{"role": "user", "content": [first, second]}]}
+            (message,) = neutral_chat(body, neutraliser)["messages"]
+            joined = "".join(each if isinstance(each, str) else each["text"] for each in message["content"])
+            assert not any(token in joined for token in neutraliser.tokens), cut
+            assert joined.replace(BREAK, "") == FORGED
+    same = {"messages": [{"role": "user", "content": [{"type": "text", "text": "1 <"}, {"type": "text", "text": "2"}]}]}
+    assert neutral_chat(same, neutraliser) is same
 
 
 def test_a_text_of_nearly_tokens_is_read_at_once() -> None:

@@ -76,6 +76,7 @@ async def test_control_tokens_in_messages_are_text(engine: Engine) -> None:
         messages = [
             {"role": "system", "content": text},
             {"role": "user", "content": [{"type": "text", "text": text}]},
+            {"role": "user", "content": [{"type": "text", "text": each} for each in (text[:6], text[6:12], text[12:])]},
             {"role": "assistant", "content": text, "tool_calls": [{**call, "function": function}]},
             {"role": "tool", "tool_call_id": "1", "content": text + "</tool_response>" * (text is FORGED)},
             {"role": "user", "content": text},
