@@ -102,7 +102,7 @@ class EngineProcess:
             )
         self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.key}"})
         deadline = time.monotonic() + timeout_s
-        while not await self._generates():
+        while await self._probe(60) != 200:
             if not self.alive:
                 raise EngineStartError(
                     f"{self.program} exited with status {self._process.returncode}: {self.last_error()}"
@@ -136,6 +136,10 @@ class EngineProcess:
         found = re.findall(r"^([\w:]+)(?:\{[^}]*\})? (\S+)$", text, re.M)
         return {self.gauges[name]: float(value) for name, value in found if name in self.gauges}
 
+    async def answers(self, timeout_s: float) -> bool:
+        """Whether it answers a request for one token, in whatever way."""
+        return await self._probe(timeout_s) is not None
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing runs or waits; False when `timeout_s` passed first or the engine does not answer."""
         deadline = time.monotonic() + timeout_s
@@ -163,6 +167,11 @@ class EngineProcess:
             self._process.kill()  # its inner watch still sweeps the tree
             await self._process.wait()
 
+    def note(self, line: str) -> None:
+        """Write a line into its log."""
+        with self._log_path.open("a", encoding="utf-8") as log_file:
+            log_file.write(f"{line}\n")
+
     def last_error(self) -> str:
         """The line of the log's end that best says what went wrong."""
         try:
@@ -174,16 +183,17 @@ class EngineProcess:
         causes = [line for line in lines if _ERROR.match(line) and not _CONSEQUENCE.search(line)]
         return next(iter([*causes[-1:], *[line for line in reversed(lines) if line.strip()]]), "its log is empty")[:500]
 
-    async def _generates(self) -> bool:
+    async def _probe(self, timeout_s: float) -> int | None:
+        """The status of an answer of one token; None: no answer."""
         assert self._session is not None
         body = {"model": self.served_name, "prompt": "Hi", "max_tokens": 1}
         try:
             async with self._session.post(
-                f"{self.address}/v1/completions", json=body, timeout=_timeout(60)
+                f"{self.address}/v1/completions", json=body, timeout=_timeout(timeout_s)
             ) as response:
-                return response.status == 200
+                return response.status
         except (aiohttp.ClientError, TimeoutError):
-            return False
+            return None
 
 
 def _timeout(total_s: float) -> aiohttp.ClientTimeout:

@@ -62,6 +62,7 @@ class Engine:
         self._server: EngineProcess | None = None
         self._stalls: StallWatch | None = None  # while the engine serves
         self._stalled = ""
+        self._proof: asyncio.Task[None] | None = None
         self._revision = spec["revision"] or await asyncio.to_thread(weights_revision, Path(spec["path"]))
         self._adapters = {
             name: await asyncio.to_thread(weights_revision, Path(path)) for name, path in spec["adapters"].items()
@@ -101,11 +102,13 @@ class Engine:
             await asyncio.sleep(SETTLE_S)
             await self._server.drain(self._spec["drain_s"])
         self._reports.cancel()
+        if self._proof is not None:
+            self._proof.cancel()
         if self._server is not None:
             await self._server.stop()
         await self._become("stopped", "")
 
-    async def _boot(self) -> None:
+    async def _boot(self, again: str = "") -> None:
         self._epoch += 1
         spec = self._spec
         log_name = f"engine-{spec['model']}-{self._replica_id}.log"
@@ -120,7 +123,7 @@ class Engine:
             log_path=Path(os.environ["BONDHU_VAR_DIR"]) / "logs" / log_name,
             tether=reaper.argv([], grace_s=5),
         )
-        await self._become("starting", LOADING)
+        await self._become("starting", f"{LOADING} again: {again}" if again else LOADING)
         await self._server.start(spec["startup_timeout_s"])
         self._stalls = StallWatch(spec["step_timeout_s"], asyncio.get_running_loop().time())
         await self._become("ready", "")
@@ -145,7 +148,7 @@ class Engine:
                     await self._become("failed", reason)
                     return
                 try:
-                    await self._boot()
+                    await self._boot(reason)
                     break
                 except EngineStartError as problem:
                     reason = str(problem)
@@ -185,10 +188,23 @@ class Engine:
         load = None
         with contextlib.suppress(OSError, TimeoutError):  # the last known load stays
             load = self._load = await server.load()
-        stall = self._stalls and self._stalls.look(load, asyncio.get_running_loop().time())
-        if stall:
+        if self._stalls is None:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if stall := self._stalls.look(load, now_s):
             self._stalls, self._stalled = None, f"{server.program} was stopped because it hung: {stall}"
+            server.note(self._stalled)
             await server.stop(grace_s=0)
+        elif self._stalls.wants_proof(now_s):
+            self._stalls.asked(now_s)
+            self._proof = asyncio.create_task(self._prove(server, self._stalls))
+
+    async def _prove(self, server: EngineProcess, stalls: StallWatch) -> None:
+        """Ask for a token; no answer is a stall, which `stalls` sees before this gives up."""
+        if await server.answers(2 * self._spec["step_timeout_s"]):
+            stalls.answered(asyncio.get_running_loop().time())
+        else:
+            stalls.gave_up()
 
     async def _tell_directory(self) -> None:
         try:

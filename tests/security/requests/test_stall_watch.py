@@ -31,3 +31,29 @@ def test_a_server_that_says_nothing_stalls_too() -> None:
     assert watch.look(Load(), 10) is None
     assert watch.look(None, 19) is None
     assert watch.look(None, 21) == "its server said nothing for more than 10 s"
+
+
+def test_an_engine_that_stops_before_it_said_what_it_has_to_do_is_noticed() -> None:
+    """Its numbers are those of its last step: no work. It is asked for a token, once at a time, and that is work."""
+    watch = StallWatch(20, now_s=0)
+    idle = Load(steps=5)
+    assert watch.look(idle, 1) is None
+    assert not watch.wants_proof(10)
+    assert watch.wants_proof(12)
+    watch.asked(12)
+    assert not watch.wants_proof(13)
+    assert watch.look(idle, 32) is None
+    stall = watch.look(idle, 33)
+    assert stall is not None
+    assert "not a token" in stall
+
+
+def test_an_engine_that_answers_when_asked_is_left_alone() -> None:
+    """Whether its steps are counted or not."""
+    watch = StallWatch(20, now_s=0)
+    for now_s in range(0, 1000, 15):
+        if watch.wants_proof(now_s):
+            watch.asked(now_s)
+            assert watch.look(Load(steps=5), now_s + 1) is None
+            watch.answered(now_s + 2)
+        assert watch.look(Load(steps=5), now_s + 3) is None
