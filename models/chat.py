@@ -9,6 +9,7 @@ people or quotas. The failures, by what the caller should do next:
     ├── RateLimited(retry_after_s) too many requests or tokens
     ├── Unavailable(status)        cannot be reached, or broken or overloaded on its side
     ├── Blocked                    a filter took the prompt or the answer
+    ├── TooLong                    the answer has more bytes than are taken of one
     ├── CutStream                  the answer broke off, or could not be read
     └── TimedOut                   it took too long
 """
@@ -56,6 +57,10 @@ class Unavailable(ChatFailure):
 
 class Blocked(ChatFailure):
     """A filter took the prompt or the answer."""
+
+
+class TooLong(ChatFailure):
+    """The answer has more bytes than are taken of one."""
 
 
 class CutStream(ChatFailure):

@@ -12,6 +12,16 @@ Json = dict[str, Any]
 _WHOLE = frozenset({"role", "id", "type", "name"})  # texts that come once; all others come in pieces
 
 
+class _Pieces(list[Any]):
+    """Texts, or lists, that came one after another; joined once, at the end, as there may be many."""
+
+    def joined(self) -> Any:
+        """All of them."""
+        if isinstance(self[0], str):
+            return "".join(self)
+        return [item for piece in self for item in piece]
+
+
 def collect(chunks: Iterable[Mapping[str, Any]]) -> Json:
     """The `chat.completion` that the chunks, in order, amount to."""
     completion: Json = {}
@@ -49,13 +59,23 @@ def _merge(whole: Json, piece: Mapping[str, Any]) -> None:
             if not isinstance(known, dict):
                 known = whole[key] = {}
             _merge(known, value)
-        elif key not in _WHOLE and isinstance(value, str | list) and type(known) is type(value):
-            whole[key] = whole[key] + value  # not in place: the chunk keeps its list
+        elif key not in _WHOLE and isinstance(value, str | list):
+            if isinstance(known, _Pieces) and type(known[0]) is type(value):
+                known.append(value)
+            else:
+                whole[key] = _Pieces([value])
         else:
             whole[key] = value
 
 
-def _finished(index: int, choice: Json) -> Json:
+def _joined(value: Any) -> Any:
+    if isinstance(value, _Pieces):
+        return value.joined()
+    return {key: _joined(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _finished(index: int, pieces: Json) -> Json:
+    choice: Json = _joined(pieces)
     message: Json = {"role": "assistant", "content": None, **choice.pop("message", {})}
     if calls := message.pop("tool_calls", None):
         message["tool_calls"] = [

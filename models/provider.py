@@ -83,6 +83,7 @@ class ProviderOptions:
         ttft_timeout_s: to the first text or tool call.
         stall_timeout_s: between two pieces of an answer.
         total_timeout_s: for a whole answer.
+        max_answer_bytes: of an answer, or an error, as the provider writes it; a longer one is TooLong.
         now: seconds since the epoch.
         new_id: makes a new identifier; letters and digits.
 
@@ -95,6 +96,7 @@ class ProviderOptions:
     ttft_timeout_s: float
     stall_timeout_s: float
     total_timeout_s: float
+    max_answer_bytes: int
     now: Callable[[], float]
     new_id: Callable[[], str]
 

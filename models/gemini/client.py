@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from pydantic import ValidationError
 
-from models.chat import BadRequest, ChatFailure, CutStream, Json, TimedOut, Unavailable
+from models.chat import BadRequest, ChatFailure, CutStream, Json, TimedOut, TooLong, Unavailable
+from models.gemini.bounded import AnswerTooLong, bounded_response
 from models.gemini.errors import FirstTokenTimeout, StallTimeout, TotalTimeout, failure_of
 from models.gemini.request import translate
 from models.gemini.response import Answer
@@ -41,6 +42,7 @@ class Gemini(ProviderModel):
         ttft_timeout_s: from the request to the first text or tool call, thinking included.
         stall_timeout_s: between two pieces of an answer.
         total_timeout_s: for the whole answer.
+        max_answer_bytes: of an answer, or an error, as Gemini writes it.
         now: seconds since the epoch.
         new_id: makes a new identifier; letters and digits.
 
@@ -58,6 +60,7 @@ class Gemini(ProviderModel):
         ttft_timeout_s: float,
         stall_timeout_s: float,
         total_timeout_s: float,
+        max_answer_bytes: int,
         now: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
@@ -79,7 +82,10 @@ class Gemini(ProviderModel):
         tracing = aiohttp.TraceConfig()
         tracing.on_request_end.append(_note)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), trace_configs=[tracing], trust_env=True
+            connector=aiohttp.TCPConnector(limit=0),
+            trace_configs=[tracing],
+            trust_env=True,
+            response_class=bounded_response(max_answer_bytes),
         )
         self._client = genai.Client(
             api_key=api_key,
@@ -110,8 +116,8 @@ class Gemini(ProviderModel):
                 then hold only what follows it. `max_tokens` counts what follows.
 
         Raises:
-            ChatFailure: one of `models.gemini.errors`. After the first chunk only CutStream, Unavailable, Quota,
-                StallTimeout and TotalTimeout.
+            ChatFailure: one of `models.gemini.errors`. After the first chunk only CutStream, TooLong, Unavailable,
+                Quota, StallTimeout and TotalTimeout.
 
         """
         call = translate(request, model=self.model, thinking_tokens=self._thinking_tokens, continue_from=continue_from)
@@ -177,6 +183,8 @@ class Gemini(ProviderModel):
                 return await anext(responses, None)
         except TimeoutError:
             failure = timed_out
+        except AnswerTooLong:
+            failure = TooLong("Gemini's answer is longer than what is taken of one.")
         except self._api_error as problem:
             failure = failure_of(problem.code or 500, problem.details, now_s=self._now())
         except (aiohttp.ClientError, OSError, ValueError, AttributeError, TypeError) as problem:

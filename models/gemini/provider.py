@@ -14,6 +14,7 @@ def _open(options: ProviderOptions) -> ProviderModel:
         ttft_timeout_s=options.ttft_timeout_s,
         stall_timeout_s=options.stall_timeout_s,
         total_timeout_s=options.total_timeout_s,
+        max_answer_bytes=options.max_answer_bytes,
         now=options.now,
         new_id=options.new_id,
     )

@@ -210,7 +210,7 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
         ledger = wiring.open_ledger(settings, database, limiter, worker, wiring.Observer(telemetry, active_users))
         consents = wiring.open_consents(database, lambda: reloadable.settings.consent.app_covers_users)
         audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
-        external = wiring.open_external_pool(os.environ, telemetry, consents, audit.write)
+        external = wiring.open_external_pool(os.environ, telemetry, consents, audit.write, limits.max_answer_bytes)
         local = wiring.LocalTargets(
             settings, engine_registry, engines, telemetry.tracing, PrefixSalt(cluster_key), telemetry.metrics
         )

@@ -301,6 +301,7 @@ def open_external_pool(
     telemetry: Telemetry,
     consents: Consents,
     audit: Callable[[Mapping[str, Any]], None],
+    max_answer_bytes: int,
     providers: Mapping[str, Provider] = PROVIDERS,
 ) -> ExternalPool:
     """The external models; those whose provider has an API key in the environment are on."""
@@ -318,6 +319,7 @@ def open_external_pool(
             ttft_timeout_s=spec.ttft_timeout_s,
             stall_timeout_s=spec.stall_timeout_s,
             total_timeout_s=spec.timeout_s,
+            max_answer_bytes=max_answer_bytes,
             now=time.time,
             new_id=new_id,
         )

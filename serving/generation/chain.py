@@ -52,7 +52,8 @@ class Chain:
 
         Raises:
             Withheld: no target answered, and some were not called because of private content.
-            TargetFailed: no target answered; the error is that of the first target, not of its fallbacks.
+            TargetFailed: no target answered; the error is that of the first target, not of its fallbacks. Or the answer
+                was larger than what is taken of one.
 
         """
         first_error: errors.ApiError | None = None
@@ -74,6 +75,8 @@ class Chain:
                     return
                 except TargetFailed as failure:
                     log.info("%s did not answer %s: %s", target.model, record.id, failure)
+                    if isinstance(failure.error, errors.AnswerTooLarge):  # no other model's would be shorter
+                        raise
                     why, first_error = why or failure.reason, first_error or failure.error
                     if isinstance(failure, Withheld):
                         withheld |= failure.classes

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from models.chat import BadRequest, Blocked, ChatFailure, RateLimited, Refused
+from models.chat import BadRequest, Blocked, ChatFailure, RateLimited, Refused, TooLong
 from models.chat_chunks import collect
 from models.provider import ProviderModel
 from serving import errors
@@ -181,6 +181,8 @@ class ExternalTarget:
     def _failed(self, failure: ChatFailure) -> TargetFailed:
         """Convert a failure for the fallback chain, and open the breaker if needed."""
         match failure:
+            case TooLong():
+                return TargetFailed("external_too_long", errors.AnswerTooLarge())
             case BadRequest():
                 return TargetFailed("external_unsupported", errors.EngineUnavailable(_SORRY))
             case Blocked():

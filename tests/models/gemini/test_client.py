@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from models.chat import BadRequest, ChatFailure, CutStream, Refused, Unavailable
+from models.chat import BadRequest, ChatFailure, CutStream, Refused, TooLong, Unavailable
 from models.chat_chunks import collect
 from models.gemini.client import Gemini
 from models.gemini.errors import (
@@ -51,6 +51,7 @@ async def client(server: google.GeminiServer) -> AsyncIterator[Callable[..., Gem
 
     def make(model: str = FLASH, **options: Any) -> Gemini:
         defaults: Json = {"ttft_timeout_s": 60, "stall_timeout_s": 60, "total_timeout_s": 60, "thinking_tokens": 0}
+        defaults |= {"max_answer_bytes": 2**24}
         defaults |= {"api_key": server.key, "base_url": server.url, "now": lambda: 1_700_000_000.9}
         made.append(Gemini(model=model, new_id=lambda: f"n{next(numbers)}", **{**defaults, **options}))
         return made[-1]
@@ -449,6 +450,35 @@ async def test_a_stream_that_breaks_does_not_pass_for_an_end(
     before, raised = await until_failure(client())
     assert len(before) == chunks
     assert type(raised) is CutStream
+
+
+LINE = b'data: {"candidates": [{"content": {"parts": [{"text": "'  # which does not end
+
+
+@pytest.mark.parametrize(
+    ("script", "chunks"),
+    [
+        (google.said(*["a word " * 100] * 200), 2),
+        (google.Script((google.event("It"), *[b"x" * 1000] * 200)), 2),
+        (google.Script((LINE, *[b"x" * 1000] * 200)), 0),
+        (google.Script((google.event(thoughts=3),) * 1000), 0),
+        (google.Script(status=500, body={"error": {"message": "x" * 200_000}}), 0),
+        (google.Script(status=400, body=b"<html>" + b"x" * 200_000), 0),
+    ],
+    ids=["text", "a line after the beginning", "the first line", "no text", "an error", "a page"],
+)
+async def test_an_answer_has_a_size(
+    client: Callable[..., Gemini], server: google.GeminiServer, script: google.Script, chunks: int
+) -> None:
+    """Of whatever its bytes are; the connection is closed, and the next answer is another."""
+    server.script(script)
+    gemini = client(max_answer_bytes=100_000)
+    before, raised = await until_failure(gemini)
+    assert len(before) >= chunks
+    assert bool(before) == bool(chunks)
+    assert type(raised) is TooLong
+    choice, _ = await answer_of(gemini)
+    assert choice["finish_reason"] == "stop"
 
 
 async def test_a_connection_that_breaks_after_the_finish_reason_harms_nobody(

@@ -66,6 +66,7 @@ def gemini_of(server: GeminiServer) -> Gemini:
         ttft_timeout_s=60,
         stall_timeout_s=60,
         total_timeout_s=60,
+        max_answer_bytes=2**24,
         now=time.time,
         new_id=lambda: "n",
     )

@@ -1,0 +1,56 @@
+"""An answer over HTTP that ends with an error once it has more bytes than are taken of one.
+
+Google's SDK reads a line, and the body of an error, however long it is, into memory. It does not know the protocol.
+"""
+
+from typing import Any
+
+import aiohttp
+from aiohttp.client_reqrep import ClientResponse
+from aiohttp.streams import AsyncStreamIterator
+
+
+class AnswerTooLong(Exception):
+    """More bytes than `max_bytes` came."""
+
+
+class _BoundedBody:
+    """A response's body that counts what is read of it; everything else is the body's own."""
+
+    def __init__(self, body: aiohttp.StreamReader, max_bytes: int) -> None:
+        self._body = body
+        self._left = max_bytes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    async def readany(self) -> bytes:
+        """Whatever has come. Raises AnswerTooLong."""
+        block = await self._body.readany()
+        self._left -= len(block)
+        if self._left < 0:
+            raise AnswerTooLong
+        return block
+
+    def iter_any(self) -> AsyncStreamIterator[bytes]:
+        """All of it, as it comes."""
+        return AsyncStreamIterator(self.readany)
+
+    async def read(self, n: int = -1) -> bytes:
+        """All of it; `n` is not looked at."""
+        blocks = []
+        while block := await self.readany():
+            blocks.append(block)
+        return b"".join(blocks)
+
+
+def bounded_response(max_bytes: int) -> type[ClientResponse]:
+    """What `aiohttp.ClientSession(response_class=...)` makes its responses of, so that none is longer."""
+
+    class Bounded(ClientResponse):
+        async def start(self, connection: Any) -> ClientResponse:
+            await super().start(connection)
+            self.content = _BoundedBody(self.content, max_bytes)  # type: ignore[assignment]  # as far as it is read
+            return self
+
+    return Bounded
