@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1, help="tasks at a time")
     parser.add_argument("--schedule", default="beat-schedule", help="file in which the schedule remembers its runs")
     parser.add_argument("--task-timeout-s", type=float, help="longest time of a task")
+    parser.add_argument("--worked-every-s", type=float, default=worked.EVERY_S, help="between two round trips")
     parser.add_argument("--max-tasks", type=int, help="tasks of a process, which then ends")
     parser.add_argument("--max-memory-mb", type=int, help="resident memory; beyond, it ends after its task")
     options = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> None:
         webhooks=read_webhooks(os.environ),
     )
     if file := os.environ.get(worked.FILE):
-        app.conf.beat_schedule |= worked.register(app, Path(file))
+        app.conf.beat_schedule |= worked.register(app, Path(file), options.worked_every_s)
     # One task at a time needs no pool of processes: 40 MB less. Gossip and mingle are for talk between workers.
     pool = "solo" if options.concurrency == 1 else "prefork"
     how = [f"--pool={pool}", f"--concurrency={options.concurrency}", "--without-gossip", "--without-mingle"]

@@ -453,6 +453,12 @@ class WorkerSettings(Frozen):
     enabled: bool = Field(default=True, description="start a worker")
     concurrency: int = Field(default=1, ge=1, description="number of worker processes")
     task_timeout_s: float = Field(default=300, gt=0, description="timeout of a task, which is then killed, s")
+    stall_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="timeout of a scheduled round trip through the queue; after it, the worker is restarted, s; none: "
+        "task_timeout_s and two minutes",
+    )
     max_tasks: int | None = Field(
         default=None, ge=1, description="tasks after which a worker process is restarted; none: no limit"
     )
@@ -461,6 +467,17 @@ class WorkerSettings(Frozen):
         ge=100,
         description="memory above which a worker process is restarted after its task, MB; none: no limit",
     )
+
+    @property
+    def answers_within_s(self) -> float:
+        """How old the last round trip through the queue may be: others wait while a task runs."""
+        return self.task_timeout_s + 120 if self.stall_timeout_s is None else self.stall_timeout_s
+
+    @model_validator(mode="after")
+    def _waits_for_a_task(self) -> Self:
+        if self.stall_timeout_s is not None and self.stall_timeout_s <= self.task_timeout_s:
+            raise ValueError("stall_timeout_s must be longer than task_timeout_s: a task keeps others waiting")
+        return self
 
 
 class ConsentSettings(Frozen):

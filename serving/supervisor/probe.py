@@ -7,7 +7,28 @@ counts, also an error.
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
+
+from serving.supervisor.health_check import worker
+
+
+class Answering(Protocol):
+    """Anything that tells whether a process serves."""
+
+    async def answers(self) -> bool:
+        """Whether it does, in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """Of a process that nobody can ask: it does something again and again that touches `file`, `within_s` at most."""
+
+    file: Path
+    within_s: float
+
+    async def answers(self) -> bool:
+        """Whether it did lately."""
+        return worker(self.file, self.within_s) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,13 @@ from serving.config.credentials import (
 )
 from serving.config.load import DATABASE_URL
 from serving.config.schema import Settings
-from serving.supervisor.probe import Probe
+from serving.supervisor.health_check import worker_file
+from serving.supervisor.probe import Answering, Probe, RoundTrip
 
 EXTRACTION, JOBS, SERVICES = "BONDHU_EXTRACTION", "BONDHU_JOBS", "BONDHU_SERVICES"
 WEBHOOKS = "BONDHU_WEBHOOKS"
+WORKED = "BONDHU_WORKER_WORKED"
+WORKED_EVERY_S = 30.0  # interval of the worker's round trip through the queue, which costs a few ms
 SETTLE_S = 5  # time for the gateway to exit after its drain
 GATEWAY_ANSWERS_S = 5.0  # timeout of /health, which does not wait for anything
 RAY_ANSWERS_S = 30.0  # timeout of the dashboard, which is slow while a model loads; a restart would end all engines
@@ -52,7 +55,7 @@ class Component:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    probe: Probe | None = None
+    probe: Answering | None = None
     start_timeout_s: float = 60
     grace_s: float = 10
 
@@ -157,6 +160,7 @@ def _worker(settings: Settings) -> Component:
     options = {
         "concurrency": worker.concurrency,
         "task-timeout-s": worker.task_timeout_s,
+        "worked-every-s": min(WORKED_EVERY_S, worker.answers_within_s / 4),
         "max-tasks": worker.max_tasks,
         "max-memory-mb": worker.max_memory_mb,
     }
@@ -164,10 +168,12 @@ def _worker(settings: Settings) -> Component:
     command = (sys.executable, "-m", "jobs.worker", *flags)
     schedule = settings.runtime_dir / "beat-schedule"
     extraction = settings.memory.extraction
+    worked = worker_file(settings.runtime_dir)
     env = {
+        WORKED: str(worked),
         JOBS: settings.jobs.model_dump_json(),
         SERVICES: settings.services.model_dump_json(),
-    }  # as jobs.config reads them
+    }  # as jobs.worked and jobs.config read them
     if extraction.model is not None:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
@@ -175,6 +181,8 @@ def _worker(settings: Settings) -> Component:
     if settings.agents.webhooks:
         env[WEBHOOKS] = json.dumps(settings.agents.webhooks)
     return Component("worker", (*command, "--schedule", str(schedule)), env, None, 60, 15)
+    probe = RoundTrip(worked, worker.answers_within_s)
+    return Component("worker", (*command, "--schedule", str(schedule)), env, probe, worker.answers_within_s, 15)
 
 
 def _gateway(settings: Settings) -> Component:

@@ -26,7 +26,6 @@ from serving.config.private_files import keep_private
 from serving.config.schema import Settings
 from serving.resilience import redis_policy
 from serving.supervisor.carried_models import CARRIED, link_carried
-from serving.supervisor.health_check import worker_file
 from serving.supervisor.processes import EXTRACTION, Component, components, environment, without_secrets
 
 POLL_S = 1.0
@@ -69,7 +68,7 @@ def worker(
     _wait_until_prepared(settings, wait_s)
     _refuse_redis(settings, wait_s)
     part = _part(settings.model_copy(update={"worker": settings.worker.model_copy(update={"enabled": True})}), "worker")
-    extra_env = {"BONDHU_WORKER_WORKED": str(worker_file(settings.runtime_dir))}
+    extra_env: dict[str, str] = {}
     if gateway_url is not None and EXTRACTION in part.environment:
         extra_env[EXTRACTION] = json.dumps({**json.loads(part.environment[EXTRACTION]), "base_url": gateway_url})
     # Ray's ingress listens on loopback: if the gateway is elsewhere, so is the ingress, and no vectors are made.
