@@ -69,6 +69,8 @@ def download_snapshot(source: Source, out: Path, partial: Path, report: Report) 
 def _wanted(files: Iterable[Any]) -> Iterable[Any]:
     for file in files:
         path = Path(file.rfilename)
+        if path.is_absolute() or ".." in path.parts:
+            raise FetchError(f"the hub names a file outside of the repository: {file.rfilename!r}")
         if any(path.match(each) for each in WANTED) and not any(path.match(each) for each in UNWANTED):
             yield file
 

@@ -32,6 +32,7 @@ class HubServer:
         self._break_after: int | None = None
         self._spoilt = ""
         self._claimed: int | None = None
+        self._further: list[dict[str, Any]] = []
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -48,6 +49,10 @@ class HubServer:
         """Say that the weights are this large."""
         self._claimed = size_bytes
 
+    def name_further(self, file: str) -> None:
+        """Say that there is a file of this name, too."""
+        self._further.append({"rfilename": file, "size": 2, "blobId": "0" * 40})
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -63,7 +68,7 @@ class HubServer:
         folder = self._repositories.get(name)
         if folder is None:
             return None
-        files = [_file(path, self._claimed) for path in sorted(folder.iterdir())]
+        files = [_file(path, self._claimed) for path in sorted(folder.iterdir())] + self._further
         return {"_id": "1", "id": name, "modelId": name, "sha": COMMIT, "private": False, "tags": [], "siblings": files}
 
     def content(self, name: str, file: str) -> bytes | None:

@@ -222,6 +222,16 @@ def test_a_file_that_is_not_the_hub_s_is_thrown_away(hub: HubServer, tmp_path: P
     assert not (tmp_path / "org--tiny-main/checkpoint").exists()
 
 
+@pytest.mark.parametrize("name", ["../../escaped.json", "/tmp/escaped.json", "a/../../../escaped.txt"])
+def test_a_file_outside_of_its_repository_is_not_written(hub: HubServer, tmp_path: Path, name: str) -> None:
+    """Whatever a hub calls it; nothing of the repository is asked for."""
+    hub.name_further(name)
+    done = fetch_from_hub(tmp_path / "models", hub)
+    assert "outside of the repository" in done.stdout, done.stdout + done.stderr
+    assert not hub.ranges
+    assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
+
+
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
