@@ -31,6 +31,7 @@ from memory.service import MemoryService
 from serving import errors
 from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
+from serving.auth.throttle import AuthThrottle
 from serving.cache.documents import DocumentCache
 from serving.cache.erasure import ResponseErasure
 from serving.config import addresses
@@ -55,15 +56,17 @@ from serving.privacy.audit_log import AuditLog
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.resilience.tasks import stopped
+from serving.resilience.throttle import Throttle
 from serving.routes import consent, openapi, web
 from serving.routes.agents import agents as agent_routes
 from serving.routes.agents import inbox, jobs, personality, personas, proposals, services, stats
-from serving.routes.dependencies import CALLER, Gateway
+from serving.routes.counted import LOOKUPS_AT_ONCE, LOOKUPS_PER_S, count_refusal
+from serving.routes.dependencies import Gateway
 from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
 from serving.routes.openai import completions, embeddings, models
 from serving.routes.operations import health, health_report, metrics, usage
 from serving.streams.erasure import RecordingErasure
-from storage.api_keys import KeyRecord, find_key
+from storage.api_keys import find_key
 from storage.database import Pool, open_engine
 from storage.erasure.log import ErasureLog
 
@@ -266,6 +269,8 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
             models=catalogue,
             agents=agents,
             keys=ApiKeyAuthenticator(partial(find_key, database)),
+            lookups=Throttle(time.monotonic, burst=LOOKUPS_AT_ONCE, refill_s=1 / LOOKUPS_PER_S),
+            sign_ins=AuthThrottle(time.monotonic),
             key_uses=uses,
             chains=chains,
             recorder=recorder,
@@ -337,9 +342,11 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
     await asyncio.to_thread(telemetry.tracing.close)
 
 
-async def _on_api_error(_: Request, error: Exception) -> Response:
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    """Whoever refuses a request, it counts in the limits."""
     assert isinstance(error, errors.ApiError), "registered for it"
-    return Response(error.body(), error.status, error.headers, media_type="application/json")
+    told = await count_refusal(request, error)
+    return Response(told.body(), told.status, told.headers, media_type="application/json")
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:
@@ -353,15 +360,9 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError), "registered for it"
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:])[:MAX_PARAM_CHARS] or None
-    refusal: errors.ApiError = errors.InvalidRequest(f"{param}: {first['msg'][:MAX_PARAM_CHARS]}", param=param)
-    caller: KeyRecord | None = request.scope.get(CALLER)
-    if caller is not None:
-        gateway: Gateway = request.app.state.gateway
-        try:
-            await gateway.limiter.count(caller.app, None, caller.tier, gateway.ledger.new_id())
-        except errors.ApiError as problem:
-            refusal = problem
-    return await _on_api_error(request, refusal)
+    return await _on_api_error(
+        request, errors.InvalidRequest(f"{param}: {first['msg'][:MAX_PARAM_CHARS]}", param=param)
+    )
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

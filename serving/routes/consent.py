@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError, model_v
 from serving.errors import DatabaseAway, InvalidRequest
 from serving.routes import openapi
 from serving.routes.body import read_json
-from serving.routes.counted import counted
+from serving.routes.counted import counted, looked_up
 from serving.routes.dependencies import Caller, Gateway, Worker
 from storage.api_keys import KeyRecord
 from storage.consents import ConsentRecord, find_consent, forget_consent, set_consent
@@ -44,7 +44,7 @@ class ConsentBody(BaseModel):
         return self
 
 
-@router.get(PATH, responses=openapi.CONSENT_RESPONSES)
+@router.get(PATH, responses=openapi.CONSENT_RESPONSES, dependencies=[Depends(looked_up)])
 async def read(user: User, gateway: Worker, caller: Caller) -> dict[str, Any]:
     """The person's consent, and what is allowed together with this key."""
     async with _reached():

@@ -1,6 +1,8 @@
 """Counts refused requests and plain database requests in the limits.
 
-Otherwise a client with a key could make the gateway parse, record and look up as much as the network allows.
+Otherwise a client with a key could make the gateway parse, record and look up as much as the network allows. Plain
+lookups are no requests of a tier's limits, so that a client may ask for the usage of each of its chats; they have a
+throttle of their own, by application. Whatever refuses a request, it is counted once (`count_refusal`).
 """
 
 from collections.abc import Mapping
@@ -8,10 +10,13 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from serving.errors import ApiError
-from serving.routes.dependencies import Caller, Gateway, Worker
+from serving.errors import ApiError, RateLimited
+from serving.routes.dependencies import CALLER, Caller, Gateway, Worker
 from serving.routes.identity import about, end_user
 from storage.api_keys import KeyRecord
+
+COUNTED = "bondhu.counted"  # in a request's scope, once the limits have it, or need not
+LOOKUPS_AT_ONCE, LOOKUPS_PER_S = 500, 50  # of an application, in a gateway worker
 
 
 async def refused(
@@ -23,6 +28,7 @@ async def refused(
     parsed: Mapping[str, Any],
 ) -> ApiError:
     """Record and count a refused request; returns `problem`, or the error of counting it."""
+    http_request.scope[COUNTED] = True
     try:
         with gateway.ledger.begin(**about(http_request, caller, endpoint, parsed)) as record:
             await gateway.limiter.count(caller.app, end_user(http_request, parsed), caller.tier, record.id)
@@ -33,6 +39,35 @@ async def refused(
 
 async def counted(http_request: Request, response: Response, gateway: Worker, caller: Caller) -> None:
     """Count a request without a row in the ledger; raises RateLimited."""
+    http_request.scope[COUNTED] = True
     user = http_request.path_params.get("user")
     headers = await gateway.limiter.count(caller.app, user, caller.tier, gateway.ledger.new_id())
     response.headers.update(headers)
+
+
+async def throttled(gateway: Worker, caller: Caller) -> None:
+    """Limit the lookups of an application; raises RateLimited."""
+    wait_s = gateway.lookups.take(caller.app)
+    if wait_s > 0:
+        raise RateLimited(
+            f"Too many lookups by application '{caller.app}': {LOOKUPS_PER_S} per s.", unit="requests", wait_s=wait_s
+        )
+
+
+async def looked_up(http_request: Request, gateway: Worker, caller: Caller) -> None:
+    """The same for a plain lookup, which the limits do not count; raises RateLimited."""
+    http_request.scope[COUNTED] = True
+    await throttled(gateway, caller)
+
+
+async def count_refusal(http_request: Request, problem: ApiError) -> ApiError:
+    """Count a refused request of a known client, once; returns `problem`, or the error of counting it."""
+    caller: KeyRecord | None = http_request.scope.get(CALLER)
+    if caller is None or http_request.scope.get(COUNTED) or problem.status == 429 or problem.status >= 500:
+        return problem
+    gateway: Gateway = http_request.app.state.gateway
+    try:
+        await gateway.limiter.count(caller.app, None, caller.tier, gateway.ledger.new_id())
+    except ApiError as final:
+        return final
+    return problem

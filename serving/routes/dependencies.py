@@ -16,6 +16,7 @@ from memory.intents.executor import IntentExecutor
 from memory.service import MemoryService
 from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
+from serving.auth.throttle import AuthThrottle
 from serving.cache.documents import DocumentCache
 from serving.cache.response_cache import ResponseCache
 from serving.config.reloadable import SettingsWatcher
@@ -37,6 +38,7 @@ from serving.observability.request_context import exchange_of
 from serving.observability.telemetry import Telemetry
 from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
+from serving.resilience.throttle import Throttle
 from serving.safety.gate import SafetyGate
 from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
@@ -55,6 +57,8 @@ class Gateway:
     models: ModelCatalogue
     agents: AgentParts
     keys: ApiKeyAuthenticator[KeyRecord]
+    lookups: Throttle
+    sign_ins: AuthThrottle
     key_uses: KeyUsage
     chains: FallbackChains
     recorder: Recorder

@@ -8,6 +8,7 @@ code is in a header, so that no body of an unauthenticated request is read.
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from serving.auth.sign_in import redeem
-from serving.errors import Unauthenticated
+from serving.errors import TooManyKeys, Unauthenticated
 from serving.routes.dependencies import Worker
 
 SCHEME = "once"
@@ -96,9 +97,13 @@ def page_router() -> APIRouter:
         """Exchange the code of a one-time link for the page's key."""
         scheme, _, code = http_request.headers.get("authorization", "").partition(" ")
         known = scheme.lower() == SCHEME and code
+        address = http_request.client.host if http_request.client else ""
+        if known and (wait_s := gateway.sign_ins.take(address)) > 0:
+            raise TooManyKeys(math.ceil(wait_s))
         key = await asyncio.to_thread(redeem, gateway.settings.var_dir, code) if known else None
         if key is None:
             raise Unauthenticated("This link was used before or has expired. Run `bondhu page` for a new one.")
+        gateway.sign_ins.give_back(address)
         return JSONResponse({"key": key}, headers={"cache-control": "no-store"})
 
     return router

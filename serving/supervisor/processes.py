@@ -180,7 +180,6 @@ def _worker(settings: Settings) -> Component:
         env[EXTRACTION] = json.dumps(plan)
     if settings.agents.webhooks:
         env[WEBHOOKS] = json.dumps(settings.agents.webhooks)
-    return Component("worker", (*command, "--schedule", str(schedule)), env, None, 60, 15)
     probe = RoundTrip(worked, worker.answers_within_s)
     return Component("worker", (*command, "--schedule", str(schedule)), env, probe, worker.answers_within_s, 15)
 

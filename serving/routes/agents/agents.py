@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, Field, JsonValue
 from starlette.types import Message
 
@@ -19,6 +19,7 @@ from serving.privacy.markers import FIELD
 from serving.protocol.request import CHAT
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
+from serving.routes.counted import looked_up
 from serving.routes.dependencies import Caller, Gateway, Worker
 from serving.routes.openai.completions import respond
 from storage.api_keys import KeyRecord
@@ -79,7 +80,7 @@ class RunAnswer(BaseModel):
     usage: Used
 
 
-@router.get("/api/v1/agents")
+@router.get("/api/v1/agents", dependencies=[Depends(looked_up)])
 async def agents(gateway: Worker, _: Caller) -> AgentList:
     """List the agents and what each needs."""
     return AgentList(

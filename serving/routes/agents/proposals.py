@@ -5,7 +5,7 @@ Both run the agent that made the proposal, with limits and a row in the ledger.
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import JsonValue
 
 from memory.schemas import Accepted, Name
@@ -13,13 +13,19 @@ from serving.errors import DatabaseAway, InvalidRequest, UnknownProposal
 from serving.routes import openapi
 from serving.routes.agents.agents import RunAnswer, run_whole
 from serving.routes.body_limit import BoundedRoute
+from serving.routes.counted import throttled
 from serving.routes.dependencies import Caller, Gateway, Worker
 from serving.routes.identity import USER_HEADER, check_user, end_user, named_conversation
 from storage.agents.states import StateKey
 from storage.database import AWAY
 from storage.memory.owner import Owner
 
-router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
+router = APIRouter(
+    tags=["agents"],
+    route_class=BoundedRoute,
+    responses=openapi.AGENT_RESPONSES,
+    dependencies=[Depends(throttled)],  # who proposed it is in the database
+)
 
 DOCUMENT = "proposals"  # of `agents.proposals`
 PathProposal = Annotated[Name, Path(description="the id in the event `proposal`")]

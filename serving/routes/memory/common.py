@@ -13,6 +13,7 @@ from fastapi import Depends, Query, Request, Response
 from memory.document_reader import WrongDocument
 from memory.schemas import Accepted, Name
 from serving.errors import ApiError, DatabaseAway, InvalidRequest, MemoryChanged, UnknownMemory
+from serving.routes.counted import COUNTED
 from serving.routes.dependencies import Caller, Gateway, Worker
 from serving.routes.identity import LONGEST_NAME, USER_HEADER, about, class_of, end_user
 from storage.api_keys import KeyRecord
@@ -51,6 +52,7 @@ class MemoryAccess:
         """Count and record the request in this context; converts memory's exceptions to ApiError."""
         http_request, caller, gateway = self._request, self._caller, self.gateway
         endpoint = http_request.scope["route"].path
+        http_request.scope[COUNTED] = True
         with gateway.ledger.begin(**about(http_request, caller, endpoint, {"user": user})) as record:
             class_of(http_request)
             reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, 0, record.id)

@@ -22,7 +22,7 @@ from serving.protocol.structured_outputs import check_structured_outputs
 from serving.routes import openapi
 from serving.routes.agents.runs import agent_target, check_for_agent, memory_of_run
 from serving.routes.body import BYTES_PER_TOKEN, model_name, read_bytes, read_json, read_leniently, tokens_of
-from serving.routes.counted import refused
+from serving.routes.counted import COUNTED, refused
 from serving.routes.dependencies import Gateway, caller_of, gateway_of
 from serving.routes.identity import (
     about,
@@ -101,6 +101,7 @@ async def respond(
         if request is not None and (response := await gateway.degraded.crisis_response(request, problem)):
             return response
         raise await refused(problem, http_request, gateway, caller, path, parsed) from None
+    http_request.scope[COUNTED] = True
     identity = None
     if gateway.settings.streams.coalesce != "off" and gateway.models.agent(request.model) is None:
         identity = identity_of(request, caller.tier, directives, is_resumable=request.streams and linger_s > 0)
@@ -133,6 +134,7 @@ async def _resume(
         record = gateway.ledger.begin(**about(http_request, caller, path, parsed))
     except ApiError as problem:
         raise await refused(problem, http_request, gateway, caller, path, parsed) from None
+    http_request.scope[COUNTED] = True
     return RecordingResponse(
         recording,
         record=record,

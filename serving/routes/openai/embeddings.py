@@ -10,7 +10,7 @@ from serving.engines import embedder as embeddings
 from serving.errors import ApiError, InvalidRequest, UnknownModel
 from serving.routes import openapi
 from serving.routes.body import BYTES_PER_TOKEN, model_name, read_json
-from serving.routes.counted import refused
+from serving.routes.counted import COUNTED, refused
 from serving.routes.dependencies import Caller, Worker
 from serving.routes.identity import about, class_of, end_user
 
@@ -35,6 +35,7 @@ async def embed(http_request: Request, gateway: Worker, caller: Caller) -> Respo
         record = gateway.ledger.begin(**about(http_request, caller, PATH, parsed), tokens_reserved=reserved)
     except ApiError as problem:
         raise await refused(problem, http_request, gateway, caller, PATH, parsed) from None
+    http_request.scope[COUNTED] = True
     with record:
         user = end_user(http_request, parsed)
         reservation = await gateway.limiter.reserve(caller.app, user, caller.tier, reserved, record.id)

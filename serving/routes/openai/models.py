@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from serving.errors import EngineUnavailable
 from serving.generation.catalogue import Listed
 from serving.routes import openapi
+from serving.routes.counted import looked_up
 from serving.routes.dependencies import Caller, Gateway, Worker
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], dependencies=[Depends(looked_up)])
 
 
 @router.get("/v1/models", responses=openapi.LIST_RESPONSES)

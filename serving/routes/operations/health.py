@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from serving.errors import ApiError, UnknownModel
 from serving.routes import openapi
+from serving.routes.counted import looked_up
 from serving.routes.dependencies import Caller, Gateway, Worker, caller_of, holds_scrape_token
 
 router = APIRouter(tags=["health"])
@@ -30,7 +31,7 @@ async def ready(http_request: Request, gateway: Worker) -> JSONResponse:
     return JSONResponse(report, status_code=200 if report["ready"] else 503, headers=_retry(gateway, report["ready"]))
 
 
-@router.get("/api/v1/chat/health", responses=openapi.CHAT_HEALTH_RESPONSES)
+@router.get("/api/v1/chat/health", responses=openapi.CHAT_HEALTH_RESPONSES, dependencies=[Depends(looked_up)])
 async def chat_health(gateway: Worker, _: Caller) -> JSONResponse:
     """Whether the active model is ready."""
     try:

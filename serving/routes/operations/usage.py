@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from serving.errors import DatabaseAway, Forbidden, InvalidRequest, UnknownRequest
 from serving.routes import openapi
-from serving.routes.counted import counted
+from serving.routes.counted import counted, looked_up
 from serving.routes.dependencies import Caller, Gateway, Worker
 from storage.database import AWAY
 from storage.requests import Dimension, Row, find_request, sum_requests
@@ -26,7 +26,7 @@ GROUPS = r"^(app|user|model|day)(,(app|user|model|day)){0,3}$"
 Name = Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")]  # Postgres does not accept NUL
 
 
-@router.get("/v1/usage/{request_id}", responses=openapi.REQUEST_USAGE_RESPONSES)
+@router.get("/v1/usage/{request_id}", responses=openapi.REQUEST_USAGE_RESPONSES, dependencies=[Depends(looked_up)])
 async def request_usage(
     request_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$")], gateway: Worker, caller: Caller
 ) -> dict[str, Any]:
