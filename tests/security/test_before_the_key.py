@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -63,6 +64,10 @@ class Line:
         """Send the head of a request, whose body is announced and waits until it is asked for."""
         expected = ("expect: 100-continue", f"content-length: {ANNOUNCED}", "content-type: application/json")
         self.send(f"{method.upper()} {path} HTTP/1.1", "host: bondhu", *expected, *headers)
+
+    def has_news(self, after_s: float) -> bool:
+        """Return whether something can be read, within a time."""
+        return bool(select.select([self._socket], [], [], after_s)[0])
 
     def first(self) -> bytes:
         """Return one answer, `100 Continue` too; what there is of it when the connection was closed."""
@@ -133,6 +138,21 @@ def test_half_a_request_ends(gateway: GatewayProcess) -> None:
         assert status(stranger.rest()) == 401
         assert status(known_answer := known.rest()) == 408
         assert code(known_answer) == "request_timeout"
+
+
+def test_bytes_that_dribble_in_win_no_time(gateway: GatewayProcess) -> None:
+    """A byte now and then, of headers or of a body, for as long as it is taken: the time runs from the first."""
+    key = f"authorization: Bearer {gateway.make_key('one', tier='admin')}"
+    body = ("POST /api/v1/memories HTTP/1.1", "host: bondhu", "content-length: 9999", key)
+    for lines, end, byte in (((), "GET /health HTTP/1.1\r\nx: ", "y"), (body, "\r\n\r\n", " ")):
+        with Line(gateway) as line:
+            line.send(*lines, end=end)
+            dribbled = 0
+            while not line.has_news(after_s=0.1):
+                line.send(byte, end="")
+                dribbled += 1
+            assert status(line.first()) == 408
+        assert dribbled > 3
 
 
 def test_a_second_request_has_its_time_too(gateway: GatewayProcess) -> None:

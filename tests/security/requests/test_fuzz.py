@@ -2,18 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
 
-from tests.security.requests.fuzz_cases import Case, Watchdog, cases, drawn
+from tests.security.requests.fuzz_cases import Case, Look, Watchdog, cases, drawn, told
 from tests.support.gateway_process import GatewayProcess, wait_for
 from tests.support.local_stack import LocalStack
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+from tests.support.other_work import QUIET_BELOW, OtherWork
 from tests.support.servers.engine import MODEL, EngineServer
 
 EMBEDDER = "all-minilm-l6-v2"
@@ -48,12 +48,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         yield gateway
 
 
-def run(watchdog: Watchdog, sent: list[Case]) -> Counter[int]:
+def run(watchdog: Watchdog, sent: list[Case], after_each: Callable[[Case], None] = lambda _: None) -> Counter[int]:
     """Send the cases; the ledger flushes all the while. Returns how often there was each status."""
     statuses: Counter[int] = Counter()
     watchdog.look("nothing")
     for number, case in enumerate(sent, 1):
         statuses[watchdog.send(case)] += 1
+        after_each(case)
         if number % FLUSH_EVERY == 0 or number == len(sent):
             watchdog.ledger_flushes(case.about)
     return statuses
@@ -80,13 +81,42 @@ def test_no_field_of_any_endpoint_harms_anybody_else(gateway: GatewayProcess) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_no_field_of_any_endpoint_harms_the_real_engine(stack: LocalStack, tmp_path: Path) -> None:
-    """All cases against vLLM: the engine that answered before answers after, with the same epoch."""
+@pytest.mark.timeout(7200)
+def test_no_field_of_any_endpoint_harms_the_real_engine(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+    """All cases against vLLM: /health answers in 100 ms after each, a neighbour's chat in a second.
+
+    While others keep the machine busy these times are theirs: then what fails is a case after which it is longer each
+    time, and a hang. The engine that answered before answers after, with the same epoch.
+    """
     before = [(replica["replica_id"], replica["epoch"]) for replica in stack.replicas()]
     neighbour = stack.bondhu("keys", "create", "--app", "neighbour", "--tier", "admin").stdout.strip()
     watchdog = Watchdog(stack.url, stack.api_key, neighbour, MODEL)
     document = httpx.get(f"{stack.url}/openapi.json").json()
-    run(watchdog, list(cases(document, MODEL, EMBEDDER)))
+    others = OtherWork()
+    quiet: list[Look] = []
+    late_each_time: list[str] = []
+    judged = 0
+
+    def judge(case: Case) -> None:
+        nonlocal judged
+        look = watchdog.looks[-1]
+        if look.is_late and watchdog.is_late_again(case):
+            late_each_time.append(case.about)
+        if len(watchdog.looks) - judged >= FLUSH_EVERY:
+            some, judged = watchdog.looks[judged:], len(watchdog.looks)
+            if others.share() < QUIET_BELOW:
+                quiet.extend(some)
+
+    sent = list(cases(document, MODEL, EMBEDDER))
+    statuses = run(watchdog, sent, judge)
     watchdog.close()
+    late = [look for look in watchdog.looks if look.is_late]
+    with capsys.disabled():
+        print(f"\n{len(sent)} cases, {dict(statuses)}\nall {len(watchdog.looks)} looks: {told(watchdog.looks)}")  # noqa: T201 - what it is run for
+        print(f"{len(quiet)} looks while the machine was quiet: {told(quiet) if quiet else '-'}")  # noqa: T201 - what it is run for
+        print(f"{len(late)} late, after {sorted({look.after for look in late})[:20]}; each time: {late_each_time}")  # noqa: T201 - what it is run for
+    assert not late_each_time
+    assert not [look for look in quiet if look.is_late]
     assert [(replica["replica_id"], replica["epoch"]) for replica in stack.replicas()] == before
+    assert not [look for look in quiet if look.is_late]
+    assert not list((stack.var_dir / "ledger").glob("*.rejected"))

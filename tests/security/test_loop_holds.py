@@ -1,0 +1,136 @@
+"""How long the largest request that is accepted keeps a gateway's event loop from everybody else, route by route.
+
+A hold is there each time; what a busy machine adds is not. So each is sent several times, and the shortest of the holds
+is what counts.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.security.fuzz_cases import bodies
+from tests.support.engine_server import MODEL, EngineServer
+from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
+from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.pulse import Pulse
+
+EMBEDDER = "all-minilm-l6-v2"
+MAX_BODY = 4 * 2**20 - 64 * 1024
+ROUNDS = 5
+HELD_S = 0.1
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """One worker, with a scripted engine and embedder."""
+    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"), BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS))
+    with EngineServer(gateway.ingress_port, embeds=True), gateway:
+        wait_for(lambda: gateway.get("/ready").status_code == 200, "the gateway to be ready")
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def client(gateway: GatewayProcess) -> Iterator[httpx.Client]:
+    """A client with a key that has no limits."""
+    headers = {"authorization": f"Bearer {gateway.make_key('one', tier='admin')}", "cache-control": "no-store"}
+    with httpx.Client(base_url=gateway.url, headers=headers, timeout=DEADLINE_S) as client:
+        yield client
+
+
+def said(number: int, text: str) -> dict[str, Any]:
+    """A turn."""
+    at = (NOW + timedelta(minutes=number)).isoformat()
+    return {"external_id": f"t{number}", "speaker": "Maya", "text": text, "said_at": at}
+
+
+LONG = "word " * ((MAX_BODY - 500) // 5)
+CHAT = {"model": MODEL, "max_tokens": 2}
+USER = [{"role": "user", "content": "Hi"}]
+LARGE: dict[str, tuple[str, str, Any]] = {
+    "a chat of one text": ("POST", "/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": LONG}]}),
+    "a chat of many messages": ("POST", "/v1/chat/completions", CHAT | {"messages": USER * 90_000}),
+    "a chat of many parts": (
+        "POST",
+        "/v1/chat/completions",
+        CHAT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 99_000}]},
+    ),
+    "a chat with a large schema": (
+        "POST",
+        "/v1/chat/completions",
+        CHAT | {"messages": USER, "tools": [{"type": "function", "function": {"name": "f", "description": LONG}}]},
+    ),
+    "a chat of marks": (
+        "POST",
+        "/v1/chat/completions",
+        CHAT | {"messages": [{"role": "user", "content": "e\u0301" * 400_000}]},
+    ),
+    "a chat of wrong fields": ("POST", "/v1/chat/completions", CHAT | {"messages": USER, "stop": list(range(590_000))}),
+    "a completion of tokens": ("POST", "/v1/completions", {"model": MODEL, "prompt": [7] * 590_000, "max_tokens": 2}),
+    "embeddings of many texts": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": ["word " * 380] * 2_048}),
+    "embeddings of tokens": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": [[7] * 280] * 2_048}),
+    "a conversation": (
+        "POST",
+        "/api/v1/conversations",
+        {"user": "maya", "external_id": "c1", "messages": [said(each, "word " * 700) for each in range(1_000)]},
+    ),
+    "a memory": ("POST", "/api/v1/memories", {"user": "maya", "text": LONG}),
+    "recall": ("POST", "/api/v1/recall", {"user": "maya", "query": LONG}),
+    "a profile": ("PUT", "/api/v1/profile?user=maya", {"name": "Maya", "details": {"x": LONG}}),
+    "a profile of many": ("PUT", "/api/v1/profile?user=maya", {"details": {f"k{each}": 1 for each in range(19_000)}}),
+    "a run": ("POST", "/api/v1/agents/chat/runs", {"messages": [{"role": "user", "content": LONG}], "user": "maya"}),
+    "a run of many": ("POST", "/api/v1/agents/chat/runs", {"messages": USER * 4_000, "user": "maya"}),
+    "a run of music": ("POST", "/api/v1/agents/music/runs", {"messages": [{"role": "user", "content": LONG}]}),
+    "personas": ("PUT", "/api/v1/personas?user=maya", {"persona": "x" * (MAX_BODY - 500)}),
+    "a proposal": ("POST", "/api/v1/proposals/x/confirm", {"user": "maya", "conversation": "x" * (MAX_BODY - 500)}),
+    "forget": ("POST", "/api/v1/forget", {"user": "x" * (MAX_BODY - 500)}),
+    "an export": ("GET", "/api/v1/export?user=bibi", None),
+    "usage": ("GET", "/api/v1/usage?group_by=app,user,model,day&limit=10000", None),
+}
+
+
+def test_every_route_with_a_body_is_measured(gateway: GatewayProcess) -> None:
+    """But those that are known to take a small one, and imports, which are read in a process of their own."""
+    small = {"PUT /api/v1/users/{user}/consent", "POST /api/v1/import", "PATCH /api/v1/memories/{id}"}
+    small |= {"POST /api/v1/proposals/{proposal}/undo"}  # as confirm
+    seen = {f"{method} {path.partition('?')[0]}" for method, path, _ in LARGE.values()}
+    for route in set(bodies(MODEL, EMBEDDER)) - small:
+        assert any(re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", route), each) for each in seen), route
+
+
+def test_no_request_holds_the_loop(
+    gateway: GatewayProcess, client: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everybody else is answered within 100 ms, whatever is sent."""
+    for part in range(8):
+        turns = [
+            said(each, f"Turn {each} of many, told at some length. " * 2) | {"id": f"{part}-{each}"}
+            for each in range(20_000)
+        ]
+        document = {"schema_version": 2, "conversations": [{"external_id": f"c{part}", "messages": turns}]}
+        assert client.post("/api/v1/import?user=bibi", json=document).status_code == 200
+    held: dict[str, float] = {}
+    with Pulse(gateway.url, tmp_path / "pulse") as pulse:
+        for name, (method, path, body) in LARGE.items():
+            content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+            rounds = []
+            for _ in range(ROUNDS):
+                began = time.monotonic()
+                answer = client.request(method, path, content=content)
+                rounds.append(pulse.longest(began, time.monotonic()))
+                assert answer.status_code < 500, f"{name}: {answer.text[:300]}"
+            held[name] = min(rounds)
+            with capsys.disabled():
+                size = 0 if content is None else len(content)
+                told = f"{name} ({size / 2**20:.1f} MiB, {answer.status_code}): {1000 * held[name]:.0f} ms"
+                print(f"\n{told}", end="")  # noqa: T201 - what it is run for
+    assert not {name: took for name, took in held.items() if took > HELD_S}
