@@ -1,5 +1,6 @@
 """Reads JSON bodies within limits."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from serving.errors import BodyTooLarge, IncompleteBody, InvalidRequest
 from serving.routes.json_values import check_values
 
 BYTES_PER_TOKEN = 3  # for estimates, which are rather too high
+LARGE_BYTES = 2**16
 DEEPEST = 64  # levels; a JSON schema with hundreds crashes vLLM's core, which pickles it recursively
 
 
@@ -34,7 +36,10 @@ async def read_json(http_request: Request, max_bytes: int) -> tuple[bytes, dict[
     if not isinstance(parsed, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     if body.count(b"{") + body.count(b"[") > DEEPEST:  # otherwise it cannot be that deep
-        _refuse_deep(parsed)
+        if len(body) > LARGE_BYTES:  # in a thread, so that the event loop goes on: it is Python code
+            await asyncio.to_thread(_refuse_deep, parsed)
+        else:
+            _refuse_deep(parsed)
     return body, parsed
 
 

@@ -57,11 +57,14 @@ async def read_history(engine: AsyncEngine, owner: Owner) -> History:
         externals = {id_: messages.setdefault(external, []) for id_, external in names}
         columns = [getattr(Message, field) for field in MessageRecord.__dataclass_fields__]
         turns = owner.select(Message, *columns).order_by(Message.said_at, Message.position)
-        for row in await connection.execute(turns):
-            externals[row.conversation_id].append(MessageRecord(*row))
+        async for rows in (await connection.stream(turns)).partitions(ROWS_AT_ONCE):  # the loop turns in between
+            for row in rows:
+                externals[row.conversation_id].append(MessageRecord(*row))
         columns = [getattr(Memory, field) for field in MovedMemory.__dataclass_fields__]
-        rows = await connection.execute(owner.select(Memory, *columns).order_by(Memory.created_at, Memory.id))
-        memories = [MovedMemory(**row._mapping) for row in rows]
+        kept = owner.select(Memory, *columns).order_by(Memory.created_at, Memory.id)
+        memories: list[MovedMemory] = []
+        async for rows in (await connection.stream(kept)).partitions(ROWS_AT_ONCE):
+            memories += [MovedMemory(**row._mapping) for row in rows]
     profile = Profile(None, {}) if person is None else Profile(person.name, person.profile)
     return History(profile, dict(messages), memories)
 

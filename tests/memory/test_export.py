@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from memory.document_writer import ITEMS_A_PIECE, write_document
 from memory.recall.index_cache import IndexCache
-from memory.schemas import Document
+from memory.schemas import AgentDocument, Document
 from memory.service import MemoryService, Recalled
 from storage import migrate
 from storage.database import open_engine
@@ -54,7 +55,7 @@ async def test_an_import_recalls_the_same(
 ) -> None:
     """Through JSON and into another database, for another user there: the same answers with the same scores."""
     await fill(store, engine)
-    document = Document.of(await read_history(engine, ANN)).model_dump_json()
+    document = write_document(await read_history(engine, ANN)).decode()
     url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
     await asyncio.to_thread(migrate.upgrade, url)
     elsewhere, embedder = open_engine(url), WordEmbedder()
@@ -96,3 +97,17 @@ async def test_an_import_is_whole_or_not_at_all(store: MemoryService, engine: As
     with pytest.raises(memories.NotVerbatim):
         await store.take_in(ben, document.model_copy(update={"memories": [broken]}).history())
     assert await people.read_version(engine, ben) is None
+
+
+async def test_a_document_in_pieces_is_the_whole_one(store: MemoryService, engine: AsyncEngine) -> None:
+    """However many items there are, and whatever they are called."""
+    await fill(store, engine)
+    many = [NewMessage(f"n{number}", "Ann", f"{number}", DAY) for number in range(2 * ITEMS_A_PIECE + 1)]
+    await store.ingest(ANN, 'say "many"\n', many)
+    for number in range(ITEMS_A_PIECE):
+        await store.add(ANN, NewMemory(f"Memory {number}"))
+    history = await read_history(engine, ANN)
+    agents = [AgentDocument(agent="games", conversation="", name="hangman", value={"word": "\u2028", "tries": [1]})]
+    for person in (history, await read_history(engine, Owner("app", "nobody"))):
+        whole = Document.of(person, agents)
+        assert json.loads(write_document(person, agents)) == json.loads(whole.model_dump_json())

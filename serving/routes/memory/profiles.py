@@ -1,8 +1,11 @@
 """/api/v1/profile, /api/v1/export, /api/v1/import: a person's profile, and export and import of all their data."""
 
-from fastapi import APIRouter, Request
+import asyncio
+
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from memory.document_writer import write_document
 from memory.schemas import About, AgentDocument, Document
 from serving.routes import openapi
 from serving.routes.body import read_bytes
@@ -47,8 +50,8 @@ async def set_profile(body: About, access: Access, user: User = None) -> About:
     return body
 
 
-@router.get("/api/v1/export")
-async def export(access: Access, user: User = None) -> Document:
+@router.get("/api/v1/export", response_model=Document)
+async def export(access: Access, response: Response, user: User = None) -> Response:
     """Export all data of the person as one document."""
     async with access.about(user) as owner:
         kept = await access.gateway.agents.states.of_person(owner)
@@ -57,7 +60,9 @@ async def export(access: Access, user: User = None) -> Document:
             for key, value in kept
         ]
         others = await read_other_rows(access.gateway.database, owner)
-        return Document.of(await read_history(access.gateway.database, owner), agents, others)
+        history = await read_history(access.gateway.database, owner)
+        document = await asyncio.to_thread(write_document, history, agents, others)
+    return Response(document, headers=dict(response.headers), media_type="application/json")
 
 
 @imports.post("/api/v1/import", openapi_extra=openapi.IMPORT)

@@ -1,6 +1,8 @@
 """POST /v1/embeddings."""
 
+import asyncio
 import time
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,7 +11,7 @@ from fastapi.responses import Response
 from serving.engines import embedder as embeddings
 from serving.errors import ApiError, InvalidRequest, UnknownModel
 from serving.routes import openapi
-from serving.routes.body import BYTES_PER_TOKEN, model_name, read_json
+from serving.routes.body import BYTES_PER_TOKEN, LARGE_BYTES, model_name, read_json
 from serving.routes.counted import COUNTED, refused
 from serving.routes.dependencies import Caller, Worker
 from serving.routes.identity import about, class_of, end_user
@@ -30,7 +32,8 @@ async def embed(http_request: Request, gateway: Worker, caller: Caller) -> Respo
         if embedder is None or gateway.models.find(name).kind != "embedder" or name != embedder.model:
             raise UnknownModel(name)
         class_of(http_request)
-        inputs, as_base64 = embeddings.read_request(parsed, embedder.dimensions)
+        read = partial(embeddings.read_request, parsed, embedder.dimensions)
+        inputs, as_base64 = read() if len(body) <= LARGE_BYTES else await asyncio.to_thread(read)
         reserved = len(body) // BYTES_PER_TOKEN
         record = gateway.ledger.begin(**about(http_request, caller, PATH, parsed), tokens_reserved=reserved)
     except ApiError as problem:

@@ -91,7 +91,7 @@ class EngineServer:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._changed, self._stopping = asyncio.Event(), asyncio.Event()
-        app = web.Application()
+        app = web.Application(client_max_size=32 * 2**20)
         app.router.add_get("/directory", self._directory)
         app.router.add_post("/v1/completions", self._answer)
         app.router.add_post("/v1/chat/completions", self._answer)
