@@ -15,7 +15,7 @@ from tests.support.polling import eventually
 
 CORE = "VLLM::EngineCore"
 STEP_TIMEOUT_S = 8
-RECYCLED_WITHIN_S = 120.0
+RECYCLED_WITHIN_S = 300.0  # an engine boots, beside whatever else keeps the machine busy
 FREE_WITHIN_S = 30.0
 CLEAR = {"engine_error", "model_not_ready", "engine_timeout"}
 

@@ -12,9 +12,9 @@ from starlette.routing import BaseRoute, Route
 from serving.gateway.app import create_app
 from serving.routes.counted import LOOKUPS_AT_ONCE
 from tests.security.fuzz_cases import HELLO, bodies
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.engine import MODEL, EngineServer
 
 EMBEDDER = "all-minilm-l6-v2"
 LIMIT = 5
@@ -30,6 +30,7 @@ NO_LIMITS = {
     "GET /": "a file in memory",
     "GET /web/{name}": "a file in memory",
     "GET /metrics": "for the scrape token and administrators only",
+    "GET /api/v1/health/report": "for the scrape token and administrators only",
 }
 LOOK_UPS = {
     "GET /v1/models",

@@ -20,9 +20,9 @@ from models.control_tokens import Neutraliser, control_tokens, neutral_chat
 from models.fetch.fetch import fetch
 from models.fetch.source import GGUF_FILE, parse_source
 from serving.config.load import load_settings
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, ROOT, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.servers.engine import MODEL, EngineServer
 
 DEFAULT = "smollm2-135m-instruct"
 FORGED = (

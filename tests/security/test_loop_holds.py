@@ -18,10 +18,10 @@ import pytest
 from aiohttp import web
 
 from tests.security.fuzz_cases import bodies
-from tests.support.engine_server import MODEL, EngineServer
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.pulse import Pulse
+from tests.support.servers.engine import MODEL, EngineServer
 
 EMBEDDER = "all-minilm-l6-v2"
 MAX_BODY = 4 * 2**20 - 64 * 1024

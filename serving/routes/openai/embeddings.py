@@ -53,7 +53,7 @@ async def embed(http_request: Request, gateway: Worker, caller: Caller) -> Respo
             await (gateway.limiter.refund(reservation) if used is None else gateway.limiter.settle(reservation, used))
         record.prompt_tokens, record.status = used, 200
         record.segments.append(embedder.segment(used, time.monotonic() - began_s))
-        answer = embeddings.answer(rows, used, model=name, dimensions=embedder.dimensions, as_base64=as_base64)
+        answer = await embeddings.answer(rows, used, model=name, dimensions=embedder.dimensions, as_base64=as_base64)
         record.end("ok")
     headers = {"x-bondhu-model": embedder.label, **reservation.headers}
     return Response(answer, media_type="application/json", headers=headers)

@@ -182,7 +182,7 @@ def _of_parameters(label: str, parameters: list[dict[str, Any]], body: bytes | N
 def _undocumented() -> Iterator[Case]:
     """The page, signing in, and what is no route at all."""
     for value in HEADER_SPOILERS:
-        headers = {"authorization": f"once {value}"}
+        headers = {"authorization": f"once {value}".strip()}
         yield Case(f"sign-in: {value[:20]!r}", "POST", "/api/v1/sign-in", b"{" * 1000, headers)
         yield Case(f"page: {value[:20]!r}", "GET", "/", None, {"if-none-match": value})
     for path in ("/web/..%2f..%2fvar", "/web/%00", "/web/" + "x" * 4000, "//", "/%2e%2e/", "/api/v1/", "/v1/models/"):
