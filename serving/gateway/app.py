@@ -119,6 +119,7 @@ def create_app() -> FastAPI:
         inbox.router,
         stats.router,
         services.router,
+        services.callbacks,
     ):
         app.include_router(of_memory)
     if settings.observability.metrics:

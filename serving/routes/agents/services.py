@@ -4,11 +4,12 @@ Spotify redirects the person's browser to the callback, which needs no API key: 
 Spotify and the browser know, valid once and for ten minutes.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
@@ -16,7 +17,7 @@ from agents.outside.http import ServiceFailed
 from agents.outside.tokens import NotAuthorized
 from agents.outside.vault import Locked
 from memory.schemas import Accepted, Name
-from serving.errors import InvalidRequest, ServiceAway, UnknownService
+from serving.errors import InvalidRequest, ServiceAway, TooManyKeys, UnknownService
 from serving.generation.accounts import Accounts
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
@@ -25,6 +26,7 @@ from serving.routes.memory.common import Access, MemoryAccess, User
 from storage.services.links import Link
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
+callbacks = APIRouter(tags=["agents"])  # for browsers, which have no key; no body is read
 
 PathService = Annotated[Name, Path(description="a service's id, as in GET /api/v1/services")]
 State = Literal["unlinked", "linked", "reconnect"]
@@ -99,9 +101,10 @@ async def link(service: PathService, body: LinkBody, access: Access) -> LinkAnsw
         return LinkAnswer(url=url, service=_card(accounts, service, links))
 
 
-@router.get("/api/v1/services/{service}/callback", response_class=HTMLResponse)
+@callbacks.get("/api/v1/services/{service}/callback", response_class=HTMLResponse)
 async def callback(
     service: PathService,
+    http_request: Request,
     gateway: Worker,
     state: Annotated[str, Query(max_length=256)] = "",
     code: Annotated[str, Query(max_length=2048)] = "",
@@ -113,6 +116,9 @@ async def callback(
         return _page(404, "This service does not exist here.")
     if error or not code:
         return _page(400, f"The account was not linked, because access was denied. {CLOSE}")
+    address = http_request.client.host if http_request.client else ""
+    if (wait_s := gateway.sign_ins.take(address)) > 0:
+        raise TooManyKeys(math.ceil(wait_s))
     try:
         await tokens.finish(state, code)
     except (NotAuthorized, Locked):
@@ -121,6 +127,7 @@ async def callback(
         if failure.status == 403:
             return _page(403, "The operator's application is not available to your account.")
         return _page(502, "The service did not respond as expected. Try again.")
+    gateway.sign_ins.give_back(address)
     return _page(200, f"Your account is linked. {CLOSE}")
 
 

@@ -134,6 +134,12 @@ def bodies(model: str, embedder: str) -> dict[str, dict[str, Any]]:
         "POST /api/v1/proposals/{proposal}/confirm": {"user": "fuzz"},
         "POST /api/v1/proposals/{proposal}/undo": {"user": "fuzz"},
         "PUT /api/v1/personas": {"persona": "dost"},
+        "POST /api/v1/jobs": {"kind": "nothing", "params": {}, "user": "fuzz"},
+        "POST /api/v1/personality/answers": {"answers": {"1": 3}},
+        "PUT /api/v1/personality": {"scores": {}, "reads_language": False},
+        "PUT /api/v1/inbox/settings": {"enabled": False},
+        "PUT /api/v1/stats/moods": {"allowed": False},
+        "POST /api/v1/services/{service}/link": {"account": "fuzz", "user": "fuzz"},
     }
 
 
