@@ -17,7 +17,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from tests.security.fuzz_cases import bodies
+from tests.security.requests.fuzz_cases import bodies
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.pulse import Pulse

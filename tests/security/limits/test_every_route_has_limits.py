@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from serving.gateway.app import create_app
 from serving.routes.counted import LOOKUPS_AT_ONCE
-from tests.security.fuzz_cases import HELLO, bodies
+from tests.security.requests.fuzz_cases import HELLO, bodies
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.servers.engine import MODEL, EngineServer
