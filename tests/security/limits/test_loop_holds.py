@@ -20,8 +20,8 @@ from aiohttp import web
 from tests.security.requests.fuzz_cases import bodies
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
-from tests.support.pulse import Pulse
 from tests.support.servers.engine import MODEL, EngineServer
+from tests.support.timing.pulse import Pulse
 
 EMBEDDER = "all-minilm-l6-v2"
 MAX_BODY = 4 * 2**20 - 64 * 1024

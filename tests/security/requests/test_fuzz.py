@@ -14,8 +14,8 @@ from tests.security.requests.fuzz_cases import Case, Look, Watchdog, cases, draw
 from tests.support.gateway_process import GatewayProcess, wait_for
 from tests.support.local_stack import LocalStack
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
-from tests.support.other_work import QUIET_BELOW, OtherWork
 from tests.support.servers.engine import MODEL, EngineServer
+from tests.support.timing.other_work import QUIET_BELOW, OtherWork
 
 EMBEDDER = "all-minilm-l6-v2"
 LIGHT_CASES = 400

@@ -25,7 +25,7 @@ class Pulse:
     """The process; a context manager."""
 
     def __init__(self, url: str, file: Path) -> None:
-        self._command = [sys.executable, "-m", "tests.support.pulse", url]
+        self._command = [sys.executable, "-m", "tests.support.timing.pulse", url]
         self._file = file
         self._process: subprocess.Popen[bytes] | None = None
 
