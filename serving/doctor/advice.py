@@ -53,7 +53,7 @@ _REPAIRS = {
     "backup": ("there is no recent backup", "bondhu backup; for a timer see docs/backup.md", "disk", "minutes"),
     "evictions": (
         "Redis evicts keys",
-        "raise maxmemory (redis-cli config set maxmemory 256mb), or lower cache.max_answers",
+        "lower cache.max_answers; on your own server (redis.url): redis-cli config set maxmemory 512mb",
         "memory",
         "a minute",
     ),
