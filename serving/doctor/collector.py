@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import Metric
 from redis.asyncio import Redis
@@ -33,7 +33,7 @@ from storage.api_keys import list_keys
 from storage.business import BusinessFigures, read_figures
 from storage.database import AWAY
 
-BUSINESS_EVERY_S = 60.0
+SLOW_EVERY_S = 60.0
 WITHIN_S, METRICS_WITHIN_S = 2.0, 0.5
 
 
@@ -85,7 +85,7 @@ class Doctor:
         self._settled = settled
         self._certificate_places = certificate_places
         self._backup_folder = backup_folder
-        self._business: tuple[float, BusinessFigures | None] | None = None
+        self._known: _Slow | None = None
         self._history = History(self._look, window_s=window_s, every_s=every_s)
 
     async def run(self) -> None:
@@ -105,27 +105,31 @@ class Doctor:
         findings = tuple(finding for check in CHECKS for finding in check(reading))
         return Report(findings, advise(reading, findings), reading.window_s)
 
-    async def host_metrics(self) -> HostMetrics:
-        """The metrics of the machine for Prometheus."""
-        ends, stats = await asyncio.gather(
-            asyncio.to_thread(certificates.expiries, self._certificate_places, datetime.now(UTC)),
-            _learn(lambda: self._redis.info("stats"), METRICS_WITHIN_S),
-        )
-        return HostMetrics(
+    async def collectors(self) -> tuple[HostMetrics, BusinessMetrics]:
+        """The metrics of the machine and of how the service is used, for Prometheus.
+
+        What takes long (certificates that servers present, sums over SQL) is at most SLOW_EVERY_S old.
+        """
+        stats, slow = await asyncio.gather(_learn(lambda: self._redis.info("stats"), METRICS_WITHIN_S), self._slow())
+        host = HostMetrics(
             self._host(),
             restarts=self._restarts(),
             evicted=None if stats is None else float(stats.get("evicted_keys", 0)),
             loop_lag_s=self._history.loop_lag_s,
             backup_age_s=self._backup_age_s(),
-            expiries={expiry.name: expiry.left_s for expiry in ends},
+            expiries={expiry.name: expiry.left_s for expiry in slow.ends},
         )
+        return host, BusinessMetrics(slow.figures)
 
-    async def business_metrics(self) -> BusinessMetrics:
-        """How the service is used; asked of SQL once a minute."""
-        if self._business is None or time.monotonic() - self._business[0] >= BUSINESS_EVERY_S:
-            figures = await _learn(lambda: read_figures(self._database, now=datetime.now(UTC)))
-            self._business = (time.monotonic(), figures)
-        return BusinessMetrics(self._business[1])
+    async def _slow(self) -> "_Slow":
+        if self._known is None or time.monotonic() - self._known.at_s >= SLOW_EVERY_S:
+            now = datetime.now(UTC)
+            ends, figures = await asyncio.gather(
+                asyncio.to_thread(certificates.expiries, self._certificate_places, now),
+                _learn(lambda: read_figures(self._database, now=now)),
+            )
+            self._known = _Slow(time.monotonic(), ends, figures)
+        return self._known
 
     def _reading(
         self,
@@ -263,6 +267,12 @@ class Doctor:
             return None
         times = [path.stat().st_mtime for path in self._backup_folder.glob("bondhu-*.tar.age")]
         return time.time() - max(times) if times else None
+
+
+class _Slow(NamedTuple):
+    at_s: float
+    ends: tuple[Expiry, ...]
+    figures: BusinessFigures | None
 
 
 async def _learn(ask: Callable[[], Awaitable[Any]], within_s: float = WITHIN_S) -> Any:

@@ -196,7 +196,7 @@ def test_a_real_fault_reaches_a_webhook_and_its_end_too(tmp_path: Path) -> None:
         EngineServer(gateway.ingress_port),
         gateway,
         Hook().running() as hook,
-        Prometheus(tmp_path / "prometheus", [target(gateway)], SCRAPE_TOKEN, rules=RULES, webhook=hook.url, every_s=2),
+        Prometheus(tmp_path / "prometheus", [target(gateway)], SCRAPE_TOKEN, rules=RULES, webhook=hook.url, every_s=5),
     ):
         gateway.redis.kill()
         eventually(lambda: hook.has("DependencyDown", "firing"), 240, "DependencyDown to fire")

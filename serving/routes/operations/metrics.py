@@ -27,7 +27,7 @@ async def metrics(http_request: Request, gateway: Worker) -> Response:
     telemetry.metrics.refresh(gateway.readings)
     registry = CollectorRegistry()
     registry.register(telemetry.metric_files or telemetry.metrics.registry)
-    overview = await survey(
+    surveying = survey(
         models=gateway.models,
         engine_registry=gateway.engine_registry,
         embedder=gateway.embedder,
@@ -35,9 +35,9 @@ async def metrics(http_request: Request, gateway: Worker) -> Response:
         database=gateway.database,
         users=gateway.active_users,
     )
-    registry.register(overview)
-    registry.register(await gateway.doctor.host_metrics())
-    registry.register(await gateway.doctor.business_metrics())
+    overview, others = await asyncio.gather(surveying, gateway.doctor.collectors())  # each waits for at most a moment
+    for collector in (overview, *others):
+        registry.register(collector)
     text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines, which must not block streams
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
