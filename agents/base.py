@@ -1,7 +1,7 @@
-"""An agent: an id, what it needs, and `run(request, context)`, which tells events until it is done.
+"""What an agent is: an id, its needs, and `run(request, context)`, which yields events until it is done.
 
-`RunContext` is all that a run has: the person, the model, the clock, randomness, memory, state, limits. An agent takes
-clients of services in its constructor and nothing from the surroundings. It does not know HTTP nor who serves it.
+`RunContext` is everything that a run may use: the person, the model, the clock, randomness, memory, state, limits. An
+agent takes the clients of services in its constructor and reads no globals. It knows neither HTTP nor its caller.
 """
 
 import random
@@ -31,7 +31,7 @@ PassedOn = Literal["tools", "response_format", "images"]
 
 
 class RequestRefused(Exception):
-    """An agent does not take the request; `field` names what is at fault as the client wrote it."""
+    """An agent cannot serve the request; `field` names the faulty field as the client wrote it."""
 
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
@@ -39,19 +39,19 @@ class RequestRefused(Exception):
 
 
 class Unsupported(RequestRefused):
-    """It asks for what this agent neither does nor passes on."""
+    """The request has a field that this agent neither handles nor passes on."""
 
     def __init__(self, agent: str, field: str) -> None:
         super().__init__(f"{agent} takes no {field}.", field)
 
 
 class InvalidParams(RequestRefused):
-    """A field of the agent's own has a value that it does not know; the message says what would be accepted."""
+    """One of the agent's own fields has an unknown value; the message lists the accepted ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentRequest:
-    """What the person asks.
+    """The request of a person.
 
     Attributes:
         messages: the conversation, the person's message last; what the client wrote as `system` is among them.
@@ -70,13 +70,13 @@ class AgentRequest:
 
     @property
     def text(self) -> str:
-        """The words of the person's last message, at most MAX_TEXT characters; empty when there are none."""
+        """The text of the person's last message, cut to MAX_TEXT characters; empty if there is none."""
         return next((each.text for each in reversed(self.messages) if each.role == "user"), "").strip()[:MAX_TEXT]
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLine:
-    """Something known of the person, and why it came to mind."""
+    """A statement about the person, and why it was recalled."""
 
     id: str
     text: str
@@ -84,30 +84,30 @@ class MemoryLine:
 
 
 class PersonMemory(Protocol):
-    """What is known of the person of a run."""
+    """The memory of the person of a run."""
 
     async def profile(self) -> Sequence[str]:
-        """What is always told of them, a line each."""
+        """The lines that are part of every prompt."""
 
     async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
-        """What of their past belongs to a question; empty also while memory is away."""
+        """The memories that match a question; empty also while memory is down."""
 
 
 @runtime_checkable
 class LooksBack(Protocol):
-    """A memory that can also say what was to happen while somebody was away."""
+    """A memory that also finds events since the last visit."""
 
     async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
-        """What was planned meanwhile or was painful before, each with a key of its own; empty while memory is away."""
+        """Events that were planned or painful, each with its own key; empty while memory is down."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTraits:
-    """What the model in use can be trusted with; its model file says so.
+    """What the active model can be trusted with; its model file declares it.
 
-    `chooses`: its choice of a tool or an agent is better than chance, else only rules choose (the demonstration model's
-    is not: it took "tell me a story" for music). `plans`: it may plan several steps with tools. `max_prompt_tokens`:
-    what its context leaves for a prompt.
+    `chooses`: its choice of a tool or agent is better than chance; otherwise only rules choose (the demonstration model
+    chose music for "tell me a story"). `plans`: it may plan several steps with tools. `max_prompt_tokens`: what its
+    context leaves for a prompt.
     """
 
     chooses: bool = True
@@ -117,7 +117,7 @@ class ModelTraits:
 
 @dataclass(slots=True)
 class RunContext:
-    """All that one run has.
+    """Everything that one run may use.
 
     Attributes:
         owner: whose run it is; None: nobody's in particular.
@@ -151,33 +151,33 @@ class RunContext:
     has_outside_text: bool = False
 
     def local_now(self) -> datetime:
-        """The time where the person is."""
+        """The current time in the person's time zone."""
         return self.now().astimezone(self.zone)
 
     def state_key(self, agent: str, name: str, *, of_person: bool = False) -> StateKey:
-        """The key of a document of this conversation, or of the person in all of them; there must be an owner."""
+        """The key of a document of this conversation, or of the person in all conversations; needs an owner."""
         assert self.owner is not None, "who keeps state says whose"
         return StateKey(self.owner, agent, "" if of_person else self.conversation, name)
 
 
 class Agent(Protocol):
-    """Something that a person can talk to."""
+    """A counterpart that a person can talk to."""
 
     @property
     def id(self) -> str:
-        """Its id, without the prefix that makes a model id of it: `games`."""
+        """The id without the prefix of model ids, for example `games`."""
 
     @property
     def description(self) -> str:
-        """What it is for, in a sentence; a router reads it."""
+        """Its purpose in one sentence, for a router."""
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What a context must have for it to run."""
+        """What the context must provide."""
 
     @property
     def passes_on(self) -> frozenset[PassedOn]:
-        """Which of a client's own fields it gives to the model; others are refused by name."""
+        """The client's fields that it passes to the model; other fields are refused by name."""
 
     def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; the last event is the one Done. Closing the iterator stops all work.
@@ -189,7 +189,7 @@ class Agent(Protocol):
 
 
 def missing_needs(agent: Agent, context: RunContext) -> list[Need]:
-    """What the agent cannot do without and the context does not have. Memory and network it does without."""
+    """The agent's needs that the context does not meet; memory and network are always optional."""
     has: dict[Need, bool] = {
         "model": context.model is not None,
         "person": context.owner is not None,
@@ -200,7 +200,7 @@ def missing_needs(agent: Agent, context: RunContext) -> list[Need]:
 
 
 def client_fields(request: AgentRequest) -> list[PassedOn]:
-    """What of a client's own the request has that changes what an answer is: not every agent takes these."""
+    """The client's fields in the request that change the answer; not every agent accepts them."""
     found: list[PassedOn] = []
     if request.extra.get("tools"):
         found.append("tools")
@@ -212,7 +212,7 @@ def client_fields(request: AgentRequest) -> list[PassedOn]:
 
 
 def check_fields(agent: Agent, request: AgentRequest) -> None:
-    """Refuse by name what the agent does not pass on; raises Unsupported."""
+    """Refuse by name the fields that the agent does not pass on; raises Unsupported."""
     for field_ in client_fields(request):
         if field_ not in agent.passes_on:
             raise Unsupported(agent.id, _NAMES.get(field_, field_))

@@ -18,7 +18,7 @@ from agents.video.agent import VideoAgent, VideoServices
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What agents are made of; the composition root has it from the settings."""
+    """The parts of agents; the composition root makes them from the settings."""
 
     personas: Mapping[str, Persona]
     default_persona: str
@@ -42,5 +42,5 @@ def make_agents(parts: Parts) -> Registry:
 
 
 def model_ids() -> list[str]:
-    """What OpenAI's clients call them, the router last."""
+    """The model ids of all agents, the router last."""
     return [f"{PREFIX}{id_}" for id_ in (*AGENTS, AutoAgent.id)]

@@ -54,7 +54,7 @@ def done(context: RunContext, limit: str | None = None) -> Done:
 
 
 async def _settled(box: Toolbox, request: AgentRequest, context: RunContext) -> list[Event] | None:
-    """What an answer to a proposal did; None when the request is none."""
+    """The result of an answer to a proposal; None if the request is no such answer."""
     if not box.effects or context.state is None or context.owner is None:
         return None
     book = ProposalBook(box.agent, box.effects, context)

@@ -1,6 +1,6 @@
-"""What is known of a person, for an agent: `agents.base.PersonMemory` over the service's own memory.
+"""The memory of a person for agents: `agents.base.PersonMemory` on top of the memory service.
 
-A database that is away, or slow, is a friend who does not remember just now; the chat goes on.
+If the database is down or slow, the agent answers without memory.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class StoredMemory:
-    """A person's.
+    """The memory of one person.
 
     Args:
         store: people's pasts.
@@ -33,7 +33,7 @@ class StoredMemory:
         self._timeout_s = timeout_s
 
     async def profile(self) -> Sequence[str]:
-        """Their name, what the application says of them, what is pinned."""
+        """Their name, the application's description of them, and pinned memories."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 profile, pinned = await self._store.brief(self._owner)
@@ -45,7 +45,7 @@ class StoredMemory:
         return lines + [each.text for each in pinned]
 
     async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
-        """What of their past belongs to a question, most fitting first."""
+        """The memories that match a question, the best match first."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._store.recall(self._owner, question, limit=limit)
@@ -55,7 +55,7 @@ class StoredMemory:
         return [memory_line(each) for each in found]
 
     async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
-        """What was planned for while they were away, or was painful before."""
+        """What was planned for the time since their last visit, or was painful before."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._store.around(self._owner, now - LOOKED_BACK, now, limit=MAX_LOOKED_BACK)
@@ -66,13 +66,13 @@ class StoredMemory:
 
 
 def memory_line(recalled: Recalled) -> MemoryLine:
-    """What was recalled, as an agent is told it."""
+    """A recalled item in the form that agents use."""
     item = recalled.ranked.item
     speaker = f"{item.speaker} said: " if item.kind == "turn" and item.speaker else ""
     return MemoryLine(recalled.record.id, f"{item.at:%Y-%m-%d}: {speaker}{item.text}", _why(recalled))
 
 
 def _why(recalled: Recalled) -> str:
-    """What brought it up, in words: the rankers that found it, as the person may be shown."""
+    """The reason for a recall in words: the rankers that found the item."""
     by_words = any("lexical" in ranker for ranker in recalled.ranked.by_ranker)
     return "shares words with what you said" if by_words else "is about the same thing as what you said"

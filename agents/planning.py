@@ -83,7 +83,7 @@ async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> Asyn
 async def _ask(
     box: Toolbox, request: ChatRequest, context: RunContext
 ) -> AsyncGenerator[str | Sequence[ToolCall], None]:
-    """The text of a round as it comes, and its calls at the end, if there are any."""
+    """The text of one round as a stream, followed by its calls, if there are any."""
     held = ""
     is_held = True
     async with aclosing(stream(context, request)) as answer:
@@ -108,14 +108,14 @@ async def _ask(
 async def _call_all(
     box: Toolbox, calls: Mapping[CallKey, ToolCall], context: RunContext
 ) -> dict[CallKey, tuple[str, ToolResult | None, ToolStep | None]]:
-    """What different calls give, all at once."""
+    """Run different calls at the same time; their results."""
     async with asyncio.TaskGroup() as group:
         tasks = {key: group.create_task(_call(box, call, context)) for key, call in calls.items()}
     return {key: task.result() for key, task in tasks.items()}
 
 
 async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str, ToolResult | None, ToolStep]:
-    """What a call gives: the answer for the model, the result, the step."""
+    """Run one call: the message for the model, the result, the step."""
     tool = box.find(call.name)
     if tool is None:
         names = ", ".join(each.name for each in box.tools)
@@ -135,7 +135,7 @@ async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str,
 
 
 def _leaked(box: Toolbox, reply: ChatReply) -> Sequence[ToolCall]:
-    """The call that a reply's text is, if it is one."""
+    """The call that the model wrote as text, if the reply is one."""
     match = _LEAKED.match(reply.text) if len(reply.text) <= MAX_LEAKED else None
     if match is None:
         return ()

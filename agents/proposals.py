@@ -30,11 +30,11 @@ Document = dict[str, Any]
 
 
 class EffectHandler(Protocol):
-    """Does one kind of effect."""
+    """Applies and undoes one kind of effect."""
 
     @property
     def can_undo(self) -> bool:
-        """Whether it can be undone."""
+        """Whether the effect can be undone."""
 
     async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, Document]:
         """Apply it, unless already applied under this key; a text for the person and a receipt. Raises ToolFailed."""

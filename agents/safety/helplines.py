@@ -1,8 +1,8 @@
-"""Where who thinks of ending their life is listened to, by country.
+"""Crisis helplines, by country.
 
-Each line was read on the page named beside it, on the day named beside it; a number that no such page confirmed is not
-here. There is no default: of an unknown country only the two directories are told, which know all. Add a country with
-its source and the day; `python -m agents.safety.helplines` lists what has not been checked for a year.
+Each line was read on the page named beside it, on the day named beside it; a number that no such page confirms is not
+listed. There is no default: for an unknown country the two directories are named, which cover every country. Add a
+country with its source and the day. `python -m agents.safety.helplines` lists what was not checked for a year.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ CHECK_AGAIN = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Helpline:
-    """A service that answers.
+    """A crisis service.
 
     Attributes:
         name: its own.
@@ -123,20 +123,20 @@ HELPLINES: Mapping[str, tuple[Helpline, ...]] = {  # by ISO 3166-1's two letters
 
 
 def helplines_of(country: str | None) -> tuple[Helpline, ...]:
-    """The lines of a country, by its two letters in any case; none of one that is not known or not named."""
+    """The helplines of a country (two letters, any case); empty if the country is unknown or not given."""
     code = (country or "").strip()
     return HELPLINES.get(code.upper(), ()) if code.isascii() else ()  # a dotless i would become an I
 
 
 def to_check(today: date) -> list[tuple[str, Helpline]]:
-    """What was last checked more than CHECK_AGAIN ago, with its country; "*" for the directories."""
+    """Entries last checked more than CHECK_AGAIN ago, with their country; "*" stands for the directories."""
     listed = [(country, line) for country, lines in HELPLINES.items() for line in lines]
     listed += [("*", line) for line in DIRECTORIES]
     return [(country, line) for country, line in listed if today - line.checked > CHECK_AGAIN]
 
 
 def main() -> None:
-    """Print what has to be checked again, a line each."""
+    """Print the entries that must be checked again, one per line."""
     for country, line in to_check(datetime.now(UTC).date()):
         print(f"{country} {line.name} ({line.contact}): {line.source}, checked {line.checked}")  # noqa: T201  # a command
 

@@ -1,7 +1,7 @@
-"""What the law of a place asks of a companion: how often it says that it is a program, and reminds of a break.
+"""Legal duties of a companion by place: how often to disclose that it is a program, and to remind of a break.
 
-Read from `configs/safety.yaml`, which names the sources. Where several hold, the strictest of each does. It does not
-know where a person is: whoever serves them says so.
+Read from `configs/safety.yaml`, which names the sources. If several places apply, the strictest of each duty applies.
+This module does not know where a person is; the caller does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ DEFAULT = "default"
 
 
 class JurisdictionError(Exception):
-    """The file is wrong, or names no such place; the message names file, key and what would be accepted."""
+    """The file is invalid or lacks the place; the message names file, key and accepted values."""
 
 
 class Duties(BaseModel):
-    """What is owed in one place. Hours of 0: never again."""
+    """The duties in one place. Hours of 0: never again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,12 +34,12 @@ class Duties(BaseModel):
     countries: tuple[str, ...] = ()  # two letters each; who is there is found by their country
 
     def is_minor(self, age: int | None) -> bool:
-        """Whether somebody of this age is a minor; None: not known."""
+        """Whether a person of this age is a minor; None if the age is unknown."""
         return self.assume_minor_if_unknown if age is None else age < self.adult_age
 
 
 def read_jurisdictions(path: Path) -> Mapping[str, Duties]:
-    """Every place of the file; raises JurisdictionError."""
+    """All places in the file; raises JurisdictionError."""
     try:
         written = yaml.safe_load(path.read_text("utf-8"))
         places = {name: Duties.model_validate(duties) for name, duties in written.items()}
@@ -54,7 +54,7 @@ def read_jurisdictions(path: Path) -> Mapping[str, Duties]:
 
 
 def duties_of(places: Mapping[str, Duties], names: Iterable[str]) -> Duties:
-    """The strictest of these places; the default's for none. Raises JurisdictionError for a name that is not there."""
+    """The strictest duties of these places, or the default's; raises JurisdictionError for an unknown name."""
     chosen = []
     for name in names:
         if name not in places:

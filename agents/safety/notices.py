@@ -1,7 +1,7 @@
-"""When a person is told that they talk to a program, and when to take a break.
+"""When to tell people that they talk to a program, and when to suggest a break.
 
-Decisions alone: whoever serves the conversation keeps the two times beside it, shows what is due and stores what comes
-back. A conversation that rested for longer than `REST` begins anew. It does not know who the person is.
+This module only decides. The caller stores the two times with the conversation, shows what is due and saves the
+returned session. After a pause longer than `REST`, a conversation counts as new. It does not know who the person is.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BREAK = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is kept of a conversation for this; all None at its beginning.
+    """The stored times of a conversation; all None at its start.
 
     Attributes:
         last_seen: when the person last wrote.
@@ -40,20 +40,20 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Notices:
-    """What is due now, and the session to keep."""
+    """The notices that are due now, and the session to store."""
 
     disclose: bool
     remind: bool
     session: Session
 
     def texts(self, language: str = "en") -> tuple[str, ...]:
-        """What to show, in `en`, `bn` or `hi`."""
+        """The texts to show, in `en`, `bn` or `hi`."""
         due = ((self.disclose, DISCLOSURE), (self.remind, BREAK))
         return tuple(texts.get(language, texts["en"]) for is_due, texts in due if is_due)
 
 
 def notices(session: Session, duties: Duties, *, now: datetime, is_minor: bool = False) -> Notices:
-    """What is due to somebody who writes now (aware, in UTC)."""
+    """The notices for a person who writes at this time (aware, in UTC)."""
     anew = session.last_seen is None or now - session.last_seen > REST
     disclose_h = duties.minor_disclose_every_h if is_minor else duties.disclose_every_h
     remind_h = duties.minor_break_reminder_every_h if is_minor else duties.break_reminder_every_h

@@ -1,8 +1,8 @@
-"""The fixed text for who writes of ending or harming their own life.
+"""The fixed answer to messages about ending or harming one's own life.
 
-It is written, not generated: it is there when every model, Ray and Redis are down, and says the same to everybody. It
-promises nothing and judges nothing; it asks the person to reach somebody, and names whom. It does not know what was
-written, nor who found it.
+It is written, not generated: it works while every model, Ray and Redis are down, and is the same for everyone. It
+promises nothing and judges nothing; it asks the person to contact somebody, and names helplines. This module knows
+neither the message nor what detected it.
 """
 
 from agents.safety.helplines import DIRECTORIES, helplines_of
@@ -18,7 +18,7 @@ _ELSEWHERE = "If you are somewhere else:"
 
 
 def crisis_reply(country: str | None = None, *, text: str = TEXT) -> str:
-    """What is said, with the helplines of `country` (two letters, ISO 3166-1) if it is known, and where others are."""
+    """The text with the helplines of `country` (ISO 3166-1, two letters), if known, and the directories."""
     lines = helplines_of(country)
     contacts = [f"- {line.name}: {line.contact}" for line in lines]
     directories = [f"- {each.name}: {each.contact}" for each in DIRECTORIES]

@@ -1,6 +1,6 @@
-"""What a model must not say: encouraging harm, a helpline of its own making, being human, holding back who leaves.
+"""Finds what a model must not say: encouraging harm, invented helplines, claims to be human, holding people back.
 
-Phrases as for people's messages (`data/reply_rules.yaml`). A model's paraphrase passes: a guard model reads more.
+It uses phrases, as for people's messages (`data/reply_rules.yaml`). Paraphrases pass; a guard model finds more.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ class ReplyRules:
                 self._phrases.add(f"{when}.{kind}", phrases)
 
     def check(self, text: str, risk: Risk, *, is_companion: bool = True) -> ReplyCheck:
-        """Whether this reply may be shown to a person of whom that was found; `is_companion`: a friend says it."""
+        """Whether to show this reply in a conversation of this risk; `is_companion`: it comes from a companion."""
         in_danger = risk.category is not Category.NONE and risk.level >= Level.VEILED
         holds = {"always": True, "crisis": in_danger, "minor": risk.is_minor, "companion": is_companion}
         found = {match.name for match in self._phrases.matches(words_of(text)) if holds[match.name.partition(".")[0]]}

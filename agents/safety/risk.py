@@ -1,6 +1,6 @@
-"""What the safety step says of a conversation and of a reply: a level, a category, what to do, and why.
+"""The results of the safety step for a conversation and for a reply: level, category, action, reasons.
 
-It is no diagnosis. `reasons` are names of rules and stages, never words that a person wrote: they can be logged.
+It is not a diagnosis. `reasons` are names of rules and stages, never a person's words, so they can be logged.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 
 
 class Level(IntEnum):
-    """How clearly a danger is spoken of; each includes those below."""
+    """How clear the danger is; each level includes the lower ones."""
 
     NONE = 0
     DISTRESS = 1  # somebody is not well, or the subject is spoken of
@@ -17,7 +17,7 @@ class Level(IntEnum):
 
 
 class Category(StrEnum):
-    """What the danger is; the earlier one is told when two are of one level."""
+    """The kind of danger; of two at the same level, the earlier one is reported."""
 
     SELF_HARM = "self_harm"
     MINORS = "minors"  # sexual, and a child is in it
@@ -27,7 +27,7 @@ class Category(StrEnum):
 
 
 class Action(StrEnum):
-    """What whoever serves the conversation should do."""
+    """What the caller should do."""
 
     CONTINUE = "continue"  # the model answers
     ADD_HELP = "add_help"  # the model answers, and where help is found stands after it
@@ -37,7 +37,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What was found in a conversation's latest turn, seen with those before.
+    """The risk of the latest turn of a conversation, given the turns before it.
 
     Attributes:
         level: how clearly.
@@ -59,7 +59,7 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class ReplyCheck:
-    """Whether a model's reply may be shown; where not, `replacement` is what to show."""
+    """Whether to show a model's reply; if not, `replacement` is shown instead."""
 
     is_safe: bool
     reasons: tuple[str, ...] = ()

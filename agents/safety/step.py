@@ -1,8 +1,8 @@
-"""The safety step: `assess` before a model is asked, `check_reply` before its answer is shown.
+"""The safety step: `assess` runs before the model is called, `check_reply` before its answer is shown.
 
-Rules decide in some milliseconds with nothing else running. A classifier on an embedding and a guard model may raise
-what they say, never lower it, and each only within its time; whatever of them is absent, fails or is late changes
-nothing. It keeps nothing of what it reads. It does not know who speaks, nor how a reply is sent.
+Rules decide in a few milliseconds and need nothing else. An embedding classifier and a guard model may raise the level,
+never lower it, each within its timeout; if one is absent, fails or is late, the rules decide. It stores nothing that it
+reads. It does not know who the person is, nor how a reply is sent.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ SELF_HARM = "self_harm"
 
 
 class SafetyStep:
-    """Both sides of the step; made once, at the start, for reading the rules takes about a second.
+    """Both sides of the step; created once at startup, because reading the rules takes about a second.
 
     Args:
         rules: the phrases; read from the package by default.
@@ -56,7 +56,7 @@ class SafetyStep:
     async def assess(
         self, messages: Sequence[ChatMessage], *, is_minor: bool = False, rules_alone: bool = False
     ) -> Risk:
-        """The risk of the latest message of the person, seen with those before it; never raises for its parts."""
+        """The risk of the person's latest message, given those before it; a failing part raises nothing."""
         texts = [message.text for message in messages if message.role == "user"][-MAX_TURNS:]
         if sum(map(len, texts)) <= SHORT:
             signals = [self._rules.read(text) for text in texts]
@@ -74,12 +74,12 @@ class SafetyStep:
         return found
 
     def assess_now(self, texts: Sequence[str], *, is_minor: bool = False) -> Risk:
-        """The same of a person's messages, oldest first, by rules alone and at once."""
+        """The risk of a person's messages, oldest first, by rules only and immediately."""
         texts = texts[-MAX_TURNS:]
         return _judge(texts, [self._rules.read(text) for text in texts], is_minor)
 
     def check_reply(self, text: str, *, risk: Risk | None = None, is_companion: bool = True) -> ReplyCheck:
-        """Whether a model's reply may be shown to a person of whom `risk` was found."""
+        """Whether to show a model's reply in a conversation with this risk."""
         return self._reply_rules.check(text, risk or Risk(), is_companion=is_companion)
 
     async def _opinion(self, text: str) -> tuple[Category, Level] | None:
@@ -106,7 +106,8 @@ class SafetyStep:
 def detects_self_harm(detect: Callable[[str], frozenset[str]], step: SafetyStep) -> Callable[[str], frozenset[str]]:
     """A detector of private text that also finds self-harm as this step does: Bengali, Hindi, hints.
 
-    `detect` is what decides today (`serving.privacy.detector.detector`); what it finds stays found. A drop-in for it.
+    `detect` is the existing detector (`serving.privacy.detector.detector`); whatever it finds is still found. The
+    result can replace it.
     """
 
     def both(text: str) -> frozenset[str]:

@@ -74,15 +74,15 @@ _BY_CATEGORY = {
 
 
 def help_beside(category: Category, *, language: str = "en", country: str | None = None) -> str:
-    """What stands after a model's answer in a danger, with the helplines; raises KeyError for NONE."""
+    """The text after a model's answer in a dangerous situation, with helplines; raises KeyError for NONE."""
     texts = BESIDE if category is Category.SELF_HARM else _BY_CATEGORY[category]
     return crisis_reply(country, text=texts.get(language, texts["en"]))
 
 
 def help_text(category: Category, *, language: str = "en", country: str | None = None, text: str | None = None) -> str:
-    """The text for a danger with the helplines of a country, and the directories; raises KeyError for NONE.
+    """The text for a danger, with the helplines of a country and the directories; raises KeyError for NONE.
 
-    `text` is somebody's own words in place of ours.
+    `text` replaces our own wording.
     """
     texts = _BY_CATEGORY[category]
     return crisis_reply(country, text=text or texts.get(language, texts["en"]))

@@ -1,4 +1,4 @@
-"""The agent for videos: it works with no key and no account; without a network too it still knows channels."""
+"""The agent for videos. It needs no key and no account; without a network it still knows channels."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -27,7 +27,7 @@ _FIND = re.compile(r"\b(?:videos?|watch|youtube|documentar\w+|clips?|vlogs?|chan
 
 @dataclass(frozen=True, slots=True)
 class VideoServices:
-    """What there may be beside the bundled channels; None: there is none."""
+    """Optional services beside the bundled channels; None: not available."""
 
     videos: Videos | None = None
     feeds: Feeds | None = None

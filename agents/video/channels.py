@@ -17,7 +17,7 @@ DATA = Path(__file__).parent / "data"
 
 
 class Channel(BaseModel):
-    """A channel of YouTube."""
+    """A YouTube channel."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,13 +30,13 @@ class Channel(BaseModel):
 
     @property
     def url(self) -> str:
-        """Its page."""
+        """The address of its page."""
         return f"https://www.youtube.com/channel/{self.id}"
 
 
 @lru_cache
 def read_channels(path: Path = DATA / "channels.tsv") -> Sequence[Channel]:
-    """The bundled channels; raises ValueError (with the line) where the file is broken."""
+    """The bundled channels; raises ValueError with the line if the file is invalid."""
     head, *lines = path.read_text(encoding="utf-8").splitlines()
     names = head.split("\t")
     channels = []
@@ -49,10 +49,10 @@ def read_channels(path: Path = DATA / "channels.tsv") -> Sequence[Channel]:
 
 
 def all_topics() -> frozenset[str]:
-    """Every topic that a bundled channel has."""
+    """All topics of the bundled channels."""
     return frozenset(topic for channel in read_channels() for topic in channel.topics.split())
 
 
 def words_of(text: str) -> list[str]:
-    """Words in small letters."""
+    """The words in lower case."""
     return re.findall(r"\w+", text.casefold())

@@ -24,7 +24,7 @@ _DURATION = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
 
 
 class DataApi:
-    """The client.
+    """A client of the Data API.
 
     Args:
         http: of its address.
@@ -45,7 +45,7 @@ class DataApi:
         self._region = region
 
     async def search(self, words: str, *, language: str = "", limit: int = 15) -> list[StoredVideo]:
-        """Videos about something, with how long they are; raises QuotaSpent, ServiceFailed."""
+        """Videos that match a query, with durations; raises QuotaSpent, ServiceFailed."""
         params = {"part": "snippet", "type": "video", "q": words, "maxResults": str(limit)}
         params |= {"safeSearch": "strict", "videoEmbeddable": "true"}
         params |= {"relevanceLanguage": language} if language else {}
@@ -54,7 +54,7 @@ class DataApi:
         return await self.with_durations([video for video in found if video is not None])
 
     async def with_durations(self, videos: Sequence[StoredVideo]) -> list[StoredVideo]:
-        """The same with how long they are, as far as the quota goes; what is gone is left out. Raises ServiceFailed."""
+        """The videos with durations, as far as the quota allows, without deleted ones; raises ServiceFailed."""
         known: dict[str, int | None] = {}
         try:
             for start in range(0, len(videos), 50):

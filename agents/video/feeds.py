@@ -1,6 +1,7 @@
-"""A channel's feed, which needs no key: its last fifteen videos, without how long they are.
+"""The feed of a channel, which needs no key: its last fifteen videos, without durations.
 
-`feeds/videos.xml?channel_id=`: Atom with YouTube's elements. Titles come from outside: cleaned here, data everywhere.
+`feeds/videos.xml?channel_id=`: Atom with YouTube's elements. Titles come from outside: they are cleaned here and
+treated as data everywhere.
 """
 
 import xml.etree.ElementTree as ET
@@ -17,7 +18,7 @@ _YT = "{http://www.youtube.com/xml/schemas/2015}"
 
 
 class Feeds:
-    """The client.
+    """A client of feeds.
 
     Args:
         http: of its address.
@@ -30,12 +31,12 @@ class Feeds:
         self._now = now
 
     async def videos_of(self, channel: str) -> list[StoredVideo]:
-        """Its last videos; raises ServiceFailed."""
+        """The last videos of a channel; raises ServiceFailed."""
         return parse_feed(await self._http.get("/feeds/videos.xml", {"channel_id": channel}), channel, self._now())
 
 
 def parse_feed(body: bytes, channel: str, fetched_at: datetime) -> list[StoredVideo]:
-    """The videos of a feed; an entry that is not whole is left out. Raises ServiceFailed."""
+    """The videos of a feed without incomplete entries; raises ServiceFailed."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         raise ServiceFailed("the feed declares entities")
     try:

@@ -1,7 +1,7 @@
-"""Finding videos for somebody: channels by topic and language, their feeds, a search where there is a key, ranked.
+"""Finds videos for a person: channels by topic and language, their feeds, a search if there is a key, ranking.
 
-What was fetched within REFRESH_AFTER is not fetched again; when a service is away or a quota spent, older results are
-told as stale; when there are none at all, the channels themselves are recommended. So there is always an answer.
+What was fetched within REFRESH_AFTER is not fetched again. If a service is down or a quota is used up, older results
+are marked as stale; without any, the channels themselves are recommended. So there is always an answer.
 """
 
 import asyncio
@@ -34,18 +34,18 @@ TOO_LONG = 1.15  # of the time that there is
 
 
 class Videos(Protocol):
-    """Keeps what feeds told (`storage.media.videos`)."""
+    """Stores the videos from feeds (`storage.media.videos`)."""
 
     async def save(self, videos: Sequence[StoredVideo]) -> None:
-        """Store what was just fetched."""
+        """Store videos that were just fetched."""
 
     async def of_channels(self, channels: Collection[str]) -> list[StoredVideo]:
-        """What is known of these channels."""
+        """The stored videos of these channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A video, or (when `video` is None) a channel, and why; `is_stale`: it could not be asked for anew."""
+    """A video, or a channel (`video` is None), and the reason; `is_stale`: it could not be refreshed."""
 
     channel: Channel
     video: StoredVideo | None
@@ -54,12 +54,12 @@ class Pick:
 
     @property
     def id(self) -> str:
-        """Of what is recommended."""
+        """The id of the recommendation."""
         return self.channel.id if self.video is None else self.video.id
 
 
 class Finder:
-    """Finds.
+    """Finds and ranks videos.
 
     Args:
         channels: the bundled ones.
@@ -78,7 +78,7 @@ class Finder:
         self._api = api
 
     async def find(self, query: VideoQuery, feedback: Feedback, context: RunContext) -> list[Pick]:
-        """The best for them; fewer than wanted where there are fewer."""
+        """The best videos for the person; fewer than requested if there are not enough."""
         channels = self._channels(query, feedback, context)
         by_id = {channel.id: channel for channel in channels}
         fetched = await self._refresh(channels, context)
@@ -116,7 +116,7 @@ class Finder:
         return picks
 
     def _channels(self, query: VideoQuery, feedback: Feedback, context: RunContext) -> list[Channel]:
-        """Those that fit what was asked for, the best first, by taste among them."""
+        """The channels that match the query, ordered by match and taste."""
         languages, topics = set(query.languages), set(query.topics)
         fits = [each for each in self.channels if not languages or each.language in languages]
         fits = [each for each in fits if not topics or topics & set(each.topics.split())] or fits
@@ -131,7 +131,7 @@ class Finder:
         return [by_id[each.candidate.id] for each in ranked]
 
     async def _refresh(self, channels: Sequence[Channel], context: RunContext) -> set[str]:
-        """Fetch feeds that are old, as far as the run's limits go; the channels that are fresh then."""
+        """Fetch outdated feeds within the run's limits; returns the channels that are fresh afterwards."""
         if self._feeds is None:
             return set()
         fresh_after = context.now() - REFRESH_AFTER
@@ -174,7 +174,7 @@ class Finder:
 
 
 def features_of(channel: Channel) -> dict[str, float]:
-    """What taste is learned on."""
+    """The features from which taste is learned."""
     topics = {f"topic:{topic}": 1.0 for topic in channel.topics.split()}
     length = "short" if channel.minutes <= 8 else "medium" if channel.minutes <= 20 else "long"
     return {
@@ -186,7 +186,7 @@ def features_of(channel: Channel) -> dict[str, float]:
 
 
 def minutes_of(video: StoredVideo | None, channel: Channel) -> tuple[int, bool]:
-    """How long it is, and whether that is known rather than usual for the channel."""
+    """The duration, and whether it is known rather than typical of the channel."""
     if video is None or video.duration_s is None:
         return channel.minutes, False
     return max(round(video.duration_s / 60), 1), True
@@ -216,7 +216,7 @@ def _why(channel: Channel, video: StoredVideo | None, query: VideoQuery, liked: 
 
 
 def _unknown_channel(video: StoredVideo, query: VideoQuery) -> Channel:
-    """A channel that only a search told of."""
+    """A channel that only a search returned."""
     return Channel(
         id=video.channel,
         title="YouTube",

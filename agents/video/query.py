@@ -1,4 +1,4 @@
-"""What is wanted to be watched, read from words: topics, language, how much time there is."""
+"""Reads a request for videos from words: topics, language, available time."""
 
 import re
 
@@ -40,7 +40,7 @@ SHORT_MINUTES, LONG_MINUTES = 10, 90
 
 
 class VideoQuery(BaseModel):
-    """What videos; all of it may be left out."""
+    """A request for videos; every field is optional."""
 
     topics: list[str] = Field(default_factory=list, max_length=5)
     languages: list[str] = Field(default_factory=list, max_length=3)
@@ -49,7 +49,7 @@ class VideoQuery(BaseModel):
 
 
 def parse_query(text: str) -> VideoQuery:
-    """What the words say."""
+    """The query that the words express."""
     folded = text.casefold()
     known = all_topics()
     topics = [topic for word in words_of(folded) for topic in [_SYNONYMS.get(word, word)] if topic in known]

@@ -1,4 +1,4 @@
-"""What the agent for videos can do: find some, take in what somebody thinks of them, keep some for later."""
+"""The tools of the video agent: find videos, rate them, save some for later."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ _UNKNOWN = "(For this moment only: I do not know who you are.)"
 
 
 class Utterance(BaseModel):
-    """Words as they were said."""
+    """The person's words."""
 
     words: str = Field(max_length=2000)
 
@@ -49,7 +49,7 @@ class VideoTools:
         )
 
     async def find(self, query: VideoQuery, context: RunContext) -> ToolResult:
-        """Videos, each with why."""
+        """Videos, each with a reason."""
         book = FeedbackBook(AGENT, context)
         picks = await self._finder.find(query, await book.read(), context)
         if not picks:
@@ -67,7 +67,7 @@ class VideoTools:
         )
 
     async def rate(self, utterance: Utterance, context: RunContext) -> ToolResult:
-        """Note what they think."""
+        """Store the person's rating."""
         verdict = verdict_of(utterance.words)
         items = pointed_at(utterance.words, await shown_before(AGENT, context))
         if verdict is None or not items:
@@ -86,7 +86,7 @@ class VideoTools:
         )
 
     async def keep(self, utterance: Utterance, context: RunContext) -> ToolResult:
-        """Keep what they point at; again changes nothing."""
+        """Save the videos that they point at; repeating it changes nothing."""
         items = pointed_at(utterance.words, await shown_before(AGENT, context))
         if not items:
             return ToolResult("Which one? Say, for example, later 1.", is_final=True)
@@ -105,7 +105,7 @@ class VideoTools:
         raise ToolFailed("Too much happens at once here. Try again in a moment.")
 
     async def list_later(self, _: NoParams, context: RunContext) -> ToolResult:
-        """What they keep."""
+        """The saved videos."""
         kept = None
         if context.state is not None and context.owner is not None:
             kept = await context.state.load(context.state_key(AGENT, "later", of_person=True))
@@ -118,7 +118,7 @@ class VideoTools:
 
 
 def prepared_of(picks: Sequence[Pick], *, at: datetime) -> dict[str, Any]:
-    """The document of what was found for them at this time."""
+    """The document of the videos that were prepared for them at this time."""
     items = [{**_shown(pick), "why": pick.why, "minutes": minutes_of(pick.video, pick.channel)[0]} for pick in picks]
     return {"at": at.isoformat(), "items": items}
 

@@ -51,7 +51,7 @@ class Phrases:
             node.names.add(name)
 
     def matches(self, words: Sequence[str]) -> list[Match]:
-        """Every phrase that stands in these words."""
+        """Every phrase that occurs in these words."""
         found: list[Match] = []
         for start in range(len(words)):
             seen: set[tuple[int, int]] = set()
@@ -67,7 +67,7 @@ def expand(written: str) -> Iterator[tuple[str, ...]]:
 
 
 def alternatives(written: str) -> Iterator[str]:
-    """A text with `(a|b)` in it, its alternatives multiplied out."""
+    """All variants of a text that contains `(a|b)`."""
     parts: list[list[str]] = []
     rest = written
     while rest:
@@ -92,7 +92,7 @@ def _child(node: _Node, part: str) -> _Node:
 
 
 def _walk(node: _Node, words: Sequence[str], at: int, seen: set[tuple[int, int]]) -> Iterator[tuple[_Node, int]]:
-    """The ends of phrases, from this node and this word on; no node is read twice at one word."""
+    """The ends of phrases that start at this node and word; no node is visited twice for one word."""
     if (id(node), at) in seen:
         return
     seen.add((id(node), at))

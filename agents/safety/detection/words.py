@@ -18,7 +18,7 @@ _MIN_SPACED = 3  # single letters in a row that are one word: "k m s"
 
 
 def words_of(text: str) -> list[str]:
-    """Its words, lower case, without apostrophes; digits within words as the letters that they stand for."""
+    """The words in lower case, without apostrophes; digits within words become the letters they replace."""
     if len(text) > MAX_CHARACTERS:
         half = MAX_CHARACTERS // 2
         text = f"{text[:half]} {text[-half:]}"
@@ -26,12 +26,12 @@ def words_of(text: str) -> list[str]:
 
 
 def folded(text: str) -> str:
-    """Lower case, composed in one way, without apostrophes and what cannot be seen."""
+    """The text in lower case and one Unicode composition, without apostrophes and invisible characters."""
     return _INVISIBLE.sub("", nfkc(text)).lower()
 
 
 def language_of(text: str) -> str:
-    """`bn` or `hi` when most of its letters are of that script, else `en`: romanised words count as English here."""
+    """`bn` or `hi` if most letters are of that script, otherwise `en`, which includes romanised words."""
     bengali = sum("\u0980" <= char <= "\u09ff" for char in text[:MAX_CHARACTERS])
     devanagari = sum("\u0900" <= char <= "\u097f" for char in text[:MAX_CHARACTERS])
     latin = sum("a" <= char <= "z" for char in text[:MAX_CHARACTERS].lower())
@@ -41,7 +41,7 @@ def language_of(text: str) -> str:
 
 
 def _spelled(word: str) -> str:
-    """One spelling: `un4live`, `dieeee`."""
+    """Normalise spelling variants such as `un4live` and `dieeee`."""
     if not word.isascii():
         return word
     if any(char.isalpha() for char in word) and not word[0].isdigit():
@@ -50,7 +50,7 @@ def _spelled(word: str) -> str:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """Letters that stand alone, in a row, are a word: `s u i c i d e`."""
+    """Join single letters in a row into a word: `s u i c i d e`."""
     joined: list[str] = []
     run: list[str] = []
     for word in [*words, ""]:
