@@ -1,4 +1,4 @@
-"""The Celery application: broker, manners and schedule. Tasks are added by the modules' `register`."""
+"""The Celery application: broker, settings and schedule. Tasks are added by the modules' `register`."""
 
 from typing import Any
 
@@ -26,10 +26,10 @@ def create_app(
 ) -> Celery:
     """Return the application on these services; connects to neither.
 
-    `redis_url` is as redis-py takes it (redis://, rediss://, unix://); `database_url` as SQLAlchemy's async engine.
-    Without a plan for `extraction` turns stay what they are; without `ingress`, which leads to the embedders, so do
-    vectors. With `erasure_key`, what is deleted for good is noted, so that no restored backup brings it back.
-    vectors. `webhooks` are where applications have messages of the inbox handed on to.
+    `redis_url` is as redis-py takes it (redis://, rediss://, unix://), `database_url` as SQLAlchemy's async engine
+    takes it. Without an `extraction` plan, no memories are extracted; without `ingress`, which leads to the embedders,
+    no vectors are made. With `erasure_key`, deletions are logged, so that a restored backup cannot bring deleted data
+    back. `webhooks` are the applications' receivers of inbox messages.
     """
     app = Celery("bondhu", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -57,7 +57,7 @@ def create_app(
 
 
 def broker_url(redis_url: str) -> str:
-    """Return a redis-py address as Celery's transport spells it: a Unix socket is redis+socket:// there."""
+    """Return a redis-py URL in Celery's form: a Unix socket is redis+socket:// there."""
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 

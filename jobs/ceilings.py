@@ -1,8 +1,8 @@
-"""What a task and a worker may take: seconds for a task; tasks, and memory, for a worker that then ends in peace.
+"""Limits of a task and of a worker: seconds per task; tasks and memory per worker, which then exits cleanly.
 
-For the solo pool, where Celery's own limits do nothing: the tasks run in the worker's own process. A task that takes
-too long is cut off by an exception; if it does not heed that, the process ends and the broker hands the task out again.
-A worker that has had its share stops between two tasks; whoever keeps it running starts a fresh one.
+This is for the solo pool, where Celery's own limits do nothing because tasks run in the worker's process. A task that
+takes too long is interrupted by an exception; if it ignores that, the process exits and the broker delivers the task
+again. A worker at its limit stops between two tasks; its supervisor starts a new one.
 """
 
 import logging
@@ -25,7 +25,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """None: no such ceiling."""
+    """The limits; None: no limit."""
 
     task_timeout_s: float | None = None
     max_tasks: int | None = None
@@ -33,7 +33,7 @@ class Ceilings:
 
 
 def watch(ceilings: Ceilings) -> "Watch":
-    """Hold this process' tasks to them from now on; the caller keeps what is returned, for Celery does not."""
+    """Apply the limits to this process's tasks; the caller keeps the result alive, because Celery does not."""
     held = Watch(ceilings)
     signals.task_prerun.connect(held.begins)
     signals.task_postrun.connect(held.ends)
@@ -41,7 +41,7 @@ def watch(ceilings: Ceilings) -> "Watch":
 
 
 class Watch:
-    """Counts the tasks of one process and times the one that runs, in the main thread."""
+    """Counts the tasks of one process and times the running one, in the main thread."""
 
     def __init__(self, ceilings: Ceilings) -> None:
         self._ceilings = ceilings
@@ -50,13 +50,13 @@ class Watch:
         signal.signal(signal.SIGALRM, self._too_long)
 
     def begins(self, **_: Any) -> None:
-        """A task begins."""
+        """A task starts."""
         self._told = False
         if self._ceilings.task_timeout_s is not None:
             signal.setitimer(signal.ITIMER_REAL, self._ceilings.task_timeout_s)
 
     def ends(self, task: Any = None, **_: Any) -> None:
-        """It has ended, however it did."""
+        """The task has ended, in whatever way."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         if task is not None and task.name in NOT_COUNTED:
             return
@@ -84,6 +84,6 @@ class Watch:
 
 
 def resident_bytes() -> int:
-    """This process' resident memory."""
+    """The resident memory of this process."""
     with open("/proc/self/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * PAGE_BYTES

@@ -1,4 +1,4 @@
-"""What the worker is told in its environment: schedules, how memories are to be extracted, where embedders are."""
+"""The worker's configuration from its environment: schedules, extraction of memories, embedders."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ INGRESS, CLUSTER_KEY = "BONDHU_INGRESS_URL", "BONDHU_CLUSTER_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
-    """Where Ray Serve's private ingress is (without a trailing slash), and what it wants to see."""
+    """The URL of Ray Serve's private ingress (no trailing slash), and the key that it expects."""
 
     url: str
     cluster_key: str
@@ -30,7 +30,7 @@ class Ingress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractionTarget:
-    """What is asked, and where: the gateway's base URL and key, ids of models (`embedder` None: there is none)."""
+    """The gateway's base URL and key, and the model ids to use (`embedder` None: there is none)."""
 
     base_url: str
     api_key: str
@@ -42,7 +42,7 @@ class ExtractionTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """When turns are due (so many tokens, or none newer), how many go into one question, and what failure costs."""
+    """When turns are due (token count, or idle time), the size of one batch, and the limits of failures."""
 
     turn_tokens: int
     idle_s: float
@@ -53,7 +53,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All of it; `every_s` is the time between two looks for what is due."""
+    """The whole extraction plan; `every_s` is the interval between two checks for due turns."""
 
     target: ExtractionTarget
     rules: Rules
@@ -62,9 +62,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsPlan:
-    """All other kinds: `every_s` is the time between two looks for what is due.
+    """The plan of all other kinds; `every_s` is the interval between two checks for due jobs.
 
-    `services` are the options of services outside (`agents.outside.options`), `service_keys` their keys.
+    `services` are the options of outside services (`agents.outside.options`), `service_keys` their keys.
     """
 
     every_s: float = 10.0
@@ -75,7 +75,7 @@ class JobsPlan:
 
 
 def read_jobs(environ: Mapping[str, str]) -> JobsPlan:
-    """The plan in the environment, as `serving.config.schema.JobsSettings` writes itself; else the usual one."""
+    """The plan in the environment, written by `serving.config.schema.JobsSettings`; otherwise the default."""
     keys = {name: value for name in SERVICE_KEYS if (value := environ.get(name))}
     services = json.loads(environ.get(SERVICES) or "{}")
     if not environ.get(JOBS):
@@ -97,7 +97,7 @@ WEEKDAYS: Mapping[str | None, int] = {
 
 
 def read_plan(environ: Mapping[str, str]) -> Plan | None:
-    """The plan in the environment (see `serving.supervisor.processes`); None: nothing is extracted."""
+    """The plan in the environment (see `serving.supervisor.processes`); None: no extraction."""
     if not environ.get(PLAN):
         return None
     plan = {**json.loads(environ[PLAN]), "api_key": environ[KEY]}
@@ -107,13 +107,13 @@ def read_plan(environ: Mapping[str, str]) -> Plan | None:
 
 
 def read_ingress(environ: Mapping[str, str]) -> Ingress | None:
-    """The ingress in the environment; None: no embeddings are made."""
+    """The ingress in the environment; None: no embeddings."""
     url, key = environ.get(INGRESS), environ.get(CLUSTER_KEY)
     return Ingress(url, key) if url and key else None
 
 
 def read_webhooks(environ: Mapping[str, str]) -> "Webhooks | None":
-    """Where messages of the inbox are handed on to; None: nowhere, or there is no key to sign them with."""
+    """The receivers of inbox messages; None if there are none, or no key to sign with."""
     from jobs.kinds.inbox import Webhooks
 
     urls, key = environ.get(WEBHOOKS), environ.get(WEBHOOK_KEY)

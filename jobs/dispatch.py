@@ -1,9 +1,8 @@
-"""Which jobs there are to do, and sending them: a beat adds those that are due, and sends the ids of all that are.
+"""Finds due jobs and sends them: a beat adds jobs that are due, and sends the ids of all due jobs.
 
-SQL says what is to be done. A message that is lost is sent again, one that comes twice finds nothing to claim. A
-failure is tried again later and later, and in the end given up: the job is `dead`, and its person gets no other of the
-kind until it is tried again: a day later, so that the longest failure of a model ends by itself, or when an operator
-says so (`bondhu jobs retry`).
+SQL is the source of truth. A lost message is sent again; a duplicate finds nothing to claim. A failed job is retried
+with growing delays and finally given up: it becomes `dead`, and its person gets no other job of this kind until it is
+retried, which happens a day later, so that even a long model failure ends by itself, or by `bondhu jobs retry`.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +29,7 @@ async def send_due(
     *,
     now: datetime,
 ) -> int:
-    """Add jobs for those whose turn it is, and send all jobs that are due and can be done here; how many were sent."""
+    """Add jobs for owners whose turn it is, and send all due jobs that can run here; returns how many were sent."""
     await job_board.prune_jobs(engine, before=now - KEEP_DONE)
     await job_board.retry_jobs(engine, now=now, before=now - REST)
     for kind, handler in handlers.items():

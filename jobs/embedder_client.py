@@ -1,8 +1,7 @@
-"""The embedders that are deployed, as the worker reaches them: over Ray's private ingress, with the cluster key.
+"""The deployed embedders, reached by the worker over Ray's private ingress with the cluster key.
 
-Not over the gateway: there one embedder has a name, the present one, and a client's limits and ledger would count what
-no client asked for. Which embedders there are is asked of the directory, so that `bondhu apply` is enough to begin with
-another one, and no worker needs a restart.
+The gateway is not used: it names only the active embedder, and its limits and ledger would count calls that no client
+made. The list comes from the directory, so a new embedder needs `bondhu apply` and no restart of workers.
 """
 
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ class IngressEmbedder:
 
 
 async def deployed(session: aiohttp.ClientSession, ingress: Ingress) -> list[IngressEmbedder]:
-    """The embedders that the directory tells of, the present one first; raises Away, TimeoutError."""
+    """The embedders in the directory, the active one first; raises Away, TimeoutError."""
     url = f"{ingress.url}/directory"
     answer, _ = await ask(session, url, ingress.cluster_key, None, timeout_s=DIRECTORY_TIMEOUT_S)
     return [

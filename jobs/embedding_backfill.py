@@ -1,7 +1,7 @@
-"""The task that makes everybody's vectors in the background (`memory.embedding.backfill`), a bounded time at a time.
+"""The task that embeds everyone's items in the background (`memory.embedding.backfill`), in bounded runs.
 
-A run leaves the worker to other tasks afterwards; the schedule brings the next. It needs no state but SQL: what it
-remembers between runs only saves it looking.
+After a run, the worker is free for other tasks; the schedule starts the next one. The only required state is SQL; what
+is remembered between runs only saves queries.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ RUN_S = 10.0  # less than the supervisor gives the worker to finish
 
 
 def register(app: Celery, database_url: str, ingress: Ingress) -> dict[str, Any]:
-    """Add the task to `app`; its entry in the schedule."""
+    """Add the task to `app`; returns its schedule entry."""
     known = Known()
 
     def run() -> None:
@@ -38,7 +38,7 @@ def register(app: Celery, database_url: str, ingress: Ingress) -> dict[str, Any]
 
 
 async def reembed(database_url: str, ingress: Ingress, known: Known, *, run_s: float = RUN_S) -> Report:
-    """Do what there is to do, for about `run_s`; nothing while the directory does not answer or knows no embedder."""
+    """Work for about `run_s`; does nothing while the directory is down or has no embedder."""
     engine = open_engine(database_url)
     try:
         async with aiohttp.ClientSession() as session:

@@ -1,7 +1,7 @@
-"""The gateway as background work asks it: OpenAI's protocol, in the class `job`, with nothing kept and nothing let out.
+"""The client of the gateway for background work: OpenAI's protocol, class `job`, no caching, no external models.
 
-No end user is named: a gateway that keeps what its users say would take the question for something that they said.
-The only module of the worker that imports openai, and only when there is something to ask.
+It names no end user, because a gateway that stores conversations would store the request as something the user said.
+Only this module of the worker imports openai, and only when it makes a request.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ MAX_RETRY_AFTER_S = 3600.0
 
 
 class Endpoint:
-    """Asks; see `memory.extraction.extractor.Model`. Each failure is a ModelAway: whoever asks decides how often."""
+    """See `memory.extraction.extractor.Model`. Every failure is a ModelAway; the caller decides on retries."""
 
     def __init__(self, target: ExtractionTarget, client: "AsyncOpenAI") -> None:
         self._target = target
@@ -36,7 +36,7 @@ class Endpoint:
     @classmethod
     @asynccontextmanager
     async def open(cls, target: ExtractionTarget, job_id: str = "") -> AsyncIterator[Self]:
-        """Connections to the gateway, for as long as it is entered; what is asked bears the job's id."""
+        """Open connections for the duration of the context; requests carry the job's id."""
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         is_tls = target.base_url.startswith("https:")  # reading the system's certificates takes longer than the rest
@@ -51,7 +51,7 @@ class Endpoint:
             yield cls(target, client)
 
     async def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float) -> str:
-        """The answer's text, which is empty where there is none; raises ModelAway."""
+        """The text of the answer, empty if there is none; raises ModelAway."""
         from openai.types.chat import ChatCompletion
 
         shape = {"name": "memories", "strict": True, "schema": schema}
@@ -82,7 +82,7 @@ class Endpoint:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Turn what openai raises into ModelAway: it names the HTTP status and the gateway's error code, no words."""
+    """Turn openai's exceptions into ModelAway, with the HTTP status and error code but no message text."""
     import openai
 
     try:

@@ -1,6 +1,6 @@
-"""Which kinds of jobs a worker does, and how: the one registry. Each kind is declared in `storage.jobs.kinds`.
+"""The registry of job handlers of a worker. Each kind is declared in `storage.jobs.kinds`.
 
-A kind's libraries are imported when its first job runs: a worker that has none of a kind does without them.
+The libraries of a kind are imported when its first job runs, so other workers do not load them.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +18,7 @@ AGENT_S = 120.0  # of a job that calls services outside
 
 
 def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, Handler]:
-    """The handlers by kind; without a plan for it nothing is extracted."""
+    """The handlers by kind; without a plan there is no extraction."""
 
     async def videos(job: JobRun) -> Any:
         from jobs.kinds.videos import prepare_videos

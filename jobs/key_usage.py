@@ -1,4 +1,4 @@
-"""The tasks. Each may run twice, or after a crash half-way, and leaves the same result."""
+"""The tasks of key usage. Each may run twice, or again after a crash, with the same result."""
 
 import asyncio
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ def register(app: Celery, redis_url: str, database_url: str) -> TaskNames:
 
 
 def flush_key_uses(redis: Redis, database_url: str) -> int:
-    """Write when keys were last used from Redis into SQL; return how many entries are done with.
+    """Move the times of last key use from Redis into SQL; returns how many entries are done.
 
-    First SQL, then Redis: a crash between the two repeats an update that changes nothing. An entry that is no
-    instant is dropped.
+    SQL is written before Redis is cleared: a crash in between repeats an update that changes nothing. An entry that is
+    not a time is dropped.
     """
     noted = cast(dict[bytes, bytes], redis.hgetall(KEY_USED))
     if not noted:

@@ -1,9 +1,9 @@
-"""Running one job: claim it, do it, and store what came of it together with its end, or have it tried again later.
+"""Runs one job: claims it, runs it, and stores its result together with its end, or schedules a retry.
 
-Whoever does a kind of job (`jobs.kinds`) is given a `JobRun`. All that it stores for good it writes within
-`JobRun.finishing`, which is one transaction with the job's end: so it is stored once, however often the job was begun,
-and not at all once the job is somebody else's, or cancelled, or its person forgotten. What it does before that must
-bear to be done twice. It does not know what kinds there are.
+The handler of a kind (`jobs.kinds`) gets a `JobRun`. All permanent writes go through `JobRun.finishing`, one
+transaction with the job's end: they happen once, however often the job starts, and not at all after the job was claimed
+by another worker or cancelled, or its person was deleted. Anything done earlier must be safe to repeat. This module
+does not know the kinds.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 30.0, 3600.0
 
 
 class JobFailed(Exception):
-    """It could not be done this time; the first argument is the kind of failure, for operators, in no person's words.
+    """This attempt failed; the first argument is the kind of failure, for operators, without personal data.
 
-    `retry_after_s`: how long whoever refused wants to be left alone.
+    `retry_after_s`: how long the refusing service wants no further requests.
     """
 
     def __init__(self, kind: str, retry_after_s: float = 0) -> None:
@@ -40,11 +40,11 @@ class JobFailed(Exception):
 
 
 class NotOurs(Exception):
-    """The job is not this attempt's any more: another has it, it was cancelled, or its person forgotten."""
+    """The job no longer belongs to this attempt: another has it, it was cancelled, or its person was deleted."""
 
 
 class JobRun:
-    """One attempt at a job, as whoever does it has it.
+    """One attempt at a job, as its handler sees it.
 
     Args:
         engine: the database.
@@ -64,21 +64,21 @@ class JobRun:
 
     @property
     def id(self) -> str:
-        """The job's id: the same in every attempt, so a key of idempotence."""
+        """The job's id, the same in every attempt, so it serves as an idempotency key."""
         return self.claim.id
 
     @property
     def owner(self) -> Owner:
-        """Whose it is."""
+        """The owner of the job."""
         return self.claim.owner
 
     @property
     def params(self) -> JobParams:
-        """What it takes."""
+        """The parameters of the job."""
         return kind_of(self.claim.kind).params.model_validate(dict(self.claim.params))
 
     async def progress(self, done: int, of: int) -> None:
-        """Tell how far it is, and hold it for another lease; raises NotOurs."""
+        """Report progress and extend the lease; raises NotOurs."""
         now = self.now()
         if not await jobs.note_progress(self.engine, self.claim, now=now, until=now + self._lease, done=done, of=of):
             raise NotOurs(self.id)
@@ -87,9 +87,9 @@ class JobRun:
     async def finishing(
         self, result: Mapping[str, Any] | None = None, error: str | None = None
     ) -> AsyncIterator[AsyncConnection]:
-        """A transaction that ends the job, for what is to be stored with it; raises NotOurs before anything is.
+        """A transaction that ends the job, for its permanent writes; raises NotOurs before any write.
 
-        It takes rows in the order in which erasure does.
+        It locks rows in the same order as erasure.
         """
         async with self.engine.begin() as connection:
             if self.owner != jobs.SERVICE:
@@ -101,7 +101,7 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How a kind of job is done.
+    """How to run a kind of job.
 
     Attributes:
         run: does it.
@@ -125,9 +125,9 @@ async def run_job(
     now: Callable[[], datetime],
     jitter: Callable[[], float],
 ) -> Any:
-    """Do the job, or see to it that it is done later; what its handler returns, None when nothing was done.
+    """Run the job or schedule a retry; returns the handler's result, or None if nothing ran.
 
-    `jitter` is from 0 to 1, so that what failed together is not tried again together.
+    `jitter` is from 0 to 1 and spreads the retries of jobs that failed together.
     """
     handler = handlers.get(await jobs.kind_of_job(engine, id_) or "")
     if handler is None:
@@ -172,5 +172,5 @@ async def _try_later(
 
 
 def retry_after_s(attempt: int, jitter: float) -> float:
-    """How long to wait after so many attempts: twice as long each time, and up to a half less by `jitter`."""
+    """The delay after this many attempts: doubled each time, and up to half shorter by `jitter`."""
     return float(min(FIRST_RETRY_S * 2 ** (attempt - 1), LONGEST_RETRY_S) * (1 - jitter / 2))

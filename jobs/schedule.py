@@ -1,9 +1,9 @@
-"""When jobs are due by the clock: at a time of day, in each person's own zone, once a slot.
+"""When jobs are due by the clock: at a time of day, in each person's own time zone, once per slot.
 
-A slot is a day (or the week's, where a weekday is named), written so that a later one is greater. Which was had last is
-kept in SQL: so a slot has one job at most, whatever becomes of the worker, of the clock at a change to or from summer
-time, or of a person who travels. A time that the clock jumps over is due right after the jump; one that comes twice is
-due the first time. A slot that nobody could take while it lasted is left out, not made up for.
+A slot is a day, or a week if a weekday is set, written so that later slots compare greater. SQL stores the last slot
+used, so a slot has at most one job even if workers restart, clocks change for summer time, or a person travels. A time
+that the clock skips is due right after the change; a time that occurs twice is due the first time. A slot that no
+worker could take is skipped, not made up for.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,14 +37,14 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """By kind; `zone` is the service's, and of people whose profile names none."""
+    """The schedules by kind; `zone` is the service's, used for people whose profile has none."""
 
     by_kind: Mapping[str, Schedule] = field(default_factory=dict)
     zone: tzinfo = UTC
 
 
 def slot_of(schedule: Schedule, now: datetime, zone: tzinfo) -> str | None:
-    """The slot that lasts now; None: the day's, or the week's, has not begun."""
+    """The current slot; None if that of the day, or week, has not begun."""
     if schedule.every_h is not None:
         hours = int(now.timestamp() // 3600) // schedule.every_h * schedule.every_h
         return datetime.fromtimestamp(hours * 3600, UTC).strftime("%Y-%m-%dT%H")
@@ -60,7 +60,7 @@ def slot_of(schedule: Schedule, now: datetime, zone: tzinfo) -> str | None:
 async def add_scheduled(
     engine: AsyncEngine, schedules: Schedules, kinds: Collection[str], *, now: datetime
 ) -> list[str]:
-    """Add the jobs of `kinds` whose slot has begun; their ids."""
+    """Add the jobs of `kinds` whose slot has begun; returns their ids."""
     added = []
     for name, schedule in schedules.by_kind.items():
         if name not in kinds:
@@ -75,7 +75,7 @@ async def add_scheduled(
 async def _whose(
     engine: AsyncEngine, kind: JobKind, zone: tzinfo, now: datetime
 ) -> list[tuple[Owner, tzinfo, str | None]]:
-    """Those who may be given such a job, where they are, and the slot that they had last."""
+    """The owners who may get such a job, their time zones, and their last slots."""
     if kind.of == "service":
         query = SERVICE.select(JobSlot, JobSlot.slot).where(JobSlot.kind == kind.name)
         async with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""The task that deletes for good what wishes set aside, once it cannot be put back any more (`memory.set_aside`)."""
+"""The task that permanently deletes rows set aside by wishes after they expire (`memory.set_aside`)."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ EVERY_S = 600.0
 
 
 def register(app: Celery, database_url: str, erasure_key: str | None) -> dict[str, Any]:
-    """Add the task to `app`; its entry in the schedule. With a key, what it deletes is noted."""
+    """Add the task to `app`; returns its schedule entry. With a key, deletions are logged."""
 
     def run() -> int:
         noted = None if erasure_key is None else ErasureLog(erasure_key, lambda: datetime.now(UTC))
@@ -29,7 +29,7 @@ def register(app: Celery, database_url: str, erasure_key: str | None) -> dict[st
 
 
 async def wipe(database_url: str, *, now: datetime, noted: ErasureLog | None = None) -> int:
-    """Delete what has expired, from the database's files too; how many turns and memories that were."""
+    """Delete expired rows, from the database files too; returns the number of turns and memories."""
     engine = open_engine(database_url)
     try:
         gone = await wipe_expired(engine, now=now, log=noted)

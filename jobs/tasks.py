@@ -1,4 +1,4 @@
-"""The tasks of all jobs: the beat that sends what is due, and one job by its id. What is sent names nobody."""
+"""The tasks of all jobs: the beat that sends due jobs, and one job by its id. Messages name no person."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ QUEUES = ("jobs.1", "jobs.2", "jobs.3")
 def register(
     app: Celery, database_url: str, handlers: Mapping[str, Handler], schedules: Schedules, *, every_s: float
 ) -> dict[str, Any]:
-    """Add the tasks to `app`; their entry in the schedule."""
+    """Add the tasks to `app`; returns their schedule entry."""
 
     def run(job_id: str) -> None:
         asyncio.run(_run(database_url, handlers, job_id))

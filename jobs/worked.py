@@ -1,7 +1,7 @@
-"""The round trip that health checks look at: the schedule sends this task, and whoever does it touches a file.
+"""The round trip for health checks: the schedule sends this task, and the worker that runs it touches a file.
 
-A worker can live and take nothing from the queue: after Redis was away, for one. Its process tells nothing then; the
-age of this file does. The first is sent when the worker is ready, so that a fresh one is proven at once.
+A worker can be alive and take nothing from the queue, for example after Redis was down. Its process does not show that;
+the age of this file does. The first task is sent when the worker is ready, so a fresh worker is proven at once.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ EVERY_S = 30.0
 
 
 def register(app: Celery, file: Path, every_s: float = EVERY_S) -> dict[str, Any]:
-    """Add the task; return its part of the schedule."""
+    """Add the task; returns its schedule entry."""
 
     def worked() -> None:
         file.touch()

@@ -1,13 +1,13 @@
-"""Runs the worker with the schedule inside it: the composition root of this side.
+"""Runs the worker with the schedule inside it: the composition root of background jobs.
 
     BONDHU_REDIS_URL=... BONDHU_DATABASE_URL=... python -m jobs.worker [--concurrency N] [--schedule FILE]
 
-Addresses come from the environment because they may hold passwords, and a command line is everybody's to read. So do
-BONDHU_JOBS and BONDHU_SERVICES, the schedules of jobs and the services outside that they ask, with those services'
-keys; BONDHU_EXTRACTION, without which nothing is extracted, and BONDHU_JOBS_KEY (`jobs.config`); BONDHU_INGRESS_URL and
-BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.embedding_backfill`); and
-BONDHU_WORKER_WORKED (`jobs.worked`); and BONDHU_ERASURE_KEY, by which what is deleted for good is noted; and
-BONDHU_WEBHOOKS and BONDHU_WEBHOOK_KEY (`jobs.kinds.inbox`).
+Addresses come from the environment because they may contain passwords, and every user can read a command line. Other
+variables: BONDHU_JOBS and BONDHU_SERVICES (schedules, outside services) with the keys of those services;
+BONDHU_EXTRACTION and BONDHU_JOBS_KEY (`jobs.config`), without which nothing is extracted; BONDHU_INGRESS_URL and
+BONDHU_CLUSTER_KEY (Ray Serve's private ingress), without which no embeddings are made (`jobs.embedding_backfill`);
+BONDHU_WORKER_WORKED (`jobs.worked`); BONDHU_ERASURE_KEY, with which deletions are logged; BONDHU_WEBHOOKS and
+BONDHU_WEBHOOK_KEY (`jobs.kinds.inbox`).
 """
 
 import argparse

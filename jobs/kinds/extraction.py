@@ -1,4 +1,4 @@
-"""Making memories of what people said: when turns are due, and one batch of them."""
+"""Extracts memories from conversations: when turns are due, and one batch of them."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ AT_ONCE = 100  # people for whom jobs are added by a beat
 
 
 def extraction_handler(plan: Plan) -> Handler:
-    """By this plan, with connections to the gateway for each job."""
+    """The handler of this plan; it opens connections to the gateway for each job."""
 
     async def run(job: JobRun) -> Extracted:
         async with Endpoint.open(plan.target, job.id) as model:
@@ -28,7 +28,7 @@ def extraction_handler(plan: Plan) -> Handler:
 
 
 def handler(rules: Rules, run: Callable[[JobRun], Awaitable[Extracted]]) -> Handler:
-    """By these rules."""
+    """The handler with these rules."""
 
     async def find(engine: AsyncEngine, now: datetime) -> list[Owner]:
         characters = rules.turn_tokens * CHARACTERS_PER_TOKEN
@@ -39,7 +39,7 @@ def handler(rules: Rules, run: Callable[[JobRun], Awaitable[Extracted]]) -> Hand
 
 
 async def extract(job: JobRun, rules: Rules, model: Model) -> Extracted:
-    """Deal with the next batch of the person's; raises JobFailed, NotOurs."""
+    """Process the person's next batch; raises JobFailed, NotOurs."""
     characters = rules.batch_tokens * CHARACTERS_PER_TOKEN
     extractor = Extractor(job.engine, model, job.now, characters=characters, timeout_s=rules.timeout_s)
     try:

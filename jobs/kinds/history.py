@@ -1,4 +1,4 @@
-"""Reading what a person listened to, of accounts that they linked by name, into what is known of their taste."""
+"""Reads the listening history of linked accounts into the person's taste."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 async def read_history(job: JobRun, services: Mapping[str, History]) -> dict[str, int]:
-    """Read what is new; how many listens of each service. Raises JobFailed when none could be read."""
+    """Read new listens; the number per service. Raises JobFailed if none could be read."""
     links = [link for link in await SqlLinks(job.engine, job.now).all_of(job.owner) if link.service in services]
     listens_by_service: dict[str, list[Listen]] = {}
     for link in links:

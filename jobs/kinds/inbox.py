@@ -1,8 +1,8 @@
-"""The task that leaves messages for who wants them, and hands them on to applications that want that (`agents.inbox`).
+"""The task that leaves messages in inboxes and forwards them to applications that want them (`agents.inbox`).
 
-It may run twice and be killed anywhere: an occasion has one message, because the inbox knows its key, and a message is
-handed on until its receiver said 2xx, with the same id, so that a receiver can tell a repetition. Nothing is said to
-who is known to be a minor, in quiet hours, more often than they want, or twice within a day.
+It may run twice and be killed anywhere: the inbox knows the key of an occasion, so there is one message for each. A
+message is forwarded with the same id until its receiver answers 2xx, so the receiver can detect repetitions. Known
+minors get no messages, nobody gets one in quiet hours, more often than they chose, or twice within a day.
 
 A delivery is signed: `x-bondhu-signature: t=<unix seconds>,v1=<hex>`, an HMAC-SHA256 of `<t>.<body>` with the key that
 receiver and operator share (BONDHU_WEBHOOK_KEY).
@@ -46,14 +46,14 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """Where each application has messages handed on to, and the key that signs them."""
+    """The receivers of each application's messages, and the key that signs deliveries."""
 
     urls: Mapping[str, str]
     key: str
 
 
 def register(app: Celery, database_url: str, webhooks: Webhooks | None) -> dict[str, Any]:
-    """Add the task to `app`; its entry in the schedule."""
+    """Add the task to `app`; returns its schedule entry."""
 
     def run() -> int:
         return asyncio.run(look(database_url, webhooks, now=datetime.now(UTC)))
@@ -63,7 +63,7 @@ def register(app: Celery, database_url: str, webhooks: Webhooks | None) -> dict[
 
 
 async def look(database_url: str, webhooks: Webhooks | None, *, now: datetime) -> int:
-    """Leave what is to be left, and hand on what is to be handed on; how many messages are new."""
+    """Leave new messages and forward the pending ones; returns the number of new messages."""
     engine = open_engine(database_url)
     made, last = 0, None
     try:
@@ -123,13 +123,13 @@ async def _hand_on(states: SqlStates, owner: Owner, box: Box, webhooks: Webhooks
 
 
 def body_of(owner: Owner, message: Message) -> bytes:
-    """What a receiver is sent."""
+    """The body of a delivery."""
     payload = {"id": message.id, "kind": message.kind, "text": message.text, "created_at": message.created_at}
     return json.dumps({"type": "inbox.message", "user": owner.user, "message": payload}).encode()
 
 
 def signature(key: str, body: bytes, now: datetime) -> str:
-    """The header's value; a receiver makes it anew and compares."""
+    """The value of the header; a receiver computes it too and compares."""
     at = int(now.timestamp())
     return f"t={at},v1={hmac.new(key.encode(), b'%d.' % at + body, hashlib.sha256).hexdigest()}"
 

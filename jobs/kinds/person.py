@@ -1,4 +1,4 @@
-"""What a job of an agent's has of its person: the context of a run that no model answers in."""
+"""The run context of a job for one person; it has no model."""
 
 import random
 import time
@@ -15,7 +15,7 @@ LIMITS = RunLimits(max_steps=50, max_s=100.0, max_outside_calls=30)
 
 
 async def context_of(job: JobRun, state: StateStore | None = None) -> RunContext:
-    """The context; `state`: where documents are kept, SQL where none is given."""
+    """The context; `state`: the store of documents, SQL by default."""
     profile = await read_profile(job.engine, job.owner)
     number = 0
 

@@ -1,7 +1,7 @@
-"""Bringing new songs into playlists that have not changed for long.
+"""Adds new songs to playlists that have not changed for a long time.
 
-A playlist that is kept here alone is changed, and the change can be undone by its key. One that is at a service too has
-effects outside: the change is proposed, and nothing is done before the person's yes.
+A playlist that exists only here is changed directly, and the change can be undone by its key. A playlist that is also
+at a service is only proposed for change: nothing happens without the person's yes.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Open = Callable[[JobRun], AbstractAsyncContextManager[MusicServices]]
 
 
 async def renew_playlists(job: JobRun, open_services: Open) -> int:
-    """Renew those that are old; how many."""
+    """Renew old playlists; returns how many."""
     remote = await SqlRemotes(job.engine, job.now).ids_of(job.owner)
     params = cast("PlaylistsParams", job.params)
     playlists = SqlPlaylists(job.engine, job.now)

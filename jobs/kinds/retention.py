@@ -1,6 +1,6 @@
-"""Deleting what has been kept for as long as it may be, of tables that no other job looks after.
+"""Deletes expired rows of the tables that no other job cleans up.
 
-What wishes set aside has a task of its own (`jobs.set_aside`), what YouTube told a job of its own
+Rows set aside by wishes have their own task (`jobs.set_aside`), data from YouTube its own job
 (`jobs.kinds.youtube_data`).
 """
 
@@ -19,7 +19,7 @@ KEEP_STATS = timedelta(days=800)
 
 
 async def delete_expired(job: JobRun) -> dict[str, int]:
-    """Do it; how many rows of each table there were to go."""
+    """Delete them; the number of deleted rows per table."""
     now = job.now()
     old: dict[Any, Any] = {
         OutsideAnswer: OutsideAnswer.fetched_at <= now - MAX_AGE,

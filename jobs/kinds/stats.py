@@ -1,4 +1,4 @@
-"""Counting what was used, out of the ledger: the last days again each time, for rows come in late."""
+"""Counts usage from the ledger. The last days are recounted each time, because rows arrive late."""
 
 from datetime import UTC, timedelta
 from typing import cast
@@ -9,7 +9,7 @@ from storage.stats import count_day, save_days
 
 
 async def count_stats(job: JobRun) -> int:
-    """Count and store; how many rows."""
+    """Count and store; returns the number of rows."""
     days = cast("StatsParams", job.params).days
     today = job.now().astimezone(UTC).date()
     rows = []

@@ -1,6 +1,6 @@
-"""Preparing videos for a person: what fits their taste, looked for while nobody waits, kept until they ask.
+"""Prepares videos for a person: it searches by taste in the background and stores the result until they ask.
 
-Fetching what feeds tell is done before the job ends, and bears to be done twice: it is shared and stored by id.
+Feeds are fetched before the job ends. That may happen twice without harm: the videos are shared and stored by id.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Open = Callable[[JobRun], AbstractAsyncContextManager[VideoServices]]
 
 
 async def prepare_videos(job: JobRun, open_services: Open) -> int:
-    """Find and keep them; how many."""
+    """Find and store them; returns how many."""
     params = cast("VideosParams", job.params)
     context = await context_of(job)
     feedback = await FeedbackBook(AGENT, context).read()

@@ -1,7 +1,7 @@
-"""The 30-day rule of YouTube's terms: what it told is fetched anew or deleted before it is so old.
+"""The 30-day rule of YouTube's terms: data from YouTube is fetched again or deleted before that age.
 
-https://developers.google.com/youtube/terms/developer-policies (III.E.4). What was told is in the videos of feeds, and
-in what the agent for videos keeps of a person: of a video whose data is gone only its address stays.
+https://developers.google.com/youtube/terms/developer-policies (III.E.4). The data is in the videos of feeds and in the
+video agent's documents about a person; of a video whose data is deleted, only the address remains.
 """
 
 from datetime import timedelta
@@ -23,7 +23,7 @@ VIDEO = "/watch?v="
 
 
 async def expire_videos(job: JobRun) -> int:
-    """Delete what is as old as that; how many videos. A feed that is wanted again is fetched again by whoever asks."""
+    """Delete expired data; returns how many videos. A feed that is needed again is fetched on demand."""
     old = job.now() - MAX_AGE + BEFORE
     async with job.engine.connect() as connection:
         videos = (await connection.execute(select(FeedVideo.id, FeedVideo.fetched_at))).all()
@@ -43,7 +43,7 @@ async def expire_videos(job: JobRun) -> int:
 
 
 def without_titles(document: dict[str, Any], fresh: set[str]) -> dict[str, Any] | None:
-    """The document with addresses for the titles of videos that are not among these; None when there are none such."""
+    """The document with addresses instead of titles for videos not listed; None if nothing changes."""
 
     def is_old(item: dict[str, Any]) -> bool:
         return item.get("id") not in fresh and VIDEO in item.get("url", "") and item.get("title") != item["url"]
