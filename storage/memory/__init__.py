@@ -1,1 +1,1 @@
-"""The tables of a person's past, and the statements on them."""
+"""The tables of a person's past, and their statements."""

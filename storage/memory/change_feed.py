@@ -18,9 +18,9 @@ AT_ONCE = 256  # rows: some milliseconds of work for those who take them
 
 @dataclass(frozen=True, slots=True)
 class CorpusRow:
-    """A turn or a memory; `single` and `window` are its vectors' bytes, None where there is none (yet).
+    """A turn or a memory; `single` and `window` are the bytes of its vectors, None if not made yet.
 
-    A turn is marked as the memories are that quote it: the latest of their marks, and muted when one of them is.
+    A turn takes its marks from the memories that quote it: the latest painful mark, and muted if any of them is.
     """
 
     kind: ItemKind
@@ -40,9 +40,9 @@ class CorpusRow:
 async def changes(
     engine: AsyncEngine, owner: Owner, space: Space, *, since: int
 ) -> AsyncGenerator[Sequence[CorpusRow], None]:
-    """What changed after version `since` (0: everything), in portions; turns of a conversation in their order.
+    """Changes after version `since` (0: all), in batches; turns of a conversation are in order.
 
-    What changes meanwhile may be among it or not: it comes again with the next version.
+    A change made meanwhile may be included or not: it comes again with the next version.
     """
     async with engine.connect() as connection:
         is_all = since == 0
@@ -61,7 +61,7 @@ async def changes(
 
 
 async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[datetime | None, bool]]:
-    """Of the messages that a marked memory quotes: when they were marked as painful, and whether they are muted."""
+    """Per message quoted by a marked memory: when it was marked as painful, and whether it is muted."""
     found: dict[str, tuple[datetime | None, bool]] = {}
     for id_, painful_at, muted in await connection.execute(_MARKS, owner.columns):
         before, was_muted = found.get(id_, (None, False))

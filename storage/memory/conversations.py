@@ -1,6 +1,6 @@
-"""Conversations and their messages. Taking in a message twice is taking it in once: its external id decides.
+"""Conversations and their messages. Ingesting is idempotent: a message is identified by its external id.
 
-It does not know embeddings, but for this: when a turn gets another neighbour, the embedding of its window is void.
+This module knows embeddings only in one respect: if a turn gets a new neighbour, the embedding of its window is void.
 """
 
 import secrets
@@ -23,7 +23,7 @@ EXCHANGE = 20  # turns
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A turn to be taken in."""
+    """A turn to ingest."""
 
     external_id: str
     speaker: str
@@ -45,9 +45,9 @@ class MessageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of it: the ids of all messages by their external id, and which of them are new.
+    """The result: the ids of all messages by external id, and which of them are new.
 
-    `differing` are the external ids that were there already with other words; those stay.
+    `differing` are external ids that existed with other text; the stored text is kept.
     """
 
     conversation_id: str
@@ -58,7 +58,7 @@ class Ingested:
 
 
 class TurnPosition(NamedTuple):
-    """Where a turn stands in its conversation."""
+    """The position of a turn in its conversation."""
 
     said_at: datetime
     position: int
@@ -68,7 +68,7 @@ class TurnPosition(NamedTuple):
 async def ingest(
     engine: AsyncEngine, owner: Owner, external_id: str, messages: Sequence[NewMessage], *, now: datetime
 ) -> Ingested:
-    """Add `messages` to the conversation that the application calls `external_id`; those that are there stay."""
+    """Add `messages` to the conversation with this `external_id`; existing messages are kept."""
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         return await take_in(connection, owner, external_id, messages, version=version, now=now)
@@ -84,7 +84,7 @@ async def take_in(
     now: datetime,
     read_at: datetime | None = None,
 ) -> Ingested:
-    """Do what `ingest` does within a change that has begun; `read_at`: memories of the messages come from elsewhere."""
+    """`ingest` within an open change; `read_at`: memories of these messages come from elsewhere."""
     conversation_id = await conversation_id_of(connection, owner, external_id, now)
     by_external_id = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
     present = await _present(connection, owner, conversation_id, list(by_external_id))
@@ -99,7 +99,7 @@ async def take_in(
 
 
 async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
-    """Those of `ids` that are the owner's."""
+    """The owner's messages among `ids`."""
     async with engine.connect() as connection:
         rows = await connection.execute(_NAMED, owner.columns | {"ids": ids})
         return {row.id: MessageRecord(*row) for row in rows}
@@ -108,9 +108,9 @@ async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -
 async def last_exchange(
     engine: AsyncEngine, owner: Owner, external_id: str, *, speaker: str, before: str | None
 ) -> list[MessageRecord]:
-    """The last turn of `speaker` in a conversation, before the turn `before` if one is named, and what answers it.
+    """The last turn of `speaker` in a conversation (before the turn `before`, if given) and its reply.
 
-    Empty when there is none among the last EXCHANGE turns.
+    Empty if there is none among the last EXCHANGE turns.
     """
     named = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
     turns = owner.select(Message, *_SHOWN).where(Message.conversation_id.in_(named))
@@ -145,7 +145,7 @@ _NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", 
 
 
 async def conversation_id_of(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
-    """The id of a conversation, which is begun if there is none yet, within a change that has begun."""
+    """The id of a conversation, created if needed, within an open change."""
     params = owner.columns | {"external_id": external_id}
     found = (await connection.execute(_CONVERSATION, params)).scalar_one_or_none()
     if found is not None:
@@ -160,7 +160,7 @@ async def conversation_id_of(connection: AsyncConnection, owner: Owner, external
 async def _present(
     connection: AsyncConnection, owner: Owner, conversation_id: str, external_ids: Sequence[str]
 ) -> dict[str, tuple[str, str]]:
-    """Id and text of those that are there."""
+    """The ids and texts of existing messages."""
     present: dict[str, tuple[str, str]] = {}
     params = owner.columns | {"conversation_id": conversation_id}
     for first in range(0, len(external_ids), ROWS_AT_ONCE):
@@ -179,7 +179,7 @@ async def _placed(
     version: int,
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """The rows of new turns in their places; the turns beside them are told that their windows have changed."""
+    """The rows of new turns in their positions; the windows of neighbouring turns are marked as changed."""
     params = owner.columns | {"conversation_id": conversation_id}
     last = (await connection.execute(_LAST_PLACE, params)).one_or_none()
     is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
@@ -207,14 +207,14 @@ async def _placed(
 
 
 def beside(staying: Sequence[TurnPosition], moving: Sequence[TurnPosition]) -> list[str]:
-    """The ids of those `staying` that have one of those `moving`, which come or go, beside them."""
+    """The ids in `staying` that are neighbours of an id in `moving` (added or removed)."""
     moved = {place.id for place in moving}
     pairs = pairwise(place.id for place in sorted([*staying, *moving]))
     return list({id_ for pair in pairs if not moved.isdisjoint(pair) for id_ in pair if id_ not in moved})
 
 
 async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[str], version: int) -> None:
-    """Have the embeddings of these turns' windows made again."""
+    """Mark the window embeddings of these turns for renewal."""
     for first in range(0, len(ids), ROWS_AT_ONCE):
         some = ids[first : first + ROWS_AT_ONCE]
         await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))
@@ -223,7 +223,7 @@ async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[
 
 
 async def own_words(engine: AsyncEngine, owner: Owner, *, limit: int) -> list[str]:
-    """What the person said themselves, the latest first."""
+    """The person's own texts, the latest first."""
     names = names_of(owner, (await read_profile(engine, owner)).name)
     texts = owner.select(Message, Message.text).where(func.lower(Message.speaker).in_(names))
     async with engine.connect() as connection:

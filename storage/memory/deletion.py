@@ -1,7 +1,7 @@
-"""Taking away turns and memories, and counting what is left of them.
+"""Deletes turns and memories, and counts what remains of them.
 
-A turn goes with the memories that quote it. What stays beside it is told that its window has changed, and what a memory
-had superseded is superseded by nothing any more. Vectors, and what replies were given, are known for this only.
+A turn is deleted together with the memories that quote it. Windows of neighbouring turns are marked as changed, and a
+memory that a deleted one superseded is no longer superseded. Vectors and reply contexts are deleted too.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ from storage.memory.tables import Conversation, Embedding, Memory, Message, Owne
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The ids of what was there and was changed or deleted; of the memories, those `drawn` quote one of the turns.
+    """The ids of rows that existed and were changed or deleted; `drawn` memories quote one of the turns.
 
-    `wiped` counts what had been set aside and is deleted for good as well.
+    `wiped` counts rows that had been set aside and are now deleted permanently.
     """
 
     turns: tuple[str, ...] = ()
@@ -37,9 +37,9 @@ class Touched:
 async def delete_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime, log: ErasureLog | None = None
 ) -> list[str] | None:
-    """Delete it with its messages, the memories that quote one of them, what is set aside and what agents keep of it.
+    """Delete a conversation: messages, memories that quote them, rows set aside, documents of agents.
 
-    Returns the ids of the messages; None when there is no such conversation.
+    Returns the ids of the messages; None if there is no such conversation.
     """
     async with engine.begin() as connection:
         await delete_of_conversation(connection, owner, external_id)
@@ -74,10 +74,10 @@ async def delete_items(
     aside: Aside | None = None,
     log: ErasureLog | None = None,
 ) -> Touched:
-    """Delete these turns and memories (some hundreds at most); those that are not there are left out of the answer.
+    """Delete these turns and memories (a few hundred at most); missing ones are left out of the result.
 
-    A conversation of which no turn is left goes as well. With `aside` all of it is set aside, and can be put back;
-    else it is noted in `log`.
+    A conversation without turns is deleted too. With `aside`, everything is set aside and can be restored; otherwise
+    the deletion is recorded in `log`.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
@@ -112,7 +112,7 @@ async def delete_items(
 async def count_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
 ) -> dict[str, int]:
-    """How many rows of each table have to do with a conversation, or with one of these messages."""
+    """The number of rows per table that concern a conversation or one of these messages."""
     named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
     async with engine.connect() as connection:
         conversations = int((await connection.execute(named)).scalar_one())
@@ -122,7 +122,7 @@ async def count_conversation(
 async def count_items(
     engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str] = ()
 ) -> dict[str, int]:
-    """How many rows of each table have to do with one of these turns or memories."""
+    """The number of rows per table that concern one of these turns or memories."""
     elsewhere = or_(SetAside.message_id.is_(None), SetAside.message_id.not_in(turns))  # the others count as the turns'
     conditions: tuple[tuple[type[Owned], Sequence[str], Callable[[Sequence[str]], ColumnElement[bool]]], ...] = (
         (Message, turns, Message.id.in_),

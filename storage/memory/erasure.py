@@ -1,7 +1,7 @@
-"""Erasing a person, or all people of an application, and counting what is left.
+"""Erases a person, or all people of an application, and counts what remains.
 
-Which tables have something of a person's is not listed here but read off the schema: a table with the columns `app` and
-`end_user` is erased, unless it is in KEPT. So a new one cannot be forgotten.
+The tables with personal data are not listed here but found in the schema: every table with the columns `app` and
+`end_user` is erased unless it is in KEPT. So a new table cannot be forgotten.
 """
 
 from typing import cast
@@ -24,9 +24,9 @@ _PEOPLE = cast(Table, Person.__table__)
 
 
 async def erase(engine: AsyncEngine, whom: Owner | str, log: ErasureLog | None = None) -> None:
-    """Delete every row of a person, or of all people of an application (its name), in one transaction.
+    """Delete all rows of a person, or of all people of an application (its name), in one transaction.
 
-    That it was done is noted in `log`.
+    The erasure is recorded in `log`.
     """
     for is_last in (False, False, True):
         try:
@@ -46,10 +46,10 @@ async def erase(engine: AsyncEngine, whom: Owner | str, log: ErasureLog | None =
 
 
 async def scrub(engine: AsyncEngine) -> None:
-    """Let what was deleted leave SQLite's files too, as far as no reader is in the way; the next time gets the rest.
+    """Remove deleted data from SQLite's files, as far as no reader prevents it; the next call does the rest.
 
-    Pages are overwritten when they are freed (`storage.database`), but first in the write-ahead log. Postgres does it
-    by itself, when it vacuums.
+    Freed pages are overwritten (`storage.database`), but their old content is first in the write-ahead log. Postgres
+    does this itself when it vacuums.
     """
     if engine.dialect.name == "sqlite":
         async with engine.connect() as connection:
@@ -57,7 +57,7 @@ async def scrub(engine: AsyncEngine) -> None:
 
 
 async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:
-    """How many rows each table has of them, KEPT ones too."""
+    """The number of their rows per table, including KEPT ones."""
     left = {}
     async with engine.connect() as connection:
         for table in owned_tables():
@@ -67,7 +67,7 @@ async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:
 
 
 def owned_tables() -> list[Table]:
-    """The tables whose rows are a person's, those that others refer to first."""
+    """The tables with personal rows, referenced tables first."""
     return [table for table in Base.metadata.sorted_tables if {"app", "end_user"} <= set(table.columns.keys())]
 
 

@@ -1,7 +1,7 @@
-"""All that a person has here, out of one database and into another.
+"""Exports everything about a person from one database and imports it into another.
 
-Embeddings stay behind: they are made of the texts, by whatever model is there. What is there already stays as it is, so
-taking the same in twice is taking it in once. Messages get ids of the new place, memories keep theirs.
+Embeddings are not exported: they are made again from the texts by the local model. Existing rows are kept, so importing
+twice equals importing once. Messages get new ids, memories keep theirs.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 200  # in one transaction: some tens of milliseconds on two slow 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovedMemory(NewMemory):
-    """A memory with what it keeps in a new place."""
+    """A memory with the fields that it keeps in a new database."""
 
     id: str
     created_at: datetime
@@ -33,9 +33,9 @@ class MovedMemory(NewMemory):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A person's profile, conversations (by the application's name for them) and memories, oldest first.
+    """A person's profile, conversations (by the application's name) and memories, oldest first.
 
-    A memory's `message_id` is the `id` of one of the messages.
+    The `message_id` of a memory is the `id` of one of the messages.
     """
 
     profile: Profile
@@ -44,7 +44,7 @@ class History:
 
 
 async def read_history(engine: AsyncEngine, owner: Owner) -> History:
-    """All there is of a person, as of one moment."""
+    """The whole history of a person, in one snapshot."""
     async with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             await connection.execution_options(isolation_level="REPEATABLE READ")
@@ -71,9 +71,9 @@ async def read_history(engine: AsyncEngine, owner: Owner) -> History:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a history: how many of its messages and memories are new here, and how many were here before.
+    """The result of an import: how many messages and memories are new, and how many existed.
 
-    `since` is the first version that taking it in has made.
+    `since` is the first version that the import made.
     """
 
     new_messages: int
@@ -105,7 +105,7 @@ async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, 
 
 @dataclass(slots=True)
 class _Piece:
-    """What is written in one transaction: turns by their conversation, then memories."""
+    """The content of one transaction: turns by conversation, then memories."""
 
     turns: list[tuple[str, list[MessageRecord]]] = field(default_factory=list)
     memories: list[MovedMemory] = field(default_factory=list)
@@ -113,7 +113,7 @@ class _Piece:
 
 
 def _pieces(history: History) -> Iterator[_Piece]:
-    """The history cut up; at least one piece, the last of which says so."""
+    """The history in pieces; there is at least one, and the last is marked."""
     piece, free = _Piece(), ROWS_AT_ONCE
     for external_id, messages in history.conversations.items():
         left = sorted(messages, key=lambda each: each.said_at)  # a later piece is then never put before an earlier one
@@ -137,7 +137,7 @@ def _pieces(history: History) -> Iterator[_Piece]:
 
 
 class _Writing:
-    """A history on its way into the database, piece by piece."""
+    """A history being imported, piece by piece."""
 
     def __init__(self, owner: Owner, profile: Profile, now: datetime) -> None:
         self._owner = owner
@@ -148,13 +148,13 @@ class _Writing:
         self._since: int | None = None
 
     def moved(self) -> Moved:
-        """What has become of it."""
+        """The result so far."""
         assert self._since is not None, "there is at least one piece"
         known = self._messages - self._new_messages, self._memories - self._new_memories
         return Moved(self._new_messages, known[0], self._new_memories, known[1], self._since)
 
     async def write(self, connection: AsyncConnection, piece: _Piece) -> None:
-        """Write one, within a transaction."""
+        """Write one piece, within a transaction."""
         owner, now = self._owner, self._now
         version = await bump(connection, owner, now=now, rewrites=True)
         self._since = version if self._since is None else self._since
@@ -184,7 +184,7 @@ class _Writing:
 
 
 async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
-    """Raise what writing the history would raise, before anything of it is written."""
+    """Raise before any write whatever the import would raise."""
     texts = {turn.id: turn.text for messages in history.conversations.values() for turn in messages}
     elsewhere: list[MovedMemory] = []
     for number, memory in enumerate(history.memories):
@@ -201,7 +201,7 @@ async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
 
 
 async def _check_sources(connection: AsyncConnection, owner: Owner, memories: Sequence[MovedMemory]) -> None:
-    """Raise NoSuchMessage and NotVerbatim, as the database has the messages; one statement for all."""
+    """Raise NoSuchMessage and NotVerbatim by the stored messages, in one statement for all."""
     named = list({each.message_id for each in memories if each.message_id is not None})
     if not named:
         return

@@ -1,4 +1,7 @@
-"""Memories: add, find, change, delete. It does not know embeddings, but for this: other words void one."""
+"""Adds, finds, changes and deletes memories.
+
+This module knows embeddings only in one respect: a changed text voids its embedding.
+"""
 
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +19,7 @@ from storage.memory.tables import Embedding, Memory, MemoryKind, Message, ReplyC
 
 
 class NoSuchMemory(Exception):
-    """The owner has none with this id, which is the only argument."""
+    """The owner has no memory with this id (the only argument)."""
 
 
 class NoSuchMessage(Exception):
@@ -24,20 +27,20 @@ class NoSuchMessage(Exception):
 
 
 class NotVerbatim(Exception):
-    """The quote does not stand in the message, word for word."""
+    """The quote does not occur word for word in the message."""
 
 
 class EmptyInterval(Exception):
-    """It would end before it begins, or with its beginning."""
+    """The interval would end before or at its start."""
 
 
 class ChangedMeanwhile(Exception):
-    """The memory is not in the state any more that the caller has seen; the argument is its `changed_in` now."""
+    """The memory has changed since the caller read it; the argument is its current `changed_in`."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewMemory:
-    """A memory to be stored; see `storage.memory.tables.Memory` for what the fields mean."""
+    """A memory to store; see `storage.memory.tables.Memory` for the fields."""
 
     text: str
     kind: MemoryKind = "fact"
@@ -57,7 +60,7 @@ class NewMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRecord(NewMemory):
-    """A stored memory. `changed_in` counts the owner's changes: a later state of the memory has a greater one."""
+    """A stored memory. `changed_in` counts the owner's changes: later states have greater values."""
 
     id: str
     changed_in: int
@@ -65,7 +68,7 @@ class MemoryRecord(NewMemory):
     updated_at: datetime
 
     def holds_at(self, instant: datetime) -> bool:
-        """Whether it is said to hold then."""
+        """Whether the memory is valid at this time."""
         begun = self.valid_from is None or self.valid_from <= instant
         return begun and (self.valid_until is None or instant < self.valid_until)
 
@@ -96,9 +99,10 @@ async def add_memory(
     id_: str | None = None,
     supersedes: str | None = None,
 ) -> tuple[MemoryRecord, bool]:
-    """Store a memory; with an `id_` that is there, return that one unchanged. Whether it is new comes second.
+    """Store a memory, or return the existing one with this `id_`; the second value tells whether it is new.
 
-    What it `supersedes` ends where it begins (now, if that is not said), unless it had ended before.
+    The memory that it `supersedes` ends when the new one begins (now, if no time is given), unless it had already
+    ended.
 
     Raises:
         NoSuchMemory: there is none to supersede.
@@ -125,7 +129,7 @@ async def put_memory(
     id_: str | None = None,
     supersedes: str | None = None,
 ) -> tuple[MemoryRecord, bool]:
-    """Do what `add_memory` does within a change that has begun; whatever it raises, it has written nothing."""
+    """`add_memory` within an open change; if it raises, it has written nothing."""
     check_interval(new.valid_from, new.valid_until)
     if id_ is not None:
         found = await _find(connection, owner, id_)
@@ -144,28 +148,28 @@ async def put_memory(
 
 
 def new_row(new: NewMemory, id_: str, *, version: int, now: datetime) -> dict[str, Any]:
-    """The columns of a new memory, but for the owner's."""
+    """The columns of a new memory, without the owner's."""
     return asdict(new) | {"id": id_, "changed_in": version, "created_at": now, "updated_at": now}
 
 
 async def find_memories(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MemoryRecord]:
-    """Those of `ids` that are the owner's."""
+    """The owner's memories among `ids`."""
     async with engine.connect() as connection:
         rows = await connection.execute(owner.select(Memory, *_COLUMNS).where(Memory.id.in_(ids)))
         return {row.id: MemoryRecord(**row._mapping) for row in rows}
 
 
 async def present_memories(connection: AsyncConnection, owner: Owner, ids: Collection[str]) -> set[str]:
-    """Which of `ids` are the owner's, within a change that has begun."""
+    """The ids among `ids` that exist for the owner, within an open change."""
     return set((await connection.execute(owner.select(Memory, Memory.id).where(Memory.id.in_(ids)))).scalars())
 
 
 async def list_memories(
     engine: AsyncEngine, owner: Owner, filters: MemoryFilter, *, limit: int, after: str | None = None
 ) -> list[MemoryRecord]:
-    """At most `limit` memories, newest first; those that come after the memory `after` in that order.
+    """At most `limit` memories, newest first; with `after`, those that follow that memory.
 
-    Raises NoSuchMemory when there is no such `after` (any more).
+    Raises NoSuchMemory if `after` does not exist (any more).
     """
     query = owner.select(Memory, *_COLUMNS).where(*_conditions(filters))
     query = query.order_by(Memory.created_at.desc(), Memory.id.desc()).limit(limit)
@@ -188,7 +192,7 @@ async def edit_memory(
     now: datetime,
     changed_in: int | None = None,
 ) -> MemoryRecord:
-    """Set the fields (of NewMemory) that `changes` names, and leave the others.
+    """Set the fields (of NewMemory) in `changes`, and keep the others.
 
     Raises:
         NoSuchMemory: there is none.
@@ -220,9 +224,9 @@ async def edit_memory(
 async def delete_memory(
     engine: AsyncEngine, owner: Owner, id_: str, *, now: datetime, log: ErasureLog | None = None
 ) -> None:
-    """Delete it, set aside or not, its embeddings, and what other memories know of it; raises NoSuchMemory.
+    """Delete a memory, even if set aside, with its embeddings and references to it; raises NoSuchMemory.
 
-    That it was done is noted in `log`.
+    The deletion is recorded in `log`.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
@@ -243,7 +247,7 @@ async def delete_memory(
 
 
 async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str, int]:
-    """How many rows of each table have to do with this memory."""
+    """The number of rows per table that concern this memory."""
     counts = {
         "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
         "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
@@ -259,7 +263,7 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
 async def check_source(
     connection: AsyncConnection, owner: Owner, quote: str | None, message_id: str | None
 ) -> str | None:
-    """Who said it; raises NoSuchMessage and NotVerbatim. A quote without a message is of no message: not verbatim."""
+    """The speaker of the source; raises NoSuchMessage, and NotVerbatim also for a quote without a message."""
     if message_id is None:
         check_quote(quote, None)
         return None
@@ -272,7 +276,7 @@ async def check_source(
 
 
 def check_quote(quote: str | None, text: str | None) -> None:
-    """Raise NotVerbatim when a quote does not stand in `text`; in no text stands none."""
+    """Raise NotVerbatim unless the quote occurs in `text`; None contains no quote."""
     if quote is not None and (text is None or quote not in text):
         raise NotVerbatim
 
@@ -280,14 +284,14 @@ def check_quote(quote: str | None, text: str | None) -> None:
 async def tell_sources(
     connection: AsyncConnection, owner: Owner, message_ids: Iterable[str | None], version: int
 ) -> None:
-    """Have recall read these messages again: they are marked as the memories are that quote them."""
+    """Make recall read these messages again, because their marks come from the memories that quote them."""
     named = list({id_ for id_ in message_ids if id_ is not None})
     if named:
         await connection.execute(owner.update(Message).where(Message.id.in_(named)).values(changed_in=version))
 
 
 def check_interval(valid_from: datetime | None, valid_until: datetime | None) -> None:
-    """Raise EmptyInterval when nothing lies from `valid_from` up to `valid_until`."""
+    """Raise EmptyInterval if nothing lies between `valid_from` and `valid_until`."""
     if valid_from is not None and valid_until is not None and valid_until <= valid_from:
         raise EmptyInterval
 

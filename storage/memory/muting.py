@@ -1,7 +1,7 @@
-"""Marking turns and memories as not to be brought up.
+"""Mutes turns and memories, so that they are not recalled.
 
-Only memories have marks, and a turn has those of the memories that quote it (`storage.memory.change_feed`); so a turn
-that no muted memory quotes gets one, of its own words. It can be seen in the list of memories, and taken back there.
+Only memories have marks; a turn has the marks of the memories that quote it (`storage.memory.change_feed`). So a turn
+without a muted memory gets one that quotes it. It appears in the list of memories and can be unmuted there.
 """
 
 import secrets
@@ -21,10 +21,9 @@ from storage.memory.tables import Memory, Message
 async def mute_items(
     engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], now: datetime
 ) -> tuple[Touched, int | None]:
-    """Mute these turns and memories (some hundreds at most), in one transaction.
+    """Mute these turns and memories (a few hundred at most), in one transaction.
 
-    Returns what of them is there, with the memories that the turns got, and the version that this makes; None when
-    nothing of them is there.
+    Returns the existing ones, with the memories created for turns, and the new version; None if none exists.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)

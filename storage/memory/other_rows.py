@@ -1,7 +1,7 @@
-"""What is kept of a person beside their past: playlists, jobs, links to services, what they consented to.
+"""A person's rows outside conversations and memories: playlists, jobs, links to services, consent.
 
-Which tables those are is read off the schema, as erasure does: a new one is in the export of a person unless it is
-named here. It does not know what the rows mean.
+The tables are found in the schema, as in erasure: a new one is part of a person's export unless it is excluded here.
+This module does not know what the rows mean.
 """
 
 from datetime import date, datetime
@@ -20,7 +20,7 @@ MAX_ROWS = 10_000  # of a table
 
 
 async def read_other_rows(engine: AsyncEngine, owner: Owner) -> dict[str, list[dict[str, Any]]]:
-    """Rows as JSON, by table; tables without any are left out, and so is what is encrypted."""
+    """The rows as JSON, by table, without empty tables and encrypted columns."""
     found: dict[str, list[dict[str, Any]]] = {}
     async with engine.connect() as connection:
         for table in owned_tables():

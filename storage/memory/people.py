@@ -1,7 +1,7 @@
-"""People: a profile, and the counter of changes by which every gateway worker knows whether what it holds is current.
+"""People: a profile, and the change counter that tells gateway workers whether their data is current.
 
-Every change of anything of a person's starts with `bump`, in its own transaction. That takes the person's row first, so
-that writers of one person take turns and a counter's value, once seen, has all changes up to it.
+Every change of a person's data starts with `bump` in its transaction. It locks the person's row first, so writers of
+one person take turns, and once a counter value is visible, so are all changes up to it.
 """
 
 import secrets
@@ -26,10 +26,10 @@ PERSON = "user"  # who speaks, where the profile has no name
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """How far a person's data has come; a greater `version` of the same `era` is a later one.
+    """The state of a person's data; a greater `version` of the same `era` is later.
 
-    What was read at `rewritten` or after can be brought up to date by reading what changed since; what was read before,
-    or in another era, has to be read anew. `name` is the profile's, as of this version.
+    Data read at `rewritten` or later is updated by reading the changes since then; data read earlier, or in another
+    era, must be read again completely. `name` is the profile's name at this version.
     """
 
     era: str
@@ -40,28 +40,28 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the application says of the person; `name` is what they are called as a speaker of conversations."""
+    """The application's description of the person; `name` is their name as a speaker."""
 
     name: str | None
     details: dict[str, Any]
 
 
 async def bump(connection: AsyncConnection, owner: Owner, *, now: datetime, rewrites: bool = False) -> int:
-    """Begin a change: the version that it makes. `rewrites`: it takes away or alters what recall has read before."""
+    """Begin a change; returns its version. `rewrites`: it alters or removes data that recall may have read."""
     first = {"era": secrets.token_hex(8), "version": 1, "rewritten": 0, "name": None, "profile": {}, "created_at": now}
     statement = _bump(connection.dialect.name, rewrites=rewrites)
     return int((await connection.execute(statement, owner.columns | first)).scalar_one())
 
 
 async def read_version(engine: AsyncEngine, owner: Owner) -> Version | None:
-    """How far the person's data has come; None when there is nothing of theirs."""
+    """The current version of the person's data; None if there is none."""
     async with engine.connect() as connection:
         row = (await connection.execute(_VERSION, owner.columns)).one_or_none()
     return None if row is None else Version(*row)
 
 
 async def read_eras(engine: AsyncEngine, owners: Iterable[Owner]) -> dict[Owner, str]:
-    """The era of each of `owners` (some hundreds at most) of whom there is anything."""
+    """The eras of those `owners` (a few hundred at most) that have data."""
     named = tuple_(Person.app, Person.end_user).in_([(owner.app, owner.user) for owner in owners])
     async with engine.connect() as connection:
         rows = await connection.execute(select(Person.app, Person.end_user, Person.era).where(named))
@@ -69,21 +69,21 @@ async def read_eras(engine: AsyncEngine, owners: Iterable[Owner]) -> dict[Owner,
 
 
 async def read_profile(engine: AsyncEngine, owner: Owner) -> Profile:
-    """What the application said of the person; empty when it said nothing."""
+    """The profile that the application set; empty if it set none."""
     async with engine.connect() as connection:
         row = (await connection.execute(owner.select(Person, Person.name, Person.profile))).one_or_none()
     return Profile(None, {}) if row is None else Profile(row.name, row.profile)
 
 
 async def write_profile(engine: AsyncEngine, owner: Owner, profile: Profile, *, now: datetime) -> None:
-    """Replace it."""
+    """Replace the profile."""
     async with engine.begin() as connection:
         await bump(connection, owner, now=now)
         await connection.execute(owner.update(Person).values(name=profile.name, profile=profile.details))
 
 
 def zone_of(details: Mapping[str, Any] | None) -> tzinfo | None:
-    """Where the person is, as the `timezone` of their profile's details names it (IANA); None when it does not."""
+    """The `timezone` (IANA) in the details of the profile; None if there is none."""
     named = (details or {}).get(ZONE)
     try:
         return ZoneInfo(named) if isinstance(named, str) else None
@@ -92,7 +92,7 @@ def zone_of(details: Mapping[str, Any] | None) -> tzinfo | None:
 
 
 def names_of(owner: Owner, name: str | None) -> frozenset[str]:
-    """What a person is called as a speaker, case folded: as their profile says (`name`), or else by the application."""
+    """The person's names as a speaker, case folded: the profile's `name`, or the application's user name."""
     return frozenset(each.casefold() for each in (PERSON, owner.user, name) if each)
 
 

@@ -1,4 +1,4 @@
-"""What a reply was given of the person's past, stored with the reply. It does not know why an item was chosen."""
+"""The recalled items that a reply was based on, stored with it. It does not know why an item was chosen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from storage.memory.tables import ReplyContextItem as GivenRow
 
 @dataclass(frozen=True, slots=True)
 class ContextItem:
-    """An item, its place in what the reply was given (from 1), its score, what each ranker said, its factors."""
+    """An item: its rank in the reply's context (from 1), score, values of each ranker, factors."""
 
     kind: ItemKind
     item_id: str
@@ -37,10 +37,10 @@ async def store_reply(
     answers: str,
     now: datetime,
 ) -> int | None:
-    """Store a reply to the message `answers` (an external id), and what it was given; the version that this makes.
+    """Store a reply to the message `answers` (an external id) with its context; returns the new version.
 
-    Nothing is stored, and None returned, when that message is not there any more: it has been forgotten meanwhile,
-    and a reply to it would tell of it.
+    Returns None and stores nothing if that message no longer exists: it was deleted meanwhile, and a reply would reveal
+    it.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
@@ -55,7 +55,7 @@ async def store_reply(
 
 
 async def find_reply(engine: AsyncEngine, owner: Owner, id_: str) -> MessageRecord | None:
-    """The message with this id, or with this external one; of several, the latest."""
+    """The message with this id or external id; if there are several, the latest."""
     named = owner.select(Message, Message.id).where(or_(Message.id == id_, Message.external_id == id_))
     async with engine.connect() as connection:
         query = named.order_by(Message.said_at.desc(), Message.position.desc()).limit(1)
@@ -64,7 +64,7 @@ async def find_reply(engine: AsyncEngine, owner: Owner, id_: str) -> MessageReco
 
 
 async def list_given(engine: AsyncEngine, owner: Owner, message_id: str) -> list[ContextItem]:
-    """What the reply was given, in its order; without what has been forgotten since."""
+    """The context of the reply in order, without items deleted since."""
     columns = [getattr(GivenRow, field) for field in ContextItem.__dataclass_fields__]
     query = owner.select(GivenRow, *columns).where(GivenRow.message_id == message_id).order_by(GivenRow.rank)
     async with engine.connect() as connection:

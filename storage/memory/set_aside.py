@@ -1,7 +1,7 @@
-"""What a wish in a chat took away is set aside here, and can be put back, until it is deleted for good.
+"""Items that a wish in a chat removed; they can be restored until they are deleted permanently.
 
-Its rows leave every other table, so nothing that reads those has to know of it: it is not recalled, not exported and
-not listed. Vectors are not kept, but made again. It does not know what wishes are, nor for how long they can be undone.
+The rows leave all other tables, so no reader needs to know about this: they are neither recalled, exported nor listed.
+Vectors are not kept but made again. This module does not know wishes, nor how long they can be undone.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ AT_ONCE = 200  # rows in one statement
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """Under which wish something is set aside, and until when."""
+    """The wish that sets items aside, and their expiry."""
 
     wish_id: str
     expires_at: datetime
@@ -33,7 +33,7 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class WishRecord:
-    """A wish that can still be undone, and how much it took away."""
+    """A wish that can still be undone, and the number of removed items."""
 
     id: str
     created_at: datetime
@@ -44,7 +44,7 @@ class WishRecord:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """How many turns and memories were put back, and the version that this makes."""
+    """The number of restored turns and memories, and the new version."""
 
     turns: int
     memories: int
@@ -111,9 +111,9 @@ async def list_wishes(engine: AsyncEngine, owner: Owner, *, now: datetime) -> li
 
 
 async def put_back(engine: AsyncEngine, owner: Owner, wish_id: str, *, now: datetime) -> PutBack | None:
-    """Undo a wish; None when there is none that could be.
+    """Undo a wish; None if there is nothing to undo.
 
-    What has been taken in again since stays as it is. A memory whose source is gone for good comes back without it.
+    Items that were ingested again since then are kept as they are. A memory whose source is gone loses its reference.
     """
     of_wish = SetAside.wish_id == wish_id
     async with engine.begin() as connection:
@@ -134,18 +134,18 @@ async def put_back(engine: AsyncEngine, owner: Owner, wish_id: str, *, now: date
 
 
 async def wipe(connection: AsyncConnection, owner: Owner, condition: ColumnElement[bool]) -> int:
-    """Delete for good what is set aside and meets the condition, within a change that has begun; how much that was."""
+    """Permanently delete matching items, within an open change; returns their number."""
     return (await connection.execute(owner.delete(SetAside).where(condition))).rowcount
 
 
 def of_items(turns: Sequence[str], memories: Sequence[str]) -> ColumnElement[bool]:
-    """The condition of what is one of these turns, quotes one, or is one of these memories."""
+    """The condition for items that are one of these turns or memories, or quote one of the turns."""
     of_memories = (SetAside.kind == "memory") & SetAside.item_id.in_(memories)
     return or_(SetAside.message_id.in_(turns), of_memories)
 
 
 async def wipe_wish(engine: AsyncEngine, owner: Owner, wish_id: str, log: ErasureLog | None = None) -> bool:
-    """Delete for good what a wish set aside, and note it in `log`; whether there was anything."""
+    """Permanently delete the items of a wish and record it in `log`; whether there were any."""
     of_wish = SetAside.wish_id == wish_id
     async with engine.begin() as connection:
         await _note(connection, owner.has(SetAside) & of_wish, log)
@@ -153,7 +153,7 @@ async def wipe_wish(engine: AsyncEngine, owner: Owner, wish_id: str, log: Erasur
 
 
 async def wipe_expired(engine: AsyncEngine, *, now: datetime, log: ErasureLog | None = None) -> int:
-    """Delete for good whatever, and whosever, can be put back no more, and note it in `log`; how much that was."""
+    """Permanently delete all expired items of everyone and record it in `log`; returns their number."""
     expired = SetAside.expires_at <= now
     async with engine.begin() as connection:
         await _note(connection, expired, log)
@@ -185,7 +185,7 @@ def _given_of(turns: Collection[str], memories: Collection[str]) -> ColumnElemen
 
 
 def _ends(row: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The reply and the item that it was given."""
+    """The keys of the reply and of the item."""
     return ("turn", row["message_id"]), (row["kind"], row["item_id"])
 
 
@@ -201,7 +201,7 @@ def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_row(table: type[Owned], kept: Mapping[str, Any], owner: Owner) -> dict[str, Any]:
-    """A row again; columns that the table has got since are left to their defaults."""
+    """The row; columns added to the table since then get their defaults."""
     assert isinstance(table.__table__, Table), "no join"
     row: dict[str, Any] = dict(owner.columns)
     for column in table.__table__.columns:
@@ -277,7 +277,7 @@ async def _texts(connection: AsyncConnection, owner: Owner, ids: Sequence[str | 
 
 
 async def _given_back(connection: AsyncConnection, owner: Owner, kept: Sequence[Mapping[str, Any]]) -> None:
-    """What replies were given, where reply and item are both there again and nothing says so yet."""
+    """Restore reply contexts whose reply and item both exist again, unless already present."""
     by_key = {(each["message_id"], each["kind"], each["item_id"]): each for each in kept}
     if not by_key:
         return

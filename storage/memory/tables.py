@@ -42,7 +42,7 @@ _OF_PERSON = (["app", "end_user"], ["people.app", "people.end_user"])
 
 
 class Owned(Base):
-    """What belongs to one end user of one application."""
+    """Base of rows that belong to one end user of one application."""
 
     __abstract__ = True
 
@@ -51,10 +51,10 @@ class Owned(Base):
 
 
 class Person(Owned):
-    """An end user with a past here: their profile, and the counter of changes of all that is theirs.
+    """An end user: their profile, and the counter of all changes to their data.
 
-    `era` is drawn anew whenever the row is made, so that a counter which starts again is told from the one before.
-    `rewritten` is the counter's value at the last change that did more than add.
+    `era` is random for each new row, so that a counter that starts again differs from the earlier one. `rewritten` is
+    the counter's value at the last change that did more than add.
     """
 
     __tablename__ = "people"
@@ -68,7 +68,7 @@ class Person(Owned):
 
 
 class Conversation(Owned):
-    """Turns that stand beside each other."""
+    """A sequence of turns."""
 
     __tablename__ = "conversations"
     __table_args__ = (
@@ -82,9 +82,9 @@ class Conversation(Owned):
 
 
 class Message(Owned):
-    """One turn; turns of a conversation are in order of `said_at`, and of `position` where those are equal.
+    """One turn; turns of a conversation are ordered by `said_at`, then by `position`.
 
-    `read_at`: when extraction dealt with it; None: memories may yet be made of it.
+    `read_at`: when extraction processed it; None: it may still yield memories.
     """
 
     __tablename__ = "messages"
@@ -112,10 +112,10 @@ class Message(Owned):
 
 
 class Memory(Owned):
-    """One thing remembered. It holds from `valid_from` up to, not including, `valid_until`; None is open.
+    """One memory, valid from `valid_from` until before `valid_until`; None is open.
 
-    `quote` stands word for word in the message `message_id`; `superseded_by` is the memory that took its place.
-    `painful_at` is when it was marked as painful. What is `muted` is kept, and not brought up.
+    `quote` occurs word for word in the message `message_id`; `superseded_by` is the memory that replaced it.
+    `painful_at`: when it was marked as painful. A `muted` memory is kept but not recalled.
     """
 
     __tablename__ = "memories"
@@ -149,10 +149,10 @@ class Memory(Owned):
 
 
 class Embedding(Owned):
-    """What one model's revision makes of an item: float32, little-endian, of unit length.
+    """The vectors of an item by one model's revision: float32, little-endian, unit length.
 
-    `single` is of the item's own text; `window` of a turn among its neighbours, None while it has to be made (again).
-    While a new model's are being made those of the old one stay, so that both can be searched.
+    `single` is of the item's own text; `window` of a turn with its neighbours, None until it is made (again). While a
+    new model's vectors are made, the old ones remain, so both spaces can be searched.
     """
 
     __tablename__ = "embeddings"
@@ -172,9 +172,9 @@ class Embedding(Owned):
 
 
 class ReplyContextItem(Owned):
-    """An item of the person's past that a reply was given: its place there, from 1, and why (`ranking.Ranked`).
+    """An item in the context of a reply: its rank, from 1, and the reasons (`ranking.Ranked`).
 
-    It has no words of its own, and goes with the reply and with the item.
+    It has no text of its own, and is deleted with the reply or the item.
     """
 
     __tablename__ = "given"
@@ -194,9 +194,9 @@ class ReplyContextItem(Owned):
 
 
 class SetAside(Owned):
-    """A turn or memory that a wish in a chat took away, whole, until `expires_at`; no other table has it any more.
+    """A complete turn or memory that a wish removed, until `expires_at`; no other table has it.
 
-    `message_id` is the turn, or the one that a memory quotes; `conversation` the turn's, by the application's name.
+    `message_id` is the turn, or the one that a memory quotes; `conversation` is the turn's, by the application's name.
     """
 
     __tablename__ = "set_aside"
@@ -249,7 +249,7 @@ class Job(Owned):
 
 
 class JobSlot(Owned):
-    """The last time of the schedule's for which a kind of job was added: each slot has at most one."""
+    """The last slot of the schedule for which a job of this kind was added; a slot has at most one job."""
 
     __tablename__ = "job_slots"
 

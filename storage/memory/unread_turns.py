@@ -1,4 +1,4 @@
-"""Turns of which no memories have been made yet: whose are due, which come next, and that they have been read."""
+"""Turns not yet processed by extraction: whose are due, which come next, and marking them as read."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MAX_TURNS = 200  # in one batch
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Who said what, and when."""
+    """The speaker, the text and the time of a turn."""
 
     id: str
     speaker: str
@@ -25,16 +25,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Unread turns of one conversation in their order, and the few that stand before them."""
+    """Unread turns of one conversation in order, and a few turns before them."""
 
     before: Sequence[Turn]
     turns: Sequence[Turn]
 
 
 async def find_people(engine: AsyncEngine, *, characters: int, before: datetime, limit: int) -> list[Owner]:
-    """Up to `limit` people with so many unread characters, or none newer than `before`; whose wait longest, first.
+    """Up to `limit` people with this many unread characters, or none newer than `before`; longest wait first.
 
-    Those for whom a job is not done are left out, so one that was given up keeps them out.
+    People with an unfinished job are left out, so a job that was given up excludes them.
     """
     undone = and_(
         Job.app == Message.app, Job.end_user == Message.end_user, Job.kind == "extract", Job.state.not_in(ENDED)
@@ -50,9 +50,9 @@ async def find_people(engine: AsyncEngine, *, characters: int, before: datetime,
 
 
 async def read_batch(engine: AsyncEngine, owner: Owner, *, characters: int, around: int) -> Batch | None:
-    """The person's earliest unread turns in one conversation, of together about `characters` at most, but at least one.
+    """The earliest unread turns of one conversation, up to about `characters`, but at least one.
 
-    With the `around` turns before them; None when all has been read.
+    Includes `around` turns before them; None if all turns are read.
     """
     order = (Message.said_at, Message.position)
     unread = owner.select(Message, Message.conversation_id, Message.position, *_SHOWN).where(Message.read_at.is_(None))
@@ -78,7 +78,7 @@ async def read_batch(engine: AsyncEngine, owner: Owner, *, characters: int, arou
 
 
 async def mark_read(connection: AsyncConnection, owner: Owner, ids: Collection[str], *, now: datetime) -> set[str]:
-    """Note, within a change that has begun, that these have been read; those of them that had not been, and are."""
+    """Mark turns as read within an open change; returns those that exist and were unread."""
     unread = owner.update(Message).where(Message.id.in_(ids), Message.read_at.is_(None))
     marked = await connection.execute(unread.values(read_at=now).returning(Message.id))
     return set(marked.scalars())

@@ -1,1 +1,1 @@
-"""A person's embeddings, and the spaces that they are of."""
+"""A person's embeddings, and their spaces."""

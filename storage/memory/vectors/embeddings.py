@@ -1,7 +1,7 @@
-"""Embeddings in SQL: which are missing for a model's revision, and storing them.
+"""Embeddings in SQL: finds missing ones of a model's revision, and stores them.
 
-They are made from texts that are stored already, outside of transactions; so what was made for an item counts only
-while the item is as it was when its text was read (`changed_in`). It does not know models.
+They are made from stored texts, outside of transactions; so a vector is stored only if the item has not changed since
+its text was read (`changed_in`). This module does not know models.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The model and revision whose vectors can be compared with each other."""
+    """A model and revision; only vectors of the same space can be compared."""
 
     model: str
     revision: str
@@ -74,7 +74,7 @@ async def find_unembedded(
 async def store_embeddings(
     engine: AsyncEngine, owner: Owner, space: Space, embedded: Sequence[Embedded], *, now: datetime
 ) -> None:
-    """Store those whose items are as they were; replaces what there is for them in `space`."""
+    """Store vectors of unchanged items; replaces existing ones in `space`."""
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         current = await _changed_in(connection, owner, [each.of for each in embedded])
@@ -99,7 +99,7 @@ async def store_embeddings(
 
 
 async def read_progress(engine: AsyncEngine, owner: Owner, space: Space) -> Progress:
-    """How far a person's embeddings in `space` have come."""
+    """The progress of a person's embeddings in `space`."""
     done = owner.select(Embedding, func.count()).where(
         _in(Embedding, space), or_(Embedding.kind == "memory", Embedding.window.is_not(None))
     )
@@ -158,7 +158,7 @@ def _lacking_memories(space: Space) -> Select[Any]:
 
 
 def _neighbour(step: int) -> ScalarSelect[str]:
-    """The id of the turn before (-1) or after (1) the one that the query is at."""
+    """The id of the turn before (-1) or after (1) the query's current turn."""
     other = aliased(Message)
     here, there = tuple_(Message.said_at, Message.position), tuple_(other.said_at, other.position)
     order = (other.said_at, other.position) if step > 0 else (other.said_at.desc(), other.position.desc())
@@ -170,7 +170,7 @@ def _neighbour(step: int) -> ScalarSelect[str]:
 async def _changed_in(
     connection: AsyncConnection, owner: Owner, items: Sequence[Unembedded]
 ) -> dict[tuple[ItemKind, str], int]:
-    """The version in which each of the items that are still there last changed."""
+    """The version of the last change of each existing item."""
     found: dict[tuple[ItemKind, str], int] = {}
     tables: tuple[tuple[ItemKind, type[Message] | type[Memory]], ...] = (("turn", Message), ("memory", Memory))
     for kind, table in tables:

@@ -1,7 +1,7 @@
-"""The spaces of embeddings over all people: how far each has come, whose data has changed, and clearing old ones.
+"""Embedding spaces across all people: progress, changed data, and deletion of old ones.
 
-It does not know which space is in use: callers say so. What it changes it changes for one person at a time, beginning
-as every change of theirs does (`storage.memory.people.bump`).
+This module does not know the active space; callers pass it. It changes one person at a time, and each change begins
+with `storage.memory.people.bump`.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ Mark = tuple[str, int]  # a person's era and version: the same again, and nothin
 
 
 async def count_items(engine: AsyncEngine) -> int:
-    """How many turns and memories there are, of all people."""
+    """The number of turns and memories of all people."""
     async with engine.connect() as connection:
         counts = [await connection.execute(select(func.count()).select_from(table)) for table in (Message, Memory)]
         return sum(int(count.scalar_one()) for count in counts)
 
 
 async def count_embedded(engine: AsyncEngine) -> dict[Space, int]:
-    """How many items have all their vectors, by space; of spaces with any."""
+    """The number of items with all their vectors, by space; only spaces that have any."""
     whole = or_(Embedding.kind == "memory", Embedding.window.is_not(None))
     query = select(Embedding.model, Embedding.revision, func.count()).where(whole)
     async with engine.connect() as connection:
@@ -35,7 +35,7 @@ async def count_embedded(engine: AsyncEngine) -> dict[Space, int]:
 
 
 async def read_marks(engine: AsyncEngine, *, after: Owner | None, limit: int) -> list[tuple[Owner, Mark]]:
-    """The marks of up to `limit` people, in a fixed order, from the one after `after` on."""
+    """The marks of up to `limit` people, in a fixed order, starting after `after`."""
     query = select(Person.app, Person.end_user, Person.era, Person.version).where(*_after(Person, after))
     async with engine.connect() as connection:
         rows = await connection.execute(query.order_by(Person.app, Person.end_user).limit(limit))
@@ -43,7 +43,7 @@ async def read_marks(engine: AsyncEngine, *, after: Owner | None, limit: int) ->
 
 
 async def find_others(engine: AsyncEngine, keep: Sequence[Space], *, after: Owner | None, limit: int) -> list[Owner]:
-    """Up to `limit` people who have vectors in a space that is not among `keep`, in a fixed order, after `after`."""
+    """Up to `limit` people with vectors in spaces not in `keep`, in a fixed order, starting after `after`."""
     query = select(Embedding.app, Embedding.end_user).distinct().where(_others(keep), *_after(Embedding, after))
     async with engine.connect() as connection:
         rows = await connection.execute(query.order_by(Embedding.app, Embedding.end_user).limit(limit))
@@ -51,9 +51,9 @@ async def find_others(engine: AsyncEngine, keep: Sequence[Space], *, after: Owne
 
 
 async def clear_others(engine: AsyncEngine, owner: Owner, keep: Sequence[Space], *, now: datetime, limit: int) -> int:
-    """Delete up to `limit` (some hundreds) of a person's vectors in spaces that are not among `keep`; how many.
+    """Delete up to `limit` (a few hundred) of a person's vectors in spaces not in `keep`; returns how many.
 
-    None, while an item of theirs lacks a vector in the first of `keep`: what is left could be all that there is.
+    None while one of their items lacks a vector in the first space of `keep`: the old one may be the only one.
     """
     keys = (Embedding.kind, Embedding.item_id, Embedding.model, Embedding.revision)
     async with engine.begin() as connection:
