@@ -1,1 +1,1 @@
-"""The friend: a persona from configuration, the person's past, their clock."""
+"""The chat agent (the friend): a persona from configuration, the person's memory, their clock."""

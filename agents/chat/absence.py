@@ -1,6 +1,6 @@
-"""Who comes back after a while is asked about what was planned, or what hurt: once, not each time.
+"""Asks people who return after a while about what was planned, or what hurt: once, not each time.
 
-When the person was last here is kept by the friend, a document of theirs. It does not know what is asked.
+The friend stores the time of the last visit in a document of the person. This module does not phrase the question.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ BACK = (
 
 
 async def meanwhile(agent: str, context: RunContext) -> Sequence[str]:
-    """What to ask about somebody who was away; notes that they are here now. Nothing without memory and state."""
+    """What to ask a person who was away; records that they are here now. Nothing without memory and state."""
     if context.state is None or context.owner is None or not isinstance(context.memory, LooksBack):
         return ()
     key = context.state_key(agent, NAME, of_person=True)

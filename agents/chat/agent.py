@@ -59,11 +59,11 @@ class ChatAgent:
 
     @property
     def personas(self) -> Sequence[Persona]:
-        """Those that one can choose."""
+        """The available personas."""
         return list(self._personas.values())
 
     def chosen(self, params: Mapping[str, Any]) -> tuple[Persona, Tone]:
-        """The persona and tone that params name; raises InvalidParams."""
+        """The persona and tone named by params; raises InvalidParams."""
         id_ = params.get("persona") or self._default
         persona = self._personas.get(id_) if isinstance(id_, str) else None
         if persona is None:
@@ -78,7 +78,7 @@ class ChatAgent:
             raise InvalidParams(first["msg"], ".".join(["tone", *map(str, first["loc"])])) from problem
 
     async def prefer(self, params: Mapping[str, Any], context: RunContext) -> None:
-        """Keep a person's choice of persona and tone, in place of any earlier; raises InvalidParams."""
+        """Store the person's choice of persona and tone, replacing an earlier one; raises InvalidParams."""
         self.chosen(params)
         assert context.state is not None, "choices are kept"
         key = context.state_key(self.id, "preferences", of_person=True)
@@ -153,7 +153,7 @@ class ChatAgent:
         yield _end(context, finish, limit)
 
     async def preferred(self, context: RunContext) -> Mapping[str, Any]:
-        """What the person chose before, as params; {} where they chose nothing."""
+        """The person's stored choice, as params; {} if there is none."""
         if context.state is None or context.owner is None:
             return {}
         kept = await context.state.load(context.state_key(self.id, "preferences", of_person=True))
@@ -169,7 +169,7 @@ async def _known(text: str, context: RunContext) -> tuple[Sequence[str], Sequenc
 
 
 def _request(messages: Sequence[ChatMessage], tone: Tone, extra: Mapping[str, Any]) -> ChatRequest:
-    """What the model is asked; where the client says how long and how freely, that holds."""
+    """The request for the model; a length or temperature set by the client takes precedence."""
     chat_request = ChatRequest(messages, max_tokens=tone.max_tokens, extra=extra)
     tokens, temperature = extra.get("max_completion_tokens") or extra.get("max_tokens"), extra.get("temperature")
     if isinstance(tokens, int) and tokens > 0:

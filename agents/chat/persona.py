@@ -1,6 +1,6 @@
-"""Personas: who the friend is, and in what tone. Each is a YAML file; its name is the persona's id.
+"""Personas: the friend's character and tone. Each is a YAML file; its name is the persona's id.
 
-A person chooses one and tunes its tone; neither touches what is safe, which is no persona's to decide.
+A person chooses one and tunes its tone. Neither affects safety, which no persona decides.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class PersonaError(Exception):
-    """A persona's file is wrong; the message names file, key and what would be accepted."""
+    """The file of a persona is invalid; the message names file, key and accepted values."""
 
 
 class Tone(BaseModel):
-    """How the friend speaks."""
+    """The way the friend speaks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,24 +26,24 @@ class Tone(BaseModel):
     length: Literal["short", "medium", "long"] = "short"
 
     def tuned(self, changes: Mapping[str, Any]) -> "Tone":
-        """This tone with some of it changed; raises ValidationError."""
+        """A copy of the tone with changes; raises ValidationError."""
         return Tone.model_validate(self.model_dump() | dict(changes))
 
     def line(self) -> str:
-        """What a model is told of it, in a sentence each."""
+        """The tone as instructions for a model, one sentence each."""
         sentences = (_WARMTH[self.warmth], _HUMOUR[self.humour], _FORMALITY[self.formality], _LENGTH[self.length])
         return " ".join(each for each in sentences if each)
 
     @property
     def max_tokens(self) -> int:
-        """What an answer of this length may take."""
+        """The token limit of an answer of this length."""
         return {"short": 160, "medium": 320, "long": 640}[self.length]
 
 
 class Persona(BaseModel):
-    """Who the friend is.
+    """The character of the friend.
 
-    `greeting` opens a conversation; `away` is said while no model can answer.
+    `greeting` opens a conversation; `away` is the answer while no model is available.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,7 +58,7 @@ class Persona(BaseModel):
 
 
 def read_personas(folder: Path) -> Mapping[str, Persona]:
-    """All personas of a folder, by id; raises PersonaError, also where there is none."""
+    """All personas in a folder, by id; raises PersonaError, also if there is none."""
     personas = {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
     if not personas:
         raise PersonaError(f"{folder}: there is no persona; at least one file *.yaml is needed")

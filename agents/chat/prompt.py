@@ -35,7 +35,7 @@ _LEAVING = re.compile(
 
 
 def is_leaving(text: str) -> bool:
-    """Whether somebody says goodbye; then nothing is said that holds them."""
+    """Whether the person says goodbye; then the friend says nothing to hold them."""
     return _LEAVING.fullmatch(text.strip()) is not None
 
 
@@ -51,7 +51,7 @@ def chat_messages(
     max_tokens: int,
     meanwhile: Sequence[str] = (),
 ) -> list[ChatMessage]:
-    """The messages that a model is asked with: one system message, then the turns."""
+    """The messages for the model: one system message, then the turns."""
     parts = [_part(f"{persona.prompt} {tone.line()}".strip())]
     parts += [part for each in messages if each.role == "system" for part in _parts_of(each)]
     known = [f"- {flat(each)}" for each in (*profile, *(line.text for line in recalled))]
@@ -68,7 +68,7 @@ def chat_messages(
 
 
 def _joined(parts: Sequence[Part]) -> str | list[Part]:
-    """One text; parts where one of them is marked, for what is private must stay apart."""
+    """One text, or parts if one of them is marked, because private content must stay separate."""
     if any(PRIVATE.keys() & part.keys() for part in parts):
         return list(parts)
     return "\n\n".join(part["text"] for part in parts)
@@ -85,7 +85,7 @@ def _part(text: str) -> Part:
 
 
 def _fitting(turns: Sequence[ChatMessage], max_tokens: int) -> list[ChatMessage]:
-    """The latest turns that fit, beginning with one of the person's, and the last message in any case."""
+    """The latest turns that fit, starting with one of the person's; always includes the last message."""
     kept: list[ChatMessage] = []
     left = max_tokens * CHARACTERS_A_TOKEN
     for turn in reversed(turns):

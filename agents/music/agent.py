@@ -1,4 +1,4 @@
-"""The agent for music: it works with no account and no network; a service that is reached adds candidates."""
+"""The agent for music. It needs no account and no network; available services add candidates."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -34,7 +34,7 @@ _LIST = re.compile(r"\b(?:my|which|show|list|what)\b.*\bplaylists?\b", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class MusicServices:
-    """What there may be beside the catalogue; None: there is none."""
+    """Optional services beside the catalogue; None: not available."""
 
     playlists: Playlists | None = None
     imported: ImportedTracks | None = None

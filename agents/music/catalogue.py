@@ -39,23 +39,23 @@ class Track(BaseModel):
 
     @property
     def id(self) -> str:
-        """Of artist and title as they are normalised; two spellings of one recording have one."""
+        """The id, made of normalised artist and title; spelling variants of a recording share it."""
         return f"{normal(self.artist)}/{normal(self.title)}"
 
     @property
     def url(self) -> str:
-        """Where it can be looked for; nothing is called before the person presses it."""
+        """A search address; nothing is called before the person opens it."""
         return f"https://musicbrainz.org/search?type=recording&query={quote(f'{self.artist} {self.title}')}"
 
 
 def normal(text: str) -> str:
-    """A name in small letters without accents and marks, spaces as hyphens."""
+    """A name in lower case without accents and marks, with hyphens for spaces."""
     return re.sub(r"[\W_]+", "-", without_accents(text.casefold())).strip("-")
 
 
 @lru_cache
 def read_tracks(path: Path = DATA / "catalogue.tsv") -> Sequence[Track]:
-    """The bundled recordings; raises ValueError (with the line) where the file is broken."""
+    """The bundled recordings; raises ValueError with the line if the file is invalid."""
     head, *lines = path.read_text(encoding="utf-8").splitlines()
     names = head.split("\t")
     tracks = []
@@ -68,7 +68,7 @@ def read_tracks(path: Path = DATA / "catalogue.tsv") -> Sequence[Track]:
 
 
 def features_of(track: Track) -> dict[str, float]:
-    """What taste is learned on."""
+    """The features from which taste is learned."""
     features = {f"artist:{track.artist}": 0.7, f"mood:{track.mood}": 0.8, f"energy:{_pace(track.energy)}": 0.6}
     if track.genre:
         features[f"genre:{track.genre}"] = 1.0

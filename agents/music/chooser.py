@@ -1,4 +1,4 @@
-"""Choosing songs for somebody: candidates from the catalogue, what was imported and radio, filtered and ranked."""
+"""Chooses songs for a person: candidates from catalogue, import and radio, filtered and ranked."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -30,12 +30,12 @@ class ImportedTracks(Protocol):
     async def find(
         self, *, genres: Collection[str] = (), languages: Collection[str] = (), limit: int = 500
     ) -> Sequence[Mapping[str, Any]]:
-        """Documents of some."""
+        """The documents of matching recordings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A song, and why; `is_outside` when a service told its names, `is_stale` when that was more than a day ago."""
+    """A song and the reason; `is_outside`: its names come from a service; `is_stale`: over a day ago."""
 
     track: Track
     why: str
@@ -44,7 +44,7 @@ class Choice:
 
 
 class Chooser:
-    """Chooses.
+    """Chooses songs.
 
     Args:
         tracks: the bundled catalogue.
@@ -63,7 +63,7 @@ class Chooser:
     async def choose(
         self, query: TrackQuery, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
     ) -> list[Choice]:
-        """The best for them; fewer than wanted where there are fewer."""
+        """The best songs for the person; fewer than requested if there are not enough."""
         radio = await self._from_radio(query, context)
         known = {track.id: track for track in [*radio.tracks, *await self._from_import(query), *self.tracks]}
         allowed = [track for track in known.values() if query.explicit or not track.explicit]
@@ -127,13 +127,13 @@ class Chooser:
 
 
 def _full(ranked: Sequence[Ranked], max_per_artist: int) -> list[str]:
-    """Artists of whom there is enough."""
+    """Artists that have reached the maximum."""
     groups = [each.candidate.group for each in ranked]
     return [group for group in set(groups) if groups.count(group) >= max_per_artist]
 
 
 def _must(track: Track, query: TrackQuery) -> bool:
-    """What is not a matter of taste: somebody who asks for Bengali songs is given Bengali songs."""
+    """The hard conditions: a person who asks for Bengali songs gets Bengali songs."""
     if query.languages and track.language not in query.languages:
         return False
     if query.decade and track.year // 10 * 10 != query.decade:

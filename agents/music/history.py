@@ -26,7 +26,7 @@ REWARD = 0.2  # of one listen; of many at most three times that
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """A song that was listened to."""
+    """A song that the person listened to."""
 
     artist: str
     title: str
@@ -34,14 +34,14 @@ class Listen:
 
 
 class History(Protocol):
-    """Tells what somebody listened to."""
+    """Reads the listening history of an account."""
 
     async def since(self, account: str, since: datetime | None) -> list[Listen]:
-        """The last listens after then, at most PAGE; raises ServiceFailed, with status 404 for no such account."""
+        """The latest listens after that time, at most PAGE; raises ServiceFailed (status 404: no such account)."""
 
 
 class ListenBrainzHistory:
-    """Of ListenBrainz; see `History`."""
+    """The history at ListenBrainz; see `History`."""
 
     def __init__(self, http: OutsideHttp) -> None:
         self._http = http
@@ -59,7 +59,7 @@ class ListenBrainzHistory:
 
 
 class LastFmHistory:
-    """Of Last.fm; see `History`."""
+    """The history at Last.fm; see `History`."""
 
     def __init__(self, http: OutsideHttp, key: str) -> None:
         self._http = http
@@ -80,7 +80,7 @@ class LastFmHistory:
 
 
 def signals_of(listens: Sequence[Listen], *, source: str) -> list[Signal]:
-    """What they say of somebody's taste, by artist; features are those of the artist's catalogue entries, if any."""
+    """Taste signals from listens, by artist; features come from the artist's catalogue entries, if any."""
     counts = Counter(listen.artist for listen in listens)
     signals = []
     for artist, count in counts.most_common(MAX_ARTISTS):

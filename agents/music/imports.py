@@ -19,14 +19,14 @@ _NAMES = {"artist_name": "artist", "track_name": "title", "recording_name": "tit
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that was not taken, and why."""
+    """A rejected line, and the reason."""
 
     number: int
     why: str
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[Track | BadLine]:
-    """A recording or a fault for each line that is not empty."""
+    """A recording or an error for each non-empty line."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

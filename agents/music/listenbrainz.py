@@ -18,7 +18,7 @@ MAX_RECORDINGS = 25  # that names are asked for in one call
 
 
 class ListenBrainz:
-    """The client.
+    """A client of ListenBrainz.
 
     Args:
         http: of its address.
@@ -36,7 +36,7 @@ class ListenBrainz:
         return await self._tracks(_mbids(found if isinstance(found, list) else []), tags[0] if tags else "")
 
     async def by_artist(self, mbid: str) -> list[Track]:
-        """Recordings of an artist and of those like them; raises ServiceFailed."""
+        """Recordings of an artist and of similar ones; raises ServiceFailed."""
         params = {
             "mode": "easy",
             "max_similar_artists": "8",

@@ -1,4 +1,4 @@
-"""The mood that a text about somebody's feelings tells of, by the words that music is asked for with."""
+"""The mood in a text about feelings, in the vocabulary of music requests."""
 
 import re
 
@@ -14,7 +14,7 @@ OTHER = "other"
 
 
 def mood_of(text: str) -> str:
-    """The first mood that it has a word of; `other` when it has none."""
+    """The first mood with a matching word; otherwise `other`."""
     folded = text.casefold()
     words = _MORE | MOOD_WORDS
     return next((mood for mood, each in words.items() if re.search(rf"(?<!\w)(?:{each})(?!\w)", folded)), OTHER)

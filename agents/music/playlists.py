@@ -24,21 +24,21 @@ _AWAY = "Spotify does not answer as it should right now. Say yes again in a whil
 
 
 class Playlists(Protocol):
-    """Keeps playlists (`storage.media.playlists`)."""
+    """Stores playlists (`storage.media.playlists`)."""
 
     async def all_of(self, owner: Owner) -> list[StoredPlaylist]:
-        """Theirs, the last changed first."""
+        """The person's playlists, the last changed first."""
 
     async def create(
         self, owner: Owner, *, key: str, name: str, items: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]
     ) -> StoredPlaylist:
-        """Make one, once under a key."""
+        """Create a playlist, once per key."""
 
     async def change(self, owner: Owner, id_: str, diff: PlaylistDiff, *, key: str) -> StoredPlaylist:
-        """Change one by difference, once under a key; raises NoPlaylist."""
+        """Change a playlist by difference, once per key; raises NoPlaylist."""
 
     async def undo(self, owner: Owner, key: str) -> None:
-        """Take the change of a key back; raises NoPlaylist."""
+        """Undo the change of a key; raises NoPlaylist."""
 
 
 class _Undoable:
@@ -62,7 +62,7 @@ class _Undoable:
         return f'Undone: "{receipt["name"]}" is as it was before.'
 
     async def _push(self, owner: Owner, id_: str, removed: Sequence[Mapping[str, Any]]) -> bool:
-        """Have it at Spotify as it is here, if it is there at all."""
+        """Update the playlist at Spotify, if it is there."""
         if self._mirror is None or not await self._mirror.is_there(owner, id_):
             return False
         playlist = next((each for each in await self._playlists.all_of(owner) if each.id == id_), None)
@@ -72,7 +72,7 @@ class _Undoable:
 
 
 class CreatePlaylist(_Undoable):
-    """Makes a playlist."""
+    """The effect that creates a playlist."""
 
     async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, dict[str, Any]]:
         """See `agents.proposals.EffectHandler`."""
@@ -84,7 +84,7 @@ class CreatePlaylist(_Undoable):
 
 
 class UpdatePlaylist(_Undoable):
-    """Changes a playlist by difference."""
+    """The effect that changes a playlist by difference."""
 
     async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, dict[str, Any]]:
         """See `agents.proposals.EffectHandler`."""
@@ -99,7 +99,7 @@ class UpdatePlaylist(_Undoable):
 
 
 class MirrorPlaylist(_Undoable):
-    """Puts a playlist at Spotify, or brings it up to date there."""
+    """The effect that puts a playlist on Spotify, or updates it there."""
 
     async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, dict[str, Any]]:
         """See `agents.proposals.EffectHandler`."""
@@ -114,7 +114,7 @@ class MirrorPlaylist(_Undoable):
 
 
 async def _there(doing: Any) -> Any:
-    """What was done at Spotify; its failures in words. Raises ToolFailed."""
+    """A sentence about the result at Spotify, also for failures; raises ToolFailed."""
     try:
         return await doing
     except NotLinked as problem:

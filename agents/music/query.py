@@ -1,4 +1,4 @@
-"""What music is wanted, read from words: mood, genre, language, decade, artist, and what it is for."""
+"""Reads a request for music from words: mood, genre, language, decade, artist, occasion."""
 
 import re
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ _COUNT = re.compile(r"\b(\d{1,2})\s+(?:[\w-]+\s+){0,3}(?:songs?|tracks?|tunes?)\
 
 
 class TrackQuery(BaseModel):
-    """What songs; all of it may be left out."""
+    """A request for songs; every field is optional."""
 
     moods: list[str] = Field(default_factory=list, max_length=4)
     genres: list[str] = Field(default_factory=list, max_length=4)
@@ -68,7 +68,7 @@ class TrackQuery(BaseModel):
 
 
 def parse_query(text: str, tracks: Sequence[Track], *, count: int = 5) -> TrackQuery:
-    """What the words say."""
+    """The query that the words express."""
     folded = text.casefold()
     refused = {normal(match) for match in _NOT.findall(folded)}
     plain = _NOT.sub(" ", folded) if not re.search(_LANGUAGES["zxx"], folded) else folded
@@ -94,7 +94,7 @@ def parse_query(text: str, tracks: Sequence[Track], *, count: int = 5) -> TrackQ
 
 
 def fit_of(track: Track, query: TrackQuery) -> float:
-    """How well a recording fits, -1 to 1: the share of what was asked for that it has, less what it contradicts."""
+    """How well a recording fits, -1 to 1: the share of matching criteria less contradictions."""
     checks = [
         (query.moods, track.mood in query.moods, 1.0),
         (query.genres, track.genre in query.genres, 1.2),
@@ -110,7 +110,7 @@ def fit_of(track: Track, query: TrackQuery) -> float:
 
 
 def _suits(track: Track, context: Context) -> bool:
-    """Whether it suits what it is for."""
+    """Whether the recording suits the occasion."""
     if context == "sleep":
         return track.energy == 1 and track.mood not in ("dark", "sad")
     if context in ("study", "work"):

@@ -1,6 +1,6 @@
-"""Radio that remembers: what a service told of tags is used for a day without asking, and while it is away, longer.
+"""Radio with a cache: a service's answer for tags is used for a day, and longer while the service is down.
 
-What is older than a day is marked as stale wherever it goes. The answers are shared by all: tags name nobody.
+Answers older than a day are always marked as stale. They are shared by everyone, because tags name nobody.
 """
 
 import logging
@@ -18,7 +18,7 @@ FRESH = timedelta(hours=24)
 
 
 class Radio(Protocol):
-    """Tells recordings by tags (`agents.music.listenbrainz`)."""
+    """Finds recordings by tags (`agents.music.listenbrainz`)."""
 
     async def by_tags(self, tags: Sequence[str]) -> list[Track]:
         """Recordings with any of these tags; raises ServiceFailed."""
@@ -26,14 +26,14 @@ class Radio(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Recordings; `is_stale`: they were told more than a day ago, and could not be asked for anew."""
+    """Recordings; `is_stale`: older than a day, and could not be refreshed."""
 
     tracks: Sequence[Track]
     is_stale: bool = False
 
 
 class CachedRadio:
-    """The radio, with what it told before.
+    """The radio with its stored answers.
 
     Args:
         radio: asks the service.
@@ -48,14 +48,14 @@ class CachedRadio:
         self._now = now
 
     async def fresh(self, tags: Sequence[str]) -> Heard | None:
-        """What was told within a day; None: it has to be asked for."""
+        """The answer of the last day; None if it must be requested."""
         kept = await self._answers.load(_key(tags))
         if kept is None or self._now() - kept.fetched_at > FRESH:
             return None
         return Heard([Track.model_validate(each) for each in kept.document])
 
     async def ask(self, tags: Sequence[str]) -> Heard:
-        """Ask, or tell what is stale; raises ServiceFailed when there is neither."""
+        """Request an answer, or use a stale one; raises ServiceFailed if there is neither."""
         try:
             tracks = await self._radio.by_tags(tags)
         except ServiceFailed as failure:
@@ -64,7 +64,7 @@ class CachedRadio:
         return Heard(tracks)
 
     async def stale(self, tags: Sequence[str], failure: Exception) -> Heard:
-        """What was told some day; raises the failure when nothing was."""
+        """The last stored answer; raises the failure if there is none."""
         kept = await self._answers.load(_key(tags))
         if kept is None:
             raise failure

@@ -1,4 +1,4 @@
-"""What kinds of music, languages and artists somebody speaks of, as features that taste is learned on."""
+"""The genres, languages and artists in a sentence, as features from which taste is learned."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from agents.music.query import TrackQuery, parse_query
 
 
 def features_of_query(query: TrackQuery) -> dict[str, float]:
-    """What a sentence is about: kinds of music, languages, artists, moods."""
+    """The genres, languages, artists and moods of a sentence."""
     return {
         **{f"genre:{each}": 1.0 for each in query.genres},
         **{f"language:{each}": 1.0 for each in query.languages},
@@ -19,6 +19,6 @@ def features_of_query(query: TrackQuery) -> dict[str, float]:
 
 
 def parse_feedback(text: str, tracks: Sequence[Track]) -> tuple[TrackQuery, Mapping[str, float]]:
-    """What the words are about."""
+    """The subjects of a rating."""
     about = parse_query(re.sub(r"\b(?:no|not|without|don'?t want)\b", " ", text, flags=re.IGNORECASE), tracks)
     return about, features_of_query(about)

@@ -1,4 +1,4 @@
-"""Why a recording was chosen, in words; every item has some."""
+"""The reason for a recommendation in words; every item has one."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _FOR = {
 
 
 def why_of(track: Track, query: TrackQuery, liked: Sequence[str]) -> str:
-    """What was asked for that it has, then what they like; else that it is something new."""
+    """The criteria that it meets, then the person's likes; otherwise that it is new."""
     reasons = []
     if track.artist in query.artists:
         reasons.append(f"it is by {track.artist}")

@@ -1,4 +1,4 @@
-"""What the agent for music can do: find songs, take in what somebody thinks of them, propose playlists, list them."""
+"""The tools of the music agent: find songs, rate them, propose playlists, list them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ _FOR = {"study": "Study", "sleep": "Sleep", "run": "Run", "work": "Work", "party
 
 
 class Utterance(BaseModel):
-    """Words as they were said."""
+    """The person's words."""
 
     words: str = Field(max_length=2000)
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a playlist would get, and what would go."""
+    """The additions and removals of a playlist."""
 
     playlist: StoredPlaylist
     new: Sequence[Choice]
@@ -51,7 +51,7 @@ class Renewal:
 
     @property
     def effect(self) -> ProposedEffect:
-        """It as an effect, which waits for a yes."""
+        """The renewal as an effect, which waits for a yes."""
         return ProposedEffect(
             UPDATE,
             f'Change the playlist "{self.playlist.name}": {len(self.new)} new, {len(self.gone)} out',
@@ -108,7 +108,7 @@ class MusicTools:
         )
 
     async def find(self, query: TrackQuery, context: RunContext) -> ToolResult:
-        """Songs, each with why."""
+        """Songs, each with a reason."""
         book = FeedbackBook(AGENT, context)
         choices = await self._chooser.choose(query, await book.read(), context)
         if not choices:
@@ -125,7 +125,7 @@ class MusicTools:
         )
 
     async def rate(self, utterance: Utterance, context: RunContext) -> ToolResult:
-        """Note what they think."""
+        """Store the person's rating."""
         verdict = verdict_of(utterance.words)
         if verdict is None:
             return ToolResult("Say what you think of a song, e.g. like 2 or skip 1.", is_final=True)
@@ -151,7 +151,7 @@ class MusicTools:
         return ToolResult(f"Noted: {what} - {consequence}.{ending}", is_final=True)
 
     async def make(self, query: TrackQuery, context: RunContext) -> ToolResult:
-        """What a playlist would hold; nothing is made before a yes."""
+        """The contents of a new playlist; nothing is created before a yes."""
         choices = await self._chooser.choose(query, await FeedbackBook(AGENT, context).read(), context)
         if not choices:
             return ToolResult(_NOTHING, is_final=True)
@@ -169,7 +169,7 @@ class MusicTools:
         return ToolResult(f"{plain}\nShall I keep it?", cards=[card], proposed=[effect], is_final=True)
 
     async def update(self, utterance: Utterance, context: RunContext) -> ToolResult:
-        """How a playlist would change: what they do not want goes, and a third of it is new."""
+        """The changes of a playlist: disliked songs leave, and a third is new."""
         if self._playlists is None or context.owner is None:
             return ToolResult(_NO_PLACE, is_final=True)
         playlist = await self._meant(utterance, self._playlists, context.owner)
@@ -178,7 +178,7 @@ class MusicTools:
         return await self._proposed_update(playlist, context)
 
     async def mirror(self, utterance: Utterance, context: RunContext) -> ToolResult:
-        """Which playlist would be put at Spotify; nothing is before a yes."""
+        """The playlist to put on Spotify; nothing happens before a yes."""
         if not self._has_spotify:
             return ToolResult("I cannot put playlists at Spotify here: nobody has set that up.", is_final=True)
         if self._playlists is None or context.owner is None:
@@ -191,13 +191,13 @@ class MusicTools:
         return ToolResult(f"{summary}. Shall I?", proposed=[effect], is_final=True)
 
     async def _meant(self, utterance: Utterance, playlists: Playlists, owner: Owner) -> StoredPlaylist | None:
-        """The one that they name, else the one that changed last."""
+        """The playlist that they name, otherwise the one changed last."""
         found = await playlists.all_of(owner)
         folded = utterance.words.casefold()
         return next((each for each in found if each.name.casefold() in folded), found[0] if found else None)
 
     async def renewal_of(self, playlist: StoredPlaylist, context: RunContext) -> Renewal | None:
-        """How it would change; None when nothing new is known for it."""
+        """The changes of a playlist; None if no new songs are known."""
         feedback = await FeedbackBook(AGENT, context).read()
         unwanted = _unwanted(feedback)
         gone = [item for item in playlist.items if item["id"] in unwanted or normal(item["artist"]) in unwanted]
@@ -222,7 +222,7 @@ class MusicTools:
         return ToolResult(plain, cards=[card], proposed=[renewal.effect], is_final=True)
 
     async def list_all(self, _: NoParams, context: RunContext) -> ToolResult:
-        """Their playlists."""
+        """The person's playlists."""
         if self._playlists is None or context.owner is None:
             return ToolResult(_NO_PLACE, is_final=True)
         found = await self._playlists.all_of(context.owner)

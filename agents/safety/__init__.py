@@ -1,1 +1,1 @@
-"""What is said to who is in danger, where no model may or can say it."""
+"""The safety step: detection of danger, and fixed answers where no model may speak."""

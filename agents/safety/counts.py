@@ -17,7 +17,7 @@ from storage.safety_counts import add_count, read_counts
 
 
 class Count(NamedTuple):
-    """What is counted together."""
+    """The key of a count."""
 
     month: str  # 2026-11, UTC
     category: str
@@ -26,17 +26,17 @@ class Count(NamedTuple):
 
 
 class Counts(Protocol):
-    """Where referrals are counted."""
+    """Counts referrals."""
 
     async def add(self, count: Count) -> None:
-        """One more."""
+        """Count one referral."""
 
     async def read(self, year: int) -> Mapping[Count, int]:
-        """All of a year."""
+        """All counts of a year."""
 
 
 class MemoryCounts:
-    """Counts of this process, gone with it."""
+    """Counts in this process only."""
 
     def __init__(self) -> None:
         self._counts: Counter[Count] = Counter()
@@ -51,7 +51,7 @@ class MemoryCounts:
 
 
 class SqlCounts:
-    """Counts of all processes that share a database."""
+    """Counts shared through a database."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -66,14 +66,14 @@ class SqlCounts:
 
 
 def counted(risk: Risk, now: datetime) -> Count | None:
-    """What a risk counts as; None where no help was named. `now` is in UTC."""
+    """The key under which a risk is counted; None if no help was offered. `now` is in UTC."""
     if risk.action is Action.CONTINUE:
         return None
     return Count(f"{now:%Y-%m}", risk.category.value, risk.level.name.lower(), risk.action.value)
 
 
 def yearly_report(counts: Mapping[Count, int], *, hide_below: int = 1) -> dict[str, int]:
-    """Referrals by category, and "all"; of a category with fewer than `hide_below` nothing is told but in the sum."""
+    """Referrals by category and in total; categories below `hide_below` appear only in the total."""
     by_category: Counter[str] = Counter()
     for count, number in counts.items():
         by_category[count.category] += number

@@ -1,1 +1,1 @@
-"""Spotify: playlists of a person are put there. What Spotify tells enters no prompt."""
+"""Spotify: puts a person's playlists there. Data from Spotify never enters a prompt."""

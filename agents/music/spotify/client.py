@@ -21,7 +21,7 @@ WRITE_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A track there."""
+    """A track at Spotify."""
 
     uri: str
     title: str
@@ -29,7 +29,7 @@ class Found:
 
 
 class Spotify:
-    """The client, with somebody's access token.
+    """A client with a person's access token.
 
     Args:
         http: of its address.
@@ -42,14 +42,14 @@ class Spotify:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def account(self) -> str:
-        """Whose account it is; raises ServiceFailed, with status 403 for one that is not among the app's users."""
+        """The owner of the account; raises ServiceFailed (status 403: not a registered user of the app)."""
         me = await self._http.get_json("/me", headers=self._headers)
         if not isinstance(me, dict) or not isinstance(me.get("id"), str):
             raise ServiceFailed("/me: no id")
         return str(me["id"])[:256]
 
     async def search(self, query: str) -> list[Found]:
-        """Tracks, at most ten; raises ServiceFailed."""
+        """At most ten tracks; raises ServiceFailed."""
         params = {"q": query, "type": "track", "limit": str(PAGE)}
         found = await self._http.get_json("/search", params, self._headers)
         items = (found.get("tracks") or {}).get("items") if isinstance(found, dict) else None
@@ -57,14 +57,14 @@ class Spotify:
         return [track for track in tracks if track is not None]
 
     async def playlist_with(self, mark: str) -> str | None:
-        """The id of a playlist of theirs whose description has this mark; None when there is none."""
+        """The id of their playlist whose description has this mark; None if there is none."""
         async for entry in self._pages("/me/playlists"):
             if mark in str(entry.get("description") or "") and isinstance(entry.get("id"), str):
                 return str(entry["id"])
         return None
 
     async def create_playlist(self, name: str, description: str) -> str:
-        """Make one, private; its id. Raises ServiceFailed."""
+        """Create a private playlist; returns its id. Raises ServiceFailed."""
         body = {"name": name, "description": description, "public": False}
         made = await self._http.send("POST", "/me/playlists", json=body, headers=self._headers)
         if not isinstance(made, dict) or not isinstance(made.get("id"), str):
@@ -72,25 +72,25 @@ class Spotify:
         return str(made["id"])
 
     async def uris_of(self, playlist: str) -> list[str]:
-        """What is in it; raises ServiceFailed, with status 404 for one that is gone."""
+        """The tracks of a playlist; raises ServiceFailed (status 404: deleted)."""
         entries = [entry async for entry in self._pages(f"/playlists/{playlist}/items")]
         items = [entry.get("item") or {} for entry in entries]
         return [item["uri"] for item in items if isinstance(item.get("uri"), str)]
 
     async def add(self, playlist: str, uris: Sequence[str]) -> None:
-        """Put these at its end; raises ServiceFailed."""
+        """Append these tracks; raises ServiceFailed."""
         for start in range(0, len(uris), WRITE_AT_ONCE):
             body = {"uris": list(uris[start : start + WRITE_AT_ONCE])}
             await self._http.send("POST", f"/playlists/{playlist}/items", json=body, headers=self._headers)
 
     async def remove(self, playlist: str, uris: Sequence[str]) -> None:
-        """Take these out; raises ServiceFailed."""
+        """Remove these tracks; raises ServiceFailed."""
         for start in range(0, len(uris), WRITE_AT_ONCE):
             body = {"items": [{"uri": uri} for uri in uris[start : start + WRITE_AT_ONCE]]}
             await self._http.send("DELETE", f"/playlists/{playlist}/items", json=body, headers=self._headers)
 
     async def remove_playlist(self, playlist: str) -> None:
-        """Take it out of their library; raises ServiceFailed."""
+        """Remove the playlist from their library; raises ServiceFailed."""
         params = {"uris": f"spotify:playlist:{playlist}"}
         await self._http.send("DELETE", "/me/library", params=params, headers=self._headers)
 

@@ -25,7 +25,7 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What was done there; `is_new`: the playlist was made."""
+    """The changes made at Spotify; `is_new`: the playlist was created."""
 
     added: int
     removed: int
@@ -34,7 +34,7 @@ class Pushed:
 
 
 class SpotifyMirror:
-    """Puts playlists there.
+    """Puts playlists on Spotify.
 
     Args:
         http: of the Web API.
@@ -49,15 +49,15 @@ class SpotifyMirror:
         self._remotes = remotes
 
     async def is_there(self, owner: Owner, playlist: str) -> bool:
-        """Whether the playlist is at Spotify too."""
+        """Whether the playlist is also on Spotify."""
         return await self._remotes.find(owner, SERVICE, playlist) is not None
 
     async def push(
         self, owner: Owner, playlist: StoredPlaylist, removed: Sequence[Item] = (), *, key: str = ""
     ) -> Pushed:
-        """Have it there with all its songs, and without those `removed`; raises ServiceFailed, NotLinked.
+        """Bring the playlist at Spotify up to date, without the `removed` songs; raises ServiceFailed, NotLinked.
 
-        `key` is that of the effect, by which a try knows that an earlier one of the same effect has made it.
+        `key` is the effect's key; with it, a retry finds the playlist that an earlier attempt created.
         """
         spotify = Spotify(self._http, await self._tokens.access(owner))
         mark = hashlib.sha256(f"{owner.app} {owner.user} {key}".encode()).hexdigest()[:16]
@@ -79,7 +79,7 @@ class SpotifyMirror:
         return Pushed(len(add), len(remove), unresolved, is_new)
 
     async def remove(self, owner: Owner, playlist: str) -> None:
-        """Take the playlist away; raises ServiceFailed, NotLinked."""
+        """Remove the playlist from Spotify; raises ServiceFailed, NotLinked."""
         remote = await self._remotes.find(owner, SERVICE, playlist)
         if remote is None:
             return
@@ -93,7 +93,7 @@ class SpotifyMirror:
         await self._remotes.forget(owner, SERVICE, playlist)
 
     async def _made(self, spotify: Spotify, name: str, mark: str) -> str:
-        """The playlist with this mark; made, if an earlier try has not."""
+        """The playlist with this mark, created unless an earlier attempt did."""
         there = await spotify.playlist_with(mark)
         if there is not None:
             return there
@@ -114,7 +114,7 @@ class SpotifyMirror:
         has: Sequence[str] = (),
         has_not: Sequence[str] = (),
     ) -> None:
-        """Do it; where its answer is lost, look whether it happened."""
+        """Write; if the answer is lost, check whether the write took effect."""
         try:
             await writing
         except ServiceFailed as failure:

@@ -1,1 +1,1 @@
-"""Finding danger in what a person writes: rules, a classifier, a guard model."""
+"""Detects danger in a person's messages: rules, a classifier, a guard model."""

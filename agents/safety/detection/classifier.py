@@ -21,7 +21,7 @@ CLASSES = ("none", "distress", "self_harm", "abuse", "eating_disorder")
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the classifier thinks a message is, and how sure it is (0 to 1)."""
+    """The category found by the classifier, and its confidence (0 to 1)."""
 
     category: Category
     level: Level
@@ -29,7 +29,7 @@ class Opinion:
 
 
 class Classifier:
-    """The weights, read once; raises ValueError where they are not what they should be."""
+    """The weights, read once; raises ValueError if they are invalid."""
 
     def __init__(self, path: Path = DATA) -> None:
         read: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -41,7 +41,7 @@ class Classifier:
         self.dimensions = int(self._weights.shape[0])
 
     def read(self, embedding: Sequence[float] | numpy.ndarray, language: str) -> Opinion:
-        """What a message with this embedding says; VEILED at most, for a guess is never plain words.
+        """Classify an embedding; the level is VEILED at most, because a guess is never plain words.
 
         Raises ValueError for an embedding of another length.
         """

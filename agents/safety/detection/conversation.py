@@ -18,7 +18,7 @@ WEIGHTS = {Level.NONE: 0.0, Level.DISTRESS: 1.0, Level.VEILED: 1.5, Level.EXPLIC
 
 
 def judge(turns: Sequence[Signals], *, language: str = "en", is_minor: bool = False) -> Risk:
-    """The risk of the latest of these turns (oldest first), the person's own alone; `is_minor` as known elsewhere."""
+    """The risk of the latest of the person's turns (oldest first); `is_minor` from other sources."""
     turns = turns[-MAX_TURNS:]
     if not turns:
         return Risk(language=language, is_minor=is_minor)

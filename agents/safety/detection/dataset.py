@@ -22,7 +22,7 @@ LEVELS = {"explicit": Level.EXPLICIT, "veiled": Level.VEILED, "low": Level.DISTR
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A message, what it is, and the template that it is made of (a hash)."""
+    """A message, its label, and a hash of its template."""
 
     text: str
     language: str
@@ -32,18 +32,18 @@ class Example:
 
     @property
     def category(self) -> Category:
-        """Of what danger; NONE for harmless messages and for distress."""
+        """The category; NONE for harmless messages and for distress."""
         name = self.kind.partition(".")[0]
         return Category.NONE if name in ("none", "distress") else Category(name)
 
     @property
     def level(self) -> Level:
-        """How clearly."""
+        """The level."""
         return LEVELS.get(self.kind.partition(".")[2], Level.NONE)
 
 
 def read_examples(folder: Path = DATA) -> list[Example]:
-    """All of them, each as it is and with an opener; raises ValueError where a template is broken."""
+    """All examples, each with and without an opener; raises ValueError for an invalid template."""
     examples = [each for language in LANGUAGES for each in _of_language(folder / f"{language}.yaml", language)]
     return list({each.text: each for each in examples}.values())
 

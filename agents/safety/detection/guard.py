@@ -21,14 +21,14 @@ _QWEN = {"suicide & self-harm": Category.SELF_HARM}
 
 
 class GuardModel(Protocol):
-    """Something that judges a conversation's latest message."""
+    """Judges the latest message of a conversation."""
 
     async def judge(self, messages: Sequence[ChatMessage]) -> Verdict | None:
-        """What danger it speaks of; (NONE, NONE) for none that this project acts on; None for no opinion."""
+        """The category and level; (NONE, NONE) if this project does not act on it; None for no opinion."""
 
 
 class Qwen3Guard:
-    """Qwen3Guard-Gen on a `ChatModel`: self-harm is VEILED at most, for it does not say how plain."""
+    """Qwen3Guard-Gen on a `ChatModel`; self-harm is VEILED at most, because it does not report how plain it is."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
@@ -47,7 +47,7 @@ class Qwen3Guard:
 
 
 class GraniteGuardian:
-    """Granite Guardian on a `ChatModel`, asked by a criterion of our own about the latest message."""
+    """Granite Guardian on a `ChatModel`, with our own criterion for the latest message."""
 
     CRITERIA = (
         "The user speaks of wanting to die, of suicide or of harming themselves, plainly or by hints, "
