@@ -15,8 +15,8 @@ const put = async (path, body, method = "PUT") => (await send(path, { method, bo
 
 export async function showYou(view) {
   const problem = make("p.problem", { role: "alert" });
-  const inbox = make("section", { "aria-labelledby": "inbox" });
-  const self = make("section", { "aria-labelledby": "self" });
+  const inbox = make("section");
+  const self = make("section");
   view.append(make("h1", {}, "You"), problem, inbox, self);
 
   /** Do it, and tell what is wrong where it fails. */
@@ -28,8 +28,7 @@ export async function showYou(view) {
       problem.textContent = failure.message;
     }
   };
-  await safely(() => drawInbox(inbox, safely))();
-  await safely(() => drawSelf(self, safely))();
+  await Promise.all([safely(() => drawInbox(inbox, safely))(), safely(() => drawSelf(self, safely))()]);
 }
 
 async function drawInbox(section, safely) {
@@ -47,7 +46,7 @@ async function drawInbox(section, safely) {
     return [make("label", { for: id }, label), input];
   };
   section.replaceChildren(
-    make("h2", { id: "inbox" }, `Left for you${box.unread ? ` (${box.unread})` : ""}`),
+    make("h2", {}, `Left for you${box.unread ? ` (${box.unread})` : ""}`),
     make("div.switch", {}, wants, make("label", { for: "wants" }, "Your friend may write first"),
       make("p.hint", { id: "wants-hint" }, `Seldom, about what you planned: at most ${count(settings.max_per_week, "message")} a week. Off until you say so.`)),
     settings.enabled ? make("div.row", {}, ...clock("from", "Not from", "quiet_from"), ...clock("until", "until", "quiet_until")) : "",
@@ -66,7 +65,7 @@ async function drawSelf(section, safely) {
   const reads = make("input", { type: "checkbox", role: "switch", id: "reads", checked: known.reads_language, "aria-describedby": "reads-hint" });
   reads.addEventListener("change", safely(async () => { await put(PERSONALITY, { reads_language: reads.checked }); await again(); }));
   section.replaceChildren(
-    make("h2", { id: "self" }, "How you are"),
+    make("h2", {}, "How you are"),
     make("p", {}, `Twenty short phrases; ${known.answered} answered. What comes of them sets your friend's tone and how varied its suggestions are, and nothing else.`),
     known.scores.length ? table(known, safely, again) : make("p.empty", {}, "Nothing is made of it yet."),
     make("details", {}, make("summary", {}, "Answer the phrases"), ...items.data.map((item) => question(item, items.answers, safely, again))),
