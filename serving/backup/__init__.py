@@ -1,1 +1,1 @@
-"""Backups: one encrypted file each, made while the service runs; and bringing one back."""
+"""Backups: each is one encrypted file, made while the service runs; and restoring one."""

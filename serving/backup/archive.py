@@ -1,7 +1,7 @@
 """One file: a gzipped tar, encrypted with age (https://age-encryption.org/v1) to public keys.
 
-age authenticates each 64 KiB and marks the last piece, so a changed or cut file is told from a whole one. The file gets
-its name when it is complete and on the disk. It does not know what the members mean, but for the first two.
+age authenticates each 64 KiB and marks the last block, so a changed or truncated file is detected. The file gets its
+name when it is complete and on the disk. This module knows the meaning of the first two members only.
 """
 
 import contextlib
@@ -25,36 +25,36 @@ _UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error)
 
 
 def new_identity() -> tuple[str, str]:
-    """A private identity, and the public recipient that goes with it."""
+    """Generate a private identity and its public recipient."""
     identity = pyrage.x25519.Identity.generate()
     return str(identity), str(identity.to_public())
 
 
 def write(folder: Path, file: Path, recipients: Sequence[str]) -> None:
-    """Put what is below `folder` into `file`, the manifest first; raises BackupError for a wrong recipient."""
+    """Archive all files below `folder` in `file`, the manifest first; raises BackupError for an invalid recipient."""
     try:
         keys = [pyrage.x25519.Recipient.from_str(recipient) for recipient in recipients]
     except pyrage.RecipientError as problem:
         raise BackupError(f"not an age recipient (age1...): {problem}") from None
     if not keys:
         raise BackupError(
-            "no recipient is given, so that nobody could decrypt the backup: set backup.recipients, or give --to"
+            "there is no recipient, so nobody could decrypt the backup: set backup.recipients, or give --to"
         )
-    part = file.with_name(f".{file.name}.part")
+    partial = file.with_name(f".{file.name}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
             with _piped(lambda target: _pack(folder, target)) as packed:
                 pyrage.encrypt_io(packed, sink, keys)
             sink.flush()
             os.fsync(sink.fileno())
-        part.replace(file)
+        partial.replace(file)
         sync_folder(file.parent)
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def unpack(file: Path, identities: Sequence[str], into: Path) -> Manifest:
-    """Unpack all of it; raises Damaged, Locked. After Damaged, do not use what was unpacked."""
+    """Unpack all members; raises Damaged, Locked. After Damaged, do not use the unpacked files."""
     with _members(file, identities) as tar:
         tar.extractall(into, filter="data")
     return _manifest((into / MANIFEST).read_bytes())
@@ -62,19 +62,19 @@ def unpack(file: Path, identities: Sequence[str], into: Path) -> Manifest:
 
 def peek(file: Path, identities: Sequence[str]) -> tuple[Manifest, ErasureList]:
     """Read only the manifest; raises Damaged, Locked."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with _members(file, identities, to_the_end=False) as tar:
-        while len(found) < 2 and (member := tar.next()) is not None:
+        while len(contents) < 2 and (member := tar.next()) is not None:
             content = tar.extractfile(member)
-            found[member.name] = content.read() if content is not None else b""
+            contents[member.name] = content.read() if content is not None else b""
     try:
-        return _manifest(found[MANIFEST]), ErasureList.model_validate_json(found[ERASURES])
+        return _manifest(contents[MANIFEST]), ErasureList.model_validate_json(contents[ERASURES])
     except (KeyError, ValidationError) as problem:
         raise Damaged(f"{file} is not a backup of this service ({problem})") from None
 
 
 def read_identities(file: Path) -> list[str]:
-    """The identities in a file as age-keygen writes it; raises BackupError."""
+    """Read the identities in a file of age-keygen; raises BackupError."""
     try:
         lines = [line.strip() for line in file.read_text().splitlines()]
     except OSError as problem:
@@ -83,7 +83,7 @@ def read_identities(file: Path) -> list[str]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in it survive a crash of the machine."""
+    """Sync a directory, so that its entries survive a crash of the machine."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -100,18 +100,18 @@ def _manifest(content: bytes) -> Manifest:
 
 def _pack(folder: Path, target: IO[bytes]) -> None:
     first = [folder / name for name in (MANIFEST, ERASURES)]
-    others = sorted(path for path in folder.rglob("*") if path.is_file() and path not in first)
+    members = sorted(path for path in folder.rglob("*") if path.is_file() and path not in first)
     with (
         gzip.GzipFile(fileobj=target, mode="wb", compresslevel=COMPRESS_LEVEL) as zipped,
         tarfile.open(fileobj=zipped, mode="w|") as tar,
     ):
-        for path in (*first, *others):
+        for path in (*first, *members):
             tar.add(path, path.relative_to(folder).as_posix(), recursive=False)
 
 
 @contextlib.contextmanager
 def _piped(write_to: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
-    """What `write_to` writes, in a thread, to be read; its failure goes before the reader's, which it has caused."""
+    """Yield what `write_to` writes in a thread; its failure replaces the reader's, which it has caused."""
     readable, writable = os.pipe()
     failed: list[Exception] = []
 
@@ -119,9 +119,9 @@ def _piped(write_to: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
         try:
             with open(writable, "wb") as target:
                 write_to(target)
-        except BrokenPipeError:  # the reader had enough
+        except BrokenPipeError:  # the reader has stopped
             pass
-        except Exception as problem:  # noqa: BLE001 - a thread's edge: raised again by whoever reads
+        except Exception as problem:  # noqa: BLE001 - raised again in the reader's thread
             failed.append(problem)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -138,7 +138,7 @@ def _piped(write_to: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def _members(file: Path, identities: Sequence[str], *, to_the_end: bool = True) -> Iterator[tarfile.TarFile]:
     try:
-        keys = [pyrage.x25519.Identity.from_str(each) for each in identities]
+        keys = [pyrage.x25519.Identity.from_str(identity) for identity in identities]
     except pyrage.IdentityError as problem:
         raise Locked(f"not an age identity (AGE-SECRET-KEY-1...): {problem}") from None
 
@@ -157,7 +157,7 @@ def _members(file: Path, identities: Sequence[str], *, to_the_end: bool = True) 
             with tarfile.open(fileobj=source, mode="r|gz") as tar:
                 yield tar
             is_read = True
-            while to_the_end and source.read(2**16):  # so that the last piece is looked at
+            while to_the_end and source.read(2**16):  # so that the last block is authenticated
                 pass
     except Damaged:
         if to_the_end or not is_read:

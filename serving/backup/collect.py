@@ -1,7 +1,7 @@
-"""The files that belong into a backup beside the database, copied below a staging folder.
+"""Copies the files of a backup, other than the database, to a staging folder.
 
-The ledger's journals are copied before the database is: what is settled in between is then in the database, and what
-ended in between may be in both, which replay skips. The other way round it would be in neither.
+The ledger's journals are copied before the database. A record that is settled in between is then in both, and replay
+skips it; in the opposite order it would be in neither.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.backup.manifest import Base, KeptFile, Part
+from serving.backup.manifest import BackupFile, Base, Part
 from serving.config.credentials import dev_env, secrets_env
 from serving.config.schema import Settings
 from serving.ledger.write_ahead_log import HEADER_BYTES, WriteAheadLog
@@ -19,8 +19,8 @@ JOURNALS, AUDIT, APPLIED = "ledger", "audit", "run/applied.json"
 FILES = "files"
 
 
-def journals(settings: Settings, staging: Path) -> Iterator[KeptFile]:
-    """The ledger's: every whole line of those that workers write now, and what was set aside."""
+def journals(settings: Settings, staging: Path) -> Iterator[BackupFile]:
+    """Copy the ledger's journals: complete lines of those in use, and rejected ones."""
     for path in sorted((settings.var_dir / JOURNALS).glob("*")):
         name = f"{JOURNALS}/{path.name}"
         target = _target(staging, "var", name)
@@ -31,13 +31,13 @@ def journals(settings: Settings, staging: Path) -> Iterator[KeptFile]:
                 shutil.copyfile(path, target)
             else:
                 continue
-        except FileNotFoundError:  # settled and removed meanwhile
+        except FileNotFoundError:  # settled and removed in the meantime
             continue
-        yield _kept(target, staging, "var", name, "journals")
+        yield _recorded(target, staging, "var", name, "journals")
 
 
-def others(settings: Settings, staging: Path) -> Iterator[KeptFile]:
-    """Secrets, the applied document, audit logs, configuration, adapters."""
+def other_files(settings: Settings, staging: Path) -> Iterator[BackupFile]:
+    """Copy secrets, the applied document, audit logs, configuration and adapters."""
     var, root = settings.var_dir, settings.root
     for path in (secrets_env(var), dev_env(var)):
         yield from _copy(path, staging, "var", str(path.relative_to(var)), "secrets")
@@ -48,14 +48,14 @@ def others(settings: Settings, staging: Path) -> Iterator[KeptFile]:
         if path.is_file():
             yield from _copy(path, staging, "root", path.relative_to(root).as_posix(), "configuration")
     for path in _adapter_files(settings):
-        inside = path.is_relative_to(root)
-        base: Base = "root" if inside else "absolute"
-        name = path.relative_to(root).as_posix() if inside else path.as_posix()
+        is_in_root = path.is_relative_to(root)
+        base: Base = "root" if is_in_root else "absolute"
+        name = path.relative_to(root).as_posix() if is_in_root else path.as_posix()
         yield from _copy(path, staging, base, name, "adapters")
 
 
 def sha256(file: Path) -> str:
-    """Of its content, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -67,7 +67,7 @@ def _adapter_files(settings: Settings) -> list[Path]:
 
 
 def _copy_journal(path: Path, target: Path) -> None:
-    """Copy its whole lines, none of them settled; a line that is being written, or is damaged, is left out."""
+    """Copy complete lines as unsettled; skips a line that is being written or is damaged."""
     source = os.open(path, os.O_RDONLY)
     try:
         lines = [line.raw for line in WriteAheadLog(path, source).lines() if line.record is not None]
@@ -75,18 +75,18 @@ def _copy_journal(path: Path, target: Path) -> None:
         os.close(source)
     journal = WriteAheadLog.create(target)
     journal.close()
-    assert target.stat().st_size == HEADER_BYTES, "a new one has its header only"
+    assert target.stat().st_size == HEADER_BYTES, "a new journal has only its header"
     with target.open("ab") as file:
         file.writelines(lines)
 
 
-def _copy(path: Path, staging: Path, base: Base, name: str, part: Part) -> Iterator[KeptFile]:
+def _copy(path: Path, staging: Path, base: Base, name: str, category: Part) -> Iterator[BackupFile]:
     target = _target(staging, base, name)
     try:
         shutil.copyfile(path, target)
     except FileNotFoundError:
         return
-    yield _kept(target, staging, base, name, part)
+    yield _recorded(target, staging, base, name, category)
 
 
 def _target(staging: Path, base: Base, name: str) -> Path:
@@ -95,8 +95,8 @@ def _target(staging: Path, base: Base, name: str) -> Path:
     return target
 
 
-def _kept(target: Path, staging: Path, base: Base, name: str, part: Part) -> KeptFile:
+def _recorded(target: Path, staging: Path, base: Base, name: str, category: Part) -> BackupFile:
     if base == "var":
         target.chmod(0o600)
     member = target.relative_to(staging).as_posix()
-    return KeptFile(member=member, base=base, path=name, part=part, sha256=sha256(target))
+    return BackupFile(member=member, base=base, path=name, part=category, sha256=sha256(target))

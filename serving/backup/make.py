@@ -27,13 +27,13 @@ def make(
     postgres_bin: Path | None = None,
     only_erasures: bool = False,
 ) -> Path:
-    """Write a backup into `folder`, and return its path; raises BackupError, OSError and what the database raises.
+    """Write a backup into `folder` and return its path; raises BackupError, OSError and the database's errors.
 
-    With `only_erasures` it has the list of erasures alone: small enough to be made every minute.
+    With `only_erasures` it contains only the list of erasures, which is small enough to be saved every minute.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in settings.var_dir.glob(f"{STAGING}*"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in settings.var_dir.glob(f"{STAGING}*"):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=STAGING, dir=settings.var_dir) as name:
         staging = Path(name)
         made_at = now()
@@ -42,9 +42,9 @@ def make(
             entries = snapshot.erasures_now(url)
             manifest = Manifest(version=version("bondhu"), made_at=made_at, database=None)
         else:
-            files = list(collect.journals(settings, staging))  # before the database: see there
+            files = list(collect.journals(settings, staging))  # before the database; that module says why
             copied = snapshot.take(url, staging, postgres_bin)
-            files += collect.others(settings, staging)
+            files += collect.other_files(settings, staging)
             entries = copied.erasures
             manifest = Manifest(
                 version=version("bondhu"),
@@ -53,7 +53,7 @@ def make(
                 dump_sha256=collect.sha256(staging / copied.member),
                 tables=copied.tables,
                 files=tuple(files),
-                environment=tuple(sorted(each for each in os.environ if each.startswith(ENV_PREFIX))),
+                environment=tuple(sorted(name for name in os.environ if name.startswith(ENV_PREFIX))),
             )
         erasures = ErasureList(key=erasure_key(settings), entries=entries)
         (staging / MANIFEST).write_text(manifest.model_dump_json(indent=2))
@@ -64,5 +64,5 @@ def make(
 
 
 def erasure_key(settings: Settings) -> str:
-    """The key of this machine's list of erasures; "" where there is none yet."""
+    """The key of this machine's list of erasures; "" if there is none yet."""
     return os.environ.get(ERASURE_KEY) or read_env_file(secrets_env(settings.var_dir)).get(ERASURE_KEY, "")

@@ -1,4 +1,4 @@
-"""What an archive says of itself: `manifest.json` and `erasures.json`, its first two members."""
+"""The first two members of an archive: `manifest.json` and `erasures.json`."""
 
 from datetime import datetime
 from typing import Literal
@@ -19,8 +19,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KeptFile(Frozen):
-    """A file: the archive's member, and where it belongs (`path` below `base`)."""
+class BackupFile(Frozen):
+    """A file: its member of the archive, and its original place (`path` below `base`)."""
 
     member: str
     base: Base
@@ -30,10 +30,10 @@ class KeptFile(Frozen):
 
 
 class Manifest(Frozen):
-    """All of an archive but its content.
+    """Describes an archive.
 
-    `database` None: it has the list of erasures only. `tables` are rows by table, counted in the same snapshot.
-    `environment` names the variables that held settings, which no archive has.
+    `database` is None if it has only the list of erasures. `tables` are row counts in the same snapshot. `environment`
+    names the environment variables with settings; their values are in no archive.
     """
 
     format: Literal[1] = 1
@@ -42,12 +42,12 @@ class Manifest(Frozen):
     database: Database | None
     dump_sha256: str | None = None
     tables: dict[str, int] = {}
-    files: tuple[KeptFile, ...] = ()
+    files: tuple[BackupFile, ...] = ()
     environment: tuple[str, ...] = ()
 
 
 class ErasureEntry(Frozen):
-    """One of `storage.erasure.log`'s."""
+    """An entry of `storage.erasure.log`."""
 
     id: str
     digest: str
@@ -55,7 +55,7 @@ class ErasureEntry(Frozen):
 
 
 class ErasureList(Frozen):
-    """All entries of a database, and the key that they were made with."""
+    """All entries of a database, and the key of their digests."""
 
     key: str
     entries: tuple[ErasureEntry, ...]

@@ -1,48 +1,48 @@
-"""The folder that backups are kept in: their names, which say when, and which of them may go."""
+"""The folder of backups: their names, which contain the time, and which ones to delete."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 from serving.backup.errors import BackupError
 
-WHOLE, LIST = "bondhu", "erasures"
+FULL, LIST = "bondhu", "erasures"
 SUFFIX = ".tar.age"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 
 
 def name_of(made_at: datetime, *, is_list: bool = False) -> str:
     """The file's name; names sort by time."""
-    return f"{LIST if is_list else WHOLE}-{made_at.astimezone(UTC).strftime(_TIME)}{SUFFIX}"
+    return f"{LIST if is_list else FULL}-{made_at.astimezone(UTC).strftime(_TIME)}{SUFFIX}"
 
 
 def backups(folder: Path) -> list[Path]:
-    """The whole backups in it, oldest first."""
-    return sorted(folder.glob(f"{WHOLE}-*{SUFFIX}"))
+    """Return the full backups in it, oldest first."""
+    return sorted(folder.glob(f"{FULL}-*{SUFFIX}"))
 
 
 def archives(folder: Path) -> list[Path]:
-    """All in it that have a list of erasures."""
+    """Return all archives with a list of erasures in it."""
     return sorted((*backups(folder), *folder.glob(f"{LIST}-*{SUFFIX}")))
 
 
 def newest(folder: Path) -> Path:
-    """The newest whole backup; raises BackupError when there is none."""
-    found = backups(folder)
-    if not found:
+    """Return the newest full backup; raises BackupError if there is none."""
+    full = backups(folder)
+    if not full:
         raise BackupError(f"{folder} has no backups")
-    return found[-1]
+    return full[-1]
 
 
 def prune(folder: Path, keep: int) -> list[Path]:
-    """Delete all but the newest `keep` whole backups, and lists older than the newest; returns what went.
+    """Delete all but the newest `keep` full backups, and lists older than the newest one; returns the deleted files.
 
-    A list that is older than a whole backup is in it as well.
+    A full backup contains all older lists.
     """
-    whole = backups(folder)
-    gone = whole[: max(0, len(whole) - keep)]
-    if whole:
-        newest_at = whole[-1].name.removeprefix(WHOLE)
-        gone += [path for path in folder.glob(f"{LIST}-*{SUFFIX}") if path.name.removeprefix(LIST) < newest_at]
-    for path in gone:
+    full = backups(folder)
+    outdated = full[: max(0, len(full) - keep)]
+    if full:
+        newest_at = full[-1].name.removeprefix(FULL)
+        outdated += [path for path in folder.glob(f"{LIST}-*{SUFFIX}") if path.name.removeprefix(LIST) < newest_at]
+    for path in outdated:
         path.unlink(missing_ok=True)
-    return gone
+    return outdated

@@ -1,4 +1,4 @@
-"""The part of a restore that happens after the decision: files leave, others take their places. May be repeated."""
+"""The part of a restore after the decision: removes old files and moves the restored ones; may be repeated."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from serving.backup.manifest import Frozen
 
 
 class Plan(Frozen):
-    """`removes` are paths; `moves` lead from below the working folder to paths."""
+    """Paths to remove, and moves from below the working folder to paths."""
 
     id: str
     moves: tuple[tuple[str, str], ...]
@@ -17,19 +17,19 @@ class Plan(Frozen):
 
 
 def place_all(plan: Plan, work: Path, report: Callable[[str], None] = lambda _: None) -> None:
-    """Do what is left to do; what is in its place is no longer below `work`."""
+    """Execute the rest of the plan; files that are already moved are no longer below `work`."""
     for name in plan.removes:
         if name not in {target for _, target in plan.moves}:  # a journal of the same name is replaced, not lost
             Path(name).unlink(missing_ok=True)
-    report("the old is removed")
+    report("old files are removed")
     for source, target in plan.moves:
         if (work / source).exists():
             _move(work / source, Path(target))
-            report(f"in its place: {target}")
+            report(f"restored: {target}")
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename it, or, to another file system, copy and then rename; private as what it was."""
+    """Rename a file; to another file system, copy it, then rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         source.replace(target)

@@ -1,7 +1,7 @@
 """Find pg_dump, pg_restore and psql, and run them on the database.
 
-Addresses go through their environment (https://www.postgresql.org/docs/current/libpq-envars.html): a command line is
-everybody's to read. A dump can be read by programs as new as the server or newer.
+Addresses are passed in environment variables (https://www.postgresql.org/docs/current/libpq-envars.html), because all
+users can read a command line. The programs must not be older than the server.
 """
 
 import os
@@ -17,35 +17,34 @@ from sqlalchemy.engine import make_url
 from serving.backup.errors import ToolFailed
 from storage.postgres_url import TLS
 
-LAST_WORDS_CHARS = 600
+ERROR_TAIL_CHARS = 600
 _PLAIN = {"sslmode": "PGSSLMODE", "ssl": "PGSSLMODE", "host": "PGHOST", "port": "PGPORT"}
 _PLAIN |= {name: f"PG{name.upper()}" for name in TLS}
 
 
 def run(program: str, arguments: Sequence[str], url: str | None, folder: Path | None) -> str:
-    """Run it, from `folder` or PATH, on the database `url`; returns what it printed. Raises ToolFailed."""
-    command = _found(program, folder)
+    """Run a program from `folder` or PATH on the database `url`; returns its output. Raises ToolFailed."""
+    command = _command_of(program, folder)
     environ = dict(os.environ) | ({} if url is None else address(url))
-    done = subprocess.run([command, *arguments], env=environ, capture_output=True, check=False)
-    if done.returncode:
-        raise ToolFailed(f"{program}: {_last_words(done.stderr)}")
-    return done.stdout.decode(errors="replace")
+    process = subprocess.run([command, *arguments], env=environ, capture_output=True, check=False)
+    if process.returncode:
+        raise ToolFailed(f"{program}: {_tail(process.stderr)}")
+    return process.stdout.decode(errors="replace")
 
 
 def transaction(
     script: Callable[[IO[bytes]], None], url: str, folder: Path | None, before_commit: Callable[[], None]
 ) -> None:
-    """Run what `script` writes as one transaction of psql's; raises ToolFailed, and then nothing has changed.
+    """Run what `script` writes as one transaction in psql; raises ToolFailed, and then nothing has changed.
 
-    It is committed only on a last word from here, so that a process that is killed before that leaves no psql behind
-    which goes on to commit.
+    COMMIT is sent separately at the end, so that psql cannot commit after this process was killed.
     """
     arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     environ = dict(os.environ) | address(url)
     with tempfile.TemporaryFile() as errors:
-        command = [_found("psql", folder), *arguments]
+        command = [_command_of("psql", folder), *arguments]
         psql = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        assert psql.stdin is not None and psql.stdout is not None, "they are pipes"  # noqa: PT018 - one thought
+        assert psql.stdin is not None and psql.stdout is not None, "they are pipes"  # noqa: PT018 - one condition
         try:
             psql.stdin.write(b"BEGIN;\n")
             script(psql.stdin)
@@ -56,14 +55,14 @@ def transaction(
                 psql.stdin.write(b"COMMIT;\n")
                 psql.stdin.flush()
             psql.stdin.close()
-        except BrokenPipeError:  # it has ended; why, is in its errors
+        except BrokenPipeError:  # psql has ended; its errors say why
             pass
         if psql.wait():
             errors.seek(0)
-            raise ToolFailed(f"psql: {_last_words(errors.read())}")
+            raise ToolFailed(f"psql: {_tail(errors.read())}")
 
 
-def _found(program: str, folder: Path | None) -> str:
+def _command_of(program: str, folder: Path | None) -> str:
     command = str(folder / program) if folder is not None else program
     if shutil.which(command) is None:
         raise ToolFailed(
@@ -72,19 +71,19 @@ def _found(program: str, folder: Path | None) -> str:
     return command
 
 
-def _last_words(errors: bytes) -> str:
-    return errors.decode(errors="replace").strip()[-LAST_WORDS_CHARS:]
+def _tail(errors: bytes) -> str:
+    return errors.decode(errors="replace").strip()[-ERROR_TAIL_CHARS:]
 
 
 def address(url: str) -> dict[str, str]:
-    """The variables that lead libpq to where SQLAlchemy's address `url` leads."""
-    parts = make_url(url)
-    given = {
-        "PGHOST": parts.host,
-        "PGPORT": None if parts.port is None else str(parts.port),
-        "PGUSER": parts.username,
-        "PGPASSWORD": None if parts.password is None else str(parts.password),
-        "PGDATABASE": parts.database,
+    """Return libpq's environment variables for SQLAlchemy's address `url`."""
+    location = make_url(url)
+    variables = {
+        "PGHOST": location.host,
+        "PGPORT": None if location.port is None else str(location.port),
+        "PGUSER": location.username,
+        "PGPASSWORD": None if location.password is None else str(location.password),
+        "PGDATABASE": location.database,
     }
-    given |= {_PLAIN[name]: str(value) for name, value in parts.query.items() if name in _PLAIN}
-    return {name: value for name, value in given.items() if value}
+    variables |= {_PLAIN[name]: str(value) for name, value in location.query.items() if name in _PLAIN}
+    return {name: value for name, value in variables.items() if value}

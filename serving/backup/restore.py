@@ -1,11 +1,12 @@
-"""Bringing a backup back: all of it or nothing, wherever it is killed.
+"""Restores a backup completely or not at all, even if it is killed.
 
-1. Everything is unpacked, checked and forgotten again below `var/restore`; the service's state is not touched.
-2. The decision, in one step: for SQLite a file's name, for Postgres the transaction that brings the rows back.
-3. The pieces take their places, each by a rename; `resume` goes on with it after a crash, as often as needed.
+1. The backup is unpacked and checked, and later erasures are repeated, below `var/restore`; the service's state is not
+   touched.
+2. The decision is one step: for SQLite a new file, for Postgres the transaction that restores the rows.
+3. Each file is renamed to its place; after a crash `resume` continues, as often as needed.
 
-A crash before the second step leaves the old state, one after it the new one, as soon as `resume` was called:
-`bondhu up`, `bondhu init` and the next `bondhu restore` begin with it.
+A crash before the second step leaves the old state. After it, `resume` completes the new state: `bondhu up`,
+`bondhu init` and the next `bondhu restore` begin with it.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from sqlalchemy import text
 
 from serving.backup import archive, collect, make, places, postgres_tools, snapshot
 from serving.backup.errors import BackupError, Damaged, Running
-from serving.backup.manifest import POSTGRES_DUMP, SQLITE_DUMP, ErasureList, KeptFile, Manifest
+from serving.backup.manifest import POSTGRES_DUMP, SQLITE_DUMP, BackupFile, ErasureList, Manifest
 from serving.backup.placing import Plan, place_all
 from serving.backup.verify import unpack_checked
 from serving.config.addresses import database_url
@@ -40,12 +41,12 @@ Report = Callable[[str], None]
 _MIGRATIONS_MADE_LAST = (
     "SELECT oid::regclass FROM pg_class WHERE relname = 'alembic_version' AND relkind = 'r' ORDER BY oid DESC LIMIT 1"
 )
-_LOCK = "SELECT pg_advisory_xact_lock(6237492110843)"  # any number that is nobody else's: one restore at a time
+_LOCK = "SELECT pg_advisory_xact_lock(6237492110843)"  # an arbitrary number, for one restore at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored."""
+    """A completed restore: the manifest, and how much was erased again."""
 
     manifest: Manifest
     forgotten: int
@@ -62,10 +63,10 @@ def restore(
     postgres_bin: Path | None = None,
     report: Report = lambda _: None,
 ) -> Restored:
-    """Restore the state of the service from the backup `file`, without what was erased since.
+    """Restore the state of the service from the backup `file`, without data that was erased since.
 
-    `lists_from` are further archives, whose lists of erasures count as well. Raises BackupError and its kinds, OSError
-    and what the database raises; then nothing has changed.
+    The lists of erasures of the archives in `lists_from` apply too. Raises BackupError, OSError and the database's
+    errors; then nothing has changed.
     """
     resume(settings, now=now, report=report)
     refuse_if_running(settings)
@@ -85,11 +86,11 @@ def restore(
         report("unpacked and checked")
         forgotten = 0
         if is_sqlite:
-            forgotten = _forget(f"sqlite+aiosqlite:///{work / 'unpacked' / SQLITE_DUMP}", lists, now())
+            forgotten = _erase_again(f"sqlite+aiosqlite:///{work / 'unpacked' / SQLITE_DUMP}", lists, now())
             snapshot.check_sqlite(work / "unpacked" / SQLITE_DUMP)
             report(f"erased again: {forgotten}")
         plan = _plan(settings, manifest, keep_configuration)
-        (work / LISTS).write_text(json.dumps([each.model_dump(mode="json") for each in lists]))
+        (work / LISTS).write_text(json.dumps([erasures.model_dump(mode="json") for erasures in lists]))
         (work / PLAN).write_text(plan.model_dump_json())
         _sync_below(work)
         report("prepared")
@@ -109,23 +110,23 @@ def restore(
 
 
 def resume(settings: Settings, *, now: Callable[[], datetime], report: Report = lambda _: None) -> bool:
-    """End a restore that was killed: finish one that was decided, drop any other; whether there was one."""
+    """End a restore that was killed: complete it if it was decided, else drop it. Returns whether there was one."""
     work = settings.var_dir / FOLDER
     if not work.exists():
         return False
     refuse_if_running(settings)
     plan = Plan.model_validate_json((work / PLAN).read_text()) if (work / PLAN).exists() else None
     if plan is not None and ((work / DECIDED).exists() or _is_in_postgres(database_url(settings), plan.id)):
-        report("a restore that was cut short is finished")
+        report("an interrupted restore is completed")
         _finish(settings, work, plan, now(), report)
     else:
-        report("a restore that was cut short had changed nothing, and is dropped")
+        report("an interrupted restore had changed nothing and is dropped")
         shutil.rmtree(work)
     return True
 
 
 def refuse_if_running(settings: Settings) -> None:
-    """Raise Running when a gateway's worker holds its journal."""
+    """Raise Running if a gateway worker holds its journal."""
     for path in (settings.var_dir / collect.JOURNALS).glob("*.journal"):
         journal = WriteAheadLog.claim(path)
         if journal is None and path.exists():
@@ -134,12 +135,12 @@ def refuse_if_running(settings: Settings) -> None:
             journal.close()
 
 
-def _lists(settings: Settings, file: Path, identities: Sequence[str], more: Sequence[Path]) -> list[ErasureList]:
-    """Everything known to have been forgotten: by this machine's database, and by the archives beside this one."""
-    beside = [path for path in places.archives(file.parent) if path.resolve() != file.resolve()]
-    lists = [archive.peek(path, identities)[1] for path in dict.fromkeys((*beside, *more))]
-    own = ErasureList(key=make.erasure_key(settings), entries=snapshot.erasures_now(database_url(settings)))
-    return [each for each in (own, *lists) if each.entries]
+def _lists(settings: Settings, file: Path, identities: Sequence[str], further: Sequence[Path]) -> list[ErasureList]:
+    """All known erasures: of this machine's database, and of the archives next to this one."""
+    siblings = [path for path in places.archives(file.parent) if path.resolve() != file.resolve()]
+    lists = [archive.peek(path, identities)[1] for path in dict.fromkeys((*siblings, *further))]
+    current = ErasureList(key=make.erasure_key(settings), entries=snapshot.erasures_now(database_url(settings)))
+    return [erasures for erasures in (current, *lists) if erasures.entries]
 
 
 def _plan(settings: Settings, manifest: Manifest, keep_configuration: bool) -> Plan:
@@ -150,24 +151,24 @@ def _plan(settings: Settings, manifest: Manifest, keep_configuration: bool) -> P
     if database is not None:
         removes += [f"{database}{end}" for end in ("-wal", "-shm", "-journal")]
         moves.append((f"unpacked/{SQLITE_DUMP}", str(database.resolve())))
-    for kept in manifest.files:
-        target = _target(settings, kept)
-        if kept.part == "configuration" and keep_configuration:
+    for file in manifest.files:
+        target = _target(settings, file)
+        if file.part == "configuration" and keep_configuration:
             continue
-        if kept.base != "var" and target.is_file() and collect.sha256(target) == kept.sha256:
-            continue  # a root that is read-only is left alone where it is the same
-        moves.append((f"unpacked/{kept.member}", str(target)))
+        if file.base != "var" and target.is_file() and collect.sha256(target) == file.sha256:
+            continue  # an identical file may be in a read-only root
+        moves.append((f"unpacked/{file.member}", str(target)))
     blocked = [target for _, target in moves if not _is_writable(Path(target))]
     if blocked:
-        raise BackupError(f"{blocked[0]} is not writable; to keep the present configuration, give --keep-configuration")
+        raise BackupError(f"{blocked[0]} is not writable; to keep the current configuration, give --keep-configuration")
     return Plan(id=secrets.token_hex(16), moves=tuple(moves), removes=tuple(removes))
 
 
-def _target(settings: Settings, kept: KeptFile) -> Path:
+def _target(settings: Settings, file: BackupFile) -> Path:
     bases = {"var": settings.var_dir, "root": settings.root, "absolute": Path("/")}
-    target = (bases[kept.base] / kept.path.lstrip("/")).resolve() if kept.base != "absolute" else Path(kept.path)
-    if kept.base != "absolute" and not target.is_relative_to(bases[kept.base].resolve()):
-        raise Damaged(f"{kept.path} is outside of its folder")
+    target = (bases[file.base] / file.path.lstrip("/")).resolve() if file.base != "absolute" else Path(file.path)
+    if file.base != "absolute" and not target.is_relative_to(bases[file.base].resolve()):
+        raise Damaged(f"{file.path} is outside of its folder")
     return target
 
 
@@ -185,31 +186,31 @@ def _decide(work: Path) -> None:
 
 
 def _finish(settings: Settings, work: Path, plan: Plan, now: datetime, report: Report) -> int:
-    """Everything after the decision; may be repeated from its beginning."""
+    """Execute everything after the decision; may be repeated."""
     place_all(plan, work, report)
     url = database_url(settings)
     forgotten = 0
     if snapshot.sqlite_file(url) is None:
-        lists = [ErasureList.model_validate(each) for each in json.loads((work / LISTS).read_text())]
-        forgotten = _forget(url, lists, now)
+        lists = [ErasureList.model_validate(erasures) for erasures in json.loads((work / LISTS).read_text())]
+        forgotten = _erase_again(url, lists, now)
         report(f"erased again: {forgotten}")
-    (work / PLAN).unlink()  # first: without it, what is left here is nothing to go on with
+    (work / PLAN).unlink()  # first: without the plan, the rest is ignored
     shutil.rmtree(work)
     report("done")
     return forgotten
 
 
-def _forget(url: str, lists: Sequence[ErasureList], now: datetime) -> int:
-    """Bring the database up to date, and erase what the lists say; how much that was."""
+def _erase_again(url: str, lists: Sequence[ErasureList], now: datetime) -> int:
+    """Migrate the database, and repeat the erasures of the lists; returns how much was deleted."""
     migrate.upgrade(url)
 
     async def run() -> int:
         engine = open_engine(url)
         try:
             erased = 0
-            for each in lists:
-                entries = [Entry(entry.id, entry.digest, entry.at) for entry in each.entries]
-                erased += await replay(engine, ErasureLog(each.key, lambda: now), entries, now=now)
+            for erasures in lists:
+                entries = [Entry(entry.id, entry.digest, entry.at) for entry in erasures.entries]
+                erased += await replay(engine, ErasureLog(erasures.key, lambda: now), entries, now=now)
             return erased
         finally:
             await engine.dispose()
@@ -220,7 +221,7 @@ def _forget(url: str, lists: Sequence[ErasureList], now: datetime) -> int:
 def _restore_postgres(
     url: str, work: Path, id_: str, tables: Iterable[str], postgres_bin: Path | None, report: Report
 ) -> None:
-    """Replace our tables by the dump's, and say by which restore, in one transaction."""
+    """Replace our tables by those of the dump, and record the restore's id, in one transaction."""
     script = work / "restore.sql"
     flags = ["--no-owner", "--no-privileges", f"--file={script}", str(work / "unpacked" / POSTGRES_DUMP)]
     postgres_tools.run("pg_restore", flags, None, postgres_bin)
@@ -239,23 +240,23 @@ def _restore_postgres(
 
 
 def _is_in_postgres(url: str, id_: str) -> bool:
-    """Whether the transaction of this restore was committed; one that is about to be is waited for."""
+    """Whether the transaction of this restore was committed; waits for a pending one."""
     if snapshot.sqlite_file(url) is not None:
         return False
 
-    async def ask() -> bool:
+    async def is_marked() -> bool:
         engine = open_engine(url)
         query = text("SELECT obj_description(to_regclass(:name), 'pg_class')")
         try:
             async with engine.begin() as connection:
                 await connection.execute(text(_LOCK))
             async with engine.connect() as connection:
-                found = (await connection.execute(query, {"name": snapshot.MIGRATIONS})).scalar_one_or_none()
+                comment = (await connection.execute(query, {"name": snapshot.MIGRATIONS})).scalar_one_or_none()
         finally:
             await engine.dispose()
-        return bool(found == f"restored {id_}")
+        return bool(comment == f"restored {id_}")
 
-    return asyncio.run(ask())
+    return asyncio.run(is_marked())
 
 
 def _sync_below(folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""A copy of the database as it was at one moment, made while others write; with its rows counted in that same moment.
+"""Copies a consistent snapshot of the database while it is written to, and counts the rows of the snapshot.
 
 SQLite: its backup API, in one step (https://www.sqlite.org/backup.html). Postgres: an exported snapshot that pg_dump
-joins. Only our own tables are copied: the database may have others.
+joins. Only our own tables are copied, because the database may have others.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _ERASURES = "SELECT id, digest, at FROM erasures ORDER BY id"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was copied, and to which member of the archive."""
+    """A copied snapshot, and its member of the archive."""
 
     database: Database
     member: str
@@ -36,18 +36,18 @@ class Snapshot:
 
 
 def our_tables() -> list[str]:
-    """Those that this version has."""
+    """The names of this version's tables."""
     return [*every_table.names(), MIGRATIONS]
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite database; None: it is another database."""
-    parts = make_url(url)
-    return Path(parts.database or "") if parts.get_backend_name() == "sqlite" else None
+    """The file of a SQLite database; None for any other database."""
+    address = make_url(url)
+    return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
 def take(url: str, folder: Path, postgres_bin: Path | None) -> Snapshot:
-    """Copy the database to its member below `folder`; raises Damaged, ToolFailed, and what the database raises."""
+    """Copy the database to its member below `folder`; raises Damaged, ToolFailed and the database's errors."""
     file = sqlite_file(url)
     if file is None:
         return asyncio.run(_take_postgres(url, folder, postgres_bin))
@@ -58,7 +58,7 @@ def take(url: str, folder: Path, postgres_bin: Path | None) -> Snapshot:
 
 
 def copy_sqlite(file: Path, target: Path) -> None:
-    """Copy it as it is at one moment; raises Damaged when the copy is not sound."""
+    """Copy a snapshot of a database file; raises Damaged if the copy is corrupt."""
     source = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     copy = sqlite3.connect(target)
     try:
@@ -73,7 +73,7 @@ def copy_sqlite(file: Path, target: Path) -> None:
 
 
 def check_sqlite(file: Path) -> None:
-    """SQLite's own check, foreign keys included; raises Damaged."""
+    """Run SQLite's integrity checks, foreign keys included; raises Damaged."""
     try:
         connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
         try:
@@ -91,14 +91,14 @@ def count_sqlite(file: Path) -> dict[str, int]:
     """Count the rows of each of our tables that exists."""
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     try:
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        return {name: connection.execute(_count(name)).fetchone()[0] for name in our_tables() if name in there}
+        existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return {name: connection.execute(_count(name)).fetchone()[0] for name in our_tables() if name in existing}
     finally:
         connection.close()
 
 
 def erasures_of_sqlite(file: Path) -> tuple[ErasureEntry, ...]:
-    """The list of erasures; of a database from before there was one, none."""
+    """Read the list of erasures; empty for a database of an older version."""
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     try:
         rows = connection.execute(_ERASURES).fetchall()
@@ -110,13 +110,13 @@ def erasures_of_sqlite(file: Path) -> tuple[ErasureEntry, ...]:
 
 
 def count_tables(connection: Connection) -> dict[str, int]:
-    """Rows of each of our tables that is there, over any connection."""
-    there = set(inspect(connection).get_table_names())
-    return {name: int(connection.execute(text(_count(name))).scalar_one()) for name in our_tables() if name in there}
+    """Count the rows of each of our tables that exists, over any connection."""
+    existing = set(inspect(connection).get_table_names())
+    return {name: int(connection.execute(text(_count(name))).scalar_one()) for name in our_tables() if name in existing}
 
 
 def read_erasures(connection: Connection) -> tuple[ErasureEntry, ...]:
-    """The list of erasures, over a connection to Postgres."""
+    """Read the list of erasures over a connection to Postgres."""
     if "erasures" not in inspect(connection).get_table_names():
         return ()
     return _entries(connection.execute(text(_ERASURES)).all())
@@ -151,7 +151,7 @@ def _count(table: str) -> str:
 
 
 def erasures_now(url: str) -> tuple[ErasureEntry, ...]:
-    """The list of erasures as it is now; of a database that is not there, none."""
+    """Read the current list of erasures; empty if there is no database."""
     file = sqlite_file(url)
     if file is not None:
         return erasures_of_sqlite(file) if file.exists() else ()

@@ -1,4 +1,4 @@
-"""Reading a backup to its end, and trying what is in it, without touching what runs."""
+"""Verifies a backup completely, without touching the running service."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from serving.backup.manifest import POSTGRES_DUMP, SQLITE_DUMP, Manifest
 
 
 def verify(file: Path, identities: Sequence[str], *, postgres_bin: Path | None = None) -> Manifest:
-    """Return what it has; raises Damaged, Locked, ToolFailed."""
+    """Verify a backup and return its manifest; raises Damaged, Locked, ToolFailed."""
     with tempfile.TemporaryDirectory(prefix="bondhu-verify.") as name:
         return unpack_checked(file, identities, Path(name), postgres_bin=postgres_bin)
 
 
 def unpack_checked(file: Path, identities: Sequence[str], into: Path, *, postgres_bin: Path | None) -> Manifest:
-    """Unpack it, and hold each member against the manifest, the database against its own rules; raises the same."""
+    """Unpack a backup, and check its members by the manifest and its database; raises the same errors."""
     manifest = archive.unpack(file, identities, into)
-    for kept in manifest.files:
-        _check(into / kept.member, kept.sha256)
+    for member in manifest.files:
+        _check(into / member.member, member.sha256)
     if manifest.database == "sqlite":
         dump = into / SQLITE_DUMP
         _check(dump, manifest.dump_sha256)
         snapshot.check_sqlite(dump)
-        if (found := snapshot.count_sqlite(dump)) != manifest.tables:
-            raise Damaged(f"{file}: the tables have {found} rows instead of {manifest.tables}")
+        if (counts := snapshot.count_sqlite(dump)) != manifest.tables:
+            raise Damaged(f"{file}: the tables have {counts} rows instead of {manifest.tables}")
     elif manifest.database == "postgresql":
         _check(into / POSTGRES_DUMP, manifest.dump_sha256)
         postgres_tools.run("pg_restore", ["--file=/dev/null", str(into / POSTGRES_DUMP)], None, postgres_bin)

@@ -19,10 +19,10 @@ def advise(reading: Reading, findings: Sequence[Finding]) -> tuple[Advice, ...]:
     worst: dict[str, Level] = {}
     for finding in findings:
         worst[finding.code] = max(finding.level, worst.get(finding.code, Level.HEALTHY))
-    found = [advice for rule in (_repair, _optimise) for advice in rule(reading, worst)]
-    if not any(advice.move == "optimise" for advice in found):
-        found += [advice for rule in (_scale_up, _scale_out) for advice in rule(reading, worst)]
-    return tuple(sorted(found, key=lambda advice: MOVES.index(advice.move)))
+    chosen = [advice for rule in (_repair, _optimise) for advice in rule(reading, worst)]
+    if not any(advice.move == "optimise" for advice in chosen):
+        chosen += [advice for rule in (_scale_up, _scale_out) for advice in rule(reading, worst)]
+    return tuple(sorted(chosen, key=lambda advice: MOVES.index(advice.move)))
 
 
 _REPAIRS = {
@@ -79,9 +79,9 @@ def _optimise(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
             "cache_off", "optimise", why, "cache: {enabled: true} in configs/bondhu.yaml", "Redis memory", "a restart"
         )
     repeats = reading.during.by("bondhu_sql_repeats_total", "route")
-    most = max(repeats, key=lambda route: repeats[route], default="")
-    if repeats.get(most):
-        why = f"{most} repeats an SQL statement at least {levels.REPEATS} times in one request (N+1)"
+    repeated = max(repeats, key=lambda route: repeats[route], default="")
+    if repeats.get(repeated):
+        why = f"{repeated} repeats an SQL statement at least {levels.REPEATS} times in one request (N+1)"
         yield Advice("n_plus_one", "optimise", why, "use one statement with IN, or a join", "nothing", "hours")
     if reading.loop_lag_s >= levels.LOOP_LAG_S.warning:
         why = f"the event loop was blocked for {reading.loop_lag_s:.2f} s, which delays all requests"
@@ -103,15 +103,16 @@ def _optimise(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
 def _slow_statements(reading: Reading, statements: float) -> Iterator[Advice]:
     slow: dict[str, float] = {}
     name = "bondhu_sql_statement_seconds"
-    for what, count in reading.during.by(f"{name}_count", "statement").items():
-        quick = reading.during.total(f"{name}_bucket", statement=what, le=str(levels.SLOW_STATEMENT_S))
-        slow[what] = count - quick
+    for statement, count in reading.during.by(f"{name}_count", "statement").items():
+        quick = reading.during.total(f"{name}_bucket", statement=statement, le=str(levels.SLOW_STATEMENT_S))
+        slow[statement] = count - quick
     total = sum(slow.values())
     if total >= levels.SLOW_STATEMENTS:
-        most = max(slow, key=lambda what: slow[what])
-        why = f"{total:.0f} of {statements:.0f} statements took over {levels.SLOW_STATEMENT_S:g} s, most often `{most}`"
+        slowest = max(slow, key=lambda statement: slow[statement])
+        limit_s = levels.SLOW_STATEMENT_S
+        why = f"{total:.0f} of {statements:.0f} statements took over {limit_s:g} s, most often `{slowest}`"
         yield Advice(
-            "slow_queries", "optimise", why, f"EXPLAIN ANALYZE a {most}; an index where it scans", "disk", "hours"
+            "slow_queries", "optimise", why, f"EXPLAIN ANALYZE a {slowest}; an index where it scans", "disk", "hours"
         )
 
 

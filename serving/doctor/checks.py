@@ -12,7 +12,7 @@ Check = Callable[[Reading], Iterator[Finding]]
 
 
 def memory(reading: Reading) -> Iterator[Finding]:
-    """Memory of the machine, or of the container."""
+    """Memory of the machine or the container."""
     if reading.host is not None:
         ratio = reading.host.memory_ratio
         size = f"{reading.host.memory_bytes / 2**30:.1f} GiB"
@@ -23,8 +23,8 @@ def cpu(reading: Reading) -> Iterator[Finding]:
     """CPU over the window."""
     if reading.cpu_ratio is not None and reading.host is not None:
         ratio = reading.cpu_ratio
-        says = f"{ratio:.0%} of {reading.host.cores:g} cores over {reading.window_s:.0f} s"
-        yield Finding("cpu", levels.CPU_RATIO.level(ratio), says, ratio)
+        message = f"{ratio:.0%} of {reading.host.cores:g} cores over {reading.window_s:.0f} s"
+        yield Finding("cpu", levels.CPU_RATIO.level(ratio), message, ratio)
 
 
 def disk(reading: Reading) -> Iterator[Finding]:
@@ -37,24 +37,24 @@ def disk(reading: Reading) -> Iterator[Finding]:
 
 
 def latency(reading: Reading) -> Iterator[Finding]:
-    """p95 of people's requests."""
+    """The p95 latency of interactive requests."""
     name = "bondhu_request_duration_seconds"
     requests = reading.during.total(f"{name}_count", **{"class": "interactive"})
     if requests < levels.MIN_REQUESTS:
         yield Finding("latency", Level.HEALTHY, f"{requests:.0f} interactive requests: too few to judge the latency")
         return
     p95_s = reading.during.quantile(name, 0.95, **{"class": "interactive"}) or 0.0
-    says = f"the p95 of interactive requests is {p95_s:.1f} s ({requests:.0f} in {reading.window_s:.0f} s)"
-    yield Finding("latency", levels.P95_S.level(p95_s), says, p95_s)
+    message = f"the p95 of interactive requests is {p95_s:.1f} s ({requests:.0f} in {reading.window_s:.0f} s)"
+    yield Finding("latency", levels.P95_S.level(p95_s), message, p95_s)
 
 
 def errors(reading: Reading) -> Iterator[Finding]:
     """The share of requests that end in a 5xx."""
     name = "bondhu_http_requests_total"
     total = failed = 0.0
-    for (found, labels), value in reading.during.values.items():
+    for (metric, labels), value in reading.during.values.items():
         label = dict(labels)
-        if found == name and label["route"] not in NOT_COUNTED:
+        if metric == name and label["route"] not in NOT_COUNTED:
             total += value
             failed += value if label["status"].startswith("5") else 0
     if total < levels.MIN_REQUESTS:
@@ -62,63 +62,63 @@ def errors(reading: Reading) -> Iterator[Finding]:
         return
     ratio = failed / total
     codes = reading.during.by("bondhu_request_errors_total", "code")
-    most = max(codes, key=lambda code: codes[code], default="") if failed else ""
-    more = f", most often {most}" if most else ""
+    commonest = max(codes, key=lambda code: codes[code], default="") if failed else ""
+    more = f", most often {commonest}" if commonest else ""
     yield Finding("errors", levels.ERROR_RATIO.level(ratio), f"{ratio:.1%} of {total:.0f} requests failed{more}", ratio)
 
 
 def restarts(reading: Reading) -> Iterator[Finding]:
-    """Processes that die and are started again."""
+    """Processes that were restarted."""
     for name, count in reading.restarts.items():
         if count:
-            says = f"{name} was restarted {count:.0f} times in {reading.window_s:.0f} s"
-            yield Finding("restarts", levels.RESTARTS.level(count), says, count)
+            message = f"{name} was restarted {count:.0f} times in {reading.window_s:.0f} s"
+            yield Finding("restarts", levels.RESTARTS.level(count), message, count)
 
 
 def queue(reading: Reading) -> Iterator[Finding]:
-    """Background tasks that pile up."""
-    for name, (before, now) in reading.queues.items():
-        growth = now - before
-        says = f"{now:.0f} tasks wait in {name}, {growth:+.0f} in {reading.window_s:.0f} s"
-        yield Finding("queue", levels.QUEUE_GROWTH.level(growth), says, growth)
+    """Growth of the queues of background tasks."""
+    for name, (earlier, now) in reading.queues.items():
+        growth = now - earlier
+        message = f"{now:.0f} tasks wait in {name}, {growth:+.0f} in {reading.window_s:.0f} s"
+        yield Finding("queue", levels.QUEUE_GROWTH.level(growth), message, growth)
 
 
 def redis(reading: Reading) -> Iterator[Finding]:
     """Whether Redis is available, its evictions and its free memory."""
-    found = reading.redis
-    if not found.is_up:
+    state = reading.redis
+    if not state.is_up:
         yield Finding(
             "redis", Level.CRITICAL, "Redis is unavailable: limits are approximate, nothing is cached or queued"
         )
         return
     yield Finding("redis", Level.HEALTHY, "Redis is available")
-    if found.evicted:
-        says = f"Redis evicted {found.evicted:.0f} keys because its memory was full"
-        yield Finding("evictions", levels.EVICTIONS.level(found.evicted), says, found.evicted)
-    if found.policy.startswith("allkeys"):
-        says = f"Redis has the eviction policy {found.policy}, which drops queued jobs and limits"
-        yield Finding("eviction_policy", Level.CRITICAL, says)
-    if found.memory_ratio is not None:
-        ratio = found.memory_ratio
-        says = f"{ratio:.0%} of Redis's memory is in use"
-        yield Finding("redis_memory", levels.REDIS_MEMORY_RATIO.level(ratio), says, ratio)
+    if state.evicted:
+        message = f"Redis evicted {state.evicted:.0f} keys because its memory was full"
+        yield Finding("evictions", levels.EVICTIONS.level(state.evicted), message, state.evicted)
+    if state.policy.startswith("allkeys"):
+        message = f"Redis has the eviction policy {state.policy}, which drops queued jobs and limits"
+        yield Finding("eviction_policy", Level.CRITICAL, message)
+    if state.memory_ratio is not None:
+        ratio = state.memory_ratio
+        message = f"{ratio:.0%} of Redis's memory is in use"
+        yield Finding("redis_memory", levels.REDIS_MEMORY_RATIO.level(ratio), message, ratio)
 
 
 def database(reading: Reading) -> Iterator[Finding]:
     """Whether the database is available, up to date, and has free connections."""
-    found = reading.sql
-    if not found.is_up:
+    sql = reading.sql
+    if not sql.is_up:
         yield Finding(
             "database", Level.CRITICAL, "the database is unavailable: new keys are refused, nothing is remembered"
         )
         return
-    if not found.is_current:
+    if not sql.is_current:
         yield Finding("database", Level.CRITICAL, "the database lacks migrations of this version")
     else:
         yield Finding("database", Level.HEALTHY, "the database is available")
-    if found.pool_max and found.pool_used >= levels.POOL_RATIO * found.pool_max:
-        says = f"{found.pool_used} of {found.pool_max} pooled connections are in use"
-        yield Finding("pool", Level.WARNING, says, found.pool_used / found.pool_max)
+    if sql.pool_max and sql.pool_used >= levels.POOL_RATIO * sql.pool_max:
+        message = f"{sql.pool_used} of {sql.pool_max} pooled connections are in use"
+        yield Finding("pool", Level.WARNING, message, sql.pool_used / sql.pool_max)
 
 
 def models(reading: Reading) -> Iterator[Finding]:
@@ -137,14 +137,14 @@ def clocks(reading: Reading) -> Iterator[Finding]:
     """Clocks that differ, which affects limits, expiries and the ledger's days."""
     for name, off_s in (("Redis", reading.redis.clock_off_s), ("the database", reading.sql.clock_off_s)):
         if off_s is not None:
-            says = f"the clock of {name} differs from this machine's by {off_s:.1f} s"
-            yield Finding("clock", levels.CLOCK_S.level(abs(off_s)), says, off_s)
+            message = f"the clock of {name} differs from this machine's by {off_s:.1f} s"
+            yield Finding("clock", levels.CLOCK_S.level(abs(off_s)), message, off_s)
 
 
 def expiries(reading: Reading) -> Iterator[Finding]:
     """Keys and certificates that expire."""
-    for code, found in (("key", reading.keys), ("certificate", reading.certificates)):
-        for expiry in found:
+    for code, expiring in (("key", reading.keys), ("certificate", reading.certificates)):
+        for expiry in expiring:
             yield Finding(code, _expiry_level(expiry), f"{expiry.name} {_ends(expiry.left_s)}", expiry.left_s)
 
 
@@ -156,8 +156,8 @@ def backups(reading: Reading) -> Iterator[Finding]:
         yield Finding("backup", Level.CRITICAL, "there is no backup in backup.folder")
     else:
         age_s = reading.backup_age_s
-        says = f"the newest backup is {age_s / 3600:.0f} hours old"
-        yield Finding("backup", levels.BACKUP_AGE_S.level(age_s), says, age_s)
+        message = f"the newest backup is {age_s / 3600:.0f} hours old"
+        yield Finding("backup", levels.BACKUP_AGE_S.level(age_s), message, age_s)
 
 
 CHECKS: tuple[Check, ...] = (

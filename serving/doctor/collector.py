@@ -1,4 +1,4 @@
-"""Gathers what the checks look at, in a gateway worker; asks every part at once, and none for longer than WITHIN_S."""
+"""Collects the measurements for the checks in a gateway worker, concurrently and each within a timeout."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ from storage.business import BusinessFigures, read_figures
 from storage.database import AWAY
 
 SLOW_EVERY_S = 60.0
-WITHIN_S, METRICS_WITHIN_S = 2.0, 0.5
+TIMEOUT_S, METRICS_TIMEOUT_S = 2.0, 0.5
 
 
 class Doctor:
@@ -85,15 +85,15 @@ class Doctor:
         self._settled = settled
         self._certificate_places = certificate_places
         self._backup_folder = backup_folder
-        self._known: _Slow | None = None
+        self._slow_values: _Slow | None = None
         self._history = History(self._look, window_s=window_s, every_s=every_s)
 
     async def run(self) -> None:
-        """Remember until cancelled."""
+        """Take samples until cancelled."""
         await self._history.run()
 
     async def report(self, overview: Iterable[Metric] = ()) -> Report:
-        """How it is now; `overview` are metrics of the service as a whole (`serving.routes.service_metrics`)."""
+        """Return the current report; `overview` are metrics of the whole service (`serving.routes.operations`)."""
         (first, last), redis, sql, keys, ends = await asyncio.gather(
             self._history.present(),
             self._redis_reading(),
@@ -106,30 +106,30 @@ class Doctor:
         return Report(findings, advise(reading, findings), reading.window_s)
 
     async def collectors(self) -> tuple[HostMetrics, BusinessMetrics]:
-        """The metrics of the machine and of how the service is used, for Prometheus.
+        """Return the metrics of the machine and of the usage for Prometheus.
 
-        What takes long (certificates that servers present, sums over SQL) is at most SLOW_EVERY_S old.
+        Slow ones (certificates of servers, sums over SQL) are at most SLOW_EVERY_S old.
         """
-        stats, slow = await asyncio.gather(_learn(lambda: self._redis.info("stats"), METRICS_WITHIN_S), self._slow())
+        stats, slow = await asyncio.gather(_try(lambda: self._redis.info("stats"), METRICS_TIMEOUT_S), self._slow())
         host = HostMetrics(
             self._host(),
             restarts=self._restarts(),
             evicted=None if stats is None else float(stats.get("evicted_keys", 0)),
             loop_lag_s=self._history.loop_lag_s,
             backup_age_s=self._backup_age_s(),
-            expiries={expiry.name: expiry.left_s for expiry in slow.ends},
+            expiries={expiry.name: expiry.left_s for expiry in slow.expiries},
         )
         return host, BusinessMetrics(slow.figures)
 
     async def _slow(self) -> "_Slow":
-        if self._known is None or time.monotonic() - self._known.at_s >= SLOW_EVERY_S:
+        if self._slow_values is None or time.monotonic() - self._slow_values.at_s >= SLOW_EVERY_S:
             now = datetime.now(UTC)
             ends, figures = await asyncio.gather(
                 asyncio.to_thread(certificates.expiries, self._certificate_places, now),
-                _learn(lambda: read_figures(self._database, now=now)),
+                _try(lambda: read_figures(self._database, now=now)),
             )
-            self._known = _Slow(time.monotonic(), ends, figures)
-        return self._known
+            self._slow_values = _Slow(time.monotonic(), ends, figures)
+        return self._slow_values
 
     def _reading(
         self,
@@ -175,11 +175,11 @@ class Doctor:
 
     async def _look(self) -> Moment:
         host = self._host()
-        queues, evicted = await asyncio.gather(self._queues(), _learn(lambda: self._redis.info("stats")))
+        queues, redis_stats = await asyncio.gather(self._queues(), _try(lambda: self._redis.info("stats")))
         counted = await asyncio.to_thread(lambda: Samples.of(self._families()))
-        gone = None if evicted is None else float(evicted.get("evicted_keys", 0))
+        evicted_keys = None if redis_stats is None else float(redis_stats.get("evicted_keys", 0))
         cpu = None if host is None else host.cpu_used_s
-        return Moment(time.monotonic(), counted, cpu, gone, queues, self._restarts())
+        return Moment(time.monotonic(), counted, cpu, evicted_keys, queues, self._restarts())
 
     def _host(self) -> HostReading | None:
         try:
@@ -188,34 +188,34 @@ class Doctor:
             return None
 
     async def _queues(self) -> Mapping[str, float]:
-        found = {}
+        queues = {}
         for name, key in self._queue_keys.items():
-            waiting = await _learn(lambda key=key: self._redis.llen(key))  # type: ignore[misc]
+            waiting = await _try(lambda key=key: self._redis.llen(key))  # type: ignore[misc]
             if waiting is not None:
-                found[name] = float(waiting)
-        return found
+                queues[name] = float(waiting)
+        return queues
 
     def _restarts(self) -> Mapping[str, float]:
-        """Of the supervisor's processes, as it says itself, and of engines, which count their starts."""
+        """Restart counts of the supervisor's processes and of engines."""
         try:
             state = json.loads((self._var_dir / "run/state.json").read_text())
-            found: dict[str, float] = defaultdict(
-                float, {name: float(each["restarts"]) for name, each in state.items()}
+            restarts: dict[str, float] = defaultdict(
+                float, {name: float(process["restarts"]) for name, process in state.items()}
             )
-        except (OSError, ValueError, KeyError, TypeError):  # no supervisor here, or it is writing
-            found = defaultdict(float)
+        except (OSError, ValueError, KeyError, TypeError):  # there is no supervisor, or it is writing the file
+            restarts = defaultdict(float)
         for report in self._engine_registry.reports():
-            found[f"engine {report['model']}"] += report["epoch"]
-        return dict(found)
+            restarts[f"engine {report['model']}"] += report["epoch"]
+        return dict(restarts)
 
     async def _redis_reading(self) -> RedisReading:
-        memory, moment = await asyncio.gather(_learn(lambda: self._redis.info("memory")), _learn(self._redis.time))
+        memory, moment = await asyncio.gather(_try(lambda: self._redis.info("memory")), _try(self._redis.time))
         if memory is None or moment is None:
             return RedisReading(is_up=False)
-        most = float(memory.get("maxmemory", 0))
+        max_bytes = float(memory.get("maxmemory", 0))
         return RedisReading(
             is_up=True,
-            memory_ratio=float(memory["used_memory"]) / most if most else None,
+            memory_ratio=float(memory["used_memory"]) / max_bytes if max_bytes else None,
             policy=str(memory.get("maxmemory_policy", "")),
             clock_off_s=moment[0] + moment[1] / 1e6 - time.time(),
         )
@@ -223,43 +223,45 @@ class Doctor:
     async def _sql_reading(self) -> SqlReading:
         is_sqlite = self._database.dialect.name == "sqlite"
 
-        async def ask() -> tuple[float | None, bool]:
+        async def query() -> tuple[float | None, bool]:
             async with self._database.connect() as connection:
                 clock = None
                 if not is_sqlite:
-                    then = (await connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))).scalar_one()
-                    clock = float(then) - time.time()
+                    database_s = (
+                        await connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))
+                    ).scalar_one()
+                    clock = float(database_s) - time.time()
                 return clock, await connection.run_sync(migrate.is_at_least)
 
         pool = self._readings.sql_connections()
         used = int(pool.get("used", 0))
-        found = await _learn(ask)
-        if found is None:
+        state = await _try(query)
+        if state is None:
             return SqlReading(is_up=False, is_sqlite=is_sqlite)
-        most = None if is_sqlite else self._settled.pool_max
-        clock, current = found
+        pool_max = None if is_sqlite else self._settled.pool_max
+        clock, current = state
         return SqlReading(
-            is_up=True, is_sqlite=is_sqlite, pool_used=used, pool_max=most, clock_off_s=clock, is_current=current
+            is_up=True, is_sqlite=is_sqlite, pool_used=used, pool_max=pool_max, clock_off_s=clock, is_current=current
         )
 
     async def _keys(self) -> tuple[Expiry, ...]:
-        """Keys that end soon; of those that have ended, those of the last days that were in use until then."""
-        found = await _learn(lambda: list_keys(self._database))
+        """API keys that expire soon or expired in the last days."""
+        keys = await _try(lambda: list_keys(self._database))
         now = datetime.now(UTC)
-        ends = []
-        for key in found or ():
+        expiring = []
+        for key in keys or ():
             if key.expires_at is None or key.revoked_at is not None:
                 continue
             left_s = (key.expires_at - now).total_seconds()
             if -levels.EXPIRES_S[1] < left_s < levels.EXPIRES_S[0]:
-                ends.append(Expiry(name=f"key {key.id} of {key.app}", left_s=left_s))
-        return tuple(ends)
+                expiring.append(Expiry(name=f"key {key.id} of {key.app}", left_s=left_s))
+        return tuple(expiring)
 
     def _not_ready(self) -> Mapping[str, str]:
         states = self._models.states()
         away = {name: state.reason or "not ready" for name, state in states.items() if not state.ready}
         if not states:
-            away["models"] = self._engine_registry.directory_problem or "none is known"
+            away["models"] = self._engine_registry.directory_problem or "no models are known"
         return away
 
     def _backup_age_s(self) -> float | None:
@@ -271,14 +273,14 @@ class Doctor:
 
 class _Slow(NamedTuple):
     at_s: float
-    ends: tuple[Expiry, ...]
+    expiries: tuple[Expiry, ...]
     figures: BusinessFigures | None
 
 
-async def _learn(ask: Callable[[], Awaitable[Any]], within_s: float = WITHIN_S) -> Any:
-    """What it answers; None when it does not, in time."""
+async def _try(query: Callable[[], Awaitable[Any]], timeout_s: float = TIMEOUT_S) -> Any:
+    """Await a query; None if it fails or does not respond in time."""
     try:
-        async with asyncio.timeout(within_s):
-            return await ask()
+        async with asyncio.timeout(timeout_s):
+            return await query()
     except (RedisError, *AWAY):
         return None

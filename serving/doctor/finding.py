@@ -1,4 +1,4 @@
-"""What the doctor says: findings, and advice with its reason, its exact step, its price and its time."""
+"""The doctor's report: findings, and advice with its reason, its step, its cost and its duration."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -11,7 +11,7 @@ MOVES: tuple[Move, ...] = ("repair", "optimise", "scale up", "scale out")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was looked at: `code` names it for programs, `says` for people."""
+    """The result of a check: `code` is for programs, `says` for people."""
 
     code: str
     level: Level
@@ -21,7 +21,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do: why, how (the edit or the command), what it costs, how long it takes."""
+    """A recommended step: why, how (the edit or the command), its cost and its duration."""
 
     code: str
     move: Move
@@ -33,7 +33,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it; advice in the order to follow."""
+    """Findings, and advice in the order in which to follow it."""
 
     findings: tuple[Finding, ...]
     advice: tuple[Advice, ...]
@@ -41,13 +41,13 @@ class Report:
 
     @property
     def level(self) -> Level:
-        """The worst."""
+        """The worst level of all findings."""
         return max((finding.level for finding in self.findings), default=Level.HEALTHY)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it; `status` is healthy, warning or critical."""
+        """Return the report as a JSON object; `status` is healthy, warning or critical."""
         status = {Level.CRITICAL: "critical", Level.WARNING: "warning"}.get(self.level, "healthy")
         findings = sorted(self.findings, key=lambda finding: -finding.level)
         shown = [{**asdict(finding), "level": finding.level.name.lower()} for finding in findings]
-        advice = [asdict(each) for each in self.advice]
+        advice = [asdict(step) for step in self.advice]
         return {"status": status, "window_s": round(self.window_s, 1), "findings": shown, "advice": advice}

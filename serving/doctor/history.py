@@ -1,4 +1,4 @@
-"""The last minutes of a gateway worker: moments taken now and then, and how long its event loop stood still."""
+"""Samples of the last minutes of a gateway worker, and how long its event loop was blocked."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ TICK_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What was so at `at_s` (monotonic). None: it could not be learned."""
+    """The measurements at `at_s` (monotonic); None: not available."""
 
     at_s: float
     counted: Samples
@@ -24,12 +24,12 @@ class Moment:
 
 
 class History:
-    """Keeps the moments of `window_s`, one each `every_s`.
+    """Keeps the moments of the last `window_s`.
 
     Args:
-        look: takes one.
-        window_s: how far back.
-        every_s: between two.
+        look: takes a moment.
+        window_s: length of the history, s.
+        every_s: time between two moments, s.
         clock: monotonic seconds.
 
     """
@@ -50,7 +50,7 @@ class History:
         self._lags: deque[tuple[float, float]] = deque()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Take moments until cancelled."""
         due_s = self._clock()
         while True:
             if self._clock() >= due_s:
@@ -61,7 +61,10 @@ class History:
             self._lags.append((self._clock(), max(0.0, self._clock() - slept_from_s - TICK_S)))
 
     async def present(self) -> tuple[Moment, Moment]:
-        """The moment that the window began with, and now; what the first did not know yet is as it was known first."""
+        """Return the first moment of the window and the current one.
+
+        Queues and processes that appeared later have their first known value in the first moment.
+        """
         now = await self._look()
         self._keep(now)
         first = self._moments[0]
@@ -74,7 +77,7 @@ class History:
 
     @property
     def loop_lag_s(self) -> float:
-        """The longest that the loop stood still in the window."""
+        """The longest time in the window for which the event loop was blocked."""
         return max((lag_s for _, lag_s in self._lags), default=0.0)
 
     def _keep(self, moment: Moment) -> None:

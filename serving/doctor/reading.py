@@ -1,4 +1,4 @@
-"""What the checks look at: plain values, gathered elsewhere. None: it could not be learned."""
+"""The input of the checks: plain values from the collector. None: not available."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from serving.observability.host import HostReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisReading:
-    """Redis, or that it is away."""
+    """The state of Redis."""
 
     is_up: bool
     evicted: float = 0.0  # in the window
@@ -20,7 +20,7 @@ class RedisReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlReading:
-    """The database, or that it is away."""
+    """The state of the database."""
 
     is_up: bool
     is_sqlite: bool
@@ -32,7 +32,7 @@ class SqlReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiry:
-    """Something that ends: `name` says what; `left_s` is below 0 when it has."""
+    """A key or certificate that expires; `left_s` is negative if it has expired."""
 
     name: str
     left_s: float
@@ -50,7 +50,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """All of it; `during` is what was counted in the window."""
+    """All measurements; `during` are the counts of the window."""
 
     window_s: float
     host: HostReading | None
@@ -62,8 +62,8 @@ class Reading:
     settled: Settled
     loop_lag_s: float = 0.0  # the longest in the window
     restarts: Mapping[str, float] = field(default_factory=dict)  # in the window, by process
-    queues: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # when it began, now
-    not_ready: Mapping[str, str] = field(default_factory=dict)  # models, and why
+    queues: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # at the beginning of the window, now
+    not_ready: Mapping[str, str] = field(default_factory=dict)  # reasons, by model
     breakers: tuple[str, ...] = ()
     keys: tuple[Expiry, ...] = ()
     certificates: tuple[Expiry, ...] = ()

@@ -1,4 +1,4 @@
-"""Metrics of one moment, and what happened between two: sums, shares, quantiles."""
+"""Metrics at one moment, and their differences: sums and quantiles."""
 
 import math
 from collections import defaultdict
@@ -18,7 +18,7 @@ class Samples:
 
     @classmethod
     def of(cls, families: Iterable[Metric]) -> "Samples":
-        """Those of a registry's families; only our own."""
+        """Convert a registry's families; only our own metrics are kept."""
         return cls(
             {
                 (sample.name, frozenset(sample.labels.items())): float(sample.value)
@@ -29,33 +29,33 @@ class Samples:
         )
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples of this name that have these labels."""
+        """Return the sum of all samples with this name and these labels."""
         selected = set(labels.items())
-        return sum(value for (found, has), value in self.values.items() if found == name and selected <= has)
+        return sum(value for (metric, present), value in self.values.items() if metric == name and selected <= present)
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """Sums for each value of a label."""
+        """Return the sum for each value of a label."""
         sums: dict[str, float] = defaultdict(float)
-        for (found, has), value in self.values.items():
-            if found == name:
-                sums[dict(has).get(label, "")] += value
+        for (metric, present), value in self.values.items():
+            if metric == name:
+                sums[dict(present).get(label, "")] += value
         return dict(sums)
 
-    def since(self, before: "Samples") -> "Samples":
-        """What was added; of a counter that began anew, all of it."""
-        added = {}
+    def since(self, earlier: "Samples") -> "Samples":
+        """Return the increases; for a counter that was reset, its whole value."""
+        increases = {}
         for key, value in self.values.items():
-            old = before.values.get(key, 0.0)
-            added[key] = value - old if value >= old else value
-        return Samples(added)
+            old = earlier.values.get(key, 0.0)
+            increases[key] = value - old if value >= old else value
+        return Samples(increases)
 
     def quantile(self, name: str, q: float, **labels: str) -> float | None:
-        """Of a histogram, as Prometheus' histogram_quantile has it; None without observations."""
+        """Return a histogram's quantile, as Prometheus' histogram_quantile does; None without observations."""
         selected = set(labels.items())
         buckets: dict[float, float] = defaultdict(float)
-        for (found, has), value in self.values.items():
-            if found == f"{name}_bucket" and selected <= has:
-                buckets[float(dict(has)["le"])] += value
+        for (metric, present), value in self.values.items():
+            if metric == f"{name}_bucket" and selected <= present:
+                buckets[float(dict(present)["le"])] += value
         bounds = sorted(buckets)
         total = buckets.get(math.inf, 0.0)
         if not total:
@@ -65,7 +65,7 @@ class Samples:
             if buckets[bound] >= rank:
                 if math.isinf(bound):
                     return low
-                inside = buckets[bound] - below
-                return low + (bound - low) * ((rank - below) / inside if inside else 1.0)
+                count = buckets[bound] - below
+                return low + (bound - low) * ((rank - below) / count if count else 1.0)
             low, below = bound, buckets[bound]
         return low

@@ -37,15 +37,16 @@ _FOR_PROGRAMS = ("structured_outputs", "logprobs", "continue_final_message")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a request is answered.
+    """How to respond to a request.
 
     Attributes:
-        request: the request, with what was found.
-        fixed: the whole answer, in plain danger; None: a model answers.
-        guard: for the reply; None: nothing is read, and nothing put around it.
+        request: the request, with the findings.
+        fixed: the complete response, in plain danger; None: a model replies.
+        guard: checks the reply and adds text to it; None: neither is needed.
         headers: of the response.
-        due: the notices that are told, or none are due now; None: none are told to anybody.
-        version: of the person's session; -1: none is kept. `is_old`: it says too little of when they were last here.
+        due: the notices of this reply, which may be none now; None: notices are off.
+        version: of the person's session; -1: it cannot be stored.
+        is_old: whether the session must be stored even without notices.
 
     """
 
@@ -67,8 +68,8 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What is due to somebody, the version of their session, and whether it is worth being written again."""
+class _Pending:
+    """The due notices of a person, the version of their session, and whether the session is outdated."""
 
     due: Notices
     version: int
@@ -129,37 +130,40 @@ class SafetyGate:
         request = replace(
             request, risk=risk if checks else None, person=facts, country=request.country or facts.country
         )
-        told: tuple[tuple[bytes, bytes], ...] = ()
+        headers: tuple[tuple[bytes, bytes], ...] = ()
         if risk.action is not Action.CONTINUE:
             self._referrals.note(risk, self._now())
-            told = ((HEADER, f"{risk.category}; {risk.level.name.lower()}; {risk.action}".encode()),)
+            headers = ((HEADER, f"{risk.category}; {risk.level.name.lower()}; {risk.action}".encode()),)
         if risk.action in (Action.FIXED_REPLY, Action.REFUSE):
-            return Opening(request, fixed=self._fixed(risk, request.country), headers=told)
-        found = await self._due(request, duties, shows, is_minor=is_minor)
-        due = found.due if found is not None and (found.due.disclose or found.due.remind) else None
-        after = self._help_suffix(request, risk)
+            return Opening(request, fixed=self._fixed(risk, request.country), headers=headers)
+        pending = await self._due_notices(request, duties, shows, is_minor=is_minor)
+        due = pending.due if pending is not None and (pending.due.disclose or pending.due.remind) else None
+        suffix = self._help_suffix(request, risk)
         check = partial(self._step.check_reply, risk=risk, is_companion=is_companion) if checks else None
         if check is not None and not self._settings.check_replies:
             check = None
-        before = "" if due is None or shows != "text" else "".join(f"{each}\n\n" for each in due.texts(risk.language))
+        texts = due.texts(risk.language) if due is not None and shows == "text" else ()
+        prefix = "".join(f"{text}\n\n" for text in texts)
         events = [] if due is None else _events(due, risk.language)
         if not _is_for_a_person(request):
-            before, after = "", ""
+            prefix, suffix = "", ""
         guard = None
-        if check is not None or before or after or events:
+        if check is not None or prefix or suffix or events:
             in_danger = risk.level >= Level.VEILED or risk.is_minor
             by_sentence = check is not None and (in_danger or self._settings.stream == "by_sentence")
             guard = ReplyGuard(
                 check=check,
-                prefix=before,
-                suffix=after,
+                prefix=prefix,
+                suffix=suffix,
                 events=events if is_companion or shows == "event" else (),
                 by_sentence=by_sentence,
             )
         if due is not None and events:
-            told += ((NOTICES_HEADER, ", ".join(each["notice"] for each in events).encode()),)
-        opening = Opening(request, guard=guard, headers=told)
-        return opening if found is None else replace(opening, due=found.due, version=found.version, is_old=found.is_old)
+            headers += ((NOTICES_HEADER, ", ".join(event["notice"] for event in events).encode()),)
+        opening = Opening(request, guard=guard, headers=headers)
+        if pending is None:
+            return opening
+        return replace(opening, due=pending.due, version=pending.version, is_old=pending.is_old)
 
     def is_minor(self, facts: PersonFacts) -> bool:
         """Whether a person with these facts counts as a minor."""
@@ -169,8 +173,8 @@ class SafetyGate:
         """Store that the reply was sent, with its notices."""
         due = opening.due
         if due is not None:
-            was_told = opening.guard is not None and opening.guard.has_begun
-            if was_told or (opening.is_old and not (due.disclose or due.remind)):
+            was_shown = opening.guard is not None and opening.guard.has_begun
+            if was_shown or (opening.is_old and not (due.disclose or due.remind)):
                 await self._sessions.save(opening.request, due.session, opening.version)
 
     async def _assess(self, request: GenerationRequest, *, is_minor: bool) -> Risk:
@@ -199,13 +203,15 @@ class SafetyGate:
         custom = self._crisis_text() if risk.category is Category.SELF_HARM else None
         return help_text(risk.category, language=risk.language, country=country, text=custom)
 
-    async def _due(self, request: GenerationRequest, duties: Duties, shows: str, *, is_minor: bool) -> "_Found | None":
+    async def _due_notices(
+        self, request: GenerationRequest, duties: Duties, shows: str, *, is_minor: bool
+    ) -> _Pending | None:
         if shows == "off":
             return None
         now = self._now()
         session, version = await self._sessions.load(request, now)
         is_old = session.last_seen is None or now - session.last_seen > NOTED_EVERY
-        return _Found(notices(session, duties, now=now, is_minor=is_minor), version, is_old)
+        return _Pending(notices(session, duties, now=now, is_minor=is_minor), version, is_old)
 
     def _help_suffix(self, request: GenerationRequest, risk: Risk) -> str:
         """The help after the reply; for a hint only if the last replies have not named it."""
@@ -220,15 +226,15 @@ class SafetyGate:
 def _messages(request: GenerationRequest) -> list[ChatMessage]:
     """The messages of user and assistant; tolerates what an engine will refuse."""
     messages: Any = request.parsed.get("messages")
-    found = []
+    chat_messages = []
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") in ("user", "assistant"):
             content = message.get("content")
             parts: Iterable[Any] = content if isinstance(content, list) else [{"type": "text", "text": content}]
             texts = [part.get("text") for part in parts if isinstance(part, dict)]
             text = "\n".join(text for text in texts if isinstance(text, str))
-            found.append(ChatMessage(message["role"], text))
-    return found
+            chat_messages.append(ChatMessage(message["role"], text))
+    return chat_messages
 
 
 def _events(due: Notices, language: str) -> list[dict[str, Any]]:
