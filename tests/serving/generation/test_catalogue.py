@@ -89,7 +89,7 @@ def test_an_agent_is_known_everywhere_by_a_folder_and_a_line(tmp_path: Path, roo
         assert "bondhu/echo" in listed_over_http(gateway, key)
         assert gateway.get("/v1/models/bondhu/echo", key).json()["root"] == "bondhu/echo"
         answer = ask(gateway, key, "bondhu/echo")
-        assert answer.json()["choices"][0]["message"]["content"] == "Good morning"
+        assert answer.json()["choices"][0]["message"]["content"].endswith("Good morning")  # behind a notice of the law
     environ = {**os.environ, **code, "BONDHU_ROOT": str(root), "BONDHU_VAR_DIR": str(tmp_path / "var")}
     assert ids_of(environ)["bondhu/echo"] == "agent"
     assert completed(environ, "chat", "--model", "bondhu/e") == ["bondhu/echo"]
