@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import catalogue, consent, jobs, keys, models, safety
+from serving.cli import catalogue, jobs, models, safety
+from serving.cli.access import consent, keys
+from serving.cli.access.usage import usage
 from serving.cli.backup import backup, restore
 from serving.cli.chat import chat
 from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
@@ -19,7 +21,6 @@ from serving.cli.service.logs import logs
 from serving.cli.service.page import page
 from serving.cli.service.trace import trace
 from serving.cli.service.up import down, up
-from serving.cli.usage import usage
 from serving.config.addresses import dashboard_url, gateway_url
 from serving.config.credentials import SCRAPE_TOKEN, read_env_file, secrets_env
 from serving.config.private_files import exposed, private_paths

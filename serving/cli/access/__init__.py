@@ -1,0 +1,1 @@
+"""Who may use the service, what people allowed, and what was used."""
