@@ -24,11 +24,11 @@ Json = dict[str, Any]
 
 
 class ChatFailure(Exception):
-    """The model did not answer; the message says why, and holds no key and no words of the request."""
+    """The model gave no answer; the message says why and contains neither keys nor text of the request."""
 
 
 class BadRequest(ChatFailure):
-    """The request cannot be answered as it is; `field` names the part at fault, if known."""
+    """The model cannot answer this request; `field` names the faulty part, if known."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -36,11 +36,11 @@ class BadRequest(ChatFailure):
 
 
 class Refused(ChatFailure):
-    """It does not serve whoever asks: the key, a permission, or the model's name."""
+    """The model refuses the caller: wrong key, missing permission, or unknown model name."""
 
 
 class RateLimited(ChatFailure):
-    """Too much was asked; `retry_after_s` is how long to wait, None where it is not said."""
+    """Too many requests; `retry_after_s` is how long to wait, None if unknown."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class RateLimited(ChatFailure):
 
 
 class Unavailable(ChatFailure):
-    """It cannot be reached (`status` None), or answers that it is broken or overloaded (5xx)."""
+    """The model is unreachable (`status` None), or reports an error or overload (5xx)."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ class TimedOut(ChatFailure):
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function that the model wants called; `arguments` is its JSON as the model wrote it, perhaps none at all."""
+    """A function call by the model; `arguments` is its JSON as the model wrote it, possibly empty."""
 
     id: str
     name: str
@@ -91,7 +91,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message. `content` is text, or parts as OpenAI writes them; a tool's answer says which call it is of."""
+    """One message. `content` is text, or parts in OpenAI's format; a tool's answer names its call."""
 
     role: Role
     content: str | Sequence[Mapping[str, Any]] = ""
@@ -109,7 +109,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What is asked of a model.
+    """A request to a model.
 
     Attributes:
         messages: the conversation.
@@ -156,7 +156,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """A whole answer; `model` is the id of who gave it, which behind a gateway need not be who was asked."""
+    """A complete answer; `model` is the id of the model that gave it, which a gateway may have chosen."""
 
     text: str
     tool_calls: Sequence[ToolCall]
@@ -173,10 +173,10 @@ class ChatModel(Protocol):
         """Its id."""
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """The whole answer; raises ChatFailure. Cancelling it stops the model."""
+        """The complete answer; raises ChatFailure. Cancelling it stops the model."""
 
     def stream(self, request: ChatRequest) -> AsyncIterator[TextDelta | ChatReply]:
-        """The answer's text as it comes, and at the end all of it; raises ChatFailure.
+        """The answer's text as a stream, then the complete answer; raises ChatFailure.
 
         The last item is the one ChatReply. Closing the iterator stops the model.
         """

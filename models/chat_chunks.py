@@ -1,7 +1,7 @@
-"""Chunks of a streamed chat completion, put together into the one object that a client gets who did not ask to stream.
+"""Merges the chunks of a streamed chat completion into one object, for clients that did not request a stream.
 
-Follows OpenAI's `chat.completion.chunk` and `chat.completion` objects, any model's and any number of choices:
-https://platform.openai.com/docs/api-reference/chat-streaming. Fields that it does not know are kept as they are.
+Follows OpenAI's `chat.completion.chunk` and `chat.completion` objects, of any model and with any number of choices:
+https://platform.openai.com/docs/api-reference/chat-streaming. Unknown fields are kept.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ _WHOLE = frozenset({"role", "id", "type", "name"})  # texts that come once; all 
 
 
 class _Pieces(list[Any]):
-    """Texts, or lists, that came one after another; joined once, at the end, as there may be many."""
+    """Texts or lists in order, joined once at the end because there may be many."""
 
     def joined(self) -> Any:
         """All of them."""
@@ -46,7 +46,7 @@ def _merge_choice(whole: Json, piece: Mapping[str, Any]) -> None:
 
 
 def _merge(whole: Json, piece: Mapping[str, Any]) -> None:
-    """Add a piece: texts are joined, lists follow one another, calls are found by their index, the rest replaces."""
+    """Add a piece: texts are joined, lists appended, calls matched by index, other values replaced."""
     for key, value in piece.items():
         if value is None:
             continue

@@ -32,11 +32,11 @@ class Neutraliser:
         self._begin = re.compile(_any_of(self.tokens), re.DOTALL) if self.tokens else None
 
     def text(self, text: str) -> str:
-        """The text with no control token in it; the same object when there was none."""
+        """The text without control tokens; the same object if there were none."""
         return text if self._begin is None else self._begin.sub(_broken, text)
 
     def value(self, value: Any) -> Any:
-        """The same of every string in a JSON value, keys included; the same object when nothing had to be done."""
+        """A JSON value without control tokens in its strings and keys; the same object if unchanged."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
@@ -52,7 +52,7 @@ class Neutraliser:
 
 
 def control_tokens(added: Mapping[str, bool], template: str | None) -> set[str]:
-    """What a model takes for control.
+    """The control tokens of a model.
 
     Args:
         added: the tokens that its tokenizer recognises in a text before it cuts it, and whether each is special.
@@ -64,7 +64,7 @@ def control_tokens(added: Mapping[str, bool], template: str | None) -> set[str]:
 
 
 def neutral_chat(body: Mapping[str, Any], neutraliser: Neutraliser) -> Mapping[str, Any]:
-    """A chat's body with no control token in what becomes its prompt; the same object when there was none."""
+    """The body of a chat without control tokens in its prompt; the same object if there were none."""
     before = {name: body[name] for name in RENDERED if name in body}
     changed = neutraliser.value(_with_open_arguments(before, neutraliser))
     changed = _with_parts_apart(changed, neutraliser)
@@ -118,7 +118,7 @@ def _with_open_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> 
 
 
 def _neutral_json(text: str, neutraliser: Neutraliser) -> str | None:
-    """A JSON document without control tokens in its strings; None when there are none, or it is no JSON."""
+    """A JSON document without control tokens in its strings; None if unchanged or not JSON."""
     try:
         value = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -136,7 +136,7 @@ def _is(one: Any, other: Any) -> bool:
 
 
 def _any_of(tokens: Iterable[str]) -> str:
-    """An expression for the first character of any of them, as a tree: a text is read once, however many there are."""
+    """A pattern, built as a tree, for the first character of any token: a text is scanned only once."""
     tree: dict[str, Any] = {}
     for token in tokens:
         node = tree

@@ -1,6 +1,6 @@
-"""A line in an engine's log for each request that the gateway names: so that one can be followed into the engine.
+"""Logs one line in the engine for each request that the gateway names, so that requests can be traced into it.
 
-The line is one of ours as `serving.observability.log_format` parses them; it has no text of a prompt.
+The line has the format of `serving.observability.log_format` and contains no prompt.
 """
 
 import json

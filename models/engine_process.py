@@ -1,8 +1,8 @@
-"""An engine's server as a supervised child process: one process, one port, one key.
+"""The server of an engine as a supervised child process: one process, one port, one key.
 
-Starts it under a tether (so that it cannot outlive its starter), waits until it generates, reads its load and stops it.
-The process boundary is HTTP. `models.vllm.server` and `models.llama_cpp.server` say which command it is. It does not
-know Ray, nor who asks.
+Starts it under a reaper (so that it cannot outlive its starter), waits until it generates, reads its load and stops it.
+The process boundary is HTTP. `models.vllm.server` and `models.llama_cpp.server` define the command. This module knows
+neither Ray nor its callers.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ _CONSEQUENCE = re.compile(r"(Engine core|WorkerProc) initialization failed|Engin
 
 
 class EngineStartError(RuntimeError):
-    """The server exited, or did not generate in time; the text says why, from its own log."""
+    """The server exited, or did not generate in time; the text gives the reason from its log."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the engine has in hand: requests running and waiting, and the share of its KV cache in use (0..1).
+    """The load of an engine: running and waiting requests, and the used share of its KV cache (0..1).
 
-    `steps` is how many it has made since its start.
+    `steps` counts its steps since the start.
     """
 
     running: int = 0
@@ -46,7 +46,7 @@ class Load:
 
 
 class EngineProcess:
-    """A single boot of an engine's server.
+    """One run of an engine's server.
 
     Args:
         served_name: the model id that it is probed by.
@@ -83,7 +83,7 @@ class EngineProcess:
         return self._process is not None and self._process.returncode is None
 
     async def start(self, timeout_s: float) -> None:
-        """Start the process and return once it has generated one token.
+        """Start the process and return after it has generated one token.
 
         Raises:
             EngineStartError: it exited, or `timeout_s` passed; the message carries the cause from its log.
@@ -118,7 +118,7 @@ class EngineProcess:
         return await self._process.wait()
 
     async def load(self) -> Load:
-        """What the engine has in hand, from its own metrics. Raises OSError or TimeoutError when it does not answer."""
+        """The load by the engine's own metrics; raises OSError or TimeoutError if it does not answer."""
         assert self._session is not None, "start it first"
         try:
             async with self._session.get(f"{self.address}/metrics", timeout=_timeout(5)) as response:
@@ -141,7 +141,7 @@ class EngineProcess:
         return await self._probe(timeout_s) is not None
 
     async def drain(self, timeout_s: float) -> bool:
-        """Wait until nothing runs or waits; False when `timeout_s` passed first or the engine does not answer."""
+        """Wait until nothing runs or waits; False after `timeout_s`, or if the engine does not answer."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             try:
@@ -154,7 +154,7 @@ class EngineProcess:
         return False
 
     async def stop(self, grace_s: float = 10.0) -> None:
-        """End the process and all that it started; returns when they are gone."""
+        """End the process and all its children; returns when they are gone."""
         if self._session is not None:
             await self._session.close()
             self._session = None

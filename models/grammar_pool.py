@@ -28,10 +28,10 @@ SECRET = ("KEY", "TOKEN", "PASSWORD", "SECRET", "URL")  # ends of variables' nam
 
 @dataclass(frozen=True)
 class GrammarLimits:
-    """What a grammar may cost.
+    """The maximum cost of a grammar.
 
-    `cpu_s` to compile it and take its first steps, `memory_mb` meanwhile, `step_s` for the longest step; `workers` is
-    how many are tried at once, and `max_waiting` how many wait for that.
+    `cpu_s` for compiling it and its first steps, `memory_mb` meanwhile, `step_s` for the longest step; `workers` run at
+    the same time, and `max_waiting` grammars may wait.
     """
 
     cpu_s: float = 2.0
@@ -46,7 +46,7 @@ class PoolBusy(Exception):
 
 
 class GrammarPool:
-    """Tries grammars.
+    """Measures grammars.
 
     Args:
         limits: what one may cost.
@@ -63,7 +63,7 @@ class GrammarPool:
         self._found: OrderedDict[bytes, str | None] = OrderedDict()
 
     async def problem(self, kind: str, spec: str) -> str | None:
-        """Why a grammar is refused; None: it is not. Raises PoolBusy.
+        """The reason to refuse a grammar; None if it is accepted. Raises PoolBusy.
 
         Args:
             kind: "regex", "grammar" (EBNF), "json" (a schema) or "structural_tag".

@@ -1,12 +1,12 @@
-"""Compiles one grammar after another and says what each costs, in a process that may die of it.
+"""Compiles grammars one by one and reports their cost, in a process that may be killed by one.
 
     python -m models.grammar_worker
 
-The first line of its input is a JSON object: `tokenizer` (xgrammar's own JSON of it; none: bytes), `any_whitespace`,
-`memory_mb` (beyond what it needs itself) and `cpu_s` (for one grammar). Each line after it is a grammar, `{"kind": ...,
-"spec": ...}`, and is answered by a line: `{"step_s": ...}`, the longest step of a few walks of STEPS tokens, or
-`{"problem": ...}` for what xgrammar does not take. What costs more than is allowed ends the process: the kernel does.
-Time is the processor's, so that a busy machine refuses nothing. It does not know requests.
+The first line of input is a JSON object: `tokenizer` (xgrammar's own JSON of it; none: bytes), `any_whitespace`,
+`memory_mb` (beyond its own need) and `cpu_s` (per grammar). Each further line is a grammar, `{"kind": ..., "spec":
+...}`, and is answered by one line: `{"step_s": ...}`, the longest step in a few walks of STEPS tokens, or `{"problem":
+...}` for a grammar that xgrammar rejects. A grammar over the limits ends the process, by the kernel. Time is CPU time,
+so a busy machine refuses nothing. This module does not know requests.
 """
 
 import json

@@ -55,7 +55,7 @@ class OpenAIChat:
         self._choices_as = choices_as
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """The whole answer; raises ChatFailure."""
+        """The complete answer; raises ChatFailure."""
         body = self._body(request)
         with _failures():
             async with self._session.post(
@@ -120,7 +120,7 @@ async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Turn what aiohttp and a body of an unexpected shape raise into a ChatFailure."""
+    """Turn aiohttp's exceptions, and bodies of unexpected shape, into a ChatFailure."""
     try:
         yield
     except TimeoutError as problem:

@@ -61,7 +61,7 @@ def body_of(request: ChatRequest, model: str, *, choices_as: ChoicesAs = "struct
 def reply_of(
     answer: Any, request: ChatRequest, model: str, *, choices_as: ChoicesAs = "structured_outputs"
 ) -> ChatReply:
-    """The reply that a whole answer is; raises ChatFailure, and ValueError, KeyError and their like for no answer."""
+    """The reply in a complete answer; raises ChatFailure, or ValueError, KeyError and the like if invalid."""
     choice = answer["choices"][0]
     message = choice["message"]
     return _reply(
@@ -76,7 +76,7 @@ def reply_of(
 
 
 class StreamedReply:
-    """A reply whose events come one by one.
+    """A reply that arrives as events.
 
     Args:
         request: what was asked.
@@ -114,7 +114,7 @@ class StreamedReply:
         return "" if self.hides_text else added
 
     def whole(self) -> ChatReply:
-        """The reply, once the stream is over; raises CutStream when it was cut off."""
+        """The reply after the stream; raises CutStream if it was cut off."""
         if self._finish is None:
             raise CutStream("The answer ended without a reason to.")
         return _reply(

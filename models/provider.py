@@ -16,7 +16,7 @@ from models.openai_format import StreamedReply, body_of
 
 
 class ProviderModel(ABC):
-    """A `ChatModel` of a provider's.
+    """A `ChatModel` of a provider.
 
     Attributes:
         provider: who runs it, as traces name it (`gen_ai.provider.name` of OpenTelemetry).
@@ -50,7 +50,7 @@ class ProviderModel(ABC):
         """Close its connections."""
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """The whole answer; raises ChatFailure. Cancelling it stops the model."""
+        """The complete answer; raises ChatFailure. Cancelling it stops the model."""
         async with aclosing(self.stream(request)) as items:
             async for item in items:
                 if isinstance(item, ChatReply):
@@ -73,7 +73,7 @@ class ProviderModel(ABC):
 
 @dataclass(frozen=True, slots=True)
 class ProviderOptions:
-    """What a provider's model is made from.
+    """The options from which a provider's model is made.
 
     Attributes:
         model: the provider's name of it.

@@ -1,9 +1,9 @@
-"""The heavy steps of a fetch, as a process of its own: torch's memory is given back, and the caller need not have it.
+"""The heavy steps of a fetch, in a separate process, so that the caller needs neither torch nor its memory.
 
     python -m models.fetch.convert checkpoint FILE.gguf DIRECTORY
     python -m models.fetch.convert W8A8 CHECKPOINT DIRECTORY
 
-Exit codes: 0 done; 1 cannot be done, and standard error says why; otherwise an OSError's number.
+Exit codes: 0 done; 1 impossible, with the reason on standard error; otherwise the number of an OSError.
 """
 
 import errno

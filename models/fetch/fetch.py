@@ -22,7 +22,7 @@ _WEIGHTS = "*.safetensors"
 
 
 def fetch(source: Source, form: Form, models_dir: Path, report: Report = say_nothing) -> Path:
-    """Return the directory with `form` of `source`, fetched and made if it is not there yet.
+    """Return the directory with `form` of `source`, fetched and converted if needed.
 
     Raises:
         FetchError: it cannot be had; nothing half done is left, but for what a hub's download can go on with.
@@ -104,7 +104,7 @@ def _check_hash(file: Path, source: Source, report: Report) -> None:
 
 
 def _convert(form: Form, source: Path, out: Path) -> None:
-    """Make `form` of `source` in the directory `out`, in a process of its own. Raises FetchError, OSError."""
+    """Make `form` of `source` in the directory `out`, in a separate process. Raises FetchError, OSError."""
     command = [sys.executable, "-m", "models.fetch.convert", form, str(source.absolute()), str(out.absolute())]
     package = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)

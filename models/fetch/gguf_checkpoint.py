@@ -47,7 +47,7 @@ _INSTEAD = "serve it as it is with `engine: llama_cpp`, or fetch the checkpoint 
 
 
 def write_checkpoint(file: Path, out: Path) -> None:
-    """Write the checkpoint of the GGUF `file` into the directory `out`; raises FetchError for one that is none."""
+    """Write the checkpoint of the GGUF `file` into the directory `out`; raises FetchError if invalid."""
     try:
         reader = gguf.GGUFReader(file)
     except (ValueError, OverflowError, IndexError) as problem:

@@ -1,7 +1,7 @@
-"""A repository of Hugging Face's hub, at a revision: resumed where an earlier try stopped, checked by hash.
+"""Downloads a repository of the Hugging Face hub at a revision: resumable, and checked by hash.
 
-Files that are already there are not asked for again, a half one goes on by its range. HF_TOKEN opens
-gated repositories, HF_ENDPOINT names another hub. It does not know what becomes of the files.
+Existing files are not requested again; a partial one continues by range. HF_TOKEN gives access to gated repositories,
+HF_ENDPOINT selects another hub. This module does not know what the files are for.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _LOOK_S = 0.5
 
 
 def download_snapshot(source: Source, out: Path, partial: Path, report: Report) -> None:
-    """Move `source`'s files into the directory `out`; what was loaded stays in `partial` when it breaks off.
+    """Move `source`'s files into the directory `out`; an interrupted download stays in `partial`.
 
     Raises:
         DiskFull: there is too little room for it, which is looked at before.
@@ -93,7 +93,7 @@ def _load(name: str, commit: str | None, files: Iterable[Any], partial: Path, to
 
 
 def _load_file(name: str, commit: str | None, file: str, partial: Path) -> None:
-    """Load what `partial` lacks of a file: their own download begins again in a new process (huggingface_hub 2.4)."""
+    """Download what `partial` lacks of a file; the library itself starts again (huggingface_hub 2.4)."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import get_hf_file_metadata, http_get
     from huggingface_hub.utils import build_hf_headers
@@ -119,7 +119,7 @@ def _check_room(place: Path, needed: int) -> None:
 
 
 def _check_file(path: Path, file: Any, source: Source) -> None:
-    """Compare with what the hub says of it: SHA-256 of a large file, git's object id of a small one."""
+    """Compare a file with the hub's record: SHA-256 of a large file, git's object id of a small one."""
     if file.lfs is not None:
         digest, expected = hashlib.sha256(), file.lfs.sha256
     else:

@@ -4,10 +4,10 @@ from typing import Protocol
 
 
 class Report(Protocol):
-    """Told of each step, and of bytes within it where they are counted."""
+    """Receives each step, and the bytes within it if they are counted."""
 
     def __call__(self, step: str, done: int | None, total: int | None) -> None:
-        """`step` in a few words; `done` of `total` bytes."""
+        """`step` is a short text; `done` of `total` bytes."""
 
 
 def say_nothing(step: str, done: int | None, total: int | None) -> None:

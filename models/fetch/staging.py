@@ -1,7 +1,7 @@
-"""A directory that appears complete or not at all: written next to its place under a lock, synced, renamed.
+"""A directory that appears completely or not at all: written beside its place under a lock, synced, renamed.
 
-A killed process leaves a hidden directory, which the next fetch of the same model removes. It does not know what is
-written.
+A killed process leaves a hidden directory, which the next fetch of the same model removes. This module does not know
+what is written.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when th
 
 @contextlib.contextmanager
 def staged(place: Path) -> Iterator[Path | None]:
-    """Give a directory to fill that becomes `place` at the end of the block, or None when `place` is there already.
+    """Yield a directory that becomes `place` at the end of the block, or None if `place` exists.
 
-    Another process that fetches the same is waited for. When the block raises, all that it wrote is removed.
+    It waits for other processes that fetch the same model. If the block raises, everything it wrote is removed.
 
     Raises:
         DiskFull: an OSError within the block said so.
@@ -53,7 +53,7 @@ def staged(place: Path) -> Iterator[Path | None]:
 
 
 def _sync(directory: Path) -> None:
-    """Have everything below on the disk: a rename that a crash of the machine outlives must not outlive its content."""
+    """Flush everything below to disk, so that the rename cannot survive a crash without the content."""
     for folder, _, names in os.walk(directory):
         for name in names:
             path = Path(folder) / name

@@ -1,6 +1,6 @@
-"""An answer over HTTP that ends with an error once it has more bytes than are taken of one.
+"""An HTTP response that fails once it exceeds a number of bytes.
 
-Google's SDK reads a line, and the body of an error, however long it is, into memory. It does not know the protocol.
+Google's SDK reads lines, and bodies of errors, of any length into memory. This module does not know the protocol.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ class AnswerTooLong(Exception):
 
 
 class _BoundedBody:
-    """A response's body that counts what is read of it; everything else is the body's own."""
+    """The body of a response that counts the bytes read; all else is delegated."""
 
     def __init__(self, body: aiohttp.StreamReader, max_bytes: int) -> None:
         self._body = body
@@ -45,7 +45,7 @@ class _BoundedBody:
 
 
 def bounded_response(max_bytes: int) -> type[ClientResponse]:
-    """What `aiohttp.ClientSession(response_class=...)` makes its responses of, so that none is longer."""
+    """The `response_class` for `aiohttp.ClientSession` that limits the size of responses."""
 
     class Bounded(ClientResponse):
         async def start(self, connection: Any) -> ClientResponse:

@@ -1,9 +1,9 @@
 """Gemini as a `ProviderModel`: an OpenAI chat-completions request in, `chat.completion.chunk` objects out.
 
-The one module that loads Google's `google-genai` SDK, and only when a client is made: it takes seconds and tens of
-megabytes, and most installations have no key. The SDK's own retries and its automatic function calling are off;
-whoever calls decides what a failure means. Requests are translated in `models.gemini.request`, answers in
-`models.gemini.response`, errors in `models.gemini.errors`. It does not know other models, quotas, nor who asks.
+Only this module loads Google's `google-genai` SDK, and only when it makes a client: that takes seconds and tens of
+megabytes, and most installations have no key. The SDK's retries and automatic function calling are off; the caller
+decides what a failure means. Requests are translated in `models.gemini.request`, answers in `models.gemini.response`,
+errors in `models.gemini.errors`. It does not know other models, quotas or callers.
 """
 
 import asyncio
@@ -175,7 +175,7 @@ class Gemini(ProviderModel):
         began_s: float,
         opened: list[aiohttp.ClientResponse],
     ) -> "GenerateContentResponse | None":
-        """The next response, or None at the end; what goes wrong as a ChatFailure."""
+        """The next response, or None at the end; failures become a ChatFailure."""
         deadline_s, timed_out = self._deadline(answer, began_s)
         failure: ChatFailure
         try:
@@ -197,7 +197,7 @@ class Gemini(ProviderModel):
         raise failure from None  # the SDK's own errors hold the request
 
     def _deadline(self, answer: Answer, began_s: float) -> tuple[float, TimedOut]:
-        """When the next response must be there, in the loop's time, and what to say if it is not."""
+        """The deadline of the next response in the loop's time, and the failure if it passes."""
         end_s = began_s + self._total_timeout_s
         if answer.started:
             next_s = asyncio.get_running_loop().time() + self._stall_timeout_s

@@ -44,7 +44,7 @@ _FIELDS = {
 
 
 class Unsupported(BadRequest):
-    """The request asks for what Gemini cannot do."""
+    """The request needs something that Gemini cannot do."""
 
     def __init__(self, field: str, why: str = "Gemini has nothing that does this") -> None:
         super().__init__(f"{field}: {why}.", field=field)

@@ -65,9 +65,9 @@ _ENFORCED = frozenset(
 
 @dataclass(frozen=True)
 class GeminiCall:
-    """What goes to the SDK, and what the answer has to keep to.
+    """The arguments for the SDK, and the limits of the answer.
 
-    `visible_tokens` is the most that the client asked for (None: no limit); `one_call` allows a single tool call.
+    `visible_tokens` is the client's maximum (None: no limit); `one_call` allows a single tool call.
     """
 
     contents: list[Json]

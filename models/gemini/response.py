@@ -1,10 +1,10 @@
 """Gemini's streamed responses as OpenAI's chat-completion chunks.
 
-Holds what Gemini does differently: blocks come as HTTP 200 with no candidates or no parts, tool calls have no index
-and often no id, thoughts are counted apart and eat the same budget, and a finish reason may be missing altogether.
-Nothing is given out before the first text or tool call, so that until then another model can take over unseen.
+It handles Gemini's differences: blocked answers come as HTTP 200 with no candidates or no parts, tool calls have no
+index and often no id, thoughts are counted separately from the same budget, and the finish reason may be missing.
+Nothing is emitted before the first text or tool call, so that until then another model can take over unnoticed.
 Formats: https://ai.google.dev/api/generate-content and https://platform.openai.com/docs/api-reference/chat-streaming.
-It does not know where responses come from.
+This module does not know where responses come from.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FILTERED = frozenset(
 
 
 class Answer:
-    """One answer in the making: `take` each response, then `end`.
+    """One answer in progress: `take` each response, then `end`.
 
     Args:
         head: the fields that every chunk has: id, object, created, model.
@@ -66,12 +66,12 @@ class Answer:
 
     @property
     def complete(self) -> bool:
-        """Whether it is known how the answer ended, though more (a count of tokens) may follow."""
+        """Whether the end of the answer is known, though a token count may still follow."""
         return self._cut or self._blocked is not None or self._reason is not None
 
     @property
     def cut(self) -> bool:
-        """Whether the answer has all the tokens that were asked for; what follows need not be read."""
+        """Whether the answer has reached the requested number of tokens; the rest need not be read."""
         return self._cut
 
     def take(self, response: GenerateContentResponse) -> Iterator[Json]:
@@ -89,7 +89,7 @@ class Answer:
                 yield from self._part(part)
 
     def end(self) -> Iterator[Json]:
-        """The last chunks: what was held back, the finish reason, the usage.
+        """The last chunks: held-back text, the finish reason, the usage.
 
         Raises:
             Filtered, ThoughtsOnly, Empty: there is no answer; nothing was given out. (An answer that is blocked after
@@ -174,7 +174,7 @@ class Answer:
         return {**self._head, "choices": [choice], "usage": self._usage()}
 
     def _count(self, response: GenerateContentResponse) -> None:
-        """Counts are of the whole answer so far; a response that lacks one leaves it."""
+        """Read the counts, which are totals so far; a response without one keeps the last."""
         if (usage := response.usage_metadata) is not None:
             prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
             self._prompt_tokens = prompt or self._prompt_tokens

@@ -1,9 +1,9 @@
-"""Going on with a text that another model began: how Gemini is asked to, and how the seam is made.
+"""Continues a text that another model began: the prompt for Gemini, and the seam.
 
-The model gets the text as its own last message, then the wish that it goes on, beginning with the last words once
-more. Where those end is known, so the seam needs no guess about spaces, nor about a word that was cut in two. A model
-that repeats more (all of the text) or nothing is put up with. It does not know Gemini's protocol beyond the shape of
-two messages, and must not be used for anything but prose: half a JSON text or tool call is not continued.
+The model gets the text as its own last message, then the request to continue it, starting with the last words again.
+Their end is known, so the seam needs no guess about spaces or split words. A model that repeats more (the whole text)
+or nothing is handled too. This module knows only the shape of two messages of Gemini's protocol, and must be used for
+prose only: partial JSON or tool calls are not continued.
 """
 
 from os.path import commonprefix
@@ -20,25 +20,25 @@ _LEAST = 4  # characters that an echo must share with the text, lest chance be t
 
 
 def anchor(text: str) -> str:
-    """The last words of `text`, which the continuation is to begin with."""
+    """The last words of `text`, with which the continuation must start."""
     pieces = text.rsplit(None, _WORDS)
     start = len(pieces[0]) if len(pieces) > _WORDS else 0  # what stands before them is as it was
     return text[start:].strip()[-_MOST:]
 
 
 def continuation(text: str) -> list[dict[str, Any]]:
-    """The messages to add to Gemini's contents: the text as the model's turn, and the wish.
+    """The messages to append to Gemini's contents: the text as the model's turn, and the request.
 
-    The wish stands last also because newer models refuse a conversation that ends with their own turn.
+    The request comes last also because newer models refuse a conversation that ends with their own turn.
     """
     wish = _WISH.format(anchor=anchor(text))
     return [{"role": "model", "parts": [{"text": text}]}, {"role": "user", "parts": [{"text": wish}]}]
 
 
 class TextSplicer:
-    """Takes off the beginning of a continuation what the client already has.
+    """Removes from the start of a continuation what the client already has.
 
-    Text is held back only as long as it may still be such a repetition; `add` each piece, `flush` at the end.
+    Text is held back only while it may still be a repetition; `add` each piece, `flush` at the end.
     """
 
     def __init__(self, sent: str) -> None:
@@ -48,7 +48,7 @@ class TextSplicer:
         self._joined = not self._sent
 
     def add(self, text: str) -> str:
-        """What of the text so far can go out."""
+        """The part of the text so far that can be sent."""
         if self._joined:
             return self._without_space(text)
         self._held += text
@@ -56,7 +56,7 @@ class TextSplicer:
         return "" if not echo or echo in self._sent else self._join(echo)
 
     def flush(self) -> str:
-        """What is still held when no more text comes."""
+        """The rest of the text, at its end."""
         echo = self._held.lstrip()
         return "" if self._joined or not echo else self._join(echo)
 
@@ -68,13 +68,13 @@ class TextSplicer:
         return f" {self._held}" if bare else self._without_space(self._held)  # it began anew, as models do
 
     def _without_space(self, text: str) -> str:
-        """The text without the space that stands already, of which a part may have come before."""
+        """The text without the space that was already sent."""
         length = len(commonprefix([text, self._space]))  # noqa: RUF071 - characters are meant, no paths
         self._space = self._space[length:] if length == len(text) else ""
         return text[length:]
 
     def _repeated(self, echo: str) -> int:
-        """How many characters of the continuation's beginning are the text's end: what was asked for, or the most."""
+        """How many characters at the start of the continuation repeat the end of the text."""
         expected = anchor(self._sent)
         if echo.startswith(expected):
             return len(expected)

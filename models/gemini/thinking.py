@@ -1,8 +1,8 @@
-"""How much a Gemini model may think, and how many tokens that takes beside the answer's.
+"""How much a Gemini model may think, and how many tokens that needs beside the answer's.
 
-Thoughts count against `max_output_tokens`, so room for them is added to what the client asks for. Which control a
-model has: https://ai.google.dev/gemini-api/docs/thinking. 2.5 takes a budget in tokens (0: no thoughts, which Pro does
-not allow); 3 and later take a level and cannot be told to stop; earlier models do not think.
+Thoughts count against `max_output_tokens`, so room for them is added to the client's maximum. Available controls:
+https://ai.google.dev/gemini-api/docs/thinking. Version 2.5 takes a budget in tokens (0: no thoughts, which Pro does not
+allow); 3 and later take a level and cannot be told to stop; earlier models do not think.
 """
 
 import re
@@ -40,7 +40,7 @@ def budget_of(effort: Any, default_tokens: int) -> int:
 
 
 def generation(model: str) -> tuple[int, int]:
-    """The version in a model's name, as (3, 1); names without one (gemini-flash-latest) are the newest's."""
+    """The version in a model's name, as (3, 1); names without one (gemini-flash-latest) count as the newest."""
     if not (name := model.removeprefix("models/")).startswith("gemini-"):
         return (0, 0)
     match = _VERSION.match(name)
@@ -48,7 +48,7 @@ def generation(model: str) -> tuple[int, int]:
 
 
 def thinking_for(model: str, budget_tokens: int) -> Thinking:
-    """The nearest to `budget_tokens` of thoughts that the model can be told."""
+    """The model's nearest setting to `budget_tokens` of thoughts."""
     version = generation(model)
     if version < (2, 5):
         return Thinking(None, 0)

@@ -1,6 +1,6 @@
-"""A LoRA adapter as peft writes it, made into the GGUF that llama.cpp loads (its `convert_lora_to_gguf.py`).
+"""Converts a LoRA adapter of peft to the GGUF that llama.cpp loads (its `convert_lora_to_gguf.py`).
 
-For Llama's architecture. The rows of B for Q and K take the order that llama.cpp keeps those layers in.
+For Llama's architecture. The rows of B for Q and K are put into llama.cpp's order of those layers.
 """
 
 import json

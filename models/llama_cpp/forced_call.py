@@ -1,8 +1,8 @@
-"""A tool call that a request demands (`tool_choice` required, or a named function), by JSON that nothing can leave.
+"""A tool call that the request demands (`tool_choice` required, or a named function), enforced by a JSON schema.
 
-llama.cpp holds a model to a call's form only once it has begun one. So the prompt is rendered with the tools, the model
-completes it under a schema, and the text is told as a call while it comes: the arguments as they are written. One call
-a request. It does not know HTTP.
+llama.cpp enforces the form of a call only once the model has begun one. So the prompt is rendered with the tools, the
+model completes it under a schema, and the text is streamed as the call's arguments. One call per request. This module
+does not know HTTP.
 """
 
 import json
@@ -16,7 +16,7 @@ _HEAD = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"arguments"\s*:\s
 
 
 class ForcedCall:
-    """What a demanded call must look like, and the text of one, read as it comes.
+    """The schema of a demanded call, and a parser of its text as it arrives.
 
     Args:
         functions: the schemas of the functions that may be called, by name; one or more.
@@ -46,7 +46,7 @@ class ForcedCall:
         return schema
 
     def feed(self, text: str) -> list[dict[str, Any]]:
-        """Return what `text`, which has just come, adds to the call: OpenAI's `tool_calls` deltas."""
+        """Return the `tool_calls` deltas (OpenAI's format) for the new `text`."""
         deltas: list[dict[str, Any]] = []
         if self._name is None:
             self._head += text
@@ -62,14 +62,14 @@ class ForcedCall:
 
 
 class _OneObject:
-    """Takes a JSON object off the beginning of a text that comes in pieces, and no more."""
+    """Takes one JSON object from the start of a text that arrives in pieces."""
 
     def __init__(self) -> None:
         self._depth = 0
         self._in_string = self._escaped = self._ended = False
 
     def take(self, text: str) -> str:
-        """Return what of `text` belongs to it, without blanks before it."""
+        """Return the part of `text` that belongs to the object, without blanks before it."""
         if self._depth == 0 and not self._ended:
             text = text.lstrip()
         for position, sign in enumerate(text):
@@ -89,7 +89,7 @@ class _OneObject:
 
 
 def forced_call(body: Mapping[str, Any], new_id: Callable[[], str]) -> ForcedCall | None:
-    """Return the call that the request demands, None when it demands none; raises Refused."""
+    """Return the call that the request demands, or None; raises Refused."""
     choice = body.get("tool_choice")
     if choice in (None, "none", "auto"):
         return None

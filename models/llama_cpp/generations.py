@@ -1,8 +1,9 @@
-"""Generations of llama.cpp's server in this process, as asynchronous streams that end when nobody reads them any more.
+"""Generations of llama.cpp's server in this process, as asynchronous streams that end when their reader leaves.
 
-Through its HTTP server a generation goes on, more often than not, after its client has left (seen in half of the boots;
-https://github.com/ggml-org/llama.cpp/issues/24496). The same handlers called directly ask after every token whether to
-go on. While a prompt is computed they do not: then it ends at the first token. It does not know what the chunks mean.
+Over its HTTP server a generation often continues after its client has left (seen in half of the boots;
+https://github.com/ggml-org/llama.cpp/issues/24496). The same handlers, called directly, check after every token whether
+to continue. While a prompt is computed they do not: then it ends at the first token. This module does not know what the
+chunks mean.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ Handler = Callable[[dict[str, Any], Callable[[Chunk], bool]], None]
 
 
 class Generations:
-    """Runs as many at once as the server has slots; others wait in the order of their coming.
+    """Runs as many at once as the server has slots; others wait in order of arrival.
 
     Args:
         chat: the server's handler of chats.
@@ -33,7 +34,7 @@ class Generations:
         self.steps = 0  # chunks told since the start: what stands still is seen by it
 
     async def stream(self, body: Mapping[str, Any], *, chats: bool) -> AsyncGenerator[Chunk, None]:
-        """Yield the chunks of one, an error being one as well; closing the iterator ends it."""
+        """Yield the chunks of one generation, including an error; closing the iterator ends it."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
         left = threading.Event()

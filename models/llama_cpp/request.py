@@ -1,8 +1,8 @@
-"""A request in vLLM's dialect of OpenAI's protocol, told to llama.cpp in its own, or refused by the field's name.
+"""Translates a request from vLLM's dialect of OpenAI's protocol to llama.cpp's, or refuses it by field name.
 
-llama.cpp's server ignores what it does not know; here that is told, so that nobody believes in a constraint that was
-never there. Its defaults for sampling are its own (temperature 0.8, top_k 40, min_p 0.05): a request that leaves them
-out gets the neutral ones that vLLM takes. https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+llama.cpp's server ignores unknown fields; here they are refused, so that nobody relies on a constraint that does not
+exist. Its sampling defaults differ (temperature 0.8, top_k 40, min_p 0.05): a request without them gets vLLM's neutral
+ones. https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 """
 
 import json
@@ -55,7 +55,7 @@ _CONSTRAINTS = ("json", "choice")  # of `structured_outputs`
 
 
 class Refused(Exception):
-    """The request cannot be met; `param` is the field at fault, `status` 501 where llama.cpp cannot do it at all."""
+    """The request cannot be served; `param` is the faulty field, `status` is 501 if llama.cpp cannot do it."""
 
     def __init__(self, param: str, message: str, status: int = 501) -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the model at hand can be asked: tokens of prompt and answer together, and tokens that there are."""
+    """The limits of the model: tokens of prompt and answer together, and the vocabulary size."""
 
     context_tokens: int
     vocabulary: int
@@ -97,7 +97,7 @@ def translate(body: Mapping[str, Any], limits: Limits, *, chats: bool) -> Body:
 
 
 def terse(schema: Any) -> Any:
-    """The schema, of JSON without blanks, with which a small model fills all its tokens (LLGuidance's option)."""
+    """The schema with JSON whitespace forbidden, with which a small model fills all its tokens (LLGuidance)."""
     return {"x-guidance": {"whitespace_flexible": False}, **schema} if isinstance(schema, dict) else schema
 
 
@@ -160,7 +160,7 @@ def _of_chat(body: Mapping[str, Any]) -> Body:
 
 
 def _check_calls(message: Any) -> None:
-    """Refuse a call whose arguments are no JSON, or so deep that llama.cpp, which reads them, dies of it."""
+    """Refuse a call whose arguments are not JSON, or so deeply nested that llama.cpp would crash."""
     for call in (message.get("tool_calls") or ()) if isinstance(message, dict) else ():
         arguments = call["function"].get("arguments")
         if isinstance(arguments, str):

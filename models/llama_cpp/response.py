@@ -1,8 +1,7 @@
-"""What llama.cpp's server answers, told as vLLM's does: compact JSON, counts on every event, log probabilities.
+"""Translates llama.cpp's answers to vLLM's: compact JSON, counts on every event, log probabilities.
 
-The gateway reads counts off the bytes as they pass (`serving.protocol.stream_usage`), which is why the order of keys
-matters here: `choices` begin with their index, `usage` comes last. It does not know what was asked, beyond a few words
-of it.
+The gateway reads counts from the passing bytes (`serving.protocol.stream_usage`), so the order of keys matters:
+`choices` begin with their index, `usage` comes last. This module knows only a few facts about the request.
 """
 
 import json
@@ -32,7 +31,7 @@ def error(message: str, *, status: int, param: str | None = None) -> Json:
 
 
 def of_error(body: Mapping[str, Any]) -> Json:
-    """llama.cpp's error in that envelope; what is no client's fault is a 500."""
+    """llama.cpp's error in that envelope; anything that is not the client's fault is a 500."""
     problem = body["error"]
     message, status = str(problem.get("message", "")), int(problem.get("code", 500))
     if problem.get("type") == "exceed_context_size_error":
@@ -49,7 +48,7 @@ def of_error(body: Mapping[str, Any]) -> Json:
 
 
 class Teller:
-    """Tells one answer.
+    """Translates one answer.
 
     Args:
         model: the model id that was asked for.
@@ -82,7 +81,7 @@ class Teller:
         self._offset = 0  # of the text of a completion's stream, for its log probabilities
 
     def first(self, chunk: Mapping[str, Any]) -> list[Json]:
-        """What precedes the first event of a forced call, which comes from a completion."""
+        """The events before the first one of a forced call, which comes from a completion."""
         if self._forced is None or "error" in chunk:
             return []
         self._id, self._created = chunk["id"], chunk["created"]
@@ -154,7 +153,7 @@ class Teller:
 
 
 def whole(events: Sequence[Mapping[str, Any]], *, chats: bool) -> Json:
-    """The complete answer that the events of a stream amount to, their counts last."""
+    """The complete answer made of a stream's events; their counts come last."""
     if chats:
         content = collect(events)
     else:
