@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,8 +170,13 @@ async def measure(side: Side, number: int, plan: Mapping[str, int]) -> None:
             side.ttft_s.setdefault(role, []).append(round(first, 3))
 
 
-async def run(settings: Settings, chosen: Mapping[str, tuple[str, Form]], plan: Mapping[str, int]) -> list[Side]:
-    """Boot all, measure in turn, stop all."""
+async def run(
+    settings: Settings,
+    chosen: Mapping[str, tuple[str, Form]],
+    plan: Mapping[str, int],
+    keep: Callable[[Sequence[Side], int], None],
+) -> None:
+    """Boot all, measure in turn, stop all; `keep` is given what was seen after each round."""
     specs = {name: spec_of(settings, model, form) for name, (model, form) in chosen.items()}
     sides: list[Side] = []
     with TemporaryDirectory() as directory:
@@ -187,12 +192,12 @@ async def run(settings: Settings, chosen: Mapping[str, tuple[str, Form]], plan: 
                     await asyncio.sleep(SETTLES_S)
                     with stopped([each for each in sides if each is not side]):
                         await measure(side, number, plan)
-            for side in sides:
-                side.loaded_mb = memory_mb(side.pids)
+                for side in sides:
+                    side.loaded_mb = memory_mb(side.pids)
+                keep(sides, number + 1)
         finally:
             for side in sides:
                 await side.server.stop()
-    return sides
 
 
 def main(
@@ -207,11 +212,16 @@ def main(
     plan = {"tokens": tokens, "at_once": at_once, "rounds": rounds, "threads": 1}
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result |= {"plan": plan, "machine": machine(), "versions": versions()}
-    sides = asyncio.run(run(settings, SIDES | FORMS if forms else SIDES, plan))
-    result |= {"load_average_after": os.getloadavg(), "sides": [side.described() for side in sides]}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (RESULTS / f"{name}.md").write_text(markdown(result))
+
+    def keep(sides: Sequence[Side], done: int) -> None:
+        """Write the result as it is: a run that is cut short has not been for nothing."""
+        result["plan"] = {**plan, "rounds": done}
+        result.update(load_average_after=os.getloadavg(), sides=[side.described() for side in sides])
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        (RESULTS / f"{name}.md").write_text(markdown(result))
+
+    asyncio.run(run(settings, SIDES | FORMS if forms else SIDES, plan, keep))
     plot(result, RESULTS / f"{name}.png")
     typer.echo(markdown(result))
 
