@@ -1,7 +1,7 @@
-"""How many unknown keys an address may present, so that guesses cost no SQL.
+"""Limits attempts with unknown API keys by client address, so that guesses cost no SQL.
 
-It is asked before a key is looked up. It does not know keys, nor which addresses are proxies: behind one that does not
-say for whom it asks, all of its clients are one address.
+It is checked before a key is looked up. This module does not know keys or proxies: all clients behind a proxy that does
+not forward their addresses share one limit.
 """
 
 import ipaddress
@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from serving.resilience.throttle import Throttle
 
-BURST = 50  # unknown keys at once; looking up a good one takes a place for the moment of the look-up only
-REFILL_S = 1.0  # then one in this time
-IPV6_PREFIX = 64  # bits that a single customer is given
+BURST = 50  # unknown keys at once; a valid key only counts during its lookup
+REFILL_S = 1.0  # time per further attempt
+IPV6_PREFIX = 64  # bits of the prefix that one customer usually has
 
 
 class AuthThrottle:
-    """One gateway worker's.
+    """The limit of one gateway worker.
 
     Args:
         clock: monotonic seconds.
@@ -26,20 +26,20 @@ class AuthThrottle:
         self._throttle = Throttle(clock, burst=BURST, refill_s=REFILL_S)
 
     def take(self, address: str) -> float:
-        """Take one attempt; seconds to wait when there is none, and 0 when it was taken."""
+        """Take one attempt; returns 0 if it is allowed, otherwise the seconds to wait."""
         return self._throttle.take(_network(address))
 
     def give_back(self, address: str) -> None:
-        """The attempt was none: its key is good, or nobody could tell."""
+        """Return an attempt whose key is valid or could not be checked."""
         self._throttle.give_back(_network(address))
 
 
 def _network(address: str) -> str:
-    """Whom an address belongs to: an IPv6 one to its /64."""
+    """The network that shares a limit: an IPv4 address itself, an IPv6 address's /64."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return address[:64]  # a socket without addresses, or a proxy's word for a client
+        return address[:64]  # a Unix socket, or a name that a proxy forwards
     if ip.version == 4:
         return str(ip)
     return str(ip.ipv4_mapped or ipaddress.ip_network((int(ip) >> IPV6_PREFIX << IPV6_PREFIX, IPV6_PREFIX)))

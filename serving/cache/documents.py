@@ -1,7 +1,7 @@
-"""Documents that cost more to make than to keep: a person's statistics and recommendations, lists of genres.
+"""Caches documents that are expensive to make: a person's statistics and recommendations, lists of genres.
 
-Each person's are one hash in Redis, so that one command erases them; what is old is made again. While Redis is away
-they are made each time. It does not know what is in them.
+The documents of a person are one hash in Redis, so one command erases them. While Redis is unavailable, documents are
+made for each request. This module does not know their contents.
 """
 
 import logging
@@ -19,15 +19,15 @@ from storage.memory.owner import Owner
 
 log = logging.getLogger(__name__)
 PREFIX = "bondhu:documents:"
-KEEP_S = 86_400  # the longest that one is used
+KEEP_S = 86_400  # longest lifetime of a document
 EVERYBODY = Owner("", "")
 
 
 class DocumentCache:
-    """The cache; an `ErasureTarget`.
+    """The document cache; an `ErasureTarget`.
 
     Args:
-        redis: answers in bytes.
+        redis: a client that returns bytes.
         now: the time, aware.
 
     """
@@ -37,15 +37,15 @@ class DocumentCache:
         self._now = now
 
     async def get(self, owner: Owner, name: str, ttl_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
-        """The document of this name, at most `ttl_s` old; made if it has to be."""
+        """Return the document of this name, at most `ttl_s` old; makes it if necessary."""
         key = PREFIX + owner_of(owner.app, owner.user)
         try:
-            kept = await self._redis.hget(key, name)
+            cached = await self._redis.hget(key, name)
         except AWAY as problem:
-            log.info("a document is made, for Redis is away: %r", problem)
+            log.info("a document is not read from the cache, because Redis is unavailable: %r", problem)
             return await make()
-        if kept is not None:
-            at_s, document = orjson.loads(kept)
+        if cached is not None:
+            at_s, document = orjson.loads(cached)
             if self._now().timestamp() - at_s < ttl_s:
                 return document
         document = await make()
@@ -54,15 +54,15 @@ class DocumentCache:
             await self._redis.hset(key, name, stored)
             await self._redis.expire(key, KEEP_S)
         except AWAY as problem:
-            log.info("a document is not kept, for Redis is away: %r", problem)
+            log.info("a document is not cached, because Redis is unavailable: %r", problem)
         return orjson.loads(stored)[1]
 
     async def drop(self, owner: Owner) -> None:
-        """Have all of a person's made again; nothing while Redis is away."""
+        """Drop a person's documents; without effect while Redis is unavailable."""
         try:
             await self._redis.delete(PREFIX + owner_of(owner.app, owner.user))
         except AWAY as problem:
-            log.info("documents are kept until they are old, for Redis is away: %r", problem)
+            log.info("documents stay cached until they expire, because Redis is unavailable: %r", problem)
 
     async def forget(self, whom: Owner | str) -> None:
         """See `memory.erasure.ErasureTarget`; raises CacheAway."""

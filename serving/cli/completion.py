@@ -1,4 +1,4 @@
-"""What a shell offers in place of a model id that is being typed."""
+"""Shell completion of model ids."""
 
 from serving.config.errors import ConfigError
 from serving.config.load import load_settings
@@ -9,15 +9,15 @@ def _ids(incomplete: str, *kinds: Kind) -> list[str]:
     try:
         ids = load_settings().ids
     except ConfigError:
-        return []  # the command itself says what is wrong
+        return []  # the command itself reports the error
     return [id_ for id_ in ids.of(*kinds) if id_.startswith(incomplete)]
 
 
 def generating(incomplete: str) -> list[str]:
-    """Ids that can be asked for a generation."""
+    """Complete the ids of models that can generate."""
     return _ids(incomplete, *GENERATING)
 
 
 def in_files(incomplete: str) -> list[str]:
-    """Ids that a model file makes."""
+    """Complete the ids of models and adapters in model files."""
     return _ids(incomplete, "model", "adapter")

@@ -1,4 +1,4 @@
-"""`bondhu doctor services`: which services outside are switched on, what is missing, what answers and what refuses."""
+"""`bondhu doctor services`: the state of external services: enabled, configured, reachable, authorised."""
 
 import asyncio
 import json
@@ -19,22 +19,22 @@ BROKEN = ("missing", "refused", "unreachable")
 
 
 def services(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
-    """Say of each service outside whether it is switched on, set up, reachable and allowed (exit code 1 if not)."""
+    """Check whether external services are enabled, configured, reachable and authorised (exit code 1 if not)."""
     settings = settings_or_exit()
     from agents.outside.options import ServiceOptions
 
     options = ServiceOptions.read(settings.services.model_dump(), os.environ)
-    found = asyncio.run(_check(options))
+    checks = asyncio.run(_check(options))
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         table = Table(box=None)
         for heading in ("service", "for", "state", ""):
             table.add_column(heading)
-        for each in found:
-            table.add_row(each.name, each.used_for, each.state, each.says)
+        for check in checks:
+            table.add_row(check.name, check.used_for, check.state, check.says)
         out.print(table)
-    raise typer.Exit(Exit.FAILED if any(each.state in BROKEN for each in found) else Exit.OK)
+    raise typer.Exit(Exit.FAILED if any(check.state in BROKEN for check in checks) else Exit.OK)
 
 
 async def _check(options: object) -> "Sequence[Checked]":

@@ -1,4 +1,4 @@
-"""`bondhu safety`: the numbers that a yearly report needs; nobody is in them."""
+"""`bondhu safety`: the anonymous counts of a yearly report."""
 
 import json
 from datetime import UTC, datetime
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-app = typer.Typer(help="What was done for people in danger, in numbers.", no_args_is_help=True, epilog=EPILOG)
+app = typer.Typer(help="Counts of referrals to help.", no_args_is_help=True, epilog=EPILOG)
 
 
 @app.callback()
 def safety() -> None:
-    """What was done for people in danger, in numbers."""
+    """Counts of referrals to help."""
 
 
 @app.command()
 def report(
     year: Annotated[int | None, typer.Option(help="By default, this year (UTC).")] = None,
-    hide_below: Annotated[int, typer.Option(help="A category with fewer is told in the sum alone.")] = 1,
+    hide_below: Annotated[int, typer.Option(help="Categories with fewer referrals are only counted in the total.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Say how often help was named in a year, by category: no app, no person, no text."""
+    """Show the referrals to help in a year by category, without apps, people or texts."""
     from agents.safety.counts import SqlCounts, yearly_report
 
     chosen = datetime.now(UTC).year if year is None else year

@@ -1,8 +1,8 @@
-"""Which model ids there are: models, their adapters, the alias, embedders, the reranker, models outside, agents.
+"""The catalogue of model ids: models, adapters, the alias, embedders, the reranker, external models, agents.
 
-The one place that says so. What is configured is `declared`; a running gateway's ids are the same, with what its
-routing table and its reloadable settings say (`serving.generation.catalogue`). It does not know whether any of them can
-answer.
+All other modules use this catalogue. `declared` are the configured ids; those of a running gateway also depend on its
+routing table and its reloadable settings (`serving.generation.catalogue`). This module does not know which models are
+ready.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,21 +14,20 @@ from serving.config.schema import ModelSpec, ServiceFile
 
 Kind = Literal["model", "adapter", "alias", "embedder", "reranker", "external", "agent"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LOCAL = frozenset[Kind]({"model", "adapter"})  # an engine of the service's own answers
-GENERATING = frozenset[Kind]({"model", "adapter", "alias", "agent"})  # a client may ask them for a generation
+LOCAL = frozenset[Kind]({"model", "adapter"})  # run on the service's own engines
+GENERATING = frozenset[Kind]({"model", "adapter", "alias", "agent"})  # available for generations
 
 
 @dataclass(frozen=True, slots=True)
 class ModelId:
-    """One id.
+    """A model id.
 
     Attributes:
         id: the name.
         kind: what it names.
-        answers: the id of who answers a request for a generation: for the alias, what it means where that is known; "":
-            nobody.
-        file: the model file whose engine that is; "": none's.
-        is_served: whether it is part of the service as it is configured.
+        answers: the id of the model that generates; for the alias its target, if known; "": none.
+        file: the model file of its engine; "": none.
+        is_served: whether the configured service includes it.
 
     """
 
@@ -40,7 +39,7 @@ class ModelId:
 
 
 class ModelIds:
-    """Ids by name; of two with one name the first stands."""
+    """Model ids by name; for a duplicate name, the first one is used."""
 
     def __init__(self, entries: Iterable[ModelId]) -> None:
         self._entries: dict[str, ModelId] = {}
@@ -54,31 +53,31 @@ class ModelIds:
         return iter(self._entries.values())
 
     def find(self, id_: str) -> ModelId | None:
-        """What an id names; None: nothing."""
+        """Return the entry of an id; None if it is unknown."""
         return self._entries.get(id_)
 
     def answers(self, id_: str) -> str:
-        """Who answers a request for a generation that names `id_`; "": nobody."""
-        found = self.find(id_)
-        return found.answers if found else ""
+        """Return the id of the model that generates for `id_`; "" if there is none."""
+        entry = self.find(id_)
+        return entry.answers if entry else ""
 
     def of(self, *kinds: Kind, served: bool = False) -> list[str]:
-        """The ids of these kinds (of all, where none is named), in the order of registration."""
-        wanted = kinds or KINDS
-        return [each.id for each in self if each.kind in wanted and (each.is_served or not served)]
+        """Return the ids of these kinds (default: all), in the order of registration."""
+        selected = kinds or KINDS
+        return [entry.id for entry in self if entry.kind in selected and (entry.is_served or not served)]
 
     def clashes(self) -> list[tuple[ModelId, ModelId]]:
-        """Two that want one name, the one that has it first. Files that are not served together may share names."""
+        """Return pairs of entries with the same name. Model files that are not served together may share names."""
         return [
             (first, second)
             for first, second in self._clashes
-            if second.kind != "reranker"  # nobody asks it by its name
+            if second.kind != "reranker"  # requests do not name it
             and (not {first.kind, second.kind} <= LOCAL or (first.is_served and second.is_served))
         ]
 
 
 def declared(service: ServiceFile, files: Mapping[str, ModelSpec]) -> ModelIds:
-    """The ids that a configuration makes; `files` are the model files by id, of which some may be missing."""
+    """Return the ids of a configuration; `files` are the model files by id, some of which may be missing."""
     return ModelIds(_declared(service, files))
 
 
@@ -96,27 +95,27 @@ def _declared(service: ServiceFile, files: Mapping[str, ModelSpec]) -> Iterator[
 
 
 def running(configured: ModelIds, *, models: Iterable[str], alias: str, external: Iterable[str]) -> ModelIds:
-    """The ids of a running service, whose models, alias and models outside may have changed since its start."""
+    """Return the ids of a running service, whose models, alias and external models may have changed since its start."""
 
     def entries() -> Iterator[ModelId]:
         for name in models:
-            known = configured.find(name)
-            is_local = known is not None and known.kind in LOCAL
-            yield replace(known, is_served=True) if known and is_local else ModelId(name, "model", name, name)
+            entry = configured.find(name)
+            is_local = entry is not None and entry.kind in LOCAL
+            yield replace(entry, is_served=True) if entry and is_local else ModelId(name, "model", name, name)
         yield ModelId(alias, "alias")
-        yield from (each for each in configured if each.kind in ("embedder", "reranker", "agent"))
+        yield from (entry for entry in configured if entry.kind in ("embedder", "reranker", "agent"))
         yield from (ModelId(id_, "external", id_) for id_ in external)
 
     return ModelIds(entries())
 
 
 def of_file(spec: ModelSpec, *, is_served: bool) -> Iterator[ModelId]:
-    """A model and its adapters."""
+    """The entries of a model and its adapters."""
     yield ModelId(spec.id, "model", spec.id, spec.id, is_served)
-    yield from (ModelId(each.id, "adapter", each.id, spec.id, is_served) for each in spec.adapters)
+    yield from (ModelId(adapter.id, "adapter", adapter.id, spec.id, is_served) for adapter in spec.adapters)
 
 
 def article(kind: Kind) -> str:
-    """The kind as a sentence names it."""
+    """Return the kind with its article, for messages."""
     name = {"external": "external model"}.get(kind, str(kind))
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

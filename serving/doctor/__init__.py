@@ -1,1 +1,1 @@
-"""What the service would tell its operator: how it is, by thresholds, and what to do about it, cheapest first."""
+"""The doctor: measures the service by thresholds and advises its operator, cheapest step first."""

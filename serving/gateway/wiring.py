@@ -366,7 +366,7 @@ def open_doctor(
     database: AsyncEngine,
     readings: Readings,
 ) -> Doctor:
-    """Who says how the service is."""
+    """Build the doctor of this worker."""
     folder = settings.backup.folder
     return Doctor(
         var_dir=settings.var_dir,
@@ -407,7 +407,7 @@ def open_degraded(reloadable: Callable[[], ReloadableSettings], detect: Detect) 
 
 
 def open_safety_step(settings: Settings, embedder: MemoryEmbedder | None) -> SafetyStep:
-    """What reads messages and replies for danger; with an embedder only where the classifier knows its vectors."""
+    """Build the safety step; it uses the embedder only if the classifier was trained on its vectors."""
     spec = settings.safety
     known = settings.embedder.id == CLASSIFIED and settings.embedder.dimensions == CLASSIFIED_DIMENSIONS
     embed = embedder.embed if embedder is not None and known and spec.classifier != "off" else None
@@ -421,7 +421,7 @@ def open_safety(
     reloadable: Callable[[], ReloadableSettings],
     now: Callable[[], datetime],
 ) -> tuple[SafetyGate, Referrals]:
-    """The safety step around every generation, and what counts the help that it named."""
+    """Build the safety gate, and the counter of its referrals."""
     spec = settings.safety
     try:
         places = read_jurisdictions(settings.root / spec.places)

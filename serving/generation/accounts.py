@@ -10,7 +10,7 @@ from storage.services.links import SqlLinks
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """Where links are kept; `tokens` of Spotify, None: not set up; `by_name`: services that can be linked by a name."""
+    """Linked accounts; `tokens` of Spotify, None: not configured; `by_name`: services that are linked by a name."""
 
     HOW: ClassVar[Mapping[str, Literal["oauth", "name"]]] = {
         "spotify": "oauth",

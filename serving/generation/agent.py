@@ -314,7 +314,7 @@ class _Writer:
 
 
 def _zone_of(request: GenerationRequest, memory: AgentRecollection | None) -> tzinfo | None:
-    """The person's, as their memory or their profile says."""
+    """The person's time zone, from their memory or profile."""
     known = None if memory is None else memory.zone
     return known if known is not None or request.person is None else request.person.zone
 

@@ -1,7 +1,7 @@
-"""The model ids of a running gateway, and whether each can answer. Whoever wants one asks here.
+"""The model ids of a running gateway, and whether each is ready.
 
-Which there are is said in `serving.config.model_ids`; which of them run is the routing table's. It does not know what
-they answer, nor who may ask for them.
+`serving.config.model_ids` has the ids; the routing table says which of them run. This module does not know who may use
+them.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -19,7 +19,7 @@ ASKED: frozenset[Kind] = GENERATING | {"embedder"}  # what a client may name
 
 
 class EmbedderState(Protocol):
-    """What is known of the embedder."""
+    """The state of the embedder."""
 
     @property
     def model(self) -> str:
@@ -90,7 +90,7 @@ class ModelCatalogue:
         return self._ids
 
     def find(self, id_: str) -> Listed:
-        """What an id means to a client; raises UnknownModel."""
+        """Return the entry of an id; raises UnknownModel."""
         found = self._named(id_)
         if found.kind == "embedder":
             return self._embedder_of(id_)
@@ -127,7 +127,7 @@ class ModelCatalogue:
         return found is not None and found.kind == "external"
 
     def states(self) -> dict[str, ModelState]:
-        """Of every model and adapter, whether it can answer."""
+        """Return the state of every model and adapter."""
         return {id_: self._engine_registry.state(id_) for id_ in self.ids().of(*LOCAL)}
 
     def _named(self, id_: str) -> ModelId:

@@ -1,6 +1,6 @@
-"""A text of ours as a completion like any other, streamed or whole, chat or not; its model says that no model made it.
+"""Sends a fixed text as a chat or plain completion, streamed or not; its `model` says that no model generated it.
 
-It does not know what the text says, nor why it is said.
+This module does not know the text, nor the reason for it.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ async def say(request: GenerationRequest, reply: ResponseWriter, chunks: list[Js
 
 
 def response_of(request: GenerationRequest, chunks: list[Json], headers: dict[str, str], label: str) -> Response:
-    """The same as a response of its own."""
+    """Return the text as a complete response."""
     headers = {MODEL_HEADER.decode(): label, **headers}
     if request.streams:
         return Response(_events(chunks), 200, headers, media_type="text/event-stream")

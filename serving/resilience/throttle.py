@@ -1,22 +1,22 @@
-"""How often somebody may do a thing: a token bucket each, as a virtual schedule (GCRA, ITU-T I.371), in memory.
+"""Throttles actions by name: a token bucket for each, as a virtual schedule (GCRA, ITU-T I.371), in memory.
 
-For what must cost next to nothing to refuse: it asks neither Redis nor SQL, and is one gateway worker's own. It does
-not know what the names are.
+Refusals must be cheap, so it needs neither Redis nor SQL and only applies to one gateway worker. This module does not
+know what the names are.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 
-MAX_NAMES = 10_000  # remembered; whoever was seen longest ago is forgotten first
+MAX_NAMES = 10_000  # in memory; the least recently used is dropped first
 
 
 class Throttle:
-    """Of one kind of thing.
+    """Throttles one kind of action.
 
     Args:
         clock: monotonic seconds.
-        burst: how many at once.
-        refill_s: then one in this time.
+        burst: actions at once.
+        refill_s: time per further action, s.
 
     """
 
@@ -24,10 +24,10 @@ class Throttle:
         self._clock = clock
         self._burst_s = burst * refill_s
         self._refill_s = refill_s
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # when a name will have its whole burst again
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # time at which the bucket of a name is full again
 
     def take(self, name: str) -> float:
-        """Take one; seconds to wait when there is none, and 0 when it was taken."""
+        """Take one action; returns 0 if it is allowed, otherwise the seconds to wait."""
         now = self._clock()
         full_at = max(self._full_at.get(name, now), now) + self._refill_s
         wait_s = full_at - now - self._burst_s
@@ -40,6 +40,6 @@ class Throttle:
         return 0.0
 
     def give_back(self, name: str) -> None:
-        """It was none after all."""
+        """Return an action that does not count."""
         if name in self._full_at:
             self._full_at[name] -= self._refill_s

@@ -1,8 +1,8 @@
 """Counts refused requests and plain database requests in the limits.
 
 Otherwise a client with a key could make the gateway parse, record and look up as much as the network allows. Plain
-lookups are no requests of a tier's limits, so that a client may ask for the usage of each of its chats; they have a
-throttle of their own, by application. Whatever refuses a request, it is counted once (`count_refusal`).
+lookups do not count in a tier's limits, so that a client can read the usage of each of its chats; they are throttled by
+application. A refused request is counted once (`count_refusal`).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from serving.routes.dependencies import CALLER, Caller, Gateway, Worker
 from serving.routes.identity import about, end_user
 from storage.api_keys import KeyRecord
 
-COUNTED = "bondhu.counted"  # in a request's scope, once the limits have it, or need not
+COUNTED = "bondhu.counted"  # in a request's scope: it is counted, or does not have to be
 LOOKUPS_AT_ONCE, LOOKUPS_PER_S = 500, 50  # of an application, in a gateway worker
 
 
@@ -55,7 +55,7 @@ async def throttled(gateway: Worker, caller: Caller) -> None:
 
 
 async def looked_up(http_request: Request, gateway: Worker, caller: Caller) -> None:
-    """The same for a plain lookup, which the limits do not count; raises RateLimited."""
+    """Throttle a plain lookup, which the limits do not count; raises RateLimited."""
     http_request.scope[COUNTED] = True
     await throttled(gateway, caller)
 

@@ -13,21 +13,21 @@ from serving.supervisor.health_check import worker
 
 
 class Answering(Protocol):
-    """Anything that tells whether a process serves."""
+    """Checks whether a process works."""
 
     async def answers(self) -> bool:
-        """Whether it does, in time."""
+        """Whether the process works."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """Of a process that nobody can ask: it does something again and again that touches `file`, `within_s` at most."""
+    """For a process without an endpoint: it must touch `file` at least every `within_s`."""
 
     file: Path
     within_s: float
 
     async def answers(self) -> bool:
-        """Whether it did lately."""
+        """Whether the file was touched recently."""
         return worker(self.file, self.within_s) is None
 
 

@@ -1,1 +1,1 @@
-"""Agents over HTTP: runs, personas, what a person said to a proposal."""
+"""Routes of agents: runs, personas, proposals, jobs, inbox, services, statistics."""

@@ -78,12 +78,12 @@ class MemoryAccess:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the key is an admin's, who may see what is nobody's in particular."""
+        """Whether the key is an admin key, which can access data of the service itself."""
         return self.gateway.may_see_all(self._caller)
 
     @asynccontextmanager
     async def about_or_service(self, user: str | None) -> AsyncIterator[Owner]:
-        """As `about`; for an admin's key that names nobody, the service itself."""
+        """Like `about`, but an admin key without a user accesses the service itself."""
         if self.is_admin and end_user(self._request, {"user": user}) is None:
             async with self.counted(None):
                 yield SERVICE
