@@ -127,6 +127,17 @@ def test_a_key_has_a_tier_an_expiry_and_a_consent(environ: dict[str, str]) -> No
     assert made["expires_at"][:10] in shown
 
 
+def test_a_key_says_why_it_does_without_the_safety_step(environ: dict[str, str]) -> None:
+    """With a reason, and whether its people are told of programs; the report of a year counts nobody yet."""
+    given = ["--own-safety", "clinicians read along", "--notices", "off"]
+    made = answer(bondhu(environ, "keys", "create", *given, "--json"))
+    assert (made["own_safety"], made["notices"]) == ("clinicians read along", "off")
+    assert bondhu(environ, "keys", "create", "--own-safety", " ").returncode == 2
+    assert bondhu(environ, "keys", "create", "--notices", "sometimes").returncode == 2
+    report = answer(bondhu(environ, "safety", "report", "--year", "2026", "--json"))
+    assert report == {"year": 2026, "referrals": {"all": 0}}
+
+
 def test_an_unknown_tier_or_duration_makes_no_key(environ: dict[str, str]) -> None:
     """Exit code 2; the configured tiers, or what a duration looks like, are named."""
     environ["BONDHU__TIERS"] = json.dumps({"gold": {"requests_per_minute": 1000}})
