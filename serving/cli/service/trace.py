@@ -124,6 +124,7 @@ def _from_logs(var_dir: Path, request_id: str) -> Iterator[Event]:
 
 def _of_line(path: Path, line: str, request_id: str) -> Event | None:
     where = path.name.partition(".")[0]
+    line = line[max(line.find("{"), 0) :]  # vLLM puts the name of its process before every line
     fields = parse(line)
     if fields is not None:
         if fields.get("request_id") not in (request_id, f"{JOB_PREFIX}{request_id}"):

@@ -59,6 +59,9 @@ def test_one_request_is_told_from_client_to_job(gateway: GatewayProcess, monkeyp
     asyncio.run(add_job(gateway.database_url))
     (gateway.var_dir / "logs").mkdir()
     (gateway.var_dir / "logs/gateway.log").symlink_to(gateway.log)
+    at = datetime.now(UTC).isoformat()
+    line = {"time": at, "level": "INFO", "logger": "bondhu.engine", "message": "POST /v1/x", "request_id": "mine-1"}
+    (gateway.var_dir / "logs/engine-demo.log").write_text(f"(APIServer pid=7) {json.dumps(line)}\n(APIServer) mine-1\n")
     for name, value in gateway.environ.items():
         if name.startswith("BONDHU"):
             monkeypatch.setenv(name, value)
@@ -71,6 +74,7 @@ def test_one_request_is_told_from_client_to_job(gateway: GatewayProcess, monkeyp
     assert MODEL in seen["engine"]
     assert "POST /v1/chat/completions 200" in seen["gateway"]
     assert "extract j1" in seen["job"]
+    assert seen["engine-demo"] == "POST /v1/x"
     assert any("ok, status 200" in event["what"] for event in events)
     assert "other-2" not in told.stdout
     assert "first token" in CliRunner().invoke(app, ["trace", "mine-1"]).stdout
