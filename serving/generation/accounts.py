@@ -1,4 +1,4 @@
-"""People's accounts at services outside, as the routes have them."""
+"""People's accounts at external services, as routes use them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,5 +22,5 @@ class Accounts:
     by_name: Collection[str]
 
     def is_configured(self, service: str) -> bool:
-        """Whether the operator has set it up."""
+        """Whether the operator has configured the service."""
         return self.tokens is not None if self.HOW[service] == "oauth" else service in self.by_name

@@ -15,7 +15,7 @@ from serving.engines.registry import EngineRegistry, ModelState
 from serving.engines.wire import Routing
 from serving.errors import UnknownModel
 
-ASKED: frozenset[Kind] = GENERATING | {"embedder"}  # what a client may name
+REQUESTABLE: frozenset[Kind] = GENERATING | {"embedder"}  # kinds that a client can request
 
 
 class EmbedderState(Protocol):
@@ -23,20 +23,20 @@ class EmbedderState(Protocol):
 
     @property
     def model(self) -> str:
-        """Its id."""
+        """The id of the model."""
 
     @property
     def ready(self) -> bool:
-        """Whether it can answer."""
+        """Whether it is ready."""
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot."""
+        """Why it is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model id. `root` is the model that answers for it: the alias's is the active one; None: no generating model."""
+    """A model id. `root` is the model that generates for it (for the alias, the active one); None: no generation."""
 
     id: str
     kind: Kind
@@ -46,14 +46,14 @@ class Listed:
 
 
 class ModelCatalogue:
-    """All ids of one gateway worker.
+    """The model ids of one gateway worker.
 
     Args:
-        configured: the ids that it was started with.
+        configured: the ids of the configuration.
         engine_registry: the served models and their alias.
-        embedder: None: off.
-        agents: by id.
-        external: the ids of models outside, as they are now.
+        embedder: the embedder; None: off.
+        agents: the agents.
+        external: returns the current ids of external models.
         agents_model: the model id that agents use; None: the alias.
 
     """
@@ -73,73 +73,73 @@ class ModelCatalogue:
         self._agents = agents
         self._external = external
         self._agents_model = agents_model
-        self._made_of: tuple[Routing, Collection[str]] | None = None
+        self._cache_key: tuple[Routing, Collection[str]] | None = None
         self._ids = configured
 
     def __iter__(self) -> Iterator[Listed]:
-        """Every id that a client may name, ready or not."""
-        for id_ in self.ids().of(*ASKED):
+        """Iterate over all ids that a client can request, ready or not."""
+        for id_ in self.ids().of(*REQUESTABLE):
             yield self.find(id_)
 
     def ids(self) -> ModelIds:
-        """Every id that means something now, models outside included."""
+        """Return all current ids, including external models."""
         routing, external = self._engine_registry.routing, self._external()
-        if self._made_of is None or self._made_of[0] is not routing or self._made_of[1] is not external:
-            self._made_of = routing, external
+        if self._cache_key is None or self._cache_key[0] is not routing or self._cache_key[1] is not external:
+            self._cache_key = routing, external
             self._ids = running(self._configured, models=routing["models"], alias=routing["alias"], external=external)
         return self._ids
 
     def find(self, id_: str) -> Listed:
         """Return the entry of an id; raises UnknownModel."""
-        found = self._named(id_)
-        if found.kind == "embedder":
+        entry = self._named(id_)
+        if entry.kind == "embedder":
             return self._embedder_of(id_)
-        if found.kind == "agent":
-            return Listed(id_, "agent", id_, is_ready=True)  # without a model it says so itself
-        model = self._answerer(found)
+        if entry.kind == "agent":
+            return Listed(id_, "agent", id_, is_ready=True)  # it reports a missing model itself
+        model = self._answerer(entry)
         state = self._engine_registry.state(model)
-        return Listed(id_, found.kind, model, state.ready, state.reason)
+        return Listed(id_, entry.kind, model, state.ready, state.reason)
 
     def answers(self, id_: str) -> str:
-        """The id of the model or agent that answers a request for a generation; raises UnknownModel."""
+        """Return the id of the model or agent that generates for `id_`; raises UnknownModel."""
         return self._answerer(self._named(id_))
 
     def agent(self, id_: str) -> Agent | None:
-        """The agent of a model id; None for an id that is none's."""
-        found = self.ids().find(id_)
-        return self._agents.find(id_) if found is not None and found.kind == "agent" else None
+        """Return the agent of a model id; None if it is not an agent's."""
+        entry = self.ids().find(id_)
+        return self._agents.find(id_) if entry is not None and entry.kind == "agent" else None
 
     def active(self) -> str:
-        """The model that the alias means now; raises UnknownModel."""
+        """Return the current target of the alias; raises UnknownModel."""
         return self.answers(self._engine_registry.routing["alias"])
 
     def agents_model(self) -> str:
-        """The model that agents ask; raises UnknownModel."""
+        """Return the model that agents use; raises UnknownModel."""
         return self.answers(self._agents_model or self._engine_registry.routing["alias"])
 
     def is_known(self, id_: str) -> bool:
-        """Whether there is such an id."""
+        """Whether the id exists."""
         return self.ids().find(id_) is not None or self._configured.find(id_) is not None
 
     def is_external(self, id_: str) -> bool:
-        """Whether it is a model outside's."""
-        found = self.ids().find(id_)
-        return found is not None and found.kind == "external"
+        """Whether the id is an external model's."""
+        entry = self.ids().find(id_)
+        return entry is not None and entry.kind == "external"
 
     def states(self) -> dict[str, ModelState]:
         """Return the state of every model and adapter."""
         return {id_: self._engine_registry.state(id_) for id_ in self.ids().of(*LOCAL)}
 
     def _named(self, id_: str) -> ModelId:
-        found = self.ids().find(id_)
-        if found is None or found.kind not in ASKED:
+        entry = self.ids().find(id_)
+        if entry is None or entry.kind not in REQUESTABLE:
             raise UnknownModel(id_)
-        return found
+        return entry
 
-    def _answerer(self, found: ModelId) -> str:
-        answers = self._engine_registry.active if found.kind == "alias" else found.answers
+    def _answerer(self, entry: ModelId) -> str:
+        answers = self._engine_registry.active if entry.kind == "alias" else entry.answers
         if not answers:
-            raise UnknownModel(found.id)
+            raise UnknownModel(entry.id)
         return answers
 
     def _embedder_of(self, id_: str) -> Listed:

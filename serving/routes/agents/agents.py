@@ -100,8 +100,10 @@ async def agents(gateway: Worker, _: Caller) -> AgentList:
 @router.post("/api/v1/agents/{agent}/runs", response_model=RunAnswer)
 async def run(agent: PathAgent, body: RunBody, http_request: Request, gateway: Worker, caller: Caller) -> Response:
     """Run an agent to its end."""
-    own = body.model_dump(include={"persona", "tone", "confirm", "undo"}, exclude_none=True)
-    return await run_whole(http_request, gateway, caller, agent, body.messages, body.user, body.conversation, own)
+    agent_fields = body.model_dump(include={"persona", "tone", "confirm", "undo"}, exclude_none=True)
+    return await run_whole(
+        http_request, gateway, caller, agent, body.messages, body.user, body.conversation, agent_fields
+    )
 
 
 async def run_whole(
@@ -112,27 +114,29 @@ async def run_whole(
     messages: list[dict[str, JsonValue]],
     user: str | None,
     conversation: str | None,
-    own: Mapping[str, Any],
+    agent_fields: Mapping[str, Any],
 ) -> Response:
-    """Run an agent and return a RunAnswer; `own` are the agent's own fields. Raises ApiError."""
+    """Run an agent and return a RunAnswer; `agent_fields` are the agent's own fields. Raises ApiError."""
     if gateway.models.agent(f"{PREFIX}{agent}") is None:
         raise UnknownModel(f"{PREFIX}{agent}")
-    parsed: dict[str, Any] = {"model": f"{PREFIX}{agent}", "messages": messages, FIELD: dict(own)}
+    parsed: dict[str, Any] = {"model": f"{PREFIX}{agent}", "messages": messages, FIELD: dict(agent_fields)}
     if user is not None:
         parsed["user"] = user
     size = len(orjson.dumps(parsed))
     response = await respond(http_request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
-    sent: list[Message] = []
+    events: list[Message] = []
 
     async def keep(message: Message) -> None:
-        sent.append(message)
+        events.append(message)
 
     await response(http_request.scope, http_request.receive, keep)
-    if not sent:  # the client has disconnected
+    if not events:  # the client has disconnected
         return Response(status_code=499)
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"] if not name.startswith(b"content-")}
-    content = b"".join(message.get("body", b"") for message in sent[1:])
-    status: int = sent[0]["status"]
+    headers = {
+        name.decode(): value.decode() for name, value in events[0]["headers"] if not name.startswith(b"content-")
+    }
+    content = b"".join(message.get("body", b"") for message in events[1:])
+    status: int = events[0]["status"]
     if status == 200:
         content = _answer(agent, orjson.loads(content)).model_dump_json().encode()
     return Response(content, status, headers, media_type="application/json")

@@ -71,8 +71,8 @@ async def _proposer(gateway: Gateway, owner: Owner, conversation: str, proposal:
     """The id of the agent that made the proposal; raises UnknownProposal."""
     try:
         for agent in gateway.agents.registry:
-            kept = await gateway.agents.states.load(StateKey(owner, agent.id, conversation, DOCUMENT))
-            if kept is not None and proposal in kept.value.get("entries", {}):
+            stored = await gateway.agents.states.load(StateKey(owner, agent.id, conversation, DOCUMENT))
+            if stored is not None and proposal in stored.value.get("entries", {}):
                 return agent.id
     except AWAY as problem:
         raise DatabaseAway from problem

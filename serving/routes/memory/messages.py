@@ -37,8 +37,8 @@ class Why(BaseModel):
 async def forget_message(message: PathMessage, access: Access, user: User = None) -> ReceiptAnswer:
     """Delete a message and the memories that quote it."""
     async with access.about(user) as owner:
-        found = await find_reply(access.gateway.database, owner, message)
-        receipt = await access.gateway.forgetter.message(owner, message if found is None else found.id)
+        reply = await find_reply(access.gateway.database, owner, message)
+        receipt = await access.gateway.forgetter.message(owner, message if reply is None else reply.id)
         if receipt is None:
             raise UnknownMessage(_UNKNOWN.format(message))
     return ReceiptAnswer.of(receipt)
@@ -70,7 +70,7 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
 
 
 async def _find(access: MemoryAccess, owner: Owner, message: str) -> MessageRecord:
-    found = await find_reply(access.gateway.database, owner, message)
-    if found is None:
+    reply = await find_reply(access.gateway.database, owner, message)
+    if reply is None:
         raise UnknownMessage(_UNKNOWN.format(message))
-    return found
+    return reply

@@ -16,7 +16,7 @@ from storage.memory.other_rows import read_other_rows
 from storage.memory.people import Profile, read_profile, write_profile
 
 
-class Taken(BaseModel):
+class ImportCounts(BaseModel):
     """The number of new and of already known items."""
 
     new: int
@@ -26,8 +26,8 @@ class Taken(BaseModel):
 class Imported(About):
     """The profile after an import, and the number of imported items."""
 
-    messages: Taken
-    memories: Taken
+    messages: ImportCounts
+    memories: ImportCounts
 
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
@@ -54,14 +54,14 @@ async def set_profile(body: About, access: Access, user: User = None) -> About:
 async def export(access: Access, response: Response, user: User = None) -> Response:
     """Export all data of the person as one document."""
     async with access.about(user) as owner:
-        kept = await access.gateway.agents.states.of_person(owner)
+        states = await access.gateway.agents.states.of_person(owner)
         agents = [
             AgentDocument(agent=key.agent, conversation=key.conversation, name=key.name, value=dict(value))
-            for key, value in kept
+            for key, value in states
         ]
-        others = await read_other_rows(access.gateway.database, owner)
+        other_rows = await read_other_rows(access.gateway.database, owner)
         history = await read_history(access.gateway.database, owner)
-        document = await asyncio.to_thread(write_document, history, agents, others)
+        document = await asyncio.to_thread(write_document, history, agents, other_rows)
     return Response(document, headers=dict(response.headers), media_type="application/json")
 
 
@@ -79,6 +79,6 @@ async def take_in(http_request: Request, access: Access, user: User = None) -> I
     return Imported(
         name=about.name,
         details=about.details,
-        messages=Taken(new=moved.new_messages, known=moved.known_messages),
-        memories=Taken(new=moved.new_memories, known=moved.known_memories),
+        messages=ImportCounts(new=moved.new_messages, known=moved.known_messages),
+        memories=ImportCounts(new=moved.new_memories, known=moved.known_memories),
     )
