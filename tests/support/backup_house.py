@@ -40,7 +40,7 @@ NOW = partial(datetime.now, UTC)
 
 
 class Past:
-    """What a gateway has of people's pasts; a context manager."""
+    """The memory service of a gateway; a context manager."""
 
     def __init__(self, house: "House") -> None:
         self._engine = open_engine(house.url)
@@ -60,7 +60,7 @@ class Past:
 
 
 class House:
-    """In `folder`, on the database `url` (None: a SQLite of its own)."""
+    """An installation in `folder`, on the database `url` (None: its own SQLite)."""
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.root = folder / "root"
@@ -94,7 +94,7 @@ class House:
         notes.write_text(f"# {word}\n" + notes.read_text())
 
     async def speak(self, owner: Owner, word: str) -> None:
-        """Have a person say it in two turns, and remember it."""
+        """Store two turns of a person, and a memory of them."""
         async with Past(self) as past:
             turns = [NewMessage(f"{word} {n}", "x", f"My {word} {n}", DAY + timedelta(minutes=n)) for n in range(2)]
             taken = await past.store.ingest(owner, f"about the {word}", turns)

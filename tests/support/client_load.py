@@ -14,10 +14,10 @@ THINK_S = 0.2  # between an answer and the next request: an engine that starts b
 
 
 class ClientLoad:
-    """`clients` threads, every other one streaming, from entering the context to leaving it.
+    """`clients` threads that send requests, every other one streaming, while the context is entered.
 
-    `failures` says each request that was not answered in full; `answered_by` each client's sequence of what answered
-    (the `x-bondhu-model` header), without immediate repetitions.
+    `failures` lists requests without a full answer; `answered_by` has each client's sequence of answering models (the
+    `x-bondhu-model` header), without immediate repetitions.
     """
 
     def __init__(self, stack: LocalStack, model: str, clients: int = 4) -> None:

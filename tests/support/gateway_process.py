@@ -31,7 +31,7 @@ Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port on which nothing listens now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -133,7 +133,7 @@ class GatewayProcess:
 
     @property
     def pid(self) -> int:
-        """Of the gateway; of its only worker, where there is one."""
+        """The process id of the gateway, or of its only worker."""
         assert self._gateway is not None
         return self._gateway.pid
 
@@ -201,7 +201,7 @@ class GatewayProcess:
         return make_key(self.database_url, app, **options)
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
-        """Ask on a connection of its own, so that any worker may answer."""
+        """Send a GET on a new connection, so that any worker may answer."""
         all_headers = headers | ({"authorization": f"Bearer {token}"} if token else {})
         with httpx.Client(verify=False, timeout=DEADLINE_S) as client:  # a context for TLS takes longer than the rest
             return client.get(self.url + path, headers=all_headers)

@@ -1,7 +1,7 @@
-"""A whole Bondhu stack for tests: started with `bondhu up`, as a user would, beside any that already runs.
+"""A whole Bondhu stack for tests, started with `bondhu up` as a user would, beside any running one.
 
-It has its own root (a copy of configs/, the models by a link), var directory and ports. It looks at the stack from
-outside only: command line, HTTP, process tree, /dev/shm.
+It has its own root (a copy of configs/, a link to the models), var directory and ports. It observes the stack only from
+outside: command line, HTTP, process tree, /dev/shm.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ _GENERATED = re.compile(r"^vllm:generation_tokens_total\{[^}]*\} (\S+)$", re.M)
 
 
 class LocalStack:
-    """One stack below `home`; `up` starts it and `down` stops it, more than once if need be."""
+    """One stack below `home`; `up` starts it and `down` stops it, repeatedly if needed."""
 
     kind = "vllm"  # the engine of its models, unless a test says another
 
@@ -62,13 +62,13 @@ class LocalStack:
     # ---- as a user
 
     def up(self) -> None:
-        """Start `bondhu up` in the background and return once GET /ready says so."""
+        """Start `bondhu up` in the background and return once GET /ready succeeds."""
         self.launch()
         self.until_ready(START_WITHIN_S)
         self.replicas()
 
     def launch(self) -> None:
-        """Start `bondhu up` in the background and return at once."""
+        """Start `bondhu up` in the background and return immediately."""
         adopt_orphans()
         self._before = {child.pid for child in _living_children()}
         self._shm_before = set(Path("/dev/shm").iterdir())
@@ -84,7 +84,7 @@ class LocalStack:
 
     @property
     def output(self) -> Path:
-        """What `bondhu up` prints."""
+        """The output of `bondhu up`."""
         return self.var_dir.parent / "up.txt"
 
     def bondhu(
@@ -111,7 +111,7 @@ class LocalStack:
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def edit_model(self, model: str, **values: Any) -> None:
-        """Edit configs/models/<model>.yaml: a section given as a dict is overlaid, and None takes a key away."""
+        """Edit configs/models/<model>.yaml: a dict is merged into its section, None removes a key."""
         path = self.root / f"configs/models/{model}.yaml"
         document = yaml.safe_load(path.read_text())
         for key, changed in values.items():
@@ -154,7 +154,7 @@ class LocalStack:
             raise AssertionError(f"{failure}\n{self.tell()}") from None
 
     def directory(self) -> dict[str, Any]:
-        """What the directory of engines answers to a holder of the cluster key."""
+        """The content of the directory of engines."""
         headers = {"x-bondhu-cluster-key": self.secret("secrets.env", "BONDHU_CLUSTER_KEY")}
         answer: dict[str, Any] = httpx.get(f"{self.ingress_url}/directory", headers=headers, timeout=10).json()
         return answer
@@ -166,11 +166,11 @@ class LocalStack:
         return found
 
     def unfinished(self) -> int:
-        """How many requests the engines run or queue, from their own metrics."""
+        """The number of running and queued requests, by the engines' metrics."""
         return int(self._sum_of(_UNFINISHED))
 
     def generated(self) -> float:
-        """How many tokens the engines have made since their start, from their own metrics."""
+        """The number of tokens generated since the start, by the engines' metrics."""
         return self._sum_of(_GENERATED)
 
     def _sum_of(self, pattern: re.Pattern[str]) -> float:
@@ -184,7 +184,7 @@ class LocalStack:
     # ---- as the operating system sees it
 
     def processes(self, pattern: str) -> list[psutil.Process]:
-        """The stack's living processes whose command line matches, tethers excepted; the oldest first."""
+        """The stack's living processes whose command line matches, without reapers; oldest first."""
         found = []
         for process in _living_children():
             try:
@@ -210,7 +210,7 @@ class LocalStack:
             raise AssertionError(f"left behind after {within_s:g} s: {self.leftovers()}") from None
 
     def leftovers(self) -> list[str]:
-        """What a stack that has ended should not have left: processes, ports, shared memory, sockets."""
+        """Anything that an ended stack should not leave: processes, ports, shared memory, sockets."""
         left = [_describe(each) for each in _living_children() if each.pid not in self._before]
         left += [f"port {port}" for port in [*self.ports.values(), *self._engine_ports] if _accepts(port)]
         left += [str(path) for path in set(Path("/dev/shm").iterdir()) - self._shm_before if not _is_others(path)]
@@ -219,7 +219,7 @@ class LocalStack:
 
     @property
     def runtime_dir(self) -> Path:
-        """Where the stack's sockets are."""
+        """The directory of the stack's sockets."""
         from serving.config.load import load_settings
 
         return load_settings(environ=self.env).runtime_dir
@@ -242,7 +242,7 @@ def adopt_orphans() -> None:
 
 
 def status(stack: LocalStack) -> dict[str, Any]:
-    """What `bondhu status --json` says."""
+    """The output of `bondhu status --json`."""
     answer: dict[str, Any] = json.loads(stack.bondhu("status", "--json").stdout)
     return answer
 

@@ -1,4 +1,4 @@
-"""What the API's tests ask: vLLM's engine in the whole stack, or llama.cpp's behind a gateway; one model in both."""
+"""The services under test: vLLM's engine in the whole stack, or llama.cpp's behind a gateway, with the same model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ of_each_engine = pytest.mark.parametrize("engine_service", ENGINES, indirect=Tru
 
 @contextmanager
 def not_by_llama_cpp(service: Service, field: str) -> Iterator[None]:
-    """Within, something is asked that llama.cpp cannot do: it is refused by the field's name, and vLLM does it."""
+    """A context for requests that llama.cpp cannot serve: it refuses them by field name, and vLLM serves them."""
     if service.kind == "vllm":
         yield
         return

@@ -20,7 +20,7 @@ class Stuck(RuntimeError):
 
 
 class _Selector(selectors.DefaultSelector):
-    """Moves time on by as long as it is asked to wait."""
+    """Advances the time by the requested wait."""
 
     now_s = 0.0
 
@@ -44,6 +44,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what the coroutine returns, on a virtual clock of its own."""
+    """Return the result of the coroutine, on its own virtual clock."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

@@ -1,7 +1,6 @@
-"""One real stack for the whole run, which the tests of `faults/` and then those of `stack/` use.
+"""One real stack for the whole run, used by the tests of `faults/` and then by those of `stack/`.
 
-A test that breaks it waits for its recovery, so that the next finds a service that serves; the last (`test_stops`)
-end it.
+A test that breaks it waits for its recovery, so that the next one finds it ready; the last one (`test_stops`) ends it.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -36,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the stack after its last test: what other tests leave behind is not its own, nor does it take their time."""
+    """End the stack after its last test, so that later tests share neither its load nor its leftovers."""
     if _has_stack(item) and not (nextitem and _has_stack(nextitem)) and STACK_END in item.config.stash:
         item.config.stash[STACK_END].close()
 
@@ -106,7 +105,7 @@ def llama_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaSer
 
 @pytest.fixture
 def engine_service(request: pytest.FixtureRequest) -> Service:
-    """What clients ask: the stack, or the engine that the test's parameter names (`tests.support.services`)."""
+    """The service under test: the stack, or the engine named by the test's parameter (`tests.support.services`)."""
     name = {"vllm": "stack", "llama_cpp": "llama_service"}[getattr(request, "param", "vllm")]
     found: Service = request.getfixturevalue(name)
     return found
@@ -114,7 +113,7 @@ def engine_service(request: pytest.FixtureRequest) -> Service:
 
 @pytest.fixture
 def client(engine_service: Service) -> Iterator[OpenAI]:
-    """The official client, which never tries twice: a failure must be seen."""
+    """The official client without retries, so that failures are visible."""
     with OpenAI(
         base_url=f"{engine_service.url}/v1",
         api_key=engine_service.api_key,
@@ -140,7 +139,7 @@ async def async_client(engine_service: Service) -> AsyncIterator[AsyncOpenAI]:
 
 @pytest.fixture
 def outgoing(stack: LocalStack) -> Iterator[OpenAI]:
-    """The official client with a key whose requests may be answered outside."""
+    """The official client with a key that may use external models."""
     made = stack.bondhu("keys", "create", "--app", "outgoing", "--tier", "admin", "--allow-external")
     key = made.stdout.strip()
     with OpenAI(base_url=f"{stack.url}/v1", api_key=key, max_retries=0, timeout=CLIENT_TIMEOUT_S) as client:

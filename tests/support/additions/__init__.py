@@ -1,6 +1,6 @@
-"""What a test adds to the service as a contributor would: a folder, and a line in the place that names all folders.
+"""Extends the service as a contributor would: with a folder, and a line in the module that lists all folders.
 
-The packages of the repository are linked into a directory that comes first on the path; one file is written anew.
+The packages of the repository are linked into a directory that comes first on the path; one file is rewritten.
 """
 
 import shutil

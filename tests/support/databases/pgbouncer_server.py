@@ -88,7 +88,7 @@ class PgBouncer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it at once, and delete what it wrote."""
+        """End it immediately, and delete its files."""
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder)

@@ -1,4 +1,4 @@
-"""A real Postgres server of the tests' own, on a Unix socket, that can be taken away and brought back."""
+"""A real Postgres server for the tests, on a Unix socket, that can be stopped and started again."""
 
 import contextlib
 import importlib.util
@@ -65,7 +65,7 @@ class PostgresServer:
         return subprocess.Popen(command, user=self._user, cwd=self.folder, stdout=quiet, stderr=quiet)
 
     def _accepts(self) -> bool:
-        """Whether a connection gets as far as authentication: before, the server says that it is starting up."""
+        """Whether a connection reaches authentication; earlier, the server reports that it is starting up."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.folder / ".s.PGSQL.5432"))
             startup = b"\x00\x03\x00\x00user\x00bondhu\x00database\x00postgres\x00\x00"

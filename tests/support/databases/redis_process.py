@@ -13,7 +13,7 @@ DEADLINE_S = 30.0
 
 
 class RedisProcess:
-    """One server on a Unix socket in `directory`; it keeps nothing on disk."""
+    """One server on a Unix socket in `directory`, without persistence."""
 
     def __init__(self, directory: Path, **environ: str) -> None:
         self.socket = directory / "redis.sock"

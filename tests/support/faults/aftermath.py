@@ -1,6 +1,6 @@
-"""What must hold after any fault: one row a request in the ledger, and limits that charged what the rows say.
+"""The conditions after any fault: one ledger row per request, and limits charged as in the rows.
 
-An application is made for each fault, so that its books hold nothing else.
+Each fault gets its own application, so that its rows contain nothing else.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class App:
-    """An application of one fault: its keys (the second may be answered outside), and where its books are."""
+    """The application of one fault: its keys (the second may use external models), and its rows."""
 
     name: str
     key: str

@@ -36,7 +36,7 @@ class Line:
 
 
 def summary_of(seen: Sequence[Seen]) -> str:
-    """What clients saw, the same things counted."""
+    """The clients' results, counted by kind."""
     counted = Counter(str(each) for each in seen)
     return "; ".join(f"{number} x {what}" if len(seen) > 1 else what for what, number in counted.items())
 
@@ -64,6 +64,6 @@ class Matrix:
 
 
 def faults_of(page: str) -> list[str]:
-    """The faults that a written page tells of, in order."""
+    """The faults listed on a page of the docs, in order."""
     lines = [line for line in page.splitlines() if line.startswith("| ")][2:]
     return [line.split(" | ")[0].removeprefix("| ") for line in lines]

@@ -1,6 +1,6 @@
 """One request as its client sees it, in its own thread, so that a test can break something meanwhile.
 
-The client is a bare HTTP client: nothing between it and what the gateway sends, bytes that are no JSON included.
+The client is a plain HTTP client, so nothing hides what the gateway sends, not even bytes that are not JSON.
 """
 
 import json
@@ -18,7 +18,7 @@ HELLO: list[dict[str, str]] = [{"role": "user", "content": "Tell me about your d
 
 @dataclass
 class Seen:
-    """What came back: `status` None when nothing did; `code` of the error, wherever it stood."""
+    """The result: `status` is None if there was none; `code` is that of the error, wherever it was."""
 
     request_id: str
     status: int | None = None
@@ -35,7 +35,7 @@ class Seen:
     took_s: float = 0.0
 
     def __str__(self) -> str:
-        """As a cell of the table says it."""
+        """The text of a table cell."""
         if self.was_left:
             return "left"
         if self.was_refused:

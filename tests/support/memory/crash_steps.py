@@ -1,6 +1,6 @@
-"""Operations on a person's past, of which a process may be killed at any step that it writes.
+"""Operations on a person's data in a process that can be killed at any write.
 
-A moment is before a statement that changes something, before a commit, or after one.
+A step is before a writing statement, before a commit, or after one.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""An extraction from beginning to end, in a process that may be killed at any step that it writes."""
+"""A complete extraction in a process that can be killed at any write."""
 
 import asyncio
 from collections.abc import Callable

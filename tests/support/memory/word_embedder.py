@@ -23,7 +23,7 @@ class WordEmbedder:
         self.texts: list[str] = []
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
-        """Return unit vectors; raises EmbedderAway when it is told to be."""
+        """Return unit vectors; raises EmbedderAway if `is_away`."""
         if self.is_away:
             raise EmbedderAway
         self.texts += texts

@@ -1,7 +1,7 @@
-"""A real gateway before llama.cpp's real engine, for the tests that ask vLLM's the same: no Ray, up within seconds.
+"""A real gateway in front of a real llama.cpp engine, for tests shared with vLLM: no Ray, ready within seconds.
 
-The engine is started as a replica starts it, from a model file. The directory of engines is a table that says so: one
-replica, ready. What Ray adds (restarts, drains) is no part of it.
+The engine is started from a model file, as a replica starts it. The directory of engines is a static table: one
+replica, ready. Ray's part (restarts, drains) is not covered.
 """
 
 import json
@@ -96,11 +96,11 @@ class LlamaService:
         return self._table()["replicas"]  # type: ignore[no-any-return]
 
     def unfinished(self) -> int:
-        """How many requests the engine runs or queues, from its own metrics."""
+        """The number of running and queued requests, by the engine's metrics."""
         return int(self._metric("requests_processing") + self._metric("requests_deferred"))
 
     def generated(self) -> float:
-        """How many pieces of text it has made since its start."""
+        """The number of text pieces since its start."""
         return self._metric("tokens_predicted_total")
 
     def _metric(self, name: str) -> float:
@@ -156,7 +156,7 @@ class _Directory:
                 self.wfile.write(content)
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

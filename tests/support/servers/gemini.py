@@ -31,7 +31,7 @@ PROMPT_FEEDBACK = "promptFeedback"
 
 @dataclass(frozen=True)
 class Script:
-    """How one request goes: an error, or steps: events (objects), raw bytes, HOLD, CUT and DROP."""
+    """The course of one request: an error, or steps: events (objects), raw bytes, HOLD, CUT and DROP."""
 
     steps: tuple[Json | bytes | str, ...] = ()
     status: int = 200
@@ -48,7 +48,7 @@ class Recorded:
 
 
 def event(text: str | None = None, *parts: Json, finish: str | None = None, **usage: int) -> Json:
-    """One response of a stream; `usage` by Google's names without TokenCount: prompt, candidates, thoughts."""
+    """One response of a stream; `usage` with Google's names without TokenCount: prompt, candidates, thoughts."""
     candidate: Json = {"index": 0}
     if text is not None or parts:
         texts = [{"text": text}] if text is not None else []
@@ -171,7 +171,7 @@ class GeminiServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def script(self, *scripts: Script) -> None:
-        """Say how the next requests go; those without a script are answered plainly."""
+        """Set the course of the next requests; requests without a script get plain answers."""
         self._scripts.extend(scripts)
 
     def release(self) -> None:
@@ -266,7 +266,7 @@ class GeminiServer:
 
 
 def sse(data: Json | str) -> bytes:
-    """One server-sent event, with Google's line ends."""
+    """One server-sent event with Google's line ends."""
     return b"data: " + json.dumps(data).encode() + b"\r\n\r\n"
 
 
@@ -280,7 +280,7 @@ def unary(script: Script) -> Json:
 
 
 def plain_answer(model: str, body: Json) -> Script:
-    """Repeat what the user said last, a word an event, within the limits of the request."""
+    """Repeat the user's last message, one word per event, within the limits of the request."""
     config = body.get("generationConfig", {})
     calling = body.get("toolConfig", {}).get("functionCallingConfig", {})
     prompt = len(json.dumps(body["contents"]).split())

@@ -62,7 +62,7 @@ def invalid(message: str, field: str | None = None) -> Json:
 
 
 def complaint(model: str, request: Json, signatures: set[str]) -> Json | None:
-    """What Google would say against the request; `signatures` are those that it gave out."""
+    """Google's error for the request, or None; `signatures` are those that it issued."""
     return (
         _unknown(request, REQUEST, "")
         or _contents(request.get("contents") or [])

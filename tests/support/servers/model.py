@@ -90,7 +90,7 @@ class ModelServer(EngineServer):
 
 
 def operation(turn: str, quote: str, text: str, *, op: str = "ADD", target: str | None = None, **others: Any) -> Json:
-    """What a model proposes."""
+    """An operation that a model proposes."""
     about = {"kind": "fact", "event_at": None, "sensitivity": "ordinary", "confidence": 0.9}
     return {"turn": turn, "quote": quote, "op": op, "target": target, "text": text, **about, **others}
 

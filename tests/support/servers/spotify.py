@@ -78,7 +78,7 @@ class SpotifyServer:
         await self._runner.cleanup()
 
     def consent(self, url: str) -> tuple[str, str]:
-        """What a person's yes at this address sends back: state and code."""
+        """The state and code with which Spotify redirects after a person's consent at this address."""
         params = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         assert params["response_type"] == "code"
         assert params["code_challenge_method"] == "S256"

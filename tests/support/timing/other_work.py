@@ -1,4 +1,4 @@
-"""How much of the machine others took, so that a slow answer is judged where nobody else could have caused it."""
+"""Measures the CPU use of other processes, so that slow answers are judged only on a quiet machine."""
 
 import os
 import time
@@ -16,7 +16,7 @@ class OtherWork:
         self._at, self._busy, self._own = _now()
 
     def share(self) -> float:
-        """Cores that others kept busy since the last call, on average; what the host took away counts too."""
+        """The average number of cores that others used since the last call, including time stolen by the host."""
         at, busy, own = _now()
         taken = (busy - self._busy) - (own - self._own)
         elapsed, self._at, self._busy, self._own = at - self._at, at, busy, own

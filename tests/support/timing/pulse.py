@@ -59,7 +59,7 @@ class Pulse:
 
 
 def main() -> None:
-    """Ask until told to stop; a line for each answer: when it came, by the monotonic clock, and how long it took."""
+    """Poll until stopped; print a line per answer: its time by the monotonic clock, and its duration."""
     where = urlsplit(sys.argv[1])
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
     while True:

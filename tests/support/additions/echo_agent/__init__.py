@@ -1,1 +1,1 @@
-"""An agent that says what it is told."""
+"""An agent that repeats the message."""

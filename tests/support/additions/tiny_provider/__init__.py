@@ -1,1 +1,1 @@
-"""A provider whose one model is in the process and repeats what it is told."""
+"""A provider with one model, in the process, that repeats the message."""

@@ -8,7 +8,7 @@ from models.provider import Provider, ProviderModel, ProviderOptions
 
 
 class Tiny(ProviderModel):
-    """Says the last message again, word by word; goes on with nobody's answer."""
+    """Repeats the last message word by word; cannot continue another model's answer."""
 
     provider = "tiny"
 
