@@ -21,7 +21,7 @@ class OpenAIChat:
     """A `ChatModel` at `base_url`, which ends before `/chat/completions`.
 
     Args:
-        session: connections; whoever made it closes it.
+        session: connections; its creator closes it.
         base_url: e.g. `http://127.0.0.1:8000/v1`.
         model: its id there.
         api_key: never shown in an error or a repr; empty: none is sent.

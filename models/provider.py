@@ -1,8 +1,8 @@
-"""What a provider of models outside brings: a `ChatModel` that also answers a client's request as it came.
+"""The interface of a provider of external models: a `ChatModel` that also answers a client's request as it came.
 
-A provider is a folder with one of these and a `Provider`, and a line in `models.providers`. Whoever asks knows no
-provider: requests and chunks are OpenAI's (https://platform.openai.com/docs/api-reference/chat), failures are those of
-`models.chat`. It does not know consent, quotas, nor who asks.
+A provider is a folder with one of these and a `Provider`, and a line in `models.providers`. Callers know no provider:
+requests and chunks are OpenAI's (https://platform.openai.com/docs/api-reference/chat), failures are those of
+`models.chat`. This module knows neither consent, quotas nor callers.
 """
 
 from abc import ABC, abstractmethod

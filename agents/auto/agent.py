@@ -103,7 +103,7 @@ class AutoAgent:
             return None
 
     async def _playing(self, context: RunContext) -> Agent | None:
-        """Whoever is in the middle of something."""
+        """The agent with an unfinished activity."""
         for agent in self._agents.values():
             if isinstance(agent, HoldsConversation) and await agent.is_playing(context):
                 return agent
@@ -126,7 +126,7 @@ class AutoAgent:
             await context.state.save(key, {"aside": aside}, expected=0 if kept is None else kept.version)
 
     async def _proposer(self, request: AgentRequest, context: RunContext) -> Agent | None:
-        """Whoever made the proposal that this answers."""
+        """The agent whose proposal this answers."""
         if context.state is None or context.owner is None:
             return None
         kept = await context.state.load(context.state_key(self.id, "proposers"))

@@ -74,7 +74,7 @@ class GamesAgent:
 
     async def _play(self, request: AgentRequest, context: RunContext) -> tuple[Document, Turn | None]:
         """The document after what was said, and the turn, if there was one that is new."""
-        assert context.state is not None, "whoever calls has looked"
+        assert context.state is not None, "callers check this"
         key, turn_id = context.state_key(self.id, "game"), _turn_id(request)
         for _ in range(ATTEMPTS):
             kept = await context.state.load(key)

@@ -19,7 +19,7 @@ CREATE, UPDATE, MIRROR = "create_playlist", "update_playlist", "mirror_playlist"
 _GONE = "That playlist is not there any more."
 _NOT_LINKED = "Your Spotify account is not connected here. Connect it first, then say yes again."
 _RECONNECT = "Spotify does not know this connection any more. Connect your account again, then say yes again."
-_REFUSED = "Spotify refuses your account here: whoever runs this has to add it to the users of their application."
+_REFUSED = "Spotify refuses your account: the operator of this service must add it to the users of their application."
 _AWAY = "Spotify does not answer as it should right now. Say yes again in a while; nothing will be done twice."
 
 

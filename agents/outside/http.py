@@ -106,7 +106,7 @@ class OutsideHttp:
         params: Params = (),
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Any:
-        """A write, once: whoever wants to try again looks first whether it happened. The answer's JSON, None if empty.
+        """Send a write once, without retries; check its effect before repeating it. The answer's JSON, None if empty.
 
         Raises ServiceFailed.
         """

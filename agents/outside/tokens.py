@@ -37,7 +37,7 @@ class NotLinked(Exception):
 
 
 class NotAuthorized(Exception):
-    """Whoever came back was not sent, too long ago, or said no; the message says which."""
+    """The authorization is unknown, expired or was declined; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Tokens:
         return f"{self._client.authorize_url}?{urlencode(asked)}"
 
     async def finish(self, state: str, code: str) -> str:
-        """Link whoever comes back; the account's name. Raises NotAuthorized, ServiceFailed."""
+        """Link the account of a returning person; its name. Raises NotAuthorized, ServiceFailed."""
         sent = await self._links.authorized(self._client.service, state)
         if sent is None:
             raise NotAuthorized("This link was used before, or is too old. Ask for another.")

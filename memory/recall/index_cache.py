@@ -1,7 +1,7 @@
 """The views of the people who were asked about last: a cache in front of SQL, bounded in bytes.
 
 Each use first asks SQL how far the person's data has come (one row by its key), and reads what changed since. So every
-gateway worker sees every write at its next read, whoever made it, and there is nothing to invalidate. No snapshot is
+gateway worker sees every write at its next read, from any process, and there is nothing to invalidate. No snapshot is
 kept on disk: of the half second of CPU time that 5,000 items take, FAISS has 30 ms (docs/memory.md).
 
 Views are made, changed and searched by one thread, which takes a few milliseconds' work at a time.

@@ -132,7 +132,7 @@ def _is(key: StateKey) -> ColumnElement[bool]:
 
 
 async def owners_with(engine: AsyncEngine, agent: str, name: str, *, after: Owner | None, limit: int) -> list[Owner]:
-    """Whoever has a document of that name, of no conversation in particular; in order, those that come `after` one.
+    """The owners of a person-wide document with that name, in order; only those after `after`, if given.
 
     A worker looks for work of anybody's here; what it does then starts with an owner.
     """

@@ -1,9 +1,9 @@
-"""Jobs: SQL knows what is to be done, a queue only carries ids of it, so a queue that is lost loses nothing.
+"""The queue of jobs: SQL is the source of truth; the broker carries only ids, so losing it loses no job.
 
-Whoever runs a job holds a lease on it: `running` until `due_at`. That is the lock for the person, because there is one
-undone job of a kind for each. A lease that ran out is given to the next, and what the one before then wants to write
-is refused by the number of its attempt (a fencing token: M. Kleppmann, "How to do distributed locking", 2016). So is
-what a cancelled one wants to write.
+The worker that runs a job holds a lease on it: `running` until `due_at`. It locks the person for this kind, because
+there is only one unfinished job of a kind for each. An expired lease passes to the next worker; later writes of the
+previous one, or of a cancelled job, are refused by the attempt number (a fencing token: M. Kleppmann, "How to do
+distributed locking", 2016).
 
     queued ──claim──▶ running ──finish──▶ done
       ▲  └──cancel──▶ cancelled ◀──cancel──┘ │

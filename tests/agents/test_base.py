@@ -155,7 +155,7 @@ async def test_what_was_said_stays_said(make_context: MakeContext) -> None:
 
 
 async def test_a_fault_of_the_program_is_none_of_the_persons(make_context: MakeContext) -> None:
-    """It is not swallowed: whoever serves tells of it."""
+    """It is not swallowed: the caller reports it."""
     with pytest.raises(ZeroDivisionError):
         await events_of(Odd(ZeroDivisionError()), make_context())
 

@@ -83,7 +83,7 @@ async def test_a_request_that_comes_again_moves_nothing(states: SqlStates, make_
 
 
 async def test_two_moves_at_once_both_count(states: SqlStates, make_context: MakeContext) -> None:
-    """None is lost, whoever comes first."""
+    """None is lost, in any order."""
     await say(make_context(state=states), "play hangman")
     await asyncio.gather(*(say(make_context(state=states), letter) for letter in "qz"))
     card = card_of(await say(make_context(state=states), "x"))

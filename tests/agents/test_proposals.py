@@ -115,7 +115,7 @@ async def test_a_yes_to_something_else_does_nothing(states: SqlStates, make_cont
 
 
 async def test_many_yeses_at_once_do_it_once(states: SqlStates, make_context: MakeContext) -> None:
-    """Whoever comes second is told that it is being done."""
+    """The second is told that it is in progress."""
     music = Music()
     proposed = proposal_of(await run(music, make_context(state=states), "a playlist"))
     runs = (run(music, make_context(state=states), "", confirm=proposed.id) for _ in range(4))
@@ -132,7 +132,7 @@ async def test_a_crash_after_the_effect_does_it_once(states: SqlStates, make_con
         await ProposalBook("music", {"make": music.service}, make_context(state=states)).confirm(proposed.id)
     music.service.dies_after = False
     await run(music, make_context(state=states), "", confirm=proposed.id)
-    assert music.service.calls == 1, "within the lease whoever began it may be at it"
+    assert music.service.calls == 1, "within the lease the first may still be running"
     later = make_context(state=states, now=lambda: NOW + timedelta(seconds=LEASE_S + 1))
     assert proposal_of(await run(music, later, "", confirm=proposed.id)).state == "applied"
     assert music.service.made == {proposed.id: "Rain"}

@@ -72,7 +72,7 @@ def test_weekly_and_hourly_slots() -> None:
 
 
 async def test_the_service_has_its_own_zone(engine: AsyncEngine) -> None:
-    """One job, whoever there is."""
+    """One job, for any owner."""
     schedules = Schedules({"stats": Schedule(time(4))}, KOLKATA)
     early, late = datetime(2026, 3, 2, 22, 0, tzinfo=UTC), datetime(2026, 3, 2, 22, 30, tzinfo=UTC)
     assert await add_scheduled(engine, schedules, ["stats"], now=early) == []

@@ -105,7 +105,7 @@ def test_logprobs_and_reasoning_join() -> None:
 
 
 def test_chunks_are_left_as_they_were() -> None:
-    """Whoever forwarded them may still hold them."""
+    """The caller may still hold them."""
     chunks = [chunk({"content": "a"}, logprobs={"content": [1]}), chunk({"content": "b"}, logprobs={"content": [2]})]
     collect(chunks)
     assert chunks == [

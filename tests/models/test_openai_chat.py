@@ -156,7 +156,7 @@ async def test_a_rate_limit_tells_how_long(server: ScriptServer, session: aiohtt
 
 
 async def test_a_bad_request_names_the_field(server: ScriptServer, session: aiohttp.ClientSession) -> None:
-    """Whoever asked can tell what to leave out."""
+    """The caller learns what to leave out."""
     server.says = [400]
     with pytest.raises(BadRequest) as told:
         await client(session, server).complete(ASKED)

@@ -127,7 +127,7 @@ def test_no_byte_of_a_strangers_body_is_read(gateway: GatewayProcess) -> None:
 
 
 def test_half_a_request_ends(gateway: GatewayProcess) -> None:
-    """Whoever sends nothing, half of the headers, or half of a body, with a key or without, is not waited for."""
+    """A client that sends nothing, half of the headers or half of a body, with or without a key, times out."""
     key = f"authorization: Bearer {gateway.make_key('one', tier='admin')}"
     with Line(gateway) as silent, Line(gateway) as slow, Line(gateway) as stranger, Line(gateway) as known:
         slow.send("POST /v1/chat/completions HTTP/1.1", "host: bondhu", end="\r\nx-half: ")

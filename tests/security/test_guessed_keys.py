@@ -105,7 +105,7 @@ async def test_a_key_is_looked_up_once_for_all_who_present_it(sql: Sql) -> None:
 
 
 async def test_a_wrong_key_that_is_repeated_is_told_so(sql: Sql) -> None:
-    """Whoever has mistyped one and tries all the time learns that, not that there were too many."""
+    """A client that repeats one mistyped key learns that it is wrong, not that there were too many."""
     for _ in range(20 * BURST):
         sql.now_s += 0.1
         assert await sql.admit("bd-mistyped") == "unknown"

@@ -1,4 +1,4 @@
-"""What the service keeps can be read by its own user only, whoever made it."""
+"""The service's files can be read by its own user only, whichever process made them."""
 
 import os
 import stat

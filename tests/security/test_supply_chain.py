@@ -60,7 +60,7 @@ def test_the_bundled_redis_lacks_what_nobody_needs() -> None:
 
 
 def test_every_pinned_package_is_listed_with_its_licence() -> None:
-    """In its version; whoever changes a lock runs `make licences`."""
+    """With its version; after a change of a lock file, run `make licences`."""
     page = (ROOT / "docs/licences.md").read_text()
     listed = set(re.findall(r"^\| ([a-z0-9-]+) \| ([^ |]+) \| [^|]+ \| (?:cpu|gpu) \|", page, re.MULTILINE))
     pinned = set()

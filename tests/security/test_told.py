@@ -115,7 +115,7 @@ def test_the_audit_log_is_its_own_and_kept_for_its_own_time(tmp_path: Path) -> N
 
 
 def test_what_cannot_be_audited_is_an_error(tmp_path: Path) -> None:
-    """So that whoever audits does not do it."""
+    """So that the auditor does not."""
     (tmp_path / "audit").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="audit"):
         AuditLog(tmp_path / "audit", keep_days=1).write({})

@@ -38,7 +38,7 @@ class Things:
     def find(self, text: str) -> TableQuestion | None:
         """The question that somebody's words are: the one of which they have most; None when they have of none.
 
-        Whoever answers says which question it took them for.
+        The answer names the recognised question.
         """
         words = plain(text)
         best: tuple[int, int, TableQuestion] | None = None

@@ -179,7 +179,7 @@ async def test_what_others_say_is_no_memory_whatever_it_demands(engine: AsyncEng
 
 
 async def test_the_profiles_name_is_the_persons(engine: AsyncEngine, model: ModelServer) -> None:
-    """Whoever speaks under it, in any case, or as the application's id of them, is the person."""
+    """A speaker with that name, in any case, or with the application's id, is the person."""
     await people.write_profile(engine, ANN, people.Profile("Anna Maria", {}), now=NOW)
     await say(
         engine, said(1, "One", speaker="ANNA MARIA"), said(2, "Two", speaker="Ann"), said(3, "Three", speaker="B")

@@ -120,7 +120,7 @@ async def test_without_a_message_the_profile_says_who_speaks(chat: Chat, engine:
 
 
 async def test_what_is_named_is_forgotten(chat: Chat, make_chat: Callable[[Owner], Chat]) -> None:
-    """Every turn and memory with all of its words, whoever said it, what quotes them, and the wish; a receipt."""
+    """Every turn and memory with all of its words, by any speaker, their quotes, and the wish; a receipt."""
     done = await chat.wish("Forget that I live in Porto.")
     assert (done.kind, done.count, done.left) == ("forget", 2, 0)  # two turns; the memory was drawn from one of them
     assert done.receipt is not None

@@ -91,7 +91,7 @@ async def test_control_tokens_in_messages_are_text(engine: Engine) -> None:
 
 
 async def test_a_completions_prompt_is_the_clients_own(engine: Engine) -> None:
-    """Whoever writes the whole prompt writes its control tokens, too."""
+    """A client that writes the whole prompt also writes its control tokens."""
     status, body = await engine.post("/tokenize", {"prompt": FORGED})
     assert status == 200
     assert set(body["tokens"]) & set(CONTROL)

@@ -144,7 +144,7 @@ def test_a_run_by_its_own_endpoint(person: Person) -> None:
 
 @pytest.mark.parametrize("how", ["confirm", "undo"])
 def test_what_was_not_proposed_cannot_be_settled(person: Person, how: str) -> None:
-    """It is a 404, whoever proposed what to somebody else."""
+    """Another person's proposal is a 404."""
     answer = person.ask("POST", f"/api/v1/proposals/none/{how}", {"conversation": "mine"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "proposal_not_found")
 

@@ -45,7 +45,7 @@ def told(answer: httpx.Response) -> tuple[str, str]:
 def test_plain_danger_is_answered_by_no_model(
     gateway: GatewayProcess, engine: EngineServer, key: str, model: str, *, stream: bool
 ) -> None:
-    """The fixed text with helplines of the country, whoever was asked, and a header for the application."""
+    """The fixed text with helplines of the country, for any model, and a header for the application."""
     before = len(engine.requests)
     answer = say(gateway, key, PLAIN, model, user="plain", stream=stream, headers={"x-bondhu-country": "nz"})
     text, finish = told(answer)

@@ -1,4 +1,4 @@
-"""The ledger: every request that begins ends in exactly one row, whoever dies and whatever is away meanwhile."""
+"""The ledger: every request that begins ends in exactly one row, whatever dies or is down meanwhile."""
 
 import asyncio
 import contextlib

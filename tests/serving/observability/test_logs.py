@@ -87,7 +87,7 @@ def test_a_failure_keeps_its_trace_in_the_line() -> None:
 
 
 def test_a_line_carries_the_ids_of_its_request() -> None:
-    """Whoever logs; a field that the call gives does not replace them."""
+    """For any logger; fields of the call do not replace them."""
     stream = set_up()
     token = request_context.current.set(Exchange("abc", "GET", "/", trace_id="4bf9"))
     logging.getLogger("serving.test").info("within", extra={"request_id": "another"})

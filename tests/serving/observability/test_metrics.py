@@ -180,7 +180,7 @@ def test_no_kill_loses_a_count_and_no_dead_worker_leaves_a_file(tmp_path: Path) 
 
 
 def test_two_workers_answer_one_scrape_with_their_sum(tmp_path: Path) -> None:
-    """Whoever is asked tells the same, and a worker that is killed takes nothing with it."""
+    """Any worker reports the same, and a killed worker loses nothing."""
     with GatewayProcess(tmp_path, workers=2) as gateway:
         wait_for(lambda: value(gateway.scrape(), "bondhu_gateway_workers") == 2, "both workers")
         assert not value(gateway.scrape(), "bondhu_ready_workers", model="bondhu-demo"), "nothing can answer"

@@ -169,7 +169,7 @@ def test_with_consent_everything_leaves_and_is_named() -> None:
     ],
 )
 def test_odd_shapes_break_nothing(messages: Any) -> None:
-    """Whoever answers judges the shape; here it is only looked through."""
+    """The model validates the shape; here it is only searched."""
     check_marks(messages)
     redact(messages, DETECT, allow_sensitive=False)
     without_marks({"messages": messages})

@@ -110,7 +110,7 @@ async def test_names_are_not_in_keys(redis: "Redis", store: RecordingStore) -> N
 
 
 async def test_every_worker_hears_of_it(redis: "Redis", store: RecordingStore) -> None:
-    """Whoever reads the list from where it was finds who has been forgotten since, in order."""
+    """A reader that continues the list finds the people erased since, in order."""
     place, before = forgetful(store), await store.last_forgotten()
     await place.forget(MAYA)
     between = await store.last_forgotten()
