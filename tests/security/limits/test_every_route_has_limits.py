@@ -17,7 +17,7 @@ from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.servers.engine import MODEL, EngineServer
 
 EMBEDDER = "all-minilm-l6-v2"
-LIMIT = 5
+LIMIT = 3
 TIERS = {"few": {"requests_per_minute": LIMIT}, "any": {}}
 # Open to everybody, and cost a few microseconds or a file that is in memory.
 NO_LIMITS = {
