@@ -108,6 +108,12 @@ LARGE: dict[str, tuple[str, str, Any]] = {
     "personas": ("PUT", "/api/v1/personas?user=maya", {"persona": "x" * (MAX_BODY - 500)}),
     "a proposal": ("POST", "/api/v1/proposals/x/confirm", {"user": "maya", "conversation": "x" * (MAX_BODY - 500)}),
     "forget": ("POST", "/api/v1/forget", {"user": "x" * (MAX_BODY - 500)}),
+    "a job": ("POST", "/api/v1/jobs", {"kind": "nothing", "params": {"x": LONG}, "user": "maya"}),
+    "answers": ("POST", "/api/v1/personality/answers?user=maya", {"answers": {f"{each}": 3 for each in range(19_000)}}),
+    "a correction": ("PUT", "/api/v1/personality?user=maya", {"scores": {f"t{each}": 3 for each in range(19_000)}}),
+    "inbox settings": ("PUT", "/api/v1/inbox/settings?user=maya", {"quiet_from": LONG}),
+    "moods": ("PUT", "/api/v1/stats/moods?user=maya", {"allowed": LONG}),
+    "a link": ("POST", "/api/v1/services/x/link", {"account": LONG, "user": "maya"}),
     "an export": ("GET", "/api/v1/export?user=bibi", None),
     "usage": ("GET", "/api/v1/usage?group_by=app,user,model,day&limit=10000", None),
 }
