@@ -1,1 +1,1 @@
-"""SQL, the truth: schema, connections, migrations and what may be asked of them."""
+"""SQL, the source of truth: schema, connections, migrations and queries."""

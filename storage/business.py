@@ -1,4 +1,4 @@
-"""How the service is used, in numbers that name nobody: conversations, people, requests, who came back, memories."""
+"""Usage of the service in anonymous numbers: conversations, people, requests, retention, memories."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class BusinessFigures:
-    """Of the last 24 hours, but for `returned_ratio`: of the people of the week before, who came in this one."""
+    """Figures of the last 24 hours; `returned_ratio`: the share of last week's people seen this week."""
 
     conversations: int
     people: int
@@ -25,12 +25,12 @@ class BusinessFigures:
 
     @property
     def requests_per_person(self) -> float:
-        """Requests that name a person, by how many people there were."""
+        """Requests with a named person, divided by the number of people."""
         return self.requests / self.people if self.people else 0.0
 
 
 async def read_figures(engine: AsyncEngine, *, now: datetime) -> BusinessFigures:
-    """Ask SQL."""
+    """Query SQL."""
     this_week = select(Request.app, Request.end_user).where(Request.started_at >= now - WEEK, _NAMED).distinct()
     before = Request.started_at.between(now - 2 * WEEK, now - WEEK)
     last_week = select(Request.app, Request.end_user).where(before, _NAMED).distinct()

@@ -15,10 +15,10 @@ from storage.tables import Consent
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """A person's own answer, and when they last gave it.
+    """A person's answer, and its time.
 
-    `allow_external`: their requests may leave for a model of somebody else's; `allow_sensitive`: what is private in
-    them may go along, which says nothing without the former.
+    `allow_external`: their requests may go to an external model; `allow_sensitive`: including private content, which
+    has no effect without the former.
     """
 
     allow_external: bool

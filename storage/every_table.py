@@ -1,4 +1,4 @@
-"""All tables, whichever module declares them: for whatever is about the database as a whole."""
+"""All tables of all modules, for code that handles the whole database."""
 
 from storage import safety_counts, tables
 from storage.agents import tables as agent_tables
@@ -12,5 +12,5 @@ metadata = tables.Base.metadata
 
 
 def names() -> list[str]:
-    """Of all tables, those that others refer to first."""
+    """The names of all tables, referenced ones first."""
     return [table.name for table in metadata.sorted_tables]

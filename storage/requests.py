@@ -1,7 +1,7 @@
-"""The ledger in SQL: one row a request, inserted in batches that may be repeated, and sums over them.
+"""The ledger in SQL: one row per request, inserted in repeatable batches, and sums over them.
 
-A row is a plain dict whose keys are the columns of `requests`. Inserting skips ids that are there, so that a journal
-replayed at least once makes each row exactly once. It does not know journals, prices or HTTP.
+A row is a plain dict whose keys are the columns of `requests`. Existing ids are skipped, so a journal that is replayed
+more than once still makes each row once. It does not know journals, prices or HTTP.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,9 +38,9 @@ _ROWS_OWN_FAULT = ("22", "23")  # SQLSTATE classes: data exception, integrity co
 
 
 async def insert_requests(engine: AsyncEngine, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Row, str]]:
-    """Insert in one transaction; rows that are there already stay as they are.
+    """Insert in one transaction; existing rows stay as they are.
 
-    Returns the rows that the database will never take, each with the reason. Any other failure is raised, and then
+    Returns the rows that the database will never accept, each with the reason. Any other failure is raised; then either
     nothing was inserted, or everything was and the answer got lost: insert again.
     """
     try:
@@ -56,7 +56,7 @@ async def insert_requests(engine: AsyncEngine, rows: Sequence[Mapping[str, Any]]
 
 
 async def find_request(engine: AsyncEngine, *, app: str, request_id: str) -> Row | None:
-    """Return the newest request of `app` that carried this id; None when it has none."""
+    """Return the newest request of `app` with this id; None if there is none."""
     query = (
         select(_TABLE)
         .where(Request.app == app, Request.request_id == request_id)
@@ -116,7 +116,7 @@ async def _insert(engine: AsyncEngine, rows: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _is_rows_fault(problem: Exception) -> bool:
-    """Whether the row is to blame, and not the connection or the database's state."""
+    """Whether the row is invalid, rather than the connection or the database unavailable."""
     if not isinstance(problem, DBAPIError):
         cause = problem.orig if isinstance(problem, StatementError) else problem
         return isinstance(cause, _UNSTORABLE)

@@ -1,7 +1,7 @@
-"""What was used: counted by application and day out of the ledger, and of one person while they ask.
+"""Usage: per application and day, counted from the ledger; per person, on request.
 
-A session is requests that follow each other within SESSION_GAP; it lasts from the first one's beginning to the last
-one's end, and at least a minute. The counts of an application name nobody. It does not know who may see them.
+A session is a series of requests less than SESSION_GAP apart, from the start of the first to the end of the last, at
+least a minute. An application's counts name nobody. It does not know who may see them.
 """
 
 from collections import Counter, defaultdict
@@ -32,7 +32,7 @@ _TALK: list[ColumnElement[bool]] = [
 
 @dataclass(slots=True)
 class Used:
-    """What somebody used."""
+    """The usage of a person or application."""
 
     requests: int = 0
     sessions: int = 0
@@ -42,7 +42,7 @@ class Used:
 
 
 def count_use(rows: Iterable[tuple[datetime, float | None, str | None]]) -> Used:
-    """Of requests in order: when each began, how long it took, which model id was asked."""
+    """Count requests in order: start, duration, model id."""
     used, begun, ended = Used(), None, None
     for at, latency_s, model in rows:
         end = at + timedelta(seconds=latency_s or 0)
@@ -65,7 +65,7 @@ def _length(begun: datetime | None, ended: datetime | None) -> int:
 
 
 async def count_day(engine: AsyncEngine, day: date) -> list[dict[str, Any]]:
-    """The rows of a day, one an application."""
+    """The rows of a day, one per application."""
     columns = (Request.app, Request.end_user, Request.started_at, Request.latency_s, Request.model_asked)
     query = select(*columns).where(Request.day == day, *_TALK).order_by(Request.app, Request.end_user)
     talks: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
@@ -96,14 +96,14 @@ async def _row(connection: AsyncConnection, app: str, day: date, people: Mapping
 
 
 async def _new_on(connection: AsyncConnection, app: str, day: date) -> set[str]:
-    """Those who talked on a day and never before."""
+    """The people whose first activity was on this day."""
     first = select(Request.end_user).where(Request.app == app, Request.day <= day, *_TALK)
     first = first.group_by(Request.end_user).having(func.min(Request.day) == day)
     return {str(user) for user in (await connection.execute(first)).scalars()}
 
 
 async def save_days(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-    """Put them in place of what was counted before, within a change that has begun."""
+    """Replace earlier counts, within an open change."""
     for row in rows:
         values = {**row, "counted_at": now}
         new = upsert(AppDay, connection.dialect.name).values(**values)
@@ -111,14 +111,14 @@ async def save_days(connection: AsyncConnection, rows: Sequence[Mapping[str, Any
 
 
 async def read_days(engine: AsyncEngine, app: str, since: date) -> list[dict[str, Any]]:
-    """What was counted of an application since then, by day."""
+    """The counts of an application since then, by day."""
     query = select(*AppDay.__table__.columns).where(AppDay.app == app, AppDay.day >= since).order_by(AppDay.day)
     async with engine.connect() as connection:
         return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def use_of(engine: AsyncEngine, owner: Owner, since: date) -> Used:
-    """What a person used since then."""
+    """The usage of a person since then."""
     query = select(Request.started_at, Request.latency_s, Request.model_asked).where(
         Request.app == owner.app, Request.end_user == owner.user, Request.day >= since, *_TALK
     )
@@ -128,14 +128,14 @@ async def use_of(engine: AsyncEngine, owner: Owner, since: date) -> Used:
 
 
 async def conversations_of(engine: AsyncEngine, owner: Owner, since: datetime) -> int:
-    """How many conversations of theirs that are kept began since then."""
+    """The number of their stored conversations that began since then."""
     query = owner.select(Conversation, func.count()).where(Conversation.created_at >= since)
     async with engine.connect() as connection:
         return int((await connection.execute(query)).scalar_one())
 
 
 async def feelings_of(engine: AsyncEngine, owner: Owner, since: datetime) -> list[str]:
-    """The texts of what is remembered of their feelings since then."""
+    """The texts of memories about their feelings since then."""
     query = owner.select(Memory, Memory.text).where(
         Memory.kind == "feeling", Memory.created_at >= since, Memory.muted.is_(False)
     )

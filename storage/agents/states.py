@@ -1,6 +1,6 @@
-"""Documents that agents keep of a person, changed by compare-and-set. It does not know what they mean.
+"""Agents' documents about a person, changed by compare-and-set. It does not know their meaning.
 
-A change that comes after the person was erased finds no row of its version, and stores nothing.
+A change after the person's erasure finds no row of its version, and stores nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from storage.memory.owner import Owner
 
 @dataclass(frozen=True, slots=True)
 class StateKey:
-    """Whose document: `agent`'s, in one conversation or in none in particular (""), under a name."""
+    """The key of a document: `agent`, conversation ("" for none in particular), name."""
 
     owner: Owner
     agent: str
@@ -28,7 +28,7 @@ class StateKey:
 
 @dataclass(frozen=True, slots=True)
 class Versioned:
-    """A document and how often it was saved, from 1."""
+    """A document and its version, counted from 1."""
 
     value: Mapping[str, Any]
     version: int
@@ -48,17 +48,17 @@ class SqlStates:
         self._now = now
 
     async def load(self, key: StateKey) -> Versioned | None:
-        """The document; None when there is none."""
+        """The document; None if there is none."""
         async with self._engine.connect() as connection:
             return await _load(connection, key)
 
     async def save(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> bool:
-        """Store it as version `expected` + 1; 0: there must be none yet. False, and nothing stored, on a conflict."""
+        """Store it as version `expected` + 1 (0: must not exist yet). False, and nothing stored, on a conflict."""
         async with self._engine.begin() as connection:
             return await _save(connection, key, value, expected=expected, now=self._now())
 
     async def delete(self, key: StateKey) -> None:
-        """Delete it; it need not be there."""
+        """Delete it, if it exists."""
         async with self._engine.begin() as connection:
             await connection.execute(key.owner.delete(AgentState).where(_is(key)))
 
@@ -72,7 +72,7 @@ class SqlStates:
 
 
 class StatesWithin:
-    """The same within a change that has begun: stored with it, or not at all.
+    """The same within an open change: stored with it, or not at all.
 
     Args:
         connection: of the change.
@@ -93,7 +93,7 @@ class StatesWithin:
         return await _save(self._connection, key, value, expected=expected, now=self._now())
 
     async def replace(self, key: StateKey, value: Mapping[str, Any]) -> None:
-        """Store it in place of any there is."""
+        """Store it, replacing an existing one."""
         kept = await self.load(key)
         await self.save(key, value, expected=0 if kept is None else kept.version)
 
@@ -103,7 +103,7 @@ class StatesWithin:
 
 
 async def delete_of_conversation(connection: AsyncConnection, owner: Owner, conversation: str) -> None:
-    """Delete, within a change that has begun, what agents keep of a conversation (its id at the application)."""
+    """Delete, within an open change, the documents of a conversation (its id at the application)."""
     await connection.execute(owner.delete(AgentState).where(AgentState.conversation == conversation))
 
 

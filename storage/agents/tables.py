@@ -11,9 +11,9 @@ from storage.tables import UtcDateTime
 
 
 class AgentState(Owned):
-    """A document of an agent, in one conversation (the application's id of it; "": in no particular one).
+    """A document of an agent, in one conversation (the application's id; "": none in particular).
 
-    `version` counts how often it was saved, from 1.
+    `version` counts its saves, from 1.
     """
 
     __tablename__ = "agent_states"

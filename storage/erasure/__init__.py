@@ -1,1 +1,1 @@
-"""What was forgotten, as a list that names nobody, and forgetting it again in a restored database."""
+"""An anonymous log of erasures, and repeating them in a restored database."""

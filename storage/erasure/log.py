@@ -23,7 +23,7 @@ SEPARATOR = "\x1f"
 
 
 class Erasure(Base):
-    """One erasure; `digest` is of whom or what."""
+    """One erasure; `digest` identifies its subject."""
 
     __tablename__ = "erasures"
 
@@ -33,7 +33,7 @@ class Erasure(Base):
 
 
 class Erased(NamedTuple):
-    """Whom or what an erasure took: a kind, and the names that tell it from all others."""
+    """The subject of an erasure: a kind, and the names that identify it."""
 
     kind: Kind
     names: tuple[str, ...]
@@ -50,7 +50,7 @@ class Erased(NamedTuple):
 
 
 class ErasureLog:
-    """Notes erasures.
+    """Records erasures.
 
     Args:
         key: of the hashes; the same for as long as there are backups.
@@ -63,12 +63,12 @@ class ErasureLog:
         self._now = now
 
     def digest(self, erased: Erased) -> str:
-        """HMAC-SHA256 of it, in hex."""
+        """Its HMAC-SHA256, in hex."""
         message = SEPARATOR.join((erased.kind, *erased.names))
         return hmac.digest(self._key, message.encode(errors="surrogatepass"), "sha256").hex()
 
     async def note(self, connection: AsyncConnection, erased: Iterable[Erased]) -> None:
-        """Write them down, within the transaction that erases them."""
+        """Record them, within the transaction that erases them."""
         now = self._now()
         rows = [{"id": secrets.token_hex(16), "digest": self.digest(each), "at": now} for each in erased]
         if rows:

@@ -1,7 +1,7 @@
-"""Forgetting again, in a database that was restored, what was forgotten after it had been copied.
+"""Repeats, in a restored database, the erasures made after the backup.
 
-Entries name nobody (`storage.erasure.log`), so everybody and everything in the database is hashed and compared.
-May be killed anywhere and done again.
+Entries are anonymous (`storage.erasure.log`), so every possible subject in the database is hashed and compared. It may
+be killed at any point and repeated.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -19,7 +19,7 @@ from storage.memory.tables import Conversation, Memory, Message, SetAside
 
 
 class Entry(NamedTuple):
-    """A row of the list of erasures."""
+    """A row of the log of erasures."""
 
     id: str
     digest: str
@@ -27,14 +27,14 @@ class Entry(NamedTuple):
 
 
 async def read_entries(engine: AsyncEngine) -> list[Entry]:
-    """All of the database's."""
+    """All entries of the database."""
     async with engine.connect() as connection:
         rows = await connection.execute(select(Erasure.id, Erasure.digest, Erasure.at).order_by(Erasure.id))
         return [Entry(*row) for row in rows]
 
 
 async def replay(engine: AsyncEngine, log: ErasureLog, entries: Iterable[Entry], *, now: datetime) -> int:
-    """Erase what the entries that the database lacks are about, and add those; how much was erased.
+    """Apply and add the entries that the database lacks; returns how much was erased.
 
     `log` has the key that they were made with.
     """
@@ -68,7 +68,7 @@ async def _erase(engine: AsyncEngine, erased: Erased, owner: Owner, now: datetim
 
 
 async def _everything(engine: AsyncEngine) -> AsyncIterator[tuple[Erased, Owner]]:
-    """Everything that can have been erased, the largest first."""
+    """All possible subjects of an erasure, the largest first."""
     tables = [table for table in erasure.owned_tables() if table.name not in erasure.KEPT]
     owners = [Owner(*row) for row in await _rows(engine, [select(table.c.app, table.c.end_user) for table in tables])]
     for app in sorted({owner.app for owner in owners}):
@@ -98,6 +98,6 @@ async def _everything(engine: AsyncEngine) -> AsyncIterator[tuple[Erased, Owner]
 
 
 async def _rows(engine: AsyncEngine, selects: Sequence[Select[*tuple[Any, ...]]]) -> list[Any]:
-    """The rows of all of these, each once."""
+    """The rows of all of these, without duplicates."""
     async with engine.connect() as connection:
         return list(await connection.execute(union(*selects)))

@@ -1,1 +1,1 @@
-"""Background jobs in SQL: which kinds there are, the queue that workers take from, what people see of it."""
+"""Background jobs in SQL: the kinds, the queue for workers, the view for people."""

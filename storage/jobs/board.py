@@ -1,4 +1,4 @@
-"""Jobs as people and operators see them: listed, looked at, cancelled, tried again, deleted when they are old."""
+"""Jobs as people and operators see them: list, show, cancel, retry, delete old ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ async def list_jobs(
     kind: str | None = None,
     limit: int = 1000,
 ) -> list[JobRecord]:
-    """At most `limit` jobs, of one owner or of anybody's, the latest change first."""
+    """At most `limit` jobs, of one owner or of all, the last changed first."""
     conditions: list[ColumnElement[bool]] = [] if owner is None else [owner.has(Job)]
     conditions += [] if state is None else [Job.state == state]
     conditions += [] if kind is None else [Job.kind == kind]
@@ -51,7 +51,7 @@ async def list_jobs(
 
 
 async def find_job(engine: AsyncEngine, id_: str, owner: Owner | None = None) -> JobRecord | None:
-    """The job with this id, of that owner where one is named; None when there is none."""
+    """The job with this id, of that owner if given; None if there is none."""
     conditions = [Job.id == id_] if owner is None else [Job.id == id_, owner.has(Job)]
     async with engine.connect() as connection:
         row = (await connection.execute(select(*_COLUMNS).where(*conditions))).one_or_none()
@@ -59,7 +59,7 @@ async def find_job(engine: AsyncEngine, id_: str, owner: Owner | None = None) ->
 
 
 async def find_undone(engine: AsyncEngine, owner: Owner, kind: str) -> JobRecord | None:
-    """The one job of a kind that has not ended; None when there is none."""
+    """The unfinished job of a kind; None if there is none."""
     query = owner.select(Job, *_COLUMNS).where(Job.kind == kind, Job.state.not_in(ENDED))
     async with engine.connect() as connection:
         row = (await connection.execute(query)).one_or_none()
@@ -67,7 +67,7 @@ async def find_undone(engine: AsyncEngine, owner: Owner, kind: str) -> JobRecord
 
 
 async def cancel_job(engine: AsyncEngine, id_: str, owner: Owner | None = None, *, now: datetime) -> bool:
-    """End one that has not ended; what a running one does from now on is not stored. False when there is none."""
+    """Cancel an unfinished job; a running one stores nothing from now on. False if there is none."""
     conditions = [Job.id == id_, Job.state.not_in(ENDED)]
     if owner is not None:
         conditions.append(owner.has(Job))
@@ -77,9 +77,9 @@ async def cancel_job(engine: AsyncEngine, id_: str, owner: Owner | None = None, 
 async def retry_jobs(
     engine: AsyncEngine, id_: str | None = None, *, now: datetime, before: datetime | None = None
 ) -> int:
-    """Queue dead jobs again, with all their attempts; how many there were.
+    """Queue dead jobs again, with all attempts restored; returns how many.
 
-    All of them, or the one with this id, or those that were given up `before` then.
+    All of them, the one with this id, or those given up before `before`.
     """
     dead = update(Job).where(Job.state == "dead")
     if id_ is not None:
@@ -90,7 +90,7 @@ async def retry_jobs(
 
 
 async def prune_jobs(engine: AsyncEngine, *, before: datetime) -> int:
-    """Delete those that were done, or cancelled, before then; how many there were."""
+    """Delete finished and cancelled jobs older than that; returns how many."""
     old = delete(Job).where(Job.state.in_(ENDED), Job.updated_at < before)
     async with engine.begin() as connection:
         return (await connection.execute(old)).rowcount

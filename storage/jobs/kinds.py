@@ -1,7 +1,8 @@
-"""The kinds of background jobs: what each is for, whose it is, what it takes. How it is done stands in `jobs.handlers`.
+"""The kinds of background jobs: purpose, owner, parameters. Their handlers are in `jobs.handlers`.
 
-Declared here, below all that names them, because the gateway, the command line and the worker do, and none of these
-imports another. A new kind is a line here and one in `jobs.handlers`; its name is in rows of running systems and stays.
+They are declared here, in a lower layer, because the gateway, the command line and the worker all need them and none of
+these imports another. A new kind is a line here and one in `jobs.handlers`; its name is stored in rows and must not
+change.
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,13 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")  # the number in a 
 
 
 class JobParams(BaseModel):
-    """Of a kind that takes nothing; others name their fields. What is not known is refused."""
+    """Parameters of a kind; none by default. Unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class VideosParams(JobParams):
-    """What videos to prepare; all of it may be left out: then what they like decides."""
+    """The videos to prepare; by default, the person's taste decides."""
 
     topics: tuple[str, ...] = Field(default=(), max_length=4)
     languages: tuple[str, ...] = Field(default=(), max_length=3)
@@ -35,7 +36,7 @@ class PlaylistsParams(JobParams):
 
 
 class StatsParams(JobParams):
-    """Which days to count again."""
+    """The days to count again."""
 
     days: int = Field(default=2, ge=1, le=400, description="up to today, UTC")
 
@@ -79,7 +80,7 @@ KINDS: Mapping[str, JobKind] = {
 
 
 class UnknownKind(ValueError):
-    """There is no such kind; the message names those that there are."""
+    """There is no such kind; the message lists the existing ones."""
 
 
 def kind_of(name: str) -> JobKind:
@@ -90,5 +91,5 @@ def kind_of(name: str) -> JobKind:
 
 
 def params_of(kind: JobKind, params: Mapping[str, Any]) -> dict[str, Any]:
-    """What the kind takes, as JSON with every default; raises pydantic's ValidationError."""
+    """The parameters as JSON with all defaults; raises pydantic's ValidationError."""
     return kind.params.model_validate(dict(params)).model_dump(mode="json")

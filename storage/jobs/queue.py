@@ -50,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """A job that is to be sent to a worker; `priority` is the place of its queue (`storage.jobs.kinds.PRIORITIES`)."""
+    """A job to send to a worker; `priority` is the position of its queue (`storage.jobs.kinds.PRIORITIES`)."""
 
     id: str
     priority: int
@@ -66,10 +66,10 @@ async def add_job(
     slot: str | None = None,
     is_urgent: bool = False,
 ) -> str | None:
-    """Queue a job; its id. None when one of this kind is not done yet, or nothing of the person's is there.
+    """Queue a job; returns its id, or None if one of this kind is unfinished or the person has no data for it.
 
-    `slot` is a time of the schedule's, in an order that strings have: of one that is past, or that had its job, none is
-    added, whatever became of that. `is_urgent`: somebody waits for it. Raises UnknownKind, ValidationError.
+    `slot` is a slot of the schedule, comparable as a string: no job is added for a past slot, or one that had its job.
+    `is_urgent`: a person waits for it. Raises UnknownKind, ValidationError.
     """
     spec = kind_of(kind)
     row = {
@@ -103,9 +103,9 @@ async def add_job(
 async def find_due(
     engine: AsyncEngine, *, now: datetime, limit: int, kinds: Collection[str] | None = None
 ) -> list[DueJob]:
-    """Up to `limit` queued jobs that are due, the most urgent first; lost ones are queued before.
+    """Up to `limit` due jobs, the most urgent first; lost ones are queued again before.
 
-    `kinds`: only these. One that has waited for AGED is urgent, so that many urgent ones keep none waiting for good.
+    `kinds`: only these. A job that has waited for AGED counts as urgent, so urgent ones cannot starve others.
     """
     lost = update(Job).where(Job.state == "running", Job.due_at <= now)
     priority = case((Job.updated_at <= now - AGED, 0), else_=Job.priority).label("urgency")
@@ -119,14 +119,14 @@ async def find_due(
 
 
 async def note_sent(engine: AsyncEngine, ids: Sequence[str], *, now: datetime, again_at: datetime) -> None:
-    """Note that these were sent; those that nobody takes are due again at `again_at`."""
+    """Record that these were sent; jobs that no worker takes are due again at `again_at`."""
     waiting = update(Job).where(Job.id.in_(ids), Job.state == "queued", Job.due_at <= now)
     async with engine.begin() as connection:
         await connection.execute(waiting.values(due_at=again_at))
 
 
 async def kind_of_job(engine: AsyncEngine, id_: str) -> str | None:
-    """What kind of job it is; None when it is not there."""
+    """The kind of a job; None if it does not exist."""
     async with engine.connect() as connection:
         return (await connection.execute(select(Job.kind).where(Job.id == id_))).scalar_one_or_none()
 
@@ -134,9 +134,9 @@ async def kind_of_job(engine: AsyncEngine, id_: str) -> str | None:
 async def claim_job(
     engine: AsyncEngine, id_: str, *, now: datetime, until: datetime, max_attempts: int
 ) -> Claim | None:
-    """Take a queued job, to be done by `until`; None when it is not there to be taken (any more).
+    """Claim a queued job until `until`; None if it is not available (any more).
 
-    One that has had its attempts, and was lost in the last, is given up instead: it may be what kills its workers.
+    A job that was lost in its last attempt is given up instead, because it may be what kills its workers.
     """
     queued = and_(Job.id == id_, Job.state == "queued")
     spent = update(Job).where(queued, Job.attempts >= max_attempts).values(state="dead", updated_at=now)
@@ -152,7 +152,7 @@ async def claim_job(
 async def note_progress(
     engine: AsyncEngine, claim: Claim, *, now: datetime, until: datetime, done: int, of: int
 ) -> bool:
-    """Note how far it is, and hold it `until` then; False when it is not the claim's any more: stop."""
+    """Record progress and extend the lease to `until`; False if the claim is lost: stop then."""
     going_on = claim.owner.update(Job).where(_held(claim))
     values = {"progress_done": done, "progress_of": of, "due_at": until, "updated_at": now}
     async with engine.begin() as connection:
@@ -167,7 +167,7 @@ async def finish_job(
     error: str | None = None,
     result: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Call it done, within a change that has begun; False when it is not the claim's any more: undo the change."""
+    """Mark it as done, within an open change; False if the claim is lost: undo the change then."""
     ending = claim.owner.update(Job).where(_held(claim))
     found = None if result is None else dict(result)
     values = {"state": "done", "error": error, "result": found, "progress_done": Job.progress_of, "updated_at": now}
@@ -177,7 +177,7 @@ async def finish_job(
 async def fail_job(
     engine: AsyncEngine, claim: Claim, error: str, *, now: datetime, again_at: datetime, max_attempts: int
 ) -> None:
-    """Have it tried again at `again_at`, or give it up after `max_attempts`; nothing if it is not the claim's."""
+    """Retry it at `again_at`, or give it up after `max_attempts`; does nothing if the claim is lost."""
     state = case((Job.attempts >= max_attempts, "dead"), else_="queued")
     ending = claim.owner.update(Job).where(_held(claim))
     async with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Playlists of a person: made, changed by difference, undone; each change once under its key, in one transaction."""
+"""Playlists of a person: create, change by difference, undo; each change once per key, in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Item = Mapping[str, Any]
 
 
 class NoPlaylist(Exception):
-    """There is none of that id."""
+    """There is no playlist with this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPlaylist:
-    """A playlist as it is now."""
+    """The current state of a playlist."""
 
     id: str
     name: str
@@ -31,13 +31,13 @@ class StoredPlaylist:
 
 @dataclass(frozen=True, slots=True)
 class PlaylistDiff:
-    """What is to be added to a playlist and removed from it. An item is known by its `id`."""
+    """Additions and removals of a playlist. Items are identified by `id`."""
 
     add: Sequence[Item] = ()
     remove: Sequence[Item] = ()
 
     def applied(self, items: Sequence[Item]) -> list[Item]:
-        """The items after it: what is there already is not added twice."""
+        """The items after the change; existing items are not added twice."""
         gone = {item["id"] for item in self.remove}
         kept = [item for item in items if item["id"] not in gone]
         there = {item["id"] for item in kept}
@@ -58,7 +58,7 @@ class SqlPlaylists:
         self._now = now
 
     async def all_of(self, owner: Owner) -> list[StoredPlaylist]:
-        """Theirs, the last changed first."""
+        """The person's playlists, the last changed first."""
         query = owner.select(Playlist).order_by(Playlist.updated_at.desc(), Playlist.id)
         async with self._engine.connect() as connection:
             return [_stored(row) for row in await connection.execute(query)]
@@ -66,7 +66,7 @@ class SqlPlaylists:
     async def create(
         self, owner: Owner, *, key: str, name: str, items: Sequence[Item], wanted: Mapping[str, Any]
     ) -> StoredPlaylist:
-        """Make one, with `key` as its id, unless that was done under this key."""
+        """Create a playlist with `key` as its id, unless this key was used."""
         async with self._engine.begin() as connection:
             if await self._note(connection, owner, key, key, PlaylistDiff(add=items), is_new=True):
                 row = {"id": key, "name": name, "items": list(items), "wanted": dict(wanted)}
@@ -74,14 +74,14 @@ class SqlPlaylists:
             return await _load(connection, owner, key)
 
     async def change(self, owner: Owner, id_: str, diff: PlaylistDiff, *, key: str) -> StoredPlaylist:
-        """Change it by difference, unless that was done under this key; raises NoPlaylist."""
+        """Change it by difference, unless this key was used; raises NoPlaylist."""
         async with self._engine.begin() as connection:
             return await self.change_within(connection, owner, id_, diff, key=key)
 
     async def change_within(
         self, connection: AsyncConnection, owner: Owner, id_: str, diff: PlaylistDiff, *, key: str
     ) -> StoredPlaylist:
-        """As `change`, within a change that has begun."""
+        """`change` within an open change."""
         await _lock(connection, owner, id_)
         before = await _load(connection, owner, id_)
         after = diff.applied(before.items)
@@ -95,17 +95,17 @@ class SqlPlaylists:
         return await _load(connection, owner, id_)
 
     async def unchanged_since(self, owner: Owner, before: datetime) -> list[StoredPlaylist]:
-        """Theirs that were last changed `before` then, the oldest first."""
+        """Their playlists last changed before `before`, oldest first."""
         query = owner.select(Playlist).where(Playlist.updated_at <= before).order_by(Playlist.updated_at, Playlist.id)
         async with self._engine.connect() as connection:
             return [_stored(row) for row in await connection.execute(query)]
 
     async def touch_within(self, connection: AsyncConnection, owner: Owner, id_: str) -> None:
-        """Count it as changed now, within a change that has begun."""
+        """Mark it as changed now, within an open change."""
         await connection.execute(owner.update(Playlist).where(Playlist.id == id_).values(updated_at=self._now()))
 
     async def undo(self, owner: Owner, key: str) -> None:
-        """Take the change of this key back, unless that was done; later changes stay. Raises NoPlaylist."""
+        """Undo the change of this key, unless done; later changes stay. Raises NoPlaylist."""
         async with self._engine.begin() as connection:
             mark = (
                 owner.update(PlaylistChange)
@@ -149,7 +149,7 @@ class SqlPlaylists:
 
 
 async def _lock(connection: AsyncConnection, owner: Owner, id_: str) -> None:
-    """Take the row before it is read: two changes at once come one after the other, in both databases."""
+    """Lock the row before reading it, so that concurrent changes are serialised in both databases."""
     await connection.execute(owner.update(Playlist).where(Playlist.id == id_).values(version=Playlist.version))
 
 

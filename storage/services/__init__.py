@@ -1,1 +1,1 @@
-"""What services outside told, and what links people to them."""
+"""Answers of outside services, and links of people to them."""

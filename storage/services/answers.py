@@ -1,4 +1,4 @@
-"""What services outside told, kept so that they are asked less, and so that there is something while they are away."""
+"""Stored answers of outside services, which save requests and serve as fallback while a service is down."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_AGE = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer, and when the service gave it."""
+    """An answer, and its time."""
 
     document: Any
     fetched_at: datetime
@@ -36,7 +36,7 @@ class SqlAnswers:
         self._now = now
 
     async def load(self, key: str) -> KeptAnswer | None:
-        """The last answer, of at most MAX_AGE; None when there is none."""
+        """The last answer, at most MAX_AGE old; None if there is none."""
         query = select(OutsideAnswer.document, OutsideAnswer.fetched_at).where(
             OutsideAnswer.key == key[:200], OutsideAnswer.fetched_at > self._now() - MAX_AGE
         )
@@ -45,7 +45,7 @@ class SqlAnswers:
         return None if row is None else KeptAnswer(*row)
 
     async def save(self, key: str, document: Any) -> None:
-        """Keep it, as of now."""
+        """Store it with the current time."""
         values = {"document": document, "fetched_at": self._now()}
         async with self._engine.begin() as connection:
             new = upsert(OutsideAnswer, connection.dialect.name).values(key=key[:200], **values)

@@ -1,7 +1,7 @@
-"""People's accounts at services outside: linked, renewed by one at a time, unlinked with all that came from there.
+"""People's accounts at outside services: link, renew by one process at a time, unlink with all their data.
 
-Secrets come in and go out encrypted. An authorisation is found by a digest of its `state`, which only the service and
-the person's browser know: that is the one statement here that does not start with an owner.
+Secrets are encrypted before they get here. An authorisation is found by a digest of its `state`, which only the service
+and the person's browser know; this is the only statement here that does not start with an owner.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """Who was sent to a service, and what they took along."""
+    """A person who was sent to a service, and their pending data."""
 
     owner: Owner
     service: str
@@ -58,13 +58,13 @@ class SqlLinks:
         self._now = now
 
     async def all_of(self, owner: Owner) -> list[Link]:
-        """Theirs, by service."""
+        """The person's accounts, by service."""
         query = owner.select(ServiceLink, *_COLUMNS).order_by(ServiceLink.service)
         async with self._engine.connect() as connection:
             return [Link(*row) for row in await connection.execute(query)]
 
     async def find(self, owner: Owner, service: str) -> Link | None:
-        """Their account at a service; None when there is none."""
+        """The person's account at a service; None if there is none."""
         query = owner.select(ServiceLink, *_COLUMNS).where(ServiceLink.service == service)
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -73,7 +73,7 @@ class SqlLinks:
     async def link(
         self, owner: Owner, service: str, account: str, *, secret: bytes | None, expires_at: datetime | None
     ) -> None:
-        """Link it, in place of any that was."""
+        """Link an account, replacing an earlier one."""
         now = self._now()
         values = {"state": LINKED, "account": account, "secret": secret, "expires_at": expires_at, "updated_at": now}
         values |= {"renewed_until": None, "renewed_by": None, "linked_at": now, "heard_until": None}
@@ -84,7 +84,7 @@ class SqlLinks:
             )
 
     async def unlink(self, owner: Owner, service: str) -> bool:
-        """Delete it with all that came from there; False when there was none."""
+        """Delete it with all its data; False if there was none."""
         async with self._engine.begin() as connection:
             for table in (RemotePlaylist, ServiceAuthorization):
                 await connection.execute(owner.delete(table).where(table.service == service))
@@ -92,7 +92,7 @@ class SqlLinks:
             return bool(gone.rowcount)
 
     async def begin_renewal(self, owner: Owner, service: str, *, lasts: timedelta) -> str | None:
-        """Take the right to renew its secret, for so long; None while another has it."""
+        """Claim the renewal of its secret for this time; None while another process has it."""
         now, by = self._now(), secrets.token_hex(16)
         free = or_(ServiceLink.renewed_until.is_(None), ServiceLink.renewed_until <= now)
         take = owner.update(ServiceLink).where(ServiceLink.service == service, ServiceLink.state == LINKED, free)
@@ -110,7 +110,7 @@ class SqlLinks:
         expires_at: datetime | None = None,
         state: str = LINKED,
     ) -> bool:
-        """Store what came of it, if the right is still theirs; without a secret the old one stays."""
+        """Store the result if the claim still holds; without a secret the old one stays."""
         values: dict[str, Any] = {"renewed_until": None, "renewed_by": None, "state": state, "updated_at": self._now()}
         if secret is not None:
             values |= {"secret": secret, "expires_at": expires_at}
@@ -119,7 +119,7 @@ class SqlLinks:
             return bool((await connection.execute(mine.values(values))).rowcount)
 
     async def authorize(self, owner: Owner, service: str, state: str, secret: bytes) -> None:
-        """Note that they were sent there."""
+        """Record that the person was sent there."""
         now = self._now()
         row = {"id": _digest(state), "service": service, "secret": secret, "expires_at": now + AUTHORIZATION_LASTS}
         async with self._engine.begin() as connection:
@@ -129,7 +129,7 @@ class SqlLinks:
             )
 
     async def authorized(self, service: str, state: str) -> Authorization | None:
-        """Who comes back with this; once. None when nobody was sent, or too long ago."""
+        """The pending authorization of this state, once; None if unknown or expired."""
         mine = delete(ServiceAuthorization).where(
             ServiceAuthorization.id == _digest(state),
             ServiceAuthorization.service == service,

@@ -1,4 +1,4 @@
-"""Which playlists of a person are at a service too, and those that are just being made there."""
+"""A person's playlists that exist at a service too, or are being created there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from storage.services.tables import RemotePlaylist
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A playlist there; see `storage.services.tables.RemotePlaylist`."""
+    """A playlist at a service; see `storage.services.tables.RemotePlaylist`."""
 
     playlist: str
     mark: str
@@ -34,12 +34,12 @@ class SqlRemotes:
         self._now = now
 
     async def ids_of(self, owner: Owner) -> set[str]:
-        """Those of theirs that are at any service, by their ids here."""
+        """The local ids of their playlists that exist at any service."""
         async with self._engine.connect() as connection:
             return set((await connection.execute(owner.select(RemotePlaylist, RemotePlaylist.playlist))).scalars())
 
     async def find(self, owner: Owner, service: str, playlist: str) -> Remote | None:
-        """Where a playlist is there; None: nowhere."""
+        """The place of a playlist there; None if it is not there."""
         columns = [getattr(RemotePlaylist, name) for name in Remote.__dataclass_fields__]
         query = owner.select(RemotePlaylist, *columns)
         query = query.where(RemotePlaylist.service == service, RemotePlaylist.playlist == playlist)
@@ -48,7 +48,7 @@ class SqlRemotes:
         return None if row is None else Remote(*row)
 
     async def begin(self, owner: Owner, service: str, playlist: str, mark: str) -> Remote:
-        """Note that it is to be made, before it is, under this mark; or what was noted before."""
+        """Record under this mark that it will be created; or return the earlier record."""
         row = {"service": service, "playlist": playlist, "mark": mark, "unresolved": 0}
         async with self._engine.begin() as connection:
             new = upsert(RemotePlaylist, connection.dialect.name)
@@ -59,15 +59,15 @@ class SqlRemotes:
         return found
 
     async def made(self, owner: Owner, service: str, playlist: str, remote_id: str) -> None:
-        """Note where it is."""
+        """Record its id there."""
         await self._change(owner, service, playlist, remote_id=remote_id, updated_at=self._now())
 
     async def note_unresolved(self, owner: Owner, service: str, playlist: str, unresolved: int) -> None:
-        """Note how many of its songs are not known there."""
+        """Record how many of its songs were not found there."""
         await self._change(owner, service, playlist, unresolved=unresolved, updated_at=self._now())
 
     async def forget(self, owner: Owner, service: str, playlist: str) -> None:
-        """It is not there any more."""
+        """Record that it no longer exists there."""
         mine = owner.delete(RemotePlaylist)
         mine = mine.where(RemotePlaylist.service == service, RemotePlaylist.playlist == playlist)
         async with self._engine.begin() as connection:

@@ -1,6 +1,6 @@
-"""The tables of services outside: what they told, which is nobody's, and a person's accounts and playlists there.
+"""The tables of outside services: shared answers, and a person's accounts and playlists.
 
-And what was used by day, in numbers that name nobody.
+Also the daily usage of applications, in anonymous numbers.
 """
 
 from datetime import date, datetime
@@ -14,7 +14,7 @@ from storage.tables import Base, UtcDateTime
 
 
 class OutsideAnswer(Base):
-    """What a service told in answer to a question that names nobody, shared by all who ask the same."""
+    """An answer of a service to a question that names nobody, shared by everyone."""
 
     __tablename__ = "outside_answers"
 
@@ -26,10 +26,10 @@ class OutsideAnswer(Base):
 
 
 class ServiceLink(Owned):
-    """A person's account at a service. `secret` is encrypted (`agents.outside.vault`); None where none is needed.
+    """A person's account at a service. `secret` is encrypted (`agents.outside.vault`); None if none is needed.
 
-    `state` is `linked`, or `reconnect` when the service does not know the secret any more. Who renews it holds the row
-    until `renewed_until`. `heard_until` is how far their history has been read.
+    `state` is `linked`, or `reconnect` if the service no longer accepts the secret. A renewal holds the row until
+    `renewed_until`. `heard_until` is how far their history has been read.
     """
 
     __tablename__ = "service_links"
@@ -47,7 +47,7 @@ class ServiceLink(Owned):
 
 
 class ServiceAuthorization(Owned):
-    """An authorisation that a person was sent to a service for: good once, and for some minutes."""
+    """A pending authorisation at a service: valid once, for some minutes."""
 
     __tablename__ = "service_authorizations"
 
@@ -60,7 +60,7 @@ class ServiceAuthorization(Owned):
 
 
 class RemotePlaylist(Owned):
-    """A playlist of theirs that is at a service too. `remote_id` None: it is being made, under the mark `mark`."""
+    """A playlist that exists at a service too. `remote_id` None: it is being created, under the mark `mark`."""
 
     __tablename__ = "remote_playlists"
 
@@ -73,10 +73,10 @@ class RemotePlaylist(Owned):
 
 
 class AppDay(Base):
-    """What an application's people used on a day (UTC), in numbers that name nobody: so it stays when one is forgotten.
+    """The usage of an application on a day (UTC), in anonymous numbers, so an erasure does not change it.
 
-    `people` were there, `new_people` of them for the first time; of those who were new one, seven and thirty days
-    before, `returned_1`, `returned_7` and `returned_30` were there again. `agents` counts requests by model id.
+    `people` were active, `new_people` of them for the first time; of the people who were new one, seven and thirty days
+    before, `returned_1`, `returned_7` and `returned_30` were active again. `agents` counts requests by model id.
     """
 
     __tablename__ = "app_days"
