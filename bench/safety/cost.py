@@ -1,7 +1,7 @@
 """What the safety step costs a request, in milliseconds of processor time: before it, and after it on a stream.
 
 Rules alone, without the classifier's embedding, which is the embedder's time. Processor time, so that what else runs on
-the machine does not count. `python -m bench.safety_cost`.
+the machine does not count. `python -m bench.safety.cost`.
 """
 
 import asyncio
