@@ -214,11 +214,11 @@ class UnknownService(ApiError):
     status, type, default_code = 404, "invalid_request_error", "service_not_found"
 
     def __init__(self, service: str) -> None:
-        super().__init__(f"There is no service '{service[:64]}': GET /api/v1/services lists those that there are.")
+        super().__init__(f"There is no service '{service[:64]}': GET /api/v1/services lists all services.")
 
 
 class ServiceAway(ApiError):
-    """A service outside is not set up here."""
+    """An external service is not configured."""
 
     status, default_code = 503, "service_not_configured"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported where used, so that other commands start without t
 
 app = typer.Typer(help="Recordings that the music agent chooses from.", no_args_is_help=True, epilog=EPILOG)
 BATCH = 1000
-MAX_TOLD = 10
+MAX_SHOWN = 10
 
 
 @app.command("import")
@@ -41,9 +41,9 @@ def import_file(
         return count + len(batch)
 
     count = with_database(load)
-    for line in bad[:MAX_TOLD]:
+    for line in bad[:MAX_SHOWN]:
         err.print(f"line {line.number}: {line.why}")
-    if len(bad) > MAX_TOLD:
-        err.print(f"and {len(bad) - MAX_TOLD} more")
+    if len(bad) > MAX_SHOWN:
+        err.print(f"and {len(bad) - MAX_SHOWN} more")
     out.print(f"imported {count} recordings, skipped {len(bad)} lines")
     raise typer.Exit(Exit.FAILED if bad else Exit.OK)

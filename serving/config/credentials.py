@@ -15,7 +15,7 @@ SERVICE_KEYS = (
     "YOUTUBE_API_KEY",
     "LASTFM_API_KEY",
     "BONDHU_TOKENS_KEY",
-)  # of services outside, for agents and their jobs
+)  # of external services, for agents and their jobs
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 DEV_DAYS = 30  # lifetime of the key in var/dev.env; after that `bondhu up` creates a new one

@@ -215,10 +215,10 @@ def _cross_check(
     ids = declared(service, catalogue)
     problems += _check_next_embedder(service, merged)
     generating = ids.of("model", "adapter", "alias", served=True)
-    wanted = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
-    for key, asked in wanted.items():
-        if asked is not None and asked not in (*generating, *names):
-            report(key, f"`{asked}` is not served" + suggest(asked, generating))
+    required = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
+    for key, name_ in required.items():
+        if name_ is not None and name_ not in (*generating, *names):
+            report(key, f"`{name_}` is not served" + suggest(name_, generating))
     problems += _check_clashes(service, ids, merged)
     problems += _check_fallbacks(ids, catalogue)
     ports = {"gateway.port": service.gateway.port}

@@ -344,10 +344,10 @@ async def _lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> A
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
-    """Whoever refuses a request, it counts in the limits."""
+    """Respond with an error, and count the refused request in the limits."""
     assert isinstance(error, errors.ApiError), "registered for it"
-    told = await count_refusal(request, error)
-    return Response(told.body(), told.status, told.headers, media_type="application/json")
+    problem = await count_refusal(request, error)
+    return Response(problem.body(), problem.status, problem.headers, media_type="application/json")
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

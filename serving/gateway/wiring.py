@@ -473,7 +473,7 @@ def open_agents(
 def open_accounts(
     settings: Settings, database: AsyncEngine, session: aiohttp.ClientSession, now: Callable[[], datetime]
 ) -> Accounts:
-    """People's accounts at services outside."""
+    """Build the accounts at external services."""
     options = ServiceOptions.read(settings.services.model_dump(), os.environ)
     tokens = spotify_tokens(options, session, database, now)
     return Accounts(SqlLinks(database, now), tokens, frozenset(history_services(options, session, now)))

@@ -40,8 +40,8 @@ FIXED_LABEL = "bondhu-safety"  # the model id of an answer in a danger
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """The events of a stream that a worker which is gone has sent, and their token usage."""
+class SentEvents:
+    """The events of a stream that a lost worker has sent, and their token usage."""
 
     events: list[bytes]
     counted: Usage
@@ -103,7 +103,7 @@ class Generation(Response):
         drain: Drain,
         safety: SafetyGate | None = None,
         hands_over: bool = False,
-        sent: Sent | None = None,
+        sent: SentEvents | None = None,
     ) -> None:
         super().__init__()
         self._request = request
@@ -115,7 +115,7 @@ class Generation(Response):
         self._memory = memory
         self._handed_over = False
         self._is_charged = False  # the reserved tokens are charged although it failed
-        self._is_altered = False  # what was sent is not what the model said
+        self._is_altered = False  # the response differs from the model's output
         self._degraded = degraded
         self._safety = safety
         self._opening: Opening | None = None
@@ -201,17 +201,17 @@ class Generation(Response):
             for name, value in opening.headers:
                 response.add_header(name, value)
             if opening.fixed is not None and not self._sent:
-                await self._say(opening.fixed, response)
+                await self._send_fixed(opening.fixed, response)
                 return
             response.guard = opening.guard
             try:
-                await self._answered(response)
+                await self._answer_after_safety(response)
             except ReplyStopped as stop:
                 await self._stop(stop, response)
             return
-        await self._answered(response)
+        await self._answer_after_safety(response)
 
-    async def _answered(self, response: ResponseWriter) -> None:
+    async def _answer_after_safety(self, response: ResponseWriter) -> None:
         parsed = self._request.parsed
         if self._memory is not None:
             self._request = await self._memory.augment(response)
@@ -219,19 +219,19 @@ class Generation(Response):
             self._request = self._opening.applied(self._request)
         if self._request.parsed is not parsed:
             self._lookup = self._lookup_of(self._request)
-        kept = None if self._sent else await self._lookup.find()
+        cached = None if self._sent else await self._lookup.find()
         self._record.cache = self._lookup.use
-        if kept is None:
-            await self._ask(response)
+        if cached is None:
+            await self._run_chain(response)
             return
-        if kept.streams:
-            await response.event(kept.body, kept.label)
+        if cached.streams:
+            await response.event(cached.body, cached.label)
             await response.end()
         else:
-            await response.whole(200, kept.body, kept.label)
+            await response.whole(200, cached.body, cached.label)
         self._record.end("ok")
 
-    async def _say(self, text: str, response: ResponseWriter) -> None:
+    async def _send_fixed(self, text: str, response: ResponseWriter) -> None:
         """Respond with a fixed text; the person's message is stored as usual, in the background."""
         if self._memory is not None:
             self._memory.begin()
@@ -240,9 +240,7 @@ class Generation(Response):
         )
         self._record.is_free = True
         await fixed_text.say(self._request, response, chunks, FIXED_LABEL)
-        self._record.end(
-            "degraded"
-        )  # as for any other fixed text: the ledger does not record that anybody is in danger
+        self._record.end("degraded")  # as for any fixed text: the ledger must not show that anybody is in danger
 
     async def _stop(self, stop: ReplyStopped, response: ResponseWriter) -> None:
         """The reply became unsafe: end the stream with a fixed sentence."""
@@ -254,7 +252,7 @@ class Generation(Response):
         await response.stopped(closing + DONE, stop.closing)
         self._record.end("degraded")
 
-    async def _ask(self, response: ResponseWriter) -> None:
+    async def _run_chain(self, response: ResponseWriter) -> None:
         """Run the fallback chain."""
         reason = "worker_lost" if self._sent else "asked"
         try:

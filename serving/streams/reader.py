@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving import errors
-from serving.generation.pipeline import Generation, Sent
+from serving.generation.pipeline import Generation, SentEvents
 from serving.protocol.record import RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
 from serving.streams.policy import with_ids
@@ -25,7 +25,7 @@ LIMIT_HEADERS = b"x-ratelimit-"
 STREAM = b"text/event-stream"
 _OUTCOMES: dict[str | None, Outcome] = {"engine_timeout": "timeout", "shutting_down": "unavailable"}
 
-Generate = Callable[[GenerationRequest, RequestRecord, Sent | None, bool], Generation]
+Generate = Callable[[GenerationRequest, RequestRecord, SentEvents | None, bool], Generation]
 
 
 class RecordingResponse(Response):
@@ -67,7 +67,7 @@ class RecordingResponse(Response):
         self._finished = False
         recording.join(self)  # must come before the recording's task looks for readers
 
-    def make_generation(self, request: GenerationRequest, sent: Sent | None) -> Generation | None:
+    def make_generation(self, request: GenerationRequest, sent: SentEvents | None) -> Generation | None:
         """Make a generation with this request's record; None if its record was passed on before."""
         record, self._record = self._record, None
         if record is None:

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from serving import errors
 from serving.generation.continuation import can_be_continued
-from serving.generation.pipeline import Sent
+from serving.generation.pipeline import SentEvents
 from serving.protocol.request import GenerationRequest
 from serving.resilience.deadline import answer_within
 from serving.resilience.drain import Drain
@@ -249,7 +249,7 @@ class Recorder:
     async def _produce(self, recording: Recording, *, since: int | None, publishes: bool) -> None:
         """Generate what is missing, with the record of one of the readers."""
         request = recording.request
-        sent = Sent(recording.blocks(), recording.counted()) if since is not None else None
+        sent = SentEvents(recording.blocks(), recording.counted()) if since is not None else None
         if request is None or (sent and not (recording.is_whole and can_be_continued(request))):
             recording.fail(errors.EngineFailed("The gateway worker stopped in the middle of this response."))
             return

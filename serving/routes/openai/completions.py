@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from serving.cache.directives import CacheDirectives, read_directives
 from serving.chat_memory.session import ChatMemory
 from serving.errors import ApiError
-from serving.generation.pipeline import Generation, Sent
+from serving.generation.pipeline import Generation, SentEvents
 from serving.generation.target import Target
 from serving.privacy.markers import check_marks
 from serving.protocol.check import check_request
@@ -153,7 +153,7 @@ def _generation(
     tokens: int | None,
     request: GenerationRequest,
     record: RequestRecord,
-    sent: Sent | None = None,
+    sent: SentEvents | None = None,
     hands_over: bool = False,
 ) -> Generation:
     settings = gateway.settings.gateway
