@@ -93,9 +93,9 @@ def test_two_agents_have_two_ids() -> None:
 )
 def test_events_are_plain_json(event: Event) -> None:
     """With their type, and all that they tell."""
-    told = json.loads(json.dumps(document(event)))
-    assert told["type"]
-    assert len(told) > 1
+    data = json.loads(json.dumps(document(event)))
+    assert data["type"]
+    assert len(data) > 1
 
 
 class Odd:
@@ -140,16 +140,16 @@ async def test_every_run_has_an_answer_and_an_end(
     make_context: MakeContext, does: BaseException | str, limit: str | None
 ) -> None:
     """Whatever the agent lets through."""
-    *told, end = await events_of(Odd(does), make_context(RunLimits(max_s=0.1)))
-    assert told == [Token(UNABLE)]
+    *events, end = await events_of(Odd(does), make_context(RunLimits(max_s=0.1)))
+    assert events == [Token(UNABLE)]
     assert isinstance(end, Done)
     assert end.limit == limit
 
 
 async def test_what_was_said_stays_said(make_context: MakeContext) -> None:
     """Nothing is put after it."""
-    *told, end = await events_of(Odd("speaks"), make_context())
-    assert told == [Token("Well")]
+    *events, end = await events_of(Odd("speaks"), make_context())
+    assert events == [Token("Well")]
     assert isinstance(end, Done)
     assert end.limit == "max_steps"
 
@@ -172,13 +172,13 @@ async def test_what_an_agent_needs_is_asked_for_by_name(
     make_context: MakeContext, need: Need, without: dict[str, Any], field: str
 ) -> None:
     """Before it runs."""
-    with pytest.raises(RequestRefused) as told:
+    with pytest.raises(RequestRefused) as raised:
         await events_of(Odd("stops", [need]), make_context(**without))
-    assert told.value.field == field
+    assert raised.value.field == field
 
 
 async def test_what_an_agent_does_not_take_is_refused(make_context: MakeContext) -> None:
     """By the client's own name for it."""
-    with pytest.raises(Unsupported) as told:
+    with pytest.raises(Unsupported) as raised:
         await events_of(Odd("stops"), make_context(), extra={"response_format": {"type": "json_object"}})
-    assert told.value.field == "response_format"
+    assert raised.value.field == "response_format"

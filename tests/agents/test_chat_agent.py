@@ -35,8 +35,8 @@ AGENT = ChatAgent(PERSONAS, "dost")
 
 async def say(context: RunContext, *messages: ChatMessage | str, **more: Any) -> list[Event]:
     """All that a run tells."""
-    asked = [ChatMessage("user", each) if isinstance(each, str) else each for each in messages]
-    return [event async for event in AGENT.run(AgentRequest(asked, **more), context)]
+    turns = [ChatMessage("user", each) if isinstance(each, str) else each for each in messages]
+    return [event async for event in AGENT.run(AgentRequest(turns, **more), context)]
 
 
 def text_of(events: list[Event]) -> str:
@@ -76,10 +76,10 @@ def test_there_are_several_personas() -> None:
 def test_a_wrong_persona_is_named(tmp_path: Path, text: str, named: str) -> None:
     """File and key."""
     (tmp_path / "odd.yaml").write_text(text)
-    with pytest.raises(PersonaError) as told:
+    with pytest.raises(PersonaError) as raised:
         read_personas(tmp_path)
-    assert "odd.yaml" in str(told.value)
-    assert named in str(told.value)
+    assert "odd.yaml" in str(raised.value)
+    assert named in str(raised.value)
 
 
 def test_no_persona_is_an_error(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ async def test_persona_and_tone_are_chosen(
     await say(make_context(model=model, state=states), "hello")
     await say(make_context(model=model, state=states, conversation="c2"), "hello", params={"persona": "mishti"})
     await say(make_context(model=model, state=states, owner=Owner("app", "rafi")), "hello")
-    told = [body["messages"][0]["content"] for body in server.requests]
-    assert [name in text for name, text in zip(("Guru", "Mishti", "Dost"), told, strict=True)] == [True] * 3
+    prompts = [body["messages"][0]["content"] for body in server.requests]
+    assert [name in text for name, text in zip(("Guru", "Mishti", "Dost"), prompts, strict=True)] == [True] * 3
     assert server.requests[0]["max_tokens"] > server.requests[2]["max_tokens"]
 
 
@@ -140,9 +140,9 @@ async def test_a_choice_that_there_is_not_is_named(
     make_context: MakeContext, params: dict[str, Any], field: str
 ) -> None:
     """Before anything is told."""
-    with pytest.raises(InvalidParams) as told:
+    with pytest.raises(InvalidParams) as raised:
         await say(make_context(), "hello", params=params)
-    assert told.value.field == field
+    assert raised.value.field == field
 
 
 @pytest.mark.parametrize("said", [500, 429, "", " \n"])
@@ -240,8 +240,8 @@ async def test_the_past_comes_from_the_store(
     mina, rafi = Owner("app", "mina"), Owner("app", "rafi")
     await write_profile(engine, mina, Profile("Mina", {"city": "Sylhet"}), now=NOW)
     for owner, cat in ((mina, "Tuni"), (rafi, "Bagha")):
-        told = NewMessage("1", "user", f"My cat is called {cat}", NOW - timedelta(days=3))
-        await store.ingest(owner, "old", [told])
+        turn = NewMessage("1", "user", f"My cat is called {cat}", NOW - timedelta(days=3))
+        await store.ingest(owner, "old", [turn])
     await say(make_context(model=model, memory=StoredMemory(store, mina, timeout_s=5)), "what is my cat called?")
     system = words_of(server.requests[0]["messages"][0])
     for part in ("They are called Mina.", "city: Sylhet", "My cat is called Tuni"):
@@ -265,9 +265,9 @@ async def test_a_wrong_field_of_the_clients_is_its_to_mend(
 ) -> None:
     """No friend is away because of it."""
     server.says = [400]
-    with pytest.raises(RequestRefused) as told:
+    with pytest.raises(RequestRefused) as raised:
         await say(make_context(model=model), "hello", extra={"tools": [{"type": "odd"}]})
-    assert told.value.field == "tools"
+    assert raised.value.field == "tools"
 
 
 async def test_who_comes_back_is_asked_once_about_what_was_planned(
@@ -290,8 +290,8 @@ async def test_who_comes_back_is_asked_once_about_what_was_planned(
     clock["now"] = NOW + timedelta(days=2)
     assert "exam" not in (await prompt("bye")).partition("are back")[2]
     clock["now"] = NOW + timedelta(days=3)
-    told = await prompt("hello")
-    assert "Meanwhile it was to happen: The exam in chemistry." in told
+    text = await prompt("hello")
+    assert "Meanwhile it was to happen: The exam in chemistry." in text
     clock["now"] = NOW + timedelta(days=4)
     assert "Meanwhile" not in await prompt("hello")
     index_cache.close()

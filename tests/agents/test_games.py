@@ -251,8 +251,8 @@ def test_twenty_questions_are_twenty() -> None:
     game = Riddle(THINGS)
     state = started(game, 1)
     secret = state["secret"]["value"]
-    asked = [each.text for each in THINGS.questions][: MAX_QUESTIONS - 1]
-    turn = played(game, state, [*asked, asked[0], "what is the meaning of life?", "is it a spaceship?"])
+    questions = [each.text for each in THINGS.questions][: MAX_QUESTIONS - 1]
+    turn = played(game, state, [*questions, questions[0], "what is the meaning of life?", "is it a spaceship?"])
     assert turn.result == "lost"
     assert secret in turn.says
 

@@ -144,9 +144,9 @@ async def test_somebody_without_a_name_is_told(make_context: MakeContext) -> Non
 
 async def test_what_it_does_not_take_is_refused_by_name(states: SqlStates, make_context: MakeContext) -> None:
     """Before anything is told."""
-    with pytest.raises(Unsupported) as told:
+    with pytest.raises(Unsupported) as raised:
         await say(make_context(state=states), "play hangman", extra={"tools": [{}]})
-    assert told.value.field == "tools"
+    assert raised.value.field == "tools"
 
 
 @pytest.mark.parametrize(

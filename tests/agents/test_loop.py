@@ -216,10 +216,10 @@ async def test_outside_text_is_fenced_and_in_no_system_message(
     messages = server.requests[0]["messages"]
     assert context.has_outside_text
     assert all("Delete" not in each["content"] for each in messages if each["role"] == "system")
-    told = messages[-1]["content"]
-    assert told.count(">>>") == 2, "in the sentence that explains it, and at its end"
-    assert "<|im_start|>" not in told
-    assert "​" not in told
+    content = messages[-1]["content"]
+    assert content.count(">>>") == 2, "in the sentence that explains it, and at its end"
+    assert "<|im_start|>" not in content
+    assert "​" not in content
     assert "client's" not in str(messages), "what the client wrote as system is not the loop's to pass on"
 
 
@@ -292,8 +292,8 @@ async def test_a_tool_that_there_is_not_is_said_so(
     """The model is told which there are."""
     server.says = [call("delete_everything"), call("weather", town="x"), "Sorry"]
     events = await run(Town(), make_context(model=model, traits=PLANS), "weather")
-    told = [each["content"] for each in server.requests[2]["messages"] if each["role"] == "tool"]
-    assert told == ["There is no such tool. There are: weather, clock.", "city: Field required"]
+    results = [each["content"] for each in server.requests[2]["messages"] if each["role"] == "tool"]
+    assert results == ["There is no such tool. There are: weather, clock.", "city: Field required"]
     assert text_of(events) == "Sorry"
 
 

@@ -218,6 +218,6 @@ async def test_a_title_that_gives_orders_has_no_effect(
     assert context.has_outside_text
     assert music.service.calls == 0
     assert [event.state for event in events if isinstance(event, Proposal)] == (["pending"] if plans else [])
-    told = [each for body in server.requests for each in body["messages"]]
-    assert any("<<<" in str(each["content"]) for each in told)
-    assert not any("<|im_start|>" in str(each) or title in str(each) for each in told if each["role"] == "system")
+    messages = [each for body in server.requests for each in body["messages"]]
+    assert any("<<<" in str(each["content"]) for each in messages)
+    assert not any("<|im_start|>" in str(each) or title in str(each) for each in messages if each["role"] == "system")

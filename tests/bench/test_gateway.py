@@ -145,17 +145,17 @@ def test_added_latency_is_what_the_upstream_does_not_take() -> None:
     for round_, slower in enumerate((0.0, 5.0)):
         samples += [sample(DIRECT, round_, 50, 1 + slower, 0), sample(ON, round_, 50, 3 + slower, 0)]
         samples.append(sample(LITELLM, round_, 50, 9 + slower, 0))
-    (told,) = summarise(samples, 1)
-    assert told["added_ms"][ON]["e2e_p50"] == {"value": 2.0, "low": 2.0, "high": 2.0}
-    assert told["of_litellm"][ON]["added_p50"]["value"] == 0.25
+    (summary,) = summarise(samples, 1)
+    assert summary["added_ms"][ON]["e2e_p50"] == {"value": 2.0, "low": 2.0, "high": 2.0}
+    assert summary["of_litellm"][ON]["added_p50"]["value"] == 0.25
 
 
 def test_cost_is_of_the_sides_own_processes() -> None:
     """Requests a processor second leave the upstream's time out; they are compared with LiteLLM's."""
     samples = [sample(DIRECT, 0, 0, 1, 0), sample(ON, 0, 0, 1, 0.5), sample(LITELLM, 0, 0, 1, 2.0)]
-    (told,) = summarise(samples, 1)
-    assert told["of_litellm"][ON]["requests_per_cpu_s"]["value"] == 4.0
-    assert told["sides"][ON]["cpu_ms_a_request"] == {"proxy": 5.0, "stub": 90.0}
+    (summary,) = summarise(samples, 1)
+    assert summary["of_litellm"][ON]["requests_per_cpu_s"]["value"] == 4.0
+    assert summary["sides"][ON]["cpu_ms_a_request"] == {"proxy": 5.0, "stub": 90.0}
 
 
 def test_a_side_that_does_not_keep_up_has_no_added_latency() -> None:

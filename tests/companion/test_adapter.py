@@ -89,8 +89,8 @@ def test_the_figures_rest_on_enough_prompts(figures: dict[str, Any]) -> None:
     assert figures["prompts"]["same"]["easy"] >= 100
     assert figures["prompts"]["all"]["easy"] == len(easy_questions())
     assert set(same) == {"base", "companion", "demo"}
-    said = [[each["role"] for each in talk].count("assistant") for talk in figures["dialogues"]]
-    assert said == [5] * 10
+    counts = [[each["role"] for each in talk].count("assistant") for talk in figures["dialogues"]]
+    assert counts == [5] * 10
     assert figures["training"] == json.loads((HERE / "training.json").read_text(encoding="utf-8"))
 
 

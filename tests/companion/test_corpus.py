@@ -58,26 +58,26 @@ def test_memories_are_asked_for_and_answered_as_extraction_does(train: list[Exam
     examples = [each for each in train if each.kind == "memories"]
     assert examples
     for example in examples:
-        told = json.loads(example.messages[1]["content"])
-        shown = [Turn(f"id{n}", t["speaker"], t["text"], _day(t)) for n, t in enumerate(told["turns"])]
-        own = [turn for turn, t in zip(shown, told["turns"], strict=True) if "id" in t]
-        before = [Turn("b", t["speaker"], t["text"], _day(t)) for t in told["before"]]
-        known = [_memory(each["text"]) for each in told["known"]]
+        batch = json.loads(example.messages[1]["content"])
+        shown = [Turn(f"id{n}", t["speaker"], t["text"], _day(t)) for n, t in enumerate(batch["turns"])]
+        own = [turn for turn, t in zip(shown, batch["turns"], strict=True) if "id" in t]
+        before = [Turn("b", t["speaker"], t["text"], _day(t)) for t in batch["before"]]
+        known = [_memory(each["text"]) for each in batch["known"]]
         question = question_on(Batch(before, shown), own, known, characters=10_000)
         assert question.messages == example.messages[:2]
         decisions, refused = read_answer(example.messages[2]["content"], question)
         assert not refused
-        wanted = [each for each in example.expect["operations"] if each["op"] != "NOOP"]
-        assert [each.quote for each in decisions] == [each["quote"] for each in wanted]
+        expected = [each for each in example.expect["operations"] if each["op"] != "NOOP"]
+        assert [each.quote for each in decisions] == [each["quote"] for each in expected]
 
 
 def test_a_held_out_topic_is_in_no_training_example(train: list[Example]) -> None:
     """The words that only held-out topics use do not come up."""
     held = {name for name, topic in read_topics()[0].items() if topic.held}
     assert {"garden", "instrument", "colleague", "car"} == held
-    said = " ".join(str(m["content"]) for each in train for m in each.messages if m["role"] == "system").lower()
-    assert "a colleague called" not in said
-    assert "something happen with the car" not in said
+    prompts = " ".join(str(m["content"]) for each in train for m in each.messages if m["role"] == "system").lower()
+    assert "a colleague called" not in prompts
+    assert "something happen with the car" not in prompts
 
 
 def test_the_same_seed_writes_the_same_examples() -> None:
@@ -97,8 +97,8 @@ def test_no_question_of_the_evaluation_is_in_the_corpus() -> None:
 
 def test_the_repository_holds_the_base_s_answer_to_every_general_question() -> None:
     """So that a corpus composed from it mixes in what the adapter's training mixed in."""
-    answered = {json.loads(line)["question"] for line in ANSWERS.read_text(encoding="utf-8").splitlines()}
-    assert {question for question, _ in questions()} <= answered
+    known = {json.loads(line)["question"] for line in ANSWERS.read_text(encoding="utf-8").splitlines()}
+    assert {question for question, _ in questions()} <= known
     train, held_out = ({question for question, _ in pairs(part)} for part in ("train", "held_out"))  # type: ignore[arg-type]
     assert len(train) > 600
     assert not train & held_out
@@ -197,9 +197,9 @@ def test_a_call_counts_with_its_arguments() -> None:
 
 def test_a_memory_counts_only_with_a_quote_from_its_turn() -> None:
     """One right, one invented: half precise."""
-    wanted = {"turn": "t1", "quote": "i live in Oslo", "op": "ADD", "text": "The person lives in Oslo."}
-    given = {"operations": [wanted, wanted | {"quote": "i like tea"}]}
-    found = memories([({"operations": [wanted], "turns": {"t1": "well, i live in Oslo"}}, json.dumps(given))])
+    expected = {"turn": "t1", "quote": "i live in Oslo", "op": "ADD", "text": "The person lives in Oslo."}
+    answer = {"operations": [expected, expected | {"quote": "i like tea"}]}
+    found = memories([({"operations": [expected], "turns": {"t1": "well, i live in Oslo"}}, json.dumps(answer))])
     assert (found["precision"], found["recall"], found["verbatim"]) == (0.5, 1.0, 0.5)
 
 

@@ -210,13 +210,13 @@ def test_every_alert_fires_from_its_bound_on(tmp_path: Path) -> None:
     """And at no other severity; the bounds are the doctor's."""
     tests = []
     for at_once in together(ALL):
-        wanted = []
+        checks = []
         for case in at_once:
             firing = f'count by (severity) (ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
             samples = [] if case.fires is None else [{"labels": f'{{severity="{case.fires}"}}', "value": 1}]
-            wanted.append({"expr": firing, "eval_time": f"{case.minutes}m", "exp_samples": samples})
+            checks.append({"expr": firing, "eval_time": f"{case.minutes}m", "exp_samples": samples})
         series = [{"series": name, "values": values} for case in at_once for name, values in case.series.items()]
-        tests.append({"interval": "1m", "input_series": series, "promql_expr_test": wanted})
+        tests.append({"interval": "1m", "input_series": series, "promql_expr_test": checks})
     whole = {"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(whole))
     command = [find("promtool"), "test", "rules", tmp_path / "tests.yaml"]

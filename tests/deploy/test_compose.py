@@ -84,12 +84,12 @@ def test_no_redis_may_lose_the_queue(name: str) -> None:
 
 def test_the_small_machine_has_the_limits_that_are_promised() -> None:
     """The three long-lived containers of a B2s and what each may take."""
-    wanted = {"redis": (128, 0.25, 64, 0.1), "api": (1536, 0.75, 512, 0.25), "celery-worker": (1024, 0.5, 256, 0.15)}
+    expected = {"redis": (128, 0.25, 64, 0.1), "api": (1536, 0.75, 512, 0.25), "celery-worker": (1024, 0.5, 256, 0.15)}
     found = services("docker-compose.cpu.yml")
-    for service, numbers in wanted.items():
+    for service, numbers in expected.items():
         limits, reserved = (found[service]["deploy"]["resources"][key] for key in ("limits", "reservations"))
-        given = (mib(limits["memory"]), float(limits["cpus"]), mib(reserved["memory"]), float(reserved["cpus"]))
-        assert given == numbers, service
+        actual = (mib(limits["memory"]), float(limits["cpus"]), mib(reserved["memory"]), float(reserved["cpus"]))
+        assert actual == numbers, service
     redis = found["redis"]["command"]
     pairs = {("--maxmemory", "64mb"), ("--maxmemory-policy", "volatile-lru"), ("--maxclients", "100"), ("--save", "")}
     assert pairs <= set(itertools.pairwise(redis))
@@ -100,8 +100,8 @@ def test_the_small_machine_has_the_limits_that_are_promised() -> None:
 def test_the_worker_of_the_small_machine_ends_tasks_and_itself_in_time() -> None:
     """300 s a task, 50 tasks a process, and memory well below the container's; a stop waits for the task at hand."""
     worker = services("docker-compose.cpu.yml")["celery-worker"]
-    told = worker["environment"]
-    assert (told["BONDHU__WORKER__TASK_TIMEOUT_S"], told["BONDHU__WORKER__MAX_TASKS"]) == ("300", "50")
-    assert int(told["BONDHU__WORKER__MAX_MEMORY_MB"]) < mib(worker["deploy"]["resources"]["limits"]["memory"])
+    environment = worker["environment"]
+    assert (environment["BONDHU__WORKER__TASK_TIMEOUT_S"], environment["BONDHU__WORKER__MAX_TASKS"]) == ("300", "50")
+    assert int(environment["BONDHU__WORKER__MAX_MEMORY_MB"]) < mib(worker["deploy"]["resources"]["limits"]["memory"])
     assert int(worker["stop_grace_period"].removesuffix("s")) > 300
     assert worker["restart"] == "unless-stopped"

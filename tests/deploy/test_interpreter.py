@@ -37,11 +37,11 @@ def test_a_python_without_its_torch_is_told_before_pip_runs(tmp_path: Path, pyth
     """The versions, the folder, and PYTHON=; no environment is made."""
     torch = re.search(r"^torch==(\S+)", (REPOSITORY / "deploy/requirements/cpu.txt").read_text(), re.M)
     assert torch
-    told = make(tmp_path, python312, f"torch-{torch[1]}-cp311-cp311-linux_x86_64.whl")
-    assert told.returncode != 0
+    result = make(tmp_path, python312, f"torch-{torch[1]}-cp311-cp311-linux_x86_64.whl")
+    assert result.returncode != 0
     for part in ("Python 3.12", f"torch {torch[1]}", str(tmp_path / "wheels"), "make PYTHON=/path/to/python3.11"):
-        assert part in told.stderr
-    assert "ResolutionImpossible" not in told.stdout + told.stderr
+        assert part in result.stderr
+    assert "ResolutionImpossible" not in result.stdout + result.stderr
     assert not (tmp_path / "venv").exists()
 
 

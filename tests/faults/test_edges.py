@@ -28,9 +28,9 @@ from tests.support.servers.gemini import (
     malformed,
     quota_daily,
     quota_minute,
-    said,
     slow_first_byte,
     stall,
+    text_script,
 )
 
 NO_ENGINE = "none runs: Gemini answers"
@@ -207,7 +207,7 @@ def test_gateway_worker_killed(edge: GatewayProcess, gemini: GeminiServer, matri
 def test_slow_reader(edge: GatewayProcess, gemini: GeminiServer, matrix: Matrix) -> None:
     """A client that reads slowly gets all of it, and nobody waits for it."""
     app = app_of(edge)
-    gemini.script(said(*[f"{number} " for number in range(30)]))
+    gemini.script(text_script(*[f"{number} " for number in range(30)]))
     slow = Asking(app.url, app.outgoing_key, pause_s=0.1)
     slow.until_begun()
     quick = ask(app, 5)

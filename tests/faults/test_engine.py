@@ -130,9 +130,9 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     assert [begun[0].text.startswith(text) for text in told] == [True], "it goes on from the text"
 
 
-def is_answer(said: dict[str, Any]) -> bool:
+def is_answer(content: dict[str, Any]) -> bool:
     """Whether a turn of Gemini's conversation is the model's."""
-    return bool(said["role"] == "model")
+    return bool(content["role"] == "model")
 
 
 def check_provenance(seen: Seen, row: dict[str, Any]) -> None:

@@ -84,10 +84,10 @@ def watch(stack: LocalStack, app: App, http: httpx.Client) -> Watch:
 
 def test_a_running_stack_tells_of_itself(stack: LocalStack) -> None:
     """`bondhu status --json` lists every process as running and the service as ready."""
-    said = status(stack)
-    assert said["running"] is True
-    assert said["ready"] is True
-    states = {name: process["state"] for name, process in said["processes"].items()}
+    service_status = status(stack)
+    assert service_status["running"] is True
+    assert service_status["ready"] is True
+    states = {name: process["state"] for name, process in service_status["processes"].items()}
     assert {name: states[name] for name in ("redis", "ray", "worker", "gateway")} == dict.fromkeys(
         ("redis", "ray", "worker", "gateway"), "running"
     )

@@ -81,9 +81,9 @@ def test_an_engine_that_stops_while_it_has_nothing_to_do_is_recycled(stalling: L
     eventually(lambda: stalling.unfinished() == 0, FREE_WITHIN_S, "an idle engine")
     (before,) = stalling.replicas()
     core = stopped_core(stalling)
-    asked = Asking(stalling.url, stalling.api_key, max_tokens=4, stream=False)
+    asking = Asking(stalling.url, stalling.api_key, max_tokens=4, stream=False)
     after = recycled(stalling, core, before["epoch"])
     assert (after["replica_id"], after["epoch"]) == (before["replica_id"], before["epoch"] + 1)
-    assert asked.done().code in CLEAR, asked.seen
+    assert asking.done().code in CLEAR, asking.seen
     stalling.until_ready()
     assert Asking(stalling.url, stalling.api_key, max_tokens=4, stream=False).done().is_whole

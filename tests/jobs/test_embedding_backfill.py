@@ -45,8 +45,8 @@ def database_url(tmp_path: Path) -> str:
 
     async def say() -> None:
         engine = open_engine(url)
-        said = [NewMessage(f"m{each}", "Ann", f"Turn {each}", DAY + timedelta(minutes=each)) for each in range(3)]
-        await conversations.ingest(engine, Owner("app", "ann"), "c1", said, now=DAY)
+        messages = [NewMessage(f"m{each}", "Ann", f"Turn {each}", DAY + timedelta(minutes=each)) for each in range(3)]
+        await conversations.ingest(engine, Owner("app", "ann"), "c1", messages, now=DAY)
         await engine.dispose()
 
     asyncio.run(say())

@@ -76,9 +76,9 @@ def texts(url: str, owner: Owner = ANNABELLE) -> list[str]:
 
 def plan_environ(base_url: str, key: str = "bd-test", **settings: Any) -> dict[str, str]:
     """Return what tells a worker to extract, at once."""
-    given = ExtractionSettings(model="bondhu", **{"idle_s": 0, "every_s": 1, **settings}).model_dump()
+    plan = ExtractionSettings(model="bondhu", **{"idle_s": 0, "every_s": 1, **settings}).model_dump()
     return {
-        "BONDHU_EXTRACTION": json.dumps({**given, "base_url": base_url, "embedder": None}),
+        "BONDHU_EXTRACTION": json.dumps({**plan, "base_url": base_url, "embedder": None}),
         "BONDHU_JOBS_KEY": key,
     }
 

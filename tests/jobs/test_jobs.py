@@ -147,9 +147,9 @@ async def test_one_of_many_adds_wins(engine: AsyncEngine) -> None:
 
 async def test_urgent_jobs_are_sent_first_and_none_waits_for_good(engine: AsyncEngine) -> None:
     """By priority; after an hour a quiet one is urgent."""
-    quiet, asked = await add(engine, "retention"), await add(engine, "stats", is_urgent=True)
+    quiet, urgent = await add(engine, "retention"), await add(engine, "stats", is_urgent=True)
     due = await jobs.find_due(engine, now=NOW, limit=9)
-    assert [(job.id, job.priority) for job in due] == [(asked, 0), (quiet, 2)]
+    assert [(job.id, job.priority) for job in due] == [(urgent, 0), (quiet, 2)]
     aged = await jobs.find_due(engine, now=NOW + timedelta(hours=1), limit=9)
     assert [job.priority for job in aged] == [0, 0]
     assert await jobs.find_due(engine, now=NOW, limit=9, kinds=["extract"]) == []

@@ -53,10 +53,10 @@ class Engine:
         body = {"model": "tiny", "stream": True, **body}
         async with self._session.post(self.server.address + path, json=body) as answer:
             assert answer.status == 200, await answer.text()
-            told = await answer.read()
-        lines = [line for line in told.decode().split("\n\n") if line]
+            raw = await answer.read()
+        lines = [line for line in raw.decode().split("\n\n") if line]
         assert lines[-1] == "data: [DONE]"
-        return told, [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+        return raw, [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ async def _it_chats(engine: Engine) -> None:
 
 async def _its_streams_are_vllm_s_to_the_gateway(engine: Engine) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
-    told, events = await engine.stream(CHAT, messages=HELLO, max_tokens=6, stream_options=options)
+    body, events = await engine.stream(CHAT, messages=HELLO, max_tokens=6, stream_options=options)
     meter = StreamMeter({"include_usage": True})
-    passed = meter.feed(told)
+    passed = meter.feed(body)
     assert meter.is_complete
     assert (meter.usage.completion_tokens, meter.problem) == (6, None)
     assert passed.count(b'"usage"') == 1, "running counts are the gateway's, the last ones the client's"
@@ -128,10 +128,10 @@ async def _its_streams_are_vllm_s_to_the_gateway(engine: Engine) -> None:
 
 
 async def _an_adapter_is_a_model_of_its_own(engine: Engine) -> None:
-    asked = {"messages": HELLO, "max_tokens": 8, "temperature": 0}
-    _, base = await engine.post(CHAT, **asked)
-    _, adapted = await engine.post(CHAT, model="adapted", **asked)
-    _, again = await engine.post(CHAT, **asked)
+    params = {"messages": HELLO, "max_tokens": 8, "temperature": 0}
+    _, base = await engine.post(CHAT, **params)
+    _, adapted = await engine.post(CHAT, model="adapted", **params)
+    _, again = await engine.post(CHAT, **params)
     assert adapted["model"] == "adapted"
     assert adapted["choices"][0]["message"] != base["choices"][0]["message"] == again["choices"][0]["message"]
     assert (await engine.post(CHAT, model="other", messages=HELLO))[0] == 404
@@ -140,8 +140,8 @@ async def _an_adapter_is_a_model_of_its_own(engine: Engine) -> None:
 async def _constraints_hold(engine: Engine) -> None:
     schema = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
     schema["additionalProperties"] = False  # type: ignore[assignment]
-    asked = {"type": "json_schema", "json_schema": {"name": "m", "strict": True, "schema": schema}}
-    _, answer = await engine.post(CHAT, messages=HELLO, response_format=asked, max_tokens=200)
+    response_format = {"type": "json_schema", "json_schema": {"name": "m", "strict": True, "schema": schema}}
+    _, answer = await engine.post(CHAT, messages=HELLO, response_format=response_format, max_tokens=200)
     assert json.loads(answer["choices"][0]["message"]["content"])["mood"] in ("good", "bad")
     assert answer["choices"][0]["finish_reason"] == "stop"
     chosen = {"structured_outputs": {"choice": ["yes", "no"]}}
@@ -150,12 +150,12 @@ async def _constraints_hold(engine: Engine) -> None:
 
 
 async def _demanded_calls_come(engine: Engine) -> None:
-    asked = {"messages": HELLO, "tools": [PLAY, STOP], "tool_choice": "required", "max_tokens": 300}
-    _, answer = await engine.post(CHAT, **asked)
+    params = {"messages": HELLO, "tools": [PLAY, STOP], "tool_choice": "required", "max_tokens": 300}
+    _, answer = await engine.post(CHAT, **params)
     (call,) = answer["choices"][0]["message"]["tool_calls"]
     assert call["function"]["name"] in ("play", "stop")
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
-    named = {**asked, "tool_choice": {"type": "function", "function": {"name": "play"}}}
+    named = {**params, "tool_choice": {"type": "function", "function": {"name": "play"}}}
     _, events = await engine.stream(CHAT, **named)
     deltas = [call for event in events for call in event["choices"][0]["delta"].get("tool_calls", ())]
     assert deltas[0]["function"]["name"] == "play"
@@ -246,11 +246,11 @@ def test_what_llama_cpp_would_ignore_is_refused(body: dict[str, Any], param: str
 
 def test_what_asks_for_nothing_is_no_reason_to_refuse() -> None:
     """Clients send defaults."""
-    told = translate(
+    params = translate(
         {"messages": HELLO, "n": 1, "best_of": None, "logprobs": False, "min_tokens": 0}, LIMITS, chats=True
     )
-    assert told["messages"] == HELLO
-    assert (told["temperature"], told["top_k"]) == (1.0, 0), "vLLM's defaults, not llama.cpp's"
+    assert params["messages"] == HELLO
+    assert (params["temperature"], params["top_k"]) == (1.0, 0), "vLLM's defaults, not llama.cpp's"
 
 
 def test_a_call_is_told_while_it_comes() -> None:

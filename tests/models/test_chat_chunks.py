@@ -53,8 +53,8 @@ def test_choices_are_kept_apart() -> None:
             chunk({}, finish_reason="stop"),
         ]
     )
-    told = [(each["index"], each["message"]["content"], each["finish_reason"]) for each in completion["choices"]]
-    assert told == [(0, "aa", "stop"), (1, "bbb", "length")]
+    choices = [(each["index"], each["message"]["content"], each["finish_reason"]) for each in completion["choices"]]
+    assert choices == [(0, "aa", "stop"), (1, "bbb", "length")]
 
 
 def test_tool_calls_join_by_index() -> None:

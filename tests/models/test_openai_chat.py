@@ -140,27 +140,27 @@ async def test_failures_are_typed_and_quote_nothing(
     """What the server says in words may quote the request, and is not told on."""
     server.says = [said]
     model = client(session, server)
-    with pytest.raises(failure) as told:
+    with pytest.raises(failure) as raised:
         await (streamed(model) if streams else model.complete(ASKED))
-    assert "secret" not in str(told.value)
-    assert "a-key" not in str(told.value)
+    assert "secret" not in str(raised.value)
+    assert "a-key" not in str(raised.value)
 
 
 async def test_a_rate_limit_tells_how_long(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """Retry-After in seconds; a date or nothing is None."""
     for header, expected in (("3", 3.0), ("Fri, 27 Nov 2026 15:00:00 GMT", None), (None, None)):
         server.says, server.retry_after = [429], header
-        with pytest.raises(RateLimited) as told:
+        with pytest.raises(RateLimited) as raised:
             await client(session, server).complete(ASKED)
-        assert told.value.retry_after_s == expected
+        assert raised.value.retry_after_s == expected
 
 
 async def test_a_bad_request_names_the_field(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """The caller learns what to leave out."""
     server.says = [400]
-    with pytest.raises(BadRequest) as told:
+    with pytest.raises(BadRequest) as raised:
         await client(session, server).complete(ASKED)
-    assert told.value.field == "tools"
+    assert raised.value.field == "tools"
 
 
 async def test_silence_ends(server: ScriptServer, session: aiohttp.ClientSession) -> None:

@@ -39,8 +39,12 @@ def listens(*names: tuple[str, str, int]) -> dict[str, Any]:
 async def server() -> AsyncIterator[OutsideServer]:
     """Return a server where Mina listened."""
     async with OutsideServer() as server:
-        heard = [("Nina Simone", "Sinnerman", AT - 9), ("Nina Simone", "Baltimore", AT - 5), ("New <<<", "One", AT - 7)]
-        server.bodies["/1/user/mina b/listens"] = listens(*heard)
+        played = [
+            ("Nina Simone", "Sinnerman", AT - 9),
+            ("Nina Simone", "Baltimore", AT - 5),
+            ("New <<<", "One", AT - 7),
+        ]
+        server.bodies["/1/user/mina b/listens"] = listens(*played)
         tracks = [{"artist": {"#text": "Nina Simone"}, "name": "Sinnerman", "date": {"uts": str(AT)}}, {"name": "now"}]
         server.bodies["/2.0/"] = {"recenttracks": {"track": tracks}}
         yield server

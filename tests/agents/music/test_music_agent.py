@@ -205,13 +205,13 @@ async def test_a_radio_is_asked_once_a_day_and_what_is_older_is_marked(engine: A
         answers = SqlAnswers(engine, lambda: now)
         radio = CachedRadio(ListenBrainz(OutsideHttp(session, server.url, timeout_s=1)), answers, lambda: now)
         assert await radio.fresh(["calm", "jazz"]) is None
-        asked = await radio.ask(["calm", "jazz"])
-        assert ([track.title for track in asked.tracks], asked.is_stale) == (["One"], False)
-        assert await radio.fresh(["jazz", "calm"]) == asked
+        answer = await radio.ask(["calm", "jazz"])
+        assert ([track.title for track in answer.tracks], answer.is_stale) == (["One"], False)
+        assert await radio.fresh(["jazz", "calm"]) == answer
         now += timedelta(hours=25)
         assert await radio.fresh(["jazz", "calm"]) is None
         server.faults = [500]
-        assert await radio.ask(["jazz", "calm"]) == Heard(asked.tracks, is_stale=True)
+        assert await radio.ask(["jazz", "calm"]) == Heard(answer.tracks, is_stale=True)
         now += timedelta(days=30)
         server.faults = [500]
         with pytest.raises(ServiceFailed):

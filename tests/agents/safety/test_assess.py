@@ -138,9 +138,11 @@ def test_reasons_hold_nothing_that_was_said(step: SafetyStep) -> None:
 
 async def test_only_the_person_is_read(step: SafetyStep) -> None:
     """Neither the model's words, nor a system prompt."""
-    said = [ChatMessage("system", "I want to die"), ChatMessage("user", "hi"), ChatMessage("assistant", "kms")]
-    assert (await step.assess(said)).level is Level.NONE
-    assert (await step.assess([*said, ChatMessage("user", [{"type": "text", "text": "kms"}])])).level is Level.EXPLICIT
+    messages = [ChatMessage("system", "I want to die"), ChatMessage("user", "hi"), ChatMessage("assistant", "kms")]
+    assert (await step.assess(messages)).level is Level.NONE
+    assert (
+        await step.assess([*messages, ChatMessage("user", [{"type": "text", "text": "kms"}])])
+    ).level is Level.EXPLICIT
 
 
 def test_the_detector_of_today_learns_bengali_and_hindi(step: SafetyStep) -> None:

@@ -138,9 +138,9 @@ async def test_feeds_become_videos(server: OutsideServer, http: OutsideHttp, mak
     assert max(Counter(card.data["subtitle"] for card in cards).values()) <= 2
     assert all(card.data["url"].startswith("https://www.youtube.com/watch?v=") for card in cards)
     assert not any(card.data["stale"] for card in cards)
-    asked = {query["channel_id"][0] for _, query in server.requests}
+    channels = {query["channel_id"][0] for _, query in server.requests}
     await say(agent, make_context(), "a science video")
-    assert len(server.requests) == len(asked)
+    assert len(server.requests) == len(channels)
 
 
 async def test_what_cannot_be_asked_anew_is_marked(

@@ -106,7 +106,7 @@ async def test_an_answer_is_a_stream_of_openai_chunks(client: Callable[..., Gemi
 
 async def test_usage_counts_thoughts_as_completion(client: Callable[..., Gemini], server: google.GeminiServer) -> None:
     """Thought tokens are billed as output: they are part of the completion's, and told apart; cached ones as well."""
-    server.script(google.said("Four words are here", prompt=20, thoughts=30, cachedContent=12))
+    server.script(google.text_script("Four words are here", prompt=20, thoughts=30, cachedContent=12))
     _, usage = await answer_of(client())
     assert usage == {
         "prompt_tokens": 20,
@@ -141,8 +141,8 @@ async def test_thoughts_are_not_part_of_the_answer(client: Callable[..., Gemini]
 async def test_json_mode_answers_in_json(client: Callable[..., Gemini], server: google.GeminiServer) -> None:
     """A schema goes to Gemini as it is, with the mime type."""
     schema = {"type": "object", "properties": {"said": {"type": "string"}}, "additionalProperties": False}
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
-    choice, _ = await answer_of(client(), response_format=wanted)
+    response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+    choice, _ = await answer_of(client(), response_format=response_format)
     assert json.loads(choice["message"]["content"]) == {"said": "hello there"}
     config = server.requests[0].body["generationConfig"]
     assert (config["responseMimeType"], config["responseJsonSchema"]) == ("application/json", schema)
@@ -163,7 +163,7 @@ async def test_a_longer_answer_is_cut_where_the_limit_lies(
     client: Callable[..., Gemini], server: google.GeminiServer
 ) -> None:
     """Of one piece with too many tokens the share that was asked for goes out, and the connection is closed."""
-    steps = google.said("aaa bbb ccc ddd ").steps
+    steps = google.text_script("aaa bbb ccc ddd ").steps
     server.script(google.Script((*steps, google.HOLD)))
     choice, usage = await answer_of(client(SIGNING), max_tokens=2)
     assert (choice["message"]["content"], choice["finish_reason"]) == ("aaa bbb ", "length")
@@ -239,8 +239,8 @@ async def test_a_call_and_its_result_go_round(client: Callable[..., Gemini], mod
     (call,) = called["message"]["tool_calls"]
     assert ("extra_content" in call) == (model == SIGNING)
     result = {"role": "tool", "tool_call_id": call["id"], "content": "18 degrees"}
-    answered, _ = await answer_of(gemini, tools=TOOLS, messages=[*HELLO, called["message"], result])
-    assert answered["finish_reason"] == "stop"
+    choice, _ = await answer_of(gemini, tools=TOOLS, messages=[*HELLO, called["message"], result])
+    assert choice["finish_reason"] == "stop"
 
 
 async def test_a_call_of_another_model_is_accepted_in_the_history(
@@ -458,7 +458,7 @@ LINE = b'data: {"candidates": [{"content": {"parts": [{"text": "'  # which does 
 @pytest.mark.parametrize(
     ("script", "chunks"),
     [
-        (google.said(*["a word " * 100] * 200), 2),
+        (google.text_script(*["a word " * 100] * 200), 2),
         (google.Script((google.event("It"), *[b"x" * 1000] * 200)), 2),
         (google.Script((LINE, *[b"x" * 1000] * 200)), 0),
         (google.Script((google.event(thoughts=3),) * 1000), 0),
@@ -485,7 +485,7 @@ async def test_a_connection_that_breaks_after_the_finish_reason_harms_nobody(
     client: Callable[..., Gemini], server: google.GeminiServer
 ) -> None:
     """The answer is whole."""
-    server.script(google.Script((*google.said("All of it.").steps, google.CUT)))
+    server.script(google.Script((*google.text_script("All of it.").steps, google.CUT)))
     choice, _ = await answer_of(client())
     assert (choice["message"]["content"], choice["finish_reason"]) == ("All of it.", "stop")
 
@@ -569,7 +569,7 @@ async def test_a_text_goes_on_without_a_seam(
     client: Callable[..., Gemini], server: google.GeminiServer, sent: str, pieces: list[str], joined: str | None
 ) -> None:
     """However much of the text Gemini repeats, the client gets only what follows, spaces and half words included."""
-    server.script(google.said(*pieces))
+    server.script(google.text_script(*pieces))
     choice, _ = await answer_of(client(SIGNING), continue_from=sent, max_tokens=50)
     assert sent + choice["message"]["content"] == (joined or "One two three four five six seven, eight.")
     *_, own, wish = server.requests[0].body["contents"]
@@ -579,7 +579,7 @@ async def test_a_text_goes_on_without_a_seam(
 
 async def test_a_text_that_was_whole_just_ends(client: Callable[..., Gemini], server: google.GeminiServer) -> None:
     """When Gemini has nothing to add, the stream still ends as a stream does."""
-    server.script(google.said("That is all."))
+    server.script(google.text_script("That is all."))
     chunks = await chunks_of(client(), continue_from="I think so. That is all.")
     assert [chunk["choices"][0]["delta"] for chunk in chunks[:-1]] == [{"role": "assistant", "content": ""}, {}]
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
@@ -606,10 +606,10 @@ async def test_the_key_is_in_no_error_and_no_log(
     assert "***" in str(refused)  # this server repeats it
     server.script(google.cut_stream("It begins"))
     _, cut = await until_failure(client())
-    told = "".join(
+    text = "".join(
         [repr(gemini), caplog.text, *traceback.format_exception(refused), *traceback.format_exception(cut), repr(cut)]
     )
-    assert "AIza" not in told
+    assert "AIza" not in text
     assert server.requests[0].key == "AIza-wrong-but-secret"
 
 

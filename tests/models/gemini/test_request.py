@@ -258,12 +258,12 @@ def test_a_malformed_request_names_its_field(fields: dict[str, Any], field: str)
 )
 def test_a_strict_schema_must_be_one_that_gemini_keeps(schema: dict[str, Any], strict: bool, refused: bool) -> None:
     """Strict means that the answer obeys all of it; otherwise it is a wish."""
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": strict}}
+    response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": strict}}
     if refused:
         with pytest.raises(Unsupported, match=r"response_format\.json_schema\.schema"):
-            translated(response_format=wanted)
+            translated(response_format=response_format)
     else:
-        assert translated(response_format=wanted).config["response_json_schema"] == schema
+        assert translated(response_format=response_format).config["response_json_schema"] == schema
 
 
 JSON = st.recursive(

@@ -87,8 +87,8 @@ def test_gemini_3_wants_its_signatures_back(
 )
 def test_a_wrong_request_is_refused_as_google_refuses_it(server: GeminiServer, body: Json) -> None:
     """With 400, in Google's envelope."""
-    status, told = ask(server, body)
-    assert (status, told["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    status, answer = ask(server, body)
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize(("key", "status"), [(None, 403), ("wrong", 400)])

@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.faults.edges import app_of, with_gemini
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
-from tests.support.servers.gemini import GeminiServer, Script, event, said
+from tests.support.servers.gemini import GeminiServer, Script, event, text_script
 
 MAX_BYTES = 2**16
 HELLO = [{"role": "user", "content": "Hi"}]
-LONG = said(*["a word " * 100] * 200)  # 140 kB, and as much again around it
+LONG = text_script(*["a word " * 100] * 200)  # 140 kB, and as much again around it
 ENDLESS = Script((event("It"), *[b"x" * 1000] * 200))
 
 

@@ -61,7 +61,7 @@ def event(text: str | None = None, *parts: Json, finish: str | None = None, **us
     return {"candidates": [candidate], "usageMetadata": {**metadata, "totalTokenCount": total}, "responseId": "r-1"}
 
 
-def said(*texts: str, finish: str = "STOP", **usage: int) -> Script:
+def text_script(*texts: str, finish: str = "STOP", **usage: int) -> Script:
     """A plain answer in these pieces, a token for each word."""
     words, events = 0, []
     for index, text in enumerate(texts):
@@ -110,12 +110,12 @@ def cut_stream(*texts: str, cleanly: bool = False) -> Script:
 
 def slow_first_byte() -> Script:
     """Nothing, not even a status line's chunk, until released."""
-    return Script((HOLD, *said("late").steps))
+    return Script((HOLD, *text_script("late").steps))
 
 
 def stall(text: str) -> Script:
     """An answer that stops coming."""
-    return Script((event(text, candidates=2), HOLD, *said("late").steps))
+    return Script((event(text, candidates=2), HOLD, *text_script("late").steps))
 
 
 def malformed(*texts: str, chunk: bytes = b'{"candidates": [{"content": {"parts"') -> Script:
@@ -300,4 +300,4 @@ def plain_answer(model: str, body: Json) -> Script:
     usage = {"prompt": prompt, **({"thoughts": thoughts} if thoughts else {})}
     if not kept:
         return thoughts_ate_the_budget(thoughts)
-    return said(*kept, finish=finish, **usage)
+    return text_script(*kept, finish=finish, **usage)
