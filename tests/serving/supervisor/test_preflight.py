@@ -178,7 +178,7 @@ def test_missing_packages(settings: Settings, package: str, word: str) -> None:
 def test_the_gpu_profile_wants_a_driver_a_gpu_and_enough_of_it(settings: Settings) -> None:
     """No driver, no GPU and too old a GPU are fatal; too little memory is a warning."""
     assert "driver" in only(on_gpu(settings), Fit(gpus=None))
-    assert "sees no GPU" in only(on_gpu(settings), Fit(gpus=()))
+    assert "finds no GPU" in only(on_gpu(settings), Fit(gpus=()))
     old = (Gpu("T4", 16 * GIB, 7.5),)
     assert "compute capability" in only(on_gpu(settings, gpu_capability=8.9), Fit(gpus=old))
     (warning,) = examine(on_gpu(settings, gpu_memory_gib=24), Fit(gpus=old))
