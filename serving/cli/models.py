@@ -58,13 +58,13 @@ def list_ids(as_json: Json = False) -> None:
     """List every model id: models, adapters, the alias, embedders, the reranker, external models, agents."""
     settings = _settings(as_json)
     if as_json:
-        _print_json([asdict(each) for each in settings.ids])
+        _print_json([asdict(entry) for entry in settings.ids])
         return
     table = Table("", box=None)
     for heading in ("id", "kind", "answered by"):
         table.add_column(heading, no_wrap=True)
-    for each in settings.ids:
-        table.add_row("+" if each.is_served else "", each.id, each.kind, each.file or each.answers)
+    for entry in settings.ids:
+        table.add_row("+" if entry.is_served else "", entry.id, entry.kind, entry.file or entry.answers)
     console = Console()
     console.print(table)
     console.print(f"+ part of the service under profile {settings.profile}", style="dim")

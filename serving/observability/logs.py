@@ -74,9 +74,9 @@ class Redactor:
     """Redacts secrets in a line: known values, and anything that looks like an API key or a password in a URL."""
 
     def __init__(self, secrets: Collection[str]) -> None:
-        known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        known |= {orjson.dumps(secret).decode()[1:-1] for secret in known}  # as JSON spells it
-        longest_first = sorted(known, key=len, reverse=True)
+        values = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        values |= {orjson.dumps(secret).decode()[1:-1] for secret in values}  # as JSON spells it
+        longest_first = sorted(values, key=len, reverse=True)
         self._signs = ("bd-", "sk-", "hf_", "AIza", "earer ", "@", *longest_first)
         self._secrets = re.compile("|".join([*map(re.escape, longest_first), _SECRETS]))
 
@@ -87,8 +87,8 @@ class Redactor:
         return line
 
 
-def _redact(found: re.Match[str]) -> str:
-    return (found[found.lastindex] if found.lastindex else "") + REDACTED
+def _redact(match: re.Match[str]) -> str:
+    return (match[match.lastindex] if match.lastindex else "") + REDACTED
 
 
 class Formatter(logging.Formatter):

@@ -104,9 +104,9 @@ async def caller_of(http_request: Request, gateway: Annotated[Gateway, Depends(g
 
     Raises Unauthenticated, TooManyKeys, DatabaseAway if a key cannot be looked up, and ShuttingDown during the drain.
     """
-    known: KeyRecord | None = http_request.scope.get(CALLER)
-    if known is not None:
-        return known
+    cached: KeyRecord | None = http_request.scope.get(CALLER)
+    if cached is not None:
+        return cached
     gateway.drain.admit()
     address = http_request.client.host if http_request.client else ""
     try:

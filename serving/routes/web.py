@@ -65,14 +65,14 @@ class PageFile:
 
 def read_page() -> dict[str, PageFile]:
     """The files of `serving/web`, by name."""
-    found = {}
+    pages = {}
     for file in files("serving.web").iterdir():
         media_type = MEDIA_TYPES.get(file.name.rpartition(".")[2])
         if media_type is not None:
             content = file.read_bytes()
             # Weak, because the response may be compressed by us or by a proxy.
-            found[file.name] = PageFile(content, media_type, f'W/"{hashlib.sha256(content).hexdigest()[:32]}"')
-    return found
+            pages[file.name] = PageFile(content, media_type, f'W/"{hashlib.sha256(content).hexdigest()[:32]}"')
+    return pages
 
 
 def page_router() -> APIRouter:
@@ -96,11 +96,11 @@ def page_router() -> APIRouter:
     async def sign_in(http_request: Request, gateway: Worker) -> JSONResponse:
         """Exchange the code of a one-time link for the page's key."""
         scheme, _, code = http_request.headers.get("authorization", "").partition(" ")
-        known = scheme.lower() == SCHEME and code
+        has_code = scheme.lower() == SCHEME and code
         address = http_request.client.host if http_request.client else ""
-        if known and (wait_s := gateway.sign_ins.take(address)) > 0:
+        if has_code and (wait_s := gateway.sign_ins.take(address)) > 0:
             raise TooManyKeys(math.ceil(wait_s))
-        key = await asyncio.to_thread(redeem, gateway.settings.var_dir, code) if known else None
+        key = await asyncio.to_thread(redeem, gateway.settings.var_dir, code) if has_code else None
         if key is None:
             raise Unauthenticated("This link was used before or has expired. Run `bondhu page` for a new one.")
         gateway.sign_ins.give_back(address)
@@ -111,7 +111,7 @@ def page_router() -> APIRouter:
 
 def _answer(http_request: Request, file: PageFile) -> Response:
     headers = {**HEADERS, "etag": file.etag}
-    known = {etag.strip() for etag in http_request.headers.get("if-none-match", "").split(",")}
-    if file.etag in known or "*" in known:
+    etags = {etag.strip() for etag in http_request.headers.get("if-none-match", "").split(",")}
+    if file.etag in etags or "*" in etags:
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.media_type)

@@ -50,9 +50,9 @@ def examine(settings: Settings, machine: Machine | None = None) -> list[Finding]
 def _python(_settings: Settings, machine: Machine) -> Iterator[Finding]:
     version = machine.python()
     if version not in SUPPORTED_PYTHON:
-        found = ".".join(map(str, version))
+        current = ".".join(map(str, version))
         remedy = "Install Python 3.11 or 3.12 and recreate .venv with it: rm -r .venv; make up PYTHON=python3.11"
-        yield Finding(f"Python {found} is not supported", remedy)
+        yield Finding(f"Python {current} is not supported", remedy)
 
 
 def _processor(settings: Settings, machine: Machine) -> Iterator[Finding]:

@@ -108,7 +108,7 @@ def without_secrets(environ: Mapping[str, str], name: str) -> dict[str, str]:
 
 _DATABASE = frozenset({"BONDHU_DATABASE_URL", DATABASE_URL, "BONDHU__DATABASE__URL"})
 _REDIS = frozenset({"BONDHU_REDIS_URL", "BONDHU__REDIS__URL"})
-_PROVIDERS = frozenset(each.key_variable for each in PROVIDERS.values())
+_PROVIDERS = frozenset(provider.key_variable for provider in PROVIDERS.values())
 _SECRETS = frozenset(
     {CLUSTER_KEY, RAY_TOKEN, SCRAPE_TOKEN, JOBS_KEY, ERASURE_KEY, *_PROVIDERS, API_KEY, *HUB_TOKENS, *SERVICE_KEYS}
     | {WEBHOOK_KEY, *_DATABASE, *_REDIS}

@@ -59,10 +59,10 @@ class MemoryAccess:
             try:
                 yield
             except Exception as problem:
-                known = _as_api_error(problem)
-                if known is None:
+                api_error = _as_api_error(problem)
+                if api_error is None:
                     raise
-                raise known from problem
+                raise api_error from problem
             finally:
                 await gateway.limiter.settle(reservation, 0)
             self._response.headers.update(reservation.headers)

@@ -47,13 +47,13 @@ async def take_in(body: Conversation, access: Access) -> TakenConversation:
     """Store turns of a conversation; turns with a known `external_id` are not stored again."""
     async with access.about(body.user) as owner:
         new = [message.as_new() for message in body.messages]
-        taken = await access.gateway.memory.ingest(owner, body.external_id, new)
+        ingested = await access.gateway.memory.ingest(owner, body.external_id, new)
     return TakenConversation(
         external_id=body.external_id,
-        added=len(taken.added),
-        existing=len(taken.ids) - len(taken.added),
-        differing=sorted(taken.differing),
-        messages=[TakenMessage(id=id_, external_id=external) for external, id_ in taken.ids.items()],
+        added=len(ingested.added),
+        existing=len(ingested.ids) - len(ingested.added),
+        differing=sorted(ingested.differing),
+        messages=[TakenMessage(id=id_, external_id=external) for external, id_ in ingested.ids.items()],
     )
 
 

@@ -80,9 +80,9 @@ async def memories(
     """List a person's memories in pages, newest first. To search by meaning, use POST /api/v1/recall."""
     filters = MemoryFilter(kind, search, since, until, holding_at, pinned, muted)
     async with access.about(user) as owner:
-        found = await list_memories(access.gateway.database, owner, filters, limit=limit + 1, after=after)
+        records = await list_memories(access.gateway.database, owner, filters, limit=limit + 1, after=after)
     return MemoryList(
-        data=[MemoryAnswer.model_validate(record) for record in found[:limit]], has_more=len(found) > limit
+        data=[MemoryAnswer.model_validate(record) for record in records[:limit]], has_more=len(records) > limit
     )
 
 
@@ -101,10 +101,10 @@ async def remember(body: Remember, access: Access, response: Response) -> Memory
 async def memory(id: PathId, access: Access, user: User = None) -> MemoryAnswer:  # noqa: A002 - the path's name for it
     """One memory."""
     async with access.about(user) as owner:
-        found = await find_memories(access.gateway.database, owner, [id])
-        if id not in found:
+        records = await find_memories(access.gateway.database, owner, [id])
+        if id not in records:
             raise UnknownMemory(f"This person has no memory '{id}'.")
-    return MemoryAnswer.model_validate(found[id])
+    return MemoryAnswer.model_validate(records[id])
 
 
 @router.patch("/api/v1/memories/{id}")

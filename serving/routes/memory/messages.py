@@ -56,7 +56,7 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
     items = {("turn", id_): FoundTurn.model_validate(turn, from_attributes=True) for id_, turn in turns.items()} | {
         ("memory", id_): MemoryAnswer.model_validate(memory) for id_, memory in memories.items()
     }
-    found = [
+    results = [
         Found(
             score=item.score,
             rankers={name: RankerScore(rank=rank, score=score) for name, (rank, score) in item.said.items()},
@@ -66,7 +66,7 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
         for item in context
         if (item.kind, item.item_id) in items
     ]
-    return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=found)
+    return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=results)
 
 
 async def _find(access: MemoryAccess, owner: Owner, message: str) -> MessageRecord:

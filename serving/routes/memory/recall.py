@@ -84,9 +84,9 @@ class FoundList(BaseModel):
 async def recall(body: Question, access: Access) -> FoundList:
     """Search a person's turns and memories."""
     async with access.about(body.user) as owner:
-        found = await access.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
+        results = await access.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
     if body.budget_tokens is not None:
-        fit = within_budget([item.ranked for item in found], body.budget_tokens, tokens_of)
-        kept = {id(item) for item in fit}
-        found = [item for item in found if id(item.ranked) in kept]
-    return FoundList(data=[Found.of(item) for item in found])
+        within_tokens = within_budget([item.ranked for item in results], body.budget_tokens, tokens_of)
+        fitting = {id(item) for item in within_tokens}
+        results = [item for item in results if id(item.ranked) in fitting]
+    return FoundList(data=[Found.of(item) for item in results])

@@ -62,8 +62,8 @@ class WipedWish(BaseModel):
 async def wishes(access: Access, user: User = None) -> WishList:
     """List the person's wishes to forget that can be undone."""
     async with access.about(user) as owner:
-        found = await list_wishes(access.gateway.database, owner, now=access.gateway.now())
-    return WishList(data=[WishAnswer.model_validate(wish, from_attributes=True) for wish in found])
+        wishes = await list_wishes(access.gateway.database, owner, now=access.gateway.now())
+    return WishList(data=[WishAnswer.model_validate(wish, from_attributes=True) for wish in wishes])
 
 
 @router.post("/api/v1/wishes/{wish}/undo")

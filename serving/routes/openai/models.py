@@ -22,13 +22,13 @@ async def list_models(gateway: Worker, _: Caller) -> dict[str, Any]:
 @router.get("/v1/models/{model:path}", responses=openapi.MODEL_RESPONSES)
 async def retrieve_model(model: str, gateway: Worker, _: Caller) -> dict[str, Any]:
     """One model; 404 if it is unknown, 503 if it is not ready."""
-    found = gateway.models.find(model)
-    if not found.is_ready:
+    entry = gateway.models.find(model)
+    if not entry.is_ready:
         raise EngineUnavailable(
-            f"The model '{model}' is not available right now: {found.reason}.",
+            f"The model '{model}' is not available right now: {entry.reason}.",
             retry_after_s=gateway.settings.gateway.retry_after_s,
         )
-    return _card(gateway, found)
+    return _card(gateway, entry)
 
 
 def _card(gateway: Gateway, listed: Listed) -> dict[str, Any]:

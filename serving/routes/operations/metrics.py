@@ -35,8 +35,10 @@ async def metrics(http_request: Request, gateway: Worker) -> Response:
         database=gateway.database,
         users=gateway.active_users,
     )
-    overview, others = await asyncio.gather(surveying, gateway.doctor.collectors())  # each waits for at most a moment
-    for collector in (overview, *others):
+    overview, collectors = await asyncio.gather(
+        surveying, gateway.doctor.collectors()
+    )  # each waits for at most a moment
+    for collector in (overview, *collectors):
         registry.register(collector)
     text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines, which must not block streams
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -98,16 +98,16 @@ async def survey(
 
 def engines(models: ModelCatalogue, engine_registry: EngineRegistry) -> Iterable[Sample]:
     """This worker's samples of the engines."""
-    for model, known in models.states().items():
-        yield Sample("bondhu_model_ready", (model,), float(known.ready))
+    for model, state in models.states().items():
+        yield Sample("bondhu_model_ready", (model,), float(state.ready))
     reports = engine_registry.reports()
     for (model, state), count in Counter((report["model"], report["state"]) for report in reports).items():
         yield Sample("bondhu_replicas", (model, state), count)
     for model in {report["model"] for report in reports}:
-        own = [report for report in reports if report["model"] == model]
-        yield Sample("bondhu_engine_requests", (model, "running"), sum(report["running"] for report in own))
-        yield Sample("bondhu_engine_requests", (model, "waiting"), sum(report["waiting"] for report in own))
-        fullest = max(report["kv_cache_usage"] for report in own)
+        of_model = [report for report in reports if report["model"] == model]
+        yield Sample("bondhu_engine_requests", (model, "running"), sum(report["running"] for report in of_model))
+        yield Sample("bondhu_engine_requests", (model, "waiting"), sum(report["waiting"] for report in of_model))
+        fullest = max(report["kv_cache_usage"] for report in of_model)
         yield Sample("bondhu_engine_kv_cache_usage_ratio", (model,), fullest)
 
 

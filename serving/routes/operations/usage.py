@@ -100,6 +100,6 @@ def _in_utc(instant: datetime | None, param: str) -> datetime | None:
 
 def _answer(row: Row, status: str) -> dict[str, Any]:
     """The row as an API object; fields that are not known while the request runs are null."""
-    known = dict.fromkeys(openapi.REQUEST_USAGE_FIELDS) | row
-    known |= {"object": "usage", "user": row["end_user"], "http_status": row.get("status"), "status": status}
-    return {name: known[name] for name in openapi.REQUEST_USAGE_FIELDS}
+    fields = dict.fromkeys(openapi.REQUEST_USAGE_FIELDS) | row
+    fields |= {"object": "usage", "user": row["end_user"], "http_status": row.get("status"), "status": status}
+    return {name: fields[name] for name in openapi.REQUEST_USAGE_FIELDS}
