@@ -98,8 +98,8 @@ async def survey(
 
 def engines(models: ModelCatalogue, engine_registry: EngineRegistry) -> Iterable[Sample]:
     """This worker's samples of the engines."""
-    for model, state in models.states().items():
-        yield Sample("bondhu_model_ready", (model,), float(state.ready))
+    for model, model_state in models.states().items():
+        yield Sample("bondhu_model_ready", (model,), float(model_state.ready))
     reports = engine_registry.reports()
     for (model, state), count in Counter((report["model"], report["state"]) for report in reports).items():
         yield Sample("bondhu_replicas", (model, state), count)
