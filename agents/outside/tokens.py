@@ -90,7 +90,7 @@ class Tokens:
         locked = self._vault.lock(owner, self._client.service, {"verifier": verifier})
         await self._links.authorize(owner, self._client.service, state, locked)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        asked = {
+        params = {
             "response_type": "code",
             "client_id": self._client.client_id,
             "redirect_uri": self._client.redirect_uri,
@@ -99,7 +99,7 @@ class Tokens:
             "code_challenge_method": "S256",
             "code_challenge": challenge,
         }
-        return f"{self._client.authorize_url}?{urlencode(asked)}"
+        return f"{self._client.authorize_url}?{urlencode(params)}"
 
     async def finish(self, state: str, code: str) -> str:
         """Link the account of a returning person; its name. Raises NotAuthorized, ServiceFailed."""
@@ -114,9 +114,9 @@ class Tokens:
             "client_id": self._client.client_id,
             "code_verifier": self._vault.open(owner, service, sent.secret)["verifier"],
         }
-        told = _checked(await self._accounts.send("POST", "/api/token", form=form))
-        account = await self._account_of(told["access_token"])
-        secret, expires_at = self._locked(owner, told, {})
+        tokens = _checked(await self._accounts.send("POST", "/api/token", form=form))
+        account = await self._account_of(tokens["access_token"])
+        secret, expires_at = self._locked(owner, tokens, {})
         await self._links.link(owner, service, account, secret=secret, expires_at=expires_at)
         return account
 
@@ -149,16 +149,16 @@ class Tokens:
             "client_id": self._client.client_id,
         }
         try:
-            told = _checked(await self._accounts.send("POST", "/api/token", form=form))
+            tokens = _checked(await self._accounts.send("POST", "/api/token", form=form))
         except ServiceFailed as failure:
             is_refused = failure.reason == "invalid_grant"
             await self._links.end_renewal(owner, service, by, state=RECONNECT if is_refused else LINKED)
             if is_refused:
                 raise NotLinked(service, reconnect=True) from failure
             raise
-        secret, expires_at = self._locked(owner, told, kept)
+        secret, expires_at = self._locked(owner, tokens, kept)
         await self._links.end_renewal(owner, service, by, secret=secret, expires_at=expires_at)
-        return str(told["access_token"])
+        return str(tokens["access_token"])
 
     async def _open(self, owner: Owner, link: Link) -> Mapping[str, Any]:
         try:
@@ -166,14 +166,14 @@ class Tokens:
         except Locked as problem:  # the key in the environment is another one
             raise NotLinked(link.service, reconnect=True) from problem
 
-    def _locked(self, owner: Owner, told: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[bytes, datetime]:
-        refresh = told.get("refresh_token") or kept.get("refresh_token", "")
-        secret = {"access_token": told["access_token"], "refresh_token": refresh}
-        expires_at = self._now() + timedelta(seconds=float(told.get("expires_in") or 3600))
+    def _locked(self, owner: Owner, tokens: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[bytes, datetime]:
+        refresh = tokens.get("refresh_token") or kept.get("refresh_token", "")
+        secret = {"access_token": tokens["access_token"], "refresh_token": refresh}
+        expires_at = self._now() + timedelta(seconds=float(tokens.get("expires_in") or 3600))
         return self._vault.lock(owner, self._client.service, secret), expires_at
 
 
-def _checked(told: Any) -> Mapping[str, Any]:
-    if not isinstance(told, dict) or not isinstance(told.get("access_token"), str) or not told["access_token"]:
+def _checked(tokens: Any) -> Mapping[str, Any]:
+    if not isinstance(tokens, dict) or not isinstance(tokens.get("access_token"), str) or not tokens["access_token"]:
         raise ServiceFailed("/api/token: no token")
-    return told
+    return tokens

@@ -79,8 +79,8 @@ def _in_words(found: Any) -> str:
     if "load" in found:
         who = [f"{name}: {found[name]['text'][:40]!r}" for name in ("base", "adapter") if name in found]
         return f"{', '.join(who)}, {found['load']['output_tokens_per_s']} tokens/s"
-    told = (f"{key} {value}" for key, value in found.items() if isinstance(value, int | float | str))
-    return " ".join(", ".join(told).split())[:200]
+    entries = (f"{key} {value}" for key, value in found.items() if isinstance(value, int | float | str))
+    return " ".join(", ".join(entries).split())[:200]
 
 
 def _side_by_side(rows: list[Result], sides: tuple[str, str]) -> str:

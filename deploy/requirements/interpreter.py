@@ -53,5 +53,5 @@ def problem(version: tuple[int, int], torch: str, places: Iterable[Path]) -> str
 if __name__ == "__main__":
     pinned = re.search(r"^torch==(\S+)", LOCK.read_text(), re.M)
     assert pinned, f"{LOCK} pins torch"
-    said = problem(sys.version_info[:2], pinned[1], folders(os.environ)) if sys.argv[1:] == ["cpu"] else None
-    sys.exit(said and f"{sys.executable}: {said}")
+    message = problem(sys.version_info[:2], pinned[1], folders(os.environ)) if sys.argv[1:] == ["cpu"] else None
+    sys.exit(message and f"{sys.executable}: {message}")
