@@ -73,6 +73,7 @@ class Prometheus:
             config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{manager_port}"]}]}]}
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         address = f"127.0.0.1:{port}"
+        self._manager_url = ""
         self._commands = [
             [
                 find("prometheus"),
@@ -85,8 +86,10 @@ class Prometheus:
             receiver = {"name": "hook", "webhook_configs": [{"url": webhook, "send_resolved": True}]}
             route = {"receiver": "hook", "group_by": ["alertname"], "group_wait": "1s", "group_interval": "1s"}
             (folder / "alertmanager.yaml").write_text(yaml.safe_dump({"route": route, "receivers": [receiver]}))
+            self._manager_url = f"http://127.0.0.1:{manager_port}"
             self._commands.append(
                 [
+                    *_with_templates(),
                     find("prometheus-alertmanager"),
                     f"--config.file={folder / 'alertmanager.yaml'}",
                     f"--storage.path={folder / 'alertmanager'}",
@@ -101,7 +104,8 @@ class Prometheus:
         with self._log.open("wb") as log:
             for command in self._commands:
                 self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-        eventually(self._is_ready, DEADLINE_S, "Prometheus to be ready")
+        for url in filter(None, (self.url, self._manager_url)):
+            eventually(lambda url=url: _is_ready(url), DEADLINE_S, f"{url} to be ready; the log: {self._log}")
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
@@ -127,9 +131,18 @@ class Prometheus:
         with urllib.request.urlopen(f"{self.url}/api/v1/{what}", data=body, timeout=DEADLINE_S) as answer:
             return json.load(answer)["data"]
 
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _with_templates() -> list[str]:
+    """What runs Debian's Alertmanager where it is not installed: its templates have a fixed place below /usr/share."""
+    if Path("/usr/share/prometheus/alertmanager/default.tmpl").exists():
+        return []
+    mount = 'mount --bind "$0" /usr/share && exec "$@"'
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(UNPACKED / "usr/share")]
