@@ -17,7 +17,7 @@
     ├── UnknownProposal           404     invalid_request_error   proposal_not_found
     ├── UnknownJob                404     invalid_request_error   job_not_found
     ├── UnknownService            404     invalid_request_error   service_not_found
-    ├── ServiceAway               503     api_error               service_not_configured
+    ├── ServiceNotConfigured      404     invalid_request_error   service_not_configured
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
@@ -217,10 +217,10 @@ class UnknownService(ApiError):
         super().__init__(f"There is no service '{service[:64]}': GET /api/v1/services lists all services.")
 
 
-class ServiceAway(ApiError):
+class ServiceNotConfigured(ApiError):
     """An external service is not configured."""
 
-    status, default_code = 503, "service_not_configured"
+    status, type, default_code = 404, "invalid_request_error", "service_not_configured"
 
 
 class MemoryChanged(ApiError):

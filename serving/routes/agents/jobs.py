@@ -87,7 +87,7 @@ class JobList(BaseModel):
     data: list[JobCard]
 
 
-@router.post("/api/v1/jobs", status_code=202)
+@router.post("/api/v1/jobs", status_code=202, responses={200: {"model": JobCard}})
 async def add(body: JobBody, access: Access, response: Response) -> JobCard:
     """Add a job; if one of its kind has not ended, return that one with 200 instead of 202."""
     kind = _kind(body.kind)

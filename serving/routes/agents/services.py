@@ -17,7 +17,7 @@ from agents.outside.http import ServiceFailed
 from agents.outside.tokens import NotAuthorized
 from agents.outside.vault import Locked
 from memory.schemas import Accepted, Name
-from serving.errors import InvalidRequest, ServiceAway, TooManyKeys, UnknownService
+from serving.errors import InvalidRequest, ServiceNotConfigured, TooManyKeys, UnknownService
 from serving.generation.accounts import Accounts
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
@@ -26,7 +26,8 @@ from serving.routes.memory.common import Access, MemoryAccess, User
 from storage.services.links import Link
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
-callbacks = APIRouter(tags=["agents"])  # for browsers, which have no key; no body is read
+_PAGE = {"description": "A page that says what happened.", "content": {"text/html": {"schema": {"type": "string"}}}}
+callbacks = APIRouter(tags=["agents"], responses=dict.fromkeys((400, 403, 404, 429, 502), _PAGE))  # no key, no body
 
 PathService = Annotated[Name, Path(description="a service's id, as in GET /api/v1/services")]
 State = Literal["unlinked", "linked", "reconnect"]
@@ -146,7 +147,7 @@ def _configured(access: MemoryAccess, service: str) -> Accounts:
     if service not in accounts.HOW:
         raise UnknownService(service)
     if not accounts.is_configured(service):
-        raise ServiceAway(f"'{service}' is not configured: `bondhu doctor services` shows what is missing.")
+        raise ServiceNotConfigured(f"'{service}' is not configured: `bondhu doctor services` shows what is missing.")
     return accounts
 
 
