@@ -75,7 +75,7 @@ async def test_a_worker_that_stands_still_is_replaced(tmp_path: Path, redis_proc
     settings = settings_of(tmp_path, redis_process)
     prepare_directories(settings)
     env = environment(settings, Secrets("ray", "cluster", "scrape"), dict(os.environ))
-    migrate.upgrade(env["BONDHU_DATABASE_URL"])
+    await asyncio.to_thread(migrate.upgrade, env["BONDHU_DATABASE_URL"])
     part = worker_of(settings)
     assert isinstance(part.probe, RoundTrip)
     stack = Stack(settings, (part,), env, (sys.executable, "-c", ""))
