@@ -90,7 +90,7 @@ async def test_a_worker_that_stands_still_is_replaced(tmp_path: Path, redis_proc
             if "reaper" not in " ".join(process.cmdline()):  # Celery gives its process a title of its own
                 process.send_signal(signal.SIGSTOP)
         await until(lambda: status.restarts > 0, "the supervisor to notice")
-        assert status.detail == "no longer answers"
+        assert status.detail == "no longer responds"
         stood_still = part.probe.file.stat().st_mtime
         await until(lambda: status.state == "running", "the next worker")
         assert part.probe.file.stat().st_mtime > stood_still
