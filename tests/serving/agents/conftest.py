@@ -1,5 +1,6 @@
 """A real gateway of two workers, with an engine and an embedder whose words a test steers."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +23,11 @@ SAYS = {  # what the model says to who says this
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """Return a gateway."""
     folder = tmp_path_factory.mktemp("agents")
-    with GatewayProcess(folder, workers=2, BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS)) as process:
+    environ = {
+        "BONDHU__EMBEDDER__DIMENSIONS": str(DIMENSIONS),
+        "BONDHU__TIERS": json.dumps({"standard": {}, "free": {}}),  # no limits: all of these tests share one key
+    }
+    with GatewayProcess(folder, workers=2, **environ) as process:
         yield process
 
 
