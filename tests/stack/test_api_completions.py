@@ -92,7 +92,7 @@ def test_a_completion_streams(client: OpenAI) -> None:
 def test_the_list_names_what_can_answer(client: OpenAI) -> None:
     """GET /v1/models lists the active model, its alias, the embedder and the agents."""
     listed = {model.id: model for model in client.models.list()}
-    agents = {f"bondhu/{agent}" for agent in ("auto", "chat", "games", "music", "video")}
+    agents = {f"bondhu/{agent}" for agent in ("auto", "chat", "games", "music", "personality", "video")}
     assert {MODEL, "bondhu", EMBEDDER} | agents == set(listed)
     assert all(model.object == "model" and model.owned_by == "bondhu" for model in listed.values())
 
