@@ -1,10 +1,25 @@
 """The agents by id. An agent's model id is its id with a prefix: `bondhu/games`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
 
+from agents.auto.agent import AutoAgent
 from agents.base import Agent
+from agents.catalogue import AGENTS, PREFIX
+from agents.chat.persona import Persona
+from agents.music.agent import MusicServices
+from agents.video.agent import VideoServices
 
-PREFIX = "bondhu/"
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of agents; the composition root makes them from the settings."""
+
+    personas: Mapping[str, Persona]
+    default_persona: str
+    music: MusicServices = field(default_factory=MusicServices)
+    video: VideoServices = field(default_factory=VideoServices)
 
 
 class Registry:
@@ -27,3 +42,15 @@ class Registry:
     def model_ids(self) -> list[str]:
         """The model ids for OpenAI's clients."""
         return [f"{PREFIX}{id_}" for id_ in self._agents]
+
+
+def make_agents(parts: Parts) -> Registry:
+    """All agents of the catalogue, and the router over them; raises ValueError for one whose id is another there."""
+    agents = []
+    for id_, factory in AGENTS.items():
+        make: Callable[[Parts], Agent] = resolve_name(factory)
+        agent = make(parts)
+        if agent.id != id_:
+            raise ValueError(f"{factory} makes the agent {agent.id}, not {id_}")
+        agents.append(agent)
+    return Registry([*agents, AutoAgent(agents, default="chat")])

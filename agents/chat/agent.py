@@ -7,7 +7,7 @@ tone, the request's `params` say, or else what the person chose before. Without 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -32,6 +32,9 @@ from agents.fence import flat
 from agents.loop import done
 from agents.personality.use import tone_for
 from models.chat import BadRequest, ChatFailure, ChatMessage, ChatReply, ChatRequest, FinishReason, TextDelta
+
+if TYPE_CHECKING:
+    from agents.registry import Parts
 
 MAX_RECALLED = 8
 PARAMS = frozenset({"persona", "tone"})
@@ -183,3 +186,8 @@ def _end(context: RunContext, finish: FinishReason | str, limit: str | None) -> 
     end = done(context, limit)
     reason: FinishReason = "tool_calls" if finish == "tool_calls" else "length" if finish == "length" else "stop"
     return end if limit else Done(reason, end.usage, end.models)
+
+
+def make_agent(parts: "Parts") -> ChatAgent:
+    """The friend, with the personas of the configuration."""
+    return ChatAgent(parts.personas, parts.default_persona)

@@ -8,7 +8,7 @@ moves. It sees the visible part of the game, never a secret, and judges nothing.
 import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -16,9 +16,10 @@ from agents.asking import narrate
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.budget import LimitReached
 from agents.events import Action, Card, Event, Token, ToolStep
+from agents.games.catalogue import bundled_games
 from agents.games.commands import Command, command_of
 from agents.games.game import Game, Turn
-from agents.games.suggestions import Suggestion, parse_query, suggest
+from agents.games.suggestions import Suggestion, parse_query, read_suggestions, suggest
 from agents.loop import done
 from agents.toolbox import turns_of
 from models.chat import ChatMessage, ChatRequest
@@ -32,6 +33,9 @@ _TALK = (
     "You are a cheerful friend, playing {title} with them. Answer what they said in one short sentence. The program "
     "judges the game: make no move, tell no result, ask nothing about it."
 )
+
+if TYPE_CHECKING:
+    from agents.registry import Parts
 
 
 class GamesAgent:
@@ -173,3 +177,8 @@ def _turn_id(request: AgentRequest) -> str:
     """What tells a request from the next; empty when only one message is sent, which may well be said twice."""
     turns = [[each.role, each.text] for each in request.messages if each.role in ("user", "assistant")]
     return hashlib.blake2b(orjson.dumps(turns), digest_size=16).hexdigest() if len(turns) > 1 else ""
+
+
+def make_agent(_: "Parts") -> GamesAgent:
+    """The games that come along."""
+    return GamesAgent(bundled_games(), read_suggestions())

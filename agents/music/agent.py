@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.events import Event
@@ -25,6 +26,9 @@ from agents.music.tools import AGENT, MusicTools
 from agents.proposals import EffectHandler
 from agents.ranking.verdict import is_rating, is_small_talk
 from agents.toolbox import ANSWER, Toolbox
+
+if TYPE_CHECKING:
+    from agents.registry import Parts
 
 _MIRROR = re.compile(r"\b(?:to|on|at|in|into|with) spotify\b", re.IGNORECASE)
 _UPDATE = re.compile(r"\b(?:update|refresh|renew|change|freshen)\b.*\bplaylist", re.IGNORECASE)
@@ -94,3 +98,8 @@ def route(text: str) -> str | None:
     if is_small_talk(text):
         return ANSWER
     return "find_songs" if re.search(r"\b(?:songs?|music|play|tunes?|tracks?|listen)\b", text, re.IGNORECASE) else None
+
+
+def make_agent(parts: "Parts") -> MusicAgent:
+    """The agent for music."""
+    return MusicAgent(parts.music)

@@ -6,6 +6,7 @@ No model is asked: what a phrase says, and what an answer counts, is fixed. It d
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.events import Action, Card, Event, Token
@@ -18,6 +19,9 @@ INTRODUCTION = (
     "Twenty short phrases: say how well each describes you, from 1 (very inaccurate) to 5 (very accurate). You can "
     "stop at any time, see what I make of it, correct it, and delete it."
 )
+
+if TYPE_CHECKING:
+    from agents.registry import Parts
 _BEGINS = re.compile(r"\b(?:personality|questionnaire|test|start|begin|continue|go on|again)\b", re.IGNORECASE)
 _STOPS = re.compile(r"^\W*(?:stop|enough|later|quit|no more|not now|leave it|bye|goodbye|good night)\b", re.IGNORECASE)
 _CLEARS = re.compile(r"\b(?:delete|forget|erase|start over)\b", re.IGNORECASE)
@@ -106,3 +110,8 @@ def _plain(scores: Sequence[Score]) -> list[dict[str, object]]:
         {"trait": each.trait, "estimate": each.estimate, "low": each.low, "high": each.high, "source": each.source}
         for each in scores
     ]
+
+
+def make_agent(_: "Parts") -> PersonalityAgent:
+    """The agent that asks about personality."""
+    return PersonalityAgent()

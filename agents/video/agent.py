@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.events import Event
@@ -22,6 +23,9 @@ _SHOW_LATER = re.compile(r"\b(?:my|show|list|what).*\b(?:watch[- ]?later|for lat
 _LATER = re.compile(
     r"^\s*(?:later|keep|save|watch later|remember)\b|\bfor later\b|\bto (?:my )?watch[- ]?later\b", re.IGNORECASE
 )
+
+if TYPE_CHECKING:
+    from agents.registry import Parts
 _FIND = re.compile(r"\b(?:videos?|watch|youtube|documentar\w+|clips?|vlogs?|channels?|tutorials?)\b", re.IGNORECASE)
 
 
@@ -73,3 +77,8 @@ def route(text: str) -> str | None:
     if is_small_talk(text):
         return ANSWER
     return "find_videos" if _FIND.search(text) else None
+
+
+def make_agent(parts: "Parts") -> VideoAgent:
+    """The agent for videos."""
+    return VideoAgent(parts.video)

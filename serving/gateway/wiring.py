@@ -19,7 +19,6 @@ from sqlalchemy.pool import QueuePool
 
 from agents.base import ModelTraits
 from agents.budget import RunLimits
-from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.outside.options import (
     ServiceOptions,
@@ -28,6 +27,7 @@ from agents.outside.options import (
     spotify_tokens,
     video_services,
 )
+from agents.registry import Parts, make_agents
 from agents.safety.counts import SqlCounts
 from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisdictions
 from agents.safety.reply import TEXT

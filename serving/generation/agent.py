@@ -21,8 +21,9 @@ import orjson
 
 from agents.base import Agent, AgentRequest, ModelTraits, RequestRefused, RunContext
 from agents.budget import RunBudget, RunLimits
+from agents.catalogue import PREFIX
 from agents.events import ClientCalls, Done, Event, Token, document
-from agents.registry import PREFIX, Registry
+from agents.registry import Registry
 from agents.running import run_agent
 from agents.safety.risk import Action
 from models.chat import ChatMessage, Json, Role, ToolCall

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from agents.registry import PREFIX
+from agents.catalogue import PREFIX
 from agents.safety.helplines import DIRECTORIES
 from agents.safety.jurisdiction import Duties, duties_of
 from agents.safety.notices import BREAK, DISCLOSURE, Notices, notices

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from agents.asking import choose, fill
 from agents.base import Agent, AgentRequest, ModelTraits, RunContext
-from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.events import Card, Done, Event, Token, ToolStep
 from agents.loop import run_toolbox
+from agents.registry import Parts, make_agents
 from agents.tool import Tool, ToolResult
 from agents.toolbox import Toolbox
 from models.chat import ChatMessage

@@ -9,10 +9,10 @@ import pytest
 from agents.auto.agent import AutoAgent
 from agents.auto.rules import confides, possibly, surely
 from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext
-from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.events import ClientCalls, Event, Proposal, Token, ToolStep
 from agents.loop import done
+from agents.registry import Parts, make_agents
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates

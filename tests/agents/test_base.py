@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from agents.base import Agent, AgentRequest, Need, PassedOn, RequestRefused, RunContext, Unsupported
 from agents.budget import LimitReached, RunBudget, RunLimits
-from agents.catalogue import Parts, make_agents
 from agents.chat.persona import read_personas
 from agents.events import Action, Card, ClientCalls, Done, Event, Proposal, Source, Token, ToolStep, document
 from agents.fence import clean, fence, flat
-from agents.registry import Registry
+from agents.registry import Parts, Registry, make_agents
 from agents.running import run_agent
 from agents.tool import ToolFailed
 from agents.toolbox import UNABLE

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, Field, JsonValue
 from starlette.types import Message
 
-from agents.registry import PREFIX
+from agents.catalogue import PREFIX
 from memory.schemas import Accepted, Name
 from serving.errors import UnknownModel
 from serving.privacy.markers import FIELD

@@ -16,8 +16,7 @@ from tests.support.additions import ROOT, add
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.servers.engine import EngineServer
 
-IMPORT = "from agents.chat.agent import ChatAgent"
-LINE = "    GamesAgent.id: "
+LINE = '    "games": '
 CHAT = [{"role": "user", "content": "Good morning"}]
 
 
@@ -80,8 +79,7 @@ def test_an_agent_is_known_everywhere_by_a_folder_and_a_line(tmp_path: Path, roo
         "echo_agent",
         "catalogue.py",
         {
-            IMPORT: f"{IMPORT}\nfrom agents.echo_agent.agent import EchoAgent",
-            LINE: f"    EchoAgent.id: lambda _: EchoAgent(),\n{LINE}",
+            LINE: f'    "echo": "agents.echo_agent.agent:make_agent",\n{LINE}',
         },
     )
     with GatewayProcess(tmp_path, process_environ=code, cwd=tmp_path / "code") as gateway:

@@ -18,3 +18,8 @@ class EchoAgent:
         """Answer."""
         yield Token(request.messages[-1].text)
         yield Done()
+
+
+def make_agent(_: object) -> EchoAgent:
+    """The agent; it needs no parts."""
+    return EchoAgent()
