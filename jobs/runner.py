@@ -24,6 +24,9 @@ from storage.memory.tables import Person
 log = logging.getLogger(__name__)
 
 MARGIN_S = 60.0  # of a lease, for what is not the work itself
+ANOTHER_WORKER = timedelta(
+    seconds=1
+)  # until a job goes to one that knows its kind; after the beat has noted it as sent
 FIRST_RETRY_S, LONGEST_RETRY_S = 30.0, 3600.0
 
 
@@ -130,7 +133,8 @@ async def run_job(
     `jitter` is from 0 to 1 and spreads the retries of jobs that failed together.
     """
     handler = handlers.get(await jobs.kind_of_job(engine, id_) or "")
-    if handler is None:
+    if handler is None:  # another worker can: a later beat sends it again
+        await jobs.send_again(engine, id_, at=now() + ANOTHER_WORKER)
         return None
     lease_s = handler.timeout_s + MARGIN_S
     until = now() + timedelta(seconds=lease_s)

@@ -125,6 +125,12 @@ async def note_sent(engine: AsyncEngine, ids: Sequence[str], *, now: datetime, a
         await connection.execute(waiting.values(due_at=again_at))
 
 
+async def send_again(engine: AsyncEngine, id_: str, *, at: datetime) -> None:
+    """Make a queued job due at `at`; nothing happens to a job in any other state."""
+    async with engine.begin() as connection:
+        await connection.execute(update(Job).where(Job.id == id_, Job.state == "queued").values(due_at=at))
+
+
 async def kind_of_job(engine: AsyncEngine, id_: str) -> str | None:
     """The kind of a job; None if it does not exist."""
     async with engine.connect() as connection:

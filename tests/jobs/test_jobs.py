@@ -173,6 +173,16 @@ async def test_a_lost_message_is_sent_again(engine: AsyncEngine) -> None:
         assert [job.id for job in sent] == [id_] * times
 
 
+async def test_a_worker_that_lacks_the_kind_leaves_the_job_to_another(engine: AsyncEngine) -> None:
+    """The job is sent again at once, not after the ten minutes of a lost message."""
+    id_ = await add(engine)
+    await jobs.note_sent(engine, [id_], now=NOW, again_at=NOW + dispatch.SEND_AGAIN)
+    assert await run_job(engine, {}, id_, now=lambda: NOW, jitter=lambda: 0.0) is None
+    (due,) = await jobs.find_due(engine, now=NOW + timedelta(seconds=5), limit=10, kinds=list(KINDS))
+    assert due.id == id_
+    assert await run(engine, id_, note) == "noted"
+
+
 def test_every_kind_is_done_by_somebody() -> None:
     """What is declared is registered, and nothing else."""
     target = ExtractionTarget(base_url="", api_key="", model="", embedder=None, answer_tokens=1, timeout_s=1)

@@ -16,7 +16,8 @@ class Closing:
         for _ in range(1000):
             pass
 
-stack = subprocess.Popen(["sleep", "600"])
+signal.signal(int(sys.argv[1]), signal.SIG_DFL)  # nohup, for one, has a signal ignored in all that it starts
+stack = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 interrupts = Interrupts(stack.terminate)
 Closing()  # cleared away at once
 assert interrupts.count == 1
