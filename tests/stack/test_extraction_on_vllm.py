@@ -13,6 +13,7 @@ import pytest
 from serving.config import addresses
 from serving.config.load import load_settings
 from serving.config.schema import ExtractionSettings
+from tests.support.databases.redis_process import RedisProcess
 from tests.support.local_stack import REPOSITORY, LocalStack
 from tests.support.polling import eventually
 
@@ -28,15 +29,15 @@ def jobs(stack: LocalStack) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def extracting(stack: LocalStack, tmp_path: Path) -> Iterator[None]:
-    """Run a worker that extracts beside the stack's own, which is not told to."""
+def extracting(stack: LocalStack, tmp_path: Path, redis_process: RedisProcess) -> Iterator[None]:
+    """Run a worker that extracts beside the stack's own, which may not; jobs are in SQL, messages in its own Redis."""
     settings = load_settings(environ=stack.env)
     made = stack.bondhu("keys", "create", "--app", "bondhu", "--json")
     assert made.returncode == 0, made.stderr
     plan = ExtractionSettings(model="bondhu", idle_s=0, every_s=1, answer_tokens=128).model_dump()
     environ = {
         **stack.env,
-        "BONDHU_REDIS_URL": addresses.redis_url(settings),
+        "BONDHU_REDIS_URL": redis_process.url,
         "BONDHU_DATABASE_URL": addresses.database_url(settings),
         "BONDHU_EXTRACTION": json.dumps({**plan, "base_url": stack.url, "embedder": settings.embedder.id}),
         "BONDHU_JOBS_KEY": json.loads(made.stdout)["key"],

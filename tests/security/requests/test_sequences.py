@@ -100,7 +100,7 @@ def test_prompts_times_choices_are_bounded_by_tier(gateway: GatewayProcess) -> N
     ):
         answer = client.http.post(COMPLETIONS, json={"model": MODEL, "max_tokens": 2_000} | body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
-        assert "allows 8" in answer.json()["error"]["message"]
+        assert "allows at most 8" in answer.json()["error"]["message"]
 
 
 def test_answers_count_one_by_one(gateway: GatewayProcess) -> None:
