@@ -80,6 +80,7 @@ def past(http: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("changed", "past")
+@pytest.mark.slow
 def test_the_embedding_model_is_changed_while_both_work(
     stack: LocalStack, http: httpx.Client, other: dict[str, Any]
 ) -> None:

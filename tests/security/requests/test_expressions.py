@@ -80,7 +80,15 @@ def test_an_expression_that_is_put_together_at_run_time_is_known_here() -> None:
     assert made <= MADE_AT_RUN_TIME | AT_IMPORT | OF_BOUNDED_TEXT
 
 
-@pytest.mark.parametrize("pattern", [r"(a+)+b", r"'x(.*?)y(.*?)z'", r"(?:/[\w\-]+)+/[\w\-]+\.\w+", r"(\d+(?:\.\d+)?)s"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(a+)+b",
+        pytest.param(r"'x(.*?)y(.*?)z'", marks=pytest.mark.slow),
+        pytest.param(r"(?:/[\w\-]+)+/[\w\-]+\.\w+", marks=pytest.mark.slow),
+        pytest.param(r"(\d+(?:\.\d+)?)s", marks=pytest.mark.slow),
+    ],
+)
 def test_the_texts_find_an_expression_that_backtracks(pattern: str) -> None:
     """Those that were found by reading are found by the texts."""
     script = (
