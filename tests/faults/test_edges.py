@@ -5,7 +5,6 @@ No engine runs here: the gateway answers by Gemini's stand-in, in milliseconds, 
 
 import signal
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.support.databases.postgres_server import PostgresServer, find_binaries
+from tests.support.faketime import find_faketime, without_leftovers
 from tests.support.faults.aftermath import App
 from tests.support.faults.edges import app_of, with_gemini
 from tests.support.faults.matrix import Matrix
@@ -36,7 +36,6 @@ from tests.support.servers.gemini import (
 NO_ENGINE = "none runs: Gemini answers"
 HELD_UP_S = 5.0  # far above what a part that is away may cost a request (tens of ms), far below a hang
 WHILE_AWAY = 20  # requests
-SHARED_MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -250,12 +249,10 @@ def test_postgres_gone(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) -> 
 @pytest.fixture
 def clock(tmp_path: Path) -> Iterator[Path]:
     """A file that says how far the clock is off, s; what killed processes leave of it in shared memory is removed."""
-    before = set(SHARED_MEMORY.iterdir())
     offset = tmp_path / "offset"
     offset.write_text("+0")
-    yield offset
-    for path in set(SHARED_MEMORY.glob("*faketime*")) - before:
-        path.unlink()
+    with without_leftovers():
+        yield offset
 
 
 @pytest.mark.parametrize(
@@ -293,11 +290,3 @@ def test_clock_jumps(
         assert later[0].status == 200
         fault = f"clock set {way} in mid-stream, a minute later another request; 3 a minute allowed"
         app.conclude(matrix, fault, [*before, *after, *later], NO_ENGINE)
-
-
-def find_faketime() -> Path:
-    """The library that tells a process another time; found, not imported: its Python part wants more packages."""
-    package = find_spec("libfaketime")
-    assert package is not None
-    assert package.origin is not None
-    return next(Path(package.origin).parent.rglob("libfaketime.so.1"))

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from serving.cli.main import app
 from storage import migrate
-from tests.faults.test_edges import find_faketime
 from tests.support.certificates import make_certificate
+from tests.support.faketime import find_faketime, without_leftovers
 from tests.support.gateway_process import DEADLINE_S, SCRAPE_TOKEN, GatewayProcess, free_port
 from tests.support.polling import eventually
 from tests.support.servers.engine import MODEL, EngineServer
@@ -240,7 +240,7 @@ def test_requests_that_fail_are_told(tmp_path: Path) -> None:
 def test_clocks_that_differ_are_told(tmp_path: Path) -> None:
     """Redis' runs a minute and a half ahead."""
     ahead = {"LD_PRELOAD": str(find_faketime()), "FAKETIME": "+90s", "FAKETIME_NO_CACHE": "1"}
-    with GatewayProcess(tmp_path, redis_environ=ahead, **LATER) as gateway:
+    with without_leftovers(), GatewayProcess(tmp_path, redis_environ=ahead, **LATER) as gateway:
         patient = Patient(gateway, EngineServer(gateway.ingress_port), tmp_path)
         assert patient.finding("clock", "critical")["value"] == pytest.approx(90, abs=5)
 
