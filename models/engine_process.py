@@ -49,21 +49,41 @@ class EngineProcess:
     """One run of an engine's server.
 
     Args:
-        served_name: the model id that it is probed by.
+        model: the weights, as the engine takes them.
+        served_name: the model id that requests name, and that it is probed by.
+        arguments: of its command line, after those that are made here.
+        environment: what is added to this process's environment.
         host: the address to listen on.
         log_path: where its output goes (appended).
         tether: the command prefix that ends the process with its starter.
+        adapters: LoRA adapters by the model ids that requests name.
 
     """
 
     program: ClassVar[str]  # as people know it
     gauges: ClassVar[Mapping[str, str]]  # Load's fields, by the name of the metric that tells them
 
-    def __init__(self, *, served_name: str, host: str, log_path: Path, tether: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        served_name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        host: str,
+        log_path: Path,
+        tether: Sequence[str],
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:
         self.key = secrets.token_urlsafe(24)
         self.port = _free_port(host)
         self.address = f"http://{host}:{self.port}"
         self.served_name = served_name
+        self._host = host
+        self._model = model
+        self._arguments = tuple(arguments)
+        self._environment = dict(environment)
+        self._adapters = dict(adapters or {})
         self._log_path = log_path
         self._tether = tuple(tether)
         self._process: asyncio.subprocess.Process | None = None

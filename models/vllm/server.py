@@ -7,7 +7,6 @@ imports nothing of it.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from models.engine_process import EngineProcess
@@ -16,18 +15,10 @@ MIDDLEWARE = ("models.vllm.guard.RequestGuard", "models.vllm.middleware.RequireK
 
 
 class VllmServer(EngineProcess):
-    """A single boot of vLLM's server.
+    """A single boot of vLLM's server; the arguments are those of `EngineProcess`.
 
-    Args:
-        model: the checkpoint directory or hub id, as vLLM takes it.
-        served_name: the model id that requests name.
-        arguments: vLLM command-line arguments after the model.
-        environment: what is added to this process's environment.
-        host: the address to listen on.
-        log_path: where its output goes (appended).
-        tether: the command prefix that ends the process with its starter.
-        adapters: directories of LoRA adapters by the model ids that requests name.
-
+    `model` is the checkpoint directory or hub id, as vLLM takes it; `arguments` are vLLM's after the model; adapters
+    are directories.
     """
 
     program: ClassVar[str] = "vLLM"
@@ -37,25 +28,6 @@ class VllmServer(EngineProcess):
         "vllm:kv_cache_usage_perc": "kv_cache_usage",
         "vllm:iteration_tokens_total_count": "steps",
     }
-
-    def __init__(
-        self,
-        *,
-        model: str,
-        served_name: str,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        host: str,
-        log_path: Path,
-        tether: Sequence[str],
-        adapters: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(served_name=served_name, host=host, log_path=log_path, tether=tether)
-        self._host = host
-        self._model = model
-        self._arguments = tuple(arguments)
-        self._environment = dict(environment)
-        self._adapters = dict(adapters or {})
 
     def command(self) -> Sequence[str]:
         """See `EngineProcess`."""
