@@ -6,17 +6,19 @@ async with OutsideServer() as server:
 """
 
 import asyncio
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from aiohttp import web
+
+from tests.support.servers.local import LocalServer
 
 CUT = object()  # a connection that ends in the middle of a body
 SLOW = object()  # bytes that come one by one and never end
 JUNK = object()  # a 200 that is no JSON and no XML
 
 
-class OutsideServer:
+class OutsideServer(LocalServer):
     """The server; a context manager.
 
     Attributes:
@@ -29,27 +31,16 @@ class OutsideServer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.bodies: dict[str, Any] = {}
         self.faults: list[Any] = []
         self.headers: dict[str, str] = {}
         self.reason = ""
         self.requests: list[tuple[str, dict[str, list[str]]]] = []
-        self.url = ""
 
-    async def __aenter__(self) -> Self:
-        """Start it."""
-        app = web.Application()
+    def add_routes(self, app: web.Application) -> None:
+        """See `LocalServer`."""
         app.router.add_get("/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Stop it."""
-        await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.path, {name: request.query.getall(name) for name in request.query}))

@@ -8,11 +8,12 @@ import asyncio
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
+from tests.support.servers.local import LocalServer
 from tests.support.servers.outside import CUT, JUNK, SLOW
 
 PAGE = 10
@@ -34,7 +35,7 @@ class Refused:
     reason: str = ""
 
 
-class SpotifyServer:
+class SpotifyServer(LocalServer):
     """The server; a context manager.
 
     Attributes:
@@ -49,6 +50,7 @@ class SpotifyServer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.faults: dict[str, list[Any]] = {}
         self.tracks: list[tuple[str, str, str, str]] = []
         self.playlists: dict[str, dict[str, Any]] = {}
@@ -60,22 +62,10 @@ class SpotifyServer:
         self.is_listed = True
         self.valid: set[str] = set()
         self._codes: dict[str, str] = {}
-        self.url = ""
 
-    async def __aenter__(self) -> Self:
-        """Start it."""
-        app = web.Application()
+    def add_routes(self, app: web.Application) -> None:
+        """See `LocalServer`."""
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Stop it."""
-        await self._runner.cleanup()
 
     def consent(self, url: str) -> tuple[str, str]:
         """The state and code with which Spotify redirects after a person's consent at this address."""
