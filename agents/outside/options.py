@@ -59,7 +59,7 @@ class ServiceOptions:
 
     @classmethod
     def read(cls, values: Mapping[str, Any], keys: Mapping[str, str]) -> "ServiceOptions":
-        """As `serving.config.services` writes them, with keys from the environment."""
+        """As `serving.config.schema` writes them, with keys from the environment."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         secret: dict[str, Any] = {name: keys.get(variable, "") for name, variable in KEYS.items()}
         return cls(**known, **secret)

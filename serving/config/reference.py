@@ -62,7 +62,7 @@ def _variable(path: tuple[str, ...]) -> str:
 def _type(annotation: Any) -> str:
     text = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else None
     text = text or str(annotation)
-    text = re.sub(r"(typing|pathlib|decimal|serving\.config\.schema)\.", "", text).replace(" | None", " or none")
+    text = re.sub(r"(typing|pathlib|decimal|serving\.config\.schema\.\w+)\.", "", text).replace(" | None", " or none")
     text = re.sub(r"Literal\[([^\[\]]*)\]", lambda match: match[1].replace("'", "").replace(", ", " or "), text)
     return re.sub(r"tuple\[([^\[\]]*), \.\.\.\]", r"list of \1", text)
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jobs.config import read_jobs
 from jobs.schedule import Schedule, Schedules, add_scheduled, slot_of
-from serving.config.background import JobsSettings
+from serving.config.schema import JobsSettings
 from storage.agents.states import SqlStates, StateKey
 from storage.jobs import board as job_board
 from storage.jobs import queue as jobs

@@ -1,4 +1,4 @@
-"""The shape of the configuration's part about background jobs."""
+"""The section `jobs`: background jobs and their schedules."""
 
 from typing import Literal, Self
 from zoneinfo import ZoneInfo

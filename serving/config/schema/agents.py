@@ -1,10 +1,43 @@
-"""The section `services` of the configuration: external services that agents use. Keys are in the environment."""
+"""The sections `agents` and `services`: agents, and the external services that they use (keys: the environment)."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from serving.config.frozen import Frozen
+
+
+class AgentLimitsSettings(Frozen):
+    """Limits of one agent run; a run that reaches one ends with a plain answer."""
+
+    max_steps: int = Field(default=8, ge=1, description="maximum model and tool calls together")
+    max_tokens: int = Field(default=8192, ge=64, description="maximum tokens of all prompts and completions")
+    max_s: float = Field(default=30, gt=0, description="maximum duration, s")
+    max_outside_calls: int = Field(default=10, ge=0, description="maximum calls to external services")
+
+
+class AgentsSettings(Frozen):
+    """The agents: model ids such as `bondhu/chat` (docs/agents.md)."""
+
+    model: str | None = Field(default=None, description="the served model or adapter that they use; none: the alias")
+    personas: Path = Field(default=Path("configs/personas"), description="folder of personas; relative to the root")
+    persona: str = Field(default="dost", description="the default persona")
+    limits: AgentLimitsSettings = AgentLimitsSettings()
+    webhooks: dict[str, str] = Field(
+        default_factory=dict,
+        description="where messages of the inbox are handed on to, by application, as diary: https://…; signed with "
+        "BONDHU_WEBHOOK_KEY of the environment",
+    )
+
+    @field_validator("webhooks")
+    @classmethod
+    def _are_addresses(cls, urls: dict[str, str]) -> dict[str, str]:
+        for url in urls.values():
+            place = urlsplit(url)
+            if place.scheme != "https" and not (place.scheme == "http" and place.hostname in ("127.0.0.1", "::1")):
+                raise ValueError("an address begins with https://, or with http:// and is this machine's")
+        return urls
 
 
 class ServicesSettings(Frozen):
