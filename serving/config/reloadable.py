@@ -68,20 +68,19 @@ class SettingsWatcher:
     Args:
         first: the settings at start.
         fetch: returns the settings that the directory sent last; None when it sent none.
-        apply: applies new settings to the worker's components.
 
     """
 
-    def __init__(
-        self,
-        first: ReloadableSettings,
-        fetch: Callable[[], Mapping[str, Any] | None],
-        apply: Callable[[ReloadableSettings], None],
-    ) -> None:
+    def __init__(self, first: ReloadableSettings, fetch: Callable[[], Mapping[str, Any] | None]) -> None:
         self.settings = first
         self._fetch = fetch
-        self._apply = apply
+        self._reloads: list[Callable[[ReloadableSettings], None]] = []
         self._seen: Mapping[str, Any] | None = first.model_dump(mode="json")
+
+    def subscribe(self, reload: Callable[[ReloadableSettings], None]) -> None:
+        """Call `reload` with the settings now, and after every change."""
+        self._reloads.append(reload)
+        reload(self.settings)
 
     async def run(self) -> None:
         """Check for new settings until cancelled."""
@@ -104,5 +103,6 @@ class SettingsWatcher:
             name for name in ReloadableSettings.model_fields if getattr(new, name) != getattr(self.settings, name)
         ]
         self.settings = new
-        self._apply(new)
+        for reload in self._reloads:
+            reload(new)
         log.info("settings reloaded: %s", ", ".join(changed))

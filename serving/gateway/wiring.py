@@ -1,4 +1,4 @@
-"""Builds the gateway's collaborators from settings: the longer part of the composition root."""
+"""Builds the gateway's collaborators from settings, one function each; `serving.gateway.lifespan` calls them."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,6 @@ from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.external_pool import ExternalPool
-from serving.generation.fallback import FallbackChains
 from serving.generation.local import LocalTarget
 from serving.ledger.ledger import Ledger
 from serving.ledger.pricing import Prices
@@ -336,25 +335,9 @@ def open_external_pool(
     return ExternalPool(make)
 
 
-def open_settings_watcher(
-    settings: Settings,
-    *,
-    engine_registry: EngineRegistry,
-    chains: FallbackChains,
-    external: ExternalPool,
-    limiter: Limiter,
-    ledger: Ledger,
-) -> SettingsWatcher:
-    """The watcher of reloadable settings; it applies the initial settings and later changes."""
-
-    def reload(new: ReloadableSettings) -> None:
-        chains.reload(new.fallback, external.reload(new))
-        limiter.reload(new.tiers)
-        ledger.reload(prices_of(new))
-
-    first = reloadable_of(settings)
-    reload(first)
-    return SettingsWatcher(first, lambda: engine_registry.routing.get("live"), reload)
+def open_settings_watcher(settings: Settings, engine_registry: EngineRegistry) -> SettingsWatcher:
+    """The watcher of reloadable settings, which arrive with the routing table."""
+    return SettingsWatcher(reloadable_of(settings), lambda: engine_registry.routing.get("live"))
 
 
 def open_doctor(

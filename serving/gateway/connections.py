@@ -1,0 +1,108 @@
+"""A gateway worker's connections: SQL, Redis, engines, and what else Ray runs."""
+
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from serving.config import addresses
+from serving.config.credentials import CLUSTER_KEY
+from serving.config.load import Settings
+from serving.engines.embedder import EmbedderClient
+from serving.engines.http_client import EngineClient
+from serving.engines.memory_embedder import MemoryEmbedder
+from serving.engines.registry import EngineRegistry
+from serving.engines.reranker import RerankerClient
+from serving.engines.wire import routing
+from serving.gateway import wiring
+from serving.resilience.redis import open_redis
+from storage.database import Pool, open_engine
+
+KEEP_ALIVE_S = 30  # below the engine's 75 s, so that no request is sent on a connection that it is closing
+EMBEDDER_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What a worker connects to. Limits, answers and recordings have Redis clients without timeouts of their own."""
+
+    database: AsyncEngine
+    redis: "Redis"
+    limits_redis: "Redis"
+    answers_redis: "Redis"  # returns bytes
+    recordings_redis: "Redis"  # returns bytes
+    session: aiohttp.ClientSession
+    engines: EngineClient
+
+
+@dataclass(frozen=True, slots=True)
+class Deployments:
+    """The clients of what Ray runs; None for what is not configured."""
+
+    engine_registry: EngineRegistry
+    embedder: EmbedderClient | None
+    memory_embedder: MemoryEmbedder | None
+    reranker: RerankerClient | None
+
+
+async def open_connections(stack: AsyncExitStack, settings: Settings) -> Connections:
+    """Open them; `stack` closes them."""
+    limits, database_settings = settings.gateway, settings.database
+    pool = Pool(database_settings.pool_min, database_settings.pool_max, database_settings.pool_timeout_s)
+    database = open_engine(addresses.database_url(settings), pool)
+    stack.push_async_callback(database.dispose)
+    redis_url = addresses.redis_url(settings)
+    redis = Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)
+    limits_redis = open_redis(redis_url)
+    answers_redis = open_redis(redis_url, decodes=False)
+    recordings_redis = open_redis(redis_url, decodes=False)
+    for client in (redis, recordings_redis, answers_redis, limits_redis):
+        stack.push_async_callback(client.aclose)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
+    engines = EngineClient(
+        connect_timeout_s=limits.connect_timeout_s,
+        keep_alive_s=KEEP_ALIVE_S,
+        max_answer_bytes=limits.max_answer_bytes,
+    )
+    stack.callback(engines.close)
+    return Connections(database, redis, limits_redis, answers_redis, recordings_redis, session, engines)
+
+
+def open_deployments(settings: Settings, session: aiohttp.ClientSession) -> Deployments:
+    """Build the clients of the private ingress and of the engines that its directory lists."""
+    limits = settings.gateway
+    cluster_key = os.environ[CLUSTER_KEY]
+    ingress = addresses.ingress_url(settings)
+    engine_registry = EngineRegistry(
+        directory_url=f"{ingress}/directory",
+        cluster_key=cluster_key,
+        session=session,
+        poll_s=limits.directory_poll_s,
+        probe_interval_s=limits.probe_interval_s,
+        ready_within_s=limits.ready_within_s,
+        retry_after_s=limits.retry_after_s,
+        routing=routing(settings),
+    )
+    embedder = None
+    if settings.embedder.enabled:
+        embedder = EmbedderClient(
+            url=f"{ingress}/{settings.embedder.application}",
+            cluster_key=cluster_key,
+            session=session,
+            model=settings.embedder.id,
+            dimensions=settings.embedder.dimensions,
+            probe_interval_s=limits.probe_interval_s,
+            retry_after_s=limits.retry_after_s,
+            timeout_s=EMBEDDER_TIMEOUT_S,
+        )
+    return Deployments(
+        engine_registry,
+        embedder,
+        None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision),
+        wiring.open_reranker(settings, ingress, cluster_key, session),
+    )

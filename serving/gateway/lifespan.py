@@ -1,0 +1,302 @@
+"""A gateway worker's life: its collaborators are built in order, its tasks run, and everything is closed in reverse.
+
+Whatever fails at the start or at the end, all that was opened is closed: last Redis, SQL and tracing.
+"""
+
+import asyncio
+import gc
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+from fastapi import FastAPI
+
+from agents.safety.step import SafetyStep, detects_self_harm
+from memory.document_reader import DocumentReader
+from memory.erasure import ErasureTarget, Forgetter
+from memory.intents.executor import IntentExecutor
+from memory.recall.index_cache import IndexCache
+from memory.service import MemoryService
+from serving.auth.api_keys import ApiKeyAuthenticator
+from serving.auth.key_usage import KeyUsage
+from serving.auth.throttle import AuthThrottle
+from serving.cache.documents import DocumentCache
+from serving.cache.erasure import ResponseErasure
+from serving.cache.response_cache import ResponseCache
+from serving.config.credentials import CLUSTER_KEY, ERASURE_KEY, load_secrets
+from serving.config.load import Settings
+from serving.config.reloadable import SettingsWatcher
+from serving.engines.prefix_salt import PrefixSalt
+from serving.gateway import http_protocol, wiring
+from serving.gateway.connections import Connections, Deployments, open_connections, open_deployments
+from serving.gateway.watchdog import Watchdog
+from serving.generation.agent import AgentParts
+from serving.generation.catalogue import ModelCatalogue
+from serving.generation.external_pool import ExternalPool
+from serving.generation.fallback import FallbackChains
+from serving.ledger.ledger import Ledger
+from serving.limits.limiter import Limiter
+from serving.observability import sql_watch
+from serving.observability.active_users import ActiveUsers
+from serving.observability.metrics import Readings
+from serving.observability.telemetry import Telemetry
+from serving.privacy.audit_log import AuditLog
+from serving.privacy.consent import Consents
+from serving.privacy.detector import Detect
+from serving.resilience.drain import Drain
+from serving.resilience.tasks import stopped
+from serving.resilience.throttle import Throttle
+from serving.routes.counted import LOOKUPS_AT_ONCE, LOOKUPS_PER_S
+from serving.routes.dependencies import Gateway
+from serving.streams.erasure import RecordingErasure
+from serving.streams.recorder import Recorder
+from serving.streams.replicator import Replicator
+from storage.api_keys import find_key
+from storage.erasure.log import ErasureLog
+
+ADMIN_TIER = "admin"
+
+Now = Callable[[], datetime]
+
+
+class Work(Protocol):
+    """A collaborator that works in the background."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """Counts requests, and limits and records them."""
+
+    key_uses: KeyUsage
+    active_users: ActiveUsers
+    limiter: Limiter
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Which models and agents exist, and how they are reached."""
+
+    consents: Consents
+    external: ExternalPool
+    in_crisis: Detect
+    agents: AgentParts
+    catalogue: ModelCatalogue
+    chains: FallbackChains
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[dict[str, Any]]:
+    """Provide `app.state.gateway` while the application runs."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, telemetry.tracing.close)
+        gateway = app.state.gateway = await open_gateway(stack, settings, telemetry)
+        gc.collect()
+        gc.freeze()  # excludes the half a million objects of the start-up from later collections
+        with gateway.drain.on_signals():
+            yield {http_protocol.STATE_KEY: wiring.connection_limits(settings.gateway)}
+
+
+async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Telemetry) -> Gateway:
+    """Build a worker's collaborators and start their tasks; `stack` drains, stops and closes them."""
+    now = partial(datetime.now, UTC)
+    worker = secrets.token_hex(8)  # unique name of this process
+    connections = await open_connections(stack, settings)
+    database, redis = connections.database, connections.redis
+    sql_watch.watch(database, telemetry.metrics)
+    deployments = open_deployments(settings, connections.session)
+    engine_registry = deployments.engine_registry
+    index_cache = wiring.open_index_cache(settings, database, deployments.memory_embedder)
+    stack.callback(index_cache.close)
+    reloadable = wiring.open_settings_watcher(settings, engine_registry)
+    accounting = open_accounting(stack, settings, telemetry, connections, reloadable, worker)
+    step = wiring.open_safety_step(settings, deployments.memory_embedder)
+    generation = open_generation(stack, settings, telemetry, connections, deployments, reloadable, step, now)
+    answers = wiring.open_response_cache(settings, connections.answers_redis, engine_registry, deployments.embedder)
+    drain = Drain(settings.gateway.drain_s)
+    recorder, replicator = wiring.open_recorder(settings, connections.recordings_redis, worker, drain)
+    readings = open_readings(connections, accounting, generation, answers, recorder, replicator)
+    doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, engine_registry, redis, database, readings)
+    memory = MemoryService(database, index_cache, deployments.memory_embedder, now, deployments.reranker)
+    safety, referrals = wiring.open_safety(settings, step, database, lambda: reloadable.settings, now)
+    stack.push_async_callback(referrals.close)
+    cached = DocumentCache(redis, now)
+    forgetter = open_forgetter(settings, connections, index_cache, answers, recorder, cached, now)
+    works: tuple[Work | None, ...] = (
+        engine_registry,
+        reloadable,
+        deployments.embedder,
+        accounting.key_uses,
+        referrals,
+        accounting.active_users,
+        accounting.limiter,
+        answers,
+        accounting.ledger,
+        replicator,
+        index_cache,
+        doctor,
+        Watchdog(settings.gateway.hang_timeout_s),
+    )
+    start(stack, works)
+    stack.push_async_callback(stopped, asyncio.create_task(telemetry.metrics.run(readings)))
+    stack.push_async_callback(recorder.close)  # while the replicator still runs
+    stack.callback(drain.begin)
+    return Gateway(
+        settings=settings,
+        engine_registry=engine_registry,
+        embedder=deployments.embedder,
+        models=generation.catalogue,
+        agents=generation.agents,
+        keys=ApiKeyAuthenticator(partial(find_key, database)),
+        lookups=Throttle(time.monotonic, burst=LOOKUPS_AT_ONCE, refill_s=1 / LOOKUPS_PER_S),
+        sign_ins=AuthThrottle(time.monotonic),
+        key_uses=accounting.key_uses,
+        chains=generation.chains,
+        recorder=recorder,
+        drain=drain,
+        consents=generation.consents,
+        degraded=wiring.open_degraded(lambda: reloadable.settings, generation.in_crisis),
+        safety=safety,
+        reloadable=reloadable,
+        limiter=accounting.limiter,
+        answers=answers,
+        cached=cached,
+        accounts=wiring.open_accounts(settings, database, connections.session, now),
+        database=database,
+        redis=redis,
+        ledger=accounting.ledger,
+        telemetry=telemetry,
+        readings=readings,
+        active_users=accounting.active_users,
+        doctor=doctor,
+        memory=memory,
+        documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
+        forgetter=forgetter,
+        intents=IntentExecutor(database, memory, forgetter, now),
+        now=now,
+        may_see_all=lambda caller: caller.tier == ADMIN_TIER,
+        started_at=int(time.time()),
+    )
+
+
+def start(stack: AsyncExitStack, works: Iterable[Work | None]) -> None:
+    """Start tasks, each of which `stack` stops, whether or not another one fails."""
+    for work in works:
+        if work is not None:
+            stack.push_async_callback(stopped, asyncio.create_task(work.run()))
+
+
+def open_accounting(
+    stack: AsyncExitStack,
+    settings: Settings,
+    telemetry: Telemetry,
+    connections: Connections,
+    reloadable: SettingsWatcher,
+    worker: str,
+) -> Accounting:
+    """Build limits, ledger and counts; `worker` is the unique name of this process."""
+    active_users = ActiveUsers(connections.redis, telemetry.user_hash)
+    stack.push_async_callback(active_users.flush)
+    limiter = wiring.open_limiter(settings, connections.limits_redis, worker)
+    observer = wiring.Observer(telemetry, active_users)
+    ledger = wiring.open_ledger(settings, connections.database, limiter, worker, observer)
+    stack.push_async_callback(ledger.close)
+    stack.push_async_callback(limiter.leave)
+    key_uses = KeyUsage(connections.redis)
+    stack.push_async_callback(key_uses.flush)
+    reloadable.subscribe(lambda new: limiter.reload(new.tiers))
+    reloadable.subscribe(lambda new: ledger.reload(wiring.prices_of(new)))
+    return Accounting(key_uses, active_users, limiter, ledger)
+
+
+def open_generation(
+    stack: AsyncExitStack,
+    settings: Settings,
+    telemetry: Telemetry,
+    connections: Connections,
+    deployments: Deployments,
+    reloadable: SettingsWatcher,
+    step: SafetyStep,
+    now: Now,
+) -> Generation:
+    """Build the models' targets, the agents, and the catalogue of both."""
+    consents = wiring.open_consents(connections.database, lambda: reloadable.settings.consent.app_covers_users)
+    audit = AuditLog(settings.var_dir / "audit", keep_days=settings.observability.audit_days)
+    external = wiring.open_external_pool(
+        os.environ, telemetry, consents, audit.write, settings.gateway.max_answer_bytes
+    )
+    stack.push_async_callback(external.close)
+    in_crisis = detects_self_harm(external.detect, step)
+    agents = wiring.open_agents(settings, connections.database, connections.session, in_crisis, now)
+    catalogue = ModelCatalogue(
+        settings.ids,
+        deployments.engine_registry,
+        deployments.embedder,
+        agents.registry,
+        lambda: reloadable.settings.external,
+        settings.agents.model,
+    )
+    salt = PrefixSalt(os.environ[CLUSTER_KEY])
+    local = wiring.LocalTargets(
+        settings, deployments.engine_registry, connections.engines, telemetry.tracing, salt, telemetry.metrics
+    )
+    chains = FallbackChains(local, local.waiting, catalogue.is_external)
+    reloadable.subscribe(lambda new: chains.reload(new.fallback, external.reload(new)))
+    return Generation(consents, external, in_crisis, agents, catalogue, chains)
+
+
+def open_readings(
+    connections: Connections,
+    accounting: Accounting,
+    generation: Generation,
+    answers: ResponseCache,
+    recorder: Recorder,
+    replicator: Replicator,
+) -> Readings:
+    """Build the readings of this worker's state, for metrics and doctor."""
+
+    def breakers_open() -> dict[str, bool]:
+        redis = {
+            "redis": accounting.limiter.breaker.is_open,
+            "redis-streams": replicator.breaker.is_open,
+            "redis-answers": answers.store.breaker.is_open,
+        }
+        return redis | generation.external.breakers()
+
+    return Readings(
+        models_ready=lambda: {model: state.ready for model, state in generation.catalogue.states().items()},
+        queue_depth=generation.chains.queue_depth,
+        breakers_open=breakers_open,
+        redis_connections=partial(wiring.redis_connections, connections.redis),
+        sql_connections=partial(wiring.sql_connections, connections.database),
+        recordings=recorder.numbers,
+    )
+
+
+def open_forgetter(
+    settings: Settings,
+    connections: Connections,
+    index_cache: IndexCache,
+    answers: ResponseCache,
+    recorder: Recorder,
+    cached: DocumentCache,
+    now: Now,
+) -> Forgetter:
+    """Build what erases a person's data, here and in the other places that hold some of it."""
+    targets: dict[str, ErasureTarget] = {
+        "answers": ResponseErasure(answers),
+        "streams": RecordingErasure(recorder),
+        "documents": cached,
+    }
+    key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or os.environ[CLUSTER_KEY]
+    return Forgetter(connections.database, index_cache, targets, now, ErasureLog(key, now))
