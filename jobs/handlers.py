@@ -12,6 +12,7 @@ from jobs.runner import Handler, JobRun
 
 if TYPE_CHECKING:
     from agents.music.agent import MusicServices
+    from agents.outside.options import ServiceOptions
     from agents.video.agent import VideoServices
 
 AGENT_S = 120.0  # of a job that calls services outside
@@ -19,72 +20,92 @@ AGENT_S = 120.0  # of a job that calls services outside
 
 def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, Handler]:
     """The handlers by kind; without a plan there is no extraction."""
-
-    async def videos(job: JobRun) -> Any:
-        from jobs.kinds.videos import prepare_videos
-
-        return await prepare_videos(job, opening_videos)
-
-    async def playlists(job: JobRun) -> Any:
-        from jobs.kinds.playlists import renew_playlists
-
-        return await renew_playlists(job, opening_music)
-
-    async def history(job: JobRun) -> Any:
-        import aiohttp
-
-        from agents.outside.options import ServiceOptions, history_services
-        from jobs.kinds.history import read_history
-
-        async with aiohttp.ClientSession() as session:
-            options = ServiceOptions.read(plan.services, plan.service_keys)
-            return await read_history(job, history_services(options, session, job.now))
-
-    async def expire_videos(job: JobRun) -> Any:
-        from jobs.kinds import youtube_data
-
-        return await youtube_data.expire_videos(job)
-
-    async def stats(job: JobRun) -> Any:
-        from jobs.kinds.stats import count_stats
-
-        return await count_stats(job)
-
-    async def retention(job: JobRun) -> Any:
-        from jobs.kinds.retention import delete_expired
-
-        return await delete_expired(job)
-
-    @asynccontextmanager
-    async def opening_videos(job: JobRun) -> AsyncIterator["VideoServices"]:
-        import aiohttp
-
-        from agents.outside.options import ServiceOptions, video_services
-
-        async with aiohttp.ClientSession() as session:
-            options = ServiceOptions.read(plan.services, plan.service_keys)
-            yield video_services(options, session, job.engine, job.now)
-
-    @asynccontextmanager
-    async def opening_music(job: JobRun) -> AsyncIterator["MusicServices"]:
-        import aiohttp
-
-        from agents.outside.options import ServiceOptions, music_services
-
-        async with aiohttp.ClientSession() as session:
-            options = ServiceOptions.read(plan.services, plan.service_keys)
-            yield music_services(options, session, job.engine, job.now)
-
-    found = {
-        "videos": Handler(videos, AGENT_S, plan.max_attempts),
-        "playlists": Handler(playlists, AGENT_S, plan.max_attempts),
-        "history": Handler(history, AGENT_S, plan.max_attempts),
-        "expire_videos": Handler(expire_videos, max_attempts=plan.max_attempts),
-        "stats": Handler(stats, max_attempts=plan.max_attempts),
-        "retention": Handler(retention, max_attempts=plan.max_attempts),
+    service_jobs = ServiceJobs(plan)
+    handlers = {
+        "videos": Handler(service_jobs.videos, AGENT_S, plan.max_attempts),
+        "playlists": Handler(service_jobs.playlists, AGENT_S, plan.max_attempts),
+        "history": Handler(service_jobs.history, AGENT_S, plan.max_attempts),
+        "expire_videos": Handler(_expire_videos, max_attempts=plan.max_attempts),
+        "stats": Handler(_stats, max_attempts=plan.max_attempts),
+        "retention": Handler(_retention, max_attempts=plan.max_attempts),
     }
     if extraction is not None:
         from jobs.kinds.extraction import extraction_handler
 
-        found["extract"] = extraction_handler(extraction)
-    return found
+        handlers["extract"] = extraction_handler(extraction)
+    return handlers
+
+
+class ServiceJobs:
+    """The jobs that call external services; each opens its connections for itself.
+
+    Args:
+        plan: which services are on, and their keys.
+
+    """
+
+    def __init__(self, plan: JobsPlan) -> None:
+        self._plan = plan
+
+    async def videos(self, job: JobRun) -> Any:
+        """Find a person's videos."""
+        from jobs.kinds.videos import prepare_videos
+
+        return await prepare_videos(job, self._open_videos)
+
+    async def playlists(self, job: JobRun) -> Any:
+        """Renew a person's playlists."""
+        from jobs.kinds.playlists import renew_playlists
+
+        return await renew_playlists(job, self._open_music)
+
+    async def history(self, job: JobRun) -> Any:
+        """Read what a person has listened to."""
+        import aiohttp
+
+        from agents.outside.options import history_services
+        from jobs.kinds.history import read_history
+
+        async with aiohttp.ClientSession() as session:
+            return await read_history(job, history_services(self._options(), session, job.now))
+
+    @asynccontextmanager
+    async def _open_videos(self, job: JobRun) -> AsyncIterator["VideoServices"]:
+        import aiohttp
+
+        from agents.outside.options import video_services
+
+        async with aiohttp.ClientSession() as session:
+            yield video_services(self._options(), session, job.engine, job.now)
+
+    @asynccontextmanager
+    async def _open_music(self, job: JobRun) -> AsyncIterator["MusicServices"]:
+        import aiohttp
+
+        from agents.outside.options import music_services
+
+        async with aiohttp.ClientSession() as session:
+            yield music_services(self._options(), session, job.engine, job.now)
+
+    def _options(self) -> "ServiceOptions":
+        from agents.outside.options import ServiceOptions
+
+        return ServiceOptions.read(self._plan.services, self._plan.service_keys)
+
+
+async def _expire_videos(job: JobRun) -> Any:
+    from jobs.kinds.youtube_data import expire_videos
+
+    return await expire_videos(job)
+
+
+async def _stats(job: JobRun) -> Any:
+    from jobs.kinds.stats import count_stats
+
+    return await count_stats(job)
+
+
+async def _retention(job: JobRun) -> Any:
+    from jobs.kinds.retention import delete_expired
+
+    return await delete_expired(job)

@@ -34,51 +34,52 @@ def parse_duration(text: str) -> timedelta:
     return span
 
 
+App = Annotated[str, typer.Option("--app", help="Application that the key belongs to.")]
+Tier = Annotated[str, typer.Option(help="A tier of the configuration, which sets the key's limits.")]
+Expiry = Annotated[
+    timedelta | None,
+    typer.Option(parser=parse_duration, metavar="DURATION", help="Such as 12h or 30d; default: never."),
+]
+AllowExternal = Annotated[
+    bool, typer.Option("--allow-external", help="Allow requests to be sent to external models, such as Gemini.")
+]
+AllowSensitive = Annotated[
+    bool, typer.Option("--allow-sensitive", help="Allow private content to be sent too; needs --allow-external.")
+]
+Memory = Annotated[bool, typer.Option("--memory", help="Turn memory on for its chats, unless a request turns it off.")]
+OwnSafety = Annotated[
+    str | None,
+    typer.Option(
+        "--own-safety",
+        metavar="REASON",
+        help="The application checks messages and replies itself; turn our safety step off for this key, and why.",
+    ),
+]
+Notices = Annotated[
+    str,
+    typer.Option(help="Tell its users that they talk to a program: agents (with agents only), on (always), off."),
+]
+
+
 @app.command()
 def create(
-    app_name: Annotated[str, typer.Option("--app", help="Application that the key belongs to.")] = "default",
+    app_name: App = "default",
     name: Annotated[str, typer.Option(help="A label.")] = "",
-    tier: Annotated[str, typer.Option(help="A tier of the configuration, which sets the key's limits.")] = "standard",
-    expires_in: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="DURATION", help="Such as 12h or 30d; default: never."),
-    ] = None,
-    allow_external: Annotated[
-        bool,
-        typer.Option("--allow-external", help="Allow requests to be sent to external models, such as Gemini."),
-    ] = False,
-    allow_sensitive: Annotated[
-        bool,
-        typer.Option("--allow-sensitive", help="Allow private content to be sent too; needs --allow-external."),
-    ] = False,
-    memory: Annotated[
-        bool, typer.Option("--memory", help="Turn memory on for its chats, unless a request turns it off.")
-    ] = False,
-    own_safety: Annotated[
-        str | None,
-        typer.Option(
-            "--own-safety",
-            metavar="REASON",
-            help="The app reads messages and replies for danger itself, and why: ours leaves this key alone.",
-        ),
-    ] = None,
-    notices: Annotated[
-        str, typer.Option(help="Tell its people that they talk to a program: agents (those do), on, off.")
-    ] = "agents",
+    tier: Tier = "standard",
+    expires_in: Expiry = None,
+    allow_external: AllowExternal = False,
+    allow_sensitive: AllowSensitive = False,
+    memory: Memory = False,
+    own_safety: OwnSafety = None,
+    notices: Notices = "agents",
     as_json: Json = False,
 ) -> None:
     """Create a key and show it once."""
     from storage import api_keys
 
-    tiers = settings_or_exit().tiers
-    if tier not in tiers:
-        fail(f"--tier: there is no tier {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
     if allow_sensitive and not allow_external:
         fail("--allow-sensitive needs --allow-external", Exit.CONFIGURATION)
-    if notices not in get_args(api_keys.Notices):
-        fail(f"--notices is one of {', '.join(get_args(api_keys.Notices))}, not {notices}", Exit.CONFIGURATION)
-    if own_safety is not None and not 0 < len(own_safety.strip()) <= 200:
-        fail("--own-safety wants a reason of 1 to 200 characters", Exit.CONFIGURATION)
+    _check(tier, own_safety, notices)
     now = datetime.now(UTC)
     new_key = with_database(
         lambda db: api_keys.create_key(
@@ -157,6 +158,19 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json =
     if record is None:
         fail(f"there is no key with the id {key_id}: see `bondhu keys list`", Exit.FAILED)
     typer.echo(json.dumps(_plain(record), indent=2) if as_json else f"revoked {record.id}")
+
+
+def _check(tier: str, own_safety: str | None, notices: str) -> None:
+    """End with a message if an option's value is not accepted."""
+    from storage.api_keys import Notices
+
+    tiers = settings_or_exit().tiers
+    if tier not in tiers:
+        fail(f"--tier: there is no tier {tier}{suggest(tier, tiers)}", Exit.CONFIGURATION)
+    if notices not in get_args(Notices):
+        fail(f"--notices: accepted are {', '.join(get_args(Notices))}, not {notices}", Exit.CONFIGURATION)
+    if own_safety is not None and not 0 < len(own_safety.strip()) <= 200:
+        fail("--own-safety needs a reason of 1 to 200 characters", Exit.CONFIGURATION)
 
 
 def _show_once(new_key: "NewKey", as_json: bool) -> None:
