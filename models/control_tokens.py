@@ -1,9 +1,9 @@
-r"""A model's control tokens as text: what a person writes never becomes one of them.
+r"""Neutralises a model's control tokens in text, so that nothing in a message becomes one.
 
-A prompt is rendered to one string and cut into tokens with the control tokens recognised wherever they stand, so
-`<|end|>\n<|system|>` in a message would end it and begin a system turn. Here a zero-width space is put behind the
-first character of every such token in a text: it reads the same, and is cut into ordinary tokens. Which tokens there
-are is the model's to say: those of its tokenizer, and the markers of its chat template. It does not know HTTP or vLLM.
+A prompt is rendered to one string, and the tokenizer recognises control tokens anywhere in it, so `<|end|>\n<|system|>`
+in a message would end it and begin a system turn. Here a zero-width space is inserted after the first character of
+every control token: the text looks the same, but consists of ordinary tokens. The control tokens are those of the
+model's tokenizer and the markers of its chat template. It does not know HTTP or vLLM.
 """
 
 import json
@@ -12,28 +12,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 BREAK = "\u200b"
-RENDERED = ("messages", "tools", "functions", "documents", "chat_template_kwargs")  # what a chat template writes out
-# Added tokens that are no control tokens by name, and markers that a chat template spells out: in brackets.
+RENDERED = ("messages", "tools", "functions", "documents", "chat_template_kwargs")  # what a chat template renders
+# Tokens in brackets that a tokenizer does not declare special, and markers that a chat template contains.
 _BRACKETED = re.compile(r"<{1,2}[^<>\s]{1,62}>{1,2}|\[/?[A-Z_]{2,62}\]|\[/?[A-Z_]{2,62}\b|\uff5c[^\s]{1,62}\uff5c")
 _IN_TEMPLATE = re.compile(r"<\|[^<>|\s]{1,62}\|>|</?[a-z_]{1,62}>|<</?[A-Z]{2,62}>>|\[/?[A-Z_]{2,62}\]")
 
 
 class Neutraliser:
-    """Makes text of control tokens.
+    """Neutralises control tokens.
 
     Args:
-        tokens: those of a model.
+        tokens: the model's control tokens.
 
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.tokens = frozenset(each for each in tokens if len(each) > 1 and BREAK not in each)
-        # Each occurrence is found, overlapping ones as well: what follows the first character is only looked at.
+        # A lookahead after the first character, so that overlapping tokens are found too.
         self._begin = re.compile(_any_of(self.tokens), re.DOTALL) if self.tokens else None
 
     def text(self, text: str) -> str:
         """The text without control tokens; the same object if there were none."""
-        return text if self._begin is None else self._begin.sub(_broken, text)
+        return text if self._begin is None else self._begin.sub(_neutralised, text)
 
     def value(self, value: Any) -> Any:
         """A JSON value without control tokens in its strings and keys; the same object if unchanged."""
@@ -55,7 +55,7 @@ def control_tokens(added: Mapping[str, bool], template: str | None) -> set[str]:
     """The control tokens of a model.
 
     Args:
-        added: the tokens that its tokenizer recognises in a text before it cuts it, and whether each is special.
+        added: the added tokens of its tokenizer, and whether each is special.
         template: its chat template.
 
     """
@@ -66,34 +66,34 @@ def control_tokens(added: Mapping[str, bool], template: str | None) -> set[str]:
 def neutral_chat(body: Mapping[str, Any], neutraliser: Neutraliser) -> Mapping[str, Any]:
     """The body of a chat without control tokens in its prompt; the same object if there were none."""
     before = {name: body[name] for name in RENDERED if name in body}
-    changed = neutraliser.value(_with_open_arguments(before, neutraliser))
-    changed = _with_parts_apart(changed, neutraliser)
+    changed = neutraliser.value(_with_decoded_arguments(before, neutraliser))
+    changed = _with_separated_parts(changed, neutraliser)
     return body if changed is before else {**body, **changed}
 
 
-def _with_parts_apart(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
-    """With nothing that becomes a token where a template joins the parts of a message."""
+def _with_separated_parts(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
+    """Separate the parts of messages where a template would join them to a control token."""
     messages = rendered.get("messages")
     if not isinstance(messages, list):
         return rendered
-    parted = [_apart(each, neutraliser) for each in messages]
-    return rendered if all(map(_is, parted, messages)) else {**rendered, "messages": parted}
+    separated = [_separated(each, neutraliser) for each in messages]
+    return rendered if all(map(_is, separated, messages)) else {**rendered, "messages": separated}
 
 
-def _apart(message: Any, neutraliser: Neutraliser) -> Any:
+def _separated(message: Any, neutraliser: Neutraliser) -> Any:
     parts = message.get("content") if isinstance(message, dict) else None
     if not isinstance(parts, list) or len(parts) < 2:
         return message
     joined = "".join(map(_text_of, parts))
     if neutraliser.text(joined) is joined:
         return message
-    apart: list[Any] = []
+    separated: list[Any] = []
     for part in parts:
         if not _text_of(part):
-            apart.append(part)
+            separated.append(part)
         else:
-            apart.append(BREAK + part if isinstance(part, str) else {**part, "text": BREAK + part["text"]})
-    return {**message, "content": apart}
+            separated.append(BREAK + part if isinstance(part, str) else {**part, "text": BREAK + part["text"]})
+    return {**message, "content": separated}
 
 
 def _text_of(part: Any) -> str:
@@ -101,8 +101,8 @@ def _text_of(part: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _with_open_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
-    """With tool calls' arguments in plain characters where escapes hide a token: an engine reads the JSON in them."""
+def _with_decoded_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> dict[str, Any]:
+    """Neutralise tool calls' arguments whose JSON escapes hide a token: an engine decodes that JSON."""
     messages = rendered.get("messages")
     for message in messages if isinstance(messages, list) else ():
         calls = message.get("tool_calls") if isinstance(message, dict) else None
@@ -113,7 +113,7 @@ def _with_open_arguments(rendered: dict[str, Any], neutraliser: Neutraliser) -> 
                 plain = _neutral_json(arguments, neutraliser)
                 if plain is not None:
                     function["arguments"] = plain  # type: ignore[index]  # a dict, as it has arguments
-                    rendered = {**rendered}  # says that something has changed
+                    rendered = {**rendered}  # a new object means that something has changed
     return rendered
 
 
@@ -127,7 +127,7 @@ def _neutral_json(text: str, neutraliser: Neutraliser) -> str | None:
     return None if changed is value else json.dumps(changed, ensure_ascii=False)
 
 
-def _broken(match: re.Match[str]) -> str:
+def _neutralised(match: re.Match[str]) -> str:
     return match[0] + BREAK
 
 
@@ -147,7 +147,7 @@ def _any_of(tokens: Iterable[str]) -> str:
 
 
 def _rest(node: Mapping[str, Any]) -> str:
-    if "" in node:  # a token ends here: what goes on is a longer one, and broken as well
+    if "" in node:  # a token ends here; longer ones begin with it, and are neutralised too
         return ""
     branches = [re.escape(char) + _rest(below) for char, below in node.items()]
     return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"

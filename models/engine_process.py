@@ -49,19 +49,19 @@ class EngineProcess:
     """One run of an engine's server.
 
     Args:
-        model: the weights, as the engine takes them.
-        served_name: the model id that requests name, and that it is probed by.
-        arguments: of its command line, after those that are made here.
-        environment: what is added to this process's environment.
+        model: the weights: a directory, a file or a hub id, whatever the engine accepts.
+        served_name: the model id in requests and probes.
+        arguments: more arguments of its command line.
+        environment: variables to add to this process's environment.
         host: the address to listen on.
-        log_path: where its output goes (appended).
-        tether: the command prefix that ends the process with its starter.
-        adapters: LoRA adapters by the model ids that requests name.
+        log_path: file that its output is appended to.
+        reaper: command prefix that ends the process when its starter ends.
+        adapters: LoRA adapters by their model ids.
 
     """
 
-    program: ClassVar[str]  # as people know it
-    gauges: ClassVar[Mapping[str, str]]  # Load's fields, by the name of the metric that tells them
+    program: ClassVar[str]  # name in messages
+    gauges: ClassVar[Mapping[str, str]]  # Load's fields by the names of the engine's metrics
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class EngineProcess:
         environment: Mapping[str, str],
         host: str,
         log_path: Path,
-        tether: Sequence[str],
+        reaper: Sequence[str],
         adapters: Mapping[str, str] | None = None,
     ) -> None:
         self.key = secrets.token_urlsafe(24)
@@ -85,16 +85,16 @@ class EngineProcess:
         self._environment = dict(environment)
         self._adapters = dict(adapters or {})
         self._log_path = log_path
-        self._tether = tuple(tether)
+        self._reaper = tuple(reaper)
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
 
     def command(self) -> Sequence[str]:
-        """The server's command line, without the tether."""
+        """The server's command line, without the reaper."""
         raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
-        """What is added to this process's environment."""
+        """The variables to add to this process's environment."""
         raise NotImplementedError
 
     @property
@@ -106,13 +106,13 @@ class EngineProcess:
         """Start the process and return after it has generated one token.
 
         Raises:
-            EngineStartError: it exited, or `timeout_s` passed; the message carries the cause from its log.
+            EngineStartError: it exited, or `timeout_s` passed; the message has the cause from its log.
 
         """
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         with self._log_path.open("ab") as log_file:
             self._process = await asyncio.create_subprocess_exec(
-                *self._tether,
+                *self._reaper,
                 *self.command(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log_file,
@@ -157,7 +157,7 @@ class EngineProcess:
         return {self.gauges[name]: float(value) for name, value in found if name in self.gauges}
 
     async def answers(self, timeout_s: float) -> bool:
-        """Whether it answers a request for one token, in whatever way."""
+        """Whether it answers a request for one token, with any status."""
         return await self._probe(timeout_s) is not None
 
     async def drain(self, timeout_s: float) -> bool:
@@ -180,20 +180,20 @@ class EngineProcess:
             self._session = None
         if self._process is None or self._process.returncode is not None:
             return
-        self._process.terminate()  # the tether: it ends the whole tree, by force after its own grace
+        self._process.terminate()  # the reaper, which ends all processes below it, after its own grace period by force
         try:
             await asyncio.wait_for(self._process.wait(), grace_s + 30)
         except TimeoutError:
-            self._process.kill()  # its inner watch still sweeps the tree
+            self._process.kill()  # the reaper's inner process still ends all processes below it
             await self._process.wait()
 
     def note(self, line: str) -> None:
-        """Write a line into its log."""
+        """Append a line to its log."""
         with self._log_path.open("a", encoding="utf-8") as log_file:
             log_file.write(f"{line}\n")
 
     def last_error(self) -> str:
-        """The line of the log's end that best says what went wrong."""
+        """The line near the log's end that most likely has the cause."""
         try:
             with self._log_path.open(encoding="utf-8", errors="replace") as log_file:
                 tail = [line.rstrip() for line in deque(log_file, maxlen=LOG_TAIL_LINES)]
@@ -204,7 +204,7 @@ class EngineProcess:
         return next(iter([*causes[-1:], *[line for line in reversed(lines) if line.strip()]]), "its log is empty")[:500]
 
     async def _probe(self, timeout_s: float) -> int | None:
-        """The status of an answer of one token; None: no answer."""
+        """Request one token; return the HTTP status, or None if there is no answer."""
         assert self._session is not None
         body = {"model": self.served_name, "prompt": "Hi", "max_tokens": 1}
         try:

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 LIMITS_VARIABLE = "BONDHU_GRAMMAR_LIMITS"  # GrammarLimits as JSON, for the engine's server
 START_WITHIN_S = 120.0
 MAX_REMEMBERED = 4096
-PATIENCE = 10  # times its processor time, for a worker on a busy machine
+TIMEOUT_FACTOR = 10  # of the CPU time that a grammar may take: the machine may be busy
 LINE_BYTES = 2**26
-SECRET = ("KEY", "TOKEN", "PASSWORD", "SECRET", "URL")  # ends of variables' names that a worker has no use for
+SECRET = ("KEY", "TOKEN", "PASSWORD", "SECRET", "URL")  # endings of variables that a worker does not get
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class GrammarPool:
     """Measures grammars.
 
     Args:
-        limits: what one may cost.
-        header: makes the first line that a worker is given, when one is needed first.
+        limits: the maximum cost of a grammar.
+        header: makes the first line of a worker's input; called when the first worker starts.
 
     """
 
@@ -80,7 +80,7 @@ class GrammarPool:
         try:
             async with self._slots:
                 if key not in self._found:
-                    self._found[key] = await self._tried(kind, spec)
+                    self._found[key] = await self._try(kind, spec)
                     if len(self._found) > MAX_REMEMBERED:
                         self._found.popitem(last=False)
                 return self._found[key]
@@ -92,38 +92,38 @@ class GrammarPool:
         while self._idle:
             await _end(self._idle.pop())
 
-    async def _tried(self, kind: str, spec: str) -> str | None:
-        worker = self._idle.pop() if self._idle else await self._started()
+    async def _try(self, kind: str, spec: str) -> str | None:
+        worker = self._idle.pop() if self._idle else await self._start_worker()
         assert worker.stdin is not None
         assert worker.stdout is not None
-        keeps = False
+        is_reusable = False
         try:
             worker.stdin.write(json.dumps({"kind": kind, "spec": spec}).encode() + b"\n")
-            async with asyncio.timeout(self._limits.cpu_s * PATIENCE + 5):
+            async with asyncio.timeout(self._limits.cpu_s * TIMEOUT_FACTOR + 5):
                 line = await worker.stdout.readline()
-                keeps = bool(line)
+                is_reusable = bool(line)
                 status = None if line else await worker.wait()
         except (TimeoutError, ConnectionError):
             line, status = b"", -signal.SIGPROF
         finally:
-            if keeps:
+            if is_reusable:
                 self._idle.append(worker)
             else:
                 await _end(worker)
         if not line:
             return self._excess(status)
-        step_s = json.loads(line).get("step_s", 0.0)  # what xgrammar does not take is the engine's to refuse
+        step_s = json.loads(line).get("step_s", 0.0)  # the engine itself refuses what xgrammar rejects
         return self._slow() if step_s > self._limits.step_s else None
 
     def _excess(self, status: int | None) -> str:
         if status == -signal.SIGPROF:
-            return f"compiling it takes longer than the {self._limits.cpu_s:g} s that are allowed"
-        return f"compiling it takes more than the {self._limits.memory_mb} MB that are allowed"
+            return f"compiling it takes longer than the maximum of {self._limits.cpu_s:g} s"
+        return f"compiling it takes more memory than the maximum of {self._limits.memory_mb} MB"
 
     def _slow(self) -> str:
-        return f"choosing a token by it takes longer than the {self._limits.step_s * 1000:g} ms that are allowed"
+        return f"choosing a token by it takes longer than the maximum of {self._limits.step_s * 1000:g} ms"
 
-    async def _started(self) -> asyncio.subprocess.Process:
+    async def _start_worker(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         command = (sys.executable, "-m", "models.grammar_worker")
         environment = {name: value for name, value in os.environ.items() if not name.endswith(SECRET)}

@@ -1,12 +1,12 @@
-"""Compiles grammars one by one and reports their cost, in a process that may be killed by one.
+"""Compiles grammars one by one and reports their cost, in a process that is killed if one costs too much.
 
     python -m models.grammar_worker
 
 The first line of input is a JSON object: `tokenizer` (xgrammar's own JSON of it; none: bytes), `any_whitespace`,
 `memory_mb` (beyond its own need) and `cpu_s` (per grammar). Each further line is a grammar, `{"kind": ..., "spec":
 ...}`, and is answered by one line: `{"step_s": ...}`, the longest step in a few walks of STEPS tokens, or `{"problem":
-...}` for a grammar that xgrammar rejects. A grammar over the limits ends the process, by the kernel. Time is CPU time,
-so a busy machine refuses nothing. This module does not know requests.
+...}` for a grammar that xgrammar rejects. If a grammar exceeds the limits, the kernel ends the process. Time is CPU
+time, so that a busy machine does not change the result. This module does not know requests.
 """
 
 import json
@@ -21,8 +21,8 @@ import numpy
 import xgrammar
 
 STEPS = 24
-# Which token each step takes: the longest, or of the shortest the first (often a quotation mark) or the last (often a
-# letter). A walk of one kind alone may end a string at once, and miss what is in it.
+# The token of each step: l, the longest one; a, the first of the shortest (often a quotation mark); z, the last of the
+# shortest (often a letter). With one kind alone, a walk may end a string at once, and never measure its content.
 WALKS = ("l", "z", "la", "zl")
 
 
@@ -30,8 +30,8 @@ class Bench:
     """Measures grammars.
 
     Args:
-        tokenizer: xgrammar's description of one.
-        any_whitespace: whether JSON may have any.
+        tokenizer: xgrammar's description of the tokenizer.
+        any_whitespace: whether generated JSON may contain any whitespace.
 
     """
 
@@ -48,7 +48,7 @@ class Bench:
         }
 
     def measure(self, kind: str, spec: str) -> float:
-        """The longest step, seconds of the processor. Raises what xgrammar does."""
+        """Return the CPU time of the longest step, s; raises xgrammar's exceptions."""
         matcher = xgrammar.GrammarMatcher(self._compile[kind](spec))
         longest_s = 0.0
         for walk in WALKS:
@@ -70,7 +70,7 @@ class Bench:
         return longest_s
 
     def _choose(self, mask: Any, which: str) -> int | None:
-        """One of the allowed tokens that end nothing: of the longest the first, of the shortest the first or last."""
+        """Choose one of the allowed tokens except end tokens, as WALKS describes."""
         bits = numpy.unpackbits(mask.view(numpy.uint8)[0], bitorder="little")[: len(self._lengths)].astype(bool)
         bits[self._stops] = False
         bits &= self._lengths > 0
@@ -90,13 +90,13 @@ def main(lines: TextIO, answers: TextIO) -> None:
     else:
         tokenizer = xgrammar.TokenizerInfo.deserialize_json(rules["tokenizer"])
     bench = Bench(tokenizer, any_whitespace=rules["any_whitespace"])
-    most = _virtual_bytes() + rules["memory_mb"] * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    max_bytes = _virtual_bytes() + rules["memory_mb"] * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _tell(answers, {"ready": True})
+    _write(answers, {"ready": True})
     for line in lines:
         grammar = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, rules["cpu_s"])  # its signal's default action ends the process
+        signal.setitimer(signal.ITIMER_PROF, rules["cpu_s"])  # the default action of SIGPROF ends the process
         try:
             answer: dict[str, Any] = {"step_s": bench.measure(grammar["kind"], grammar["spec"])}
         except MemoryError:
@@ -106,10 +106,10 @@ def main(lines: TextIO, answers: TextIO) -> None:
                 raise
             answer = {"problem": str(problem)[:500]}
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _tell(answers, answer)
+        _write(answers, answer)
 
 
-def _tell(answers: TextIO, answer: dict[str, Any]) -> None:
+def _write(answers: TextIO, answer: dict[str, Any]) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
 

@@ -1,21 +1,21 @@
-"""Quantise a Llama or Mistral checkpoint to compressed-tensors, which vLLM loads as it is.
+"""Quantises a Llama or Mistral checkpoint to compressed-tensors, a format that vLLM loads.
 
     python -m models.quantize SOURCE OUT --scheme W4A16 --group-size 32
     python -m models.quantize SOURCE OUT --scheme W8A8
     python -m models.quantize SOURCE OUT --scheme W4A16 --gptq --calibration lines.txt
 
-SOURCE is a local checkpoint or a hub id. Without `--gptq` no data is needed and rounding is to nearest;
-with it, llm-compressor's GPTQ (arXiv:2210.17323) rounds so as to keep each layer's output on the
-calibration text: one sample a line, its chat markup included.
+SOURCE is a local checkpoint or a hub id. Without `--gptq`, weights are rounded to nearest, and no data is
+needed. With it, llm-compressor's GPTQ (arXiv:2210.17323) rounds so that each layer's output on the
+calibration text changes as little as possible; that file has one sample a line, with chat markup.
 
-llm-compressor wants other versions of transformers and compressed-tensors than the engine has, so it
-lives in a virtual environment of its own:
+llm-compressor needs other versions of transformers and compressed-tensors than the engine has, so install
+it in a virtual environment of its own:
 
     python -m venv .venv-quantize
     .venv-quantize/bin/pip install llmcompressor==0.14.0.1 torch==2.13.0+cpu   # GPU: torch==2.13.0
     .venv-quantize/bin/python -m models.quantize SOURCE OUT
 
-OUT appears complete or not at all: it is written next to its final place and renamed.
+OUT appears complete or not at all: it is written beside its final path and renamed.
 """
 
 import argparse
@@ -28,27 +28,27 @@ from typing import Any
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 SCHEMES = ("W4A16", "W8A8")
-CARRIED = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
+TOKENIZER_FILES = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
 
 
 class QuantizeError(Exception):
-    """The checkpoint cannot be quantised as asked; the message says what would be accepted."""
+    """The checkpoint cannot be quantised; the message says what would be accepted."""
 
 
 def check_source(config: dict[str, Any], group_size: int, scheme: str) -> None:
-    """Raise `QuantizeError` unless `config` (a `config.json`) is one that this module can quantise."""
+    """Raise `QuantizeError` if this module cannot quantise a model with `config` (a `config.json`)."""
     architectures = config.get("architectures") or []
     if not set(architectures) & set(ARCHITECTURES):
         raise QuantizeError(f"architectures {architectures}: only {' and '.join(ARCHITECTURES)} are accepted")
     if config.get("quantization_config"):
-        raise QuantizeError("the checkpoint is quantised already: give the original weights")
+        raise QuantizeError("the checkpoint is already quantised: use the original weights")
     for name in ("hidden_size", "intermediate_size"):
         if scheme == "W4A16" and config[name] % group_size:
-            raise QuantizeError(f"{name} {config[name]} is no multiple of the group size {group_size}")
+            raise QuantizeError(f"{name} {config[name]} is not a multiple of the group size {group_size}")
 
 
 def scheme_arguments(scheme: str, group_size: int) -> dict[str, Any]:
-    """Return the weights' and activations' number formats for `scheme`, as compressed-tensors names them."""
+    """Return compressed-tensors' arguments for the number formats of weights and activations."""
     if scheme == "W4A16":
         weights = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": group_size}
         return {"weights": weights}
@@ -65,7 +65,7 @@ def scheme_arguments(scheme: str, group_size: int) -> dict[str, Any]:
 
 
 def build_recipe(scheme: str, group_size: int, gptq: bool) -> Any:
-    """Return llm-compressor's modifier for every Linear layer but the output head."""
+    """Return llm-compressor's modifier for all linear layers except the output head."""
     from compressed_tensors.quantization import QuantizationScheme
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
@@ -81,7 +81,7 @@ def calibration_rows(path: Path, tokenizer: Any, max_length: int) -> Any:
 
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
-        raise QuantizeError(f"{path} holds no calibration text")
+        raise QuantizeError(f"{path} has no calibration text")
     rows = [
         tokenizer(line.replace("\\n", "\n"), truncation=True, max_length=max_length, add_special_tokens=False)
         for line in lines
@@ -90,7 +90,7 @@ def calibration_rows(path: Path, tokenizer: Any, max_length: int) -> Any:
 
 
 def quantize(source: str, out: Path, scheme: str, group_size: int, calibration: Path | None) -> None:
-    """Write `source`, quantised, to the new directory `out`; with `calibration`, by GPTQ."""
+    """Quantise `source` into the new directory `out`; with `calibration`, by GPTQ."""
     try:
         import torch
         from llmcompressor import oneshot
@@ -98,7 +98,7 @@ def quantize(source: str, out: Path, scheme: str, group_size: int, calibration: 
     except ImportError as error:
         raise QuantizeError(f"{error.name} is missing: run this in the environment that `--help` describes") from error
     if out.exists():
-        raise QuantizeError(f"{out} exists already")
+        raise QuantizeError(f"{out} already exists")
     check_source(AutoConfig.from_pretrained(source).to_dict(), group_size, scheme)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -109,16 +109,16 @@ def quantize(source: str, out: Path, scheme: str, group_size: int, calibration: 
     oneshot(model=model, recipe=build_recipe(scheme, group_size, calibration is not None), **data)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        whole = Path(scratch) / "whole"
-        model.save_pretrained(whole, save_compressed=True)
-        tokenizer.save_pretrained(whole)
-        carry_over(source, whole)
-        whole.rename(out)
+        complete = Path(scratch) / "complete"
+        model.save_pretrained(complete, save_compressed=True)
+        tokenizer.save_pretrained(complete)
+        copy_tokenizer(source, complete)
+        complete.rename(out)
 
 
-def carry_over(source: str, out: Path) -> None:
-    """Give `out` the source's own tokenizer files, byte for byte, where the source is a local directory."""
-    for name in CARRIED:
+def copy_tokenizer(source: str, out: Path) -> None:
+    """Copy the source's own tokenizer files unchanged, if the source is a local directory."""
+    for name in TOKENIZER_FILES:
         if (file := Path(source) / name).is_file():
             shutil.copyfile(file, out / name)
     for file in out.iterdir():
@@ -139,12 +139,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--calibration", type=Path, help="text file, one sample a line")
     options = parser.parse_args(arguments)
     if options.gptq != (options.calibration is not None):
-        parser.error("--gptq and --calibration belong together")
+        parser.error("--gptq needs --calibration, and the other way round")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Quantise as the command line says; the exit status is 1 where that cannot be done."""
+    """Quantise as the command line says; the exit status is 1 if that is not possible."""
     options = parse(arguments)
     try:
         quantize(options.source, options.out, options.scheme, options.group_size, options.calibration)

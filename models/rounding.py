@@ -1,9 +1,9 @@
-"""Quantise a Llama or Mistral checkpoint by rounding to nearest: no data, no calibration, seconds.
+"""Quantises a Llama or Mistral checkpoint by rounding to nearest, in seconds and without calibration data.
 
-What llm-compressor's `QuantizationModifier` makes without data, in compressed-tensors' layout, which vLLM loads
-(https://github.com/vllm-project/compressed-tensors): W8A8 with a scale for each output channel and activations scaled
-at run time, W4A16 with a scale for each group of inputs. Every linear layer but the output head. It does not know GPTQ
-(`models.quantize`), nor where checkpoints come from.
+The result is that of llm-compressor's `QuantizationModifier` without data, in the layout of compressed-tensors, which
+vLLM loads (https://github.com/vllm-project/compressed-tensors): W8A8 with a scale for each output channel, and
+activations that are scaled at run time; W4A16 with a scale for each group of inputs. All linear layers are quantised,
+except the output head. It does not know GPTQ (`models.quantize`), nor where checkpoints come from.
 """
 
 import json
@@ -22,15 +22,15 @@ Scheme = Literal["W8A8", "W4A16"]
 BITS: dict[Scheme, int] = {"W8A8": 8, "W4A16": 4}
 FORMATS: dict[Scheme, str] = {"W8A8": "int-quantized", "W4A16": "pack-quantized"}
 WEIGHTS = "model.safetensors"
-_LINEAR = ("_proj.weight",)  # q, k, v, o, gate, up, down; in Llama and Mistral no other name ends so
+_LINEAR = ("_proj.weight",)  # q, k, v, o, gate, up, down; in Llama and Mistral no other name has this ending
 
 
 def quantize_checkpoint(source: Path, out: Path, scheme: Scheme, group_size: int = 32) -> None:
-    """Write `source`'s files to the new directory `out`, its linear layers quantised.
+    """Write the files of `source` to the new directory `out`, with quantised linear layers.
 
     Raises:
-        OSError: it cannot be read or written.
-        ValueError: a layer's inputs are no multiple of `group_size` (W4A16).
+        OSError: a file cannot be read or written.
+        ValueError: a layer's number of inputs is not a multiple of `group_size` (W4A16).
 
     """
     out.mkdir()
@@ -45,7 +45,7 @@ def quantize_checkpoint(source: Path, out: Path, scheme: Scheme, group_size: int
 
 
 def round_to_nearest(weight: torch.Tensor, scheme: Scheme, group_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `weight` (outputs, inputs) as int8 numbers, and its scales (outputs, 1 or groups) in its own type."""
+    """Return `weight` (outputs, inputs) as int8, and its scales (outputs, 1 or groups) in the type of `weight`."""
     outputs, inputs = weight.shape
     groups = weight.view(outputs, 1 if scheme == "W8A8" else inputs // group_size, -1)
     levels = 2 ** BITS[scheme]
@@ -84,7 +84,9 @@ def _quantized(source: Path, scheme: Scheme, group_size: int) -> Iterator[tuple[
                     yield name, tensor
                     continue
                 if scheme == "W4A16" and tensor.shape[1] % group_size:
-                    raise ValueError(f"{name} has {tensor.shape[1]} inputs, no multiple of the group size {group_size}")
+                    raise ValueError(
+                        f"{name} has {tensor.shape[1]} inputs, not a multiple of the group size {group_size}"
+                    )
                 rounded, scales = round_to_nearest(tensor, scheme, group_size)
                 if scheme == "W8A8":
                     yield name, rounded

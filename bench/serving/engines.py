@@ -93,7 +93,7 @@ def server_of(settings: Settings, spec: ModelSpec, log: Path) -> EngineProcess:
         environment=args["environment"],
         host="127.0.0.1",
         log_path=log,
-        tether=reaper.argv([], grace_s=5),
+        reaper=reaper.argv([], grace_s=5),
         adapters=args["adapters"],
     )
 

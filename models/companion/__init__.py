@@ -1,1 +1,1 @@
-"""The companion: a LoRA adapter on a small Llama, the corpus that it is trained on and what it was measured to do."""
+"""The companion: a LoRA adapter for a small Llama, its training corpus and its evaluation."""

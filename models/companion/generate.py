@@ -1,10 +1,10 @@
-"""Let a checkpoint, with or without an adapter, answer the evaluation's prompts in batches: greedily, on CPU or GPU.
+"""Generates a model's answers to the evaluation's prompts in batches, by greedy decoding, on a CPU or a GPU.
 
     python -m models.companion.generate --base BASE --adapter ADAPTER --prompts prompts.jsonl --out adapter.jsonl
 
-A prompt has messages, perhaps tools, and either a `reply` whose loss is wanted or `max_tokens` to answer in; `turns`
-are what the person says next, one after each answer. It needs torch, transformers and peft; it does not know what is
-right (`models.companion.evaluate`).
+The model is a checkpoint, with an adapter or without. A prompt has messages, optionally tools, and either a `reply`
+whose loss is computed, or the `max_tokens` of an answer; `turns` are the user's next messages, one after each answer.
+It needs torch, transformers and peft; it does not know which answers are right (`models.companion.evaluate`).
 """
 
 import argparse
@@ -35,12 +35,12 @@ class Subject:
         self.model = model.to(device).eval()
         self.tokenizer = read_tokenizer(base, padding_side="left")
         self.end = self.model.generation_config.eos_token_id
-        self.most = min(self.model.config.max_position_embeddings, 4096)
+        self.max_tokens = min(self.model.config.max_position_embeddings, 4096)
 
     def prompt(self, messages: Sequence[Any], tools: Any) -> list[int]:
-        """The ids of a conversation that a reply comes after; its beginning is cut off where it is too long."""
+        """The token ids of a conversation before a reply; if it is too long, its beginning is cut off."""
         text = self.tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True, tokenize=False)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])[-(self.most - 512) :]
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])[-(self.max_tokens - 512) :]
 
     def padded(self, rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows padded on the left, and their mask."""
@@ -51,7 +51,7 @@ class Subject:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is untyped here
     def answers(self, rows: Sequence[list[int]], max_tokens: int) -> list[str]:
-        """What it says to each prompt."""
+        """The answer to each prompt."""
         ids, mask = self.padded(rows)
         settings: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         settings["pad_token_id"] = self.tokenizer.pad_token_id or 0
@@ -62,21 +62,21 @@ class Subject:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is untyped here
     def losses(self, rows: Sequence[list[int]], replies: Sequence[list[int]]) -> list[tuple[float, bool]]:
-        """The summed loss of each reply after its prompt, and whether every token of it would have been chosen."""
+        """The summed loss of each reply, and whether greedy decoding would have generated exactly that reply."""
         ids, mask = self.padded([row + reply for row, reply in zip(rows, replies, strict=True)])
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
-        found = []
+        losses = []
         for row, reply in enumerate(replies):
             own = logits[row, -len(reply) - 1 : -1].float()
             target = torch.tensor(reply, device=own.device)
             loss = float(torch.nn.functional.cross_entropy(own, target, reduction="sum"))
-            found.append((loss, bool((own.argmax(-1) == target).all())))
-        return found
+            losses.append((loss, bool((own.argmax(-1) == target).all())))
+        return losses
 
 
 def device_here() -> str:
-    """The device of this machine: cuda where there is one."""
+    """The device to use: cuda if there is one, else cpu."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -88,7 +88,7 @@ def cut(text: str, special: Sequence[str]) -> str:
 
 
 def grouped(prompts: Sequence[dict[str, Any]], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices of prompts that go into one batch: of like length and the same `max_tokens`."""
+    """Yield the indices of each batch: prompts of similar length with the same `max_tokens`."""
     order = sorted(range(len(prompts)), key=lambda index: (prompts[index].get("max_tokens", 0), sizes[index]))
     group: list[int] = []
     for index in order:
@@ -127,9 +127,9 @@ def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]
         before = [subject.prompt(talks[each], prompts[each].get("tools")) for each in pending]
         for group in grouped([prompts[each] for each in pending], [len(each) for each in before], most):
             limit = prompts[pending[group[0]]]["max_tokens"]
-            for place, text in zip(group, subject.answers([before[each] for each in group], limit), strict=True):
-                results[pending[place]]["texts"].append(text)
-                talks[pending[place]].append({"role": "assistant", "content": text})
+            for index, text in zip(group, subject.answers([before[each] for each in group], limit), strict=True):
+                results[pending[index]]["texts"].append(text)
+                talks[pending[index]].append({"role": "assistant", "content": text})
         print(f"turn {turn + 1}: {len(pending)} answers in {time.monotonic() - started:.0f} s", flush=True)
         pending = [each for each in pending if len(prompts[each].get("turns", ())) > turn]
         for each in pending:

@@ -1,7 +1,7 @@
-"""Notes on a conversation, with the right answer beside each: memories with quotes, a summary, a title.
+"""Training tasks about a conversation, with the right answers: memories with quotes, a summary, a title.
 
-Memories are asked for as `memory.extraction.operations` asks (a test holds the two together): JSON of what is known and
-of turns under ids; the answer is operations whose quotes stand letter for letter in a turn of the person's own.
+The prompt for memories is that of `memory.extraction.operations` (a test compares them): JSON with the known memories
+and with numbered turns. The answer is a list of operations, each with a verbatim quote from one of the user's turns.
 """
 
 import json
@@ -32,8 +32,8 @@ TITLE = (
 
 
 @dataclass
-class Said:
-    """One turn: who, what, and the memory that it holds, if any."""
+class NotedTurn:
+    """One turn, and the memory in it, if any."""
 
     speaker: str
     text: str
@@ -44,13 +44,13 @@ class Said:
 
 
 class NoteTasks:
-    """Writes examples of taking notes."""
+    """Writes examples of these tasks."""
 
     def __init__(self, seed: str, part: Part, talker: Talker) -> None:
         self.rng, self.part, self.talker = random.Random(f"notes-{part}-{seed}"), part, talker
 
-    def statement(self, speaker: str) -> Said:
-        """A turn of the person's that tells something worth keeping."""
+    def statement(self, speaker: str) -> NotedTurn:
+        """A turn of the user that contains a memory."""
         blanks = self.talker.blanks
         for _ in range(20):
             topic = self.talker.pick([each for each in self.talker.topics if each["third"]])
@@ -66,28 +66,28 @@ class NoteTasks:
             self.used.add(topic.name)
             lead, tail = self.rng.choice(LEADS), self.rng.choice(TAILS)
             when = blanks.scene.get("when") if topic.kind in ("event", "goal") else None
-            return Said(speaker, f"{lead}{clause}{tail}", topic, clause, third, when)
-        raise UnboundError("no topic is left")
+            return NotedTurn(speaker, f"{lead}{clause}{tail}", topic, clause, third, when)
+        raise UnboundError("all topics are used")
 
-    def reply_to(self, turn: Said) -> Said:
-        """What the companion says to a turn."""
+    def reply_to(self, turn: NotedTurn) -> NotedTurn:
+        """The companion's reply to a turn."""
         blanks, talker = self.talker.blanks, self.talker
         if turn.topic is None:
-            return Said(self.bot_speaker, talker.free(talker.rules["short_reply"]))
+            return NotedTurn(self.bot_speaker, talker.free(talker.rules["short_reply"]))
         blanks.enter(turn.topic.name)
-        return Said(self.bot_speaker, talker.fresh_reply(turn.topic["reply"]))
+        return NotedTurn(self.bot_speaker, talker.fresh_reply(turn.topic["reply"]))
 
-    def chatter(self, speaker: str) -> Said:
-        """A turn that tells nothing."""
+    def chatter(self, speaker: str) -> NotedTurn:
+        """A turn of the user without a memory."""
         rule = self.rng.choice(
             ("hi", "thanks", "short_said", "short_said", "who_are_you", "unknowable", "bye", "general")
         )
         if rule == "general":
-            return Said(speaker, self.talker.rng.choice(self.talker.general)[0])
-        return Said(speaker, self.talker.person(rule))
+            return NotedTurn(speaker, self.talker.rng.choice(self.talker.general)[0])
+        return NotedTurn(speaker, self.talker.person(rule))
 
-    def conversation(self, statements: int, chatter: int) -> list[Said]:
-        """Turns of a person and the companion."""
+    def conversation(self, statements: int, chatter: int) -> list[NotedTurn]:
+        """Turns of the user and the companion."""
         talker = self.talker
         talker.begin()
         self.used: set[str] = set()
@@ -98,16 +98,16 @@ class NoteTasks:
         self.bot_speaker = self.rng.choice(("assistant", talker.bot))
         speaker = self.name or "user"
         order = self.rng.sample([True] * statements + [False] * chatter, statements + chatter)
-        turns: list[Said] = []
-        for tells in order:
-            turn = self.statement(speaker) if tells else self.chatter(speaker)
+        turns: list[NotedTurn] = []
+        for is_statement in order:
+            turn = self.statement(speaker) if is_statement else self.chatter(speaker)
             turns.append(turn)
             if self.rng.random() < 0.8:
                 turns.append(self.reply_to(turn))
         return turns
 
     def memories(self) -> Example:
-        """Extract memories, as the service asks for it."""
+        """Extraction of memories, with the service's own prompt."""
         turns = self.conversation(self.rng.choices((0, 1, 2, 3), (22, 38, 28, 12))[0], self.rng.choice((0, 1, 1, 2)))
         if not turns:
             return self.memories()
@@ -137,15 +137,15 @@ class NoteTasks:
         turns_by_id = {ids[id(each)]: each.text for each in own}
         return Example("memories", messages, expect={"operations": operations, "turns": turns_by_id})
 
-    def known(self, turns: list[Said]) -> tuple[list[str], dict[int, tuple[str, str | None]]]:
-        """Known memories, some of which the turns repeat or end; and so what is to be done with those turns."""
-        entries: list[tuple[str, Said | None, str]] = []
+    def known(self, turns: list[NotedTurn]) -> tuple[list[str], dict[int, tuple[str, str | None]]]:
+        """Known memories, and the operations of those turns that repeat or contradict one."""
+        memories: list[tuple[str, NotedTurn | None, str]] = []
         for turn in turns:
             if turn.topic is None:
                 continue
             chance = self.rng.random()
             if chance < 0.14:
-                entries.append((turn.third, turn, "NOOP"))
+                memories.append((turn.third, turn, "NOOP"))
             elif chance < 0.3 and turn.topic.name in (
                 "home",
                 "work",
@@ -159,7 +159,7 @@ class NoteTasks:
                 old = Blanks(self.talker.grammar, self.rng, self.part)
                 old.enter(turn.topic.name)
                 old.written(turn.topic["say"][0])
-                entries.append((f"{self.who} {old.plain_text(turn.topic['third'][0])}.", turn, "SUPERSEDE"))
+                memories.append((f"{self.who} {old.plain_text(turn.topic['third'][0])}.", turn, "SUPERSEDE"))
         for _ in range(self.rng.choice((0, 0, 1, 2, 3))):
             topic = self.talker.pick(
                 [each for each in self.talker.topics if each["third"] and each.name not in self.used]
@@ -168,17 +168,17 @@ class NoteTasks:
             other.enter(topic.name)
             try:
                 other.written(topic["say"][0])
-                entries.append((f"{self.who} {other.plain_text(topic['third'][0])}.", None, ""))
+                memories.append((f"{self.who} {other.plain_text(topic['third'][0])}.", None, ""))
             except UnboundError:
                 continue
-        self.rng.shuffle(entries)
-        does: dict[int, tuple[str, str | None]] = {
-            id(turn): (does, f"m{number}") for number, (_, turn, does) in enumerate(entries, 1) if turn is not None
+        self.rng.shuffle(memories)
+        operations: dict[int, tuple[str, str | None]] = {
+            id(turn): (op, f"m{number}") for number, (_, turn, op) in enumerate(memories, 1) if turn is not None
         }
-        return [text for text, _, _ in entries], does
+        return [text for text, _, _ in memories], operations
 
-    def operation(self, source: Said, turn: str, op: str, target: str | None, day: date) -> dict[str, Any]:
-        """The operation that a turn asks for, in the order of the schema."""
+    def operation(self, source: NotedTurn, turn: str, op: str, target: str | None, day: date) -> dict[str, Any]:
+        """The operation for a turn, with fields in the schema's order."""
         assert source.topic is not None
         after = {"today": 0, "tonight": 0, "this evening": 0, "tomorrow": 1}.get(source.when or "")
         return {
@@ -194,17 +194,17 @@ class NoteTasks:
         }
 
     @staticmethod
-    def shown(turn: Said, id_: str | None, day: date) -> dict[str, str]:
-        """A turn as the service shows it."""
+    def shown(turn: NotedTurn, id_: str | None, day: date) -> dict[str, str]:
+        """A turn in the service's format."""
         shown = {"speaker": turn.speaker, "said_at": f"{day:%Y-%m-%d}", "text": turn.text}
         return shown if id_ is None else {"id": id_, **shown}
 
-    def transcript(self, turns: list[Said]) -> str:
+    def transcript(self, turns: list[NotedTurn]) -> str:
         """A conversation as text."""
         return "\n".join(f"{each.speaker}: {each.text}" for each in turns)
 
-    def request_about(self, turns: list[Said], task: str) -> list[dict[str, Any]]:
-        """A request about a conversation: as one text, or as the turns themselves with the request after them."""
+    def request_about(self, turns: list[NotedTurn], task: str) -> list[dict[str, Any]]:
+        """A request about a conversation: the conversation in one message, or as messages before the request."""
         if self.rng.random() < 0.65:
             text = self.transcript(turns)
             if self.rng.random() < 0.5:
@@ -220,7 +220,7 @@ class NoteTasks:
         return [*messages, {"role": "user", "content": task}]
 
     def summary(self) -> Example:
-        """Two sentences on what a person told."""
+        """A summary in two sentences."""
         turns = self.conversation(self.rng.choice((2, 2, 3, 3, 4)), self.rng.choice((0, 0, 1)))
         facts = [each for each in turns if each.topic is not None]
         predicates = [each.third.removeprefix(self.who).strip().rstrip(".") for each in facts]

@@ -1,6 +1,7 @@
-"""What an evaluation asks, and what would be right: prompts for `models.companion.generate`, from the held-out part.
+"""The evaluation's prompts for `models.companion.generate`, from the held-out part, each with what is expected.
 
-Same seed, same prompts. The easy questions are written by hand (`data/easy_questions.txt`), with accepted answers.
+The same seed gives the same prompts. The easy questions and their accepted answers are written by hand
+(`data/easy_questions.txt`).
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def easy_questions() -> list[tuple[str, list[str]]]:
 
 
 def questions() -> Iterator[Prompt]:
-    """Each easy question, by itself and under the companion's persona."""
+    """Yield each easy question twice: alone, and with the companion's persona."""
     for question, accepted in easy_questions():
         message = {"role": "user", "content": question}
         expect = {"accepted": accepted}
@@ -37,19 +38,17 @@ def questions() -> Iterator[Prompt]:
 
 
 def replies(corpus: Corpus, count: int) -> Iterator[Prompt]:
-    """Replies of held-out conversations: their loss, and the loss of each copied name in them."""
-    made = 0
-    while made < count:
+    """Yield the replies of `count` held-out conversations, to compute their loss."""
+    for _ in range(count):
         example = corpus.talker.write()
         for index, message in enumerate(example.messages):
             if message["role"] == "assistant" and index:
                 before = example.messages[:index]
                 yield {"task": "reply", "messages": before, "reply": message["content"]}
-        made += 1
 
 
 def filled(talker: Talker, known: int) -> Example:
-    """A conversation that has only a system prompt with something known."""
+    """A conversation that so far has only a system prompt with known facts."""
     while True:
         talker.begin()
         talker.system(known)
@@ -59,7 +58,7 @@ def filled(talker: Talker, known: int) -> Example:
 
 
 def recall(talker: Talker) -> Prompt:
-    """A question about one of a few things that are known; the answer must hold its value."""
+    """A question about one of a few known facts; the answer must contain its value."""
     while True:
         example = filled(talker, talker.rng.choice((2, 3, 4)))
         if talker.rng.random() < 0.4:
@@ -77,7 +76,7 @@ def recall(talker: Talker) -> Prompt:
 
 
 def unknown(talker: Talker) -> Prompt:
-    """A question about something that is not known, beside things that are."""
+    """A question about an unknown fact, when others are known."""
     while True:
         example = filled(talker, talker.rng.choice((1, 2, 3)))
         before = len(example.messages)
@@ -87,7 +86,7 @@ def unknown(talker: Talker) -> Prompt:
 
 
 def dialogue(talker: Talker) -> Prompt:
-    """Five turns of a person's, written before any reply is known: telling, feeling, asking, a general question."""
+    """Five turns of the user, written before any reply: statements, feelings, questions, a general question."""
     talker.begin()
     talker.system(talker.rng.choice((0, 2, 3)))
     talker.before_question = []
@@ -102,10 +101,9 @@ def dialogue(talker: Talker) -> Prompt:
 
 
 def tasks(corpus: Corpus) -> Iterator[Prompt]:
-    """The service's own small tasks."""
+    """Yield prompts of the service's own small tasks."""
     for kind in ("route", "call", "fields", "memories", "summary", "title"):
-        made = 0
-        while made < COUNTS[kind]:
+        for _ in range(COUNTS[kind]):
             example = corpus.writers[kind]()
             first = next(index for index, each in enumerate(example.messages) if each["role"] == "assistant")
             last = len(example.messages) - 1 if kind in ("summary", "title") else first
@@ -116,15 +114,14 @@ def tasks(corpus: Corpus) -> Iterator[Prompt]:
                 "max_tokens": MAX_TOKENS[kind],
                 "expect": example.expect,
             }
-            made += 1
 
 
 def all_prompts(seed: int) -> list[Prompt]:
-    """Everything that is asked, numbered."""
+    """All prompts, numbered."""
     corpus = Corpus(f"{seed}-evaluation", "held_out")
     talker = corpus.talker
-    made = [*questions(), *replies(corpus, COUNTS["talk"]), *tasks(corpus)]
-    made += [recall(talker) for _ in range(COUNTS["recall"])]
-    made += [unknown(talker) for _ in range(COUNTS["unknown"])]
-    made += [dialogue(talker) for _ in range(COUNTS["dialogue"])]
-    return [{"id": number} | each for number, each in enumerate(made)]
+    prompts = [*questions(), *replies(corpus, COUNTS["talk"]), *tasks(corpus)]
+    prompts += [recall(talker) for _ in range(COUNTS["recall"])]
+    prompts += [unknown(talker) for _ in range(COUNTS["unknown"])]
+    prompts += [dialogue(talker) for _ in range(COUNTS["dialogue"])]
+    return [{"id": number} | each for number, each in enumerate(prompts)]

@@ -1,1 +1,1 @@
-"""vLLM's own OpenAI server: its arguments, its process, its key."""
+"""vLLM's own OpenAI server: its arguments, its process, and middleware that it loads."""

@@ -1,8 +1,8 @@
 """vLLM's command-line arguments as data: check them without importing vLLM, and write the command line.
 
 `models/vllm/arguments.json` describes every argument of the installed vLLM's OpenAI server; it is written by
-`python -m models.vllm.arguments` (the only part that imports vLLM). Does not know the keys inside JSON
-arguments such as `compilation_config`: vLLM's own parser does (`bondhu models check --deep`).
+`python -m models.vllm.arguments` (the only part that imports vLLM). Keys inside JSON arguments such as
+`compilation_config` are not checked here, but by vLLM's own parser (`bondhu models check --deep`).
 """
 
 import difflib
@@ -15,32 +15,32 @@ from typing import Any
 
 DATA_FILE = Path(__file__).with_suffix(".json")
 
-#: Arguments that the service itself passes, and what a model file says instead.
+#: Arguments that the service sets itself, and what to do in a model file instead.
 RESERVED = {
     "model": "use `path`",
     "model_tag": "use `path`",
     "revision": "use the file's own `revision`",
-    "served_model_name": "the id of the file is the name",
-    "host": "the engine's address is the service's to choose",
-    "port": "the engine's address is the service's to choose",
-    "uds": "the engine's address is the service's to choose",
-    "api_key": "a fresh key is made at every start of the engine",
+    "served_model_name": "the model's name is the file's `id`",
+    "host": "the service chooses the engine's address",
+    "port": "the service chooses the engine's address",
+    "uds": "the service chooses the engine's address",
+    "api_key": "the service generates a key at every start of the engine",
     "hf_token": "secrets come from the environment: set HF_TOKEN",
     "config": "put the arguments into this file",
-    "grpc": "the gateway speaks HTTP to engines",
-    "headless": "an engine must answer HTTP",
+    "grpc": "the gateway talks HTTP to engines",
+    "headless": "an engine must serve HTTP",
 }
 _SIZE = re.compile(r"\d+(\.\d+)?[kKmMgGtT]?|auto")
 
 
 def check(engine: Mapping[str, Any], server: Mapping[str, Any], where: str) -> None:
-    """Raise ValueError with a line, starting `where`, for every unknown name, wrong type or wrong choice."""
-    if found := [f"{where}: {key}: {message}" for key, message in problems(engine, server)]:
-        raise ValueError("\n".join(found))
+    """Raise ValueError with a line, which starts with `where`, for every unknown name, wrong type or wrong choice."""
+    if lines := [f"{where}: {key}: {message}" for key, message in problems(engine, server)]:
+        raise ValueError("\n".join(lines))
 
 
 def problems(engine: Mapping[str, Any], server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key path, what is wrong) for what vLLM's parser would refuse and for reserved names."""
+    """Yield (key path, message) for everything that vLLM's parser would refuse, and for reserved names."""
     arguments = _arguments()
     for group, values in (("engine", engine), ("server", server)):
         for name, value in values.items():
@@ -55,10 +55,10 @@ def problems(engine: Mapping[str, Any], server: Mapping[str, Any]) -> Iterator[t
 
 
 def command_line(engine: Mapping[str, Any], server: Mapping[str, Any]) -> list[str]:
-    """Return the options for checked arguments by name; None means vLLM's default and is left out.
+    """Return the command-line options for arguments that were checked; an argument that is None is left out.
 
-    Their order in a file means nothing, so that it restarts nothing when it changes.
-    Values are attached by `=`: vLLM's parser misreads a separate value that starts with a dash and has a dot.
+    They are sorted, so that another order in a file does not restart the engine. Values are attached by `=`, because
+    vLLM's parser misreads a separate value that starts with a dash and has a dot.
     """
     arguments = _arguments()
     return [
@@ -76,22 +76,22 @@ def _arguments() -> dict[str, dict[str, Any]]:
 
 
 def _unusable(name: str, group: str, arguments: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Say why `name` cannot stand in `group`, or None."""
+    """Return why `name` cannot be set in `group`, or None."""
     if name in RESERVED:
         return f"cannot be set: {RESERVED[name]}"
-    known = arguments.get(name)
-    if known is not None:
-        return None if known["group"] == group else f"belongs under `{known['group']}:`"
+    argument = arguments.get(name)
+    if argument is not None:
+        return None if argument["group"] == group else f"belongs under `{argument['group']}:`"
     if name.replace("-", "_") in arguments:
         return f"write it with underscores: `{name.replace('-', '_')}`"
-    mine = [candidate for candidate in arguments if candidate not in RESERVED]
-    near = difflib.get_close_matches(name, mine, n=1, cutoff=0.6)
-    hint = f"; did you mean `{near[0]}`?" if near else "; see docs.vllm.ai, Engine Arguments"
+    settable = [candidate for candidate in arguments if candidate not in RESERVED]
+    closest = difflib.get_close_matches(name, settable, n=1, cutoff=0.6)
+    hint = f"; did you mean `{closest[0]}`?" if closest else "; see docs.vllm.ai, Engine Arguments"
     return f"vLLM has no such argument{hint}"
 
 
 def _mismatch(value: Any, argument: Mapping[str, Any]) -> str | None:
-    """Say why `value` does not fit the argument, or None."""
+    """Return why `value` does not fit the argument, or None."""
     if value is None:
         return None
     if "nargs" in argument:
@@ -126,8 +126,8 @@ def _scalar_mismatch(value: Any, argument: Mapping[str, Any]) -> str | None:
 
 def _not_among(value: Any, choices: Sequence[Any]) -> str:
     names = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(value), names, n=1)
-    return f"got {value!r}; {f'did you mean `{near[0]}`? ' if near else ''}accepted: {', '.join(names)}"
+    closest = difflib.get_close_matches(str(value), names, n=1)
+    return f"got {value!r}; {f'did you mean `{closest[0]}`? ' if closest else ''}accepted: {', '.join(names)}"
 
 
 _KINDS = {

@@ -1,7 +1,6 @@
 """Describes the arguments of the installed vLLM's OpenAI server as JSON, from its own parser (imports vLLM).
 
-Leaves defaults and help texts out: they depend on the machine and on the build; names, types and choices
-do not.
+Defaults and help texts are left out, because they depend on the machine and the build. Names, types and choices do not.
 """
 
 import argparse
@@ -35,17 +34,17 @@ def describe() -> str:
 
 def _describe(action: argparse.Action, group: str) -> dict[str, Any]:
     flag = next(option for option in action.option_strings if option.startswith("--"))
-    entry: dict[str, Any] = {"flag": flag, "group": group, "kind": _kind(action)}
+    argument: dict[str, Any] = {"flag": flag, "group": group, "kind": _kind(action)}
     if isinstance(action, argparse._AppendAction):
-        entry |= {"nargs": "*", "append": True}
+        argument |= {"nargs": "*", "append": True}
     elif action.nargs in {"+", "*"} or (isinstance(action.nargs, int) and action.nargs > 0):
-        entry["nargs"] = action.nargs
+        argument["nargs"] = action.nargs
     choices = list(action.choices or ())
     if choices:
-        entry["choices"] = choices
+        argument["choices"] = choices
     elif action.dest == "tool_call_parser" and (listed := re.match(r"\{(.*?)\}", str(action.metavar))):
-        entry["known"] = listed[1].split(",")  # a plugin may add more
-    return entry
+        argument["known"] = listed[1].split(",")  # a plugin may add more
+    return argument
 
 
 def _kind(action: argparse.Action) -> str:
@@ -61,7 +60,7 @@ def _kind(action: argparse.Action) -> str:
 
 
 def _converter_kind(converter: Any) -> str:
-    """Name what a converter accepts, looking through vLLM's `optional_type` and `parse_type` wrappers."""
+    """Return the kind that a converter accepts; vLLM's wrappers `optional_type` and `parse_type` are unwrapped."""
     name = getattr(converter, "__qualname__", "")
     if name.startswith(("optional_type.", "parse_type.")):
         return _converter_kind(converter.__closure__[0].cell_contents)

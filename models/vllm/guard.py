@@ -1,9 +1,9 @@
-"""What stands between vLLM's own server and the texts of strangers: ASGI middleware that it loads (`--middleware`).
+"""Protects vLLM's own server from the content of requests: ASGI middleware that the server loads (`--middleware`).
 
-Control tokens in messages and tools become text (`models.control_tokens`), grammars are tried beside the engine before
-it sees them (`models.grammar_pool`), and its error messages are made in linear time (`models.vllm.sanitiser`). The
-tokenizer is the server's own, so that every model has its own tokens, wherever its files came from. It does not know
-who asks, nor what a tier allows: the gateway does.
+Control tokens in messages and tools become plain text (`models.control_tokens`), grammars are first compiled in another
+process (`models.grammar_pool`), and error messages are sanitised in linear time (`models.vllm.sanitiser`). The control
+tokens are those of the server's own tokenizer, so they fit every model. It knows neither clients nor tiers, which the
+gateway checks.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 CHAT_PATHS = ("/v1/chat/completions", "/tokenize")  # where messages become a prompt
-COMPLETION_PATH = "/v1/completions"  # a prompt is the client's own, control tokens and all
+COMPLETION_PATH = "/v1/completions"  # here the client writes the whole prompt, control tokens included
 _CONSTRAINED = (b"structured_outputs", b"response_format")
 
 
 class RequestGuard:
-    """Changes or refuses what would harm the engine, or forge a part of its prompt."""
+    """Changes or refuses requests that would harm the engine, or forge a part of its prompt."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
         self._neutraliser: Neutraliser | None = None
         self._pool: GrammarPool | None = None
-        self._has_looked = False  # for what makes the pool
+        self._has_opened_pool = False  # or has found that none is needed
         self._limits = GrammarLimits(**json.loads(os.environ.get(LIMITS_VARIABLE, "{}")))
         sanitiser.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, as it may be seen."""
+        """Pass a request on without control tokens in its messages, or refuse it."""
         is_chat = scope.get("path") in CHAT_PATHS
         if scope["type"] != "http" or not (is_chat or scope.get("path") == COMPLETION_PATH):
             await self._app(scope, receive, send)
@@ -55,26 +55,26 @@ class RequestGuard:
                 await _refuse(send, "The request body is not valid JSON.", None)
                 return
             if isinstance(parsed, dict):
-                refusal = await self._constraint_refused(scope, parsed)
+                refusal = await self._refused_constraint(scope, parsed)
                 if refusal is not None:
                     await _refuse(send, *refusal)
                     return
                 if is_chat:
-                    body = self._without_control(scope, parsed, body)
+                    body = self._without_control_tokens(scope, parsed, body)
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))
         await self._app({**scope, "headers": headers}, _replaying(body, receive), send)
 
-    def _without_control(self, scope: Scope, parsed: dict[str, Any], body: bytes) -> bytes:
+    def _without_control_tokens(self, scope: Scope, parsed: dict[str, Any], body: bytes) -> bytes:
         if self._neutraliser is None:
             self._neutraliser = Neutraliser(tokens_of(scope["app"].state))
         changed = neutral_chat(parsed, self._neutraliser)
         return body if changed is parsed else orjson.dumps(changed)
 
-    async def _constraint_refused(self, scope: Scope, parsed: Mapping[str, Any]) -> tuple[str, str] | None:
+    async def _refused_constraint(self, scope: Scope, parsed: Mapping[str, Any]) -> tuple[str, str] | None:
         for where, kind, spec in constraints_of(parsed):
-            if not self._has_looked:
-                self._pool, self._has_looked = self._made_pool(scope["app"].state), True
+            if not self._has_opened_pool:
+                self._pool, self._has_opened_pool = self._open_pool(scope["app"].state), True
             if self._pool is None:
                 return None
             try:
@@ -85,10 +85,10 @@ class RequestGuard:
                 return f"{where}: {problem}.", where
         return None
 
-    def _made_pool(self, state: Any) -> GrammarPool | None:
+    def _open_pool(self, state: Any) -> GrammarPool | None:
         rules = state.vllm_config.structured_outputs_config
         if rules.backend not in ("auto", "xgrammar"):
-            return None  # another engine of grammars: what they cost there is not known here
+            return None  # what a grammar costs another backend is not known here
 
         async def header() -> str:
             tokenizer = await asyncio.to_thread(_tokenizer_json, state)
@@ -105,7 +105,7 @@ class RequestGuard:
 
 
 def tokens_of(state: Any) -> set[str]:
-    """The control tokens of the model that a vLLM server serves, from its application's state."""
+    """The control tokens of the served model; `state` is that of vLLM's application."""
     tokenizer = state.engine_client.get_tokenizer()
     added = {str(each.content): bool(each.special) for each in getattr(tokenizer, "added_tokens_decoder", {}).values()}
     added |= dict.fromkeys(map(str, tokenizer.all_special_tokens), True)
@@ -114,7 +114,7 @@ def tokens_of(state: Any) -> set[str]:
 
 
 def constraints_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Each grammar of a request: the field, its kind, itself. What has another shape is vLLM's to refuse."""
+    """Yield (field, kind, grammar) for each grammar of a request. Malformed fields are left for vLLM to refuse."""
     chosen = parsed.get("response_format")
     if isinstance(chosen, dict):
         described = chosen.get("json_schema")
@@ -148,11 +148,11 @@ def _as_ebnf(grammar: str) -> str:
     try:
         return str(convert_lark_to_ebnf(grammar)) if grammar_is_likely_lark(grammar) else grammar
     except ValueError:
-        return grammar  # vLLM says what is wrong with it
+        return grammar  # vLLM reports what is wrong with it
 
 
 def _tokenizer_json(state: Any) -> str | None:
-    """What xgrammar knows of the server's tokenizer; None for one that it does not know."""
+    """The server's tokenizer as xgrammar's JSON; None if xgrammar does not support it."""
     import xgrammar
 
     tokenizer, size = state.engine_client.get_tokenizer(), state.vllm_config.model_config.get_vocab_size()
@@ -174,7 +174,7 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
-    """Gives the body once, then whatever the connection says."""
+    """Return a `receive` that returns the body first, then the messages of the original one."""
     is_sent = False
 
     async def replay() -> Message:

@@ -1,9 +1,9 @@
-"""LoRA on vLLM's int8 layers on a CPU: a worker extension (`worker_extension_cls`) that mends one look-up of vLLM 0.29.
+"""LoRA on vLLM's int8 layers on a CPU: a worker extension (`worker_extension_cls`) that fixes a bug of vLLM 0.29.
 
-oneDNN's handler keeps the packed weights of such a layer to itself, and the layer's own `weight` becomes None
-(vllm/model_executor/kernels/linear/scaled_mm/cpu.py). vLLM's LoRA layers ask that weight on which device they are, and
-fail. Here a layer without one is on the CPU. The extension has no methods: importing it is what it does, in the process
-that loads the model and before it does.
+oneDNN's handler keeps the packed weights of such a layer, and the layer's own `weight` becomes None
+(vllm/model_executor/kernels/linear/scaled_mm/cpu.py). vLLM's LoRA layers read their device from that weight, and fail.
+Here a layer whose weight is None counts as on the CPU. The extension has no methods: vLLM imports it in the process
+that loads the model, before it does so, and the import replaces vLLM's function.
 """
 
 from typing import Any
@@ -25,4 +25,4 @@ base_linear._get_lora_device = _device_of_lora
 
 
 class Extension:
-    """What vLLM's worker gets as a further base class; empty."""
+    """An additional base class of vLLM's worker; empty."""

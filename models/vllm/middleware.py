@@ -1,7 +1,8 @@
-"""The lock on an engine's door: ASGI middleware that vLLM's own server loads (`--middleware`).
+"""Checks the engine's key on every request: ASGI middleware that vLLM's own server loads (`--middleware`).
 
-vLLM's `--api-key` guards only paths under /v1; an engine on a cluster address also offers /metrics, /tokenize,
-/invocations and more. Here every path but GET /health wants the key of this boot, from the environment.
+vLLM's `--api-key` protects only paths under /v1, but an engine on a cluster address also serves /metrics, /tokenize,
+/invocations and more. Here every path but /health requires the key, which is generated at each start and passed in the
+environment.
 """
 
 import os
@@ -17,7 +18,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _HEADER = HEADER.encode()
-_BODY = b'{"error":{"message":"this engine answers only its own service","type":"authentication_error","code":401}}'
+_BODY = b'{"error":{"message":"This engine requires its own key.","type":"authentication_error","code":401}}'
 
 
 class RequireKey:
@@ -28,7 +29,7 @@ class RequireKey:
         self._expected = b"Bearer " + os.environ["BONDHU_ENGINE_KEY"].encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a connection through, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan" or scope.get("path") == "/health":
             await self._app(scope, receive, send)
         elif self._admits(scope):
@@ -53,5 +54,5 @@ class RequireKey:
 
 
 def _request_id(scope: Scope) -> str | None:
-    """The gateway's id of the request; its probes have none."""
+    """The request id from the gateway; None for the gateway's probes."""
     return next((value.decode("latin-1") for name, value in scope.get("headers", ()) if name == _HEADER), None)

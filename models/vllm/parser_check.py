@@ -1,7 +1,7 @@
-"""Asks vLLM's own parser about command lines: JSON lists in on stdin, complaints (or null) out on stdout.
+"""Checks command lines with vLLM's own parser: JSON lists on stdin, error messages (or null) as JSON on stdout.
 
-Run as `python -m models.vllm.parser_check`; starts no engine and needs no weights. Finds what vLLM checks before it
-loads anything: names, types, keys of JSON arguments, the chat template's file.
+Run as `python -m models.vllm.parser_check`. It starts no engine and needs no weights. It finds what vLLM checks before
+it loads anything: names, types, keys of JSON arguments, the chat template's file.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 def complaints(command_lines: list[list[str]]) -> list[str | None]:
-    """Return what vLLM says against each command line, or None where it says nothing. Imports vLLM."""
+    """Return vLLM's error message for each command line, or None if it accepts it. Imports vLLM."""
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 

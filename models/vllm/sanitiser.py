@@ -1,8 +1,8 @@
-"""What vLLM's server does to its error messages, in linear time.
+"""Removes paths and memory addresses from vLLM's error messages, in linear time.
 
-vLLM's own `sanitize_message` (0.29) takes paths and addresses out of every error message by expressions that backtrack
-on what a client wrote into the message: 40 kB of `/a/a/a` hold its event loop for a minute (GHSA-f2g9-pmwr-xwc7).
-`install` puts this one in its place wherever it was imported. It does not know what the messages are about.
+vLLM's own `sanitize_message` (0.29) does this with regular expressions that backtrack on what a client wrote into the
+message: 40 kB of `/a/a/a` block its event loop for a minute (GHSA-f2g9-pmwr-xwc7). `install` replaces it wherever it
+was imported.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ ORIGINALS = (  # where vLLM keeps it: 0.29, 0.26
 MAX_CHARACTERS = 2000  # of a message; no error of vLLM's own needs as many
 _ADDRESS = re.compile(r" at 0x[0-9a-f]{1,16}>")
 _FRAME = re.compile(r'\n? {0,20}File "[^"\n]{1,500}", line \d{1,9}, in \S{1,200}(?:\n {1,20}[^\n]{0,500})?')
-_PATH = re.compile(r"(?<![\w.\-/])/[\w.\-/]+")  # a run of path characters is read once
+_PATH = re.compile(r"(?<![\w.\-/])/[\w.\-/]+")  # reads each path character once
 _SYSTEM = ("home/", "usr/", "opt/", "var/", "tmp/", "root/", "lib/", "mnt/", "srv/")
 
 
 def sanitize_message(message: str) -> str:
-    """The message, cut, without memory addresses, tracebacks and the paths of files."""
+    """Return the message, truncated, without memory addresses, tracebacks and file paths."""
     if len(message) > MAX_CHARACTERS:
         message = message[:MAX_CHARACTERS] + "…"
     message = _FRAME.sub("", _ADDRESS.sub(">", message))
@@ -32,9 +32,9 @@ def sanitize_message(message: str) -> str:
 
 
 def install() -> int:
-    """Replace vLLM's function in every module that has it; returns how many had.
+    """Replace vLLM's function in every module that has it; return the number of those modules.
 
-    Raises ImportError where vLLM has moved it: then nobody knows what it does now, and the server must not start.
+    Raises ImportError if vLLM has moved the function, so that the server does not start unprotected.
     """
     original = _original()
     if original is sanitize_message:
@@ -49,7 +49,7 @@ def _original() -> Any:
     for name in ORIGINALS:
         with contextlib.suppress(ModuleNotFoundError):
             return importlib.import_module(name).sanitize_message
-    raise ImportError(f"vLLM has sanitize_message in none of {', '.join(ORIGINALS)}", name="vllm")
+    raise ImportError(f"vLLM's sanitize_message is in none of {', '.join(ORIGINALS)}", name="vllm")
 
 
 def _holds(module: ModuleType, original: object) -> bool:

@@ -1,7 +1,6 @@
 """vLLM's OpenAI server as an engine process.
 
-``python -m vllm.entrypoints.openai.api_server`` with every configured argument. It re-implements nothing of vLLM and
-imports nothing of it.
+It runs `python -m vllm.entrypoints.openai.api_server` with every configured argument, and does not import vLLM.
 """
 
 import json
@@ -11,14 +10,13 @@ from typing import ClassVar
 
 from models.engine_process import EngineProcess
 
-MIDDLEWARE = ("models.vllm.guard.RequestGuard", "models.vllm.middleware.RequireKey")  # the last one is asked first
+MIDDLEWARE = ("models.vllm.guard.RequestGuard", "models.vllm.middleware.RequireKey")  # the last one runs first
 
 
 class VllmServer(EngineProcess):
-    """A single boot of vLLM's server; the arguments are those of `EngineProcess`.
+    """One run of vLLM's server; the arguments are those of `EngineProcess`.
 
-    `model` is the checkpoint directory or hub id, as vLLM takes it; `arguments` are vLLM's after the model; adapters
-    are directories.
+    `model` is a checkpoint directory or a hub id; `arguments` are vLLM's; adapters are directories.
     """
 
     program: ClassVar[str] = "vLLM"
@@ -49,7 +47,7 @@ class VllmServer(EngineProcess):
         """See `EngineProcess`."""
         return {
             "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; a gateway lets an idle connection go before the engine does
-            "VLLM_MAX_N_SEQUENCES": "128",  # OpenAI's own bound on `n`; vLLM's would let one request fill any queue
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; longer than the gateway's, so that the gateway closes first
+            "VLLM_MAX_N_SEQUENCES": "128",  # OpenAI's limit of `n`; with vLLM's, one request could fill any queue
             **self._environment,
         }

@@ -62,7 +62,7 @@ class Engine:
         self._server: EngineProcess | None = None
         self._stalls: StallWatch | None = None  # while the engine serves
         self._stalled = ""
-        self._proof: asyncio.Task[None] | None = None
+        self._probe: asyncio.Task[None] | None = None
         self._revision = spec["revision"] or await asyncio.to_thread(weights_revision, Path(spec["path"]))
         self._adapters = {
             name: await asyncio.to_thread(weights_revision, Path(path)) for name, path in spec["adapters"].items()
@@ -102,8 +102,8 @@ class Engine:
             await asyncio.sleep(SETTLE_S)
             await self._server.drain(self._spec["drain_s"])
         self._reports.cancel()
-        if self._proof is not None:
-            self._proof.cancel()
+        if self._probe is not None:
+            self._probe.cancel()
         if self._server is not None:
             await self._server.stop()
         await self._become("stopped", "")
@@ -121,7 +121,7 @@ class Engine:
             environment={LIMITS_VARIABLE: json.dumps(spec["grammars"]), **spec["environment"]},
             host=self._host,
             log_path=Path(os.environ["BONDHU_VAR_DIR"]) / "logs" / log_name,
-            tether=reaper.argv([], grace_s=5),
+            reaper=reaper.argv([], grace_s=5),
         )
         await self._become("starting", f"{LOADING} again: {again}" if again else LOADING)
         await self._server.start(spec["startup_timeout_s"])
@@ -195,16 +195,16 @@ class Engine:
             self._stalls, self._stalled = None, f"{server.program} was stopped because it hung: {stall}"
             server.note(self._stalled)
             await server.stop(grace_s=0)
-        elif self._stalls.wants_proof(now_s):
-            self._stalls.asked(now_s)
-            self._proof = asyncio.create_task(self._prove(server, self._stalls))
+        elif self._stalls.needs_probe(now_s):
+            self._stalls.probe_started(now_s)
+            self._probe = asyncio.create_task(self._run_probe(server, self._stalls))
 
-    async def _prove(self, server: EngineProcess, stalls: StallWatch) -> None:
-        """Ask for a token; no answer is a stall, which `stalls` sees before this gives up."""
+    async def _run_probe(self, server: EngineProcess, stalls: StallWatch) -> None:
+        """Request a token; without an answer, `look` reports that the engine hangs before this times out."""
         if await server.answers(2 * self._spec["step_timeout_s"]):
-            stalls.answered(asyncio.get_running_loop().time())
+            stalls.probe_answered(asyncio.get_running_loop().time())
         else:
-            stalls.gave_up()
+            stalls.probe_ended()
 
     async def _tell_directory(self) -> None:
         try:

@@ -48,7 +48,7 @@ async def default_model(log: Path) -> AsyncIterator[OpenAIChat]:
         environment=spec.env,
         host="127.0.0.1",
         log_path=log,
-        tether=reaper.argv([], grace_s=5),
+        reaper=reaper.argv([], grace_s=5),
     )
     try:
         await server.start(600)

@@ -78,7 +78,7 @@ async def engine(files: Path, tmp_path: Path) -> AsyncIterator[Engine]:
         environment={},
         host="127.0.0.1",
         log_path=tmp_path / "engine.log",
-        tether=reaper.argv([], grace_s=5),
+        reaper=reaper.argv([], grace_s=5),
         adapters={"adapted": str(files / "adapter")},
     )
     await server.start(timeout_s=120)

@@ -158,7 +158,7 @@ def test_a_greedy_reply_copies_an_unseen_name(model: Any, tokenizer: Any, said: 
     ("config", "complaint"),
     [
         ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
-        ({"architectures": ["LlamaForCausalLM"], "quantization_config": {"bits": 4}}, "quantised already"),
+        ({"architectures": ["LlamaForCausalLM"], "quantization_config": {"bits": 4}}, "already quantised"),
         ({"architectures": ["MistralForCausalLM"], "hidden_size": 250, "intermediate_size": 768}, "hidden_size 250"),
     ],
 )

@@ -31,7 +31,7 @@ def refusal(engine: dict[str, Any], server: dict[str, Any] | None = None) -> str
         ({"enforce_eager": "yes"}, "engine.enforce_eager: must be true or false, got 'yes'"),
         ({"gpu_memory_utilization": "90%"}, "engine.gpu_memory_utilization: must be a number, got '90%'"),
         ({"compilation_config": 3}, "engine.compilation_config: must be a mapping or a list, got 3"),
-        ({"served_model_name": ["a"]}, "engine.served_model_name: cannot be set: the id of the file is the name"),
+        ({"served_model_name": ["a"]}, "engine.served_model_name: cannot be set: the model's name is the file's `id`"),
         ({"hf_token": "x"}, "engine.hf_token: cannot be set: secrets come from the environment: set HF_TOKEN"),
     ],
 )

@@ -46,6 +46,6 @@ def test_the_cause_is_told_not_what_followed_from_it(tmp_path: Path, log: str, t
     path = tmp_path / "engine.log"
     path.write_text(log)
     server = VllmServer(
-        model="", served_name="", arguments=(), environment={}, host="127.0.0.1", log_path=path, tether=()
+        model="", served_name="", arguments=(), environment={}, host="127.0.0.1", log_path=path, reaper=()
     )
     assert server.last_error().startswith(told)

@@ -55,7 +55,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         environment=spec.env,
         host="127.0.0.1",
         log_path=tmp_path_factory.mktemp("engine") / "engine.log",
-        tether=reaper.argv([], grace_s=5),
+        reaper=reaper.argv([], grace_s=5),
     )
     await server.start(600)
     async with aiohttp.ClientSession() as session:
@@ -107,7 +107,7 @@ async def test_a_grammar_that_costs_too_much_is_refused_and_a_neighbour_is_answe
         assert status == 200
     status, body = await refused
     assert (status, body["error"]["param"]) == (400, "structured_outputs.regex")
-    assert "that are allowed" in body["error"]["message"]
+    assert "than the maximum of" in body["error"]["message"]
     status, body = await engine.post("/v1/completions", {"prompt": "a", "max_tokens": 4, **bomb})
     assert status == 400
     choice = {"structured_outputs": {"choice": ["yes", "no"]}}

@@ -1,4 +1,4 @@
-"""An engine that stands still is noticed; one that is idle, slow or busy is left alone."""
+"""An engine that hangs is detected; one that is idle, slow or busy is left alone."""
 
 from models.engine_process import Load
 from models.stall_watch import StallWatch
@@ -24,36 +24,36 @@ def test_steps_or_nothing_to_do_are_no_stall() -> None:
         assert watch.look(Load(steps=999), now_s) is None
 
 
-def test_a_server_that_says_nothing_stalls_too() -> None:
-    """Its event loop is held; one answer in between is enough."""
+def test_a_server_that_does_not_answer_hangs_too() -> None:
+    """Its event loop is blocked; one answer in between is enough."""
     watch = StallWatch(10, now_s=0)
     assert watch.look(None, 9) is None
     assert watch.look(Load(), 10) is None
     assert watch.look(None, 19) is None
-    assert watch.look(None, 21) == "its server said nothing for more than 10 s"
+    assert watch.look(None, 21) == "its server did not answer for more than 10 s"
 
 
-def test_an_engine_that_stops_before_it_said_what_it_has_to_do_is_noticed() -> None:
-    """Its numbers are those of its last step: no work. It is asked for a token, once at a time, and that is work."""
+def test_an_engine_that_hangs_before_it_reports_a_request_is_detected() -> None:
+    """Its report is as old as its last step: no requests. One probe at a time is sent, and counts as work."""
     watch = StallWatch(20, now_s=0)
     idle = Load(steps=5)
     assert watch.look(idle, 1) is None
-    assert not watch.wants_proof(10)
-    assert watch.wants_proof(12)
-    watch.asked(12)
-    assert not watch.wants_proof(13)
+    assert not watch.needs_probe(10)
+    assert watch.needs_probe(12)
+    watch.probe_started(12)
+    assert not watch.needs_probe(13)
     assert watch.look(idle, 32) is None
     stall = watch.look(idle, 33)
     assert stall is not None
-    assert "not a token" in stall
+    assert "a probe got no token" in stall
 
 
-def test_an_engine_that_answers_when_asked_is_left_alone() -> None:
+def test_an_engine_that_answers_a_probe_is_left_alone() -> None:
     """Whether its steps are counted or not."""
     watch = StallWatch(20, now_s=0)
     for now_s in range(0, 1000, 15):
-        if watch.wants_proof(now_s):
-            watch.asked(now_s)
+        if watch.needs_probe(now_s):
+            watch.probe_started(now_s)
             assert watch.look(Load(steps=5), now_s + 1) is None
-            watch.answered(now_s + 2)
+            watch.probe_answered(now_s + 2)
         assert watch.look(Load(steps=5), now_s + 3) is None

@@ -67,7 +67,7 @@ class LlamaService:
             environment=args["environment"],
             host="127.0.0.1",
             log_path=folder / "engine.log",
-            tether=(),
+            reaper=(),
             adapters=args["adapters"],
         )
         self._log = folder / "engine.log"
