@@ -10,6 +10,8 @@ STAMP   := $(VENV)/.installed-$(PROFILE)
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
+# In how many processes `make test` runs the tests; each has servers of its own.
+PROCESSES  ?= 2
 # What runs compose files and containers here: docker, or podman (COMPOSE=podman-compose CONTAINERS=podman).
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
@@ -73,8 +75,9 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment with $(PYTHON): install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(LOCKED) --requirement $(LOCKS)/build.txt
 
+# In two processes: one begins with the tests of the real stack, the other with the rest (tests/support/whole_stack.py).
 test: $(VENV)/.installed-dev $(VENV)/pgbouncer $(VENV)/prometheus
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 faults: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest tests/faults -m 'not gpu' --write-faults

@@ -25,12 +25,14 @@ STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, onc
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
 
-    First, because the last of them look for anything that the stack left behind: processes of other tests are none.
+    First, because they take longest. Where tests run in two processes (`make test`), those with a stack are one's, and a
+    file is one process's, so that there is one stack, and no server of a file's twice.
     """
     items.sort(key=lambda item: not _has_stack(item))
     for item in items:
         if _has_stack(item):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+        item.add_marker(pytest.mark.xdist_group("stack" if _has_stack(item) else item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(trylast=True)
