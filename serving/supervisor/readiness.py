@@ -50,6 +50,28 @@ def summarise(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> list
     return lines
 
 
+def starting(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> str:
+    """Return what a start waits for, in a line: parts that are starting, then models that are, by their stage.
+
+    It leaves out why: until Ray has placed everything, what cannot be reached yet is no fault. `summarise` tells it.
+    """
+    parts = [name for name, status in state.items() if name != "apply" and status["state"] == "starting"]
+    failed = [
+        f"{name}: {status['state']}" + (f" ({status['detail']})" if status["detail"] else "")
+        for name, status in state.items()
+        if name != "apply" and status["state"] not in ("starting", "running")
+    ]
+    models: dict[str, list[str]] = {}
+    for name, part in {**((ready or {}).get("models") or {}), "embedder": (ready or {}).get("embedder")}.items():
+        if isinstance(part, Mapping) and not part.get("ready", True):
+            placed = part.get("state") not in (None, "absent", "unreachable")
+            stage = str(part.get("reason") or part.get("state")) if placed else "waiting for Ray"
+            models.setdefault(stage, []).append(name)
+    lines = [f"starting {', '.join(parts)}"] if parts else []
+    lines += failed + [f"{', '.join(names)}: {stage}" for stage, names in models.items()]
+    return "; ".join(lines) or "starting gateway"
+
+
 def newest_engine_line(logs: Path) -> str:
     """Return the last line of the engine log that was written last; empty without one."""
     files = [path for path in logs.glob("engine-*.log") if path.stat().st_size]

@@ -25,8 +25,8 @@ STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, onc
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
 
-    First, because they take longest. Where tests run in two processes (`make test`), those with a stack are one's, and a
-    file is one process's, so that there is one stack, and no server of a file's twice.
+    First, because they take longest. Where tests run in two processes (`make test`), one runs all those with a stack,
+    and a file is not divided: there is one stack, and no server of a file starts twice.
     """
     items.sort(key=lambda item: not _has_stack(item))
     for item in items:

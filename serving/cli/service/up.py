@@ -27,6 +27,7 @@ from serving.supervisor.processes import components
 POLL_S = 1.0
 STOPPED_S = 0.1  # between two looks whether everything has stopped
 STOP_MARGIN_S = 30.0  # in addition to the processes' own grace periods, before they are killed
+USUAL_START_S = 60.0  # what is not up after that long is told with its reason
 
 
 def up(
@@ -207,15 +208,19 @@ def _show_progress(
                     "[red]error[/red] not ready in time; it is still starting: see `bondhu status`, `bondhu logs`"
                 )
                 return False
-            shown = _tell(spinner, _progress(settings, ready, state), time.monotonic() - began, shown)
+            elapsed_s = time.monotonic() - began
+            shown = _tell(spinner, _progress(settings, ready, state, elapsed_s), elapsed_s, shown)
             time.sleep(POLL_S)
     if deadline is not None:
         fail(f"it exited while starting; see {settings.var_dir}/logs/supervisor.log")
     return False
 
 
-def _progress(settings: Settings, ready: dict[str, Any] | None, state: dict[str, Any]) -> str:
-    waiting = "; ".join(readiness.summarise(ready, state))
+def _progress(settings: Settings, ready: dict[str, Any] | None, state: dict[str, Any], elapsed_s: float) -> str:
+    if elapsed_s < USUAL_START_S:
+        waiting = readiness.starting(ready, state)
+    else:
+        waiting = "; ".join(readiness.summarise(ready, state))
     engine = readiness.newest_engine_line(settings.var_dir / "logs")
     return f"{waiting}\n{engine[-160:]}" if engine else waiting
 
