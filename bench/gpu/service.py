@@ -111,8 +111,6 @@ def prepare(directory: Path, profile: str, real: Path | None, adapter: Path | No
         engine: dict[str, Any] = {"max_model_len": 2048}
         more: dict[str, Any] = {}
         if adapter is not None:
-            if profile == "cpu":
-                engine["worker_extension_cls"] = "models.vllm.lora_on_cpu.Extension"  # its 8-bit layers need it
             more["adapters"] = [{"id": adapter_id, "path": str(adapter)}]
         _write_model(root, profile, "check-real", real, "bf16", engine, more)
     document = yaml.safe_load((root / "configs/bondhu.yaml").read_text())

@@ -5,7 +5,8 @@ once. They are measured in turn, in an order that rotates, because the machine d
 meanwhile. Asked are the model and its companion adapter: tokens/s of one stream and of several, seconds to the first
 token of a long prompt; memory is the proportional set size of a side's processes, before and after the load. The sides
 share the weights that all of them come from, in the forms in which each can serve them. With `--forms` vLLM is measured
-in every form that it has (W8A8, W4A16, not quantised), which is what the default was chosen by.
+in every form that it has (W8A8, W4A16, not quantised), which is what the default was chosen by; with `--own-lora` also
+as it multiplies adapters by itself, without `models.vllm.lora_on_cpu`.
 
 Writes bench/results/NAME.json, .md and .png.
 """
@@ -40,8 +41,23 @@ from serving.config.schema import ModelSpec, Settings
 from serving.supervisor import reaper
 
 VLLM, LLAMA_CPP = "smollm2-135m-instruct", "smollm2-135m-instruct-gguf"
-SIDES: dict[str, tuple[str, Form]] = {"vLLM W8A8": (VLLM, "W8A8"), "llama.cpp Q4_1": (LLAMA_CPP, "gguf")}
-FORMS: dict[str, tuple[str, Form]] = {"vLLM W4A16": (VLLM, "W4A16"), "vLLM bf16": (VLLM, "checkpoint")}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a side serves: a model file in one form of its weights, and whether vLLM's own products of adapters stay."""
+
+    model: str
+    form: Form
+    own_lora: bool = False
+
+
+SIDES = {"vLLM W8A8": Choice(VLLM, "W8A8"), "llama.cpp Q4_1": Choice(LLAMA_CPP, "gguf")}
+FORMS = {"vLLM W4A16": Choice(VLLM, "W4A16"), "vLLM bf16": Choice(VLLM, "checkpoint")}
+OWN_LORA = {
+    "vLLM W8A8, its own LoRA": Choice(VLLM, "W8A8", own_lora=True),
+    "vLLM bf16, its own LoRA": Choice(VLLM, "checkpoint", own_lora=True),
+}
 STORY = "Once upon a time there was a small house by the sea. "
 LONG_PROMPT = STORY * 40  # about 520 tokens
 START_TIMEOUT_S = 600.0
@@ -70,15 +86,16 @@ class Side:
         return {"side": self.name, "first_token_s": self.first_token_s, **memory, **seen}
 
 
-def spec_of(settings: Settings, model: str, form: Form) -> ModelSpec:
+def spec_of(settings: Settings, choice: Choice) -> ModelSpec:
     """The model file's model in one form of its weights, fetched if they are not here yet."""
-    spec = settings.catalogue[model]
+    spec, form = settings.catalogue[choice.model], choice.form
     assert spec.source is not None, "its weights are fetched"
     source = parse_source(spec.source.name, spec.source.sha256, settings.root)
     place = fetch(source, form, settings.var_dir / "models", lambda step, *_: typer.echo(step, err=True))
     changed: dict[str, Any] = {"path": str(place / GGUF_FILE if form == "gguf" else place)}
-    if form == "checkpoint" and isinstance(spec.engine, dict):
-        changed["engine"] = {name: value for name, value in spec.engine.items() if name != "worker_extension_cls"}
+    if choice.own_lora and isinstance(spec.engine, dict):
+        kept = {name: value for name, value in spec.engine.items() if name != "lora_target_modules"}
+        changed["engine"] = {**kept, "worker_extension_cls": "models.vllm.lora_on_int8.Extension"}
     return spec.model_copy(update=changed)
 
 
@@ -172,12 +189,12 @@ async def measure(side: Side, number: int, plan: Mapping[str, int]) -> None:
 
 async def run(
     settings: Settings,
-    chosen: Mapping[str, tuple[str, Form]],
+    chosen: Mapping[str, Choice],
     plan: Mapping[str, int],
     keep: Callable[[Sequence[Side], int], None],
 ) -> None:
     """Boot all, measure in turn, stop all; `keep` is given what was seen after each round."""
-    specs = {name: spec_of(settings, model, form) for name, (model, form) in chosen.items()}
+    specs = {name: spec_of(settings, choice) for name, choice in chosen.items()}
     sides: list[Side] = []
     with TemporaryDirectory() as directory:
         try:
@@ -205,6 +222,8 @@ def main(
     at_once: Annotated[int, typer.Option(help="Streams at once.")] = 8,
     rounds: Annotated[int, typer.Option(help="Of every measurement on every side.")] = 5,
     forms: Annotated[bool, typer.Option("--forms", help="vLLM in every form of the weights too.")] = False,
+    own_lora: Annotated[bool, typer.Option("--own-lora", help="vLLM's own products of adapters too.")] = False,
+    only: Annotated[str, typer.Option(help="Only these sides, by name, separated by semicolons.")] = "",
     name: Annotated[str, typer.Option(help="Results go to bench/results/NAME.{json,md,png}.")] = "engines",
 ) -> None:
     """Measure the engines beside each other and write the result."""
@@ -221,7 +240,10 @@ def main(
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
         (RESULTS / f"{name}.md").write_text(markdown(result))
 
-    asyncio.run(run(settings, SIDES | FORMS if forms else SIDES, plan, keep))
+    chosen = SIDES | (FORMS if forms else {}) | (OWN_LORA if own_lora else {})
+    if only:
+        chosen = {side: (SIDES | FORMS | OWN_LORA)[side] for side in only.split(";")}
+    asyncio.run(run(settings, chosen, plan, keep))
     plot(result, RESULTS / f"{name}.png")
     typer.echo(markdown(result))
 

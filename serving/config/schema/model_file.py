@@ -16,6 +16,7 @@ Profile = Literal["cpu", "gpu"]
 MODEL_ID = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DEFAULT_MAX_IN_FLIGHT = 64  # requests per replica when neither the deployment nor the engine sets a number
 MediaPart = Literal["image_url", "input_image", "image_embeds", "audio_url", "input_audio", "audio_embeds", "video_url"]
+LORA_EXTENSION = "models.vllm.lora_on_cpu.Extension"  # of vLLM's workers; on a GPU it does nothing
 NEVER = frozenset({"cache_salt", "request_id"})  # fields of vLLM that no model file may allow
 
 
@@ -156,7 +157,8 @@ class ModelSpec(Frozen):
         arguments = dict(self.engine) if isinstance(self.engine, dict) else {}
         if not self.adapters or self.runs_llama_cpp:
             return arguments
-        return {"enable_lora": True, "max_loras": len(self.adapters), **arguments}
+        needed = {"enable_lora": True, "max_loras": len(self.adapters), "worker_extension_cls": LORA_EXTENSION}
+        return {**needed, **arguments}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,91 @@
+"""LoRA's matrix products in vLLM's CPU build, by groups of rows with the same adapter.
+
+vLLM 0.29 copies the adapter's matrices for every token (vllm/lora/ops/torch_ops), in each slice of each layer, and
+also for the output head and the embeddings, which few adapters change. In a batch that mixes requests for the base
+model and for an adapter, it also adds the last adapter to the base model's, because it uses their slot number, -1, as an
+index (vllm#48421). Here rows without an adapter are left as they are. The computation is in `models.vllm.lora_groups`.
+"""
+
+from typing import Any
+
+import torch
+from vllm.logger import init_logger
+from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+from models.vllm.lora_groups import Group, PackedWeights, add_rows, group
+
+logger = init_logger(f"vllm.{__name__}")
+
+
+class GroupedLora(PunicaWrapperCPU):  # type: ignore[misc]  # vLLM's modules are not followed by mypy
+    """vLLM's LoRA wrapper for CPUs, with faster products; cases that it does not handle use vLLM's own code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._packed: dict[int, PackedWeights] = {}  # key: id() of a layer's tuple, which the value keeps alive
+        self._tokens: tuple[Group, ...] = ()
+        self._samples: tuple[Group, ...] = ()
+
+    def adopt(self, layer: Any) -> None:
+        """Pack the LoRA matrices of a layer and replace them by views; called before any adapter is loaded."""
+        a, b = layer.lora_a_stacked, layer.lora_b_stacked
+        if not PackedWeights.can_pack(a, b):
+            logger.warning_once(
+                "LoRA on %s uses vLLM's own slow code: unexpected shapes of its matrices", type(layer).__name__
+            )
+            return
+        packed = PackedWeights(a, b)
+        layer.lora_a_stacked, layer.lora_b_stacked = packed.a, packed.b
+        self._packed[id(packed.a)] = packed
+
+    def update_metadata(self, *args: Any, **kwargs: Any) -> None:
+        """Record which rows of the next batch use which adapter."""
+        super().update_metadata(*args, **kwargs)
+        self._tokens = group(self.token_lora_indices.tolist())
+        self._samples = group(self.sampler_indices.tolist())
+
+    def add_lora_linear(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        lora_a_stacked: tuple[torch.Tensor, ...],
+        lora_b_stacked: tuple[torch.Tensor, ...],
+        scale: float,
+        output_slices: tuple[int, ...],
+        *,
+        buffer: tuple[torch.Tensor, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add each token's adapter to a linear layer's output, in place."""
+        packed = self._packed.get(id(lora_a_stacked))
+        fits = packed is not None and x.dtype == y.dtype == packed.dtype and scale == 1.0 and not kwargs
+        if packed is None or not fits or buffer is not None:
+            super().add_lora_linear(y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, buffer=buffer, **kwargs)
+        elif self._tokens:
+            packed.add(y, x, self._tokens)
+
+    def add_lora_embedding(
+        self, y: torch.Tensor, x: torch.Tensor, lora_b_stacked: torch.Tensor, add_inputs: bool = True, **kwargs: Any
+    ) -> None:
+        """Add each token's adapter to its embedding, in place; `x` is the product with A already."""
+        if add_inputs:
+            add_rows(y, x, None, lora_b_stacked, self._tokens)
+        else:
+            super().add_lora_embedding(y, x, lora_b_stacked, add_inputs, **kwargs)
+
+    def add_lora_logits(
+        self,
+        y: torch.Tensor,
+        x: torch.Tensor,
+        lora_a_stacked: torch.Tensor,
+        lora_b_stacked: torch.Tensor,
+        scale: float,
+        *,
+        buffer: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add each sequence's adapter to its logits, in place."""
+        if scale != 1.0 or buffer is not None:
+            super().add_lora_logits(y, x, lora_a_stacked, lora_b_stacked, scale, buffer=buffer, **kwargs)
+        elif self._samples:
+            add_rows(y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1]), lora_a_stacked, lora_b_stacked, self._samples)
