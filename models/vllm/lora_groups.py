@@ -44,7 +44,7 @@ class PackedWeights:
         a: for each slice, (slots, 1, rank, inputs), as vLLM has them.
         b: for each slice, (slots, 1, outputs of the slice, rank).
 
-    The attributes `a` and `b` are views of the packed tensors with the same shapes: an adapter is loaded by writing to them.
+    The attributes `a` and `b` are views of the packed tensors with the same shapes: writing to them loads an adapter.
 
     """
 

@@ -23,7 +23,7 @@ _EXPECTED = {  # parameters of the methods that are overridden
 
 
 def install() -> bool:
-    """Make vLLM use `GroupedLora`. False, with a warning in its log, if vLLM is not as expected: then nothing changes."""
+    """Make vLLM use `GroupedLora`. Changes nothing and returns False, with a warning, if vLLM is not as expected."""
     platform: Any = type(current_platform)
     difference = _difference(platform)
     if difference:
