@@ -1,9 +1,9 @@
 """LoRA's matrix products in vLLM's CPU build, by groups of rows with the same adapter.
 
-vLLM 0.29 copies the adapter's matrices for every token (vllm/lora/ops/torch_ops), in each slice of each layer, and
+vLLM 0.29 copies the matrices of the adapter for every token (vllm/lora/ops/torch_ops), in each slice of each layer, and
 also for the output head and the embeddings, which few adapters change. In a batch that mixes requests for the base
-model and for an adapter, it also adds the last adapter to the base model's, because it uses their slot number, -1, as an
-index (vllm#48421). Here rows without an adapter are left as they are. The computation is in `models.vllm.lora_groups`.
+model and for an adapter, it also adds the last adapter to those for the base model, because it uses their slot number,
+-1, as an index (vllm#48421). Here rows without an adapter are left as they are. `models.vllm.lora_groups` computes.
 """
 
 from typing import Any
