@@ -1,5 +1,6 @@
 """The folder of backups: their names, which contain the time, and which ones to delete."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,16 +34,24 @@ def newest(folder: Path) -> Path:
     return full[-1]
 
 
-def prune(folder: Path, keep: int) -> list[Path]:
-    """Delete all but the newest `keep` full backups, and lists older than the newest one; returns the deleted files.
+def outdated(names: Iterable[str], keep: int) -> list[str]:
+    """Of archives' names, all but the newest `keep` full backups, and lists older than the newest one.
 
     A full backup contains all older lists.
     """
-    full = backups(folder)
-    outdated = full[: max(0, len(full) - keep)]
+    names = sorted(name for name in names if name.endswith(SUFFIX))
+    full = [name for name in names if name.startswith(f"{FULL}-")]
+    found = full[: max(0, len(full) - keep)]
     if full:
-        newest_at = full[-1].name.removeprefix(FULL)
-        outdated += [path for path in folder.glob(f"{LIST}-*{SUFFIX}") if path.name.removeprefix(LIST) < newest_at]
-    for path in outdated:
+        newest_at = full[-1].removeprefix(FULL)
+        lists = (name for name in names if name.startswith(f"{LIST}-"))
+        found += [name for name in lists if name.removeprefix(LIST) < newest_at]
+    return found
+
+
+def prune(folder: Path, keep: int) -> list[Path]:
+    """Delete what is outdated in the folder; returns the deleted files."""
+    found = [folder / name for name in outdated((path.name for path in archives(folder)), keep)]
+    for path in found:
         path.unlink(missing_ok=True)
-    return outdated
+    return found

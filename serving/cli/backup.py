@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,10 @@ Identity = Annotated[
     Path | None, typer.Option("--identity", help="File with the private identity for it (AGE-SECRET-KEY-1...).")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+S3 = Annotated[
+    str | None,
+    typer.Option("--s3", help="A bucket with a copy of each backup: s3://BUCKET/PREFIX; default: backup.s3."),
+]
 PostgresBin = Annotated[
     Path | None, typer.Option("--postgres-bin", help="Folder of pg_dump, pg_restore and psql; default: PATH.")
 ]
@@ -41,6 +46,7 @@ def backup(
     erasures: Annotated[
         bool, typer.Option("--erasures", help="Only back up the list of erasures, for example every minute.")
     ] = False,
+    s3: S3 = None,
     postgres_bin: PostgresBin = None,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +60,7 @@ def backup(
         elif verify is not None:
             _verify(verify, identity, postgres_bin, as_json)
         else:
-            _backup(folder, to or [], erasures, postgres_bin, as_json)
+            _backup(folder, to or [], s3, erasures, postgres_bin, as_json)
     except (BackupError, OSError) as problem:
         fail(str(problem))
 
@@ -70,6 +76,10 @@ def restore(
     keep_configuration: Annotated[
         bool, typer.Option("--keep-configuration", help="Do not restore the files of configs/.")
     ] = False,
+    from_s3: Annotated[
+        str | None,
+        typer.Option("--from-s3", help="Take it from a bucket, s3://BUCKET/PREFIX; SOURCE is then its name there."),
+    ] = None,
     postgres_bin: PostgresBin = None,
     as_json: Json = False,
 ) -> None:
@@ -81,19 +91,25 @@ def restore(
 
     keep_private()
     _refuse_if_running(settings)
-    path = source or _folder(settings, None)
     try:
         settings.var_dir.mkdir(parents=True, exist_ok=True)
-        done = bring_back(
-            settings,
-            places.newest(path) if path.is_dir() else path,
-            archive.read_identities(_identity(identity)),
-            now=partial(datetime.now, UTC),
-            lists_from=lists_from or (),
-            keep_configuration=keep_configuration,
-            postgres_bin=postgres_bin,
-            report=lambda line: err.print(line, markup=False, soft_wrap=True),
-        )
+        with tempfile.TemporaryDirectory(prefix="fetched.", dir=settings.var_dir) as fetched:
+            if from_s3 is not None:
+                from serving.backup.bucket import Bucket
+
+                path = Bucket(from_s3).fetch(Path(fetched), source.name if source is not None else "")
+            else:
+                path = source or _folder(settings, None)
+            done = bring_back(
+                settings,
+                places.newest(path) if path.is_dir() else path,
+                archive.read_identities(_identity(identity)),
+                now=partial(datetime.now, UTC),
+                lists_from=lists_from or (),
+                keep_configuration=keep_configuration,
+                postgres_bin=postgres_bin,
+                report=lambda line: err.print(line, markup=False, soft_wrap=True),
+            )
     except (BackupError, OSError) as problem:
         fail(str(problem))
     shown = _shown(done.manifest) | {"forgotten_again": done.forgotten}
@@ -112,7 +128,9 @@ def restore(
         )
 
 
-def _backup(folder: Path | None, to: list[str], erasures: bool, postgres_bin: Path | None, as_json: bool) -> None:
+def _backup(
+    folder: Path | None, to: list[str], s3: str | None, erasures: bool, postgres_bin: Path | None, as_json: bool
+) -> None:
     settings = settings_or_exit()
     from serving.backup import places
     from serving.backup.make import make
@@ -122,13 +140,24 @@ def _backup(folder: Path | None, to: list[str], erasures: bool, postgres_bin: Pa
     now = partial(datetime.now, UTC)
     file = make(settings, place, recipients, now=now, postgres_bin=postgres_bin, only_erasures=erasures)
     gone = places.prune(place, settings.backup.keep)
+    bucket = s3 or settings.backup.s3
+    if bucket is not None:
+        from serving.backup.bucket import Bucket
+
+        there = Bucket(bucket)
+        there.upload(file)
+        there.prune(settings.backup.keep)
     size = file.stat().st_size
     if as_json:
         typer.echo(
-            json.dumps({"file": str(file), "size_bytes": size, "pruned": [str(path) for path in gone]}, indent=2)
+            json.dumps(
+                {"file": str(file), "size_bytes": size, "pruned": [str(path) for path in gone], "s3": bucket}, indent=2
+            )
         )
     else:
         out.print(f"{file}  {size / 2**20:.1f} MiB", soft_wrap=True)
+        if bucket is not None:
+            out.print(f"copied to {bucket}", markup=False, soft_wrap=True)
         if gone:
             out.print(f"deleted {len(gone)} older backups", soft_wrap=True)
 

@@ -108,3 +108,8 @@ class BackupSettings(Frozen):
         description="public keys (age1...) that they are encrypted to; `bondhu backup --new-identity` makes one",
     )
     keep: int = Field(default=14, ge=1, description="whole backups that are kept; older ones go after each new one")
+    s3: str | None = Field(
+        default=None,
+        pattern=r"^s3://[^/]+(/.*)?$",
+        description="a bucket that has a copy of each backup (s3://BUCKET/PREFIX); needs boto3: docs/backup.md",
+    )
