@@ -1,0 +1,125 @@
+"""Measures what the small machine holds, beside `make compose-test COMPOSE_TEST="--keep --no-faults"`.
+
+    .venv/bin/python -m bench.b2s [--containers docker] [--url http://127.0.0.1:18000] [--quick]
+
+The containers of docker-compose.cpu.yml have to run. Twice: with the CPU that the compose file allows (a B2s with
+credits), and with what a B2s may use for ever. Writes bench/results/b2s.json, .png and docs/capacity.md.
+"""
+
+import asyncio
+import json
+import shlex
+import time
+import urllib.request
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from bench.b2s import report
+from bench.b2s.containers import BURST, SUSTAINED, Containers
+from bench.b2s.kinds import KINDS, TURNS, USER, Kind
+from bench.b2s.sweep import Point, point
+from bench.environment import RESULTS, commit, machine
+
+REGIMES = {"burst": BURST, "sustained": SUSTAINED}
+JOBS_S = 40.0
+JOB_KINDS = ("stats", "retention", "expire_videos")
+SETTLE_S = 5.0
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/capacity.md"
+
+
+def ask(url: str, key: str, method: str, path: str, body: Any = None) -> Any:
+    """One request; returns its JSON."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers, method=method), timeout=120) as reply:
+        return json.load(reply)
+
+
+def seed_person(url: str, key: str) -> None:
+    """Give the person who is recalled their past."""
+    texts = [f"My garden number {number} has a {number % 7} metre hedge." for number in range(TURNS)]
+    turns = [
+        {"external_id": f"b2s-{number}", "speaker": USER, "text": text, "said_at": "2026-11-01T12:00:00Z"}
+        for number, text in enumerate(texts)
+    ]
+    ask(url, key, "POST", "/api/v1/conversations", {"user": USER, "external_id": "before", "messages": turns})
+
+
+def jobs_a_minute(url: str, key: str) -> float:
+    """Jobs that are done in a minute: each kind is requested again when the one before is done."""
+    began, done = time.monotonic(), 0
+    while time.monotonic() - began < JOBS_S:
+        jobs = [ask(url, key, "POST", "/api/v1/jobs", {"kind": kind})["id"] for kind in JOB_KINDS]
+        while jobs and time.monotonic() - began < 3 * JOBS_S:
+            time.sleep(0.5)
+            ended = [job for job in jobs if ask(url, key, "GET", f"/api/v1/jobs/{job}")["state"] == "done"]
+            done += len(ended)
+            jobs = [job for job in jobs if job not in ended]
+    return 60 * done / (time.monotonic() - began)
+
+
+def sweep(containers: Containers, url: str, key: str, kind: Kind) -> list[dict[str, Any]]:
+    """Rising rates of a kind, until one is not held."""
+    found = []
+    for seed, rate_per_s in enumerate(kind.rates):
+        before = containers.used()
+        fields = asyncio.run(point(url, key, kind, rate_per_s, seed))
+        after = containers.used()
+        cpu_s = {service: round(after[service][0] - before[service][0], 2) for service in after}
+        memory_mib = {service: round(after[service][1], 0) for service in after}
+        result = Point(**fields, cpu_s=cpu_s, memory_mib=memory_mib)
+        latency = result.latency_ms
+        typer.echo(
+            f"  {kind.name} at {rate_per_s:.2f}/s: {result.answered} of {result.sent}, p50 {latency['p50']} ms, "
+            f"p95 {latency['p95']} ms{'' if result.held else ', not held'} {result.errors or ''}"
+        )
+        found.append(result.__dict__)
+        time.sleep(1)
+        if not result.held:
+            break
+    return found
+
+
+def main(
+    containers: Annotated[str, typer.Option(help="The command for containers.")] = "docker",
+    url: Annotated[str, typer.Option(help="Where the gateway is published.")] = "http://127.0.0.1:18000",
+    quick: Annotated[bool, typer.Option("--quick", help="Short stretches, to try this program.")] = False,
+) -> None:
+    """Measure, and write it down."""
+    engine = Containers(tuple(shlex.split(containers)))
+    key = engine.key()
+    seed_person(url, key)
+    kinds = [replace(kind, duration_s=3, rates=kind.rates[:2]) for kind in KINDS] if quick else list(KINDS)
+    result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    result |= {"machine": machine(), "regimes": {}}
+    try:
+        for regime, cores in REGIMES.items():
+            typer.echo(f"{regime}: {cores} cores")
+            engine.limit(cores)
+            time.sleep(SETTLE_S)
+            found: dict[str, Any] = {"cores": cores, "kinds": {}}
+            for kind in kinds:
+                found["kinds"][kind.name] = {
+                    "guide": kind.guide, "bound_s": kind.bound_s, "points": sweep(engine, url, key, kind)
+                }  # fmt: skip
+            found["jobs_a_minute"] = round(jobs_a_minute(url, key), 1)
+            found["redis_operations_per_s"] = round(engine.redis_operations())
+            typer.echo(f"  jobs {found['jobs_a_minute']}/min, Redis {found['redis_operations_per_s']}/s")
+            result["regimes"][regime] = found
+    finally:
+        engine.limit(BURST)
+    if quick:
+        return
+    (RESULTS / "b2s.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    report.plot(result, RESULTS / "b2s.png")
+    DOCUMENT.write_text(report.document(result))
+    typer.echo(report.document(result))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""A long, steady load on a whole stack: memory, throughput and errors over time."""
