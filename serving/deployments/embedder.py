@@ -16,6 +16,10 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+# Texts in one pass of the model. On a CPU larger ones are slower and leave more memory behind: 32 texts of 120 to 240
+# words took 2.6 s of CPU and 220 MB beyond the model in passes of 32, 2.0 s and 65 MB in passes of 8.
+PASS_TEXTS = {"cpu": 8}
+
 
 @serve.deployment(name="Embedder", max_ongoing_requests=256, health_check_period_s=10)
 class Embedder:
@@ -66,7 +70,8 @@ class Embedder:
     async def _embed(self, requests: list[list[str]]) -> list[numpy.ndarray]:
         """Embed the texts of several requests in one batch; one float32 matrix (texts, dimensions) per request."""
         flat = [text for texts in requests for text in texts]
-        matrix = self._model.encode(flat, normalize_embeddings=True, show_progress_bar=False)
+        at_once = PASS_TEXTS.get(self._model.device.type, 32)
+        matrix = self._model.encode(flat, batch_size=at_once, normalize_embeddings=True, show_progress_bar=False)
         ends = numpy.cumsum([len(texts) for texts in requests])
         return numpy.split(numpy.ascontiguousarray(matrix, dtype="<f4"), ends[:-1])
 
