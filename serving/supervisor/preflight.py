@@ -74,7 +74,8 @@ def _packages(settings: Settings, machine: Machine) -> Iterator[Finding]:
     for name in DASHBOARD_NEEDS:
         if not settings.ray.address and not machine.has_package(name):
             yield Finding(f"Ray's dashboard needs {name}, which is not installed", "Install it: make install")
-    if not settings.ray.address and not machine.has_package("vllm"):
+    runs_vllm = any(not spec.runs_llama_cpp for spec in settings.served())
+    if not settings.ray.address and runs_vllm and not machine.has_package("vllm"):
         yield Finding("vLLM is not installed", f"Install it: make install PROFILE={settings.profile}")
     if any(spec.runs_llama_cpp for spec in settings.served()) and not machine.has_package("xllamacpp"):
         yield Finding("llama.cpp (xllamacpp) is not installed", f"Install it: make install PROFILE={settings.profile}")

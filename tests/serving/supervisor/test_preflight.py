@@ -215,3 +215,12 @@ def test_this_machine_can_be_asked() -> None:
     foreign = machine.port_trouble("192.0.2.77", 8000)
     assert foreign is not None
     assert foreign.reason == errno.EADDRNOTAVAIL
+
+
+def test_what_only_llama_cpp_serves_needs_no_vllm(settings: Settings) -> None:
+    """It needs llama.cpp."""
+    (settings.root / "model.gguf").write_text("")
+    spec = ModelSpec(id="tiny", path="./model.gguf", engine="llama_cpp")
+    light = settings.model_copy(update={"catalogue": {"tiny": spec}})
+    assert examine(light, Fit(has_package=lambda name: name != "vllm")) == []
+    assert "xllamacpp" in only(light, Fit(has_package=lambda name: name != "xllamacpp"))
