@@ -16,7 +16,7 @@ PROCESSES  ?= 2
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
 
-.PHONY: help sbom secrets licences compose-test up down install test test-slow faults test-gpu gpu-check check bench audit clean
+.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 help:
@@ -28,7 +28,7 @@ help:
 	@echo "make bench         the gateway beside bare vLLM and LiteLLM, about forty minutes"
 	@echo "make faults        break every part on purpose, write docs/faults.md"
 	@echo "make gpu-check     the whole service on a GPU, eight minutes"
-	@echo "make compose-test  the small machine's containers"
+	@echo "make compose-test  the small machine's containers; compose-test-gpu-shape: the GPU's, without a GPU"
 	@echo "make audit         known vulnerabilities of pinned packages"
 	@echo "make licences      docs/licences.md; sbom: CycloneDX; secrets: strings in the repository that look like some"
 	@echo "make clean         remove the virtual environments"
@@ -100,9 +100,15 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The small machine's compose file for real: up, chats, memory beside limits, down.
+# The small machine's compose file for real: up, used, broken on purpose, memory beside limits, down.
 compose-test:
-	@BUILDAH_FORMAT=docker $(PYTHON) deploy/docker/compose_test.py --compose "$(COMPOSE)" --podman "$(CONTAINERS)" $(COMPOSE_TEST)
+	@BUILDAH_FORMAT=docker $(PYTHON) deploy/docker/compose_test --compose "$(COMPOSE)" --containers "$(CONTAINERS)" $(COMPOSE_TEST)
+
+# The GPU's compose file, the CPU image in the GPU's place.
+compose-test-gpu-shape: $(STAMP)
+	@BUILDAH_FORMAT=docker $(CONTAINERS) build --file deploy/docker/Dockerfile --target cpu --tag localhost/bondhu:cpu .
+	@BUILDAH_FORMAT=docker $(CONTAINERS) build --file deploy/docker/Dockerfile --target worker --tag localhost/bondhu:worker .
+	@$(BIN)/python deploy/docker/compose_test/gpu_shape.py --compose "$(COMPOSE)" --containers "$(CONTAINERS)" $(COMPOSE_TEST)
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.serving --model bondhu-demo
