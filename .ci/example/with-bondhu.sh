@@ -3,15 +3,21 @@
 #
 #     .ci/example/with-bondhu.sh pytest tests/
 #
-# The command sees OPENAI_BASE_URL and OPENAI_API_KEY. Needs an installed service (`make install`; in CI, cached). From the
-# environment: BONDHU (the `bondhu` program; .venv/bin/bondhu), BONDHU_READY_S (longest wait, 180),
-# BONDHU__MODELS__ACTIVE (bondhu-demo, the fast model of the tests), BONDHU__EMBEDDER__ENABLED (false), BONDHU__GATEWAY__PORT.
+# The command sees OPENAI_BASE_URL and OPENAI_API_KEY. Needs an installed service (`make install`; in CI, cached) and its model
+# (`bondhu models fetch`; cached too, else it is downloaded at the first start). From the environment: BONDHU (the `bondhu`
+# program; .venv/bin/bondhu), BONDHU_READY_S (longest wait, 180), BONDHU__GATEWAY__PORT, BONDHU__EMBEDDER__ENABLED (false) and
+# BONDHU__MODELS__ACTIVE: a real model under llama.cpp, which starts much faster than vLLM.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 bondhu=${BONDHU:-$here/.venv/bin/bondhu}
 export BONDHU_ROOT=${BONDHU_ROOT:-$here}
-export BONDHU_VAR_DIR=${BONDHU_VAR_DIR:-$(mktemp -d)}
-export BONDHU__MODELS__ACTIVE=${BONDHU__MODELS__ACTIVE:-bondhu-demo}
+if [[ -z ${BONDHU_VAR_DIR:-} ]]; then
+  BONDHU_VAR_DIR=$(mktemp -d)
+  mkdir -p "$here/var/models"
+  ln -s "$here/var/models" "$BONDHU_VAR_DIR/models"   # weights are downloaded once
+fi
+export BONDHU_VAR_DIR
+export BONDHU__MODELS__ACTIVE=${BONDHU__MODELS__ACTIVE:-smollm2-135m-instruct-gguf-2x2k}
 export BONDHU__EMBEDDER__ENABLED=${BONDHU__EMBEDDER__ENABLED:-false}
 export BONDHU__WORKER__ENABLED=${BONDHU__WORKER__ENABLED:-false}
 
@@ -33,7 +39,7 @@ until curl --silent --fail --max-time 5 --output /dev/null "$ready"; do   # `bon
     "$bondhu" status >&2 || true
     exit 1
   fi
-  sleep 1
+  sleep 0.5
 done
 echo "bondhu is ready after $((SECONDS - began)) s" >&2
 set -a
