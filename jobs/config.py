@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from jobs.schedule import Schedule, Schedules
+from storage.memory.summaries import SummaryRules
 
 if TYPE_CHECKING:
     from jobs.kinds.inbox import Webhooks
@@ -16,6 +17,7 @@ WEBHOOKS, WEBHOOK_KEY = "BONDHU_WEBHOOKS", "BONDHU_WEBHOOK_KEY"
 JOBS, SERVICES = "BONDHU_JOBS", "BONDHU_SERVICES"
 SERVICE_KEYS = ("YOUTUBE_API_KEY", "LASTFM_API_KEY", "BONDHU_TOKENS_KEY")
 PLAN, KEY = "BONDHU_EXTRACTION", "BONDHU_JOBS_KEY"
+SUMMARIES = "BONDHU_SUMMARIES"
 ERASURE_KEY = "BONDHU_ERASURE_KEY"
 INGRESS, CLUSTER_KEY = "BONDHU_INGRESS_URL", "BONDHU_CLUSTER_KEY"
 
@@ -61,10 +63,20 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobsPlan:
-    """The plan of all other kinds; `every_s` is the interval between two checks for due jobs.
+class SummaryPlan:
+    """How conversations are summarised; without a `target`, without a model."""
 
-    `services` are the options of outside services (`agents.outside.options`), `service_keys` their keys.
+    target: ExtractionTarget | None = None
+    rules: SummaryRules = field(default_factory=SummaryRules)
+    max_attempts: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsPlan:
+    """The plan of all kinds but extraction; `every_s` is the interval between two checks for due jobs.
+
+    `services` are the options of outside services (`agents.outside.options`), `service_keys` their keys. Without
+    `summaries` nothing is summarised.
     """
 
     every_s: float = 10.0
@@ -72,14 +84,16 @@ class JobsPlan:
     schedules: Schedules = field(default_factory=Schedules)
     services: Mapping[str, Any] = field(default_factory=dict)
     service_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    summaries: SummaryPlan | None = SummaryPlan()
 
 
 def read_jobs(environ: Mapping[str, str]) -> JobsPlan:
     """The plan in the environment, written by `serving.config.schema.JobsSettings`; otherwise the default."""
     keys = {name: value for name in SERVICE_KEYS if (value := environ.get(name))}
     services = json.loads(environ.get(SERVICES) or "{}")
+    summaries = _read_summaries(environ)
     if not environ.get(JOBS):
-        return JobsPlan(services=services, service_keys=keys)
+        return JobsPlan(services=services, service_keys=keys, summaries=summaries)
     plan = json.loads(environ[JOBS])
     by_kind = {
         kind: Schedule(time.fromisoformat(each["at"]), WEEKDAYS.get(each["weekday"]), each["every_h"])
@@ -88,7 +102,22 @@ def read_jobs(environ: Mapping[str, str]) -> JobsPlan:
     }
     schedules = Schedules(by_kind, ZoneInfo(plan["zone"]))
     rules = {name: plan[name] for name in ("every_s", "max_attempts")}
-    return JobsPlan(**rules, schedules=schedules, services=services, service_keys=keys)
+    return JobsPlan(**rules, schedules=schedules, services=services, service_keys=keys, summaries=summaries)
+
+
+def _read_summaries(environ: Mapping[str, str]) -> SummaryPlan | None:
+    """As `serving.supervisor.processes` writes it; the default if it wrote nothing."""
+    if not environ.get(SUMMARIES):
+        return SummaryPlan()
+    plan = json.loads(environ[SUMMARIES])
+    if not plan["enabled"]:
+        return None
+    target = None
+    if plan["model"] is not None:
+        named = {"api_key": environ[KEY], "embedder": None} | plan
+        target = ExtractionTarget(**{field.name: named[field.name] for field in fields(ExtractionTarget)})
+    rules = SummaryRules(**{field.name: plan[field.name] for field in fields(SummaryRules)})
+    return SummaryPlan(target=target, rules=rules, max_attempts=plan["max_attempts"])
 
 
 WEEKDAYS: Mapping[str | None, int] = {

@@ -29,6 +29,10 @@ def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, 
         "stats": Handler(_stats, max_attempts=plan.max_attempts),
         "retention": Handler(_retention, max_attempts=plan.max_attempts),
     }
+    if plan.summaries is not None:
+        from jobs.kinds.summaries import summaries_handler
+
+        found["summarise"] = summaries_handler(plan.summaries)
     if extraction is not None:
         from jobs.kinds.extraction import extraction_handler
 

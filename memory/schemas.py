@@ -17,7 +17,8 @@ from storage.memory.memories import NewMemory
 from storage.memory.people import Profile
 from storage.memory.tables import MemoryKind, Sensitivity
 
-SCHEMA_VERSION: Literal[2] = 2  # since 2 memories have painful_at and muted; what is of 1 is taken in as well
+# Since 2 memories have painful_at and muted, since 3 there are summaries; what is of 1 or 2 is taken in as well.
+SCHEMA_VERSION: Literal[3] = 3
 NO_NUL = r"^[^\x00]*$"  # Postgres knows none
 MAX_CHARACTERS = 32_768
 
@@ -95,6 +96,7 @@ class StoredMemory(Memory):
     id: Id
     superseded_by: Id | None = None
     created_at: Moment
+    sources: tuple[Id, ...] = Field(default=(), description="of a summary: the messages that it was made from")
 
 
 class StoredConversation(Accepted):
@@ -123,7 +125,7 @@ class AgentDocument(Accepted):
 class Document(Accepted):
     """All that there is of a person."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     profile: About = About()
     conversations: Annotated[list[StoredConversation], FailFast()] = []
     memories: Annotated[list[StoredMemory], FailFast()] = []

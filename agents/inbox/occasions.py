@@ -29,7 +29,7 @@ class Occasion:
 
 def occasions_of(memories: Sequence[MemoryRecord], *, now: datetime, zone: tzinfo | None) -> list[Occasion]:
     """What there is to say now, the most pressing first; nothing of what is muted or does not hold."""
-    held = [each for each in memories if not each.muted and each.superseded_by is None]
+    held = [each for each in memories if not each.muted and each.superseded_by is None and each.kind != "summary"]
     found = []
     for memory in held:
         at = memory.event_at
@@ -49,7 +49,7 @@ def greeting_lines(memories: Sequence[MemoryRecord], *, since: datetime, now: da
     """What a friend is told of who comes back, with the keys of it: what was planned meanwhile, what hurt before."""
     found = []
     for memory in memories:
-        if memory.muted or memory.superseded_by is not None:
+        if memory.muted or memory.superseded_by is not None or memory.kind == "summary":
             continue
         at = memory.event_at
         if memory.painful_at is not None and now - memory.painful_at <= timedelta(days=14):

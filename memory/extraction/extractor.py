@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -34,6 +34,7 @@ from storage.memory.memories import (
 )
 from storage.memory.owner import Owner
 from storage.memory.people import bump, names_of, read_profile
+from storage.memory.tables import MemoryKind, StatedKind
 from storage.memory.unread_turns import Batch, Turn, mark_read, read_batch
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ UNREADABLE = "unreadable"
 AROUND = 4  # turns before, as context
 MAX_SHOWN = 20  # known memories that a model may point at
 MAX_KNOWN = 2000  # that are compared word for word
+STATED: Sequence[MemoryKind] = get_args(StatedKind)  # summaries are made of the same turns
 TEMPERATURES = (0.0, 0.5)  # of the first try and of the second, which at 0 would only say the same again
 
 
@@ -131,7 +133,9 @@ class Extractor:
         own = [turn for turn in batch.turns if turn.text.strip() and is_own(turn, owner, name)]
         if not own:
             return _Decided()
-        known = await list_memories(self._engine, owner, MemoryFilter(holding_at=self._now()), limit=MAX_KNOWN)
+        known = await list_memories(
+            self._engine, owner, MemoryFilter(kinds=STATED, holding_at=self._now()), limit=MAX_KNOWN
+        )
         own_text = "\n".join(turn.text for turn in own)
         shown = [known[row] for row in nearest(own_text, [each.text for each in known], most=MAX_SHOWN)]
         question = question_on(batch, own, shown, characters=self._characters)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.memory.memories import MemoryRecord
-from storage.memory.tables import MemoryKind, Sensitivity
+from storage.memory.tables import Sensitivity, StatedKind
 from storage.memory.unread_turns import Batch, Turn
 
 LONGEST_TEXT, LONGEST_QUOTE = 500, 1000  # characters
@@ -57,7 +57,7 @@ class Proposal(BaseModel):
     op: Literal["ADD", "SUPERSEDE", "NOOP"]
     target: str | None
     text: str
-    kind: MemoryKind
+    kind: StatedKind
     event_at: str | None
     sensitivity: Sensitivity
     confidence: float
@@ -94,7 +94,7 @@ class Decision:
     turn: Turn
     quote: str
     text: str
-    kind: MemoryKind
+    kind: StatedKind
     event_at: datetime | None
     target: MemoryRecord | None
     sensitivity: Sensitivity

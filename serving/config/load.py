@@ -215,7 +215,11 @@ def _cross_check(
     ids = declared(service, catalogue)
     problems += _check_next_embedder(service, merged)
     generating = ids.of("model", "adapter", "alias", served=True)
-    required = {"memory.extraction.model": service.memory.extraction.model, "agents.model": service.agents.model}
+    required = {
+        "memory.extraction.model": service.memory.extraction.model,
+        "memory.summaries.model": service.memory.summaries.model,
+        "agents.model": service.agents.model,
+    }
     for key, name_ in required.items():
         if name_ is not None and name_ not in (*generating, *names):
             report(key, f"`{name_}` is not served" + suggest(name_, generating))

@@ -54,7 +54,7 @@ async def _ensure_keys(settings: Settings) -> None:
             stored = read_env_file(secrets).get(PAGE_KEY)
             key = await _ensure_key(engine, stored, app=PAGE_APP, tier=PAGE_TIER, days=DEV_DAYS)
             _keep(secrets, {PAGE_KEY: key})
-        if settings.memory.extraction.model is not None:
+        if settings.memory.extraction.model is not None or settings.memory.summaries.model is not None:
             secrets = secrets_env(settings.var_dir)
             key = await _ensure_key(engine, read_env_file(secrets).get(JOBS_KEY), app=JOBS_APP, tier=JOBS_TIER)
             _keep(secrets, {JOBS_KEY: key})

@@ -30,6 +30,7 @@ from serving.supervisor.health_check import worker_file
 from serving.supervisor.probe import Answering, Probe, RoundTrip
 
 EXTRACTION, JOBS, SERVICES = "BONDHU_EXTRACTION", "BONDHU_JOBS", "BONDHU_SERVICES"
+SUMMARIES = "BONDHU_SUMMARIES"
 WEBHOOKS = "BONDHU_WEBHOOKS"
 WORKED = "BONDHU_WORKER_WORKED"
 WORKED_EVERY_S = 30.0  # interval of the worker's round trip through the queue, which costs a few ms
@@ -182,6 +183,7 @@ def _worker(settings: Settings) -> Component:
         embedder = settings.embedder.id if settings.embedder.enabled else None
         plan = {**extraction.model_dump(), "base_url": gateway_url(settings), "embedder": embedder}
         env[EXTRACTION] = json.dumps(plan)
+    env[SUMMARIES] = json.dumps({**settings.memory.summaries.model_dump(), "base_url": gateway_url(settings)})
     if settings.agents.webhooks:
         env[WEBHOOKS] = json.dumps(settings.agents.webhooks)
     probe = RoundTrip(worked, worker.answers_within_s)

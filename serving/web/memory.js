@@ -5,7 +5,7 @@ import { announce, ask, button, count, day, make, time } from "./dom.js";
 import { session } from "./session.js";
 
 const PAGE = 20;
-const KINDS = { fact: "fact", preference: "preference", event: "event", feeling: "feeling", person: "person", goal: "goal" };
+const KINDS = { fact: "fact", preference: "preference", event: "event", feeling: "feeling", person: "person", goal: "goal", summary: "summary" };
 const path = (id) => `/api/v1/memories/${encodeURIComponent(id)}`;
 
 export async function showMemory(view) {
@@ -40,7 +40,7 @@ export async function showMemory(view) {
     }
   }
 
-  const kind = make("select", { "aria-label": "Kind" }, Object.keys(KINDS).map((each) => make("option", {}, each)));
+  const kind = make("select", { "aria-label": "Kind" }, Object.keys(KINDS).filter((each) => each !== "summary").map((each) => make("option", {}, each)));
   const text = make("input", { "aria-label": "Something to remember", placeholder: "Something to remember…", maxlength: "2000", required: true });
   const add = make("form.add", {
     onsubmit: (event) => {
@@ -100,8 +100,17 @@ function drawMemory(memory, trying) {
         button("Edit", edit, "quiet", { "aria-label": `Edit: ${memory.text}` }),
         button(memory.pinned ? "Unpin" : "Pin", () => change({ pinned: !memory.pinned })),
         button(memory.muted ? "Mention it again" : "Do not mention it", () => change({ muted: !memory.muted })),
+        memory.sources.length ? button(`From ${count(memory.sources.length, "message")}`, showSources) : "",
         button("Forget", forget, "quiet", { class: "quiet warn", "aria-label": `Forget: ${memory.text}` })));
   }
+  const showSources = () => trying(async () => {
+    const shown = row.querySelector(".sources");
+    if (shown) return shown.remove();
+    const { data } = await getJson(`${path(memory.id)}/sources`);
+    row.append(make("div.sources", { role: "group", "aria-label": "The messages that it was made from" },
+      data.map((turn) => make("p.by", {}, `${day(turn.said_at)}, ${turn.speaker}: ${turn.text}`))));
+    announce(`${count(data.length, "message")} shown.`);
+  });
   function edit() {
     const text = make("textarea", { "aria-label": "The memory", rows: "3" });
     text.value = memory.text;

@@ -166,7 +166,7 @@ export class Reply {
     const items = given.map(({ item, rankers }) => make("li", {},
       make("blockquote", {}, markdown(item.quote ?? item.text)),
       make("small", {}, [
-        item.object === "message" ? `${item.speaker === "assistant" ? "I" : "you"} said it` : `a memory${item.pinned ? ", pinned" : ""}`,
+        item.object === "message" ? `${item.speaker === "assistant" ? "I" : "you"} said it` : `${item.sources.length ? `a summary of ${count(item.sources.length, "message")}` : "a memory"}${item.pinned ? ", pinned" : ""}`,
         day(item.said_at ?? item.event_at ?? item.created_at),
         foundBy(rankers),
       ].filter(Boolean).join(" · "))));

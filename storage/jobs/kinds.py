@@ -67,6 +67,7 @@ KINDS: Mapping[str, JobKind] = {
     kind.name: kind
     for kind in (
         JobKind("extract", "Makes memories of what they said.", "normal", needs="people"),
+        JobKind("summarise", "Summarises long conversations of theirs.", needs="people"),
         JobKind("videos", "Prepares videos for them.", params=VideosParams, needs="agent_states"),
         JobKind(
             "playlists", "Brings new songs into old playlists of theirs.", params=PlaylistsParams, needs="playlists"

@@ -92,7 +92,9 @@ async def take_in(
     fresh = [each for external, each in reversed(by_external_id.items()) if external not in present]
     if fresh:
         rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
-        await connection.execute(insert(Message), [row | {"read_at": read_at} for row in rows])
+        await connection.execute(
+            insert(Message), [row | {"read_at": read_at, "summarised_at": read_at} for row in rows]
+        )
         ids |= {row["external_id"]: row["id"] for row in rows}
     differing = tuple(name for name, (_, text) in present.items() if by_external_id[name].text != text)
     return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)

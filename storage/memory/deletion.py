@@ -1,7 +1,8 @@
 """Deletes turns and memories, and counts what remains of them.
 
-A turn is deleted together with the memories that quote it. Windows of neighbouring turns are marked as changed, and a
-memory that a deleted one superseded is no longer superseded. Vectors and reply contexts are deleted too.
+A turn is deleted together with the memories that quote it, and the summaries that it is in. Windows of neighbouring
+turns are marked as changed, and a memory that a deleted one superseded is no longer superseded. Vectors and reply
+contexts are deleted too.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +19,22 @@ from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, voi
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe
-from storage.memory.tables import Conversation, Embedding, Memory, Message, Owned, ReplyContextItem, SetAside
+from storage.memory.summaries import drop_sources, drop_summaries_of
+from storage.memory.tables import (
+    Conversation,
+    Embedding,
+    Memory,
+    MemorySource,
+    Message,
+    Owned,
+    ReplyContextItem,
+    SetAside,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The ids of rows that existed and were changed or deleted; `drawn` memories quote one of the turns.
+    """The ids of rows that existed and were changed or deleted; `drawn` memories were made from one of the turns.
 
     `wiped` counts rows that had been set aside and are now deleted permanently.
     """
@@ -56,6 +67,7 @@ async def delete_conversation(
         turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
         ids = list((await connection.execute(turns)).scalars())
         await wipe(connection, owner, SetAside.message_id.in_(turns))
+        await drop_summaries_of(connection, owner, turns, version)
         drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
         await _delete(connection, owner, turns, drawn, version)
         await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
@@ -76,28 +88,32 @@ async def delete_items(
 ) -> Touched:
     """Delete these turns and memories (a few hundred at most); missing ones are left out of the result.
 
-    A conversation without turns is deleted too. With `aside`, everything is set aside and can be restored; otherwise
-    the deletion is recorded in `log`.
+    A conversation without turns is deleted too. With `aside`, everything but summaries is set aside and can be
+    restored; otherwise the deletion is recorded in `log`.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
         named = owner.select(Message, Message.id, Message.conversation_id).where(Message.id.in_(turns))
         going = {row.id: row.conversation_id for row in await connection.execute(named)}
+        summaries = await drop_summaries_of(connection, owner, list(going), version)
         quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories))
-        sources = owner.select(Memory, Memory.id, Memory.message_id).where(quoting)
-        remembered = {row.id: row.message_id for row in await connection.execute(sources)}
+        sources = owner.select(Memory, Memory.id, Memory.message_id, Memory.kind).where(quoting)
+        found = (await connection.execute(sources)).all()
+        remembered = {row.id: row.message_id for row in found}
         wiped = 0
+        all_memories = {*memories, *remembered, *summaries}
         if aside is None:
             wiped = await wipe(connection, owner, of_items(turns, [*memories, *remembered]))
             if log is not None and (going or remembered or wiped):
                 await log.note(connection, [Erased.item("turn", owner, each) for each in {*turns, *going}])
-                await log.note(connection, [Erased.item("memory", owner, each) for each in {*memories, *remembered}])
+                await log.note(connection, [Erased.item("memory", owner, each) for each in all_memories])
         if not going and not remembered:
             if not wiped:
                 await connection.rollback()
             return Touched(wiped=wiped)
         if aside is not None:
-            await set_aside(connection, owner, aside, turns=going, memories=remembered, now=now)
+            kept = [row.id for row in found if row.kind != "summary"]
+            await set_aside(connection, owner, aside, turns=going, memories=kept, now=now)
         for conversation in set(going.values()):
             await _tell_neighbours(connection, owner, conversation, set(going), version)
         await _delete(connection, owner, list(going), owner.select(Memory, Memory.id).where(quoting), version)
@@ -105,8 +121,8 @@ async def delete_items(
         left = owner.select(Message, Message.conversation_id).where(Message.conversation_id.in_(touched))
         empty = and_(Conversation.id.in_(touched), Conversation.id.not_in(left))
         await connection.execute(owner.delete(Conversation).where(empty))
-    drawn = frozenset(id_ for id_, source in remembered.items() if source in going)
-    return Touched(tuple(going), tuple(remembered), drawn, wiped)
+    drawn = frozenset([*(id_ for id_, source in remembered.items() if source in going), *summaries])
+    return Touched(tuple(going), tuple({*remembered, *summaries}), drawn, wiped)
 
 
 async def count_conversation(
@@ -128,6 +144,8 @@ async def count_items(
         (Message, turns, Message.id.in_),
         (Memory, turns, Memory.message_id.in_),
         (Memory, memories, lambda ids: or_(Memory.id.in_(ids), Memory.superseded_by.in_(ids))),
+        (MemorySource, turns, MemorySource.message_id.in_),
+        (MemorySource, memories, MemorySource.memory_id.in_),
         (Embedding, turns, lambda ids: and_(Embedding.kind == "turn", Embedding.item_id.in_(ids))),
         (Embedding, memories, lambda ids: and_(Embedding.kind == "memory", Embedding.item_id.in_(ids))),
         (
@@ -146,7 +164,7 @@ async def count_items(
         (SetAside, turns, SetAside.message_id.in_),
         (SetAside, memories, lambda ids: and_(SetAside.kind == "memory", SetAside.item_id.in_(ids), elsewhere)),
     )
-    counts = dict.fromkeys(("messages", "memories", "embeddings", "given", "set_aside"), 0)
+    counts = dict.fromkeys(("messages", "memories", "memory_sources", "embeddings", "given", "set_aside"), 0)
     async with engine.connect() as connection:
         for table, ids, about in conditions:
             for first in range(0, len(ids), ROWS_AT_ONCE):
@@ -170,6 +188,7 @@ async def _delete(
     later = owner.update(Memory).where(Memory.superseded_by.in_(memories))
     freed = later.values(superseded_by=None, changed_in=version)
     await connection.execute(freed.execution_options(synchronize_session=False))
+    await drop_sources(connection, owner, memories)
     await connection.execute(owner.delete(Memory).where(Memory.id.in_(memories)))
     await connection.execute(owner.delete(Message).where(Message.id.in_(turns)))
 

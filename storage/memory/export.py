@@ -18,6 +18,7 @@ from storage.memory.conversations import MessageRecord, NewMessage, take_in
 from storage.memory.memories import NewMemory, NoSuchMessage, check_interval, check_quote, present_memories
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, bump
+from storage.memory.summaries import put_sources, read_sources
 from storage.memory.tables import Conversation, Memory, Message, Person
 
 ROWS_AT_ONCE = 200  # in one transaction: some tens of milliseconds on two slow cores
@@ -25,17 +26,18 @@ ROWS_AT_ONCE = 200  # in one transaction: some tens of milliseconds on two slow 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovedMemory(NewMemory):
-    """A memory with the fields that it keeps in a new database."""
+    """A memory with the fields that it keeps in a new database; a summary with the turns that it was made from."""
 
     id: str
     created_at: datetime
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """A person's profile, conversations (by the application's name) and memories, oldest first.
 
-    The `message_id` of a memory is the `id` of one of the messages.
+    The `message_id` of a memory is the `id` of one of the messages, and so are its `sources`.
     """
 
     profile: Profile
@@ -60,11 +62,12 @@ async def read_history(engine: AsyncEngine, owner: Owner) -> History:
         async for rows in (await connection.stream(turns)).partitions(ROWS_AT_ONCE):  # the loop turns in between
             for row in rows:
                 externals[row.conversation_id].append(MessageRecord(*row))
-        columns = [getattr(Memory, field) for field in MovedMemory.__dataclass_fields__]
+        columns = [getattr(Memory, field) for field in MovedMemory.__dataclass_fields__ if field != "sources"]
+        sources = await read_sources(connection, owner)
         kept = owner.select(Memory, *columns).order_by(Memory.created_at, Memory.id)
         memories: list[MovedMemory] = []
         async for rows in (await connection.stream(kept)).partitions(ROWS_AT_ONCE):
-            memories += [MovedMemory(**row._mapping) for row in rows]
+            memories += [MovedMemory(**row._mapping, sources=tuple(sources.get(row.id, ()))) for row in rows]
     profile = Profile(None, {}) if person is None else Profile(person.name, person.profile)
     return History(profile, dict(messages), memories)
 
@@ -172,15 +175,21 @@ class _Writing:
 
     async def _write_memories(self, connection: AsyncConnection, memories: Sequence[MovedMemory], version: int) -> None:
         owner = self._owner
-        here = [replace(each, message_id=self._ids.get(each.message_id or "", each.message_id)) for each in memories]
+        here = [self._with_ids_here(each) for each in memories]
         await _check_sources(connection, owner, here)  # a message may have been forgotten since all were checked
         there = await present_memories(connection, owner, [each.id for each in here])
         changed = {"changed_in": version, "updated_at": self._now, **owner.columns}
         rows: list[dict[str, Any]] = [asdict(each) | changed for each in here if each.id not in there]
+        sources = {row["id"]: row.pop("sources") for row in rows}
         if rows:
             await connection.execute(insert(Memory), rows)
+            await put_sources(connection, owner, sources)
         self._memories += len(here)
         self._new_memories += len(rows)
+
+    def _with_ids_here(self, memory: MovedMemory) -> MovedMemory:
+        message_id = self._ids.get(memory.message_id or "", memory.message_id)
+        return replace(memory, message_id=message_id, sources=tuple(self._ids.get(id_, id_) for id_ in memory.sources))
 
 
 async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
@@ -195,6 +204,8 @@ async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
             check_quote(memory.quote, texts.get(memory.message_id or ""))
         else:
             elsewhere.append(memory)
+        if others := tuple(id_ for id_ in memory.sources if id_ not in texts):
+            elsewhere.append(replace(memory, message_id=None, quote=None, sources=others))
     async with engine.connect() as connection:
         for first in range(0, len(elsewhere), ROWS_AT_ONCE):
             await _check_sources(connection, owner, elsewhere[first : first + ROWS_AT_ONCE])
@@ -202,7 +213,8 @@ async def _check(engine: AsyncEngine, owner: Owner, history: History) -> None:
 
 async def _check_sources(connection: AsyncConnection, owner: Owner, memories: Sequence[MovedMemory]) -> None:
     """Raise NoSuchMessage and NotVerbatim by the stored messages, in one statement for all."""
-    named = list({each.message_id for each in memories if each.message_id is not None})
+    quoted = {each.message_id for each in memories if each.message_id is not None}
+    named = list(quoted.union(*(each.sources for each in memories)))
     if not named:
         return
     found = await connection.execute(owner.select(Message, Message.id, Message.text).where(Message.id.in_(named)))
@@ -212,3 +224,5 @@ async def _check_sources(connection: AsyncConnection, owner: Owner, memories: Se
             if memory.message_id not in texts:
                 raise NoSuchMessage(memory.message_id)
             check_quote(memory.quote, texts[memory.message_id])
+        if unknown := next((id_ for id_ in memory.sources if id_ not in texts), None):
+            raise NoSuchMessage(unknown)

@@ -15,7 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.erasure.log import Erased, ErasureLog
 from storage.memory.owner import Owner
 from storage.memory.people import bump
-from storage.memory.tables import Embedding, Memory, MemoryKind, Message, ReplyContextItem, Sensitivity, SetAside
+from storage.memory.summaries import drop_sources, drop_summaries_of
+from storage.memory.tables import (
+    Embedding,
+    Memory,
+    MemoryKind,
+    MemorySource,
+    Message,
+    ReplyContextItem,
+    Sensitivity,
+    SetAside,
+)
 
 
 class NoSuchMemory(Exception):
@@ -230,6 +240,7 @@ async def delete_memory(
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
+        await drop_sources(connection, owner, [id_])
         deleted = await connection.execute(owner.delete(Memory).where(Memory.id == id_))
         aside = await connection.execute(
             owner.delete(SetAside).where(SetAside.kind == "memory", SetAside.item_id == id_)
@@ -250,6 +261,7 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
     """The number of rows per table that concern this memory."""
     counts = {
         "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
+        "memory_sources": owner.select(MemorySource, func.count()).where(MemorySource.memory_id == id_),
         "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
         "given": owner.select(ReplyContextItem, func.count()).where(
             ReplyContextItem.kind == "memory", ReplyContextItem.item_id == id_
@@ -284,9 +296,13 @@ def check_quote(quote: str | None, text: str | None) -> None:
 async def tell_sources(
     connection: AsyncConnection, owner: Owner, message_ids: Iterable[str | None], version: int
 ) -> None:
-    """Make recall read these messages again, because their marks come from the memories that quote them."""
+    """Make recall read these messages again, because their marks come from the memories that quote them.
+
+    Summaries made from them are dropped: the next ones are made with the marks.
+    """
     named = list({id_ for id_ in message_ids if id_ is not None})
     if named:
+        await drop_summaries_of(connection, owner, named, version)
         await connection.execute(owner.update(Message).where(Message.id.in_(named)).values(changed_in=version))
 
 

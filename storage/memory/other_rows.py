@@ -14,7 +14,7 @@ from storage.memory.erasure import KEPT, owned_tables
 from storage.memory.owner import Owner
 
 # In the document by name, or shown elsewhere: vectors are made of texts; what is set aside is listed with its wish.
-TOLD = frozenset({"people", "conversations", "messages", "memories", "agent_states"})
+TOLD = frozenset({"people", "conversations", "messages", "memories", "memory_sources", "agent_states"})
 LEFT_OUT = KEPT | {"embeddings", "given", "set_aside"}
 MAX_ROWS = 10_000  # of a table
 

@@ -1,7 +1,7 @@
 """Items that a wish in a chat removed; they can be restored until they are deleted permanently.
 
 The rows leave all other tables, so no reader needs to know about this: they are neither recalled, exported nor listed.
-Vectors are not kept but made again. This module does not know wishes, nor how long they can be undone.
+Vectors and summaries are not kept but made again. This module does not know wishes, nor how long they can be undone.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -223,7 +223,8 @@ async def _turns_back(
         there = (await connection.execute(query)).all()
         known = {each.external_id for each in there}
         rows = [
-            _as_row(Message, each.content["row"], owner) | {"conversation_id": id_, "changed_in": version}
+            _as_row(Message, each.content["row"], owner)
+            | {"conversation_id": id_, "changed_in": version, "summarised_at": None}
             for each in kept
             if each.conversation == conversation and each.content["row"]["external_id"] not in known
         ]

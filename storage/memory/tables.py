@@ -25,7 +25,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.tables import Base, UtcDateTime, one_of
 
-MemoryKind = Literal["fact", "preference", "event", "feeling", "person", "goal"]
+StatedKind = Literal["fact", "preference", "event", "feeling", "person", "goal"]  # of what a person says
+MemoryKind = Literal[StatedKind, "summary"]
 Sensitivity = Literal["ordinary", "sensitive"]
 ItemKind = Literal["turn", "memory"]
 JobState = Literal[
@@ -38,6 +39,7 @@ JobState = Literal[
 ENDED: tuple[JobState, ...] = ("done", "cancelled")
 
 UNREAD, UNDONE = text("read_at IS NULL"), text("state NOT IN ('done', 'cancelled')")
+UNSUMMARISED = text("summarised_at IS NULL")
 _OF_PERSON = (["app", "end_user"], ["people.app", "people.end_user"])
 
 
@@ -84,7 +86,8 @@ class Conversation(Owned):
 class Message(Owned):
     """One turn; turns of a conversation are ordered by `said_at`, then by `position`.
 
-    `read_at`: when extraction processed it; None: it may still yield memories.
+    `read_at`: when extraction processed it; None: it may still yield memories. `summarised_at`: when it went into a
+    summary of its conversation, or was left out of one for good.
     """
 
     __tablename__ = "messages"
@@ -97,6 +100,14 @@ class Message(Owned):
         Index("ix_messages_changed_in", "app", "end_user", "changed_in"),
         Index("ix_messages_order", "app", "end_user", "conversation_id", "said_at", "position"),
         Index("ix_messages_unread", "app", "end_user", sqlite_where=UNREAD, postgresql_where=UNREAD),
+        Index(
+            "ix_messages_unsummarised",
+            "app",
+            "end_user",
+            "conversation_id",
+            sqlite_where=UNSUMMARISED,
+            postgresql_where=UNSUMMARISED,
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -109,6 +120,7 @@ class Message(Owned):
     changed_in: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    summarised_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Memory(Owned):
@@ -146,6 +158,20 @@ class Memory(Owned):
     changed_in: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class MemorySource(Owned):
+    """A turn that a summary was made from; with any of them, the summary goes (`storage.memory.summaries`)."""
+
+    __tablename__ = "memory_sources"
+    __table_args__ = (
+        ForeignKeyConstraint(["app", "end_user", "memory_id"], ["memories.app", "memories.end_user", "memories.id"]),
+        ForeignKeyConstraint(["app", "end_user", "message_id"], ["messages.app", "messages.end_user", "messages.id"]),
+        Index("ix_memory_sources_message", "app", "end_user", "message_id"),
+    )
+
+    memory_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    message_id: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
 class Embedding(Owned):

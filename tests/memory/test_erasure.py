@@ -141,7 +141,8 @@ async def test_one_memory_is_gone(store: MemoryService, engine: AsyncEngine, for
     await store.add(BEN, NewMemory("Of Ben"), id_="later")
     receipt = await forgetter.memory(ANN, "later")
     assert receipt.is_complete
-    assert receipt.remaining == dict.fromkeys(("memories", "embeddings", "given", "set_aside", "indexes", "answers"), 0)
+    places = ("memories", "memory_sources", "embeddings", "given", "set_aside", "indexes", "answers")
+    assert receipt.remaining == dict.fromkeys(places, 0)
     assert "Walks the aardvark" not in await everything(engine)
     assert (await memories.find_memories(engine, ANN, [first.id]))[first.id].superseded_by is None
     assert len(await memories.find_memories(engine, BEN, ["later"])) == 1
@@ -177,7 +178,8 @@ async def test_one_turn_is_gone_with_what_was_drawn_from_it(
     receipt = await forgetter.message(ANN, ids["1"])
     assert receipt is not None
     assert receipt.is_complete
-    assert set(receipt.remaining) == {"messages", "memories", "embeddings", "given", "set_aside", "indexes", "answers"}
+    tables = {"messages", "memories", "memory_sources", "embeddings", "given", "set_aside"}
+    assert set(receipt.remaining) == tables | {"indexes", "answers"}
     left = await everything(engine)
     assert not [words for words in ("Number 1", "Said one", ids["1"], quoted.id) if words in left]
     assert (await memories.find_memories(engine, ANN, [before.id]))[before.id].superseded_by is None

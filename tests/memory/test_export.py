@@ -74,7 +74,7 @@ async def test_an_import_recalls_the_same(
             assert told(await there.recall(anna, question, limit=50)) == told(found)
     again = Document.of(await read_history(elsewhere, anna))
     assert plain(again) == plain(Document.model_validate_json(document))
-    assert {each.schema_version for each in (again, Document.model_validate({"schema_version": 1}))} == {1, 2}
+    assert {each.schema_version for each in (again, Document.model_validate({"schema_version": 1}))} == {1, 3}
     index_cache.close()
     await elsewhere.dispose()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.app import create_app
-from jobs.config import ExtractionTarget, Ingress, Plan, Rules
+from jobs.config import ExtractionTarget, Ingress, JobsPlan, Plan, Rules, SummaryPlan
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
 from storage import migrate
@@ -23,6 +23,7 @@ from storage.memory.conversations import NewMessage, ingest
 from storage.memory.memories import MemoryFilter, list_memories
 from storage.memory.other_rows import read_other_rows
 from storage.memory.owner import Owner
+from storage.memory.summaries import SummaryRules
 from storage.services.links import SqlLinks
 from tests.support.databases.redis_process import RedisProcess
 from tests.support.gateway_process import CLUSTER_KEY, free_port
@@ -52,7 +53,11 @@ class Place:
         )
         self.ingress_port = free_port()
         ingress = Ingress(f"http://127.0.0.1:{self.ingress_port}", CLUSTER_KEY)
-        self.app = create_app(redis_url, self.url, Plan(target=target, rules=RULES, every_s=30), ingress=ingress)
+        extraction = Plan(target=target, rules=RULES, every_s=30)
+        summaries = SummaryPlan(target=target, rules=SummaryRules(turns=1, newer=0))
+        self.app = create_app(
+            redis_url, self.url, extraction, ingress=ingress, plan=JobsPlan(summaries=summaries)
+        )
         migrate.upgrade(self.url)
         model.always = self.quote_everything
 
@@ -142,7 +147,8 @@ def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess)
         bodies = [json.dumps(body) for body in model.requests]
     for body in bodies:
         assert sum(secret in body for secret in SECRETS.values()) == 1
-    assert len(bodies) == len(SECRETS)
+    assert len(bodies) == 2 * len(SECRETS), "extraction, and a summary"
     for owner, text in asyncio.run(place.kept()).items():
         assert text.count(SECRETS[owner]) > 2, "a turn, a memory, and its quote"
+        assert "They said: “The secret word" in text, "a summary"
         assert not [secret for other, secret in SECRETS.items() if other != owner and secret in text]

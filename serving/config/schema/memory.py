@@ -44,6 +44,25 @@ class ExtractionSettings(Frozen):
     every_s: float = Field(default=30, gt=0, description="interval of looking for due extractions, s")
 
 
+class SummarySettings(Frozen):
+    """Summaries of long conversations, by a Celery job; recalled like memories, and forgotten with their turns."""
+
+    enabled: bool = Field(default=True, description="summarise long conversations in the background")
+    model: str | None = Field(
+        default=None,
+        description="the served model that writes them; none: they are made of the person's own sentences",
+    )
+    turns: int = Field(default=40, ge=2, le=200, description="turns in one summary")
+    newer: int = Field(default=8, ge=0, description="turns that must follow them before it is made")
+    idle_turns: int = Field(default=16, ge=2, description="turns that are summarised without more, after a silence")
+    idle_s: float = Field(default=21600, ge=0, description="that silence, s")
+    answer_tokens: int = Field(default=256, ge=1, description="maximum tokens of the model's answer")
+    timeout_s: float = Field(default=60, gt=0, le=200, description="timeout of a request to the model, s")
+    max_attempts: int = Field(
+        default=5, ge=1, description="attempts; in the last one it is made without the model, if that is down"
+    )
+
+
 class MemorySettings(Frozen):
     """Memory of people (memory/) in a gateway worker."""
 
@@ -56,3 +75,4 @@ class MemorySettings(Frozen):
     )
     chat: ChatMemorySettings = ChatMemorySettings()
     extraction: ExtractionSettings = ExtractionSettings()
+    summaries: SummarySettings = SummarySettings()

@@ -1,7 +1,9 @@
 """/api/v1/memories: list, search, read, add, change, pin, delete."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
@@ -12,7 +14,8 @@ from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, OfUser, User
 from serving.routes.memory.erasure import ReceiptAnswer
-from storage.memory.memories import MemoryFilter, find_memories, list_memories
+from storage.memory.memories import MemoryFilter, MemoryRecord, find_memories, list_memories
+from storage.memory.summaries import sources_of
 from storage.memory.tables import MemoryKind, Sensitivity
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
@@ -26,6 +29,11 @@ class MemoryAnswer(StoredMemory):
     object: Literal["memory"] = "memory"
     changed_in: int
     updated_at: datetime
+
+    @classmethod
+    def of(cls, record: MemoryRecord, sources: Mapping[str, Sequence[str]]) -> Self:
+        """The API object of a memory; `sources` of summaries by their id."""
+        return cls.model_validate(asdict(record) | {"sources": sources.get(record.id, ())})
 
 
 class MemoryList(BaseModel):
@@ -81,8 +89,9 @@ async def memories(
     filters = MemoryFilter(kind, search, since, until, holding_at, pinned, muted)
     async with access.about(user) as owner:
         records = await list_memories(access.gateway.database, owner, filters, limit=limit + 1, after=after)
+        sources = await sources_of(access.gateway.database, owner, [record.id for record in records])
     return MemoryList(
-        data=[MemoryAnswer.model_validate(record) for record in records[:limit]], has_more=len(records) > limit
+        data=[MemoryAnswer.of(record, sources) for record in records[:limit]], has_more=len(records) > limit
     )
 
 
@@ -104,7 +113,8 @@ async def memory(id: PathId, access: Access, user: User = None) -> MemoryAnswer:
         records = await find_memories(access.gateway.database, owner, [id])
         if id not in records:
             raise UnknownMemory(f"This person has no memory '{id}'.")
-    return MemoryAnswer.model_validate(records[id])
+        sources = await sources_of(access.gateway.database, owner, [id])
+    return MemoryAnswer.of(records[id], sources)
 
 
 @router.patch("/api/v1/memories/{id}")
@@ -113,7 +123,8 @@ async def change(id: PathId, body: Change, access: Access) -> MemoryAnswer:  # n
     changes = body.model_dump(include=body.model_fields_set - {"user", "changed_in"})
     async with access.about(body.user) as owner:
         record = await access.gateway.memory.edit(owner, id, changes, changed_in=body.changed_in)
-    return MemoryAnswer.model_validate(record)
+        sources = await sources_of(access.gateway.database, owner, [id])
+    return MemoryAnswer.of(record, sources)
 
 
 @router.delete("/api/v1/memories/{id}")

@@ -6,17 +6,18 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from memory.schemas import Name
-from serving.errors import UnknownMessage
+from serving.errors import UnknownMemory, UnknownMessage
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, MemoryAccess, User
 from serving.routes.memory.erasure import ReceiptAnswer
-from serving.routes.memory.memories import MemoryAnswer
+from serving.routes.memory.memories import MemoryAnswer, PathId
 from serving.routes.memory.recall import Found, FoundTurn, RankerScore
 from storage.memory.conversations import MessageRecord, find_messages
 from storage.memory.memories import find_memories
 from storage.memory.owner import Owner
 from storage.memory.reply_context import find_reply, list_given
+from storage.memory.summaries import sources_of
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
@@ -26,11 +27,21 @@ _UNKNOWN = "This person has no message '{}'."
 
 
 class Why(BaseModel):
-    """A reply and its context, best first, then pinned memories; without what has been deleted since."""
+    """A reply and its context, best first, then pinned memories; without what has been deleted since.
+
+    A summary names the messages that it was made from (`sources`).
+    """
 
     object: Literal["why"] = "why"
     message: FoundTurn
     given: list[Found]
+
+
+class TurnList(BaseModel):
+    """Turns in order."""
+
+    object: Literal["list"] = "list"
+    data: list[FoundTurn]
 
 
 @router.delete("/api/v1/messages/{message}")
@@ -53,8 +64,9 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
         context = await list_given(database, owner, reply.id)
         turns = await find_messages(database, owner, [item.item_id for item in context if item.kind == "turn"])
         memories = await find_memories(database, owner, [item.item_id for item in context if item.kind == "memory"])
+        sources = await sources_of(database, owner, list(memories))
     items = {("turn", id_): FoundTurn.model_validate(turn, from_attributes=True) for id_, turn in turns.items()} | {
-        ("memory", id_): MemoryAnswer.model_validate(memory) for id_, memory in memories.items()
+        ("memory", id_): MemoryAnswer.of(memory, sources) for id_, memory in memories.items()
     }
     results = [
         Found(
@@ -67,6 +79,19 @@ async def why(message: PathMessage, access: Access, user: User = None) -> Why:
         if (item.kind, item.item_id) in items
     ]
     return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=results)
+
+
+@router.get("/api/v1/memories/{id}/sources")
+async def sources(id: PathId, access: Access, user: User = None) -> TurnList:  # noqa: A002 - the path's name for it
+    """The turns that a summary was made from; of any other memory, the turn that it quotes."""
+    database = access.gateway.database
+    async with access.about(user) as owner:
+        found = (await find_memories(database, owner, [id])).get(id)
+        if found is None:
+            raise UnknownMemory(f"This person has no memory '{id}'.")
+        ids = (await sources_of(database, owner, [id])).get(id) or [each for each in [found.message_id] if each]
+        turns = await find_messages(database, owner, ids)
+    return TurnList(data=[FoundTurn.model_validate(turns[each], from_attributes=True) for each in ids if each in turns])
 
 
 async def _find(access: MemoryAccess, owner: Owner, message: str) -> MessageRecord:

@@ -1,5 +1,6 @@
 """POST /api/v1/recall: search a person's turns and memories by meaning, with the ranking's details."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Self
 
@@ -15,6 +16,7 @@ from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, OfUser
 from serving.routes.memory.memories import MemoryAnswer
 from storage.memory.memories import MemoryRecord
+from storage.memory.summaries import sources_of
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
@@ -59,11 +61,11 @@ class Found(BaseModel):
     item: MemoryAnswer | FoundTurn = Field(discriminator="object")
 
     @classmethod
-    def of(cls, recalled: Recalled) -> Self:
-        """The API object of a recalled item."""
+    def of(cls, recalled: Recalled, sources: Mapping[str, Sequence[str]]) -> Self:
+        """The API object of a recalled item; `sources` of summaries by their id."""
         ranked, record = recalled.ranked, recalled.record
         item = (
-            MemoryAnswer.model_validate(record)
+            MemoryAnswer.of(record, sources)
             if isinstance(record, MemoryRecord)
             else FoundTurn.model_validate(record, from_attributes=True)
         )
@@ -85,8 +87,9 @@ async def recall(body: Question, access: Access) -> FoundList:
     """Search a person's turns and memories."""
     async with access.about(body.user) as owner:
         results = await access.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
-    if body.budget_tokens is not None:
-        within_tokens = within_budget([item.ranked for item in results], body.budget_tokens, tokens_of)
-        fitting = {id(item) for item in within_tokens}
-        results = [item for item in results if id(item.ranked) in fitting]
-    return FoundList(data=[Found.of(item) for item in results])
+        if body.budget_tokens is not None:
+            within_tokens = within_budget([item.ranked for item in results], body.budget_tokens, tokens_of)
+            fitting = {id(item) for item in within_tokens}
+            results = [item for item in results if id(item.ranked) in fitting]
+        sources = await sources_of(access.gateway.database, owner, [item.record.id for item in results])
+    return FoundList(data=[Found.of(item, sources) for item in results])

@@ -69,6 +69,8 @@ def test_a_past_is_taken_in_and_recalled(gateway: GatewayProcess, keys: dict[str
     new = {"id": "rex", "text": "Has a dog called Rex", "quote": "adopted a dog", "message_id": source}
     assert ann("POST", "/api/v1/memories", new).status_code == 201
     assert ann("POST", "/api/v1/memories", new).status_code == 200
+    assert [each["id"] for each in ann("GET", "/api/v1/memories/rex/sources").json()["data"]] == [source]
+    assert ann("GET", "/api/v1/memories/none/sources").status_code == 404
     for _ in range(4):  # whichever worker answers
         answer = ann("POST", "/api/v1/recall", {"query": "What is the dog called?", "limit": 2})
         found = answer.json()["data"]
@@ -173,6 +175,7 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("get", "/metrics"): (None, {}),
     ("get", "/api/v1/memories"): (None, {"limit": "100"}),
     ("get", "/api/v1/memories/{id}"): (None, {}),
+    ("get", "/api/v1/memories/{id}/sources"): (None, {}),
     ("patch", "/api/v1/memories/{id}"): ({"pinned": True}, {}),
     ("delete", "/api/v1/memories/{id}"): (None, {}),
     ("post", "/api/v1/memories"): ({"text": "mine", "supersedes": "{id}"}, {}),
