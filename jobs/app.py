@@ -8,7 +8,7 @@ from kombu import Queue
 from jobs import key_usage, set_aside, tasks
 from jobs.config import Ingress, JobsPlan, Plan
 from jobs.handlers import handlers_of
-from jobs.kinds import inbox
+from jobs.kinds.inbox import Webhooks
 
 FLUSH_EVERY_S = 60.0
 DEFAULT_QUEUE = "jobs"
@@ -22,7 +22,7 @@ def create_app(
     ingress: Ingress | None = None,
     erasure_key: str | None = None,
     plan: JobsPlan | None = None,
-    webhooks: inbox.Webhooks | None = None,
+    webhooks: Webhooks | None = None,
 ) -> Celery:
     """Return the application on these services; connects to neither.
 
@@ -43,14 +43,13 @@ def create_app(
         },
     }
     app.conf.beat_schedule |= set_aside.register(app, database_url, erasure_key)
-    app.conf.beat_schedule |= inbox.register(app, database_url, webhooks)
     if ingress is not None:
         from jobs import embedding_backfill  # numpy and what else a worker without embedders does without
 
         app.conf.beat_schedule |= embedding_backfill.register(app, database_url, ingress)
     plan = plan or JobsPlan()
     every_s = plan.every_s if extraction is None else min(plan.every_s, extraction.every_s)
-    handlers = handlers_of(plan, extraction)
+    handlers = handlers_of(plan, extraction, webhooks)
     app.conf.beat_schedule |= tasks.register(app, database_url, handlers, plan.schedules, every_s=every_s)
     app.conf.task_queues = [Queue(name) for name in (DEFAULT_QUEUE, *tasks.QUEUES)]
     return app

@@ -14,16 +14,26 @@ if TYPE_CHECKING:
     from agents.music.agent import MusicServices
     from agents.outside.options import ServiceOptions
     from agents.video.agent import VideoServices
+    from jobs.kinds.inbox import Webhooks
 
 AGENT_S = 120.0  # of a job that calls services outside
 
 
-def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, Handler]:
-    """The handlers by kind; without a plan there is no extraction."""
+def handlers_of(
+    plan: JobsPlan, extraction: Plan | None = None, webhooks: "Webhooks | None" = None
+) -> Mapping[str, Handler]:
+    """The handlers by kind; without a plan there is no extraction. `webhooks`: where inbox messages go, too."""
+
+    async def inbox(job: JobRun) -> Any:
+        from jobs.kinds.inbox import look_after
+
+        return await look_after(job, webhooks)
+
     service_jobs = ServiceJobs(plan)
     handlers = {
         "videos": Handler(service_jobs.videos, AGENT_S, plan.max_attempts),
         "playlists": Handler(service_jobs.playlists, AGENT_S, plan.max_attempts),
+        "inbox": Handler(inbox, AGENT_S, plan.max_attempts),
         "history": Handler(service_jobs.history, AGENT_S, plan.max_attempts),
         "expire_videos": Handler(_expire_videos, max_attempts=plan.max_attempts),
         "stats": Handler(_stats, max_attempts=plan.max_attempts),
@@ -32,7 +42,7 @@ def handlers_of(plan: JobsPlan, extraction: Plan | None = None) -> Mapping[str, 
     if plan.summaries is not None:
         from jobs.kinds.summaries import summaries_handler
 
-        found["summarise"] = summaries_handler(plan.summaries)
+        handlers["summarise"] = summaries_handler(plan.summaries)
     if extraction is not None:
         from jobs.kinds.extraction import extraction_handler
 

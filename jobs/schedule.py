@@ -13,6 +13,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from agents.inbox import box as inbox
 from storage.agents.tables import AgentState
 from storage.jobs.kinds import KINDS, JobKind
 from storage.jobs.queue import SERVICE, add_job
@@ -98,6 +99,8 @@ async def _whose(
 def _filters(kind: str, now: datetime) -> list[ColumnElement[bool]]:
     if kind == "videos":
         return [AgentState.agent == "video", AgentState.updated_at > now - RECENT]
+    if kind == "inbox":
+        return [AgentState.agent == inbox.AGENT, AgentState.name == inbox.SETTINGS]
     if kind == "history":
         return [ServiceLink.service.in_(("lastfm", "listenbrainz"))]
     if kind == "playlists":

@@ -1,43 +1,35 @@
-"""The task that leaves messages in inboxes and forwards them to applications that want them (`agents.inbox`).
+"""Leaves messages in inboxes and forwards them to applications that want them (`agents.inbox`): one person's.
 
-It may run twice and be killed anywhere: the inbox knows the key of an occasion, so there is one message for each. A
-message is forwarded with the same id until its receiver answers 2xx, so the receiver can detect repetitions. Known
-minors get no messages, nobody gets one in quiet hours, more often than they chose, or twice within a day.
+A new message is stored with the end of the job, so an occasion has one. Its id is made of the occasion, and it is
+forwarded with that id until its receiver answers 2xx; so a receiver detects repetitions, also of an attempt that died.
+Known minors get no messages, nobody gets one in quiet hours, more often than they chose, or twice within a day.
 
 A delivery is signed: `x-bondhu-signature: t=<unix seconds>,v1=<hex>`, an HMAC-SHA256 of `<t>.<body>` with the key that
 receiver and operator share (BONDHU_WEBHOOK_KEY).
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from celery import Celery
-from sqlalchemy.ext.asyncio import AsyncEngine
+from datetime import datetime, timedelta
 
 from agents.inbox import box as inbox
 from agents.inbox.box import Box, Message
 from agents.inbox.occasions import AFTER, BEFORE, PAINFUL_UNTIL, Occasion, occasions_of
 from agents.inbox.settings import InboxSettings
+from jobs.runner import JobFailed, JobRun
 from memory.person_facts import facts_of
-from storage.agents.states import SqlStates, owners_with
-from storage.database import open_engine
+from storage.agents.states import SqlStates, StatesWithin
 from storage.memory.memories import MemoryFilter, list_memories
 from storage.memory.owner import Owner
 from storage.memory.people import read_profile
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 900.0
 ADULT_AGE = 18
-PEOPLE_AT_ONCE = 200
 MAX_MEMORIES = 50
 REST = timedelta(hours=20)  # between two messages to one person
 MAX_ATTEMPTS = 10
@@ -52,74 +44,68 @@ class Webhooks:
     key: str
 
 
-def register(app: Celery, database_url: str, webhooks: Webhooks | None) -> dict[str, Any]:
-    """Add the task to `app`; returns its schedule entry."""
-
-    def run() -> int:
-        return asyncio.run(look(database_url, webhooks, now=datetime.now(UTC)))
-
-    task = app.task(name="jobs.inbox", shared=False)(run)
-    return {"inbox": {"task": task.name, "schedule": EVERY_S, "options": {"expires": EVERY_S}}}
-
-
-async def look(database_url: str, webhooks: Webhooks | None, *, now: datetime) -> int:
-    """Leave new messages and forward the pending ones; returns the number of new messages."""
-    engine = open_engine(database_url)
-    made, last = 0, None
-    try:
-        while people := await owners_with(engine, inbox.AGENT, inbox.SETTINGS, after=last, limit=PEOPLE_AT_ONCE):
-            for owner in people:
-                made += await _visit(engine, owner, webhooks, now)
-            last = people[-1]
-    finally:
-        await engine.dispose()
-    return made
-
-
-async def _visit(engine: AsyncEngine, owner: Owner, webhooks: Webhooks | None, now: datetime) -> int:
-    states = SqlStates(engine, lambda: now)
+async def look_after(job: JobRun, webhooks: Webhooks | None) -> int:
+    """Leave a new message, if there is an occasion, and forward those that wait; returns the number of new ones."""
+    owner, now = job.owner, job.now()
+    states = SqlStates(job.engine, job.now)
     settings = await inbox.load_settings(states, owner)
-    if not settings.enabled:
-        return 0
-    facts = facts_of((await read_profile(engine, owner)).details, now.date())
-    if facts.age is not None and facts.age < ADULT_AGE:
-        return 0
+    facts = facts_of((await read_profile(job.engine, owner)).details, now.date())
+    if not settings.enabled or (facts.age is not None and facts.age < ADULT_AGE):
+        async with job.finishing({"messages": 0}):
+            return 0
     box = await inbox.load_box(states, owner)
-    made = 0
+    new = None
     if _may_speak(box, settings, now) and not settings.is_quiet(now, facts.zone):
         window = MemoryFilter(since=now - max(AFTER, PAINFUL_UNTIL), until=now + BEFORE, muted=False)
-        memories = await list_memories(engine, owner, window, limit=MAX_MEMORIES)
+        memories = await list_memories(job.engine, owner, window, limit=MAX_MEMORIES)
         occasions = occasions_of(memories, now=now, zone=facts.zone)
         fresh = next((each for each in occasions if each.key not in box.seen), None)
-        if fresh is not None:
-            message = _message(fresh, now)
-            changed = await inbox.change_box(states, owner, lambda each: each.with_message(message))
-            box, made = (changed, 1) if changed is not None else (box, 0)
+        new = None if fresh is None else _message(owner, fresh, now)
+    waiting = box if new is None else box.with_message(new)
+    taken: dict[str, bool] = {}
     if webhooks is not None and settings.webhook and owner.app in webhooks.urls:
-        await _hand_on(states, owner, box, webhooks, now)
-    return made
+        taken = await _forward(job, waiting, webhooks)
+    async with job.finishing({"messages": 0 if new is None else 1, "forwarded": sum(taken.values())}) as connection:
+        within = StatesWithin(connection, job.now)
+        if await inbox.change_box(within, owner, lambda each: _changed(each, new, taken, now)) is None:
+            raise JobFailed("busy")
+    return 0 if new is None else 1
+
+
+def _changed(box: Box, new: Message | None, taken: Mapping[str, bool], now: datetime) -> Box:
+    """With the new message, and what became of those that were forwarded; what the person deleted stays deleted."""
+    changed = box if new is None else box.with_message(new)
+    for message in changed.messages:
+        if message.id in taken:
+            at = now.isoformat() if taken[message.id] else None
+            changed = changed.changed(message.id, delivered_at=at, attempts=message.attempts + 1)
+    return changed
 
 
 def _may_speak(box: Box, settings: InboxSettings, now: datetime) -> bool:
     return box.sent_since(now - inbox.WEEK) < settings.max_per_week and not box.sent_since(now - REST)
 
 
-def _message(occasion: Occasion, now: datetime) -> Message:
-    return Message(secrets.token_hex(8), occasion.key, occasion.kind, occasion.text, occasion.why, now.isoformat())
+def _message(owner: Owner, occasion: Occasion, now: datetime) -> Message:
+    id_ = hashlib.blake2b("\0".join([owner.app, owner.user, occasion.key]).encode(), digest_size=8).hexdigest()
+    return Message(id_, occasion.key, occasion.kind, occasion.text, occasion.why, now.isoformat())
 
 
-async def _hand_on(states: SqlStates, owner: Owner, box: Box, webhooks: Webhooks, now: datetime) -> None:
-    for message in box.messages:
-        if message.delivered_at is not None or message.read_at is not None or message.attempts >= MAX_ATTEMPTS:
-            continue
-        taken = await _post(webhooks.urls[owner.app], webhooks.key, body_of(owner, message), now)
-        delivered = now.isoformat() if taken else None
-        attempts = message.attempts + 1
-
-        def change(each: Box, id_: str = message.id, at: str | None = delivered, tries: int = attempts) -> Box:
-            return each.changed(id_, delivered_at=at, attempts=tries)
-
-        await inbox.change_box(states, owner, change)
+async def _forward(job: JobRun, box: Box, webhooks: Webhooks) -> dict[str, bool]:
+    """Whether each message that waits was taken."""
+    waiting = [
+        each
+        for each in box.messages
+        if each.delivered_at is None and each.read_at is None and each.attempts < MAX_ATTEMPTS
+    ]
+    url, now = webhooks.urls[job.owner.app], job.now()
+    taken: dict[str, bool] = {}
+    for number, message in enumerate(waiting, 1):
+        taken[message.id] = await _post(url, webhooks.key, body_of(job.owner, message), now)
+        await job.progress(number, len(waiting) + 1)
+        if not taken[message.id]:
+            break  # the receiver is away: the others wait without counting an attempt
+    return taken
 
 
 def body_of(owner: Owner, message: Message) -> bytes:

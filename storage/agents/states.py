@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, tuple_
+from sqlalchemy import ColumnElement, and_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agents.tables import AgentState
@@ -129,16 +129,3 @@ async def _save(
 
 def _is(key: StateKey) -> ColumnElement[bool]:
     return and_(AgentState.agent == key.agent, AgentState.conversation == key.conversation, AgentState.name == key.name)
-
-
-async def owners_with(engine: AsyncEngine, agent: str, name: str, *, after: Owner | None, limit: int) -> list[Owner]:
-    """The owners of a person-wide document with that name, in order; only those after `after`, if given.
-
-    A worker looks for work of anybody's here; what it does then starts with an owner.
-    """
-    whose = (AgentState.app, AgentState.end_user)
-    query = select(*whose).where(AgentState.agent == agent, AgentState.name == name, AgentState.conversation == "")
-    if after is not None:
-        query = query.where(tuple_(*whose) > (after.app, after.user))
-    async with engine.connect() as connection:
-        return [Owner(*row) for row in await connection.execute(query.order_by(*whose).limit(limit))]

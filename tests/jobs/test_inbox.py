@@ -14,8 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.inbox.box import Box, load_box, save_settings
 from agents.inbox.settings import InboxSettings
-from jobs.kinds.inbox import Webhooks, look
+from jobs.config import JobsPlan
+from jobs.dispatch import send_due
+from jobs.handlers import handlers_of
+from jobs.kinds.inbox import Webhooks, look_after
+from jobs.runner import JobRun, NotOurs, run_job
+from jobs.schedule import Schedule, Schedules
 from storage.agents.states import SqlStates
+from storage.jobs import board as job_board
+from storage.jobs.queue import DueJob, claim_job, find_due
 from storage.memory.memories import NewMemory, add_memory
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, write_profile
@@ -25,13 +32,14 @@ NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 MAYA = Owner("diary", "maya")
 WANTS = InboxSettings(enabled=True)
+HOUR = timedelta(hours=1)
+SCHEDULES = Schedules({"inbox": Schedule(every_h=1)})
 
 
 class House:
     """A database in which people plan things, and a clock that a test moves."""
 
-    def __init__(self, url: str, engine: AsyncEngine) -> None:
-        self.url = url
+    def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.now = NOW
         self.states = SqlStates(engine, lambda: self.now)
@@ -46,8 +54,11 @@ class House:
         await add_memory(self.engine, owner, NewMemory(text, "event", event_at=at, **more), now=NOW - 3 * DAY)
 
     async def look(self, webhooks: Webhooks | None = None) -> int:
-        """Run the task."""
-        return await look(self.url, webhooks, now=self.now)
+        """Have a worker do what is due at this hour; the number of new messages."""
+        handlers, sent = handlers_of(JobsPlan(), webhooks=webhooks), list[DueJob]()
+        await send_due(self.engine, handlers, SCHEDULES, sent.append, now=self.now)
+        made = [await run_job(self.engine, handlers, job.id, now=lambda: self.now, jitter=lambda: 0.0) for job in sent]
+        return sum(each or 0 for each in made)
 
     async def box(self, owner: Owner = MAYA) -> Box:
         """Return what is in somebody's inbox."""
@@ -55,16 +66,17 @@ class House:
 
 
 @pytest.fixture
-def house(url: str, engine: AsyncEngine) -> House:
+def house(engine: AsyncEngine) -> House:
     """Return one on each database."""
-    return House(url, engine)
+    return House(engine)
 
 
 async def test_an_occasion_has_one_message_before_and_one_after(house: House) -> None:
-    """However often the task runs, in one process or in two at once."""
+    """However often a worker looks, one or two at once."""
     await house.wants()
     await house.plans("The job interview at the library.", NOW + timedelta(hours=20))
-    assert sum(await asyncio.gather(house.look(), house.look())) >= 1
+    assert sum(await asyncio.gather(house.look(), house.look())) == 1
+    house.now += HOUR
     assert await house.look() == 0
     (message,) = (await house.box()).messages
     assert message.text.startswith("Tomorrow it is: The job interview at the library.")
@@ -81,10 +93,14 @@ async def test_nobody_gets_one_who_did_not_ask(house: House) -> None:
     assert await house.look() == 0
     await house.wants(age=15)
     assert await house.look() == 0
-    await house.wants(timezone="America/Los_Angeles")  # where it is four in the morning
+    await house.wants(timezone="America/Los_Angeles")  # where it is four in the morning, then five
+    house.now += HOUR
     assert await house.look() == 0
     await house.wants(timezone="Asia/Dhaka")
+    house.now += HOUR
     assert await house.look() == 1
+    jobs = await job_board.list_jobs(house.engine)
+    assert {(job.kind, job.state) for job in jobs} == {("inbox", "done")}
 
 
 async def test_no_more_than_they_want(house: House) -> None:
@@ -115,6 +131,24 @@ async def test_what_hurts_or_is_sensitive_is_not_named(house: House) -> None:
     texts = [each.text + each.why for each in (await house.box()).messages]
     assert len(texts) >= 2
     assert not [text for text in texts if "biopsy" in text or "break-up" in text or "muted" in text.lower()]
+
+
+async def test_an_attempt_that_was_lost_stores_nothing(house: House) -> None:
+    """What a worker finds out when another has its job: the message is that one's, and there is one."""
+    await house.wants()
+    await house.plans("An exam.", NOW + timedelta(hours=20))
+    handlers, sent = handlers_of(JobsPlan()), list[DueJob]()
+    await send_due(house.engine, handlers, SCHEDULES, sent.append, now=house.now)
+    (job,) = sent
+    until = house.now + timedelta(minutes=1)
+    first = await claim_job(house.engine, job.id, now=house.now, until=until, max_attempts=5)
+    assert first is not None
+    house.now = until
+    assert await find_due(house.engine, now=house.now, limit=9) == [job]
+    assert await run_job(house.engine, handlers, job.id, now=lambda: house.now, jitter=lambda: 0.0) == 1
+    with pytest.raises(NotOurs):
+        await look_after(JobRun(house.engine, first, lambda: house.now), None)
+    assert len((await house.box()).messages) == 1
 
 
 class Receiver:
@@ -154,8 +188,9 @@ async def test_a_message_is_handed_on_signed_until_it_is_taken(house: House, rec
         await house.plans("An exam.", NOW + timedelta(hours=20), owner)
     assert await house.look(webhooks) == 2
     receiver.status = 204
-    await house.look(webhooks)
-    await house.look(webhooks)
+    for _ in range(2):
+        house.now += HOUR
+        await house.look(webhooks)
     assert len(receiver.got) == 2
     signature, body = receiver.got[-1]
     at, made = (part.split("=")[1] for part in signature.split(","))

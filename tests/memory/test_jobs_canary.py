@@ -129,7 +129,6 @@ JOBS: dict[str, Callable[[Place], Any]] = {  # in this order
     "jobs.flush_key_uses": lambda place: place.app.tasks["jobs.flush_key_uses"].run(),
     "jobs.send_due": lambda place: place.app.tasks["jobs.send_due"].run(),
     "jobs.wipe_set_aside": lambda place: place.app.tasks["jobs.wipe_set_aside"].run(),
-    "jobs.inbox": lambda place: place.app.tasks["jobs.inbox"].run(),
     "jobs.run": run_all,
     "jobs.reembed": lambda place: place.app.tasks["jobs.reembed"].run(),
 }

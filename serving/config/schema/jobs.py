@@ -36,6 +36,7 @@ class JobsSettings(Frozen):
     zone: str = Field(default="UTC", description="IANA zone of the service, and of people whose profile names none")
     schedules: dict[str, JobScheduleSpec] = Field(
         default={
+            "inbox": JobScheduleSpec(every_h=1),
             "videos": JobScheduleSpec(at="05:00"),
             "history": JobScheduleSpec(at="04:30"),
             "playlists": JobScheduleSpec(at="05:30", weekday="mon"),

@@ -1,4 +1,4 @@
-"""The section `memory`: what is recalled, and extraction."""
+"""The section `memory`: what is recalled, extraction, summaries."""
 
 from typing import Literal
 
