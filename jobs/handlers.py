@@ -34,6 +34,7 @@ def handlers_of(
         "videos": Handler(service_jobs.videos, AGENT_S, plan.max_attempts),
         "playlists": Handler(service_jobs.playlists, AGENT_S, plan.max_attempts),
         "inbox": Handler(inbox, AGENT_S, plan.max_attempts),
+        "personality": Handler(_personality, max_attempts=plan.max_attempts),
         "history": Handler(service_jobs.history, AGENT_S, plan.max_attempts),
         "expire_videos": Handler(_expire_videos, max_attempts=plan.max_attempts),
         "stats": Handler(_stats, max_attempts=plan.max_attempts),
@@ -111,6 +112,12 @@ async def _expire_videos(job: JobRun) -> Any:
     from jobs.kinds.youtube_data import expire_videos
 
     return await expire_videos(job)
+
+
+async def _personality(job: JobRun) -> Any:
+    from jobs.kinds.personality import read_language
+
+    return await read_language(job)
 
 
 async def _stats(job: JobRun) -> Any:

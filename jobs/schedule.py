@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.inbox import box as inbox
+from agents.personality import profile
 from storage.agents.tables import AgentState
 from storage.jobs.kinds import KINDS, JobKind
 from storage.jobs.queue import SERVICE, add_job
@@ -93,7 +94,7 @@ async def _whose(
     )
     async with engine.connect() as connection:
         rows = (await connection.execute(query)).all()
-    return [(Owner(app, user), zone_of(profile) or zone, slot) for app, user, profile, slot in rows]
+    return [(Owner(app, user), zone_of(details) or zone, slot) for app, user, details, slot in rows]
 
 
 def _filters(kind: str, now: datetime) -> list[ColumnElement[bool]]:
@@ -101,6 +102,8 @@ def _filters(kind: str, now: datetime) -> list[ColumnElement[bool]]:
         return [AgentState.agent == "video", AgentState.updated_at > now - RECENT]
     if kind == "inbox":
         return [AgentState.agent == inbox.AGENT, AgentState.name == inbox.SETTINGS]
+    if kind == "personality":
+        return [AgentState.agent == profile.AGENT, AgentState.name == profile.NAME]
     if kind == "history":
         return [ServiceLink.service.in_(("lastfm", "listenbrainz"))]
     if kind == "playlists":

@@ -12,7 +12,7 @@ from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.events import Action, Card, Event, Token
 from agents.loop import done
 from agents.personality.items import ANSWERS, HIGHEST, ITEMS, LOWEST, Item
-from agents.personality.profile import Personality, load_personality, save_personality
+from agents.personality.profile import key_of, load_personality, save_personality
 from agents.personality.scores import Score, scores_of
 
 INTRODUCTION = (
@@ -51,7 +51,7 @@ class PersonalityAgent:
         asks = await self.is_playing(context)
         text, says = request.text, ""
         if _CLEARS.search(text):
-            await save_personality(context.state, context.owner, Personality(version=known.version))
+            await context.state.delete(key_of(context.owner))
             await self._ask(context, asks=False)
             yield Token("Your answers are deleted.")
             yield done(context)
@@ -71,7 +71,7 @@ class PersonalityAgent:
             says = f"{INTRODUCTION}\n\n"
         item = known.next_item
         await self._ask(context, asks=item is not None)
-        for event in _told(item, says, scores_of(known.answers, corrected=known.corrected)):
+        for event in _told(item, says, scores_of(known.answers, corrected=known.corrected, language=known.language)):
             yield event
         yield done(context)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.personality.items import HIGHEST, ITEMS, LOWEST, TRAITS, Item, Trait
+from agents.personality.scores import Evidence
 from agents.state import StateStore
 from storage.agents.states import StateKey
 from storage.memory.owner import Owner
@@ -18,11 +19,16 @@ NUMBERS = frozenset(item.number for item in ITEMS)
 
 @dataclass(frozen=True, slots=True)
 class Personality:
-    """A person's; `version` is the document's, 0 where there is none."""
+    """A person's; `version` is the document's, 0 where there is none.
+
+    `language`: what their way of writing hinted at when it was last read (the job `personality`); nothing without
+    their opt-in.
+    """
 
     answers: Mapping[int, int] = field(default_factory=dict)
     corrected: Mapping[Trait, float] = field(default_factory=dict)
     reads_language: bool = False
+    language: Mapping[Trait, Evidence] = field(default_factory=dict)
     version: int = 0
 
     @property
@@ -36,6 +42,9 @@ class Personality:
             "answers": {str(number): answer for number, answer in sorted(self.answers.items())},
             "corrected": dict(self.corrected),
             "reads_language": self.reads_language,
+            "language": {trait: [each.estimate, each.error] for trait, each in self.language.items()}
+            if self.reads_language
+            else {},
         }
 
 
@@ -70,5 +79,15 @@ def _read(value: Mapping[str, Any], version: int) -> Personality:
         answers,
         {trait: float(corrected[trait]) for trait in TRAITS if isinstance(corrected.get(trait), int | float)},
         bool(value.get("reads_language")),
+        _evidence(value.get("language")) if value.get("reads_language") else {},
         version,
     )
+
+
+def _evidence(value: Any) -> dict[Trait, Evidence]:
+    found: dict[Trait, Evidence] = {}
+    for trait in TRAITS:
+        match value.get(trait) if isinstance(value, Mapping) else None:
+            case [int() | float() as estimate, int() | float() as error] if error > 0:
+                found[trait] = Evidence(float(estimate), float(error))
+    return found

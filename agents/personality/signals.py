@@ -13,7 +13,7 @@ from math import sqrt
 from agents.personality.items import Trait
 from agents.personality.scores import MIDDLE, SD, Evidence
 
-MIN_MESSAGES = 50
+MIN_MESSAGES, MAX_READ = 50, 500  # of the person's messages, the latest
 R = 0.27
 _WORD = re.compile(r"[a-z']+")
 # A sign of a trait: its words, its rate among all words at which it says nothing, and in which direction it points.

@@ -51,4 +51,4 @@ async def _scores(context: RunContext) -> Sequence[Score]:
     if context.state is None or context.owner is None:
         return ()
     known = await load_personality(context.state, context.owner)
-    return scores_of(known.answers, corrected=known.corrected)
+    return scores_of(known.answers, corrected=known.corrected, language=known.language)

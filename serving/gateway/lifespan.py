@@ -237,7 +237,8 @@ def open_generation(
     )
     stack.push_async_callback(external.close)
     in_crisis = detects_self_harm(external.detect, step)
-    agents = wiring.open_agents(settings, connections.database, connections.session, in_crisis, now)
+    log = open_erasure_log(settings, now)
+    agents = wiring.open_agents(settings, connections.database, connections.session, in_crisis, now, log)
     catalogue = ModelCatalogue(
         settings.ids,
         deployments.engine_registry,
@@ -298,5 +299,10 @@ def open_forgetter(
         "streams": RecordingErasure(recorder),
         "documents": cached,
     }
+    return Forgetter(connections.database, index_cache, targets, now, open_erasure_log(settings, now))
+
+
+def open_erasure_log(settings: Settings, now: Now) -> ErasureLog:
+    """Build what records erasures, so that no backup brings back what was erased."""
     key = os.environ.get(ERASURE_KEY) or load_secrets(settings.var_dir).erasure_key or os.environ[CLUSTER_KEY]
-    return Forgetter(connections.database, index_cache, targets, now, ErasureLog(key, now))
+    return ErasureLog(key, now)

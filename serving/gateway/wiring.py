@@ -27,6 +27,7 @@ from agents.outside.options import (
     spotify_tokens,
     video_services,
 )
+from agents.personality import profile as personality
 from agents.registry import Parts, make_agents
 from agents.safety.counts import SqlCounts
 from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisdictions
@@ -83,6 +84,7 @@ from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.agents.states import SqlStates
 from storage.consents import find_consent
+from storage.erasure.log import ErasureLog
 from storage.memory.people import read_profile
 from storage.memory.vectors.embeddings import Space
 from storage.requests import insert_requests
@@ -431,6 +433,7 @@ def open_agents(
     session: aiohttp.ClientSession,
     detect: Detect,
     now: Callable[[], datetime],
+    erasure_log: ErasureLog,
 ) -> AgentParts:
     """The agents, with the gateway's collaborators that their runs use."""
     spec = settings.agents
@@ -444,7 +447,7 @@ def open_agents(
     video = video_services(options, session, database, now)
     return AgentParts(
         registry=make_agents(Parts(personas, spec.persona, music, video)),
-        states=SqlStates(database, now),
+        states=SqlStates(database, now, log=erasure_log, logged=[personality.AGENT]),
         limits=RunLimits(limits.max_steps, limits.max_tokens, limits.max_s, limits.max_outside_calls),
         traits=lambda model: traits_of(settings.base_of(model)),
         detect=detect,

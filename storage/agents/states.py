@@ -3,7 +3,7 @@
 A change after the person's erasure finds no row of its version, and stores nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agents.tables import AgentState
 from storage.database import upsert
+from storage.erasure.log import Erased, ErasureLog
 from storage.memory.owner import Owner
 
 
@@ -40,12 +41,22 @@ class SqlStates:
     Args:
         engine: the pool.
         now: the time, aware.
+        log: records deletions of documents of the agents in `logged`, so that no backup brings them back.
 
     """
 
-    def __init__(self, engine: AsyncEngine, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        now: Callable[[], datetime],
+        *,
+        log: ErasureLog | None = None,
+        logged: Collection[str] = (),
+    ) -> None:
         self._engine = engine
         self._now = now
+        self._log = log
+        self._logged = frozenset(logged)
 
     async def load(self, key: StateKey) -> Versioned | None:
         """The document; None if there is none."""
@@ -61,6 +72,8 @@ class SqlStates:
         """Delete it, if it exists."""
         async with self._engine.begin() as connection:
             await connection.execute(key.owner.delete(AgentState).where(_is(key)))
+            if self._log is not None and key.agent in self._logged:
+                await self._log.note(connection, [erased(key)])
 
     async def of_person(self, owner: Owner) -> list[tuple[StateKey, Mapping[str, Any]]]:
         """All documents of a person, by agent, conversation and name."""
@@ -100,6 +113,11 @@ class StatesWithin:
     async def delete(self, key: StateKey) -> None:
         """As `SqlStates.delete`."""
         await self._connection.execute(key.owner.delete(AgentState).where(_is(key)))
+
+
+def erased(key: StateKey) -> Erased:
+    """The document as a subject of an erasure."""
+    return Erased("document", (key.owner.app, key.owner.user, key.agent, key.conversation, key.name))
 
 
 async def delete_of_conversation(connection: AsyncConnection, owner: Owner, conversation: str) -> None:

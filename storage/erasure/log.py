@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from storage.memory.owner import Owner
 from storage.tables import Base, UtcDateTime
 
-Kind = Literal["application", "person", "conversation", "turn", "memory"]
+Kind = Literal["application", "person", "conversation", "turn", "memory", "document"]
 SEPARATOR = "\x1f"
 
 

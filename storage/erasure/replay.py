@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, insert, select, union
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from storage.agents.states import SqlStates, StateKey
+from storage.agents.states import erased as erased_document
 from storage.agents.tables import AgentState
 from storage.erasure.log import Erased, Erasure, ErasureLog
 from storage.memory import deletion, erasure
@@ -60,6 +62,9 @@ async def _erase(engine: AsyncEngine, erased: Erased, owner: Owner, now: datetim
         await erasure.erase(engine, owner.app)
     elif kind == "person":
         await erasure.erase(engine, owner)
+    elif kind == "document":
+        agent, conversation, name = erased.names[2:]
+        await SqlStates(engine, lambda: now).delete(StateKey(owner, agent, conversation, name))
     elif kind == "conversation":
         await deletion.delete_conversation(engine, owner, id_, now=now)
     else:
@@ -91,6 +96,9 @@ async def _everything(engine: AsyncEngine) -> AsyncIterator[tuple[Erased, Owner]
     for app, user, id_ in await _rows(engine, conversations):
         if id_ is not None:
             yield Erased.item("conversation", Owner(app, user), id_), Owner(app, user)
+    documents = select(AgentState.app, AgentState.end_user, AgentState.agent, AgentState.conversation, AgentState.name)
+    for app, user, *names in await _rows(engine, [documents]):
+        yield erased_document(StateKey(Owner(app, user), *names)), Owner(app, user)
     for app, user, id_ in await _rows(engine, turns):
         yield Erased.item("turn", Owner(app, user), id_), Owner(app, user)
     for app, user, id_ in await _rows(engine, memories):

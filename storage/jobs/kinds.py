@@ -69,6 +69,7 @@ KINDS: Mapping[str, JobKind] = {
         JobKind("extract", "Makes memories of what they said.", "normal", needs="people"),
         JobKind("summarise", "Summarises long conversations of theirs.", needs="people"),
         JobKind("inbox", "Leaves messages for those who want them.", "normal", needs="agent_states"),
+        JobKind("personality", "Reads how they write, if they allowed it.", needs="agent_states"),
         JobKind("videos", "Prepares videos for them.", params=VideosParams, needs="agent_states"),
         JobKind(
             "playlists", "Brings new songs into old playlists of theirs.", params=PlaylistsParams, needs="playlists"

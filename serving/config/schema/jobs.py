@@ -37,6 +37,7 @@ class JobsSettings(Frozen):
     schedules: dict[str, JobScheduleSpec] = Field(
         default={
             "inbox": JobScheduleSpec(every_h=1),
+            "personality": JobScheduleSpec(at="04:15"),
             "videos": JobScheduleSpec(at="05:00"),
             "history": JobScheduleSpec(at="04:30"),
             "playlists": JobScheduleSpec(at="05:30", weekday="mon"),

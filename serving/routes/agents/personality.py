@@ -1,5 +1,6 @@
 """/api/v1/personality: the questionnaire, the person's answers and scores, corrections and deletion."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -8,7 +9,7 @@ from pydantic import BaseModel, Field
 from agents.personality.items import ANSWERS, ITEMS, TRAITS, Trait
 from agents.personality.profile import NUMBERS, Personality, key_of, load_personality, save_personality
 from agents.personality.scores import Score, Source, scores_of
-from agents.personality.signals import MIN_MESSAGES, evidence_of
+from agents.personality.signals import MAX_READ, MIN_MESSAGES, evidence_of
 from agents.personality.use import lambda_of, tone_of
 from memory.schemas import Accepted
 from serving.errors import InvalidRequest, MemoryChanged
@@ -21,7 +22,6 @@ from storage.memory.owner import Owner
 
 router = APIRouter(tags=["personality"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 TRIES = 3  # when two requests change it at once
-MAX_READ = 500  # latest messages of the person
 Answer = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -122,7 +122,7 @@ async def answer(body: Answers, access: Access, user: User = None) -> Personalit
 async def personality(access: Access, user: User = None) -> PersonalityAnswer:
     """Return the scores and their uses."""
     async with access.about(user) as owner:
-        return await _response_of(access.gateway, owner, await load_personality(access.gateway.agents.states, owner))
+        return _response_of(await load_personality(access.gateway.agents.states, owner))
 
 
 @router.put("/api/v1/personality")
@@ -156,18 +156,21 @@ async def _changed(
             {**profile.answers, **(answers or {})},
             {trait: merged[trait] for trait in TRAITS if (merged.get(trait)) is not None},  # type: ignore[misc]
             profile.reads_language if reads_language is None else reads_language,
+            profile.language,
             profile.version,
         )
+        if changed.reads_language and not profile.reads_language:  # later the job `personality` reads it again
+            words = await own_words(gateway.database, owner, limit=MAX_READ)
+            changed = replace(changed, language=evidence_of(words))
+        elif not changed.reads_language:
+            changed = replace(changed, language={})
         if await save_personality(states, owner, changed):
-            return await _response_of(gateway, owner, changed)
+            return _response_of(changed)
     raise MemoryChanged("The person's answers were changed at the same time; try again.")
 
 
-async def _response_of(gateway: Gateway, owner: Owner, profile: Personality) -> PersonalityAnswer:
-    language = {}
-    if profile.reads_language:
-        language = evidence_of(await own_words(gateway.database, owner, limit=MAX_READ))
-    scores = scores_of(profile.answers, corrected=profile.corrected, language=language)
+def _response_of(profile: Personality) -> PersonalityAnswer:
+    scores = scores_of(profile.answers, corrected=profile.corrected, language=profile.language)
     return PersonalityAnswer(
         answered=len(profile.answers),
         reads_language=profile.reads_language,
