@@ -150,6 +150,9 @@ class Metrics:
         self._sql = Histogram(
             "bondhu_sql_statement_seconds", "Statements", ("statement",), buckets=SQL_BUCKETS_S, registry=self.registry
         )
+        self._unchecked = counter(
+            "bondhu_safety_unchecked_requests_total", "Requests that had no safety step: of a key, a tier, a job", "by"
+        )
         self._limited = counter("bondhu_limit_rejections_total", "Requests that a limit refused", "class", "limit")
 
     def _define_gauges(self) -> None:
@@ -216,6 +219,10 @@ class Metrics:
     def count_sql_repeats(self, route: str) -> None:
         """Count a request that repeated one SQL statement many times."""
         self._counter(self._sql_repeats, route or NONE).inc()
+
+    def count_unchecked(self, by: str) -> None:
+        """Count a request that has no safety step; `by`: what says so, `key`, `tier` or `job`."""
+        self._counter(self._unchecked, by).inc()
 
     def count_http(self, method: str, route: str, status: int) -> None:
         """Count a request of any kind; `route` is a route template, never the path of a request."""

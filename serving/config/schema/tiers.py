@@ -43,6 +43,14 @@ class TierSpec(Frozen):
         "(echo together with logprobs)",
     )
     structured_outputs: StructuredOutputsSpec = StructuredOutputsSpec()
+    own_safety: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="the reason why requests of this tier do without the safety step here, as keys made with "
+        "--own-safety; none: they have it",
+    )
 
 
 DEFAULT_TIERS = {

@@ -46,6 +46,7 @@ from serving.streams.policy import (
 )
 from serving.streams.reader import RecordingResponse
 from storage.api_keys import KeyRecord
+from storage.tables import RequestClass
 
 router = APIRouter(tags=["generation"], route_class=DirectRoute)
 
@@ -237,9 +238,24 @@ def _read_request(
         conversation=conversation_of(http_request, caller, path, parsed, named),
         agent_conversation="" if agent is None else named,
         country=country_of(http_request),
-        checks_safety=caller.own_safety is None and class_ != "job",  # a job is nobody who could be in danger
+        checks_safety=_checks_safety(gateway, caller, class_),
         notices=notices_of(http_request, caller, is_agent=agent is not None),
     )
+
+
+def _checks_safety(gateway: Gateway, caller: KeyRecord, class_: RequestClass) -> bool:
+    """Whether the safety step reads this request; counts those that it does not."""
+    tier = gateway.reloadable.settings.tiers.get(caller.tier)
+    by = None
+    if class_ == "job":  # nobody who could be in danger
+        by = "job"
+    elif caller.own_safety is not None:
+        by = "key"
+    elif tier is not None and tier.own_safety is not None:
+        by = "tier"
+    if by is not None:
+        gateway.telemetry.metrics.count_unchecked(by)
+    return by is None
 
 
 def max_tokens_of(parsed: Mapping[str, Any], body_bytes: int, completion_tokens: int) -> int:

@@ -25,7 +25,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     folder = tmp_path_factory.mktemp("agents")
     environ = {
         "BONDHU__EMBEDDER__DIMENSIONS": str(DIMENSIONS),
-        "BONDHU__TIERS": json.dumps({"standard": {"requests_per_minute": 10_000}}),  # all of these tests share one key
+        "BONDHU__TIERS": json.dumps(
+            {
+                "standard": {"requests_per_minute": 10_000},  # all of these tests share one key
+                "clinics": {"own_safety": "clinicians read along in all of them"},
+            }
+        ),
     }
     with GatewayProcess(folder, workers=2, **environ) as process:
         yield process

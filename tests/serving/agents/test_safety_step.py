@@ -179,6 +179,11 @@ def test_an_application_with_a_step_of_its_own_is_left_alone(gateway: GatewayPro
     assert told(say(gateway, own, "be honest with me"))[0].endswith("all I have to say about it.")
     other = gateway.make_key("jobs", tier="standard")
     assert told(say(gateway, other, PLAIN, max_tokens=2, headers={"x-bondhu-class": "job"}))[0].strip() == "w0 w1"
+    whole_tier = gateway.make_key("ward", tier="clinics")
+    assert told(say(gateway, whole_tier, PLAIN, max_tokens=2))[0].strip() == "w0 w1"
+    numbers = gateway.scrape()
+    for by in ("key", "tier", "job"):
+        assert numbers["bondhu_safety_unchecked_requests_total", frozenset({("by", by)})] >= 1
 
 
 def test_the_persons_words_are_kept_also_then(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
