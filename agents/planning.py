@@ -10,15 +10,16 @@ import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agents.asking import stream
 from agents.base import AgentRequest, RunContext
 from agents.budget import LimitReached
 from agents.events import Event, Token, ToolStep
 from agents.fence import fence
-from agents.tool import ToolResult
+from agents.tool import Tool, ToolResult
 from agents.toolbox import Toolbox, propose, run_tool, turns_of
 from models.chat import ChatFailure, ChatMessage, ChatReply, ChatRequest, TextDelta, ToolCall
 
@@ -28,6 +29,7 @@ _MAY_LEAK = ("{", "<", "`", "[")  # how text begins that may turn out to be a ca
 REPLY_TOKENS = 512
 CallKey = tuple[str, str]  # a tool's name and its arguments, written in one way
 _SAME = "See the other call, which was the same."
+_NOT_SAID = "That is done only if the person says so themselves, in a message of their own."
 
 
 async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
@@ -54,7 +56,7 @@ async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> Asyn
                 break
             before = call_keys
             messages.append(ChatMessage("assistant", "", tool_calls=calls))
-            outcomes = await _call_all(box, dict(zip(call_keys, calls, strict=True)), context)
+            outcomes = await _call_all(box, dict(zip(call_keys, calls, strict=True)), request, context)
             for call, key in zip(calls, call_keys, strict=True):
                 answer, result, step = outcomes.pop(key, (_SAME, None, None))
                 messages.append(ChatMessage("tool", answer, tool_call_id=call.id))
@@ -106,22 +108,30 @@ async def _ask(
 
 
 async def _call_all(
-    box: Toolbox, calls: Mapping[CallKey, ToolCall], context: RunContext
+    box: Toolbox, calls: Mapping[CallKey, ToolCall], request: AgentRequest, context: RunContext
 ) -> dict[CallKey, tuple[str, ToolResult | None, ToolStep | None]]:
     """Run different calls at the same time; their results."""
     async with asyncio.TaskGroup() as group:
-        tasks = {key: group.create_task(_call(box, call, context)) for key, call in calls.items()}
+        tasks = {key: group.create_task(_call(box, call, request, context)) for key, call in calls.items()}
     return {key: task.result() for key, task in tasks.items()}
 
 
-async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str, ToolResult | None, ToolStep]:
+async def _call(
+    box: Toolbox, call: ToolCall, request: AgentRequest, context: RunContext
+) -> tuple[str, ToolResult | None, ToolStep]:
     """Run one call: the message for the model, the result, the step."""
     tool = box.find(call.name)
     if tool is None:
         names = ", ".join(each.name for each in box.tools)
         return f"There is no such tool. There are: {names}.", None, ToolStep("unknown tool", "failed")
     try:
-        params = tool.params.model_validate_json(call.arguments or "{}")
+        params = (
+            _said(box, tool, request, context)
+            if tool.writes
+            else tool.params.model_validate_json(call.arguments or "{}")
+        )
+        if params is None:
+            return _NOT_SAID, None, ToolStep(tool.name, "skipped", "not said by the person")
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(each) for each in first["loc"])
@@ -132,6 +142,14 @@ async def _call(box: Toolbox, call: ToolCall, context: RunContext) -> tuple[str,
         return "There is no time for that.", None, ToolStep(tool.name, "skipped", "limit")
     facts = result.facts or result.plain
     return fence(facts, label=f"what {tool.name} found") if result.is_outside else facts, result, step
+
+
+def _said(box: Toolbox, tool: Tool[Any], request: AgentRequest, context: RunContext) -> BaseModel | None:
+    """What the person's own last words are for a tool that writes; None if they do not ask for it, or not alone."""
+    if context.has_outside_text or box.route(request.text) not in (None, tool.name):
+        return None
+    said: BaseModel | None = tool.guess(request.text)
+    return said
 
 
 def _leaked(box: Toolbox, reply: ChatReply) -> Sequence[ToolCall]:

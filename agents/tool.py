@@ -71,6 +71,8 @@ class Tool(Generic[P]):
         guess: parses the parameters from the person's words by rules; None if they say too little. Used without a
             model, and if the model's parameters are invalid.
         narration: how a model should word the result; empty: briefly, in its own words.
+        writes: it stores something of what the person said at once, without a proposal. So it takes the person's own
+            words only, never a model's, and does not run after text from outside entered the run.
 
     """
 
@@ -80,6 +82,7 @@ class Tool(Generic[P]):
     run: Callable[[P, RunContext], Awaitable[ToolResult]]
     guess: Callable[[str], P | None]
     narration: str = ""
+    writes: bool = False
 
     def spec(self) -> ToolSpec:
         """Its specification for a model."""

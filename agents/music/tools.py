@@ -88,6 +88,7 @@ class MusicTools:
                 Utterance,
                 self.rate,
                 _utterance,
+                writes=True,
             ),
             Tool(
                 "make_playlist",

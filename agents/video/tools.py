@@ -43,8 +43,15 @@ class VideoTools:
                 self.find,
                 parse_query,
             ),
-            Tool("rate", "Takes in that they like a video, or never want it again.", Utterance, self.rate, _utterance),
-            Tool("watch_later", "Keeps videos for later.", Utterance, self.keep, _utterance),
+            Tool(
+                "rate",
+                "Takes in that they like a video, or never want it again.",
+                Utterance,
+                self.rate,
+                _utterance,
+                writes=True,
+            ),
+            Tool("watch_later", "Keeps videos for later.", Utterance, self.keep, _utterance, writes=True),
             Tool("list_later", "Shows what they keep for later.", NoParams, self.list_later, lambda text: NoParams()),
         )
 
