@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agents.inbox.box import Message, change_box, save_settings
+from agents.inbox.settings import InboxSettings
+from agents.personality.profile import Personality, save_personality
 from jobs.app import create_app
 from jobs.config import ExtractionTarget, Ingress, JobsPlan, Plan, Rules, SummaryPlan
 from memory.recall.index_cache import IndexCache
@@ -32,6 +35,7 @@ from tests.support.servers.embedder import EmbedderServer
 from tests.support.servers.model import ModelServer, operation
 
 SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two", "a"): "narwhal"}
+NUMBERS = dict(zip(SECRETS, (2.71828, 3.14159, 1.61803), strict=True))  # as scores, which have no words
 SAID = "The secret word of my safe is {}"
 PRESENT = {"model": "words", "revision": "1", "dimensions": DIMENSIONS, "route": "/embedder-1"}
 RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, max_attempts=3)
@@ -55,9 +59,7 @@ class Place:
         ingress = Ingress(f"http://127.0.0.1:{self.ingress_port}", CLUSTER_KEY)
         extraction = Plan(target=target, rules=RULES, every_s=30)
         summaries = SummaryPlan(target=target, rules=SummaryRules(turns=1, newer=0))
-        self.app = create_app(
-            redis_url, self.url, extraction, ingress=ingress, plan=JobsPlan(summaries=summaries)
-        )
+        self.app = create_app(redis_url, self.url, extraction, ingress=ingress, plan=JobsPlan(summaries=summaries))
         migrate.upgrade(self.url)
         model.always = self.quote_everything
 
@@ -77,6 +79,12 @@ class Place:
             await SqlPlaylists(engine, now).create(owner, key="p", name=secret, items=[song] * 3, wanted=filters)
             seen = {"items": [{"id": "x", "title": secret, "url": "https://example.test/", "features": {secret: 1.0}}]}
             await SqlStates(engine, now).save(StateKey(owner, "video", "c", "shown"), seen, expected=0)
+            message = Message(f"m-{secret}", "before:x", "planned", secret, secret, now().isoformat())
+            states = SqlStates(engine, now)
+            await change_box(states, owner, lambda box, message=message: box.with_message(message))
+            await save_settings(states, owner, InboxSettings(enabled=True))
+            own = Personality(corrected={"openness": NUMBERS[owner]}, reads_language=True)
+            await save_personality(states, owner, own)
             await SqlLinks(engine, now).link(owner, "listenbrainz", secret, secret=None, expires_at=None)
         await engine.dispose()
 
@@ -113,7 +121,8 @@ async def add_all(place: Place) -> None:
             params = {"older_than_days": 0} if kind.name == "playlists" else {}
             await jobs.add_job(engine, owner, kind.name, now=now, params=params)
     found = {job.kind for job in await job_board.list_jobs(engine)}
-    assert {"playlists", "videos", "history", "expire_videos", "stats", "retention"} <= found
+    prepared = {"playlists", "videos", "history", "inbox", "personality", "summarise"}
+    assert prepared | {"expire_videos", "stats", "retention"} <= found
     await engine.dispose()
 
 
@@ -149,5 +158,6 @@ def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess)
     assert len(bodies) == 2 * len(SECRETS), "extraction, and a summary"
     for owner, text in asyncio.run(place.kept()).items():
         assert text.count(SECRETS[owner]) > 2, "a turn, a memory, and its quote"
-        assert "They said: “The secret word" in text, "a summary"
+        assert "A conversation of" in text, "a summary"
         assert not [secret for other, secret in SECRETS.items() if other != owner and secret in text]
+        assert [number for number in NUMBERS.values() if str(number) in text] == [NUMBERS[owner]]

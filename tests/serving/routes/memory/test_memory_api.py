@@ -1,13 +1,20 @@
 """A person's past over HTTP, on a real gateway of two workers: every route, and what it keeps from strangers."""
 
+import asyncio
 import json
 import re
+import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from agents.inbox.box import Box, Message, change_box
+from storage.agents.states import SqlStates
+from storage.database import open_engine
+from storage.memory.owner import Owner
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.servers.engine import MODEL, EngineServer
@@ -245,24 +252,44 @@ def test_no_secret_crosses(gateway: GatewayProcess, keys: dict[str, str]) -> Non
             strict=True,
         )
     }
-    ids = {who: plant(Client(gateway, keys[who[0]], who[1]), secret) for who, secret in people.items()}
+    ids = {who: plant(gateway, who, Client(gateway, keys[who[0]], who[1]), secret) for who, secret in people.items()}
     document = Client(gateway, None)("GET", "/openapi.json").json()
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes == set(WALK)
     before = {who: content(Client(gateway, keys[who[0]], who[1])) for who in people}
     for who, secret in people.items():
-        assert before[who].count(secret) > 4, "the canary is there to be seen"
+        assert before[who].count(secret) > 6, "the canary is there to be seen"
+        assert number_of(secret) in before[who]
     for whose in people:
         for who in [("one", "stranger"), *(each for each in people if each != whose)]:
-            walk(Client(gateway, keys[who[0]], who[1]), ids[whose], [s for owner, s in people.items() if owner != who])
+            others = [secret for owner, secret in people.items() if owner != who]
+            walk(Client(gateway, keys[who[0]], who[1]), ids[whose], others + [number_of(each) for each in others])
             assert content(Client(gateway, keys[whose[0]], whose[1])) == before[whose]
             if who in people:
-                ids[who] = plant(Client(gateway, keys[who[0]], who[1]), people[who])
+                ids[who] = plant(gateway, who, Client(gateway, keys[who[0]], who[1]), people[who])
                 before[who] = content(Client(gateway, keys[who[0]], who[1]))
 
 
-def plant(client: Client, secret: str) -> dict[str, str]:
+def number_of(secret: str) -> str:
+    """Return the secret as a score of somebody's personality, which has no words."""
+    return str(1 + zlib.crc32(secret.encode()) % 4_000_000 / 1e6)
+
+
+async def leave(gateway: GatewayProcess, owner: Owner, secret: str) -> None:
+    """Leave a message in somebody's inbox, as the worker does."""
+    engine = open_engine(gateway.database_url)
+    message = Message("m-" + secret[::-1], f"before:{secret}", "planned", f"Tomorrow it is: {secret}", secret, AT)
+    states = SqlStates(engine, lambda: datetime.now(UTC))
+    assert await change_box(states, owner, lambda box: Box(seen=()).with_message(message)) is not None
+    await engine.dispose()
+
+
+def plant(gateway: GatewayProcess, who: tuple[str, str], client: Client, secret: str) -> dict[str, str]:
     """Give a person a past with their secret in every field; return the ids of it."""
+    asyncio.run(leave(gateway, Owner(*who), secret))
+    assert secret in client("GET", "/api/v1/inbox").text
+    own = {"scores": {"openness": float(number_of(secret))}}
+    assert number_of(secret) in client("PUT", "/api/v1/personality", own).text
     said = [turn(1, f"The secret word of the safe is {secret}", secret)]
     name = secret[::-1]  # no secret itself: who asks for it may see it again
     taken = client("POST", "/api/v1/conversations", {"external_id": name, "messages": said}).json()
@@ -287,7 +314,7 @@ def plant(client: Client, secret: str) -> dict[str, str]:
     wish = forgotten.headers["x-bondhu-memory"].split("undo=")[1]
     job = client("POST", "/api/v1/jobs", {"kind": "extract"}).json()["id"]
     ids = {"{id}": made["id"], "{message}": told.json()["id"], "{job}": job}
-    return {**ids, "{conversation}": name, "{wish}": wish}
+    return {**ids, "{conversation}": name, "{wish}": wish, "{inbox}": f"m-{name}"}
 
 
 def content(client: Client) -> str:
@@ -308,7 +335,8 @@ def walk(client: Client, ids: dict[str, str], secrets: list[str]) -> None:
     for (method, path), (body, params) in WALK.items():
         asked = None if body is None else json.loads(fill(json.dumps(body)))
         given = {name: fill(value) for name, value in params.items()}
-        url = re.sub(r"\{\w+\}", "x", fill(path.replace("{agent}", "chat")))
+        path = path.replace("inbox/{message}", "inbox/{inbox}").replace("{agent}", "chat")
+        url = re.sub(r"\{\w+\}", "x", fill(path))
         answer = client(method.upper(), url, asked, **given)
         assert answer.status_code < 500 or answer.status_code == 503, (method, path, answer.text)
         for secret in secrets:
