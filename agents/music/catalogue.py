@@ -36,6 +36,7 @@ class Track(BaseModel):
     mood: Mood = "unknown"
     energy: int = Field(default=3, ge=1, le=5)
     explicit: bool = False
+    isrc: str = Field(default="", pattern=r"^([A-Z]{2}[A-Z0-9]{3}\d{7})?$", description="of ISO 3901, where known")
 
     @property
     def id(self) -> str:

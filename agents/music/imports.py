@@ -1,7 +1,8 @@
 """Reading recordings from a file of JSON lines, for the operator's import; an invalid line is told, not stored.
 
 A line has `artist` and `title`, and of a catalogue's other columns those that are known. What ListenBrainz's dumps call
-`artist_name`, `track_name` or `recording_name` is taken too; other fields are left out.
+`artist_name`, `track_name` or `recording_name` is taken too, and the first of MusicBrainz's `isrcs`; other fields are
+left out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,10 @@ def _track(document: Any) -> Track:
     if not isinstance(document, dict):
         return Track.model_validate(document)
     row = {_NAMES.get(name, name): value for name, value in document.items()}
+    if isinstance(row.get("isrcs"), list) and row["isrcs"]:
+        row["isrc"] = row["isrcs"][0]
+    if isinstance(row.get("isrc"), str):
+        row["isrc"] = row["isrc"].replace("-", "").upper()
     known = {name: row[name] for name in Track.model_fields if name in row}
     texts = {name: flat(value) for name, value in known.items() if isinstance(value, str)}
     return Track.model_validate({"year": 0} | known | texts)

@@ -263,7 +263,8 @@ def _name(query: TrackQuery) -> str:
 
 
 def _item(track: Track) -> dict[str, Any]:
-    return {"id": track.id, "artist": track.artist, "title": track.title, "year": track.year}
+    item: dict[str, Any] = {"id": track.id, "artist": track.artist, "title": track.title, "year": track.year}
+    return item | {"isrc": track.isrc} if track.isrc else item
 
 
 def _shown(track: Track, query: TrackQuery) -> Mapping[str, Any]:

@@ -239,6 +239,26 @@ async def test_imported_recordings_are_chosen_too(engine: AsyncEngine, make_cont
     assert len(cards_of(await say(MusicAgent(MusicServices(imported=store)), make_context(), "play something"))) == 5
 
 
+async def test_an_imported_isrc_goes_into_a_playlist(
+    engine: AsyncEngine, states: SqlStates, make_context: MakeContext
+) -> None:
+    """However it is written; the bundled catalogue has none; one that is none is told with its line."""
+    lines = [
+        b'{"artist": "A", "title": "T", "genre": "polka", "isrcs": ["us-rc1-76-07839"]}',
+        b'{"artist": "B", "title": "U", "isrc": "x"}',
+    ]
+    track, bad = read_lines(lines)
+    assert isinstance(track, Track)
+    assert isinstance(bad, BadLine)
+    assert (track.isrc, bad.number) == ("USRC17607839", 2)
+    assert not any(each.isrc for each in TRACKS)
+    store = SqlTracks(engine)
+    await store.save({track.id: track.model_dump()})
+    agent = MusicAgent(MusicServices(playlists=SqlPlaylists(engine, lambda: NOW), imported=store))
+    (card,) = cards_of(await say(agent, make_context(state=states), "make me a polka playlist"))
+    assert [item["isrc"] for item in card.data["items"] if item["title"] == "T"] == ["USRC17607839"]
+
+
 def test_two_spellings_are_one() -> None:
     """Accents, capitals and marks."""
     assert normal("Édith PIAF") == normal("edith piaf")
