@@ -1,0 +1,1 @@
+"""What the ranking of songs learns of simulated people, beside popularity and chance."""
