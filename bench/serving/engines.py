@@ -3,10 +3,11 @@
 Every side is a server as the service starts it from its model file, without gateway and Ray, and all of them are up at
 once. They are measured in turn, in an order that rotates, because the machine drifts; the others are stopped (SIGSTOP)
 meanwhile. Asked are the model and its companion adapter: tokens/s of one stream and of several, seconds to the first
-token of a long prompt; memory is the proportional set size of a side's processes, before and after the load. The sides
-share the weights that all of them come from, in the forms in which each can serve them. With `--forms` vLLM is measured
-in every form that it has (W8A8, W4A16, not quantised), which is what the default was chosen by; with `--own-lora` also
-as it multiplies adapters by itself, without `models.vllm.lora_on_cpu`.
+token of a long prompt, and the processor time of each, because other work may run on the machine. Memory is the
+proportional set size of a side's processes, before and after the load. The sides share the weights that all of them
+come from, in the forms in which each can serve them. With `--forms` vLLM is measured in every form that it has (W8A8,
+W4A16, not quantised), by which the default was chosen; with `--own-lora` also with its own products of adapters,
+without `models.vllm.lora_on_cpu`.
 
 Writes bench/results/NAME.json, .md and .png.
 """
@@ -61,6 +62,7 @@ OWN_LORA = {
 STORY = "Once upon a time there was a small house by the sea. "
 LONG_PROMPT = STORY * 40  # about 520 tokens
 START_TIMEOUT_S = 600.0
+SEEN = ("single", "several", "ttft_s", "cpu_ms", "several_cpu_ms", "ttft_cpu_s")
 SETTLES_S = 1.3  # vLLM's worker goes on spinning for a second after its last request
 
 
@@ -77,11 +79,14 @@ class Side:
     single: dict[str, list[float]] = field(default_factory=dict)  # tokens/s
     several: dict[str, list[float]] = field(default_factory=dict)  # tokens/s of all streams
     ttft_s: dict[str, list[float]] = field(default_factory=dict)
+    cpu_ms: dict[str, list[float]] = field(default_factory=dict)  # of a token of one stream, its short prompt included
+    several_cpu_ms: dict[str, list[float]] = field(default_factory=dict)  # of a token of several
+    ttft_cpu_s: dict[str, list[float]] = field(default_factory=dict)  # of the long prompt
     loaded_mb: float = 0.0
 
     def described(self) -> dict[str, Any]:
         """As plain data."""
-        seen = {name: getattr(self, name) for name in ("single", "several", "ttft_s")}
+        seen = {name: getattr(self, name) for name in SEEN}
         memory = {"idle_mb": self.idle_mb, "loaded_mb": self.loaded_mb}
         return {"side": self.name, "first_token_s": self.first_token_s, **memory, **seen}
 
@@ -119,6 +124,12 @@ def memory_mb(pids: set[int]) -> float:
     """Their proportional set size, MB."""
     total: int = sum(psutil.Process(pid).memory_full_info().pss for pid in pids if psutil.pid_exists(pid))
     return round(total / 1e6, 1)
+
+
+def cpu_s(pids: set[int]) -> float:
+    """Their processor time so far, s."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids if psutil.pid_exists(pid)]
+    return float(sum(each.user + each.system for each in times))
 
 
 def children() -> set[int]:
@@ -177,14 +188,19 @@ async def measure(side: Side, number: int, plan: Mapping[str, int]) -> None:
         for role, model in side.model_ids.items():
             mark = f"{number} {role}"
             await generate(session, side, model, f"Warm up {mark}.", 8)
+            used_s = cpu_s(side.pids)
             first, end, made = await generate(session, side, model, f"{mark}: {STORY}", tokens)
+            side.cpu_ms.setdefault(role, []).append(round((cpu_s(side.pids) - used_s) / made * 1000, 1))
             side.single.setdefault(role, []).append(round((made - 1) / (end - first), 1))
-            began = time.monotonic()
+            began, used_s = time.monotonic(), cpu_s(side.pids)
             streams = [generate(session, side, model, f"{k} {mark}: {STORY}", tokens) for k in range(at_once)]
             made = sum(each[2] for each in await asyncio.gather(*streams))
             side.several.setdefault(role, []).append(round(made / (time.monotonic() - began), 1))
+            side.several_cpu_ms.setdefault(role, []).append(round((cpu_s(side.pids) - used_s) / made * 1000, 1))
+            used_s = cpu_s(side.pids)
             first, _, _ = await generate(session, side, model, f"Long {mark}: {LONG_PROMPT}", 1)
             side.ttft_s.setdefault(role, []).append(round(first, 3))
+            side.ttft_cpu_s.setdefault(role, []).append(round(cpu_s(side.pids) - used_s, 3))
 
 
 async def run(

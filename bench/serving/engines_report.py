@@ -26,6 +26,9 @@ def markdown(result: Result) -> str:
             _spread(side["single"][role]),
             _spread(side["several"][role]),
             _spread(side["ttft_s"][role]),
+            _spread(side["cpu_ms"][role]),
+            _spread(side["several_cpu_ms"][role]),
+            _spread(side["ttft_cpu_s"][role]),
             f"{side['idle_mb']:.0f} / {side['loaded_mb']:.0f}",
             f"{side['first_token_s']:.0f}",
         ]
@@ -33,6 +36,7 @@ def markdown(result: Result) -> str:
         for role in side["single"]
     ]
     heads = ["", "model", "tokens/s, 1 stream", f"tokens/s, {plan['at_once']} streams", "first token of 520, s"]
+    heads += ["processor ms a token, 1 stream", f"{plan['at_once']} streams", "processor s of 520"]
     heads += ["PSS MB idle / after", "boot, s"]
     return f"{head}\n\n{table(heads, rows)}\n"
 
