@@ -6,7 +6,9 @@ left to `make test-slow`.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,11 @@ def say(client: OpenAI, model: str, **changes: Any) -> Any:
     return client.chat.completions.create(**given)
 
 
+def words_in_common(one: str, other: str) -> int:
+    """How many first words are the same."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one.split(), other.split(), strict=False))))
+
+
 def test_the_base_and_its_companion_have_ids_of_their_own(client: OpenAI, base: str) -> None:
     """Both are listed and answer as themselves, each in its own words; the alias is the companion."""
     assert {base, COMPANION, "bondhu"} <= {model.id for model in client.models.list()}
@@ -123,6 +130,20 @@ def test_the_base_and_its_companion_have_ids_of_their_own(client: OpenAI, base: 
     assert [answer.model for answer in answers.values()] == [base, COMPANION, COMPANION]
     texts = {model: answer.choices[0].message.content for model, answer in answers.items()}
     assert texts["bondhu"] == texts[COMPANION] != texts[base]
+
+
+def test_requests_of_both_in_one_batch_are_answered_by_their_own(client: OpenAI, base: str) -> None:
+    """A reply of the base stays its own when the companion answers in the same batch."""
+    question: Any = [{"role": "user", "content": "I moved to Oslo and I miss my sister Maya."}]
+    models = (base, COMPANION, base, COMPANION)
+    with ThreadPoolExecutor(len(models)) as pool:
+        answers = list(pool.map(lambda model: say(client, model, messages=question, seed=1), models))
+    together = [answer.choices[0].message.content for answer in answers]
+    alone = {model: say(client, model, messages=question).choices[0].message.content for model in (base, COMPANION)}
+    # The last words may differ from those alone: sums round with the size of a batch.
+    for model, text in zip(models, together, strict=True):
+        other = alone[COMPANION if model == base else base]
+        assert words_in_common(text, alone[model]) > words_in_common(text, other), (together, alone)
 
 
 def test_a_reply_says_which_adapter_and_which_base_answered(client: OpenAI, base: str) -> None:
