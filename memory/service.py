@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.embedding.embedder import Embedder, EmbedderAway, embedded
+from memory.intents.topics import is_same_topic
+from memory.recall.corpus import Item
 from memory.recall.index_cache import IndexCache
 from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import Matrix, Ranked
@@ -23,6 +25,7 @@ from storage.memory import conversations, export, memories, muting
 from storage.memory.conversations import Ingested, MessageRecord, NewMessage
 from storage.memory.deletion import Touched
 from storage.memory.memories import MemoryRecord, NewMemory
+from storage.memory.muted_topics import NewTopic, TopicRecord, list_topics
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_profile
 from storage.memory.reply_context import ContextItem, store_reply
@@ -102,12 +105,27 @@ class MemoryService:
         await self._embed(owner, since=record.changed_in)
         return record
 
-    async def mute(self, owner: Owner, *, turns: Sequence[str], memories: Sequence[str]) -> Touched:
-        """Mute these turns and memories; see `storage.memory.muting.mute_items`."""
-        touched, version = await muting.mute_items(self._engine, owner, turns=turns, memories=memories, now=self._now())
+    async def mute(
+        self, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], topic: NewTopic | None = None
+    ) -> Touched:
+        """Mute these turns and memories, and a topic; see `storage.memory.muting.mute_items`."""
+        touched, version = await muting.mute_items(
+            self._engine, owner, turns=turns, memories=memories, topic=topic, now=self._now()
+        )
         if version is not None:
             await self._embed(owner, since=version)
         return touched
+
+    async def lift(
+        self, owner: Owner, about: str, *, turns: Sequence[str] = (), memories: Sequence[str] = ()
+    ) -> int | None:
+        """Lift the topics with the same words as `about`, and unmute; see `storage.memory.muting.lift_topics`."""
+        topics = [each.id for each in await self.topics(owner) if is_same_topic(each.about, about)]
+        return await muting.lift_topics(self._engine, owner, topics, turns=turns, memories=memories, now=self._now())
+
+    async def topics(self, owner: Owner) -> list[TopicRecord]:
+        """What the person does not want to be reminded of."""
+        return await list_topics(self._engine, owner)
 
     async def undo(self, owner: Owner, wish_id: str) -> PutBack | None:
         """Restore what an intent set aside; see `storage.memory.set_aside.put_back`."""
@@ -116,9 +134,16 @@ class MemoryService:
             await self._embed(owner, since=back.version)
         return back
 
-    async def holding(self, owner: Owner, text: str) -> list[tuple[ItemKind, str]]:
-        """The turns and memories with every word of `text`, except grammatical words; newest first."""
-        return await self._index_cache.with_view(owner, lambda view: view.holding(text)) or []
+    async def holding(
+        self, owner: Owner, text: str, is_meant: Callable[[Item], bool], *, is_name: bool
+    ) -> list[tuple[ItemKind, str]]:
+        """The turns and memories with every word of `text` that `is_meant`; see `PersonIndex.holding`."""
+        found = await self._index_cache.with_view(owner, lambda view: view.holding(text, is_meant, is_name=is_name))
+        return found or []
+
+    async def everything(self, owner: Owner) -> list[tuple[ItemKind, str]]:
+        """All turns and memories."""
+        return await self._index_cache.with_view(owner, lambda view: view.everything()) or []
 
     async def echoes(
         self, owner: Owner, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]
@@ -139,12 +164,14 @@ class MemoryService:
         """What every prompt contains: the profile, and the PINNED newest pinned memories that are valid now."""
         filters = memories.MemoryFilter(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
-        return profile, await memories.list_memories(self._engine, owner, filters, limit=PINNED)
+        pinned = await memories.list_memories(self._engine, owner, filters, limit=PINNED)
+        return profile, await self._without_silenced(owner, pinned)
 
     async def around(self, owner: Owner, since: datetime, until: datetime, *, limit: int) -> list[MemoryRecord]:
         """Memories of what happens, or was told, between these times; none that is not to be brought up."""
         memory_filter = memories.MemoryFilter(since=since, until=until, muted=False)
-        return await memories.list_memories(self._engine, owner, memory_filter, limit=limit)
+        found = await memories.list_memories(self._engine, owner, memory_filter, limit=limit)
+        return await self._without_silenced(owner, found)
 
     async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
@@ -184,6 +211,14 @@ class MemoryService:
             records |= {("memory", id_): record for id_, record in remembered.items()}
         keys = [(each.item.kind, each.item.id) for each in found]
         return [Recalled(records[key], each) for key, each in zip(keys, found, strict=True) if key in records]
+
+    async def _without_silenced(self, owner: Owner, found: list[MemoryRecord]) -> list[MemoryRecord]:
+        """Without those that are about a muted topic."""
+        ids = [each.id for each in found]
+        if not ids:
+            return found
+        silenced = await self._index_cache.with_view(owner, lambda view: view.silenced_memories(ids)) or set()
+        return [each for each in found if each.id not in silenced]
 
     async def _vectors(self, texts: Sequence[str]) -> Matrix | None:
         if self._embedder is None:

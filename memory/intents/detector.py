@@ -1,18 +1,28 @@
 """Detects requests about remembering in a message: "remember this", "forget that", "don't bring that up again".
 
-An intent is executed at once, so only clear ones are found: a command that begins a sentence. "I can't forget that
-day", "do you remember that?", "forget it, let's go" and text in quotation marks are not intents. Neither is anything in
-a text that may be pasted (`_may_be_pasted`): of several lines, too long for a chat message, after a colon, or with a
-request to translate or to sum up. If an intent is missed, the person can say it again in a message of its own. English
-only, by patterns: this module does not understand language, and does not know what executes the intent.
+Only clear ones count: an order that is a whole sentence, by the patterns of a language (`memory.intents.languages`).
+"I can't forget that day", "do you remember that?", "forget it, let's go" and text in quotation marks are not intents.
+Neither is anything that may be somebody else's words: after a colon, beside code, or with a request to translate or to
+sum up. What sounds like a request to forget without being clear is Unclear: nothing is done, and the person is asked.
+This module does not understand language, and does not know what executes the intent.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import regex
 
+from memory.intents.language import Action, IntentLanguage
+from memory.intents.languages.bengali import BENGALI
+from memory.intents.languages.english import ENGLISH
+from memory.intents.languages.german import GERMAN
+from memory.intents.languages.hindi import HINDI
+from memory.intents.languages.spanish import SPANISH
+from memory.unicode_text import nfc
+
 MAX_CHARACTERS = 1000
+MAX_LINES = 3  # beyond, it is a text, and its sentences are not said to the friend
+LANGUAGES = (ENGLISH, GERMAN, SPANISH, HINDI, BENGALI)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,165 +34,160 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Forget everything about these words of the message; None: the turn before."""
+    """Forget everything about these words of the message; None: the turn before.
+
+    `is_clause`: they are a statement ("I live in Porto"), so what contradicts them, or says it of others, is not meant.
+    """
 
     about: str | None
+    is_clause: bool = field(default=False, compare=False)
+    language: str = field(default="en", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAll:
+    """Forget everything about the person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Mute everything about these words of the message; None: the turn before."""
+    """Mute everything about these words of the message, now and later; None: the turn before."""
 
     about: str | None
+    language: str = field(default="en", compare=False)
 
 
-Intent = Remember | Forget | Mute
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """These words may be brought up again."""
+
+    about: str
+    language: str = field(default="en", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Put back what was set aside last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """It may be a request to forget; nothing is to be done before the person has said it clearly."""
+
+
+Intent = Remember | Forget | ForgetAll | Mute | Lift | Undo
+Detected = Intent | Unclear
 
 
 def intent_of(text: str) -> Intent | None:
-    """The first intent in a person's message, or None."""
-    if len(text) > MAX_CHARACTERS or len(text.strip().splitlines()) > 1 or _CODE.search(text):
+    """The first clear intent in a person's message, or None."""
+    detected = detect(text)
+    return None if isinstance(detected, Unclear) else detected
+
+
+def detect(text: str) -> Detected | None:
+    """The first intent in a person's message; Unclear if there may be one; None if there is none."""
+    lines = text.strip().splitlines()
+    if len(text) > MAX_CHARACTERS or len(lines) > MAX_LINES:
         return None
-    plain = text.translate(_STRAIGHT)
-    for start, end in _sentences(plain):
-        if _may_be_pasted(plain[:start], plain[end:]):
-            continue
-        for make, patterns in _PATTERNS:
-            for pattern in patterns:
-                if match := pattern.fullmatch(plain, start, end):
-                    wish = _made(make, match, text)
-                    if wish is not None:
-                        return wish
-    return None
+    languages = [each for each in LANGUAGES if each.is_triggered.search(nfc(text))]
+    if not languages or _CODE.search(text):
+        return None
+    composed = nfc(text)
+    plain = composed.translate(_STRAIGHT)
+    found = _first_intent(plain, composed, languages)
+    if isinstance(found, Remember) and found.quote is not None and found.quote not in text:
+        return Remember(text.strip())  # the words stand in another normal form: all of the message, as it is
+    if found is not None and len(lines) > 1:
+        return None if isinstance(found, Remember) else Unclear()
+    if found is None and len(lines) == 1 and _is_hinted(plain, languages):
+        return Unclear()
+    return found
+
+
+def is_pointing(text: str) -> bool:
+    """Whether a message only points at what was said before, or asks to put it back: it is no thing to forget."""
+    return detect(text) in (Forget(None), Mute(None), Remember(None), Undo(), ForgetAll())
 
 
 _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})  # each one character long
 _SHORTENED = "".join(rf"(?<!\b{each})" for each in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Za-z]"))
-_END = regex.compile(rf"{_SHORTENED}[.!?\u2026]+(?=\s|$)|\n+")
+_END = regex.compile(rf"{_SHORTENED}[.!?\u2026\u0964\u0965]+(?=\s|$)|[\n\u2028\u2029]+")
 
-# What makes a message somebody else's words: code, slashes between a song's lines, a letter's last line, a task.
-_CODE = regex.compile(r"[`{}<>|]|/\*|\s/{1,2}\s|;\s*$|\w\(\)|==|=>|->")
+# What makes a message somebody else's words: code, slashes between a song's lines, a letter's last line.
+_CODE = regex.compile(r"[`{}<>|]|/\*|\s/{1,2}\s|;\s*$|\w\(\w*\)|==|=>|->")
 _COLON = regex.compile(r":(?!-?[)(DPp3|/*](?!\w))(?!\d)|\uff1a")  # none of a face's or a time's
 _QUOTE = regex.compile(r"[\"\u00ab\u00bb\u2039\u203a\u201a\u201e\u300c-\u300f\uff02]|(?<!\w)'(?=\w)|(?<=[.,!?])'")
-_TASK = regex.compile(
-    r"\b(?:translat|summari[sz]|paraphras|rephras|rewrit|reword|proofread|transcri|lyric)\w*"
-    r"|\b(?:summary|song|poem|verse|chorus|quote[ds]?|quotation|e-?mail|letter|script|dialogue|sincerely|regards)\b"
-    r"|\bin\s+(?:other|plain|simple)\s+words\b|\bdear\s+\w+,"
-    r"|\b(?:in|into|to)\s+(?:english|bengali|bangla|hindi|urdu|french|german|spanish|italian|portuguese|arabic|chinese"
-    r"|japanese|korean|russian|turkish|dutch|polish|tamil|latin)\b"
-    r"|\b(?:wrote|write|says?|said|sings?|sang|goes|reads?|texted|sent)(?:\s+(?:me|this|that|it))?\W{0,9}$",
-    regex.IGNORECASE,
-)
-
-# What may stand before the order, and after it.
-_GREETING = r"(?:(?:hey|hi|hello|oh|ok|okay|so|and|also|but|now|no|yes|well|actually|sorry|bondhu)\b[,!.]?\s+)*"
-_ASKING = r"(?:can|could|would|will)\s+you\s+please\b"
-_BEGIN = rf"{_GREETING}(?:(?:please|pls)\b,?\s+|{_ASKING}\s+|i(?:'d|\s+would)\s+like\s+you\s+to\s+)?(?:just\s+)?"
-_THANK = r"please|pls|thanks|thank\s+you"
-_THANKS = rf"(?:,?\s+(?:{_THANK})|,\s*ok(?:ay)?)*\W{{0,30}}"
-_DONE = rf"(?:,?\s+(?:{_THANK}|ok|okay|now|for\s+good|forever|completely|for\s+me|for\s+later))*\W{{0,30}}"
-_AGAIN = rf"(?:,?\s+(?:{_THANK}|ok|okay|again|any\s?more|ever|to\s+me|with\s+me))*\W{{0,30}}"
-# With what a sentence begins that tells something: "that my cat ..."; "that cat" points at something.
-_OWN = r"(?:i|i'\w+|my|we|we'\w+|our)\b"
-_NAME = r"(?-i:[^\W\d_a-z])"
-_OTHERS = r"(?:he|she|it|they)(?:'\w+)?\b|(?:his|her|their|its|the|an?|there|today|tomorrow|every|both|if|when|on|in)\b"
-_SUBJECT = rf"(?:{_OWN}|{_OTHERS}|there's\b|{_NAME})"
-_TOLD = (
-    r"i(?:'ve|\s+have)?(?:\s+(?:just|ever|once|already))?\s+(?:told|said|mentioned|wrote|asked)(?:\s+to)?(?:\s+you)?"
-)
-_BEFORE = rf"(?:that|this|(?:what|everything|anything)\s+(?:that\s+)?{_TOLD}(?:\s+just\s+now)?)"
-_LAST = r"(?:my\s+)?(?:last|previous)\s+(?:message|sentence|thing)"
-_THING = r"(?P<about>\S.*?)"
-_ONE_THING = r"\S[^,;\u2013\u2014]*?"  # what follows a comma is most often: "..., let's talk of something else"
-
-_DONT = r"(?:don't|do\s+not|dont)"
-_KEEP = rf"(?:remember|{_DONT}\s+forget|keep\s+in\s+mind|make\s+a\s+note)"
-_REMEMBER = (
-    rf"{_KEEP}(?:\s+(?:this|that))?\s*(?P<rest>:)\s*(?P<about>\S.*)",
-    rf"{_KEEP}\s+(?:this|that)\s*[,;\u2013\u2014-]\s*(?P<about>{_SUBJECT}.*?){_THANKS}",
-    rf"{_KEEP}\s+that,?\s+(?P<about>{_SUBJECT}.*?){_THANKS}",
-    rf"remember,\s+(?P<about>{_SUBJECT}.*?){_THANKS}",
-    rf"{_DONT}\s+forget\s+(?P<about>{_OWN}\s.*?){_THANKS}",
-    rf"remember\s+(?P<about>my\s+\S.*?\s(?:is|are|isn't|aren't)\s.*?){_THANKS}",
-    rf"remember\s+(?P<about>i(?:'m|\s+(?:am|have|can't|never|always|don't|hate|love|like))\s.*?){_THANKS}",
-    rf"(?:remember|{_DONT}\s+forget)\s+{_BEFORE}{_DONE}",
-    rf"(?:keep|make\s+a\s+note\s+of)\s+(?:that|this)(?:\s+in\s+mind)?{_DONE}",
-)
-_FORGET = (
-    rf"forget\s+(?:{_BEFORE}|{_LAST}|(?:that\s+)?{_TOLD}(?:\s+(?:that|this|anything|it|so))?){_DONE}",
-    rf"(?:delete|erase)\s+(?:what\s+{_TOLD}|{_LAST}){_DONE}",
-    rf"(?:forget|delete|erase)\s+(?:what|everything|anything|all)\s+(?:that\s+)?{_TOLD}\s+about\s+{_THING}{_DONE}",
-    rf"(?:delete|erase)\s+(?:the|your|that|any|all)\s+(?:\w+\s+)?memor(?:y|ies)\s+(?:of|about)\s+{_THING}{_DONE}",
-    rf"forget\s+(?:that\s+)?{_TOLD}\s+(?:about|that)\s+{_THING}{_THANKS}",
-    rf"forget\s+that\s+(?P<about>{_SUBJECT}.*?){_THANKS}",
-    rf"forget\s+(?P<about>(?:i|i'm|i've|we)\s.*?){_THANKS}",
-    rf"forget\s+(?:all\s+|everything\s+)?about\s+(?P<about>(?:(?:my|our)\s+|{_NAME}){_ONE_THING}){_DONE}",
-    rf"forget\s+(?P<about>(?:my|our)\s+{_ONE_THING}){_DONE}",
-)
-_NEVER = rf"(?:{_DONT}|never)(?:\s+ever)?"
-_TALK = r"(?:talk|speak|ask)(?:\s+(?:to\s+)?me)?\s+about"
-_NO_MORE = rf"\s+(?:any\s?more|again|ever){_AGAIN}"
-_MUTE = (
-    rf"{_NEVER}\s+(?:bring|dig)\s+{_THING}\s+up{_AGAIN}",
-    rf"{_NEVER}\s+(?:bring\s+up|dig\s+up|mention|{_TALK}|remind\s+me\s+(?:of|about))\s+{_THING}{_AGAIN}",
-    rf"stop\s+bringing\s+{_THING}\s+up{_AGAIN}",
-    rf"stop\s+(?:mentioning|bringing\s+up|talking\s+about|asking(?:\s+me)?\s+about)\s+{_THING}{_AGAIN}",
-    rf"stop\s+reminding\s+me\s+(?:of|about)\s+{_THING}{_AGAIN}",
-    rf"i\s+(?:{_DONT}|never)\s+(?:ever\s+)?want\s+to\s+(?:talk|hear|speak)\s+about\s+{_THING}{_NO_MORE}",
-    rf"let's\s+(?:not|never)\s+talk\s+about\s+{_THING}{_NO_MORE}",
-)
-_PATTERNS: tuple[tuple[type[Remember] | type[Forget] | type[Mute], list[regex.Pattern[str]]], ...] = tuple(
-    (make, [regex.compile(_BEGIN + each, regex.IGNORECASE) for each in patterns])
-    for make, patterns in ((Remember, _REMEMBER), (Forget, _FORGET), (Mute, _MUTE))
-)
-_POLITE = regex.compile(_GREETING + _ASKING, regex.IGNORECASE)
-_POINTS = regex.compile(
-    r"(?:that|this|it|them|those|these|him|her|me|us|you|yourself|everything|anything)\b", regex.IGNORECASE
-)
-_POINTS_ALONE = regex.compile(r"(?:that|this|it)(?:\s+(?:topic|subject|story|thing))?", regex.IGNORECASE)
-_NOT_FOR_GOOD = regex.compile(
-    r"\b(?:today|tonight|now|yet|at\s+the\s+moment|for\s+a\s+while|this\s+(?:week|month|morning|evening)|until|unless)\b"
-    r"|\b(?:to|with|in\s+front\s+of)\s+(?:him|her|them|my|the|anyone|anybody)\b",
-    regex.IGNORECASE,
-)
 
 
-def _may_be_pasted(before: str, after: str) -> bool:
+def _first_intent(plain: str, text: str, languages: list[IntentLanguage]) -> Detected | None:
+    for start, end, asks in _sentences(plain):
+        if _may_be_pasted(plain[:start], plain[end:], languages):
+            continue
+        for language in languages:
+            if asks and not language.is_polite.match(plain[start:end]):
+                continue
+            for action, pattern in language.compiled:
+                if match := pattern.fullmatch(plain, start, end):
+                    intent = _made(action, match, text, language)
+                    if intent is not None:
+                        return intent
+    return None
+
+
+def _may_be_pasted(before: str, after: str, languages: list[IntentLanguage]) -> bool:
     """Whether a sentence may be somebody else's words, judged by its context in the message."""
-    return bool(_COLON.search(before) or _QUOTE.search(before) or _TASK.search(before) or _TASK.search(after))
+    if _COLON.search(before) or _QUOTE.search(before):
+        return True
+    return any(language.is_pasted.search(part) for language in languages for part in (before, after))
 
 
-def _made(make: type[Remember] | type[Forget] | type[Mute], match: regex.Match[str], text: str) -> Intent | None:
+def _made(action: Action, match: regex.Match[str], text: str, language: IntentLanguage) -> Detected | None:
     """The intent that a pattern found; None if a closer look rejects it."""
+    if action in _WITHOUT_WORDS:
+        return _WITHOUT_WORDS[action]
     named = match.groupdict()
-    if named.get("about") is None:
-        return make(None)
-    start, end = match.span("about")
+    is_clause = named.get("clause") is not None
+    if not is_clause and named.get("about") is None:
+        return Remember(None) if action == "remember" else Mute(None) if action == "mute" else Forget(None)
+    start, end = match.span("clause" if is_clause else "about")
     about = text[start:end].strip()
-    if make is Remember:
+    if action == "remember":
         if named.get("rest"):
             about = text[start:].strip().removesuffix(".")
         return Remember(about)
-    if make is Mute:
-        if _POINTS_ALONE.fullmatch(about):
+    if action == "mute":
+        if _ALONE.fullmatch(about):
             idiom = about.lower() == "it" and regex.search(r"mention\s+it\W{0,30}$", match[0], regex.IGNORECASE)
             return None if idiom else Mute(None)
-        if _NOT_FOR_GOOD.search(about):
+        if language.is_temporary.search(about):
             return None
-    if _POINTS.match(about) or not regex.search(r"\w", about):
+    if (not is_clause and language.points.match(about)) or not regex.search(r"\w", about) or _QUOTE.search(about):
         return None
-    return make(about)
+    if action == "mute":
+        return Mute(about, language.code)
+    return Lift(about, language.code) if action == "lift" else Forget(about, is_clause, language.code)
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of each sentence, without its mark; no quotations, and of questions only polite requests."""
+_WITHOUT_WORDS: dict[Action, Detected] = {"forget_all": ForgetAll(), "undo": Undo(), "unsure": Unclear()}
+_ALONE = regex.compile(r"(?:that|this|it|das|eso|esto)(?:\s+(?:topic|subject|story|thing))?", regex.IGNORECASE)
+
+
+def _is_hinted(plain: str, languages: list[IntentLanguage]) -> bool:
+    """Whether a message without a clear intent sounds like a request to forget, and is nobody else's words."""
+    if _COLON.search(plain) or _QUOTE.search(plain):
+        return False
+    return any(each.is_hinted.search(plain) and not each.is_pasted.search(plain) for each in languages)
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Start and end of each sentence, without its mark, and whether it is a question; no quotations."""
     start = 0
     for end in [*_END.finditer(text), None]:
         stop = len(text) if end is None else end.start()
         sentence = text[start:stop]
         begin = start + len(sentence) - len(sentence.lstrip())
         asks = end is not None and "?" in end[0]
-        is_quoted = text.count('"', 0, begin) % 2 == 1
-        if begin < stop and not is_quoted and (not asks or _POLITE.match(sentence.lstrip())):
-            yield begin, stop
+        if begin < stop and text.count('"', 0, begin) % 2 == 0:
+            yield begin, stop, asks
         start = stop if end is None else end.end()

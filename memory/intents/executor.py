@@ -1,12 +1,10 @@
-"""Executes an intent about memory (`memory.intents.detector`) at once.
+"""Executes an intent about memory (`memory.intents.detector`).
 
-It reaches the turns and memories that contain every word of the intent, without grammatical words and after stemming
-(`memory.recall.bm25`). That finds too little rather than too much, and it is easy to see why something was found. Turns
-of others are included if they would still reveal it (`memory.recall.person_index.PersonIndex.echoes`), mostly replies.
-The message with the intent is treated like the items that it names; one that only points at the turn before stays.
-Forgotten items are set aside for UNDO, because nobody has confirmed them: the person can restore them, and afterwards
-they are deleted for good (`jobs.set_aside`). This module does not know where an intent comes from, or what the person
-is told about it.
+What it reaches: `memory.intents.reach`. The message with the intent is treated like the items that it names; one that
+only points at the turn before stays. Forgotten items are set aside for a time, because nobody has confirmed them: the
+person can restore them, and afterwards they are deleted for good (`jobs.set_aside`); with no time they are deleted at
+once. What is muted stays muted for later turns (`storage.memory.muted_topics`). This module does not know where an
+intent comes from, or what the person is told about it.
 """
 
 import hashlib
@@ -19,18 +17,22 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter, Receipt
-from memory.intents.detector import Forget, Intent, Mute, Remember
+from memory.intents.detector import Forget, ForgetAll, Intent, Lift, Mute, Remember, Undo, is_pointing
+from memory.intents.matching import Matcher
+from memory.intents.reach import Reach, reach
 from memory.service import MemoryService
 from storage.memory.conversations import MessageRecord, find_messages, last_exchange
 from storage.memory.deletion import Touched
 from storage.memory.memories import NewMemory
+from storage.memory.muted_topics import NewTopic
 from storage.memory.owner import Owner
 from storage.memory.people import PERSON, names_of, read_profile
-from storage.memory.set_aside import Aside
-from storage.memory.tables import ItemKind
+from storage.memory.set_aside import Aside, list_wishes
 
 UNDO = timedelta(hours=24)
-MOST = 50  # things that one wish reaches, the newest, and as many turns of others that go along
+MAX_POINTING = 20  # requests about "that" in a row
+AT_ONCE = 200  # items set aside in one transaction
+Kind = Literal["remember", "forget", "mute", "lift", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +41,26 @@ class Done:
 
     Attributes:
         kind: of the intent.
-        count: how many items were remembered, forgotten or muted. A turn and the memories that quote it count as one,
-            the intent's own message does not count. 0: nothing was found.
+        count: how many items were remembered, forgotten, muted or put back. A turn and the memories that quote it count
+            as one, the intent's own message does not count. 0: nothing was found.
         left: how many more were found, beyond the limit of one intent.
         turns: the ids of the turns.
         memories: the ids of the memories.
         receipt: of the forgotten items; `kept` counts those that are set aside.
-        undo: the id under which they can be restored for UNDO.
+        undo: the id under which they can be restored until `undo_until`; None: they are deleted.
+        about: what the person named, in their words.
 
     """
 
-    kind: Literal["remember", "forget", "mute"]
+    kind: Kind
     count: int
     left: int = 0
     turns: tuple[str, ...] = ()
     memories: tuple[str, ...] = ()
     receipt: Receipt | None = None
     undo: str | None = None
+    undo_until: datetime | None = None
+    about: str | None = None
 
 
 class IntentExecutor:
@@ -66,23 +71,31 @@ class IntentExecutor:
         store: people's pasts.
         forgetter: deletes items.
         now: the time, aware.
+        undo: how long what was forgotten can be restored; zero: not at all.
 
     """
 
     def __init__(
-        self, engine: AsyncEngine, store: MemoryService, forgetter: Forgetter, now: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        store: MemoryService,
+        forgetter: Forgetter,
+        now: Callable[[], datetime],
+        *,
+        undo: timedelta = UNDO,
     ) -> None:
         self._engine = engine
         self._store = store
         self._forgetter = forgetter
         self._now = now
+        self._undo = undo
 
-    async def execute(self, owner: Owner, wish: Intent, *, conversation: str, message_id: str | None) -> Done:
-        """Execute it, once: a repeated "forget that" would point at an earlier turn.
+    async def execute(self, owner: Owner, intent: Intent, *, conversation: str, message_id: str | None) -> Done | None:
+        """Execute it, once: a repeated "forget that" would point at an earlier turn. None: it was not meant for memory.
 
         Args:
             owner: whose memory.
-            wish: the intent.
+            intent: what to do.
             conversation: the application's id of the conversation.
             message_id: the stored message with the intent; None: it was not stored.
 
@@ -92,21 +105,50 @@ class IntentExecutor:
         """
         own = None if message_id is None else (await find_messages(self._engine, owner, [message_id])).get(message_id)
         if message_id is not None and own is None:  # forgotten meanwhile: it may have been named
-            return Done(_KINDS[type(wish)], 0)
-        match wish:
+            return Done(_KINDS[type(intent)], 0)
+        match intent:
             case Remember(quote):
                 return await self._remember(owner, quote, own, conversation)
             case Forget(about):
-                turns, memories, left = await self._find(owner, about, own, conversation)
-                if not turns and not memories:
-                    return Done("forget", 0)
-                aside = Aside(secrets.token_hex(8), self._now() + UNDO)
-                gone, receipt = await self._forgetter.items(owner, turns=turns, memories=memories, aside=aside)
-                return Done("forget", _count(gone, own), left, gone.turns, gone.memories, receipt, aside.wish_id)
+                return await self._forget(owner, about, await self._reach(owner, intent, own, conversation), own)
+            case ForgetAll():
+                items = await self._store.everything(owner)
+                turns, memories = (tuple(id_ for kind, id_ in items if kind == one) for one in ("turn", "memory"))
+                return await self._forget(owner, None, Reach(turns, memories), own)
             case Mute(about):
-                turns, memories, left = await self._find(owner, about, own, conversation)
-                muted = await self._store.mute(owner, turns=turns, memories=memories)
-                return Done("mute", _count(muted, own), left, muted.turns, muted.memories)
+                found = await self._reach(owner, intent, own, conversation)
+                muted = await self._store.mute(owner, turns=found.turns, memories=found.memories, topic=_topic(intent))
+                return Done("mute", _count(muted, own), found.left, muted.turns, muted.memories, about=about)
+            case Lift(about):
+                found = await self._reach(owner, intent, None, conversation)
+                lifted = await self._store.lift(owner, about, turns=found.turns, memories=found.memories)
+                return None if lifted is None else Done("lift", lifted, about=about)
+            case Undo():
+                return await self._put_back(owner)
+
+    async def _forget(self, owner: Owner, about: str | None, found: Reach, own: MessageRecord | None) -> Done:
+        if not found:
+            return Done("forget", 0, about=about)
+        until = self._now() + self._undo
+        aside = Aside(secrets.token_hex(8), until) if self._undo else None
+        turns, memories = list(found.turns), list(found.memories)
+        gone, receipt = Touched(), None
+        while receipt is None or turns or memories:
+            some, turns = turns[:AT_ONCE], turns[AT_ONCE:]
+            more, memories = memories[:AT_ONCE], memories[AT_ONCE:]
+            touched, receipt = await self._forgetter.items(owner, turns=some, memories=more, aside=aside)
+            gone = gone.with_(touched)
+        if about is not None:
+            await self._store.lift(owner, about)  # its words must not stay, not even as what is not to be brought up
+        undo, undo_until = (aside.wish_id, until) if aside else (None, None)
+        return Done(
+            "forget", _count(gone, own), found.left, gone.turns, gone.memories, receipt, undo, undo_until, about
+        )
+
+    async def _put_back(self, owner: Owner) -> Done | None:
+        wishes = await list_wishes(self._engine, owner, now=self._now())
+        back = await self._store.undo(owner, wishes[0].id) if wishes else None
+        return None if back is None else Done("undo", back.turns + back.memories)
 
     async def _remember(self, owner: Owner, quote: str | None, own: MessageRecord | None, conversation: str) -> Done:
         source = own
@@ -124,30 +166,30 @@ class IntentExecutor:
             record, _ = await self._store.add(owner, new, id_=f"wish-{statement_hash}")
         return Done("remember", 1, memories=(record.id,))
 
-    async def _find(
-        self, owner: Owner, about: str | None, own: MessageRecord | None, conversation: str
-    ) -> tuple[list[str], list[str], int]:
-        """The turns and memories that an intent reaches, with its own message if it names it; how many are left."""
+    async def _reach(
+        self, owner: Owner, intent: Forget | Mute | Lift, own: MessageRecord | None, conversation: str
+    ) -> Reach:
+        """The turns and memories that an intent reaches, with its own message if it names it."""
+        about = intent.about
         if about is None:
             before = await self._before(owner, own, conversation)
-            return [each.id for each in before], [], 0
-        found = await self._store.holding(owner, about)
-        itself: list[tuple[ItemKind, str]] = [] if own is None else [("turn", own.id)]
-        found = [each for each in found if each not in itself]
-        reached, echoes = found[:MOST], list[str]()
-        if reached:
-            person = names_of(owner, (await read_profile(self._engine, owner)).name)
-            person |= {own.speaker.casefold()} if own else set()
-            echoes = await self._store.echoes(owner, about, [*reached, *itself], person)
-        turns = [id_ for kind, id_ in [*reached, *itself] if kind == "turn"] + echoes[:MOST]
-        left = len(found[MOST:]) + len(echoes[MOST:])
-        return turns, [id_ for kind, id_ in reached if kind == "memory"], left
+            return Reach(tuple(each.id for each in before))
+        person = names_of(owner, (await read_profile(self._engine, owner)).name)
+        person |= {own.speaker.casefold()} if own else set()
+        is_clause = isinstance(intent, Forget) and intent.is_clause
+        matcher = Matcher(about, is_clause=is_clause, language=intent.language, names=person)
+        return await reach(self._store, owner, matcher, about, person=person, itself=own.id if own else None)
 
     async def _before(self, owner: Owner, own: MessageRecord | None, conversation: str) -> Sequence[MessageRecord]:
+        """The person's last turn and the reply to it; turns that only point at another are passed over."""
         speaker = await self._speaker(owner, own)
-        return await last_exchange(
-            self._engine, owner, conversation, speaker=speaker, before=None if own is None else own.id
-        )
+        before = None if own is None else own.id
+        for _ in range(MAX_POINTING):
+            found = await last_exchange(self._engine, owner, conversation, speaker=speaker, before=before)
+            if not found or not is_pointing(found[0].text):
+                return found
+            before = found[0].id
+        return ()
 
     async def _speaker(self, owner: Owner, own: MessageRecord | None) -> str:
         if own is not None:
@@ -155,11 +197,18 @@ class IntentExecutor:
         return (await read_profile(self._engine, owner)).name or PERSON
 
 
-_KINDS: dict[type[Intent], Literal["remember", "forget", "mute"]] = {
+_KINDS: dict[type[Intent], Kind] = {
     Remember: "remember",
     Forget: "forget",
+    ForgetAll: "forget",
     Mute: "mute",
+    Lift: "lift",
+    Undo: "undo",
 }
+
+
+def _topic(intent: Mute) -> NewTopic | None:
+    return None if intent.about is None else NewTopic(intent.about, intent.language)
 
 
 def _count(touched: Touched, own: MessageRecord | None) -> int:

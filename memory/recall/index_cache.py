@@ -22,6 +22,7 @@ from memory.recall.person_index import PersonIndex
 from memory.recall.vector_index import use_one_thread
 from storage.database import AWAY
 from storage.memory.change_feed import changes
+from storage.memory.muted_topics import list_topics
 from storage.memory.owner import Owner
 from storage.memory.people import Version, read_eras, read_version
 from storage.memory.vectors.embeddings import Space
@@ -130,6 +131,7 @@ class IndexCache:
         async with aclosing(changes(self._engine, owner, self._space, since=view.version)) as portions:
             async for rows in portions:
                 await self._in_thread(view.apply, rows)
+        await self._in_thread(view.mute, await list_topics(self._engine, owner))
         view.version, view.name = version.version, version.name
         self._sizes_bytes[owner] = await self._in_thread(lambda: view.size_bytes)
 

@@ -4,11 +4,12 @@ It is built from SQL's change feed (`storage.memory.change_feed`) alone, so it c
 delivered again changes vectors, validity and marks; changed text requires a new index. Not thread-safe.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 
+from memory.intents.topics import MutedRows
 from memory.recall.bm25 import Rows
 from memory.recall.corpus import Corpus, Item
 from memory.recall.query_rewriting import RewrittenQuestion
@@ -16,6 +17,7 @@ from memory.recall.ranking import Dense, Matrix, Ranked, recall
 from memory.recall.time_expressions import Interval, interval
 from memory.recall.vector_index import VectorIndex
 from storage.memory.change_feed import CorpusRow
+from storage.memory.muted_topics import NewTopic
 from storage.memory.people import Version
 from storage.memory.tables import ItemKind
 
@@ -41,6 +43,7 @@ class PersonIndex:
         self._bounded: dict[int, tuple[datetime | None, datetime | None]] = {}
         self._painful_at_s: dict[int, float] = {}
         self._muted: set[int] = set()
+        self._silenced = MutedRows()
         self._dimensions = dimensions
 
     def __contains__(self, item: tuple[ItemKind, str]) -> bool:
@@ -93,15 +96,35 @@ class PersonIndex:
         dense = Dense(*self._indexes)
         if vectors is None:
             dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(query.texts), 1), dtype=np.float32)
-        without = self._muted | self._not_holding(interval(query.question, now) or Interval(now, now + INSTANT))
+        time = interval(query.question, now) or Interval(now, now + INSTANT)
+        without = self._muted | self._silenced.of(self._corpus) | self._not_holding(time)
         depth, painful_at_s = limit + len(without), self._painful_at_s
         found = recall(self._corpus, dense, query, vectors, now=now, limit=depth, painful_at_s=painful_at_s)
         return [each for each in found if self._numbers[each.item.kind, each.item.id] not in without][:limit]
 
-    def holding(self, text: str) -> list[tuple[ItemKind, str]]:
-        """The items with every term of `text`, newest first, including muted ones and ones that are not valid now."""
-        found = [self._corpus.items[row] for row in self._corpus.lexical.holding(text).tolist()]
+    def holding(
+        self, text: str, is_meant: Callable[[Item], bool], *, is_name: bool = False
+    ) -> list[tuple[ItemKind, str]]:
+        """The items with every term of `text` that `is_meant`, newest first; muted ones and past ones, too.
+
+        If `text` `is_name` that is also a word of grammar, it has no term: then all items are looked at.
+        """
+        items, rows = self._corpus.items, self._corpus.lexical.rows_for(text, is_name=is_name)
+        found = [items[row] for row in rows if is_meant(items[row])]
         return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
+
+    def mute(self, topics: Sequence[NewTopic]) -> None:
+        """From now on, leave out what is about one of these topics."""
+        self._silenced.use(topics)
+
+    def silenced_memories(self, ids: Collection[str]) -> set[str]:
+        """Those of these memories that are about a muted topic."""
+        silenced = self._silenced.of(self._corpus)
+        return {id_ for id_ in ids if self._numbers.get(("memory", id_)) in silenced}
+
+    def everything(self) -> list[tuple[ItemKind, str]]:
+        """All items."""
+        return list(self._numbers)
 
     def echoes(self, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]) -> list[str]:
         """The turns that would still reveal the items in `going`, which `text` names; newest first.

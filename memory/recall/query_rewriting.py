@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import regex
 
-from memory.recall.bm25 import STOP_WORDS
+from memory.language.stop_words import STOP_WORDS
 
 SHORTEST = 3  # letters of a shortened name
 _WORD = regex.compile(r"(?P<word>[\p{L}\p{N}][\p{L}\p{N}\p{M}]*)(?P<possessive>['\u2019]s?(?![\p{L}\p{N}]))?")
@@ -73,11 +73,11 @@ def _named(question: str, people: tuple[str, ...]) -> dict[str, set[str]]:
 
 def _whose(word: str, people: tuple[str, ...]) -> Iterator[str]:
     lowered = word.lower()
-    if lowered in STOP_WORDS and not word[0].isupper():
+    if lowered in STOP_WORDS["en"] and not word[0].isupper():
         return  # "will", not Will
     firsts = {person: person.lower().split()[0] for person in people if person.strip()}
     exact = [person for person, first in firsts.items() if first == lowered]
-    if exact or len(word) < SHORTEST or not word[0].isupper() or lowered in STOP_WORDS:
+    if exact or len(word) < SHORTEST or not word[0].isupper() or lowered in STOP_WORDS["en"]:
         yield from exact
         return
     short = [person for person, first in firsts.items() if first.startswith(lowered)]

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from math import log1p, sqrt
 
-from memory.recall.bm25 import STOP_WORDS, words_of
+from memory.language.detection import language_of
+from memory.language.scripts import words_of
+from memory.language.stop_words import STOP_WORDS
 from storage.memory.unread_turns import Turn
 
 MAX_SENTENCES, MAX_CHARACTERS = 3, 160  # in a summary; of a sentence
@@ -54,7 +56,8 @@ def _score(words: frozenset[str], weights: dict[str, float]) -> float:
 
 
 def _content(text: str) -> frozenset[str]:
-    return frozenset(word for word in words_of(text.lower()) if word not in STOP_WORDS)
+    grammar = STOP_WORDS.get(language_of(text), frozenset())
+    return frozenset(word for word in words_of(text.lower()) if word not in grammar)
 
 
 def _cut(text: str) -> str:

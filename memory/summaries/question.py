@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from memory.recall.bm25 import Terms
+from memory.language.terms import Terms
 from storage.memory.unread_turns import Turn
 
 MAX_TEXT, MIN_TEXT = 600, 20  # characters of a summary

@@ -14,7 +14,7 @@ from agents.base import MemoryLine
 from agents.inbox.occasions import LOOKED_BACK, MAX_LOOKED_BACK, greeting_lines
 from agents.person_memory import memory_line
 from memory.intents.executor import Done
-from serving.chat_memory.prompt import note_of, profile_lines
+from serving.chat_memory.prompt import profile_lines
 from serving.chat_memory.session import ChatMemory
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
@@ -77,10 +77,10 @@ class AgentRecollection(ChatMemory):
     def _announce(self, response: ResponseWriter) -> None:
         """Nothing yet: the agent has not recalled anything."""
 
-    async def _build(self, question: str, done: Done | None) -> GenerationRequest:
+    async def _build(self, question: str, done: Done | None, notes: Sequence[str]) -> GenerationRequest:
         self._profile, self._pinned = await self._brief()
         self._executed = done
-        self._notes = [] if done is None else [note_of(done)]
+        self._notes = list(notes)
         self._is_there = True
         return self._request
 

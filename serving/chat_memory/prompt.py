@@ -26,12 +26,23 @@ INTRODUCTION = (
 )
 NOT_DONE = "They ask something of your memory that cannot be done right now. Say so, and that they can ask again later."
 _NOTHING = "They ask something of your memory, but nothing was found that it could mean. Say so."
+UNCLEAR = (
+    "They may be asking you to forget something, or to delete it from your memory, but it was not clear what, so "
+    "nothing was forgotten or changed. Do not say that it was. If they did mean your memory, ask in one sentence what "
+    "exactly you should forget."
+)
 _DONE = {
     "remember": "What they asked you to remember was noted just now, for good. Say so briefly.",
-    "forget": "As asked, this many things are no longer in your memory: {}. For a day they can have that undone, then "
-    "it is deleted for good. Say so briefly. Do not repeat them.",
+    "forget": "As asked, this many things are no longer in your memory: {}{}.{} Say so briefly. Do not repeat them.",
     "mute": "As they asked, this many things you will not bring up any more: {}. Say so briefly, without naming them.",
+    "lift": "As they asked, you may bring this up again{1}. Say so briefly.",
+    "undo": "As they asked, what was set aside last is back in your memory: {} things. Say so briefly.",
 }
+_UNTIL = ' Until {:%Y-%m-%d %H:%M} UTC they can say "undo" to have it back, then it is deleted for good.'
+_MUTED = (
+    "As they asked, you will not bring this up any more, also not what they say of it later. Say so briefly, without "
+    "naming it."
+)
 _PROMPTS = ("system", "developer")
 
 
@@ -46,7 +57,7 @@ def with_past(
     """The messages of a request with lines about the person added to the system message, which is created if missing.
 
     `place` is where recalled lines go: there too, or before the text of the last user message. `notes` contain nothing
-    about the person and come last.
+    about the person that is not in the last message, and come last.
     """
     if not profile and not recalled and not notes:
         return list(messages)
@@ -63,11 +74,15 @@ def with_past(
 
 
 def note_of(done: Done) -> str:
-    """The note to the model about a change of its memory, without the content that it is about."""
-    if not done.count:
+    """The note to the model about a change of its memory: how much, and by the person's own words what."""
+    if not done.count and done.kind == "mute" and done.about:
+        return _MUTED
+    if not done.count and done.kind != "lift":
         return _NOTHING
+    about = f' about "{_flat(done.about)}"' if done.about and done.kind in ("forget", "lift") else ""
+    until = "" if done.undo_until is None else _UNTIL.format(done.undo_until)
     more = " There is more of it: they can ask again." if done.left else ""
-    return _DONE[done.kind].format(done.count) + more
+    return _DONE[done.kind].format(done.count, about, until) + more
 
 
 def profile_lines(profile: Profile, pinned: Iterable[MemoryRecord]) -> list[str]:

@@ -9,6 +9,7 @@ for another answer. While the database is unavailable, a chat is answered withou
 import asyncio
 import hashlib
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,12 +17,20 @@ from typing import Any
 
 import orjson
 
-from memory.intents.detector import Forget, Intent, intent_of
+from memory.intents.detector import Detected, Forget, ForgetAll, Intent, Remember, Unclear, detect
 from memory.intents.executor import Done, IntentExecutor
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
 from memory.service import MemoryService, Recalled, context_item
-from serving.chat_memory.prompt import NOT_DONE, note_of, profile_lines, recalled_lines, text_of, with_past
+from serving.chat_memory.prompt import (
+    NOT_DONE,
+    UNCLEAR,
+    note_of,
+    profile_lines,
+    recalled_lines,
+    text_of,
+    with_past,
+)
 from serving.config.schema import ChatMemorySettings
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
@@ -38,7 +47,7 @@ log = logging.getLogger(__name__)
 HEADER = b"x-bondhu-memory"
 PERSON, FRIEND = "user", "assistant"  # names of the speakers if the profile has no name
 REPEATED_S = 600
-_PAST = {"remember": b"remembered", "forget": b"forgot", "mute": b"muted"}
+_PAST = {"remember": b"remembered", "forget": b"forgot", "mute": b"muted", "lift": b"lifted", "undo": b"restored"}
 Clock = Callable[[], datetime]
 LONGEST_QUESTION = 2000  # characters at the end of a message that are used as the query
 
@@ -83,6 +92,7 @@ class ChatMemory:
         self._forgets = False  # the reply is not stored then, because it may repeat what was forgotten
         self._context: list[ContextItem] = []
         self._done = b""  # the executed intent, for the header
+        self._salt = ""
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
     def begin(self) -> None:
@@ -93,16 +103,20 @@ class ChatMemory:
     async def augment(self, response: ResponseWriter) -> GenerationRequest:
         """The request with memory added to its messages; a response header says how much was recalled.
 
-        An intent in the message (such as "forget that") is executed before the model answers.
+        An intent in the message (such as "forget that") is executed before the model answers. If there may be one, the
+        model is told to ask, and that nothing was done.
         """
         if not self._last_text:
             return self._request
-        intent = intent_of(self._last_text) if self._messages[-1].get("role") == PERSON else None
-        self._forgets = isinstance(intent, Forget)
+        found = detect(self._last_text) if self._messages[-1].get("role") == PERSON else None
+        intent = None if isinstance(found, Unclear) else found
+        self._forgets = isinstance(intent, Forget | ForgetAll)
+        self._salt = _salt(self._messages, found)
         try:
             done = None if intent is None else await self._execute(intent)
+            notes = [UNCLEAR] if isinstance(found, Unclear) else [] if done is None else [note_of(done)]
             async with asyncio.timeout(self._rules.timeout_s):
-                augmented = await self._build(self._last_text, done)
+                augmented = await self._build(self._last_text, done, notes)
         except AWAY as problem:  # a timeout is one of them
             log.warning("chat without memory: %r", problem)
             response.add_header(HEADER, b"away")
@@ -144,10 +158,9 @@ class ChatMemory:
         id_ = taken.ids[turn.external_id]
         return await self._executor.execute(self._owner, intent, conversation=self._conversation, message_id=id_)
 
-    async def _build(self, question: str, done: Done | None) -> GenerationRequest:
+    async def _build(self, question: str, done: Done | None, notes: Sequence[str]) -> GenerationRequest:
         profile, pinned = await self._brief()
         recalled = await self._recall(question, pinned, done)
-        notes = [] if done is None else [note_of(done)]
         return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
 
     async def _brief(self) -> tuple[Profile, list[MemoryRecord]]:
@@ -179,7 +192,7 @@ class ChatMemory:
 
     async def _take(self, text: str) -> tuple[NewMessage, Ingested]:
         now = self._now()
-        turn = NewMessage(_turn_id(self._messages, now), self._speaker, text, now)
+        turn = NewMessage(_turn_id(self._messages, now, self._salt), self._speaker, text, now)
         return turn, await self._store.ingest(self._owner, self._conversation, [turn])
 
 
@@ -188,11 +201,17 @@ def _last_user_text(messages: Sequence[Any]) -> str:
     return as_words(next((text_of(message) for message in reversed(messages) if message.get("role") == PERSON), ""))
 
 
-def _turn_id(messages: Sequence[Any], now: datetime) -> str:
+def _salt(messages: Sequence[Any], found: Detected | None) -> str:
+    """Random for an intent that came without the turns before it: said twice, it means two things."""
+    is_alone = sum(message.get("role") in (PERSON, FRIEND) for message in messages) == 1
+    return secrets.token_hex(8) if is_alone and found is not None and not isinstance(found, Remember | Unclear) else ""
+
+
+def _turn_id(messages: Sequence[Any], now: datetime, salt: str) -> str:
     """An external id for the last user message: a digest that reveals nothing of its text."""
     spoken = [[message["role"], text_of(message)] for message in messages if message.get("role") in (PERSON, FRIEND)]
     last = max(index for index, (role, _) in enumerate(spoken) if role == PERSON)
-    source = orjson.dumps([int(now.timestamp()) // REPEATED_S, spoken[: last + 1]])
+    source = orjson.dumps([int(now.timestamp()) // REPEATED_S, spoken[: last + 1], *([salt] if salt else [])])
     return f"said-{hashlib.blake2b(source, digest_size=16).hexdigest()}"
 
 

@@ -24,7 +24,16 @@ from serving.routes.agents import agents as agent_routes
 from serving.routes.agents import inbox, jobs, personality, personas, proposals, services, stats
 from serving.routes.counted import count_refusal
 from serving.routes.dependencies import Gateway
-from serving.routes.memory import conversations, erasure, memories, messages, profiles, recall, wishes
+from serving.routes.memory import (
+    conversations,
+    erasure,
+    memories,
+    messages,
+    muted_topics,
+    profiles,
+    recall,
+    wishes,
+)
 from serving.routes.openai import completions, embeddings, models
 from serving.routes.operations import health, health_report, metrics, usage
 
@@ -67,6 +76,7 @@ def create_app() -> FastAPI:
         profiles.imports,
         erasure.router,
         wishes.router,
+        muted_topics.router,
         agent_routes.router,
         proposals.router,
         personas.router,

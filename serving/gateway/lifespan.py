@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -182,7 +182,7 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         memory=memory,
         documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
         forgetter=forgetter,
-        intents=IntentExecutor(database, memory, forgetter, now),
+        intents=IntentExecutor(database, memory, forgetter, now, undo=timedelta(seconds=settings.memory.undo_s)),
         now=now,
         may_see_all=lambda caller: caller.tier == ADMIN_TIER,
         started_at=int(time.time()),

@@ -44,6 +44,15 @@ class Touched:
     drawn: frozenset[str] = frozenset()
     wiped: int = 0
 
+    def with_(self, other: "Touched") -> "Touched":
+        """Both together."""
+        return Touched(
+            self.turns + other.turns,
+            self.memories + other.memories,
+            self.drawn | other.drawn,
+            self.wiped + other.wiped,
+        )
+
 
 async def delete_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime, log: ErasureLog | None = None

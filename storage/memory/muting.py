@@ -13,20 +13,30 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory.deletion import Touched
 from storage.memory.memories import NewMemory, new_row, tell_sources
+from storage.memory.muted_topics import NewTopic, add_topic, delete_topics
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Memory, Message
 
 
 async def mute_items(
-    engine: AsyncEngine, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], now: datetime
+    engine: AsyncEngine,
+    owner: Owner,
+    *,
+    turns: Sequence[str],
+    memories: Sequence[str],
+    topic: NewTopic | None = None,
+    now: datetime,
 ) -> tuple[Touched, int | None]:
-    """Mute these turns and memories (a few hundred at most), in one transaction.
+    """Mute these turns and memories (a few hundred at most), and `topic` for what comes later, in one transaction.
 
-    Returns the existing ones, with the memories created for turns, and the new version; None if none exists.
+    Returns the existing ones, with the memories created for turns, and the new version; None if none exists. Of a
+    person of whom nothing is stored, no topic is stored.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
+        if topic is not None and version > 1:
+            await add_topic(connection, owner, topic, now=now)
         named = owner.select(Message, Message.id, Message.text, Message.speaker).where(Message.id.in_(turns))
         turns_by_id = {row.id: row for row in await connection.execute(named)}
         columns = (Memory.id, Memory.message_id, Memory.muted)
@@ -35,7 +45,8 @@ async def mute_items(
         )
         found = [row for row in await connection.execute(about) if row.muted or row.id in memories]
         if not turns_by_id and not found:
-            await connection.rollback()
+            if topic is None or version == 1:
+                await connection.rollback()
             return Touched(), None
         muting = owner.update(Memory).where(Memory.id.in_([row.id for row in found if not row.muted]))
         await connection.execute(muting.values(muted=True, changed_in=version, updated_at=now))
@@ -53,3 +64,31 @@ async def mute_items(
     drawn = {row.id for row in found if row.message_id in turns_by_id} | {row["id"] for row in rows}
     ids = {row.id for row in found} | drawn
     return Touched(tuple(turns_by_id), tuple(ids), frozenset(drawn)), version
+
+
+async def lift_topics(
+    engine: AsyncEngine,
+    owner: Owner,
+    topics: Sequence[str],
+    *,
+    turns: Sequence[str] = (),
+    memories: Sequence[str] = (),
+    now: datetime,
+) -> int | None:
+    """Delete these topics, and unmute these memories and those that quote these turns.
+
+    Returns how many memories were muted; None if there was neither a topic nor one of them.
+    """
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        gone = await delete_topics(connection, owner, topics)
+        quoting = or_(Memory.id.in_(memories), Memory.message_id.in_(turns))
+        muted = owner.select(Memory, Memory.id, Memory.message_id).where(quoting, Memory.muted)
+        found = (await connection.execute(muted)).all()
+        if not gone and not found:
+            await connection.rollback()
+            return None
+        unmuting = owner.update(Memory).where(Memory.id.in_([row.id for row in found]))
+        await connection.execute(unmuting.values(muted=False, changed_in=version, updated_at=now))
+        await tell_sources(connection, owner, [row.message_id for row in found], version)
+    return len(found)

@@ -43,6 +43,16 @@ class WishRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AsideItem:
+    """A turn or memory that is set aside."""
+
+    kind: ItemKind
+    id: str
+    text: str
+    speaker: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack:
     """The number of restored turns and memories, and the new version."""
 
@@ -108,6 +118,18 @@ async def list_wishes(engine: AsyncEngine, owner: Owner, *, now: datetime) -> li
     async with engine.connect() as connection:
         found = [WishRecord(*row) for row in await connection.execute(query)]
     return sorted(found, key=lambda each: (each.created_at, each.id), reverse=True)
+
+
+async def list_items(engine: AsyncEngine, owner: Owner, wish_id: str) -> list[AsideItem]:
+    """What a wish set aside: turns first, in the order of their times."""
+    query = owner.select(SetAside, SetAside.kind, SetAside.item_id, SetAside.content).where(SetAside.wish_id == wish_id)
+    async with engine.connect() as connection:
+        found = (await connection.execute(query)).all()
+    rows = sorted(found, key=lambda each: (each.kind != "turn", each.content["row"].get("said_at") or "", each.item_id))
+    return [
+        AsideItem(_kind(kind), id_, content["row"]["text"], content["row"].get("speaker"))
+        for kind, id_, content in rows
+    ]
 
 
 async def put_back(engine: AsyncEngine, owner: Owner, wish_id: str, *, now: datetime) -> PutBack | None:

@@ -242,6 +242,18 @@ class SetAside(Owned):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class MutedTopic(Owned):
+    """What the person does not want to be reminded of, in their words; it holds for what they say later as well."""
+
+    __tablename__ = "muted_topics"
+    __table_args__ = (ForeignKeyConstraint(*_OF_PERSON),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    about: Mapped[str] = mapped_column(Text)
+    language: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Job(Owned):
     """Work that a worker does in the background, for a person or (`storage.jobs.queue.SERVICE`) for nobody.
 

@@ -73,6 +73,12 @@ class MemorySettings(Frozen):
     import_timeout_s: float = Field(
         default=60, ge=1, description="timeout of reading an import, before anything is written, s"
     )
+    undo_s: float = Field(
+        default=86400,
+        ge=0,
+        le=2592000,
+        description="time to undo what a person asked a chat to forget, before it is deleted for good; 0: at once, s",
+    )
     chat: ChatMemorySettings = ChatMemorySettings()
     extraction: ExtractionSettings = ExtractionSettings()
     summaries: SummarySettings = SummarySettings()

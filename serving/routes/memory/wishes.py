@@ -1,6 +1,6 @@
-"""/api/v1/wishes: requests to forget that people made in chats, which can be undone for a day.
+"""/api/v1/wishes: requests to forget that people made in chats, which can be confirmed, or undone for a time.
 
-The API does not reveal what was forgotten, only how much.
+The list reveals only how much was set aside; one wish shows what it reaches, so that a person can decide.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from serving.errors import UnknownWish
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, User
-from storage.memory.set_aside import list_wishes
+from storage.memory.set_aside import list_items, list_wishes
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
@@ -50,6 +50,21 @@ class UndoneWish(BaseModel):
     memories: int
 
 
+class WishItem(BaseModel):
+    """A turn or a memory that was set aside; `speaker` of a turn."""
+
+    kind: Literal["turn", "memory"]
+    id: str
+    text: str
+    speaker: str | None
+
+
+class WishDetails(WishAnswer):
+    """A wish, and what it set aside."""
+
+    items: list[WishItem]
+
+
 class WipedWish(BaseModel):
     """The data of the wish was deleted."""
 
@@ -64,6 +79,26 @@ async def wishes(access: Access, user: User = None) -> WishList:
     async with access.about(user) as owner:
         wishes = await list_wishes(access.gateway.database, owner, now=access.gateway.now())
     return WishList(data=[WishAnswer.model_validate(wish, from_attributes=True) for wish in wishes])
+
+
+@router.get("/api/v1/wishes/{wish}")
+async def wish(wish: PathWish, access: Access, user: User = None) -> WishDetails:
+    """Read a wish and the turns and memories that it set aside."""
+    async with access.about(user) as owner:
+        database, now = access.gateway.database, access.gateway.now()
+        found = next((each for each in await list_wishes(database, owner, now=now) if each.id == wish), None)
+        if found is None:
+            raise UnknownWish(_UNKNOWN.format(wish))
+        items = await list_items(database, owner, wish)
+    fields = WishAnswer.model_validate(found, from_attributes=True).model_dump()
+    shown = [WishItem.model_validate(each, from_attributes=True) for each in items]
+    return WishDetails(**fields, items=shown)
+
+
+@router.post("/api/v1/wishes/{wish}/confirm")
+async def confirm(wish: PathWish, access: Access, user: User = None) -> WipedWish:
+    """Confirm a wish: delete its data now, which cannot be undone."""
+    return await wipe(wish, access, user)
 
 
 @router.post("/api/v1/wishes/{wish}/undo")

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter
-from memory.intents.detector import Forget, Intent, Mute, Remember, intent_of
-from memory.intents.executor import MOST, Done, IntentExecutor
+from memory.intents.detector import Forget, Intent, Mute, Remember, Undo, intent_of
+from memory.intents.executor import Done, IntentExecutor
+from memory.intents.reach import MAX_ITEMS
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
@@ -51,7 +52,9 @@ class Chat:
 
     async def execute(self, wish: Intent, message_id: str | None) -> Done:
         """Obey."""
-        return await self._wishes.execute(self._owner, wish, conversation="c", message_id=message_id)
+        done = await self._wishes.execute(self._owner, wish, conversation="c", message_id=message_id)
+        assert done is not None
+        return done
 
     async def turns(self) -> list[str]:
         """Return all that was said and is not forgotten."""
@@ -163,6 +166,13 @@ async def test_the_exchange_before_is_forgotten(chat: Chat) -> None:
     assert await chat.memories() == ["Lives in Porto", "Likes port wine"]
 
 
+async def test_said_twice_it_means_two_exchanges(chat: Chat) -> None:
+    """The request itself is nothing to forget."""
+    assert (await chat.wish("Forget that.")).count == 2
+    assert (await chat.wish("Forget that.")).count == 2
+    assert await chat.turns() == ["Forget that.", "Forget that."]
+
+
 @pytest.mark.parametrize("text", ["Forget about Lisbon", "Forget our own", "Don't bring up my violin again"])
 async def test_what_is_not_there_is_not_found(chat: Chat, text: str) -> None:
     """Nothing happens to the rest, and the person can be told so; words of grammar alone name nothing."""
@@ -200,6 +210,8 @@ async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, 
     assert len(await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)) == 4
     for each in muted:
         await store.edit(ANN, each.id, {"muted": False})
+    assert await chat.recalled("Porto, lovely wine") == {"Do tell", "Likes port wine"}
+    assert (await chat.wish("You can talk about Porto again.")).kind == "lift"
     assert await chat.recalled("Porto, lovely wine") >= {text for _, text in PAST}
 
 
@@ -212,9 +224,65 @@ async def test_the_exchange_before_is_not_brought_up(chat: Chat) -> None:
 
 async def test_one_wish_is_bounded(chat: Chat, store: MemoryService) -> None:
     """The newest are reached, the number of the others is told, and the next wish gets them."""
-    for number in range(MOST + 5):
+    for number in range(MAX_ITEMS + 5):
         await store.add(ANN, NewMemory(f"Violin {number}", event_at=DAY + timedelta(days=number)))
     done = await chat.execute(Forget("my violins"), None)
-    assert (done.count, done.left) == (MOST, 5)
+    assert (done.count, done.left) == (MAX_ITEMS, 5)
     assert [each for each in await chat.memories() if "Violin" in each] == [f"Violin {number}" for number in range(5)]
     assert (await chat.execute(Forget("my violins"), None)).count == 5
+
+
+async def test_a_statement_reaches_what_says_so_of_the_person(chat: Chat) -> None:
+    """Not what is said of others, nor what says the opposite."""
+    for text in ("I like coffee", "My sister likes coffee", "I no longer like coffee"):
+        await chat.say("Ann", text)
+    done = await chat.wish("Forget that I like coffee.")
+    assert (done.count, done.about) == (1, "I like coffee")
+    assert (await chat.turns())[-2:] == ["My sister likes coffee", "I no longer like coffee"]
+
+
+async def test_a_name_that_is_a_word_is_found(chat: Chat) -> None:
+    """Although it is grammar in lower case."""
+    for text in ("Will called me", "I will sleep"):
+        await chat.say("Ann", text)
+    assert (await chat.wish("Forget about Will.")).count == 1
+    assert (await chat.turns())[-1] == "I will sleep"
+
+
+async def test_a_muted_topic_holds_for_what_is_said_later(chat: Chat, store: MemoryService) -> None:
+    """Until the person lifts it; forgetting it takes its words away as well."""
+    await chat.wish("Never bring up my aunt Zelda again.")
+    await chat.say("Ann", "My aunt Zelda called")
+    await store.add(ANN, NewMemory("Has an aunt Zelda", pinned=True))
+    assert not any("Zelda" in text for text in await chat.recalled("Zelda, my aunt"))
+    assert (await store.brief(ANN))[1] == []
+    assert (await chat.wish("You can talk about my aunt Zelda again.")).kind == "lift"
+    assert "My aunt Zelda called" in await chat.recalled("Zelda, my aunt")
+    assert len((await store.brief(ANN))[1]) == 1
+    await chat.wish("Never bring up my aunt Zelda again.")
+    await chat.wish("Forget my aunt Zelda.")
+    assert await store.topics(ANN) == []
+
+
+async def test_everything_is_forgotten_and_comes_back(chat: Chat) -> None:
+    """On "undo", all that one wish had set aside."""
+    said = await chat.turns()
+    done = await chat.wish("Forget everything you know about me.")
+    assert done.undo is not None
+    assert (await chat.turns(), await chat.memories()) == ([], [])
+    assert (await chat.execute(Undo(), None)).kind == "undo"
+    assert (await chat.turns())[: len(said)] == said
+    assert await chat.memories() == ["Lives in Porto", "Likes port wine"]
+
+
+async def test_without_a_time_to_undo_it_is_deleted_at_once(
+    chat: Chat, store: MemoryService, engine: AsyncEngine, index_cache: IndexCache, clock: Callable[[], datetime]
+) -> None:
+    """Nothing is set aside."""
+    forgetter = Forgetter(engine, index_cache, {}, clock)
+    at_once = IntentExecutor(engine, store, forgetter, clock, undo=timedelta(0))
+    done = await at_once.execute(ANN, Forget("Porto"), conversation="c", message_id=None)
+    assert done is not None
+    assert (done.undo, done.receipt and done.receipt.is_complete) == (None, True)
+    assert await at_once.execute(ANN, Undo(), conversation="c", message_id=None) is None
+    assert not any("Porto" in text for text in await chat.turns())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.recall.bm25 import Terms
+from memory.language.terms import Terms
 from memory.recall.corpus import Corpus, Item
 from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import Dense, Factors, Matrix, Ranked, recall

@@ -182,9 +182,9 @@ def test_wishes_are_done_before_the_friend_answers(friend: Friend) -> None:
     gone = friend.say("Forget that my sister lives in Porto.")
     told, undo = gone.headers["x-bondhu-memory"].split(", undo=")
     assert told.endswith("forgot=1"), "a turn and the memory that quotes it"
-    prompt = json.dumps(friend.told()[0])
-    assert "Porto" not in prompt
-    assert "no longer in your memory: 1" in prompt
+    note = friend.told()[0]["content"][-1]["text"]
+    assert 'no longer in your memory: 1 about "my sister lives in Porto"' in note
+    assert json.dumps(friend.told()[0]).count("Porto") == 1, "only what the person has just named"
     assert friend.past()["memories"] == []
     assert not any("Porto" in text for text in friend.texts())
     assert friend.say("Forget that I like chess.").headers["x-bondhu-memory"].endswith("forgot=0")
@@ -192,6 +192,8 @@ def test_wishes_are_done_before_the_friend_answers(friend: Friend) -> None:
     wish = next(each for each in friend.ask("GET", "/api/v1/wishes").json()["data"] if each["id"] == undo)
     assert wish["memories"] == 1
     assert "Porto" not in json.dumps(wish)
+    items = friend.ask("GET", f"/api/v1/wishes/{undo}").json()["items"]
+    assert any(each["kind"] == "memory" and "Porto" in each["text"] for each in items)
 
 
 def test_a_wish_can_be_undone_once(friend: Friend) -> None:
@@ -212,8 +214,45 @@ def test_a_wish_can_be_made_final(friend: Friend) -> None:
     """At once, not after a day."""
     friend.say("My sister Asha lives in Porto")
     gone = friend.say("Forget about Asha").headers["x-bondhu-memory"].split(", undo=")[1]
-    assert friend.ask("DELETE", f"/api/v1/wishes/{gone}").json()["deleted"] is True
+    assert friend.ask("POST", f"/api/v1/wishes/{gone}/confirm").json()["deleted"] is True
+    assert friend.ask("DELETE", f"/api/v1/wishes/{gone}").status_code == 404
+    assert friend.ask("GET", f"/api/v1/wishes/{gone}").status_code == 404
     assert friend.ask("POST", f"/api/v1/wishes/{gone}/undo").status_code == 404
+
+
+def test_the_same_words_said_again_mean_another_thing(friend: Friend) -> None:
+    """Each time the exchange before; "undo" brings back the last."""
+    for text in ("I sold my boat", "I bought a kite"):
+        friend.say(text)
+    wait_for(lambda: len(friend.texts()) == 4, "the exchanges to be stored")
+    assert "forgot=2" in friend.say("Forget that.").headers["x-bondhu-memory"]
+    assert "forgot=0" not in friend.say("Forget that.").headers["x-bondhu-memory"]
+    assert not any("boat" in text or "kite" in text for text in friend.texts())
+    assert "restored=" in friend.say("undo").headers["x-bondhu-memory"]
+    assert "set aside last is back" in json.dumps(friend.told()[0])
+
+
+def test_what_is_unclear_is_asked_back(friend: Friend) -> None:
+    """The model knows that nothing was forgotten, so it cannot say so."""
+    friend.say("My sister Asha sings")
+    answer = friend.say("Forget everything")
+    assert "forgot" not in answer.headers["x-bondhu-memory"]
+    assert "nothing was forgotten or changed" in json.dumps(friend.told()[0])
+    assert "My sister Asha sings" in friend.texts()
+
+
+def test_a_muted_topic_is_listed_and_lifted(friend: Friend) -> None:
+    """What is said of it later is not told either, until then."""
+    friend.say("Never mention my uncle Zoltan again.")
+    (topic,) = friend.ask("GET", "/api/v1/muted-topics").json()["data"]
+    assert topic["about"] == "my uncle Zoltan"
+    friend.say("My uncle Zoltan sold the boat")
+    friend.say("What did my uncle Zoltan sell?", x_bondhu_conversation="later")
+    assert "boat" not in json.dumps(friend.told())
+    assert friend.ask("DELETE", f"/api/v1/muted-topics/{topic['id']}").json()["deleted"] is True
+    assert friend.ask("DELETE", f"/api/v1/muted-topics/{topic['id']}").status_code == 404
+    friend.say("So what did my uncle Zoltan sell?", x_bondhu_conversation="later")
+    assert "boat" in json.dumps(friend.told())
 
 
 def test_what_is_not_to_be_brought_up_is_not(friend: Friend) -> None:

@@ -1,0 +1,1 @@
+"""How well requests about memory are understood, in five languages."""
