@@ -6,15 +6,40 @@ model and for an adapter, it also adds the last adapter to those for the base mo
 -1, as an index (vllm#48421). Here rows without an adapter are left as they are. `models.vllm.lora_groups` computes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from vllm import _custom_ops as custom_ops
 from vllm.logger import init_logger
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from models.vllm.lora_groups import Group, PackedWeights, add_rows, group
+from models.vllm.lora_groups import Group, PackedWeights, Product, add_rows, group, plain_product
 
 logger = init_logger(f"vllm.{__name__}")
+PRIMITIVES = 32  # that oneDNN keeps for a weight, one for each number of rows; as vLLM's linear layers do
+
+
+def onednn_product(weight: torch.Tensor) -> Product:
+    """A product by oneDNN with a copy of the weight in oneDNN's own layout, as vLLM's linear layers have it on a CPU.
+
+    torch's product rearranges the weight in every call, which takes longer than the product itself for a few rows.
+    """
+    try:
+        handler = custom_ops.create_onednn_mm(weight.t(), PRIMITIVES)
+    except (AttributeError, RuntimeError):  # a build without oneDNN, or a type that it does not have
+        return plain_product(weight)
+    return lambda x: custom_ops.onednn_mm(handler, x, None)
+
+
+def _announcing(packed: PackedWeights, change: Callable[..., None]) -> Callable[..., None]:
+    """A layer's method that changes the matrices in a slot, its first argument, with `packed` told of it."""
+
+    def changing(index: int, *args: Any, **kwargs: Any) -> None:
+        packed.changed(index)
+        change(index, *args, **kwargs)
+
+    return changing
 
 
 class GroupedLora(PunicaWrapperCPU):  # type: ignore[misc]  # vLLM's modules are not followed by mypy
@@ -34,9 +59,11 @@ class GroupedLora(PunicaWrapperCPU):  # type: ignore[misc]  # vLLM's modules are
                 "LoRA on %s uses vLLM's own slow code: unexpected shapes of its matrices", type(layer).__name__
             )
             return
-        packed = PackedWeights(a, b)
+        packed = PackedWeights(a, b, onednn_product)
         layer.lora_a_stacked, layer.lora_b_stacked = packed.a, packed.b
         self._packed[id(packed.a)] = packed
+        for name in ("set_lora", "reset_lora"):
+            setattr(layer, name, _announcing(packed, getattr(layer, name)))
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         """Record which rows of the next batch use which adapter."""

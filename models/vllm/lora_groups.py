@@ -6,13 +6,15 @@ only. The alternative is to copy the matrices for every row, which reads rank x 
 (arXiv:2310.18547) has kernels that avoid the copy, torch has none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.nn.functional import linear
 
 NO_ADAPTER = -1
+Product = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,11 @@ class Group:
 
     slot: int
     rows: slice | torch.Tensor
+
+
+def plain_product(weight: torch.Tensor) -> Product:
+    """The product with a weight of (outputs, inputs)."""
+    return partial(linear, weight=weight)
 
 
 def group(slots: Sequence[int]) -> tuple[Group, ...]:
@@ -43,12 +50,19 @@ class PackedWeights:
     Args:
         a: for each slice, (slots, 1, rank, inputs), as vLLM has them.
         b: for each slice, (slots, 1, outputs of the slice, rank).
+        prepare: makes the product with a weight; it may keep a copy of the weight in a layout of its own.
 
-    The attributes `a` and `b` are views of the packed tensors with the same shapes: writing to them loads an adapter.
+    The attributes `a` and `b` are views of the packed tensors with the same shapes: writing to them loads an adapter;
+    call `changed` then.
 
     """
 
-    def __init__(self, a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> None:
+    def __init__(
+        self,
+        a: Sequence[torch.Tensor],
+        b: Sequence[torch.Tensor],
+        prepare: Callable[[torch.Tensor], Product] = plain_product,
+    ) -> None:
         slots, _, rank, inputs = a[0].shape
         outputs = sum(each.shape[2] for each in b)
         self._a = a[0].new_zeros(slots, len(a) * rank, inputs)
@@ -65,7 +79,8 @@ class PackedWeights:
             b_views[-1].copy_(of_b)
             first = end
         self.a, self.b = tuple(a_views), tuple(b_views)
-        self._of_slot = [(self._a[slot], self._b[slot].t()) for slot in range(slots)]
+        self._prepare = prepare
+        self._products: dict[int, tuple[Product, Product]] = {}  # by slot
 
     @staticmethod
     def can_pack(a: object, b: object) -> bool:
@@ -84,11 +99,17 @@ class PackedWeights:
     def add(self, y: torch.Tensor, x: torch.Tensor, groups: Sequence[Group]) -> None:
         """Add every row's own `x A' B'` to `y`: (rows, outputs), from `x`: (rows, inputs), all of the weights' type."""
         for each in groups:
-            a, b = self._of_slot[each.slot]
-            if isinstance(each.rows, slice):
-                y[each.rows].addmm_(linear(x[each.rows], a), b)
-            else:
-                y.index_add_(0, each.rows, linear(linear(x[each.rows], a), b.t()))
+            times_a, times_b = self._products.get(each.slot) or self._prepared(each.slot)
+            _add_to(y, each.rows, times_b(times_a(x[each.rows])))
+
+    def changed(self, slot: int) -> None:
+        """The matrices in a slot are about to change, or did."""
+        self._products.pop(slot, None)
+
+    def _prepared(self, slot: int) -> tuple[Product, Product]:
+        products = self._prepare(self._a[slot]), self._prepare(self._b[slot])
+        self._products[slot] = products
+        return products
 
 
 def add_rows(
@@ -103,8 +124,11 @@ def add_rows(
         hidden = x[each.rows]
         if a is not None:
             hidden = linear(hidden.float(), a[each.slot, 0].float())
-        delta = linear(hidden.to(y.dtype), b[each.slot, 0].to(y.dtype))
-        if isinstance(each.rows, slice):
-            y[each.rows] += delta
-        else:
-            y.index_add_(0, each.rows, delta)
+        _add_to(y, each.rows, linear(hidden.to(y.dtype), b[each.slot, 0].to(y.dtype)))
+
+
+def _add_to(y: torch.Tensor, rows: slice | torch.Tensor, delta: torch.Tensor) -> None:
+    if isinstance(rows, slice):
+        y[rows].add_(delta)
+    else:
+        y.index_add_(0, rows, delta)

@@ -24,6 +24,16 @@ class Layer:
         self.lora_a_stacked = tuple(torch.zeros(SLOTS, 1, RANK, INPUTS, dtype=torch.bfloat16) for _ in OUTPUTS)
         self.lora_b_stacked = tuple(torch.zeros(SLOTS, 1, each, RANK, dtype=torch.bfloat16) for each in OUTPUTS)
 
+    def reset_lora(self, index):
+        for each in (*self.lora_a_stacked, *self.lora_b_stacked):
+            each[index] = 0
+
+    def set_lora(self, index, lora_a, lora_b):  # as vLLM's layers write an adapter
+        self.reset_lora(index)
+        for stacked, given in ((self.lora_a_stacked, lora_a), (self.lora_b_stacked, lora_b)):
+            for each, matrix in zip(stacked, given):
+                each[index, 0, : matrix.shape[0], : matrix.shape[1]].copy_(matrix)
+
 def result(wrapper, layer, ids, y, x, head, hidden, logits):
     y, logits = y.clone(), logits.clone()
     wrapper.update_metadata(LoRAMapping(ids, ids, is_prefill=True), IDS, SLOTS + 1, VOCABULARY)
@@ -35,14 +45,18 @@ torch.manual_seed(0)
 own, ours = (kind(64, 16, torch.device("cpu")) for kind in (PunicaWrapperCPU, GroupedLora))
 layers = Layer(), Layer()
 ours.adopt(layers[1])
-for at in range(len(OUTPUTS)):  # as `set_lora` writes an adapter; that of slot 1 has a lower rank
-    for slot, rank in ((0, RANK), (1, 8)):
-        a, b = numbers(rank, INPUTS), numbers(OUTPUTS[at], rank)
-        for layer in layers:
-            layer.lora_a_stacked[at][slot, 0, :rank].copy_(a)
-            layer.lora_b_stacked[at][slot, 0, :, :rank].copy_(b)
+
+def load(slot, rank):
+    adapter = [numbers(rank, INPUTS) for _ in OUTPUTS], [numbers(each, rank) for each in OUTPUTS]
+    for layer in layers:
+        layer.set_lora(slot, *adapter)
+
+load(0, RANK)
+load(1, 8)  # of a lower rank
 head = numbers(SLOTS, 1, RANK, INPUTS), numbers(SLOTS, 1, VOCABULARY, RANK)
-for ids in ((11,), (12,) * 5, (11, 11, 12, 12), (12, 11, 12, 11, 11), (0, 0, 0), (11, 0, 12, 0)):
+for number, ids in enumerate(((11,), (12,) * 5, (11, 11, 12, 12), (12, 11, 12, 11, 11), (0, 0, 0), (11, 0, 12, 0))):
+    if number == 4:
+        load(0, 8)  # another adapter in the slot of one that was used
     n = len(ids)
     given = numbers(n, sum(OUTPUTS)), numbers(n, INPUTS), head, numbers(n, INPUTS), numbers(n, VOCABULARY)
     got = result(ours, layers[1], ids, *given)

@@ -73,8 +73,10 @@ def test_an_adapter_that_is_written_into_the_views_is_the_one_used() -> None:
     a, b = matrices()
     packed = PackedWeights(a, b)
     y, x, slots = numbers(2, sum(OUTPUTS), seed=50), numbers(2, INPUTS, seed=51), [1, 0]
+    packed.add(y.clone(), x, group(slots))  # so that products with the former adapter are there
     for each in (*packed.a, *packed.b):
         each[1] = 0
+    packed.changed(1)
     for of_a, of_b in zip(packed.a, packed.b, strict=True):
         of_a[1, 0, : RANK - 1] = numbers(RANK - 1, INPUTS, seed=70)
         of_b[1, 0, :, : RANK - 1] = 0.5
