@@ -9,7 +9,7 @@ requires (`agents.safety.notices`) come first. This module does not know which m
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from agents.catalogue import PREFIX
@@ -30,6 +30,7 @@ from serving.safety.sessions import NoticeSessions
 
 HEADER, NOTICES_HEADER = b"x-bondhu-safety", b"x-bondhu-notices"
 MAX_PROMPTS = 16  # of one completion, each assessed by itself
+MAX_COMBINED = 256  # combinations of places that are remembered
 REPEATED_TURNS = 3  # latest replies; if one names the helplines, a hint does not name them again
 NOTED_EVERY = timedelta(minutes=1)  # interval of storing when a person was last seen
 _FOR_PROGRAMS = ("structured_outputs", "logprobs", "continue_final_message")
@@ -106,6 +107,7 @@ class SafetyGate:
         self._step = step
         self._settings = settings
         self._places = places
+        self._strictest = lru_cache(MAX_COMBINED)(partial(duties_of, places))
         self._people = people
         self._sessions = sessions
         self._referrals = referrals
@@ -197,7 +199,7 @@ class SafetyGate:
         where = country or (facts.country if facts else None)
         named = [*self._settings.jurisdictions, *(facts.jurisdictions if facts else ())]
         named += [name for name, duties in self._places.items() if where is not None and where in duties.countries]
-        return duties_of(self._places, [name for name in dict.fromkeys(named) if name in self._places])
+        return self._strictest(tuple(name for name in dict.fromkeys(named) if name in self._places))
 
     def _fixed(self, risk: Risk, country: str | None) -> str:
         custom = self._crisis_text() if risk.category is Category.SELF_HARM else None

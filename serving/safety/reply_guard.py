@@ -20,7 +20,7 @@ from serving.protocol.usage import Usage
 
 Json = dict[str, Any]
 STOPPED = "content_filter"  # OpenAI's finish_reason for a stopped response
-ENDS = (".", "!", "?", "\n", "\N{DEVANAGARI DANDA}", "\N{HORIZONTAL ELLIPSIS}")
+ENDS = frozenset((".", "!", "?", "\n", "\N{DEVANAGARI DANDA}", "\N{HORIZONTAL ELLIPSIS}"))  # characters
 CHECK_EVERY = 80  # characters, if no sentence ends before
 MAX_HELD = 400  # characters that are held for the end of a sentence
 WINDOW = 240  # earlier characters that are checked again with the new ones: a phrase may have begun there
@@ -66,6 +66,7 @@ class ReplyGuard:
         self._suffix = suffix
         self._events = list(events)
         self._by_sentence = by_sentence
+        self._adds = bool(prefix or suffix or events)
         self._texts: dict[int, str] = {}
         self._checked: dict[int, int] = {}
         self._held: list[bytes] = []
@@ -133,7 +134,7 @@ class ReplyGuard:
         for choice in chunk.get("choices") or ():
             delta = _text_of(choice)
             is_checked = self._check_delta(choice, delta, chunk)
-            changed = self._wrap_delta(choice, delta) or changed
+            changed = (self._adds and self._wrap_delta(choice, delta)) or changed
             releases = is_checked or (releases and not delta)
         checked_event = (_DATA + orjson.dumps(chunk) if changed else event) + _END
         if not self._by_sentence:
@@ -148,7 +149,7 @@ class ReplyGuard:
         if self._check is None:
             return True
         checked = self._checked.get(index, 0)
-        is_end = choice.get("finish_reason") is not None or any(end in delta for end in ENDS)
+        is_end = choice.get("finish_reason") is not None or not ENDS.isdisjoint(delta)
         if not is_end and len(text) - checked < (MAX_HELD if self._by_sentence else CHECK_EVERY):
             return False
         upto = len(text) if is_end else max(text.rfind(" "), checked)  # the last word may be incomplete

@@ -30,6 +30,7 @@ class Match(NamedTuple):
 class _Node:
     words: dict[str, "_Node"] = field(default_factory=dict)
     prefixes: dict[str, "_Node"] = field(default_factory=dict)
+    lengths: tuple[int, ...] = ()  # of the prefixes, ascending
     gap: "_Node | None" = None
     names: set[str] = field(default_factory=set)
 
@@ -53,10 +54,15 @@ class Phrases:
     def matches(self, words: Sequence[str]) -> list[Match]:
         """Every phrase that occurs in these words."""
         found: list[Match] = []
-        for start in range(len(words)):
+        for start, word in enumerate(words):
+            beginnings = _following(self._root, word)
+            if not beginnings:  # as for most words
+                continue
             seen: set[tuple[int, int]] = set()
-            for node, end in _walk(self._root, words, start, seen):
-                found += [Match(start, end, name) for name in node.names]
+            ends: list[tuple[_Node, int]] = []
+            for node in beginnings:
+                _walk(node, words, start + 1, seen, ends)
+            found += [Match(start, end, name) for node, end in ends for name in node.names]
         return found
 
 
@@ -87,32 +93,39 @@ def _child(node: _Node, part: str) -> _Node:
         node.gap = node.gap or _Node()
         return node.gap
     if part.endswith("*"):
-        return node.prefixes.setdefault(part[:-1], _Node())
+        prefix = part[:-1]
+        if 0 < len(prefix) <= MAX_PREFIX:
+            node.lengths = tuple(sorted({*node.lengths, len(prefix)}))
+        return node.prefixes.setdefault(prefix, _Node())
     return node.words.setdefault(part, _Node())
 
 
-def _walk(node: _Node, words: Sequence[str], at: int, seen: set[tuple[int, int]]) -> Iterator[tuple[_Node, int]]:
-    """The ends of phrases that start at this node and word; no node is visited twice for one word."""
+def _walk(
+    node: _Node, words: Sequence[str], at: int, seen: set[tuple[int, int]], ends: list[tuple[_Node, int]]
+) -> None:
+    """Add the ends of phrases that go on at this node and word; no node is visited twice for one word."""
     if (id(node), at) in seen:
         return
     seen.add((id(node), at))
     if node.names:
-        yield node, at
+        ends.append((node, at))
     if node.gap is not None:
-        for skip in range(MAX_GAP + 1):
-            if at + skip < len(words):
-                yield from _walk(node.gap, words, at + skip, seen)
+        for skip in range(min(MAX_GAP + 1, len(words) - at)):
+            _walk(node.gap, words, at + skip, seen, ends)
     if at < len(words):
         for following in _following(node, words[at]):
-            yield from _walk(following, words, at + 1, seen)
+            _walk(following, words, at + 1, seen, ends)
 
 
-def _following(node: _Node, word: str) -> Iterator[_Node]:
+def _following(node: _Node, word: str) -> list[_Node]:
+    following = []
     if (exact := node.words.get(word)) is not None:
-        yield exact
-    if word.isdecimal() and (number := node.words.get(NUMBER)) is not None:
-        yield number
-    if node.prefixes:
-        for length in range(1, min(len(word), MAX_PREFIX) + 1):
-            if (begun := node.prefixes.get(word[:length])) is not None:
-                yield begun
+        following.append(exact)
+    if NUMBER in node.words and word.isdecimal():
+        following.append(node.words[NUMBER])
+    for length in node.lengths:
+        if length > len(word):
+            break
+        if (begun := node.prefixes.get(word[:length])) is not None:
+            following.append(begun)
+    return following

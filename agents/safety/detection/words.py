@@ -22,16 +22,23 @@ def words_of(text: str) -> list[str]:
     if len(text) > MAX_CHARACTERS:
         half = MAX_CHARACTERS // 2
         text = f"{text[:half]} {text[-half:]}"
-    return _joined([_spelled(word) for word in _WORD.findall(folded(text))])
+    text = folded(text)
+    words = _WORD.findall(text)
+    has_runs = _LONG_RUN.search(text) is not None
+    return _joined([word if word.isalpha() and not has_runs else _spelled(word) for word in words])
 
 
 def folded(text: str) -> str:
     """The text in lower case and one Unicode composition, without apostrophes and invisible characters."""
+    if text.isascii():  # far faster, and usual
+        return text.replace("'", "").replace("`", "").lower()
     return _INVISIBLE.sub("", nfkc(text)).lower()
 
 
 def language_of(text: str) -> str:
     """`bn` or `hi` if most letters are of that script, otherwise `en`, which includes romanised words."""
+    if text.isascii():
+        return "en"
     bengali = sum("\u0980" <= char <= "\u09ff" for char in text[:MAX_CHARACTERS])
     devanagari = sum("\u0900" <= char <= "\u097f" for char in text[:MAX_CHARACTERS])
     latin = sum("a" <= char <= "z" for char in text[:MAX_CHARACTERS].lower())
