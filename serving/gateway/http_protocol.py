@@ -11,12 +11,14 @@ It knows nothing of the application except its lifespan state, which has the Con
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import envelope
+from serving.protocol.disconnect import WATCH
 
 STATE_KEY = "connection_limits"
 ABORTED_ABOVE = 2  # times max_connections; above that, connections are closed without a response
@@ -42,12 +44,17 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _limits: ConnectionLimits
-    _timer: asyncio.TimerHandle | None = None  # until a request has arrived
+    _timer: asyncio.TimerHandle | None = None  # until a request has arrived; not set if it arrives at once
     _write_timer: asyncio.TimerHandle | None = None  # until the client has read
     _in_head = True  # waiting for the rest of a request's headers, or for its first byte
     _head_bytes = 0  # received bytes of the headers
+    _chunk_bytes = 0  # of the data that is being parsed
+    _max_head_bytes = 0  # received bytes that may be of the headers: at least what they have
+    _in_body = False  # waiting for the rest of a request's body
     _begun = False  # a part of the headers has arrived
     _refused = False
+    _is_lost = False
+    _watcher: Callable[[], None] | None = None  # called when the client disconnects
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Start the timeout for a request."""
@@ -64,40 +71,50 @@ class LimitedProtocol(HttpToolsProtocol):
         self._disarm()
         self._disarm_write()
         super().connection_lost(exc)
+        self._is_lost = True
+        self._tell_watcher()
 
     def data_received(self, data: bytes) -> None:
         """Parse data, unless the connection was refused."""
         if self._refused:
             return
-        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._arm(self._limits.header_timeout_s)
+        self._chunk_bytes = len(data)
         if self._in_head:
             self._head_bytes += len(data)
+            self._max_head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > self._limits.max_header_bytes:
             self._refuse_head()
+        elif self._timer is None and not self._refused:
+            if self._in_body:
+                self._arm(self._limits.body_timeout_s)
+            elif self._in_head or self.cycle is None or self.cycle.response_complete:
+                self._arm(self._limits.header_timeout_s)
 
     def on_message_begin(self) -> None:
         """Note the first byte of a request."""
         super().on_message_begin()
+        self.scope["extensions"] = {WATCH: self.watch_disconnect}
         self._begun = True
         if not self._in_head:
-            self._in_head, self._head_bytes = True, 0
-        if self._timer is None:
-            self._arm(self._limits.header_timeout_s)
+            self._in_head, self._head_bytes, self._max_head_bytes = True, 0, self._chunk_bytes
 
     def on_headers_complete(self) -> None:
         """Pass the request to the application, or refuse it."""
         if self._refused:
             return
         self._in_head, self._head_bytes, self._begun = False, 0, False
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self._limits.max_header_bytes:
+        if (
+            self._max_head_bytes > self._limits.max_header_bytes
+            and self._size_of_head() > self._limits.max_header_bytes
+        ):
             self._refuse_head()
         elif len(self.connections) > self._limits.max_connections:
             message = "Too many connections are open. Try again later."
             self._refuse(503, envelope(message, "api_error", None, "too_many_connections"))
         else:
-            self._arm(self._limits.body_timeout_s)
+            self._disarm()
+            self._in_body = True
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -109,6 +126,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Note that the request is complete."""
         if not self._refused:
             self._disarm()
+            self._in_body = False
             super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -121,6 +139,19 @@ class LimitedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if not self._refused:
             self._disarm_write()
+
+    def watch_disconnect(self, watcher: Callable[[], None] | None) -> None:
+        """Call `watcher` once when the client disconnects, at once if it has; None: no longer."""
+        self._watcher = watcher
+        if watcher is not None:
+            self.flow.resume_reading()  # as `receive` does: a disconnect is only seen while reading
+            if self._is_lost or self._refused:
+                self.loop.call_soon(self._tell_watcher)
+
+    def _tell_watcher(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher()
 
     def _arm_write(self) -> None:
         self._disarm_write()
@@ -149,6 +180,9 @@ class LimitedProtocol(HttpToolsProtocol):
             message = "Timeout: the request did not arrive completely."
             self._refuse(408, envelope(message, "invalid_request_error", None, "request_timeout"))
 
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
     def _refuse_head(self) -> None:
         message = f"The request headers are too large: at most {self._limits.max_header_bytes} bytes are accepted."
         self._refuse(431, envelope(message, "invalid_request_error", None, "headers_too_large"))
@@ -162,6 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if answering is not None:
             answering.disconnected = True
             answering.message_event.set()
+            self._tell_watcher()
         is_awaited = self._begun or status != 408 or answering is not None
         if is_awaited and (answering is None or not answering.response_started) and not self.transport.is_closing():
             head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"

@@ -25,6 +25,7 @@ from serving.generation.continuation import can_be_continued
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
 from serving.limits.limiter import Reservation
+from serving.protocol.disconnect import Disconnect
 from serving.protocol.record import RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
@@ -156,7 +157,7 @@ class Generation(Response):
             if self._sent:
                 response.resume(self._sent.events)
             try:
-                await self._until_disconnect(receive, response)
+                await self._until_disconnect(scope, receive, response)
             except errors.ApiError as problem:
                 if not await self._degraded.answer_crisis(self._request, response, record, problem):
                     record.status = problem.status
@@ -175,23 +176,18 @@ class Generation(Response):
         """Whether what is sent must be remembered."""
         return self._lookup.keeps or self._memory is not None or can_be_continued(self._request)
 
-    async def _until_disconnect(self, receive: Receive, response: ResponseWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a server runs every request in a task"
-        disconnect = asyncio.create_task(_on_disconnect(receive, response, task))
-        try:
-            async with asyncio.timeout(self._timeout_s) as limit:
-                with self._drain.ends(limit):
-                    await self._answer(response)
-        except TimeoutError:
-            await self._run_out(response)
-        except asyncio.CancelledError:
-            if not disconnect.done():
-                raise  # the server is shutting down
-            task.uncancel()
-            self._record.end("aborted")
-        finally:
-            disconnect.cancel()
+    async def _until_disconnect(self, scope: Scope, receive: Receive, response: ResponseWriter) -> None:
+        with Disconnect(scope, receive, lambda: response.finished) as disconnect:
+            try:
+                async with asyncio.timeout(self._timeout_s) as limit:
+                    with self._drain.ends(limit):
+                        await self._answer(response)
+            except TimeoutError:
+                await self._run_out(response)
+            except asyncio.CancelledError:
+                if not disconnect.absorbs():
+                    raise  # the server is shutting down
+                self._record.end("aborted")
 
     async def _answer(self, response: ResponseWriter) -> None:
         """Answer with the fixed text of a danger, from the cache or from a target."""
@@ -310,10 +306,3 @@ class Generation(Response):
             await self._limiter.settle(reservation, reservation.record.tokens)
         else:
             await self._limiter.refund(reservation)
-
-
-async def _on_disconnect(receive: Receive, response: ResponseWriter, task: "asyncio.Task[None]") -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if not response.finished:
-        task.cancel()

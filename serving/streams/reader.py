@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving import errors
 from serving.generation.pipeline import Generation, SentEvents
+from serving.protocol.disconnect import Disconnect
 from serving.protocol.record import RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
 from serving.streams.policy import with_ids
@@ -77,27 +78,18 @@ class RecordingResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; returns early if the client disconnects."""
-        task = asyncio.current_task()
-        assert task is not None, "a server runs every request in a task"
-        disconnect = asyncio.create_task(self._on_disconnect(receive, task))
         try:
-            await self._pass_on(send)
-        except asyncio.CancelledError:
-            if not disconnect.done():
-                raise  # the server is shutting down
-            task.uncancel()
-            self._end("aborted")
+            with Disconnect(scope, receive, lambda: self._finished) as disconnect:
+                try:
+                    await self._pass_on(send)
+                except asyncio.CancelledError:
+                    if not disconnect.absorbs():
+                        raise  # the server is shutting down
+                    self._end("aborted")
         finally:
-            disconnect.cancel()
             self._recording.leave(self)
             if self._record is not None:
                 self._record.__exit__(*sys.exc_info())
-
-    async def _on_disconnect(self, receive: Receive, task: "asyncio.Task[None]") -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not self._finished:
-            task.cancel()
 
     async def _pass_on(self, send: Send) -> None:
         recording = self._recording
