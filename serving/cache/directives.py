@@ -12,6 +12,7 @@ from serving.errors import InvalidRequest
 
 MODE_HEADER, KIND_HEADER = "x-bondhu-cache", "x-bondhu-cache-kind"
 Mode = Literal["off", "exact", "semantic"]
+MODES = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class CacheDirectives:
 
 def read_directives(headers: Mapping[str, str], kinds: Collection[str]) -> CacheDirectives:
     """The directives in a request's headers; raises InvalidRequest with the header and its accepted values."""
-    mode = _one_of(headers, MODE_HEADER, get_args(Mode))
+    mode = _one_of(headers, MODE_HEADER, MODES)
     directives = {directive.strip().lower() for directive in headers.get("cache-control", "").split(",")}
     keeps = mode != "off" and "no-store" not in directives
     return CacheDirectives(

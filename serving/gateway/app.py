@@ -35,6 +35,7 @@ from serving.routes.memory import (
     wishes,
 )
 from serving.routes.openai import completions, embeddings, models
+from serving.routes.openai.direct import DirectRoutes
 from serving.routes.operations import health, health_report, metrics, usage
 
 EXPOSED = (  # headers that scripts in browsers may read
@@ -92,6 +93,7 @@ def create_app() -> FastAPI:
         app.include_router(metrics.router)
     if settings.gateway.page:
         app.include_router(web.page_router())
+    app.add_middleware(DirectRoutes, routes=app.routes, on_error=_on_api_error)  # innermost
     app.openapi = partial(_document, app, settings)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)

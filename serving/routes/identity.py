@@ -16,6 +16,7 @@ MEMORY_HEADER, CONVERSATION_HEADER = "x-bondhu-memory", "x-bondhu-conversation"
 COUNTRY_HEADER, NOTICES_HEADER = "x-bondhu-country", "x-bondhu-notices"
 DEFAULT_CONVERSATION = "chat"
 LONGEST_NAME = 256  # characters
+CLASSES = get_args(RequestClass)
 
 
 def end_user(http_request: Request, parsed: Mapping[str, Any]) -> str | None:
@@ -27,8 +28,8 @@ def end_user(http_request: Request, parsed: Mapping[str, Any]) -> str | None:
 def class_of(http_request: Request) -> RequestClass:
     """The request's class, by default `interactive`; raises InvalidRequest."""
     named = http_request.headers.get(CLASS_HEADER, "interactive")
-    if named not in get_args(RequestClass):
-        accepted = ", ".join(get_args(RequestClass))
+    if named not in CLASSES:
+        accepted = ", ".join(CLASSES)
         raise InvalidRequest(f"{CLASS_HEADER}: must be one of {accepted}.", param=CLASS_HEADER)
     return cast("RequestClass", named)
 
@@ -98,7 +99,7 @@ def about(http_request: Request, caller: KeyRecord, endpoint: str, parsed: Mappi
         "app": caller.app,
         "key_id": caller.id,
         "end_user": end_user(http_request, parsed),
-        "class_": named if named in get_args(RequestClass) else "interactive",
+        "class_": named if named in CLASSES else "interactive",
         "endpoint": endpoint,
         "model_asked": model if isinstance(model, str) else None,
     }
@@ -111,6 +112,8 @@ def _is_name(name: str) -> bool:
 def _header(http_request: Request, name: str, otherwise: str = "") -> str:
     """A header's value, decoded as UTF-8 like bodies and paths."""
     value = http_request.headers.get(name, otherwise)
+    if value.isascii():
+        return value
     with contextlib.suppress(UnicodeError):
         return value.encode("latin-1").decode()
     return value
