@@ -30,6 +30,7 @@ from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE, events_of
 from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
 from serving.protocol.usage import Segment, Usage
+from serving.resilience.deadline import Stall
 
 log = logging.getLogger(__name__)
 
@@ -272,25 +273,33 @@ class _Attempt:
     async def _pass_stream(
         self, upstream: EngineResponse, limit: asyncio.Timeout, stall_timeout_s: float | None
     ) -> None:
-        while block := await upstream.block():
-            events = self._meter.feed(block)
-            if ERROR_EVENT in events:  # vLLM validates a part of a streaming request only after its 200
-                events = await self._error_within(events)
+        with Stall(limit, stall_timeout_s) as stall:
+            while block := await upstream.block():
+                await self._pass_block(block, limit, stall)
                 if self._response.finished:
                     return
-            if self._splice:
-                events = self._spliced(self._splice, events)
-            if events:
-                self.forwarded = True
-                limit.reschedule(None)  # a slow client must not count as a stalled engine
-                await self._response.event(events, self._label)
-            if self._meter.problem:
-                raise ConnectionLost(self._meter.problem)
-            if stall_timeout_s is not None and self.forwarded:
-                limit.reschedule(self._loop.time() + stall_timeout_s)
         if not self._meter.is_complete:
             raise ConnectionLost("the stream ended early")
         await self._response.end()
+
+    async def _pass_block(self, block: bytes, limit: asyncio.Timeout, stall: Stall) -> None:
+        events = self._meter.feed(block)
+        if ERROR_EVENT in events:  # vLLM validates a part of a streaming request only after its 200
+            events = await self._error_within(events)
+            if self._response.finished:
+                return
+        if self._splice:
+            events = self._spliced(self._splice, events)
+        if events:
+            if not self.forwarded:
+                self.forwarded = True
+                limit.reschedule(None)
+            stall.rests()  # a slow client must not count as a stalled engine
+            await self._response.event(events, self._label)
+        if self._meter.problem:
+            raise ConnectionLost(self._meter.problem)
+        if self.forwarded:
+            stall.moves()
 
     async def _error_within(self, events: bytes) -> bytes:
         """Forward the events before an error and then the error; raise TargetFailed if another target may answer."""
