@@ -193,7 +193,7 @@ class Gate:
     def _may_take(self, newcomer: Ticket | None = None) -> list[RequestClass]:
         """The classes whose next request may enter; the newcomer is the next of its class if none of it waits."""
         needs = {} if newcomer is None else {newcomer.class_: newcomer.sequences}
-        for class_ in CLASSES:
+        for class_ in CLASSES if self._waiting else ():
             if (first := self._waiting.first(class_)) is not None:
                 needs[class_] = first.sequences
         return self._quota.may_take(self._slots(), needs)

@@ -31,9 +31,10 @@ class PriorityQueue(Generic[Item]):
         self._queues: dict[RequestClass, FairQueue[Flow, Item]] = {class_: FairQueue() for class_ in CLASSES}
         self._passed_over = dict.fromkeys(CLASSES, 0)
         self._of_app: Counter[tuple[RequestClass, str]] = Counter()
+        self._length = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
+        return self._length
 
     def depth(self, class_: RequestClass) -> int:
         """The number of waiting items of a class."""
@@ -51,6 +52,7 @@ class PriorityQueue(Generic[Item]):
         """Add an item, which must not be waiting already."""
         self._queues[class_].push(flow, item)
         self._of_app[class_, flow[0]] += 1
+        self._length += 1
 
     def remove(self, class_: RequestClass, flow: Flow, item: Item) -> bool:
         """Remove an item; False if it is not waiting."""
@@ -87,6 +89,7 @@ class PriorityQueue(Generic[Item]):
         return own, higher + sum(min(self.depth(lower), turns) for lower in CLASSES[place + 1 :])
 
     def _left(self, class_: RequestClass, app: str) -> None:
+        self._length -= 1
         self._of_app[class_, app] -= 1
         if not self._of_app[class_, app]:
             del self._of_app[class_, app]

@@ -149,6 +149,10 @@ class EngineRegistry:
             return ModelState(False, "unreachable", latest.problem, 0, None)
         return ModelState(False, latest.report["state"], latest.report["reason"], 0, None)
 
+    def replicas(self, model: str) -> int:
+        """The number of replicas that can answer for `model` now."""
+        return len(self._usable(model))
+
     def fingerprint(self, model: str) -> str:
         """The fingerprint of the configuration that new requests for `model` go to; "" if it is not served."""
         return self.routing["models"].get(model, "")

@@ -289,7 +289,7 @@ class LocalTargets:
             self._gates[base] = Gate(
                 model=base,
                 rules=self._settings.admission,
-                slots=lambda: slots_of_worker(self._engine_registry.state(base).replicas, max_in_flight, workers),
+                slots=lambda: slots_of_worker(self._engine_registry.replicas(base), max_in_flight, workers),
                 retry_after_s=self._settings.gateway.retry_after_s,
                 observe=lambda class_, _, waited_s: self._metrics.observe_queue_wait(base, class_, waited_s),
                 loop=asyncio.get_running_loop(),

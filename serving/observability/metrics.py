@@ -104,6 +104,7 @@ class Metrics:
     def __init__(self, *, is_model: Callable[[str], bool]) -> None:
         self.registry = CollectorRegistry()
         self._is_model = is_model
+        self._models: set[str] = set()  # for which that was so
         self._code, self._reason, self._limit, self._endpoint = _Bounded(), _Bounded(), _Bounded(), _Bounded()
         self._statement = _Bounded()
         # The library's own lookup of labels costs more than counting.
@@ -264,7 +265,11 @@ class Metrics:
     def _model(self, name: str | None) -> str:
         if name is None:
             return NONE
-        return name if self._is_model(name) else OTHER
+        if name not in self._models:  # a model that was configured once keeps its name
+            if not self._is_model(name):
+                return OTHER
+            self._models.add(name)
+        return name
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
