@@ -37,7 +37,8 @@ class ClassQuota:
         held = sum(self.inside.values())
         allowed: list[RequestClass] = []
         for class_ in CLASSES:  # if a share is full, it is full for all lower classes too
-            if held + self.slots_for(class_, needs.get(class_, 1), slots) > self.limit(class_, slots):
+            limit = self.limit(class_, slots)
+            if held + max(1, min(needs.get(class_, 1), limit)) > limit:
                 break
             allowed.append(class_)
             held -= self.inside[class_]

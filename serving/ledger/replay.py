@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from serving.ledger.write_ahead_log import Record, WriteAheadLog
+from serving.ledger.write_ahead_log import Line, Record, WriteAheadLog
 from storage.requests import COLUMNS, FLOATS, INTEGERS, MAX_INTEGER, MAX_REASON_CHARS, NULLABLE, TEXTS, Row
 
 log = logging.getLogger(__name__)
@@ -48,26 +48,33 @@ async def replay(journal: WriteAheadLog, insert: Insert, start: int, rejected: R
     Returns the requests that began after `start` and did not end, by id. If `insert` raises, the rest stays in the
     journal.
     """
-    begun: dict[str, Record] = {}
+    begun: dict[str, tuple[Record, Line]] = {}
+    settled = journal.settled
     batch = _Batch(journal, insert, rejected)
     for number, line in enumerate(journal.lines(start)):
         if number % BATCH_ROWS == 0:
             await asyncio.sleep(0)
-        record, is_new = line.record, line.end > journal.settled
-        is_begin = record is not None and "outcome" not in record
-        row, reason = _row_or_reason(record if record is None or not is_begin else record | LOST)
-        if record is None or row is None:
-            if is_new:
-                batch.rejects.append((line.raw, reason))
-        elif is_begin:
-            begun[row["id"]] = record
+        record = line.record
+        if record is not None and "outcome" not in record and isinstance(record.get("id"), str):
+            begun[record["id"]] = record, line  # most end soon, so they are checked below
         else:
-            begun.pop(row["id"], None)
-            if is_new:
-                batch.rows.append(row)
-        await batch.read(line.end)
+            row, reason = _row_or_reason(record)
+            if row is not None:
+                begun.pop(row["id"], None)
+            if line.end > journal.settled:
+                batch.add(line, row, reason)
+        batch.end = max(batch.end, line.end)
+        if batch.is_full:
+            await batch.store()
+    still_open: dict[str, Record] = {}
+    for id_, (record, line) in begun.items():
+        row, reason = _row_or_reason(record | LOST)
+        if row is not None:
+            still_open[id_] = record
+        elif line.end > settled:
+            batch.add(line, None, reason)
     await batch.store()
-    return begun
+    return still_open
 
 
 async def adopt(path: Path, insert: Insert, on_lost: OnLost, rejected: Rejected) -> int | None:
@@ -95,7 +102,7 @@ async def adopt(path: Path, insert: Insert, on_lost: OnLost, rejected: Rejected)
 
 
 class _Batch:
-    """Rows to insert and lines to set aside, up to an offset."""
+    """Rows to insert and lines to set aside, up to the offset `end`."""
 
     def __init__(self, journal: WriteAheadLog, insert: Insert, rejected: Rejected) -> None:
         self.rows: list[Row] = []
@@ -103,13 +110,19 @@ class _Batch:
         self._journal = journal
         self._insert = insert
         self._rejected = rejected
-        self._end = journal.settled
+        self.end = journal.settled
 
-    async def read(self, end: int) -> None:
-        """Note that everything before `end` was read; stores a full batch."""
-        self._end = max(self._end, end)
-        if len(self.rows) + len(self.rejects) >= BATCH_ROWS:
-            await self.store()
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to store it."""
+        return len(self.rows) + len(self.rejects) >= BATCH_ROWS
+
+    def add(self, line: Line, row: Row | None, reason: str) -> None:
+        """Add the row of a line, or the line if it has none."""
+        if row is None:
+            self.rejects.append((line.raw, reason))
+        else:
+            self.rows.append(row)
 
     async def store(self) -> None:
         """Insert, then set aside, then settle: in this order, so that a failure only repeats idempotent steps."""
@@ -118,7 +131,7 @@ class _Batch:
             self.rejects += [(orjson.dumps(row, default=str), reason) for row, reason in refused]
         if self.rejects:
             self._rejected.keep(self._journal.path, self.rejects)
-        self._journal.settle(self._end)
+        self._journal.settle(self.end)
         self.rows, self.rejects = [], []
 
 
@@ -138,6 +151,13 @@ LOST: Record = {
 }
 
 
+def _kind(name: str) -> type | None:
+    return int if name in INTEGERS else float if name in FLOATS else str if name in TEXTS else None
+
+
+_CHECKS = tuple((name, _kind(name), name in NULLABLE) for name in COLUMNS)
+
+
 def row_of(record: Record) -> Row:
     """The row of an ended request; raises one of _NOT_A_ROW if the record cannot become a row.
 
@@ -145,15 +165,18 @@ def row_of(record: Record) -> Row:
     """
     started_at = datetime.fromtimestamp(record["started_at"], UTC)
     known = record | {"started_at": started_at, "day": started_at.date()}
-    row = {name: known.get(name) for name in COLUMNS}  # the journal may be from another version
-    for name, value in row.items():
-        if value is None and name in NULLABLE:
+    row = {}
+    for name, kind, is_nullable in _CHECKS:
+        value = row[name] = known.get(name)  # the journal may be from another version
+        if value is None and is_nullable:
             continue
-        if name in INTEGERS and (type(value) is not int or not 0 <= value <= MAX_INTEGER):
-            raise ValueError(f"{name}: {value!r:.100} is not a whole number from 0 to {MAX_INTEGER}")
-        if name in FLOATS and (not isinstance(value, int | float) or not 0 <= value <= MAX_INTEGER):
-            raise ValueError(f"{name}: {value!r:.100} is not a number of seconds")
-        if name in TEXTS and not isinstance(value, str):
+        if kind is int:
+            if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+                raise ValueError(f"{name}: {value!r:.100} is not a whole number from 0 to {MAX_INTEGER}")
+        elif kind is float:
+            if not isinstance(value, int | float) or not 0 <= value <= MAX_INTEGER:
+                raise ValueError(f"{name}: {value!r:.100} is not a number of seconds")
+        elif kind is str and not isinstance(value, str):
             raise TypeError(f"{name}: {value!r:.100} is not text")
     return row
 
