@@ -41,6 +41,7 @@ OFF = {
     "BONDHU__CACHE__ENABLED": "false",
     "BONDHU__STREAMS__COALESCE": "off",
     "BONDHU__GATEWAY__GZIP_MIN_BYTES": "0",
+    "BONDHU__SAFETY__ENABLED": "false",
 }
 USER_HEADER = "x-bondhu-user: bench\r\n"
 
