@@ -6,6 +6,7 @@ compression. It does not know what the bytes mean, nor which engine to try next.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
@@ -191,7 +192,7 @@ class EngineClient:
     def release(self, response: EngineResponse) -> None:
         """Keep the response's connection for the next request, or close it if the response is not complete."""
         if response.reusable:
-            response.idle_since = asyncio.get_running_loop().time()
+            response.idle_since = time.monotonic()
             self._idle.setdefault(response.address, []).append(response)
         else:
             response.close()
@@ -215,7 +216,7 @@ class EngineClient:
         idle = self._idle.get(address, [])
         while idle:
             response = idle.pop()
-            if response.reusable and asyncio.get_running_loop().time() - response.idle_since < self._keep_alive_s:
+            if response.reusable and time.monotonic() - response.idle_since < self._keep_alive_s:
                 return response
             response.close()
         self._idle.pop(address, None)  # engines come and go, each with its own address

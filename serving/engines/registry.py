@@ -123,14 +123,15 @@ class EngineRegistry:
         Replicas in `avoid` are only chosen if there is no other.
         """
         usable = self._usable(model)
-        usable = [replica for replica in usable if replica not in avoid] or usable
+        if avoid:
+            usable = [replica for replica in usable if replica not in avoid] or usable
         if not usable:
             state = self.state(model)
             raise EngineUnavailable(
                 f"The model '{model}' is not available right now ({state.state}: {state.reason}).",
                 retry_after_s=self._retry_after_s,
             )
-        return min(usable, key=lambda replica: replica.outstanding)
+        return usable[0] if len(usable) == 1 else min(usable, key=lambda replica: replica.outstanding)
 
     def state(self, model: str) -> ModelState:
         """Whether `model` is ready, and if not, why."""
@@ -172,9 +173,10 @@ class EngineRegistry:
         alive = [
             replica
             for replica in self._replicas.values()
-            if serves(replica.report, model) and replica.proven_at is not None and replica.proven_at > oldest
+            if replica.proven_at is not None and replica.proven_at > oldest and serves(replica.report, model)
         ]
-        current = [replica for replica in alive if replica.report["fingerprint"] == self.routing["models"].get(model)]
+        fingerprint = self.routing["models"].get(model)
+        current = [replica for replica in alive if replica.report["fingerprint"] == fingerprint]
         serving = [replica for replica in current or alive if replica.report["state"] == "ready"]
         return serving or current or alive
 

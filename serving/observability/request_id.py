@@ -1,8 +1,8 @@
 """Pure ASGI middleware: adds a request id to every response, and calls watchers when a request ends."""
 
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,7 +40,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         client_id = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        request_id = client_id if _SANE.fullmatch(client_id) else uuid.uuid4().hex.encode()
+        request_id = client_id if _SANE.fullmatch(client_id) else secrets.token_hex(16).encode()
         scope["bondhu.request_id"] = request_id.decode()
         exchange = Exchange(request_id.decode(), scope["method"], scope["path"])
         scope[request_context.SCOPE_KEY] = exchange

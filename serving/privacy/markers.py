@@ -5,7 +5,7 @@ such field, so markers are removed before a model sees the request. An unknown m
 could send private content. This module does not know what happens to marked content (`serving.privacy.redaction`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from serving.errors import InvalidRequest
@@ -16,10 +16,10 @@ MARKS = ("memory", "sensitive")
 
 def check_marks(messages: Any) -> None:
     """Raise InvalidRequest for unknown markers; nothing else in messages is checked."""
-    for index, message in enumerate(_objects(messages)):
+    for index, message in _objects(messages):
         if FIELD in message:
             _check(message[FIELD], f"messages.{index}.{FIELD}")
-        for number, part in enumerate(_objects(message.get("content"))):
+        for number, part in _objects(message.get("content")):
             if FIELD in part:
                 _check(part[FIELD], f"messages.{index}.content.{number}.{FIELD}")
 
@@ -33,7 +33,7 @@ def mark_of(marked: Mapping[str, Any]) -> str | None:
 def without_marks(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The body without markers, for an engine; the same object if there are none."""
     messages = body.get("messages")
-    if not any(_is_marked(message) for message in _objects(messages)):
+    if not any(_is_marked(message) for _, message in _objects(messages)):
         return body
     return {**body, "messages": [unmarked(message) for message in messages or ()]}
 
@@ -60,10 +60,11 @@ def _check(mark: Any, where: str) -> None:
 def _is_marked(message: Any) -> bool:
     if not isinstance(message, dict):
         return False
-    return FIELD in message or any(FIELD in part for part in _objects(message.get("content")))
+    return FIELD in message or any(FIELD in part for _, part in _objects(message.get("content")))
 
 
-def _objects(values: Any) -> Iterator[dict[str, Any]]:
-    """The values of a list, with {} for each that is not an object; empty if `values` is not a list."""
-    listed: Iterable[Any] = values if isinstance(values, list) else ()
-    return (value if isinstance(value, dict) else {} for value in listed)
+def _objects(values: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The objects in a list, with their places; empty if `values` is not a list."""
+    if not isinstance(values, list):
+        return []
+    return [(index, value) for index, value in enumerate(values) if isinstance(value, dict)]

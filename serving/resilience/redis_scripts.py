@@ -17,7 +17,7 @@ from redis import exceptions
 from serving.resilience.resp import Replies, packed
 
 CONNECT_TIMEOUT_S = 1.0
-STALE_S = 1.0  # a connection that has not answered for so long is replaced
+STALE_S = 1.0
 
 
 class ScriptConnection:
@@ -25,18 +25,20 @@ class ScriptConnection:
 
     Args:
         options: redis-py's keyword arguments of a connection.
+        stale_s: a connection whose oldest call waits for longer is replaced.
 
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], stale_s: float = STALE_S) -> None:
         self._options = options
+        self._stale_s = stale_s
         self._open: _Connection | None = None
         self._opening: asyncio.Task[_Connection] | None = None
 
     async def call(self, *command: Any) -> Any:
         """The reply to a command; raises redis.exceptions.RedisError and OSError."""
         connection = self._open
-        if connection is None or not connection.is_usable():
+        if connection is None or not connection.is_usable(self._stale_s):
             connection = await self._opened()
         return await connection.call(command)
 
@@ -106,11 +108,11 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._calls: deque[tuple[float, asyncio.Future[Any]]] = deque()  # in flight, and since when
 
-    def is_usable(self) -> bool:
+    def is_usable(self, stale_s: float) -> bool:
         """Whether it is open and answers."""
         if self._transport is None:
             return False
-        return not self._calls or self._loop.time() - self._calls[0][0] < STALE_S
+        return not self._calls or self._loop.time() - self._calls[0][0] < stale_s
 
     async def call(self, command: tuple[Any, ...]) -> Any:
         """The reply to a command."""
