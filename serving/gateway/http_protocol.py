@@ -94,7 +94,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note the first byte of a request."""
         super().on_message_begin()
-        self.scope["extensions"] = {WATCH: self.watch_disconnect}
+        self.scope["extensions"] = {WATCH: {"call": self.watch_disconnect}}
         self._begun = True
         if not self._in_head:
             self._in_head, self._head_bytes, self._max_head_bytes = True, 0, self._chunk_bytes

@@ -1,7 +1,7 @@
 """Cancels a request's work when its client disconnects.
 
 ASGI only tells whoever waits in `receive`, which takes a task for each request. The server's protocol
-(`serving.gateway.http_protocol`) also takes a callback, by the function under WATCH in the scope's extensions.
+(`serving.gateway.http_protocol`) also calls back: its extension WATCH has a function `call` that takes the callback.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ class Disconnect:
 
     def __init__(self, scope: Scope, receive: Receive, is_over: Callable[[], bool]) -> None:
         self.has_left = False
-        self._watch: Callable[[Callable[[], None] | None], None] | None = scope.get("extensions", {}).get(WATCH)
+        extension = scope.get("extensions", {}).get(WATCH)
+        self._watch: Callable[[Callable[[], None] | None], None] | None = extension and extension["call"]
         self._receive = receive
         self._is_over = is_over
         self._task: asyncio.Task[None] | None = None

@@ -27,10 +27,10 @@ class answer_within:  # noqa: N801  # used like asyncio.timeout
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         """Stop it; raises TimeoutError if it has expired."""
         self._timer.cancel()
-        return await self._limit.__aexit__(kind, error, trace)
+        await self._limit.__aexit__(kind, error, trace)
 
     def _look(self) -> None:
         self._limit.reschedule(self._loop.time() + LOOK_S)
