@@ -160,6 +160,31 @@ def test_memories_are_seen_changed_forgotten_and_taken_along(house: House, visit
     assert httpx.get(f"{house.gateway.url}/api/v1/memories", headers=headers).json()["data"] == []
 
 
+def test_a_summary_shows_the_messages_that_it_was_made_from(house: House, visit: Visits) -> None:
+    """Theirs alone, on a button; it is forgotten like any memory."""
+    page = visit().come_in(house, "Shirin").page
+    headers = {"authorization": f"Bearer {house.key}", "x-bondhu-user": "Shirin"}
+    said = [
+        {"id": f"t{n}", "external_id": f"t{n}", "speaker": "user", "text": text, "said_at": "2026-01-01T12:00:00Z"}
+        for n, text in enumerate(("My cat is called Pixel.", "She is grey."))
+    ]
+    summary = {"id": "s", "kind": "summary", "text": "They have a grey cat.", "created_at": "2026-01-02T12:00:00Z"}
+    document = {
+        "conversations": [{"external_id": "c", "messages": said}],
+        "memories": [{**summary, "sources": ["t0", "t1"]}],
+    }
+    url = f"{house.gateway.url}/api/v1/import"
+    httpx.post(url, headers=headers, json=document).raise_for_status()
+    page.get_by_role("link", name="Memory").click()
+    row = page.locator(".memories li").first
+    expect(row).to_contain_text("They have a grey cat.")
+    expect(row.locator(".tag").first).to_have_text("summary")
+    row.get_by_role("button", name="From 2 messages").click()
+    expect(row.get_by_role("group")).to_contain_text("My cat is called Pixel.")
+    row.get_by_role("button", name="From 2 messages").click()
+    expect(row.get_by_role("group")).to_have_count(0)
+
+
 def test_what_a_wish_took_away_can_be_put_back(house: House, visit: Visits) -> None:
     """Beside the reply, or later among the memories."""
     here = visit().come_in(house, "Nila")
