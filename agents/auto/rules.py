@@ -7,9 +7,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_GAME = r"(?:hangman|trivia|quiz|tic[- ]?tac[- ]?toe|noughts and crosses|word ?chain|(?:twenty|20) questions|riddles?)"
+_GAME = (
+    r"(?:hangman|trivia|quiz|text adventure|tic[- ]?tac[- ]?toe|noughts and crosses|word ?chain|"
+    r"(?:twenty|20) questions|riddles?)"
+)
 _SONGS = r"(?:song|songs|music|playlist|tunes?|track|tracks|album|albums|artist|band|singer|gaan|gana)"
 _SHOWS = r"(?:video|videos|youtube|documentary|documentaries|vlog|channel|clip|clips|tutorial)"
+# A request without a verb: "Sad Hindi songs, please", "A cooking video for half an hour". No more than a few words
+# before the thing, none of which makes it somebody's, or one that was told of.
+_NO_WISH = (
+    r"(?!(?:i|you|we|he|she|they|it|my|your|our|his|her|their|that|this|those|these|the|no|not|never|old|love|hate|like|"
+    r"is|are|was|were|do|does|did|had|have|will|would|could|when|where|why|who|how|good|nice|great)\b)"
+)
+_BEFORE = rf"^\W*{_NO_WISH}(?:[\w'-]+\s+){{0,4}}"
+_AFTER = r"(?:\s+(?:for|from|of|about|to|with|by|in|on)\b[^.!?]{0,40}|,\s*[^.!?]{0,25})?\W*$"
 _ASKS = r"(?:play|find|recommend|suggest|make|give|want|need|show|put on|create|build|update|queue|any|some|what)"
 
 
@@ -29,7 +40,7 @@ def _rule(agent: str, sure: str, maybe: str) -> Rule:
 RULES = (
     _rule(
         "games",
-        rf"\b(?:play|start|let'?s|try|another|want)\b.{{0,20}}\b{_GAME}\b|^\s*{_GAME}[.!?\s]*$|"
+        rf"\b(?:play|start|let'?s|try|another|want|round of)\b.{{0,20}}\b{_GAME}\b|^\s*{_GAME}[.!?\s]*$|"
         r"\b(?:play|suggest|recommend|want|know|have)\b.{0,20}\bgames?\b|"
         r"\blet'?s play\b(?! it\b)(?!.*\b(?:music|song|video))",
         rf"\b(?:games?|bored|{_GAME}|puzzle)\b",
@@ -38,13 +49,14 @@ RULES = (
         "music",
         rf"\b{_ASKS}\b.{{0,30}}\b{_SONGS}\b|\b{_SONGS}\b.{{0,20}}\b(?:for|like|to)\b.{{0,30}}\b(?:sleep|study|run|work|"
         r"relax|party|mood|today|dance)|\bsomething to listen to\b|"
+        rf"\bwhat (?:should|can|could) (?:i|we) listen to\b|{_BEFORE}(?:songs?|music|playlist|tunes?){_AFTER}|"
         r"\bplay (?:me )?something (?:sad|happy|calm|loud|soft|slow)\b",
         rf"\b(?:{_SONGS}|listen|listening|lyrics|spotify)\b",
     ),
     _rule(
         "video",
         rf"\b{_ASKS}\b.{{0,30}}\b{_SHOWS}\b|\bsomething to watch\b|\bwhat (?:should|can|could) (?:i|we) watch\b|"
-        r"\bwatch later\b",
+        rf"\bwatch later\b|{_BEFORE}(?:videos?|documentary|documentaries|tutorial|clips?){_AFTER}",
         rf"\b(?:{_SHOWS}|watch|watching)\b",
     ),
     _rule(
