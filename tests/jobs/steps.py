@@ -8,8 +8,11 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from agents.inbox.box import save_settings
+from agents.inbox.settings import InboxSettings
+from agents.personality.profile import Personality, save_personality
 from jobs import dispatch, runner
-from jobs.config import JobsPlan
+from jobs.config import JobsPlan, SummaryPlan
 from jobs.handlers import handlers_of
 from jobs.schedule import Schedules
 from storage.agents.states import SqlStates, StateKey
@@ -17,7 +20,10 @@ from storage.database import open_engine
 from storage.jobs import queue as jobs
 from storage.media.playlists import SqlPlaylists
 from storage.media.videos import SqlVideos, StoredVideo
+from storage.memory.conversations import NewMessage, ingest
+from storage.memory.memories import NewMemory, add_memory
 from storage.memory.owner import Owner
+from storage.memory.summaries import SummaryRules
 from storage.quota import Bucket, SqlQuota
 from storage.services.answers import SqlAnswers
 from storage.tables import Request
@@ -28,7 +34,8 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 LONG_AGO = NOW - timedelta(days=40)
 CHANNEL = "UCX6OQ3DkcsbYNE6H8uQQuVA"
-KINDS = ("videos", "playlists", "expire_videos", "stats", "retention")
+KINDS = ("videos", "playlists", "expire_videos", "stats", "retention", "inbox", "personality", "summarise")
+PLAN = JobsPlan(summaries=SummaryPlan(rules=SummaryRules(turns=2, newer=0)))
 
 
 def request(number: int, user: str, at: datetime, model: str = "bondhu/chat") -> dict[str, Any]:
@@ -48,6 +55,13 @@ async def prepare(engine: AsyncEngine) -> None:
         await playlists.create(owner, key=f"of-{owner.user}", name="Mine", items=items, wanted={"moods": ["calm"]})
         shown = {"items": [{"id": "old00000000", "title": "Old", "url": "https://www.youtube.com/watch?v=old00000000"}]}
         await SqlStates(engine, lambda: NOW).save(StateKey(owner, "video", "c", "shown"), shown, expected=0)
+        said = [NewMessage(str(n), "user", f"I worry about my cat number {n}.", NOW) for n in range(2)]
+        await ingest(engine, owner, "c", said, now=NOW)
+        exam = NewMemory("The exam.", "event", event_at=NOW + timedelta(hours=20))
+        await add_memory(engine, owner, exam, now=LONG_AGO, id_="exam")
+        states = SqlStates(engine, lambda: NOW)
+        await save_settings(states, owner, InboxSettings(enabled=True))
+        await save_personality(states, owner, Personality({1: 5}, reads_language=True))
     old = StoredVideo("old00000000", CHANNEL, "Old", LONG_AGO, LONG_AGO, 60)
     new = StoredVideo("new00000000", CHANNEL, "New", NOW, NOW, 60)
     await SqlVideos(engine, lambda: NOW).save([old, new])
@@ -60,8 +74,8 @@ async def prepare(engine: AsyncEngine) -> None:
 
 
 async def work(engine: AsyncEngine, kind: str, *, now: datetime = NOW) -> None:
-    """Add what there is to do of a kind, and do all that is due."""
-    handlers = handlers_of(JobsPlan())
+    """Add what there is to do of a kind, and do all of it that is due."""
+    handlers = {kind: handlers_of(PLAN)[kind]}
     owners = [jobs.SERVICE] if kind in ("expire_videos", "stats", "retention") else [ANN]
     for owner in owners:
         await jobs.add_job(engine, owner, kind, now=now, slot=now.date().isoformat())
