@@ -90,6 +90,31 @@ def test_a_past_is_taken_in_and_recalled(gateway: GatewayProcess, keys: dict[str
     assert ann("GET", "/api/v1/profile").json() == {"name": "Bob", "details": {"zone": "UTC"}}
 
 
+def test_why_names_the_messages_of_a_summary(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """Recall, lists, and the reasons of a reply have them; a summary goes with one of them."""
+    zoe = Client(gateway, keys["one"], "summary-zoe")
+    turns = [{**turn(n, text, "user"), "id": f"t{n}"} for n, text in enumerate(("I grow orchids.", "They bloom."))]
+    summary = {"id": "s", "kind": "summary", "text": "They grow orchids, which bloom.", "created_at": AT}
+    document = {
+        "conversations": [{"external_id": "c", "messages": turns}],
+        "memories": [{**summary, "sources": ["t0", "t1"]}],
+    }
+    assert zoe("POST", "/api/v1/import", document).status_code == 200
+    unknown = {"memories": [{**summary, "id": "other", "sources": ["none"]}]}
+    assert zoe("POST", "/api/v1/import", unknown).status_code == 400
+    (listed,) = zoe("GET", "/api/v1/memories", kind="summary").json()["data"]
+    assert len(listed["sources"]) == 2
+    asked = {"model": "bondhu", "messages": [{"role": "user", "content": "What do you know of my orchids?"}]}
+    id_ = zoe("POST", "/v1/chat/completions", asked).json()["id"]
+    wait_for(lambda: zoe("GET", f"/api/v1/messages/{id_}/why").status_code == 200, "the reply to be stored")
+    given = [each["item"] for each in zoe("GET", f"/api/v1/messages/{id_}/why").json()["given"]]
+    assert [each["sources"] for each in given if each["object"] == "memory"] == [listed["sources"]]
+    found = [each["item"] for each in zoe("POST", "/api/v1/recall", {"query": "orchids"}).json()["data"]]
+    assert [each["sources"] for each in found if each["object"] == "memory"] == [listed["sources"]]
+    assert zoe("DELETE", f"/api/v1/messages/{listed['sources'][0]}").json()["complete"]
+    assert zoe("GET", "/api/v1/memories").json()["data"] == []
+
+
 def test_memories_are_edited_pinned_paged_and_forgotten(gateway: GatewayProcess, keys: dict[str, str]) -> None:
     """A change of a state that has passed is refused; pages follow each other; what is forgotten is not found."""
     ann = Client(gateway, keys["one"], "edit-ann")
