@@ -6,6 +6,7 @@ seconds that its engine worked (`engine_s` of the ledger's segments); a run with
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,14 +51,14 @@ class Answer:
         return any(step["state"] == "repaired" for step in self.steps)
 
 
-async def ask_all(target: Target, rounds: int) -> list[Answer]:
-    """Everything, one after the other; sides take turns, message by message."""
+async def ask_all(target: Target, rounds: int, messages: Sequence[Said] = MESSAGES) -> list[Answer]:
+    """All messages, one after the other; sides take turns, message by message."""
     answers = []
     limits = httpx.Limits(max_connections=1)
     headers = {"authorization": f"Bearer {target.key}", **HEADERS}
     async with httpx.AsyncClient(base_url=target.url, headers=headers, timeout=300, limits=limits) as client:
         for number in range(rounds):
-            for place, said in enumerate(MESSAGES):
+            for place, said in enumerate(messages):
                 sides = {"plain chat": target.model, said.agent: f"bondhu/{said.agent}", "auto": "bondhu/auto"}
                 for side, model in sides.items():
                     who = f"bench-{number}-{place}-{side.replace(' ', '-')}"
