@@ -87,6 +87,8 @@ def drive(engine: Engine, url: str, chats: int, *, with_faults: bool) -> list[st
     wrong = [*unhealthy(engine, ("api", "celery-worker"))]
     if with_faults:
         fill_page_cache(engine, client)
+    if restarts := client.metric("bondhu_restarts_total", key):
+        wrong.append(f"{restarts:.0f} processes inside the containers were started again")
     wrong += readings.table(engine, SERVICES)
     if with_faults:
         drop_redis(engine, client, DROPS)
