@@ -1,16 +1,18 @@
 """Converts a LoRA adapter of peft to the GGUF that llama.cpp loads (its `convert_lora_to_gguf.py`).
 
-For Llama's architecture. The rows of B for Q and K are put into llama.cpp's order of those layers.
+For Llama's architecture. The rows of B for Q and K are put into llama.cpp's order of those layers. Nothing here needs
+torch, which the small machine's image has not.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy
-from safetensors import safe_open
+from safetensors import deserialize
 
 _LAYERS = {
     "self_attn.q_proj": "attn_q",
@@ -52,15 +54,24 @@ def permuted(weight: Any, heads: int) -> Any:
     return weight.reshape(heads, 2, rows // heads // 2, inputs).swapaxes(1, 2).reshape(rows, inputs)
 
 
-def _weights(directory: Path) -> Any:
-    with safe_open(directory / "adapter_model.safetensors", framework="pt") as tensors:
-        for name in tensors.keys():  # noqa: SIM118 - not a mapping
-            # base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight
-            path = name.partition(".layers.")[2].split(".")
-            part = _LAYERS.get(".".join(path[1:3]))
-            if part is None or len(path) != 5:
-                raise ValueError(f"{directory}: {name} is no LoRA of a Llama's layer")
-            yield (path[0], part, path[3].lower()), tensors.get_tensor(name).float().numpy()
+def _weights(directory: Path) -> Iterator[tuple[tuple[str, str, str], Any]]:
+    content = (directory / "adapter_model.safetensors").read_bytes()
+    for name, tensor in deserialize(content):  # type: ignore[no-untyped-call]  # compiled, without types
+        # base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight
+        path = name.partition(".layers.")[2].split(".")
+        part = _LAYERS.get(".".join(path[1:3]))
+        if part is None or len(path) != 5:
+            raise ValueError(f"{directory}: {name} is no LoRA of a Llama's layer")
+        yield (path[0], part, path[3].lower()), as_float32(tensor["dtype"], tensor["data"]).reshape(tensor["shape"])
+
+
+def as_float32(dtype: str, data: bytes) -> Any:
+    """A tensor's bytes as safetensors stores them; numpy has no bfloat16, which is the upper half of a float32."""
+    if dtype == "BF16":
+        return (numpy.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    if dtype not in ("F16", "F32"):
+        raise ValueError(f"weights of type {dtype}: an adapter has BF16, F16 or F32")
+    return numpy.frombuffer(data, {"F16": "<f2", "F32": "<f4"}[dtype]).astype("<f4")
 
 
 if __name__ == "__main__":
