@@ -248,19 +248,17 @@ def _control_tokens(options: argparse.Namespace) -> list[str]:
 async def serve(options: argparse.Namespace) -> None:
     """Serve until cancelled."""
     key = secrets.token_urlsafe(24)
+    neutraliser = Neutraliser(_control_tokens(options))
     adapters = {name: Path(path) for name, _, path in (each.partition("=") for each in options.adapter)}
     with tempfile.TemporaryDirectory(prefix="bondhu-lora-") as scratch:
-        tokens, files = await asyncio.gather(  # seconds of a core each
-            asyncio.to_thread(_control_tokens, options),
-            asyncio.to_thread(_as_gguf, adapters, options.model, Path(scratch)),
-        )
+        files = _as_gguf(adapters, options.model, Path(scratch))
         llama = await asyncio.to_thread(start_llama_cpp, options, files, key)
     models: dict[str, int | None] = {options.served_name: None}
     models |= {name: number for number, name in enumerate(adapters)}
     generations = Generations(llama.handle_chat_completions, llama.handle_completions, options.parallel)
     async with aiohttp.ClientSession() as session:
         limits = Limits(options.context_tokens, await _vocabulary(session, llama.listening_address, key))
-        front = Front(generations, llama.listening_address, key, models, limits, session, Neutraliser(tokens))
+        front = Front(generations, llama.listening_address, key, models, limits, session, neutraliser)
         app = build_app(front, os.environ[KEY_VARIABLE])
         runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S, access_log=None)
         await runner.setup()

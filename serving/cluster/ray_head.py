@@ -6,9 +6,10 @@ that nobody needs to know are ephemeral, so that two stacks can run on one machi
 
 import socket
 import sys
-from typing import Any
 
 from serving.config.schema import Settings
+
+DASHBOARD = "BONDHU_RAY_DASHBOARD"  # for the hook: how much of the dashboard is started
 
 
 def command(settings: Settings) -> tuple[str, ...]:
@@ -33,20 +34,16 @@ def command(settings: Settings) -> tuple[str, ...]:
     return (sys.executable, "-m", "ray.scripts.scripts", "start", *switches, *options)
 
 
-def environment() -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """Return the head's environment variables in addition to the stack's."""
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: the node's address is 127.0.0.1
         "DASHBOARD_METRIC_PORT": str(_free_port()),
         # The gateway drains before the head stops; by default Ray would wait another 30 s for its replicas.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        "RAY_START_HOOK": "serving.cluster.ray_head.without_client_server",
+        "RAY_START_HOOK": "serving.cluster.ray_start_hook.adjust",
+        DASHBOARD: settings.ray.dashboard,
     }
-
-
-def without_client_server(parameters: Any, _head: bool) -> None:
-    """Ray's start hook: disables the Ray Client server (a process and a port), for which there is no option."""
-    parameters.ray_client_server_port = None
 
 
 def _free_port() -> int:

@@ -157,7 +157,7 @@ def _redis(settings: Settings) -> Component:
 def _ray(settings: Settings) -> Component:
     address = (settings.ray.dashboard_host, settings.ray.dashboard_port)
     probe = Probe.http(address, "/", RAY_ANSWERS_S)
-    return Component("ray", ray_head.command(settings), ray_head.environment(), probe, 120, 20)
+    return Component("ray", ray_head.command(settings), ray_head.environment(settings), probe, 120, 20)
 
 
 def _worker(settings: Settings) -> Component:

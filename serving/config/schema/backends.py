@@ -1,7 +1,7 @@
 """The sections of what runs beside the gateway: `ray`, `worker`, `redis`, `database`, `ledger` and `backup`."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +19,10 @@ class RaySettings(Frozen):
     ingress_port: Port = Field(default=8001, description="Serve's private HTTP proxy")
     dashboard_host: str = Field(default="127.0.0.1", description="address of the dashboard")
     dashboard_port: Port = Field(default=8265, description="port of the dashboard")
+    dashboard: Literal["full", "serve"] = Field(
+        default="full",
+        description="serve: only what `bondhu apply` needs of it, without Ray's pages, which saves 190 MB",
+    )
     num_cpus: int | None = Field(default=None, ge=1, description="CPUs that Ray may use; none: all")
     object_store_mb: int = Field(default=100, ge=80, description="size of the shared-memory object store, MB")
 
