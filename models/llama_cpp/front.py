@@ -50,6 +50,7 @@ class Front:
         limits: of the model.
         session: the HTTP client.
         neutraliser: makes text of the model's control tokens in what clients write.
+        sampling: values of vLLM's sampling fields for requests without them.
 
     """
 
@@ -62,6 +63,7 @@ class Front:
         limits: Limits,
         session: aiohttp.ClientSession,
         neutraliser: Neutraliser,
+        sampling: Mapping[str, float],
     ) -> None:
         self._generations = generations
         self._address = address
@@ -70,6 +72,7 @@ class Front:
         self._limits = limits
         self._session = session
         self._neutraliser = neutraliser
+        self._sampling = sampling
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions and /v1/completions."""
@@ -77,6 +80,7 @@ class Front:
             body = json.loads(await request.read())
             chats = request.path == CHAT
             adapter = self._adapter(body)
+            body |= {name: value for name, value in self._sampling.items() if body.get(name) is None}
             if chats:
                 body = neutral_chat(body, self._neutraliser)
             forced = forced_call(body, _call_id) if chats else None
@@ -258,7 +262,7 @@ async def serve(options: argparse.Namespace) -> None:
     generations = Generations(llama.handle_chat_completions, llama.handle_completions, options.parallel)
     async with aiohttp.ClientSession() as session:
         limits = Limits(options.context_tokens, await _vocabulary(session, llama.listening_address, key))
-        front = Front(generations, llama.listening_address, key, models, limits, session, neutraliser)
+        front = Front(generations, llama.listening_address, key, models, limits, session, neutraliser, options.sampling)
         app = build_app(front, os.environ[KEY_VARIABLE])
         runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE_S, access_log=None)
         await runner.setup()
@@ -287,6 +291,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-tokens", type=int, default=512)
     parser.add_argument("--chat-template", type=Path, default=None)
+    parser.add_argument(
+        "--sampling", type=json.loads, default={}, metavar="JSON", help="of requests that leave it open"
+    )
     return parser.parse_args(arguments)
 
 

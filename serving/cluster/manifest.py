@@ -6,6 +6,7 @@ loses no request.
 https://docs.ray.io/en/latest/serve/production-guide/config.html
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
 def _arguments(settings: Settings, spec: ModelSpec, is_local: bool) -> list[str]:
     """The arguments of the model's server, without those that the replica adds: model, adapters, address, key."""
     if spec.runs_llama_cpp:
-        return llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root)
+        sampling = [f"--sampling={json.dumps(spec.sampling.stated)}"] if spec.sampling.stated else []
+        return llama_cpp_arguments(spec.llama_cpp or LlamaCppSpec(), settings.root) + sampling
     arguments = engine_args.command_line(spec.engine_arguments, spec.server_arguments(settings.root))
     return arguments + ([] if is_local or not spec.revision else ["--revision", spec.revision])
 

@@ -69,12 +69,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def engine(files: Path, tmp_path: Path) -> AsyncIterator[Engine]:
-    """The engine, up."""
+async def engine(files: Path, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    """The engine, up; a test's parameter is one more argument."""
     server = LlamaCppServer(
         model=str(files / "tiny.gguf"),
         served_name="tiny",
-        arguments=["--context-tokens=512", "--parallel=2"],
+        arguments=["--context-tokens=512", "--parallel=2", *([request.param] if hasattr(request, "param") else [])],
         environment={},
         host="127.0.0.1",
         log_path=tmp_path / "engine.log",
@@ -101,6 +101,17 @@ async def test_what_clients_do_with_an_engine(engine: Engine) -> None:
     await _control_tokens_of_clients_are_text(engine)
     await _its_steps_are_told(engine)
     await _an_abandoned_request_frees_its_slot(engine)
+
+
+@pytest.mark.parametrize("engine", ['--sampling={"repetition_penalty": 2.0}'], indirect=True)
+async def test_what_a_request_leaves_open_is_sampled_as_the_model_file_says(engine: Engine) -> None:
+    """What it states wins."""
+    params = {"messages": HELLO, "max_tokens": 8, "temperature": 0}
+    (_, left_open), (_, the_same), (_, another) = [
+        await engine.post(CHAT, **params, **stated)
+        for stated in ({}, {"repetition_penalty": 2.0}, {"repetition_penalty": 1.0})
+    ]
+    assert left_open["choices"] == the_same["choices"] != another["choices"]
 
 
 async def _it_chats(engine: Engine) -> None:

@@ -63,6 +63,25 @@ class LlamaCppSpec(Frozen):
     )
 
 
+class SamplingDefaults(Frozen):
+    """How answers are sampled where a request leaves it open; without these, as OpenAI does: temperature 1, top_p 1."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2, description="0: always the likeliest token")
+    top_p: float | None = Field(default=None, gt=0, le=1, description="share of probability to sample from")
+    top_k: int | None = Field(default=None, ge=1, description="number of likeliest tokens to sample from")
+    min_p: float | None = Field(
+        default=None, ge=0, le=1, description="least probability, as a share of the likeliest's"
+    )
+    repetition_penalty: float | None = Field(
+        default=None, gt=0, le=2, description="above 1: said tokens are less likely"
+    )
+
+    @property
+    def stated(self) -> dict[str, float | int]:
+        """Those that the file states, by the names of vLLM's request fields."""
+        return self.model_dump(exclude_none=True)
+
+
 class ModelSpec(Frozen):
     """One file of configs/models/."""
 
@@ -78,6 +97,10 @@ class ModelSpec(Frozen):
         default_factory=dict, description="vLLM engine arguments, snake_case; or llama_cpp, which serves a GGUF"
     )
     llama_cpp: LlamaCppSpec | None = None
+    sampling: SamplingDefaults = Field(
+        default=SamplingDefaults(),
+        description="sampling of requests that leave it open; small models need a low temperature",
+    )
     server: dict[str, Any] = Field(default_factory=dict, description="arguments of vLLM's HTTP server")
     env: dict[str, str] = Field(default_factory=dict, description="extra environment variables of the engine process")
     adapters: tuple[AdapterSpec, ...] = Field(
@@ -155,6 +178,9 @@ class ModelSpec(Frozen):
     def engine_arguments(self) -> dict[str, Any]:
         """Return vLLM's engine arguments, including those that the adapters need."""
         arguments = dict(self.engine) if isinstance(self.engine, dict) else {}
+        if self.sampling.stated:
+            stated = arguments.get("override_generation_config") or {}
+            arguments["override_generation_config"] = {**self.sampling.stated, **stated}
         if not self.adapters or self.runs_llama_cpp:
             return arguments
         needed = {"enable_lora": True, "max_loras": len(self.adapters), "worker_extension_cls": LORA_EXTENSION}
@@ -175,6 +201,8 @@ class ModelSpec(Frozen):
         restart = self.model_dump(mode="json", include={"path", "revision", "quantization", "engine", "server", "env"})
         if self.adapters:  # their order, and which one is the default, need no restart
             restart["adapters"] = sorted((adapter.id, adapter.path) for adapter in self.adapters)
+        if self.sampling.stated:
+            restart["sampling"] = self.sampling.stated
         if self.llama_cpp is not None:
             restart["llama_cpp"] = self.llama_cpp.model_dump(mode="json")
         keep_running = {"replicas", "autoscaling", "max_in_flight"}

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from typer.testing import CliRunner
 
 from serving.cli import models as cli_models
+from serving.cluster.manifest import engine_application
 from serving.config import addresses
 from serving.config.credentials import Secrets
 from serving.config.load import ConfigError, ModelSpec, Settings, load_settings
@@ -272,10 +273,11 @@ def test_fingerprint_changes_only_with_what_needs_a_restart(root: Path) -> None:
         fingerprint(quantization="another label"),  # a replica tells it to clients
         fingerprint(engine=values["engine"] | {"seed": 1}),
         fingerprint(server={}),
+        fingerprint(sampling={"temperature": 0.2}),
         fingerprint(env={}),
         fingerprint(deployment=deployment | {"num_gpus": 1}),
     }
-    assert len(different - {original}) == 7
+    assert len(different - {original}) == 8
 
 
 def test_loading_imports_nothing_heavy() -> None:
@@ -317,6 +319,23 @@ def test_models_show_prints_the_command_line(root: Path, monkeypatch: pytest.Mon
     assert f"--chat-template={root}/configs/templates/llama3.1_json.jinja" in shown["arguments"]
     listed = json.loads(CliRunner().invoke(cli_models.app, ["list", "--json"]).stdout)
     assert [row["id"] for row in listed if row["served"] == "active"] == ["smollm2-135m-instruct"]
+
+
+def test_the_sampling_of_a_model_file_reaches_both_engines(root: Path, edit: Edit) -> None:
+    """VLLM takes it as its own argument; what the file states there wins."""
+    edit(
+        "models/smollm2-135m-instruct.yaml",
+        "engine:\n",
+        "engine:\n  override_generation_config: {top_p: 0.5}\n",
+    )
+    settings = load(root)
+    vllm, llama_cpp = (
+        engine_application(settings, settings.catalogue[name])["args"]["arguments"]
+        for name in ("smollm2-135m-instruct", "smollm2-135m-instruct-gguf")
+    )
+    (taken,) = (each for each in vllm if each.startswith("--override-generation-config="))
+    assert json.loads(taken.partition("=")[2]) == {"temperature": 0.5, "top_p": 0.5}
+    assert '--sampling={"temperature": 0.5, "top_p": 0.9}' in llama_cpp
 
 
 @pytest.mark.parametrize("trim", [False, True])
