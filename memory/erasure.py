@@ -6,7 +6,7 @@ workers answer nothing of what is gone, because they ask SQL first, and are drop
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -34,11 +34,16 @@ class ErasureTarget(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a second look found: how much each place still has. `kept` is what is not to be forgotten, or not yet."""
+    """What a second look found: how much each place still has.
+
+    `kept` is what is not to be forgotten, or not yet; `reached` is how many turns and memories were there before.
+    SQLite's write-ahead log counts as a place: what was deleted stands there as long as a reader keeps it.
+    """
 
     erased_at: datetime
     remaining: Mapping[str, int]
     kept: Mapping[str, int]
+    reached: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -77,7 +82,7 @@ class Forgetter:
         await memories.delete_memory(self._engine, owner, id_, now=self._now(), log=self._log)
         remaining = await memories.count_memory(self._engine, owner, id_)
         in_view = await self._index_cache.with_view(owner, lambda view: ("memory", id_) in view)
-        return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {})
+        return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {}, {"memories": 1})
 
     async def message(self, owner: Owner, id_: str) -> Receipt | None:
         """Forget one turn, set aside or not, and the memories that quote it; None when there is none."""
@@ -107,7 +112,8 @@ class Forgetter:
             owner,
             lambda view: sum(("turn", id_) in view for id_ in turns) + sum(("memory", id_) in view for id_ in named),
         )
-        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, kept)
+        reached = {"messages": len(deleted.turns), "memories": len(deleted.memories), "set_aside": deleted.wiped}
+        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, kept, reached)
         return deleted, receipt
 
     async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
@@ -117,7 +123,7 @@ class Forgetter:
             return None
         remaining = await deletion.count_conversation(self._engine, owner, external_id, ids)
         in_view = await self._index_cache.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
-        return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {})
+        return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {}, {"messages": len(ids)})
 
     async def wish(self, owner: Owner, wish_id: str) -> bool:
         """Delete for good what a wish set aside; whether there was anything."""
@@ -127,16 +133,24 @@ class Forgetter:
 
     async def everything(self, whom: Owner | str) -> Receipt:
         """Forget a person, or all people of an application."""
+        before = await erasure.count(self._engine, whom)
         await erasure.erase(self._engine, whom, self._log)
         self._index_cache.drop(whom)
         counts = await erasure.count(self._engine, whom)
         remaining = {table: count for table, count in counts.items() if table not in erasure.KEPT}
         kept = {table: count for table, count in counts.items() if table in erasure.KEPT}
-        return await self._elsewhere(whom, remaining | {"indexes": self._index_cache.count(whom)}, kept)
+        reached = {table: count for table, count in before.items() if table not in erasure.KEPT and count}
+        return await self._elsewhere(whom, remaining | {"indexes": self._index_cache.count(whom)}, kept, reached)
 
-    async def _elsewhere(self, whom: Owner | str, remaining: dict[str, int], kept: dict[str, int]) -> Receipt:
-        await erasure.scrub(self._engine)
+    async def _elsewhere(
+        self,
+        whom: Owner | str,
+        remaining: dict[str, int],
+        kept: dict[str, int],
+        reached: Mapping[str, int] | None = None,
+    ) -> Receipt:
         for name, place in self._places.items():
             await place.forget(whom)
             remaining[name] = await place.count(whom)
-        return Receipt(self._now(), remaining, kept)
+        remaining["write_ahead_log"] = await erasure.scrub(self._engine)
+        return Receipt(self._now(), remaining, kept, reached or {})

@@ -229,6 +229,12 @@ class MemoryChanged(ApiError):
     status, type, default_code = 409, "invalid_request_error", "memory_changed"
 
 
+class AmbiguousMessage(ApiError):
+    """An application's id of a message stands in several conversations."""
+
+    status, type, default_code = 409, "invalid_request_error", "message_ambiguous"
+
+
 class IncompleteBody(ApiError):
     """The client disconnected, or timed out, before it had sent the whole body."""
 

@@ -13,12 +13,15 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from memory.intents.detector import Detected, Forget, ForgetAll, Intent, Remember, Unclear, detect
 from memory.intents.executor import Done, IntentExecutor
+from memory.language.small_talk import is_small_talk
+from memory.recall.duplicates import without_duplicates
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
 from memory.service import MemoryService, Recalled, context_item
@@ -175,10 +178,18 @@ class ChatMemory:
     async def _recall(self, question: str, pinned: Sequence[MemoryRecord], done: Done | None) -> list[Recalled]:
         """Recall items for a question; with the pinned memories they become the reply's context."""
         rules, query = self._rules, question[-LONGEST_QUESTION:]
-        found = await self._store.recall(self._owner, query, limit=rules.max_items, asker=self._speaker)
+        found: list[Recalled] = []
+        if not is_small_talk(query):
+            found = await self._store.recall(
+                self._owner,
+                query,
+                limit=2 * rules.max_items,  # of which some may say the same
+                asker=self._speaker,
+            )
         shown = {text_of(message).strip() for message in self._messages} | {memory.text for memory in pinned}
         made = () if done is None else done.memories
         fresh = [item for item in found if item.record.id not in made and item.ranked.item.text.strip() not in shown]
+        fresh = list(islice(without_duplicates(fresh, lambda item: item.ranked.item.text), rules.max_items))
         within = within_budget([item.ranked for item in fresh], rules.recalled_tokens, self._count)
         fit = {id(ranked) for ranked in within}
         recalled = [item for item in fresh if id(item.ranked) in fit]

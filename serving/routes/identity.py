@@ -25,6 +25,13 @@ def end_user(http_request: Request, parsed: Mapping[str, Any]) -> str | None:
     return named if isinstance(named, str) and named else None
 
 
+def check_one_user(http_request: Request, parsed: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest if header and body name different end users."""
+    header, named = _header(http_request, USER_HEADER), parsed.get("user")
+    if header and isinstance(named, str) and named and named != header:
+        raise InvalidRequest(f"user: differs from the header {USER_HEADER}; name the user once.", param="user")
+
+
 def class_of(http_request: Request) -> RequestClass:
     """The request's class, by default `interactive`; raises InvalidRequest."""
     named = http_request.headers.get(CLASS_HEADER, "interactive")

@@ -4,6 +4,7 @@ The tables with personal data are not listed here but found in the schema: every
 `end_user` is erased unless it is in KEPT. So a new table cannot be forgotten.
 """
 
+import asyncio
 from typing import cast
 
 from sqlalchemy import ColumnElement, Table, delete, func, select, update
@@ -19,6 +20,7 @@ from storage.services import tables as service_tables  # noqa: F401 - their tabl
 from storage.tables import Base
 
 # The ledger: who asked when, what it used and cost. It holds no content, and sums must stay what they were.
+SCRUB_WAITS_S = (0.0, 0.1, 0.4)
 KEPT = frozenset({"requests"})
 _PEOPLE = cast(Table, Person.__table__)
 
@@ -45,15 +47,22 @@ async def erase(engine: AsyncEngine, whom: Owner | str, log: ErasureLog | None =
                 raise
 
 
-async def scrub(engine: AsyncEngine) -> None:
-    """Remove deleted data from SQLite's files, as far as no reader prevents it; the next call does the rest.
+async def scrub(engine: AsyncEngine) -> int:
+    """Remove deleted data from SQLite's files; returns how many pages a reader kept in the write-ahead log.
 
     Freed pages are overwritten (`storage.database`), but their old content is first in the write-ahead log. Postgres
-    does this itself when it vacuums.
+    does this itself when it vacuums. What a reader keeps is removed by the next call.
     """
-    if engine.dialect.name == "sqlite":
+    if engine.dialect.name != "sqlite":
+        return 0
+    for wait_s in SCRUB_WAITS_S:
+        await asyncio.sleep(wait_s)
         async with engine.connect() as connection:
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            row = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+        is_busy, pages, _ = map(int, row)
+        if not is_busy:
+            return 0
+    return max(pages, 1)
 
 
 async def count(engine: AsyncEngine, whom: Owner | str) -> dict[str, int]:

@@ -14,6 +14,12 @@ from storage.memory.people import bump
 from storage.memory.tables import Conversation, ItemKind, Message
 from storage.memory.tables import ReplyContextItem as GivenRow
 
+MAX_NAMED = 20  # conversations that an ambiguous id is said to stand in
+
+
+class SeveralMessages(Exception):
+    """An external id stands in several conversations, whose names are the only argument."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContextItem:
@@ -54,13 +60,27 @@ async def store_reply(
         return version
 
 
-async def find_reply(engine: AsyncEngine, owner: Owner, id_: str) -> MessageRecord | None:
-    """The message with this id or external id; if there are several, the latest."""
-    named = owner.select(Message, Message.id).where(or_(Message.id == id_, Message.external_id == id_))
+async def find_reply(
+    engine: AsyncEngine, owner: Owner, id_: str, *, conversation: str | None = None
+) -> MessageRecord | None:
+    """The message with this id, or with this external id, in `conversation` if it is given.
+
+    Raises SeveralMessages if the external id stands in several conversations.
+    """
+    named = owner.select(Message, Message.id, Message.conversation_id).where(
+        or_(Message.id == id_, Message.external_id == id_)
+    )
+    if conversation is not None:
+        of_name = owner.select(Conversation, Conversation.id).where(Conversation.external_id == conversation)
+        named = named.where(Message.conversation_id.in_(of_name))
     async with engine.connect() as connection:
-        query = named.order_by(Message.said_at.desc(), Message.position.desc()).limit(1)
-        found = (await connection.execute(query)).scalar_one_or_none()
-    return None if found is None else (await find_messages(engine, owner, [found])).get(found)
+        rows = (await connection.execute(named.limit(MAX_NAMED))).all()
+        exact = [row for row in rows if row.id == id_] or rows
+        if len(exact) > 1:
+            ids = [row.conversation_id for row in exact]
+            names = owner.select(Conversation, Conversation.external_id).where(Conversation.id.in_(ids))
+            raise SeveralMessages(tuple(sorted((await connection.execute(names)).scalars())))
+    return None if not exact else (await find_messages(engine, owner, [exact[0].id])).get(exact[0].id)
 
 
 async def list_given(engine: AsyncEngine, owner: Owner, message_id: str) -> list[ContextItem]:

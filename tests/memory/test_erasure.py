@@ -85,7 +85,7 @@ async def test_a_person_is_gone_everywhere(
     receipt = await forgetter.everything(ANN)
     assert receipt.is_complete
     owned = {each.__tablename__ for each in Owned.__subclasses__()}
-    assert set(receipt.remaining) == owned | {"consents", "indexes", "answers"}
+    assert set(receipt.remaining) == owned | {"consents", "indexes", "answers", "write_ahead_log"}
     assert receipt.kept == {"requests": 0}
     left = await everything(engine)
     assert "aardvark" not in left
@@ -141,7 +141,7 @@ async def test_one_memory_is_gone(store: MemoryService, engine: AsyncEngine, for
     await store.add(BEN, NewMemory("Of Ben"), id_="later")
     receipt = await forgetter.memory(ANN, "later")
     assert receipt.is_complete
-    places = ("memories", "memory_sources", "embeddings", "given", "set_aside", "indexes", "answers")
+    places = ("memories", "memory_sources", "embeddings", "given", "set_aside", "indexes", "answers", "write_ahead_log")
     assert receipt.remaining == dict.fromkeys(places, 0)
     assert "Walks the aardvark" not in await everything(engine)
     assert (await memories.find_memories(engine, ANN, [first.id]))[first.id].superseded_by is None
@@ -179,7 +179,7 @@ async def test_one_turn_is_gone_with_what_was_drawn_from_it(
     assert receipt is not None
     assert receipt.is_complete
     tables = {"messages", "memories", "memory_sources", "embeddings", "given", "set_aside"}
-    assert set(receipt.remaining) == tables | {"indexes", "answers"}
+    assert set(receipt.remaining) == tables | {"indexes", "answers", "write_ahead_log"}
     left = await everything(engine)
     assert not [words for words in ("Number 1", "Said one", ids["1"], quoted.id) if words in left]
     assert (await memories.find_memories(engine, ANN, [before.id]))[before.id].superseded_by is None

@@ -9,18 +9,20 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 
 from memory.document_reader import WrongDocument
 from memory.schemas import Accepted, Name
-from serving.errors import ApiError, DatabaseAway, InvalidRequest, MemoryChanged, UnknownMemory
+from serving.errors import AmbiguousMessage, ApiError, DatabaseAway, InvalidRequest, MemoryChanged, UnknownMemory
 from serving.routes.counted import COUNTED
 from serving.routes.dependencies import Caller, Gateway, Worker
-from serving.routes.identity import LONGEST_NAME, USER_HEADER, about, class_of, end_user
+from serving.routes.identity import LONGEST_NAME, USER_HEADER, about, check_one_user, class_of, end_user
 from storage.api_keys import KeyRecord
 from storage.database import AWAY
 from storage.jobs.queue import SERVICE
 from storage.memory import memories
 from storage.memory.owner import Owner
+from storage.memory.reply_context import SeveralMessages
 
 User = Annotated[
     Name | None, Query(description=f"the end user, by the application's own name; or set the header {USER_HEADER}")
@@ -52,6 +54,7 @@ class MemoryAccess:
         """Count and record the request in this context; converts memory's exceptions to ApiError."""
         http_request, caller, gateway = self._request, self._caller, self.gateway
         endpoint = http_request.scope["route"].path
+        check_query(http_request)
         http_request.scope[COUNTED] = True
         with gateway.ledger.begin(**about(http_request, caller, endpoint, {"user": user})) as record:
             class_of(http_request)
@@ -92,6 +95,7 @@ class MemoryAccess:
             yield owner
 
     def _named(self, user: str | None) -> str:
+        check_one_user(self._request, {"user": user})
         named = end_user(self._request, {"user": user})
         if named is None:
             raise InvalidRequest(f"user: required; set it here or in the header {USER_HEADER}.", param="user")
@@ -101,6 +105,22 @@ class MemoryAccess:
 
 
 Access = Annotated[MemoryAccess, Depends()]
+
+
+def check_query(http_request: Request) -> None:
+    """Raise InvalidRequest for a query parameter that the route does not have: a misspelt filter would not filter."""
+    known = _query_names(http_request.scope["route"].dependant)
+    unknown = sorted(set(http_request.query_params) - known)
+    if unknown:
+        accepted = ", ".join(sorted(known)) or "none"
+        raise InvalidRequest(
+            f"{unknown[0][:64]}: no such query parameter; accepted: {accepted}.", param=unknown[0][:64]
+        )
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    own = {each.alias for each in dependant.query_params}
+    return own.union(*map(_query_names, dependant.dependencies)) if dependant.dependencies else own
 
 
 def _as_api_error(problem: Exception) -> ApiError | None:
@@ -116,6 +136,11 @@ def _as_api_error(problem: Exception) -> ApiError | None:
         case memories.ChangedMeanwhile(args=(int(now),)):
             return MemoryChanged(
                 f"changed_in: the memory has changed since; it is at {now} now. Read it again.", param="changed_in"
+            )
+        case SeveralMessages(args=(tuple(names),)):
+            shown = ", ".join(f"'{name}'" for name in names)
+            return AmbiguousMessage(
+                f"message: stands in several conversations ({shown}); name one.", param="conversation"
             )
         case WrongDocument(args=(None, message)):
             return InvalidRequest(f"{message}.")

@@ -68,4 +68,4 @@ async def forget_conversation(
         receipt = await access.gateway.forgetter.conversation(owner, external_id)
         if receipt is None:
             raise UnknownConversation(f"This person has no conversation '{external_id}'.", param="external_id")
-    return ReceiptAnswer.of(receipt)
+    return ReceiptAnswer.of(receipt, owner, f"conversation {external_id}")

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from memory.erasure import Receipt
 from memory.schemas import Name
@@ -12,6 +12,7 @@ from serving.errors import InvalidRequest
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, OfUser
+from storage.memory.owner import Owner
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
@@ -24,15 +25,28 @@ class ReceiptAnswer(BaseModel):
 
     object: Literal["erasure_receipt"] = "erasure_receipt"
     complete: bool
+    app: str
+    user: str | None = Field(description="null: all users of the application")
+    asked: str = Field(description="what was to be deleted: `user`, `app`, `memory ID`, `message ID`, ...")
+    reached: dict[str, int] = Field(description="how many of each there were")
     erased_at: datetime
     remaining: dict[str, int]
     kept: dict[str, int]
 
     @classmethod
-    def of(cls, receipt: Receipt) -> Self:
-        """The API object of a receipt."""
-        remaining, kept = dict(receipt.remaining), dict(receipt.kept)
-        return cls(complete=receipt.is_complete, erased_at=receipt.erased_at, remaining=remaining, kept=kept)
+    def of(cls, receipt: Receipt, whom: Owner | str, asked: str) -> Self:
+        """The API object of a receipt: for a person or an application's name, and what was asked for."""
+        app, user = (whom, None) if isinstance(whom, str) else (whom.app, whom.user)
+        return cls(
+            complete=receipt.is_complete,
+            app=app,
+            user=user,
+            asked=asked,
+            reached=dict(receipt.reached),
+            erased_at=receipt.erased_at,
+            remaining=dict(receipt.remaining),
+            kept=dict(receipt.kept),
+        )
 
 
 class Forget(OfUser):
@@ -46,10 +60,10 @@ async def forget(body: Forget, access: Access) -> ReceiptAnswer:
     """Erase an end user, or all end users of the application: conversations, memories, profile."""
     if body.app is None:
         async with access.about(body.user) as owner:
-            return ReceiptAnswer.of(await access.gateway.forgetter.everything(owner))
+            return ReceiptAnswer.of(await access.gateway.forgetter.everything(owner), owner, "user")
     if body.app != access.app:
         raise InvalidRequest(f"app: must be '{access.app}', the application of this key.", param="app")
     if body.user is not None:
         raise InvalidRequest("app: set either user or app, not both.", param="app")
     async with access.counted(None):
-        return ReceiptAnswer.of(await access.gateway.forgetter.everything(access.app))
+        return ReceiptAnswer.of(await access.gateway.forgetter.everything(access.app), access.app, "app")

@@ -131,4 +131,4 @@ async def change(id: PathId, body: Change, access: Access) -> MemoryAnswer:  # n
 async def forget_memory(id: PathId, access: Access, user: User = None) -> ReceiptAnswer:  # noqa: A002
     """Delete a memory; the messages that it was extracted from stay (DELETE /api/v1/conversations)."""
     async with access.about(user) as owner:
-        return ReceiptAnswer.of(await access.gateway.forgetter.memory(owner, id))
+        return ReceiptAnswer.of(await access.gateway.forgetter.memory(owner, id), owner, f"memory {id}")

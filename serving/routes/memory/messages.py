@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from memory.schemas import Name
@@ -23,6 +23,9 @@ router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.
 
 
 PathMessage = Annotated[Name, Path(description="the message's id, or the completion's (`chatcmpl-...`)")]
+InConversation = Annotated[
+    Name | None, Query(description="its conversation, if the application uses the same id in several")
+]
 _UNKNOWN = "This person has no message '{}'."
 
 
@@ -45,22 +48,24 @@ class TurnList(BaseModel):
 
 
 @router.delete("/api/v1/messages/{message}")
-async def forget_message(message: PathMessage, access: Access, user: User = None) -> ReceiptAnswer:
+async def forget_message(
+    message: PathMessage, access: Access, conversation: InConversation = None, user: User = None
+) -> ReceiptAnswer:
     """Delete a message and the memories that quote it."""
     async with access.about(user) as owner:
-        reply = await find_reply(access.gateway.database, owner, message)
+        reply = await find_reply(access.gateway.database, owner, message, conversation=conversation)
         receipt = await access.gateway.forgetter.message(owner, message if reply is None else reply.id)
         if receipt is None:
             raise UnknownMessage(_UNKNOWN.format(message))
-    return ReceiptAnswer.of(receipt)
+        return ReceiptAnswer.of(receipt, owner, f"message {message}")
 
 
 @router.get("/api/v1/messages/{message}/why")
-async def why(message: PathMessage, access: Access, user: User = None) -> Why:
+async def why(message: PathMessage, access: Access, conversation: InConversation = None, user: User = None) -> Why:
     """The memories and turns in a reply's context, with their quotes and each ranker's score."""
     database = access.gateway.database
     async with access.about(user) as owner:
-        reply = await _find(access, owner, message)
+        reply = await _find(access, owner, message, conversation)
         context = await list_given(database, owner, reply.id)
         turns = await find_messages(database, owner, [item.item_id for item in context if item.kind == "turn"])
         memories = await find_memories(database, owner, [item.item_id for item in context if item.kind == "memory"])
@@ -94,8 +99,8 @@ async def sources(id: PathId, access: Access, user: User = None) -> TurnList:  #
     return TurnList(data=[FoundTurn.model_validate(turns[each], from_attributes=True) for each in ids if each in turns])
 
 
-async def _find(access: MemoryAccess, owner: Owner, message: str) -> MessageRecord:
-    reply = await find_reply(access.gateway.database, owner, message)
+async def _find(access: MemoryAccess, owner: Owner, message: str, conversation: str | None) -> MessageRecord:
+    reply = await find_reply(access.gateway.database, owner, message, conversation=conversation)
     if reply is None:
         raise UnknownMessage(_UNKNOWN.format(message))
     return reply

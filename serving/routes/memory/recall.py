@@ -72,7 +72,8 @@ class Found(BaseModel):
         rankers = {
             name: RankerScore(rank=ranking.rank, score=ranking.score) for name, ranking in ranked.by_ranker.items()
         }
-        return cls(score=ranked.score, rankers=rankers, factors=dict(ranked.factors), item=item)
+        factors = dict(ranked.factors)
+        return cls(score=ranked.score, rankers=rankers, factors=factors, item=item)
 
 
 class FoundList(BaseModel):

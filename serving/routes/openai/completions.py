@@ -26,6 +26,7 @@ from serving.routes.counted import COUNTED, refused
 from serving.routes.dependencies import Gateway, caller_of, gateway_of
 from serving.routes.identity import (
     about,
+    check_one_user,
     check_user,
     class_of,
     conversation_of,
@@ -209,6 +210,7 @@ def _read_request(
     parsed: dict[str, Any],
     conversation: str | None,
 ) -> GenerationRequest:
+    check_one_user(http_request, parsed)
     model = gateway.models.answers(model_name(parsed))
     agent = gateway.models.agent(model)
     spec = gateway.settings.catalogue.get(model)

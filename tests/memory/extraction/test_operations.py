@@ -64,13 +64,59 @@ def test_other_shapes_cannot_be_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "instant"), [("2026-01-01", DAY), ("2026-01-01T01:00:00+01:00", DAY), ("soon", None), (None, None)]
+    ("date", "instant"),
+    [
+        ("2026-01-01", DAY),
+        ("2026-01-01T01:00:00+01:00", DAY),
+        ("2027-06", datetime(2027, 6, 1, tzinfo=UTC)),
+        ("2019", datetime(2019, 1, 1, tzinfo=UTC)),
+        ("yesterday", datetime(2025, 12, 31, tzinfo=UTC)),
+        ("2027-13", None),
+        ("soon", None),
+        (None, None),
+    ],
 )
 def test_a_date_that_is_none_is_left_out(date: str | None, instant: datetime | None) -> None:
     """The memory may be right all the same."""
     proposed = operation("t1", "two cats", "Has two cats", event_at=date)
     (decision,), _ = read_answer(json.dumps({"operations": [proposed]}), QUESTION)
     assert decision.event_at == instant
+
+
+@pytest.mark.parametrize("end", ['{"turn": "t1", "quo', "", ", ", "]"])
+def test_what_a_cut_answer_had_finished_counts(end: str) -> None:
+    """Also with words around it; without an operation it is no answer."""
+    whole = json.dumps(operation("t1", "two cats", "Has two cats"))
+    decisions, _ = read_answer('Here it is: {"operations": [' + whole + ", " + end, QUESTION)
+    assert [each.text for each in decisions] == ["Has two cats"]
+    with pytest.raises(Unreadable):
+        read_answer('{"operations": [' + end, QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("said", "quote", "claim", "reason"),
+    [
+        ("I don't like tea", "like tea", "Likes tea", "denied"),
+        ("I like tea", "I like tea", "Does not like tea", "denied"),
+        ("I don't like tea", "I don't like tea", "Dislikes tea", None),
+        ("I have no siblings", "I have no siblings", "Is an only child", None),
+        ("My friend hates tea", "hates tea", "Hates tea", "other_person"),
+        ("My friend hates tea", "hates tea", "Their friend hates tea", None),
+        ("My friend and I hate tea", "I hate tea", "Hates tea", None),
+        ("Mein Bruder mag Tee", "mag Tee", "Mag Tee", "other_person"),
+        ("No me gusta el té", "gusta el té", "Le gusta el té", "denied"),
+        ("My password is hunter2", "password is hunter2", "Uses hunter2", "secret"),
+        ("My card is 4111 1111 1111 1111", "4111 1111 1111 1111", "Has a card", "secret"),
+        ("I\u2019m vegan", "I'm vegan", "Is vegan", None),
+    ],
+)
+def test_a_claim_is_what_its_quote_says(said: str, quote: str, claim: str, reason: str | None) -> None:
+    """Of the same person, not the opposite, and no secret; typographic quotes are the same."""
+    turns = [Turn("a", "user", said, DAY)]
+    question = question_on(Batch([], turns), turns, [], characters=1000)
+    decisions, refused = read_answer(json.dumps({"operations": [operation("t1", quote, claim)]}), question)
+    assert dict(refused) == ({} if reason is None else {reason: 1})
+    assert all(each.quote in said for each in decisions)
 
 
 def test_near_is_not_enough_where_a_word_turns_it() -> None:

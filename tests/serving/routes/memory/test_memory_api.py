@@ -141,6 +141,22 @@ def test_memories_are_edited_pinned_paged_and_forgotten(gateway: GatewayProcess,
     assert error(ann("DELETE", "/api/v1/conversations", external_id="c9"))[1] == "conversation_not_found"
 
 
+def test_an_id_in_two_conversations_is_not_guessed(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """It is refused with their names, until one is named; so are two users, and a query that no route knows."""
+    ann = Client(gateway, keys["one"], "ids-ann")
+    for name in ("c1", "c2"):
+        ann("POST", "/api/v1/conversations", {"external_id": name, "messages": [turn(1, f"In {name}")]})
+    refused = ann("DELETE", "/api/v1/messages/m1")
+    assert error(refused) == (409, "message_ambiguous", "conversation")
+    assert "'c1', 'c2'" in refused.json()["error"]["message"]
+    receipt = ann("DELETE", "/api/v1/messages/m1", conversation="c1").json()
+    assert (receipt["complete"], receipt["user"], receipt["asked"]) == (True, "ids-ann", "message m1")
+    assert receipt["reached"]["messages"] == 1
+    assert ann("DELETE", "/api/v1/messages/m1").json()["complete"]
+    assert error(ann("POST", "/api/v1/recall", {"query": "x", "user": "somebody"})) == (400, None, "user")
+    assert error(ann("GET", "/api/v1/memories", kindd="goal")) == (400, None, "kindd")
+
+
 def test_refusals_name_the_field(gateway: GatewayProcess, keys: dict[str, str]) -> None:
     """Every wrong field is a 400 in OpenAI's envelope that names it."""
     ann = Client(gateway, keys["one"], "wrong-ann")

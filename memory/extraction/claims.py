@@ -1,0 +1,102 @@
+"""Checks the claim of an operation against its quote: whom it is of, whether it is denied, and what must not be kept.
+
+The quote stands in the message, but a small model may still claim something else with it. English, German, Spanish,
+Hindi and Bengali, by the words of `memory.intents.languages`: what cannot be told counts as right, because a claim is
+read by people, and a lost memory is not.
+"""
+
+from collections.abc import Collection
+
+import regex
+
+from memory.intents.detector import LANGUAGES
+from memory.intents.language import Meaning
+from memory.language.detection import language_of
+from memory.language.terms import Terms
+from memory.unicode_text import nfc
+
+_BY_CODE = {each.code: each.meaning for each in LANGUAGES}
+_WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:['\u2019]\p{L}+)?")
+_SECRET = regex.compile(
+    r"\b(?:pass(?:word|wort|code|phrase)|kennwort|contrase\u00f1a|pin(?:\s+code)?|cvv|cvc|iban|api[ _-]?key)\b"
+    r"|\u092a\u093e\u0938\u0935\u0930\u094d\u0921|\u09aa\u09be\u09b8\u0993\u09af\u09bc\u09be\u09b0\u09cd\u09a1",
+    regex.IGNORECASE,
+)
+_CARD = regex.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+# Words that say the opposite without a negation: with one of them, a claim is not compared.
+_TURNING = frozenset(
+    (
+        "hate",
+        "hates",
+        "hated",
+        "dislike",
+        "dislikes",
+        "disliked",
+        "stopped",
+        "quit",
+        "avoid",
+        "avoids",
+        "refuses",
+        "lost",
+    )
+)
+_ENDS = regex.compile(r"[.!?;\u2026\u0964\n]")
+
+
+def objection(claim: str, quote: str, text: str) -> str | None:
+    """Why a claim is not what its quote says within the text of a turn; None if nothing speaks against it."""
+    if is_secret(claim) or is_secret(quote):
+        return "secret"
+    code = language_of(text)
+    meaning = _BY_CODE.get(code)
+    if meaning is None or language_of(claim) not in (code, "en"):
+        return None
+    said, claimed = _words(_sentence(quote, text)), _words(claim)
+    if _is_of_somebody_else(said, claimed, meaning):
+        return "other_person"
+    turned = _TURNING.intersection([*said, *claimed])
+    if turned or not _is_alike(said, claimed, code):
+        return None
+    return "denied" if _denies(said, meaning) != _denies(claimed, meaning) else None
+
+
+def is_secret(text: str) -> bool:
+    """Whether it names a password, or has a number like a payment card's (Luhn's check, ISO/IEC 7812)."""
+    return bool(_SECRET.search(nfc(text))) or any(_is_card(each[0]) for each in _CARD.finditer(text))
+
+
+def _is_card(text: str) -> bool:
+    digits = [int(each) for each in text if each.isdigit()][::-1]
+    doubled = [sum(divmod(2 * each, 10)) for each in digits[1::2]]
+    return (sum(digits[0::2]) + sum(doubled)) % 10 == 0
+
+
+def _is_of_somebody_else(said: list[str], claimed: list[str], meaning: Meaning) -> bool:
+    """Whether the sentence begins with a relative or friend, who is not in the claim: "my friend hates tea"."""
+    others = [word for word in said[1:3] if word in meaning.others]
+    is_theirs = bool(others) and said[0] in meaning.possessive | meaning.foreign
+    return is_theirs and not set(said).intersection(meaning.own) and not set(claimed).intersection(others)
+
+
+def _sentence(quote: str, text: str) -> str:
+    """The sentence of the text that the quote stands in: what is denied may be denied before it."""
+    start = text.find(quote)
+    before = [each.end() for each in _ENDS.finditer(text, 0, max(start, 0))]
+    after = _ENDS.search(text, start + len(quote))
+    return text[before[-1] if before else 0 : after.start() if after else len(text)]
+
+
+def _is_alike(said: list[str], claimed: list[str], code: str) -> bool:
+    """Whether most words of the claim are those of the sentence, so that a denial in one only is a contradiction."""
+    terms = Terms()
+    claim = [term for (term, *_) in terms.variants(" ".join(claimed), (code,))]
+    known = set(terms.in_language(" ".join(said), code))
+    return bool(claim) and 2 * sum(term in known for term in claim) > len(claim)
+
+
+def _denies(words: Collection[str], meaning: Meaning) -> bool:
+    return any(word in meaning.negations or word.endswith("n't") or word.startswith("non") for word in words)
+
+
+def _words(text: str) -> list[str]:
+    return [str(word).casefold().replace("\u2019", "'") for word in _WORD.findall(nfc(text))]
