@@ -5,13 +5,14 @@ delivered again changes vectors, validity and marks; changed text requires a new
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from memory.intents.topics import MutedRows
 from memory.recall.bm25 import Rows
 from memory.recall.corpus import Corpus, Item
+from memory.recall.past import asks_for_past
 from memory.recall.query_rewriting import RewrittenQuestion
 from memory.recall.ranking import Dense, Matrix, Ranked, recall
 from memory.recall.time_expressions import Interval, interval
@@ -96,7 +97,10 @@ class PersonIndex:
         dense = Dense(*self._indexes)
         if vectors is None:
             dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(query.texts), 1), dtype=np.float32)
-        time = interval(query.question, now) or Interval(now, now + INSTANT)
+        time = interval(query.question, now)
+        if time is None:
+            begins = datetime.min.replace(tzinfo=UTC) if asks_for_past(query.question) else now
+            time = Interval(begins, now + INSTANT)
         without = self._muted | self._silenced.of(self._corpus) | self._not_holding(time)
         depth, painful_at_s = limit + len(without), self._painful_at_s
         found = recall(self._corpus, dense, query, vectors, now=now, limit=depth, painful_at_s=painful_at_s)

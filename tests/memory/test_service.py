@@ -143,6 +143,9 @@ async def test_what_took_its_place_ends_a_memory(store: MemoryService, engine: A
     assert (found[old.id].superseded_by, found[old.id].valid_until) == (new.id, moved)
     assert texts(await store.recall(ANN, "Where does she live, lives she where?", limit=5)) == ["Lives in Paris"]
     assert texts(await store.recall(ANN, "Where was she living, who lives, in 2021?", limit=5)) == ["Lives in Berlin"]
+    for question in ("She lives where? Where before?", "Wo hat sie früher gewohnt? Lives", "আগে lives"):
+        assert set(texts(await store.recall(ANN, question, limit=5))) == {"Lives in Paris", "Lives in Berlin"}
+    assert texts(await store.recall(ANN, "Before Monday, where does she live? Lives", limit=5)) == ["Lives in Paris"]
     with pytest.raises(memories.EmptyInterval):
         await store.add(ANN, NewMemory("Lives in Rome", valid_from=began), supersedes=old.id)
     with pytest.raises(memories.NoSuchMemory):
