@@ -2,8 +2,12 @@
 
 uvicorn keeps a connection that sends one byte a minute, or nothing, for ever, and its own concurrency limit only counts
 connections that have sent all headers. Here every request must arrive within a deadline. An incomplete request gets
-408, headers that are too large 431 (RFC 6585), a connection above the limit 503, each in the envelope of
-`serving.errors`; then the connection is closed. A client that does not read its response is disconnected too.
+408, headers that are too large 431 (RFC 6585), a connection above the limit 503, what is not HTTP/1 400, each in the
+envelope of `serving.errors`; then the connection is closed. A client that does not read its response is disconnected
+too.
+
+An offer to upgrade is ignored, as a server may (RFC 9110, section 7.8). Java's HttpClient and `curl --http2` send it
+with every first request; uvicorn's parser would lose the body, because it takes what follows for another protocol.
 
 It knows nothing of the application except its lifespan state, which has the ConnectionLimits:
 
@@ -15,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import envelope
@@ -22,6 +27,7 @@ from serving.protocol.disconnect import WATCH
 
 STATE_KEY = "connection_limits"
 ABORTED_ABOVE = 2  # times max_connections; above that, connections are closed without a response
+OF_UPGRADES = frozenset({b"upgrade", b"http2-settings", b"connection"})  # headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _refused = False
     _is_lost = False
     _watcher: Callable[[], None] | None = None  # called when the client disconnects
+    _offers_upgrade = False  # the parser has stopped after the headers of a request that offers to upgrade
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Start the timeout for a request."""
@@ -82,7 +89,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             self._max_head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse(400, envelope("This is not a valid HTTP/1.1 request.", "invalid_request_error", None, None))
+            return
         if self._in_head and self._head_bytes > self._limits.max_header_bytes:
             self._refuse_head()
         elif self._timer is None and not self._refused:
@@ -99,9 +111,38 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._in_head:
             self._in_head, self._head_bytes, self._max_head_bytes = True, 0, self._chunk_bytes
 
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stop:
+                if not self._offers_upgrade:  # CONNECT, which has been answered
+                    return
+                data = self._head_without_upgrade() + data[stop.args[0] :]
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request's head without the offer, for a new parser: the old one would not parse the body."""
+        self._offers_upgrade = False
+        version = self.parser.get_http_version()
+        head = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version.encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token for token in value.split(b",") if token.strip().lower() not in OF_UPGRADES]
+                value = b",".join(tokens)
+            if name not in OF_UPGRADES or (name == b"connection" and value):
+                head.append(b"%s: %s\r\n" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return b"".join([*head, b"\r\n"])
+
     def on_headers_complete(self) -> None:
         """Pass the request to the application, or refuse it."""
         if self._refused:
+            return
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._offers_upgrade = True  # the parser stops now, and `_parse` goes on
             return
         self._in_head, self._head_bytes, self._begun = False, 0, False
         if (
@@ -119,12 +160,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""
-        if not self._refused:
+        if not self._refused and not self._offers_upgrade:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the request is complete."""
-        if not self._refused:
+        if not self._refused and not self._offers_upgrade:
             self._disarm()
             self._in_body = False
             super().on_message_complete()
