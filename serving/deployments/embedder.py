@@ -16,6 +16,8 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from serving.engines.token_ids import problem_of
+
 # Texts in one pass of the model. On a CPU larger ones are slower and leave more memory behind: 32 texts of 120 to 240
 # words took 2.6 s of CPU and 220 MB beyond the model in passes of 32, 2.0 s and 65 MB in passes of 8.
 PASS_TEXTS = {"cpu": 8}
@@ -37,6 +39,7 @@ class Embedder:
 
         torch.set_num_threads(spec["threads"])
         self._model = SentenceTransformer(_locate(spec["path"]))
+        self._frame = list(self._model.tokenizer("")["input_ids"])  # what stands around every text
         self._window = int(self._model.max_seq_length or 512)
         self._key = os.environ["BONDHU_CLUSTER_KEY"]
         self._embed.set_max_batch_size(spec["max_batch_size"])
@@ -51,8 +54,8 @@ class Embedder:
         body = orjson.loads(await request.body())
         for index, item in enumerate(body["inputs"]):
             if isinstance(item, list):
-                if any(token >= len(tokenizer) for token in item):
-                    return _refuse(index, f"has a token id outside 0..{len(tokenizer) - 1}")
+                if (problem := problem_of(item, self._frame, len(tokenizer))) is not None:
+                    return _refuse(index, problem)
                 item = tokenizer.decode(item, skip_special_tokens=True)
             texts.append(item)
         lengths = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]

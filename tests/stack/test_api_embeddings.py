@@ -1,6 +1,7 @@
 """POST /v1/embeddings as the official `openai` client uses it: real sentence-transformers vectors."""
 
 import base64
+from typing import Any
 
 import numpy
 import pytest
@@ -8,7 +9,7 @@ from openai import AsyncOpenAI, BadRequestError, OpenAI
 from openai.types import CreateEmbeddingResponse
 
 MODEL = "all-minilm-l6-v2"
-HELLO_WORLD_IDS = [7592, 2088]  # of the model's vocabulary, BERT's
+HELLO_WORLD_IDS = [101, 7592, 2088, 102]  # of the model's vocabulary, BERT's, with its special tokens
 
 
 def vectors(answer: CreateEmbeddingResponse) -> numpy.ndarray:
@@ -70,6 +71,14 @@ def test_token_ids_mean_their_text(client: OpenAI) -> None:
     many = vectors(client.embeddings.create(model=MODEL, input=[HELLO_WORLD_IDS, HELLO_WORLD_IDS]))
     numpy.testing.assert_allclose(one, text, atol=1e-5)
     numpy.testing.assert_allclose(many, numpy.concatenate([text, text]), atol=1e-5)
+
+
+@pytest.mark.parametrize("ids", [[15339, 1917], [[9906], [1820, 8415]], [7592, 2088], [101, 7592]])
+def test_token_ids_of_another_tokenizer_are_refused(client: OpenAI, ids: list[Any]) -> None:
+    """LangChain sends those of OpenAI's tokenizer by default; their vector would be confidently wrong."""
+    with pytest.raises(BadRequestError, match="check_embedding_ctx_length=False") as caught:
+        client.embeddings.create(model=MODEL, input=ids)
+    assert caught.value.param == "input"
 
 
 def test_the_models_own_dimensions_may_be_asked_for(client: OpenAI) -> None:
