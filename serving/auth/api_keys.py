@@ -67,7 +67,8 @@ class ApiKeyAuthenticator(Generic[Record]):
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated(
-                "You didn't provide an API key: send `Authorization: Bearer KEY` (make one with `bondhu keys create`)."
+                "You didn't provide an API key: send `Authorization: Bearer KEY`, or `x-api-key: KEY` (make one with "
+                "`bondhu keys create`)."
             )
         digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
         known = self._remembered.get(digest)

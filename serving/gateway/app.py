@@ -4,6 +4,7 @@ It runs under uvicorn, outside Ray, and imports neither torch, vLLM nor Ray: it 
 """
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,8 @@ from serving.config.load import Settings, load_settings
 from serving.gateway.lifespan import lifespan
 from serving.observability.request_context import exchange_of
 from serving.observability.telemetry import open_telemetry
-from serving.routes import consent, openapi, web
+from serving.protocol.anthropic import errors as anthropic_errors
+from serving.routes import anthropic, consent, openapi, unknown_paths, web
 from serving.routes.agents import agents as agent_routes
 from serving.routes.agents import inbox, jobs, personality, personas, proposals, services, stats
 from serving.routes.counted import count_refusal
@@ -34,7 +36,7 @@ from serving.routes.memory import (
     recall,
     wishes,
 )
-from serving.routes.openai import completions, embeddings, models
+from serving.routes.openai import completions, embeddings, models, responses
 from serving.routes.openai.direct import DirectRoutes
 from serving.routes.operations import health, health_report, metrics, usage
 
@@ -65,7 +67,9 @@ def create_app() -> FastAPI:
         separate_input_output_schemas=False,
         openapi_url="/openapi.json" if settings.gateway.docs else None,  # None also disables /docs and /redoc
     )
-    for router in (completions.router, embeddings.router, models.router, usage.router, consent.router, health.router):
+    for router in (completions.router, responses.router, anthropic.router):
+        app.include_router(router)
+    for router in (embeddings.router, models.router, usage.router, consent.router, health.router):
         app.include_router(router)
     app.include_router(health_report.router)
     for of_memory in (
@@ -99,6 +103,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_bug)
+    app.add_middleware(unknown_paths.HeadAsGet)
     if settings.gateway.gzip_min_bytes:  # Starlette does not compress event streams
         app.add_middleware(GZipMiddleware, minimum_size=settings.gateway.gzip_min_bytes, compresslevel=GZIP_LEVEL)
     if settings.gateway.cors_origins:
@@ -131,13 +136,22 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
     """Respond with an error, and count the refused request in the limits."""
     assert isinstance(error, errors.ApiError), "registered for it"
     problem = await count_refusal(request, error)
-    return Response(problem.body(), problem.status, problem.headers, media_type="application/json")
+    return _error_response(request, problem.status, problem.body(), problem.headers)
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """A path that does not exist, or a method that it does not have: the message says what exists."""
     assert isinstance(error, HTTPException), "registered for it"
-    status, body, headers = errors.http_error(error.status_code, str(error.detail), error.headers)
-    return Response(body, status, headers, media_type="application/json")
+    detail = unknown_paths.explain(request, error) or str(error.detail)
+    status, body, headers = errors.http_error(error.status_code, detail, error.headers)
+    return _error_response(request, status, body, headers)
+
+
+def _error_response(request: Request, status: int, body: bytes, headers: Mapping[str, str]) -> Response:
+    """The error, in the shape of the path's protocol."""
+    if anthropic_errors.is_spoken_at(request.scope["path"]):
+        body = anthropic_errors.error_body(status, body, request.scope["bondhu.request_id"])
+    return Response(body, status, dict(headers), media_type="application/json")
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -155,4 +169,4 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     message = "Internal error of the gateway; its log has the details under this request's x-request-id."
     body = errors.envelope(message, "api_error", None, "internal_error")
     headers = {"x-request-id": exchange_of(request.scope).request_id}  # this response bypasses the middleware
-    return Response(body, 500, headers, media_type="application/json")
+    return _error_response(request, 500, body, headers)

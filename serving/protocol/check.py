@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from serving.errors import InvalidRequest
 from serving.protocol.request import CHAT
@@ -40,16 +40,21 @@ def check_request(
         InvalidRequest: for the first error, with the field as `param`.
 
     """
+    shape: type[Generated] = ChatRequest if path == CHAT else CompletionRequest
+    validate(shape, parsed, allow_fields=allow_fields)
+    if path == CHAT:
+        _check_parts(parsed["messages"], allow_content)
+
+
+def validate(shape: type[BaseModel], parsed: Mapping[str, Any], *, allow_fields: Collection[str] = ()) -> None:
+    """Validate a body against a model of its fields, except for `allow_fields`; raises InvalidRequest."""
     if len(parsed) > MAX_FIELDS:
         raise InvalidRequest(f"The request body must not have more than {MAX_FIELDS} fields.")
-    shape: type[Generated] = ChatRequest if path == CHAT else CompletionRequest
     known = {name: value for name, value in parsed.items() if name not in allow_fields} if allow_fields else parsed
     try:
         shape.__pydantic_validator__.validate_python(known)
     except ValidationError as problem:
         raise _as_invalid_request(problem, parsed, shape) from None
-    if path == CHAT:
-        _check_parts(parsed["messages"], allow_content)
 
 
 def for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -69,7 +74,7 @@ def _check_parts(messages: list[dict[str, Any]], allow_content: Collection[str])
                 raise InvalidRequest(f"{where}: this model accepts {accepted}.", param=where)
 
 
-def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], shape: type[Generated]) -> InvalidRequest:
+def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], shape: type[BaseModel]) -> InvalidRequest:
     errors = problem.errors(include_url=False, include_context=False, include_input=False)[:MAX_FINDINGS]
     field = errors[0]["loc"][:1]
     # In a union, the deepest error belongs to the branch that the client most likely meant.

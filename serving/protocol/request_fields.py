@@ -43,7 +43,7 @@ Object = Annotated[Any, PlainValidator(_object), WithJsonSchema({"type": "object
 Scalar = bool | int | float | Annotated[str, Field(max_length=1024)] | None
 
 
-def _at_most(entries: int) -> BeforeValidator:
+def at_most(entries: int) -> BeforeValidator:
     """Refuse an object with more entries before they are validated."""
 
     def check(value: Any) -> Any:
@@ -208,7 +208,7 @@ class Generated(Fields):
                 Annotated[str, Field(pattern=r"^[0-9]{1,10}$")],
                 Annotated[float, Field(ge=-100, le=100)],
             ],
-            _at_most(1024),
+            at_most(1024),
             Field(max_length=1024),
         ]
         | None
@@ -239,7 +239,7 @@ class Generated(Fields):
     metadata: (
         Annotated[
             dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-            _at_most(16),
+            at_most(16),
             Field(max_length=16),
         ]
         | None
@@ -267,13 +267,13 @@ class ChatRequest(Generated):
     include_reasoning: bool | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    documents: (
-        Annotated[list[Annotated[dict[Name, str], _at_most(64)]], Field(fail_fast=True, max_length=64)] | None
-    ) = None
+    documents: Annotated[list[Annotated[dict[Name, str], at_most(64)]], Field(fail_fast=True, max_length=64)] | None = (
+        None
+    )
     chat_template_kwargs: (
         Annotated[
             dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], Scalar],
-            _at_most(16),
+            at_most(16),
             Field(max_length=16),
         ]
         | None

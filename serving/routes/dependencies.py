@@ -110,13 +110,21 @@ async def caller_of(http_request: Request, gateway: Annotated[Gateway, Depends(g
     gateway.drain.admit()
     address = http_request.client.host if http_request.client else ""
     try:
-        record = await gateway.keys.admit(http_request.headers.get("authorization"), address)
+        record = await gateway.keys.admit(_authorization(http_request), address)
     except AWAY as problem:
         raise DatabaseAway from problem
     http_request.scope[CALLER] = record
     gateway.key_uses.note(record.id)
     exchange_of(http_request.scope).noted["app"] = record.app
     return record
+
+
+def _authorization(http_request: Request) -> str | None:
+    """The `Authorization` header; Anthropic's clients send a key as `x-api-key` instead."""
+    authorization = http_request.headers.get("authorization")
+    if authorization is None and (key := http_request.headers.get("x-api-key")):
+        return f"Bearer {key}"
+    return authorization
 
 
 Worker = Annotated[Gateway, Depends(gateway_of)]

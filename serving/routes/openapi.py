@@ -9,9 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from serving.engines.embedder import MAX_INPUTS
+from serving.protocol.anthropic.fields import MessagesRequest
 from serving.protocol.request import CHAT as CHAT_PATH
 from serving.protocol.request import COMPLETION as COMPLETION_PATH
-from serving.protocol.request_fields import ChatRequest, CompletionRequest
+from serving.protocol.request_fields import MAX_TOKEN_ID, ChatRequest, CompletionRequest
+from serving.protocol.responses.fields import ResponsesRequest
 
 Schema = dict[str, Any]
 
@@ -74,10 +77,13 @@ _CHAT_REQUEST["properties"]["bondhu"] = {
     "additionalProperties": False,
     "description": "an agent's own fields (docs/agents.md); not accepted for models",
 }
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_IDS = _array(_integer(0, MAX_TOKEN_ID), minItems=1)
+_TOKEN_IDS = (_IDS, _array(_IDS, minItems=1, maxItems=MAX_INPUTS))
 _EMBEDDING_REQUEST = _object(
     ["model", "input"],
     model=STRING,
-    input=_one_of(STRING, _array(STRING, minItems=1, maxItems=2048), _array(_integer(0, 30521), minItems=1)),
+    input=_one_of(_TEXT, _array(_TEXT, minItems=1, maxItems=MAX_INPUTS), *_TOKEN_IDS),
     encoding_format={"enum": ["float", "base64"]},
     dimensions={"type": "integer"},
     user=STRING,
@@ -99,6 +105,8 @@ IMPORT = _request({"$ref": "#/components/schemas/Document"})  # the response of 
 CHAT = _request(_CHAT_REQUEST)
 COMPLETION = _request(_COMPLETION_REQUEST)
 EMBEDDING = _request(_EMBEDDING_REQUEST)
+RESPONSES = _request(_fields(ResponsesRequest))
+MESSAGES = _request(_fields(MessagesRequest))
 
 CONSENT_FIELDS: dict[str, Schema] = {
     "object": {"const": "consent"},
@@ -163,6 +171,41 @@ _EVENTS: Schema = {"text/event-stream": {"schema": _object(["data"], data=STRING
 GENERATION_RESPONSES: dict[int | str, Schema] = {
     200: {"description": "The response.", "content": {"application/json": {"schema": _GENERATED}} | _EVENTS},
     **_errors(400, 401, 403, 404, 413, 429, 502, 503, 504),
+}
+_RESPONSE = _object(
+    ["id", "object", "created_at", "status", "model", "output", "usage"],
+    id=STRING,
+    object={"const": "response"},
+    created_at={"type": "integer"},
+    status={"enum": ["completed", "incomplete"]},
+    model=STRING,
+    output=_array(ANY_OBJECT, minItems=1),
+    usage=ANY_OBJECT,
+)
+RESPONSES_RESPONSES: dict[int | str, Schema] = {
+    200: {"description": "The response.", "content": {"application/json": {"schema": _RESPONSE}} | _EVENTS},
+    **_errors(400, 401, 403, 404, 413, 429, 502, 503, 504),
+}
+_MESSAGE_REPLY = _object(
+    ["id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"],
+    id=STRING,
+    type={"const": "message"},
+    role={"const": "assistant"},
+    model=STRING,
+    content=_array(ANY_OBJECT, minItems=1),
+    stop_reason=STRING,
+    stop_sequence={"type": ["string", "null"]},
+    usage=ANY_OBJECT,
+)
+_MESSAGES_ERROR = _object(
+    ["type", "error"], type={"const": "error"}, error=_object(["type", "message"], type=STRING, message=STRING)
+)
+MESSAGES_RESPONSES: dict[int | str, Schema] = {
+    200: {"description": "The message.", "content": {"application/json": {"schema": _MESSAGE_REPLY}} | _EVENTS},
+    **{
+        status: _json(each["description"], _MESSAGES_ERROR)
+        for status, each in _errors(400, 401, 403, 404, 413, 429, 502, 503, 504).items()
+    },
 }
 _EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)
 EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 403, 404, 413, 429, 503, 504)}

@@ -20,6 +20,8 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 OPERATIONS = {
     "POST /v1/chat/completions": "bondhu-demo",
     "POST /v1/completions": "bondhu-demo",
+    "POST /v1/responses": "bondhu-demo",
+    "POST /v1/messages": "bondhu-demo",
     "POST /v1/embeddings": "all-minilm-l6-v2",
     "GET /v1/models": "",
     "GET /v1/models/{model}": "",
@@ -85,6 +87,8 @@ OPERATIONS = {
     "GET /api/v1/chat/health": "",
 }
 LONGEST = 4  # tokens: this is about requests, not about texts
+IN_CHATS = ("max_tokens", "max_completion_tokens")  # fields that bound an answer
+LENGTHS = {"POST /v1/responses": ("max_output_tokens",), "POST /v1/messages": ("max_tokens",)}
 EXAMPLES = 25
 BOUNDS = settings(
     max_examples=EXAMPLES,
@@ -121,18 +125,18 @@ def test_the_service_keeps_its_own_contract(stack: LocalStack, document: Any, la
     @given(case=operation.as_strategy(generation_mode=mode))
     def keep(case: schemathesis.Case) -> None:
         if isinstance(case.body, dict):
-            case.body = _quick(case.body, OPERATIONS[label])
+            case.body = _quick(case.body, OPERATIONS[label], LENGTHS.get(label, IN_CHATS))
         case.call_and_validate(base_url=stack.url, headers=headers, checks=CHECKS, timeout=120)
 
     keep()
 
 
-def _quick(body: dict[str, Any], model: str) -> dict[str, Any]:
+def _quick(body: dict[str, Any], model: str, lengths: tuple[str, ...]) -> dict[str, Any]:
     """The same request for a model that exists, and for a short answer; wrong values stay as they are."""
     if not model:
         return body
     changes: dict[str, Any] = {"model": model} if isinstance(body.get("model"), str) else {}
-    for field in ("max_tokens", "max_completion_tokens"):
+    for field in lengths:
         asked = body.get(field)
         if asked is None or (isinstance(asked, int | float) and asked > LONGEST):
             changes[field] = LONGEST

@@ -88,8 +88,13 @@ async def respond(
     *,
     size_bytes: int,
     conversation: str | None = None,
+    endpoint: str | None = None,
 ) -> Response:
-    """The response to a generation request; `conversation` replaces that of the header. Raises ApiError."""
+    """The response to a generation request. Raises ApiError.
+
+    `conversation` replaces that of the header. `endpoint` is the path in the ledger if the request came by another one.
+    """
+    endpoint = endpoint or path
     settings = gateway.settings.gateway
     request: GenerationRequest | None = None
     try:
@@ -98,11 +103,11 @@ async def respond(
         directives = read_directives(http_request.headers, gateway.settings.cache.ttl_s)
         tokens = max_tokens_of(parsed, size_bytes, settings.reserve_completion_tokens)
         tokens += gateway.settings.memory.chat.recalled_tokens if request.conversation else 0
-        record = gateway.ledger.begin(**about(http_request, caller, path, parsed), tokens_reserved=tokens)
+        record = gateway.ledger.begin(**about(http_request, caller, endpoint, parsed), tokens_reserved=tokens)
     except ApiError as problem:
         if request is not None and (response := await gateway.degraded.crisis_response(request, problem)):
             return response
-        raise await refused(problem, http_request, gateway, caller, path, parsed) from None
+        raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
     http_request.scope[COUNTED] = True
     identity = None
     if gateway.settings.streams.coalesce != "off" and gateway.models.agent(request.model) is None:

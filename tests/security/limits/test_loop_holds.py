@@ -91,6 +91,17 @@ LARGE: dict[str, tuple[str, str, Any]] = {
     ),
     "a chat of wrong fields": ("POST", "/v1/chat/completions", CHAT | {"messages": USER, "stop": list(range(500_000))}),
     "a completion of tokens": ("POST", "/v1/completions", {"model": MODEL, "prompt": [7] * 590_000, "max_tokens": 2}),
+    "a response of many items": ("POST", "/v1/responses", {"model": MODEL, "input": USER * 9_990}),
+    "a response of many parts": (
+        "POST",
+        "/v1/responses",
+        {"model": MODEL, "input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}] * 9_990}]},
+    ),
+    "a message of many blocks": (
+        "POST",
+        "/v1/messages",
+        CHAT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 9_990}]},
+    ),
     "embeddings of many texts": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": ["word " * 380] * 2_048}),
     "embeddings of tokens": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": [[7] * 280] * 2_048}),
     "a conversation": (

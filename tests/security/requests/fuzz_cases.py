@@ -121,6 +121,8 @@ def bodies(model: str, embedder: str) -> dict[str, dict[str, Any]]:
     return {
         "POST /v1/chat/completions": {"model": model, "messages": HELLO, "max_tokens": 2},
         "POST /v1/completions": {"model": model, "prompt": "Hi there", "max_tokens": 2},
+        "POST /v1/responses": {"model": model, "input": HELLO, "max_output_tokens": 2},
+        "POST /v1/messages": {"model": model, "messages": HELLO, "max_tokens": 2},
         "POST /v1/embeddings": {"model": embedder, "input": "Hi"},
         "PUT /api/v1/users/{user}/consent": {"allow_external": True},
         "POST /api/v1/conversations": {"user": "fuzz", "external_id": "c1", "messages": [SAID]},

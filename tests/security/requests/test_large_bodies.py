@@ -250,6 +250,8 @@ def test_values_are_counted_on_the_routes(gateway: GatewayProcess) -> None:
     for path in (
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/responses",
+        "/v1/messages",
         "/v1/embeddings",
         "/api/v1/conversations",
         "/api/v1/recall",

@@ -8,6 +8,7 @@ A text is streamed word by word, a call's arguments in two pieces. Compact JSON,
 
 import asyncio
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -20,11 +21,20 @@ SILENT = object()  # an answer that never comes
 HELD = object()  # a stream that begins and does not go on
 
 
+@dataclass(frozen=True)
+class Ended:
+    """An answer that ends for another reason than its kind does; `stop_reason` is vLLM's, the stop string found."""
+
+    answer: Any
+    finish_reason: str
+    stop_reason: str | None = None
+
+
 class ScriptServer(EngineServer):
     """The server; a context manager.
 
     Attributes:
-        says: the next answers: a text, calls, a text and calls, the status of an error, CUT, JUNK, SILENT, HELD.
+        says: the next answers: a text, calls, a text and calls, Ended, the status of an error, CUT, JUNK, SILENT, HELD.
         always: what it says when there is none.
         headers: of the requests that came in, beside `requests`.
         retry_after: what an error says of the next try.
@@ -32,8 +42,8 @@ class ScriptServer(EngineServer):
 
     """
 
-    def __init__(self, port: int) -> None:
-        super().__init__(port)
+    def __init__(self, port: int, **options: Any) -> None:
+        super().__init__(port, **options)
         self.base_url = f"http://127.0.0.1:{port}/v1"
         self.says: list[Any] = []
         self.always: Any = "All right."
@@ -43,9 +53,13 @@ class ScriptServer(EngineServer):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body: Json = await request.json()
+        if body.get("prompt") == "Hi":  # the gateway proves that the engine generates
+            return web.json_response({"choices": [], "usage": {}})
         self.requests.append(body)
         self.headers.append(dict(request.headers))
         answer = self.says.pop(0) if self.says else self.always
+        end = answer if isinstance(answer, Ended) else Ended(answer, "")
+        answer = end.answer
         if isinstance(answer, int):
             headers = {} if self.retry_after is None else {"retry-after": self.retry_after}
             error = {"error": {"message": "secret words", "type": "t", "code": "busy", "param": "tools"}}
@@ -55,7 +69,7 @@ class ScriptServer(EngineServer):
         if answer is SILENT:
             await self._stopping.wait()
         if body.get("stream"):
-            return await self._tell(request, answer)
+            return await self._tell(request, end)
         if answer is CUT:
             response = web.StreamResponse(headers={"content-length": "1000"})
             await response.prepare(request)
@@ -63,13 +77,13 @@ class ScriptServer(EngineServer):
             assert request.transport is not None
             request.transport.close()
             return response
-        message: Json = {"role": "assistant", "content": answer if isinstance(answer, str) else None}
-        if isinstance(answer, list):
-            message["tool_calls"] = answer
-        choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if isinstance(answer, list) else "stop"}
+        text, calls = _parts(answer)
+        message: Json = {"role": "assistant", "content": text or None} | ({"tool_calls": calls} if calls else {})
+        choice = {"index": 0, "message": message, **_ended(end, calls)}
         return _json({**_head("chat.completion"), "choices": [choice], "usage": _USAGE})
 
-    async def _tell(self, request: web.Request, answer: Any) -> web.StreamResponse:
+    async def _tell(self, request: web.Request, end: Ended) -> web.StreamResponse:
+        answer = end.answer
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         if answer is CUT:
@@ -84,14 +98,14 @@ class ScriptServer(EngineServer):
             except asyncio.CancelledError:
                 self.aborted += 1
                 raise
-        text, calls = answer if isinstance(answer, tuple) else (answer, []) if isinstance(answer, str) else ("", answer)
+        text, calls = _parts(answer)
         if text:
             for piece in text.replace(" ", "\0 ").split("\0"):
                 await response.write(_event({"content": piece}))
         for index, whole in enumerate(calls):
             for piece in _pieces(whole):
                 await response.write(_event({"tool_calls": [{"index": index, **piece} if self.has_index else piece]}))
-        await response.write(_event({}, "tool_calls" if calls else "stop"))
+        await response.write(_event({}, **_ended(end, calls)))
         usage = {**_head("chat.completion.chunk"), "choices": [], "usage": _USAGE}
         await response.write(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n")
         return response
@@ -109,8 +123,17 @@ def _head(kind: str) -> Json:
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": MODEL}
 
 
-def _event(delta: Json, finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+def _parts(answer: Any) -> tuple[str, list[Json]]:
+    return answer if isinstance(answer, tuple) else (answer, []) if isinstance(answer, str) else ("", answer)
+
+
+def _ended(end: Ended, calls: list[Json]) -> Json:
+    finish_reason = end.finish_reason or ("tool_calls" if calls else "stop")
+    return {"finish_reason": finish_reason, "stop_reason": end.stop_reason}
+
+
+def _event(delta: Json, finish_reason: str | None = None, stop_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "stop_reason": stop_reason}
     event = {**_head("chat.completion.chunk"), "choices": [choice]}
     return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
 

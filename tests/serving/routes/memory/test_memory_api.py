@@ -208,6 +208,15 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
         {},
     ),
     ("post", "/v1/completions"): ({"model": "bondhu", "prompt": ["Hi"]}, {}),
+    ("post", "/v1/responses"): ({"model": "bondhu", "input": "What is the secret word of the safe?"}, {}),
+    ("post", "/v1/messages"): (
+        {
+            "model": "bondhu",
+            "max_tokens": 9,
+            "messages": [{"role": "user", "content": "What is the secret word of the safe?"}],
+        },
+        {},
+    ),
     ("post", "/v1/embeddings"): ({"model": "all-minilm-l6-v2", "input": "Hi"}, {}),
     ("get", "/v1/models"): (None, {}),
     ("get", "/v1/models/{model}"): (None, {}),

@@ -1,0 +1,1 @@
+"""Anthropic's Messages protocol: requests become chats, and a chat's reply becomes a message or its events."""

@@ -1,0 +1,174 @@
+"""Chats in another protocol: the request becomes a chat's body, the chat's response is written anew on its way out.
+
+So such a request is admitted, limited, recorded, cached, shared and continued like a chat, and agents answer it too.
+This module does not know the protocols.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import orjson
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from serving.errors import ApiError, InvalidRequest
+from serving.protocol.request import CHAT
+from serving.routes.body import read_json
+from serving.routes.counted import refused
+from serving.routes.dependencies import Gateway, caller_of, gateway_of
+from serving.routes.openai.completions import respond
+from serving.streams.policy import DISCONNECT_HEADER, RESUME_HEADER
+
+STREAM = b"text/event-stream"
+Json = dict[str, Any]
+
+
+class Writer(Protocol):
+    """Writes one reply of a chat in another protocol."""
+
+    def on_chunk(self, chunk: Mapping[str, Any]) -> bytes:
+        """The events for a chunk."""
+
+    def on_comment(self, comment: bytes) -> bytes:
+        """What keeps the connection alive."""
+
+    def on_error(self, error: Mapping[str, Any]) -> bytes:
+        """The end of a stream that failed."""
+
+    def on_end(self) -> bytes:
+        """The last events; none after an error."""
+
+    def on_body(self, body: bytes) -> bytes:
+        """The body for a whole completion."""
+
+    def on_error_body(self, status: int, body: bytes) -> bytes:
+        """The body of an error response."""
+
+
+class Dialect(Protocol):
+    """A protocol that chats are translated from and to."""
+
+    def chat_body_of(self, parsed: Mapping[str, Any], allow_content: tuple[str, ...]) -> Json:
+        """The body of the chat; raises InvalidRequest."""
+
+    def name_of(self, param: str | None) -> str | None:
+        """The name of a chat's field."""
+
+    def writer(self, parsed: Mapping[str, Any], request_id: str) -> Writer:
+        """What writes the reply to this request."""
+
+
+async def answer(http_request: Request, endpoint: str, dialect: Dialect) -> Response:
+    """The response to a request at `endpoint`; raises ApiError in the protocol's names."""
+    gateway = await gateway_of(http_request)
+    caller = await caller_of(http_request, gateway)
+    parsed: Json = {}
+    try:
+        body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
+        _check_headers(http_request)
+        chat = dialect.chat_body_of(parsed, allowed_content(gateway, parsed))
+    except ApiError as problem:
+        raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
+    try:
+        response = await respond(http_request, gateway, caller, CHAT, chat, size_bytes=len(body), endpoint=endpoint)
+    except ApiError as problem:
+        raise _renamed(problem, dialect) from None
+    writer = dialect.writer(parsed, http_request.scope["bondhu.request_id"])
+    return TranslatedResponse(response, writer, lambda problem: _renamed(problem, dialect))
+
+
+def allowed_content(gateway: Gateway, parsed: Mapping[str, Any]) -> tuple[str, ...]:
+    """The types of parts, beside texts, that the request's model accepts; those of an agent are its model's."""
+    name = parsed.get("model")
+    if not isinstance(name, str) or not gateway.models.is_known(name):
+        return ()
+    model = gateway.models.answers(name)
+    spec = gateway.settings.catalogue.get(
+        model if gateway.models.agent(model) is None else gateway.models.agents_model()
+    )
+    return () if spec is None else tuple(spec.allow_content)
+
+
+class TranslatedResponse(Response):
+    """Sends a chat's response in another protocol.
+
+    Args:
+        response: the chat's.
+        writer: writes it anew.
+        renamed: changes an error, which is raised before anything is sent, to the protocol's names.
+
+    """
+
+    def __init__(self, response: Response, writer: Writer, renamed: Callable[[ApiError], ApiError]) -> None:
+        super().__init__()
+        self._response = response
+        self._writer = writer
+        self._renamed = renamed
+        self._start: Message = {}
+        self._rest = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+
+        async def translate(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._start = message
+                if self._streams:
+                    await send(message)
+                return
+            body, is_last = message.get("body", b""), not message.get("more_body", False)
+            if not self._streams:
+                await self._send_whole(body, send, is_last=is_last)
+                return
+            written = self._written(body) + (self._writer.on_end() if is_last else b"")
+            if written or is_last:
+                await send({"type": "http.response.body", "body": written, "more_body": not is_last})
+
+        try:
+            await self._response(scope, receive, translate)
+        except ApiError as problem:
+            raise self._renamed(problem) from None
+
+    @property
+    def _streams(self) -> bool:
+        return any(name == b"content-type" and value.startswith(STREAM) for name, value in self._start["headers"])
+
+    async def _send_whole(self, body: bytes, send: Send, *, is_last: bool) -> None:
+        self._rest += body
+        if not is_last:
+            return
+        status: int = self._start["status"]
+        written = self._writer.on_body(self._rest) if status == 200 else self._writer.on_error_body(status, self._rest)
+        headers = [(name, value) for name, value in self._start["headers"] if name != b"content-length"]
+        headers.append((b"content-length", str(len(written)).encode()))
+        await send({**self._start, "headers": headers})
+        await send({"type": "http.response.body", "body": written})
+
+    def _written(self, block: bytes) -> bytes:
+        *events, self._rest = (self._rest + block).split(b"\n\n")
+        return b"".join([self._event(event) for event in events])
+
+    def _event(self, event: bytes) -> bytes:
+        if event.startswith(b":"):
+            return self._writer.on_comment(event + b"\n\n")
+        data = event[event.find(b"data: ") + len(b"data: ") :]  # a shared stream's events have an id before
+        if not data.startswith(b"{"):
+            return b""  # [DONE]
+        chunk: Json = orjson.loads(data)
+        return self._writer.on_error(chunk["error"]) if "error" in chunk else self._writer.on_chunk(chunk)
+
+
+def _check_headers(http_request: Request) -> None:
+    for name in (RESUME_HEADER, DISCONNECT_HEADER):
+        if http_request.headers.get(name, "abort") != "abort":
+            raise InvalidRequest(f"{name}: only available at {CHAT}; streams here cannot be resumed.", param=name)
+
+
+def _renamed(problem: ApiError, dialect: Dialect) -> ApiError:
+    """The error with the protocol's name of its field."""
+    name = dialect.name_of(problem.param)
+    if problem.param and name and problem.message.startswith(f"{problem.param}:"):
+        problem.message = f"{name}{problem.message[len(problem.param) :]}"
+    problem.param = name
+    return problem
