@@ -1,9 +1,10 @@
 """Protects vLLM's own server from the content of requests: ASGI middleware that the server loads (`--middleware`).
 
 Control tokens in messages and tools become plain text (`models.control_tokens`), grammars are first compiled in another
-process (`models.grammar_pool`), and error messages are sanitised in linear time (`models.vllm.sanitiser`). The control
-tokens are those of the server's own tokenizer, so they fit every model. It knows neither clients nor tiers, which the
-gateway checks.
+process (`models.grammar_pool`), error messages are sanitised in linear time (`models.vllm.sanitiser`), the calls that a
+request demands have an end (`models.vllm.required_calls`), and no part of a JSON schema is ignored
+(`models.vllm.schema_features`). The control tokens are those of the server's own tokenizer, so they fit every
+model. It knows neither clients nor tiers, which the gateway checks.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import orjson
 
 from models.control_tokens import Neutraliser, control_tokens, neutral_chat
 from models.grammar_pool import LIMITS_VARIABLE, GrammarLimits, GrammarPool, PoolBusy
-from models.vllm import sanitiser
+from models.vllm import required_calls, sanitiser, schema_features
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -38,6 +39,8 @@ class RequestGuard:
         self._has_opened_pool = False  # or has found that none is needed
         self._limits = GrammarLimits(**json.loads(os.environ.get(LIMITS_VARIABLE, "{}")))
         sanitiser.install()
+        required_calls.install()
+        schema_features.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on without control tokens in its messages, or refuse it."""

@@ -27,6 +27,7 @@ from serving.observability.tracing import Span, Tracing
 from serving.privacy.consent import Allowed
 from serving.privacy.detector import Detect
 from serving.privacy.redaction import Redacted, redact
+from serving.protocol.check import with_schema
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import ResponseWriter
@@ -110,7 +111,7 @@ class ExternalTarget:
             raise _no_consent()
         redacted = await self._redacted(request, allowed, beginning)
         self._audit(request, reason, allowed, redacted)
-        body = dict(request.parsed if beginning is None else what_is_left(request, beginning))
+        body = dict(with_schema(request.parsed if beginning is None else what_is_left(request, beginning)))
         body["messages"] = redacted.messages
         if redacted.withheld:
             response.degraded = degraded.note(redacted.withheld)

@@ -29,6 +29,7 @@ from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE, events_of
 from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
+from serving.protocol.tool_calls import ToolCallRepair, tools_for_engines
 from serving.protocol.usage import Segment, Usage
 from serving.resilience.deadline import Stall
 
@@ -169,6 +170,7 @@ class _Attempt:
         self._reason = reason
         self._beginning = beginning
         self._splice = beginning and StreamSplicer(beginning, request)
+        self._repair = ToolCallRepair() if request.parsed.get("tools") else None
         self._meter = StreamMeter(COUNTED if beginning else request.stream_options)
         self._usage = Usage()
         record.counting = lambda: self._meter.usage
@@ -195,7 +197,7 @@ class _Attempt:
 
     async def run(self, ttft_timeout_s: float | None, stall_timeout_s: float | None) -> None:
         """Send the request and forward the response; raises ConnectionLost, TargetFailed."""
-        body = for_engines(without_marks(await self._body()))
+        body = tools_for_engines(for_engines(without_marks(await self._body())))
         if not self._request.streams:
             await self._post(body)
             return
@@ -265,6 +267,7 @@ class _Attempt:
                     raise errors.AnswerTooLarge from None
                 self._usage = usage_of_body(whole)
                 self.forwarded = True
+                whole = whole if self._repair is None else self._repair.on_body(whole)
                 await self._response.whole(200, whole, self._label)
                 self._replica.proven(self._loop.time())
         finally:
@@ -290,6 +293,8 @@ class _Attempt:
                 return
         if self._splice:
             events = self._spliced(self._splice, events)
+        if self._repair is not None and events:
+            events = self._repair.on_events(events)
         if events:
             if not self.forwarded:
                 self.forwarded = True

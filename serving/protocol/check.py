@@ -23,6 +23,16 @@ from serving.protocol.request_fields import (
 
 MAX_FINDINGS = 32  # pydantic errors to look at
 MAX_SHOWN_CHARS = 64  # of a name that the client chose
+REPLACED = {  # fields of older versions of OpenAI's and vLLM's protocols, which vLLM ignores, and their successors
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "guided_json": "response_format of type json_schema, or structured_outputs.json",
+    "guided_choice": "structured_outputs.choice",
+    "guided_regex": "structured_outputs.regex",
+    "guided_grammar": "structured_outputs.grammar",
+    "guided_decoding_backend": "structured_outputs",
+    "guided_whitespace_pattern": "structured_outputs.whitespace_pattern",
+}
 
 
 def check_request(
@@ -50,6 +60,9 @@ def validate(shape: type[BaseModel], parsed: Mapping[str, Any], *, allow_fields:
     """Validate a body against a model of its fields, except for `allow_fields`; raises InvalidRequest."""
     if len(parsed) > MAX_FIELDS:
         raise InvalidRequest(f"The request body must not have more than {MAX_FIELDS} fields.")
+    for name, instead in REPLACED.items():
+        if parsed.get(name) and name not in allow_fields:
+            raise InvalidRequest(f"{name}: not accepted, because engines ignore it; use {instead}.", param=name)
     known = {name: value for name, value in parsed.items() if name not in allow_fields} if allow_fields else parsed
     try:
         shape.__pydantic_validator__.validate_python(known)
@@ -59,9 +72,19 @@ def validate(shape: type[BaseModel], parsed: Mapping[str, Any], *, allow_fields:
 
 def for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The body without the fields that engines do not know; the same object if there are none."""
+    body = with_schema(body)
     if NOT_FOR_ENGINES.isdisjoint(body):
         return body
     return {name: value for name, value in body.items() if name not in NOT_FOR_ENGINES}
+
+
+def with_schema(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body, in which a `json_object` with a schema, which models would ignore, is a `json_schema`."""
+    form = body.get("response_format")
+    if form is None or form["type"] != "json_object" or form.get("schema") is None:
+        return body
+    described = {"name": "response", "schema": form["schema"]}
+    return {**body, "response_format": {"type": "json_schema", "json_schema": described}}
 
 
 def _check_parts(messages: list[dict[str, Any]], allow_content: Collection[str]) -> None:

@@ -151,6 +151,9 @@ class ResponseFormat(Open):
 
     type: Literal["text", "json_object", "json_schema", "structural_tag"]
     json_schema: Object | None = None
+    schema_: Object | None = Field(
+        default=None, alias="schema", description="of a json_object, which it makes a json_schema"
+    )
 
 
 class StructuredOutputs(Options):
@@ -261,8 +264,8 @@ class ChatRequest(Generated):
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[Function], Field(fail_fast=True, max_length=128)] | None = None
-    function_call: Literal["none", "auto"] | NamedFunction | None = None
+    functions: None = Field(default=None, description="not accepted: use tools")
+    function_call: None = Field(default=None, description="not accepted: use tool_choice")
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     include_reasoning: bool | None = None
     add_generation_prompt: bool | None = None

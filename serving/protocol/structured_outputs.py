@@ -40,7 +40,8 @@ def check_structured_outputs(parsed: Mapping[str, Any], bounds: StructuredOutput
 def _constraints(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Yield (field path, kind, value) of each constraint in a request."""
     chosen = parsed.get("response_format")
-    if isinstance(chosen, dict) and chosen.get("type") not in (None, "text", "json_object"):
+    is_plain = not isinstance(chosen, dict) or chosen.get("type") in (None, "text")
+    if not is_plain and not (chosen["type"] == "json_object" and chosen.get("schema") is None):
         yield "response_format", "document", chosen
     outputs = parsed.get("structured_outputs")
     for name, value in outputs.items() if isinstance(outputs, dict) else ():

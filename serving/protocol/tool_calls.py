@@ -1,0 +1,111 @@
+"""Tool calls as clients rely on them, whatever the engine makes of a cut answer.
+
+Engines report `tool_calls` as the reason of an end in the middle of a call's arguments, hand out unfinished arguments
+in a whole answer, and let a model invent arguments for a function without parameters. Here a call with unfinished
+arguments ends with `length`, a whole answer has none, and arguments that are empty are `{}`.
+
+This module only sees answers to requests with tools.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+Json = dict[str, Any]
+NO_PARAMETERS: Json = {"type": "object", "properties": {}, "additionalProperties": False}
+CALLS, LENGTH = "tool_calls", "length"
+_DATA, _END = b"data: ", b"\n\n"
+
+
+def tools_for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body with parameters for every function, and without tools that must not be called.
+
+    A model that sees tools writes calls although `tool_choice` is none, and they would be left in the text.
+    """
+    tools = body.get("tools")
+    if not tools:
+        return body
+    if body.get("tool_choice") == "none":
+        return {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
+    if all(tool["function"].get("parameters") for tool in tools):
+        return body
+    return {**body, "tools": [_with_parameters(tool) for tool in tools]}
+
+
+def _with_parameters(tool: Json) -> Json:
+    function = tool["function"]
+    return {**tool, "function": {**function, "parameters": function.get("parameters") or NO_PARAMETERS}}
+
+
+class ToolCallRepair:
+    """Repairs the calls of one answer."""
+
+    def __init__(self) -> None:
+        self._arguments: dict[tuple[int, int], list[str]] = {}  # by choice and call
+
+    def on_body(self, body: bytes) -> bytes:
+        """The body of a whole answer to hand out."""
+        completion: Json = orjson.loads(body)
+        changes = [_repaired(choice) for choice in completion.get("choices") or ()]
+        return orjson.dumps(completion) if any(changes) else body
+
+    def on_events(self, events: bytes) -> bytes:
+        """The events of a stream to hand out."""
+        return b"".join([self._on_event(event) for event in events.split(_END) if event])
+
+    def _on_event(self, event: bytes) -> bytes:
+        if not event.startswith(_DATA + b"{"):
+            return event + _END
+        chunk: Json = orjson.loads(event[len(_DATA) :])
+        changes = [self._on_choice(choice) for choice in chunk.get("choices") or ()]
+        return (_DATA + orjson.dumps(chunk) if any(changes) else event) + _END
+
+    def _on_choice(self, choice: Json) -> bool:
+        """Note a delta's calls; at the end of the choice, repair it. Returns whether it was changed."""
+        index, delta = choice.get("index", 0), choice.get("delta") or {}
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            pieces = self._arguments.setdefault((index, call.get("index", place)), [])
+            pieces.append((call.get("function") or {}).get("arguments") or "")
+        if choice.get("finish_reason") is None:
+            return False
+        calls = {place: "".join(pieces) for (of, place), pieces in self._arguments.items() if of == index}
+        empty = [place for place, arguments in calls.items() if not arguments.strip()]
+        unfinished = any(not _is_whole(arguments) for place, arguments in calls.items() if place not in empty)
+        if choice["finish_reason"] == LENGTH or (not empty and not unfinished):
+            return False
+        if empty:
+            added = [{"index": place, "function": {"arguments": "{}"}} for place in empty]
+            choice["delta"] = {**delta, "tool_calls": [*(delta.get("tool_calls") or ()), *added]}
+        if unfinished:
+            choice["finish_reason"] = LENGTH
+        return True
+
+
+def _repaired(choice: Json) -> bool:
+    """Repair a choice of a whole answer; returns whether it was changed."""
+    message = choice.get("message") or {}
+    calls = message.get("tool_calls")
+    if not calls:
+        return False
+    before = [call["function"].get("arguments") for call in calls]
+    is_cut = choice.get("finish_reason") == LENGTH
+    for call in calls:
+        if not (call["function"].get("arguments") or "").strip() and not is_cut:
+            call["function"]["arguments"] = "{}"
+    whole = [call for call in calls if _is_whole(call["function"].get("arguments") or "")]
+    if len(whole) < len(calls):
+        choice["finish_reason"] = LENGTH
+        message.pop("tool_calls")
+        if whole:
+            message["tool_calls"] = whole
+        message["content"] = message.get("content") or (None if whole else "")
+    return len(whole) < len(calls) or before != [call["function"].get("arguments") for call in calls]
+
+
+def _is_whole(arguments: str) -> bool:
+    try:
+        orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return False
+    return True
