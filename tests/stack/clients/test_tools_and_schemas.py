@@ -1,0 +1,143 @@
+"""Tool calls and JSON schemas on real engines, for what clients ran into."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from tests.support.services import Service, of_each_engine
+
+pytestmark = of_each_engine
+
+MODEL, CHAT = "bondhu-demo", "/v1/chat/completions"
+ASKED: dict[str, Any] = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "What is the weather in Oslo?"}],
+    "temperature": 0,
+}
+CITY = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}}, "required": ["city"]}
+
+
+def tool(name: str, **function: Any) -> dict[str, Any]:
+    """A function that may be called."""
+    return {"type": "function", "function": {"name": name, **function}}
+
+
+WEATHER, NEWS = tool("weather", parameters=CITY), tool("news", parameters=CITY)
+
+
+@pytest.mark.parametrize("more", [{}, {"parallel_tool_calls": False}], ids=["default", "one"])
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_demanded_call_is_one_whole_call(client: OpenAI, streams: bool, more: dict[str, Any]) -> None:
+    """`required` gives one call with arguments that fit, and does not fill all tokens with calls."""
+    asked = ASKED | {"tools": [WEATHER, NEWS], "tool_choice": "required", "max_tokens": 200} | more
+    if streams:
+        chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+        pieces = [call for each in chunks for choice in each.choices for call in choice.delta.tool_calls or ()]
+        names = [call.function.name for call in pieces if call.function.name]
+        arguments = "".join(call.function.arguments or "" for call in pieces)
+        (finish,) = [choice.finish_reason for each in chunks for choice in each.choices if choice.finish_reason]
+        tokens = chunks[-1].usage.completion_tokens
+    else:
+        whole = client.chat.completions.create(**asked)
+        calls: Any = whole.choices[0].message.tool_calls
+        names, arguments = [call.function.name for call in calls], calls[0].function.arguments
+        finish, tokens = whole.choices[0].finish_reason, whole.usage.completion_tokens  # type: ignore[union-attr]
+    assert names in (["weather"], ["news"])
+    assert json.loads(arguments).keys() == {"city"}
+    assert finish == "tool_calls"
+    assert tokens < 200
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_call_that_was_cut_ends_with_length(http: httpx.Client, streams: bool, choice: Any) -> None:
+    """Unfinished arguments are not handed out in a whole answer, and a stream says that it was cut."""
+    body = ASKED | {"tools": [WEATHER], "tool_choice": choice, "max_tokens": 4, "stream": streams}
+    answer = http.post(CHAT, json=body)
+    answer.raise_for_status()
+    if streams:
+        chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        reasons = [choice["finish_reason"] for each in chunks for choice in each["choices"] if choice["finish_reason"]]
+        assert reasons == ["length"]
+    else:
+        told = answer.json()["choices"][0]
+        assert told["finish_reason"] == "length"
+        assert not told["message"].get("tool_calls")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_function_without_parameters_gets_an_empty_object(http: httpx.Client, streams: bool) -> None:
+    """A model invents no arguments for it."""
+    choice = {"type": "function", "function": {"name": "now"}}
+    body = ASKED | {"tools": [tool("now")], "tool_choice": choice, "max_tokens": 40, "stream": streams}
+    answer = http.post(CHAT, json=body)
+    answer.raise_for_status()
+    if streams:
+        chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        pieces = [
+            call for each in chunks for choice in each["choices"] for call in choice["delta"].get("tool_calls") or ()
+        ]
+        arguments = "".join(call["function"].get("arguments") or "" for call in pieces)
+    else:
+        (call,) = answer.json()["choices"][0]["message"]["tool_calls"]
+        arguments = call["function"]["arguments"]
+    assert json.loads(arguments) == {}
+
+
+def test_no_call_is_in_the_text_of_who_wants_none(client: OpenAI) -> None:
+    """`none` hides the tools from the model, so that it writes none into its text."""
+    whole = client.chat.completions.create(**ASKED, tools=[WEATHER], tool_choice="none", max_tokens=60)  # type: ignore[list-item]
+    assert not whole.choices[0].message.tool_calls
+    assert "tool_call" not in (whole.choices[0].message.content or "")
+
+
+def form(schema: Any) -> dict[str, Any]:
+    """A body that wants an answer by this schema."""
+    described = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    return ASKED | {"response_format": described, "max_tokens": 120}
+
+
+INTEGER, SHORT = {"type": "integer", "minimum": 1, "maximum": 99}, {"type": "string", "maxLength": 6}
+
+
+def test_what_one_backend_ignores_another_enforces(http: httpx.Client) -> None:
+    """`allOf` of two objects: the answer has the properties of both."""
+    both = [
+        {"type": "object", "properties": {name: each}, "required": [name]}
+        for name, each in (("a", INTEGER), ("b", SHORT))
+    ]
+    answer = http.post(CHAT, json=form({"allOf": both}))
+    assert answer.status_code == 200, answer.text
+    found = json.loads(answer.json()["choices"][0]["message"]["content"])
+    assert isinstance(found["a"], int)
+    assert isinstance(found["b"], str)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "schema"),
+    [
+        ("not", {"type": "integer", "not": {"const": 3}}),
+        ("dependentRequired", {"type": "object", "properties": {"a": INTEGER}, "dependentRequired": {"a": ["b"]}}),
+        ("uniqueItems", {"type": "array", "items": INTEGER, "uniqueItems": True}),
+        ("example.org", {"$ref": "https://example.org/schema.json"}),
+        ("zz", {"type": "object", "properties": {"a": INTEGER}, "required": ["zz"], "additionalProperties": False}),
+    ],
+)
+def test_what_no_backend_enforces_is_refused_by_name(http: httpx.Client, keyword: str, schema: Any) -> None:
+    """Never ignored."""
+    answer = http.post(CHAT, json=form(schema))
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["param"] == "response_format"
+    assert keyword in error["message"]
+
+
+def test_an_object_with_a_schema_is_by_the_schema(http: httpx.Client, engine_service: Service) -> None:
+    """`json_object` with `schema`, as some clients send it."""
+    schema = {"type": "object", "properties": {"n": INTEGER}, "required": ["n"], "additionalProperties": False}
+    form_ = {"response_format": {"type": "json_object", "schema": schema}, "max_tokens": 60}
+    answer = http.post(CHAT, json=ASKED | form_)
+    assert json.loads(answer.json()["choices"][0]["message"]["content"]).keys() == {"n"}
