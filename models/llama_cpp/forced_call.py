@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models.llama_cpp.request import Refused, terse
+from models.llama_cpp.request import Refused, check_schema, terse
 
 _HEAD = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"arguments"\s*:\s*')
 
@@ -97,11 +97,18 @@ def forced_call(body: Mapping[str, Any], new_id: Callable[[], str]) -> ForcedCal
     if not functions:
         raise Refused("tool_choice", "tool_choice: there are no tools to choose from.", 400)
     if choice == "required":
+        _check(functions)
         return ForcedCall(functions, new_id)
     named = choice.get("function", {}).get("name") if isinstance(choice, dict) else None
     if not isinstance(named, str) or named not in functions:
         raise Refused("tool_choice", f"tool_choice: {json.dumps(choice)} names none of the tools.", 400)
+    _check({named: functions[named]})
     return ForcedCall({named: functions[named]}, new_id)
+
+
+def _check(functions: Mapping[str, Any]) -> None:
+    for schema in functions.values():
+        check_schema("tools", schema)
 
 
 def _parameters(function: Mapping[str, Any]) -> Any:

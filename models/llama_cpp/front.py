@@ -34,6 +34,7 @@ from models.llama_cpp.request import Body, Limits, Refused, translate
 from models.llama_cpp.response import Teller
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+OF_TEMPLATE = ("messages", "tools", "chat_template_kwargs")  # fields of a chat that make its prompt
 MAX_BODY_BYTES = 64 * 2**20  # the gateway's own bound is lower
 KEEP_ALIVE_S = 75.0  # a gateway lets an idle connection go before the engine does
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,12 +117,28 @@ class Front:
             return _json(response.whole([*events, *teller.last()], chats=chats))
 
     async def tokenize(self, request: web.Request) -> web.StreamResponse:
-        """POST /tokenize, of a text."""
+        """POST /tokenize, of a text or of a chat's messages."""
         body = json.loads(await request.read())
-        params = {"content": body["prompt"], "add_special": bool(body.get("add_special_tokens")), "parse_special": True}
+        prompt = body.get("prompt")
+        try:
+            if prompt is None:
+                body = neutral_chat(body, self._neutraliser)
+                prompt = await self._prompt_of(translate(body, self._limits, chats=True))
+        except Refused as refusal:
+            return _json(response.error(refusal.message, status=refusal.status, param=refusal.param), refusal.status)
+        params = {"content": prompt, "add_special": bool(body.get("add_special_tokens")), "parse_special": True}
         async with self._post("/tokenize", params) as answer:
             tokens = (await answer.json())["tokens"]
-        return _json({"count": len(tokens), "tokens": tokens})
+        return _json({"count": len(tokens), "max_model_len": self._limits.context_tokens, "tokens": tokens})
+
+    async def detokenize(self, request: web.Request) -> web.StreamResponse:
+        """POST /detokenize."""
+        tokens = json.loads(await request.read())["tokens"]
+        if any(token >= self._limits.vocabulary for token in tokens):
+            message = f"tokens: a number is no token id of this model (0 to {self._limits.vocabulary - 1})."
+            return _json(response.error(message, status=400, param="tokens"), 400)
+        async with self._post("/detokenize", {"tokens": tokens}) as answer:
+            return _json({"prompt": (await answer.json())["content"]})
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """GET /metrics: what runs and waits, and what was made, by llama.cpp's own names."""
@@ -154,15 +171,18 @@ class Front:
         for field in ("response_format", "structured_outputs"):
             if body.get(field):
                 raise Refused(field, f"{field}: does not go together with a tool call that is demanded.", 400)
-        names = ("messages", "tools", "chat_template_kwargs")
-        of_template: Body = {name: params[name] for name in names if name in params}
+        prompt = await self._prompt_of(params)
+        kept = {name: value for name, value in params.items() if name not in {*OF_TEMPLATE, "reasoning_format"}}
+        return {**kept, "prompt": prompt, "json_schema": forced.schema()}
+
+    async def _prompt_of(self, params: Body) -> str:
+        """The prompt that the model's template makes of a chat; raises Refused."""
+        of_template: Body = {name: params[name] for name in OF_TEMPLATE if name in params}
         async with self._post("/apply-template", of_template) as answer:
             if answer.status != 200:
                 problem = response.of_error(await answer.json())["error"]
                 raise Refused(problem["param"] or "messages", problem["message"], 400)
-            prompt = (await answer.json())["prompt"]
-        kept = {name: value for name, value in params.items() if name not in {*of_template, "reasoning_format"}}
-        return {**kept, "prompt": prompt, "json_schema": forced.schema()}
+            return str((await answer.json())["prompt"])
 
     def _adapter(self, body: Mapping[str, Any]) -> list[dict[str, float]]:
         model = body.get("model")
@@ -195,6 +215,7 @@ def build_app(front: Front, key: str) -> web.Application:
     app.router.add_post(CHAT, front.generate)
     app.router.add_post(COMPLETION, front.generate)
     app.router.add_post("/tokenize", front.tokenize)
+    app.router.add_post("/detokenize", front.detokenize)
     app.router.add_get("/metrics", front.metrics)
     app.router.add_get("/health", front.health)
     return app

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.constraints.json_schema import LLAMA_CPP, unenforced
+
 Body = dict[str, Any]
 
 PENALTY_TOKENS = 8192  # as far back as penalties look; vLLM looks at all of an answer
@@ -51,6 +53,7 @@ _WITHOUT: Mapping[str, tuple[Any, ...]] = {
     "mm_processor_kwargs": ({},),
     "thinking_token_budget": (),
 }
+_TEXTS = ("input_text", "output_text", "refusal", "thinking")  # types of parts that are text in other protocols
 _CONSTRAINTS = ("json", "choice")  # of `structured_outputs`
 
 
@@ -96,6 +99,12 @@ def translate(body: Mapping[str, Any], limits: Limits, *, chats: bool) -> Body:
     return payload
 
 
+def check_schema(param: str, schema: Any) -> None:
+    """Refuse a schema of which llama.cpp would ignore a part."""
+    if (ignored := unenforced(schema, LLAMA_CPP)) is not None:
+        raise Refused(param, f"{param}: {ignored}.", 400)
+
+
 def terse(schema: Any) -> Any:
     """The schema with JSON whitespace forbidden, with which a small model fills all its tokens (LLGuidance)."""
     return {"x-guidance": {"whitespace_flexible": False}, **schema} if isinstance(schema, dict) else schema
@@ -104,6 +113,7 @@ def terse(schema: Any) -> Any:
 def _terse_format(response_format: Mapping[str, Any]) -> Body:
     if response_format.get("type") == "json_schema" and isinstance(response_format.get("json_schema"), dict):
         inner = response_format["json_schema"]
+        check_schema("response_format", inner.get("schema"))
         return {**response_format, "json_schema": {**inner, "schema": terse(inner.get("schema", {}))}}
     if response_format.get("type") == "json_object":
         return {**response_format, "schema": terse(response_format.get("schema") or {"type": "object"})}
@@ -150,13 +160,41 @@ def _of_chat(body: Mapping[str, Any]) -> Body:
         )
     for message in messages:
         _check_calls(message)
-    payload: Body = {"reasoning_format": "none"}
+    payload: Body = {"reasoning_format": "none", "messages": [_plain(message) for message in messages]}
     if body.get("logprobs"):
         payload |= {"logprobs": True, "top_logprobs": max(body.get("top_logprobs") or 0, 1)}  # 0 switches both off
     choice = body.get("tool_choice")
     if choice in ("none", "auto"):
         payload["tool_choice"] = choice
     return payload
+
+
+def _plain(message: Any) -> Any:
+    """The message as llama.cpp reads it: parts are objects of type text, arguments are text."""
+    if not isinstance(message, dict):
+        return message
+    changes: Body = {}
+    content = message.get("content")
+    if isinstance(content, list):
+        changes["content"] = [_plain_part(part) for part in content]
+    calls = message.get("tool_calls")
+    if calls and any(isinstance(call["function"].get("arguments"), dict) for call in calls):
+        changes["tool_calls"] = [_plain_call(call) for call in calls]
+    return {**message, **changes} if changes else message
+
+
+def _plain_part(part: Any) -> Any:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if isinstance(part, dict) and part.get("type") in _TEXTS:
+        return {**part, "type": "text", "text": part.get("text") or part.get("refusal") or ""}
+    return part
+
+
+def _plain_call(call: Mapping[str, Any]) -> Body:
+    arguments = call["function"].get("arguments")
+    written = json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
+    return {**call, "function": {**call["function"], "arguments": written}}
 
 
 def _check_calls(message: Any) -> None:
@@ -201,7 +239,9 @@ def _constraint(constraint: Mapping[str, Any]) -> Body:
         )
     if "json" in constraints:
         schema = constraints["json"]
-        return {"json_schema": terse(json.loads(schema) if isinstance(schema, str) else schema)}
+        schema = json.loads(schema) if isinstance(schema, str) else schema
+        check_schema("structured_outputs", schema)
+        return {"json_schema": terse(schema)}
     choices = constraints["choice"]
     if not isinstance(choices, list) or not choices or not all(isinstance(each, str) for each in choices):
         raise Refused("structured_outputs", "structured_outputs.choice: must be a list of texts.", 400)

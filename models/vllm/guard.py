@@ -3,7 +3,7 @@
 Control tokens in messages and tools become plain text (`models.control_tokens`), grammars are first compiled in another
 process (`models.grammar_pool`), error messages are sanitised in linear time (`models.vllm.sanitiser`), the calls that a
 request demands have an end (`models.vllm.required_calls`), and no part of a JSON schema is ignored
-(`models.vllm.schema_features`). The control tokens are those of the server's own tokenizer, so they fit every
+(`models.constraints.json_schema`). The control tokens are those of the server's own tokenizer, so they fit every
 model. It knows neither clients nor tiers, which the gateway checks.
 """
 
@@ -15,9 +15,10 @@ from typing import Any
 
 import orjson
 
+from models.constraints.json_schema import XGRAMMAR, unenforced
 from models.control_tokens import Neutraliser, control_tokens, neutral_chat
 from models.grammar_pool import LIMITS_VARIABLE, GrammarLimits, GrammarPool, PoolBusy
-from models.vllm import required_calls, sanitiser, schema_features
+from models.vllm import required_calls, sanitiser
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -40,7 +41,6 @@ class RequestGuard:
         self._limits = GrammarLimits(**json.loads(os.environ.get(LIMITS_VARIABLE, "{}")))
         sanitiser.install()
         required_calls.install()
-        schema_features.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on without control tokens in its messages, or refuse it."""
@@ -80,6 +80,9 @@ class RequestGuard:
                 self._pool, self._has_opened_pool = self._open_pool(scope["app"].state), True
             if self._pool is None:
                 return None
+            ignored = unenforced(orjson.loads(spec), XGRAMMAR) if kind == "json" and _is_json(spec) else None
+            if ignored is not None and (not where.startswith("tools.") or _demands_calls(parsed)):
+                return f"{where}: {ignored}.", where
             try:
                 problem = await self._pool.problem(kind, spec)
             except PoolBusy:
@@ -143,6 +146,19 @@ def constraints_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         parameters = function.get("parameters") if isinstance(function, dict) else None
         if isinstance(parameters, dict):
             yield f"tools.{index}", "json", orjson.dumps(parameters).decode()
+
+
+def _demands_calls(parsed: Mapping[str, Any]) -> bool:
+    """Whether the parameters of functions constrain the answer; otherwise they only stand in the prompt."""
+    return parsed.get("tool_choice") not in (None, "none", "auto")
+
+
+def _is_json(spec: str) -> bool:
+    try:
+        orjson.loads(spec)
+    except orjson.JSONDecodeError:
+        return False  # vLLM's to refuse
+    return True
 
 
 def _as_ebnf(grammar: str) -> str:

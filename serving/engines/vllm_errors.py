@@ -23,6 +23,7 @@ _PARAMETER = re.compile(r" ?\(parameter=(?P<param>[\w.]{1,100})(?=[,)])")
 _LEADING_NAME = re.compile(r"`?(?P<param>[a-z_]{1,64})`? (?:must|is not|should|cannot)\b")
 _TOO_LONG = re.compile(r"context length|max_model_len|maximum model length")
 _OF_THE_PROMPT = re.compile(r"prompt|conversation|[Uu]nknown role|vocabulary|multimodal|TextEncode|input_tokens")
+_FOR_OPERATORS = re.compile(r"(?:^|(?<=[.;]))[^.;]{0,400}\bVLLM_[A-Z_]{1,64}\b[^.;]{0,400}[.;]?")  # their variables
 _OF_A_CONSTRAINT = re.compile(r"grammar|constraints for structured|^Choice '")
 
 
@@ -47,6 +48,7 @@ def translate(status: int, body: bytes, fields: Collection[str]) -> ApiError:
             return InvalidRequest("JSON within a string of this request is nested too deeply.", param=constraint)
         return EngineFailed("The engine failed on this request.")
     message, named = _readable(message)
+    message = _FOR_OPERATORS.sub("", message).strip() or message
     if len(message) > MAX_CHARACTERS:
         message = message[:MAX_CHARACTERS] + "…"
     param = _path(param) or named or _leading(message, fields)

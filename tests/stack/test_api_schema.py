@@ -22,6 +22,9 @@ OPERATIONS = {
     "POST /v1/completions": "bondhu-demo",
     "POST /v1/responses": "bondhu-demo",
     "POST /v1/messages": "bondhu-demo",
+    "POST /v1/messages/count_tokens": "bondhu-demo",
+    "POST /tokenize": "bondhu-demo",
+    "POST /detokenize": "bondhu-demo",
     "POST /v1/embeddings": "all-minilm-l6-v2",
     "GET /v1/models": "",
     "GET /v1/models/{model}": "",
@@ -88,7 +91,14 @@ OPERATIONS = {
 }
 LONGEST = 4  # tokens: this is about requests, not about texts
 IN_CHATS = ("max_tokens", "max_completion_tokens")  # fields that bound an answer
-LENGTHS = {"POST /v1/responses": ("max_output_tokens",), "POST /v1/messages": ("max_tokens",)}
+LENGTHS: dict[str, tuple[str, ...]] = {
+    "POST /v1/responses": ("max_output_tokens",),
+    "POST /v1/messages": ("max_tokens",),
+    "POST /v1/messages/count_tokens": (),
+    "POST /tokenize": (),
+    "POST /detokenize": (),
+    "POST /v1/embeddings": (),
+}
 EXAMPLES = 25
 BOUNDS = settings(
     max_examples=EXAMPLES,

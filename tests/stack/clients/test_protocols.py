@@ -72,9 +72,9 @@ def test_a_stream_says_what_a_whole_message_says(anthropics: anthropic.Anthropic
     text = "".join(event.delta.text for event in events if event.type == "content_block_delta")
     assert text == whole.content[0].text
     assert text
-    started = events[0].message.usage
+    ended = events[-2].usage
     total = whole.usage.input_tokens + whole.usage.cache_read_input_tokens
-    assert started.input_tokens + started.cache_read_input_tokens == total > 0
+    assert ended.input_tokens + ended.cache_read_input_tokens == total > 0
     assert events[-2].usage.output_tokens == whole.usage.output_tokens > 0
 
 

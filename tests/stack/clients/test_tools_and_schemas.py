@@ -100,25 +100,13 @@ def form(schema: Any) -> dict[str, Any]:
     return ASKED | {"response_format": described, "max_tokens": 120}
 
 
-INTEGER, SHORT = {"type": "integer", "minimum": 1, "maximum": 99}, {"type": "string", "maxLength": 6}
-
-
-def test_what_one_backend_ignores_another_enforces(http: httpx.Client) -> None:
-    """`allOf` of two objects: the answer has the properties of both."""
-    both = [
-        {"type": "object", "properties": {name: each}, "required": [name]}
-        for name, each in (("a", INTEGER), ("b", SHORT))
-    ]
-    answer = http.post(CHAT, json=form({"allOf": both}))
-    assert answer.status_code == 200, answer.text
-    found = json.loads(answer.json()["choices"][0]["message"]["content"])
-    assert isinstance(found["a"], int)
-    assert isinstance(found["b"], str)
+INTEGER = {"type": "integer", "minimum": 1, "maximum": 99}
 
 
 @pytest.mark.parametrize(
     ("keyword", "schema"),
     [
+        ("allOf", {"allOf": [{"type": "object", "properties": {name: INTEGER}} for name in "ab"]}),
         ("not", {"type": "integer", "not": {"const": 3}}),
         ("dependentRequired", {"type": "object", "properties": {"a": INTEGER}, "dependentRequired": {"a": ["b"]}}),
         ("uniqueItems", {"type": "array", "items": INTEGER, "uniqueItems": True}),
@@ -126,7 +114,7 @@ def test_what_one_backend_ignores_another_enforces(http: httpx.Client) -> None:
         ("zz", {"type": "object", "properties": {"a": INTEGER}, "required": ["zz"], "additionalProperties": False}),
     ],
 )
-def test_what_no_backend_enforces_is_refused_by_name(http: httpx.Client, keyword: str, schema: Any) -> None:
+def test_what_would_not_be_enforced_is_refused_by_name(http: httpx.Client, keyword: str, schema: Any) -> None:
     """Never ignored."""
     answer = http.post(CHAT, json=form(schema))
     assert answer.status_code == 400, answer.text
@@ -141,3 +129,38 @@ def test_an_object_with_a_schema_is_by_the_schema(http: httpx.Client, engine_ser
     form_ = {"response_format": {"type": "json_object", "schema": schema}, "max_tokens": 60}
     answer = http.post(CHAT, json=ASKED | form_)
     assert json.loads(answer.json()["choices"][0]["message"]["content"]).keys() == {"n"}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": ["Hello", "there"]}],
+        [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}],
+        [
+            {"role": "user", "content": "Hello"},
+            {
+                "role": "assistant",
+                "tool_calls": [
+                    {"id": "1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "1", "content": "snow"},
+        ],
+    ],
+    ids=["texts", "input_text", "arguments as an object"],
+)
+def test_what_other_clients_write_is_taken(http: httpx.Client, messages: Any) -> None:
+    """Parts that are texts, parts of the Responses protocol, arguments that are an object."""
+    answer = http.post(CHAT, json=ASKED | {"messages": messages, "max_tokens": 5})
+    assert answer.status_code == 200, answer.text
+
+
+def test_an_error_names_nothing_that_only_the_operator_has(http: httpx.Client) -> None:
+    """The engine's own words mention environment variables."""
+    for wrong in ({"n": 129}, {"stop": ["x"] * 5}, {"bad_words": ["x"] * 129}):
+        answer = http.post(CHAT, json=ASKED | wrong)
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["param"] in wrong
+        assert "VLLM" not in error["message"]
+        assert "validation" not in error["message"]

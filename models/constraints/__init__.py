@@ -1,0 +1,1 @@
+"""What engines make of constraints on their answers."""
