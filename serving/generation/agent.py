@@ -311,7 +311,8 @@ class _Writer:
         ]
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
-        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        chunk: Json = {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        return chunk | {"usage": None} if self._request.stream_options.get("include_usage") else chunk
 
 
 def _zone_of(request: GenerationRequest, memory: AgentRecollection | None) -> tzinfo | None:

@@ -261,6 +261,8 @@ class _Passing:
                 self._usage = read_usage(chunk["usage"])
             if chunk.get("choices"):
                 chunk.pop("usage", None)  # running counts are not for the client
+                if self._request.stream_options.get("include_usage"):
+                    chunk["usage"] = None
             if self._request.streams:
                 await self._event(chunk)
             else:

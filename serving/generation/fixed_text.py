@@ -11,7 +11,7 @@ from starlette.responses import Response
 from models.chat_chunks import collect
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import MODEL_HEADER, ResponseWriter
-from serving.protocol.sse import DONE
+from serving.protocol.sse import DONE, HEADERS
 
 Json = dict[str, Any]
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -31,7 +31,8 @@ def response_of(request: GenerationRequest, chunks: list[Json], headers: dict[st
     """Return the text as a complete response."""
     headers = {MODEL_HEADER.decode(): label, **headers}
     if request.streams:
-        return Response(_events(chunks), 200, headers, media_type="text/event-stream")
+        headers |= {name.decode(): value.decode() for name, value in HEADERS}
+        return Response(_events(chunks), 200, headers)
     return Response(_whole(request, chunks), 200, headers, media_type="application/json")
 
 
@@ -49,6 +50,7 @@ def chunks_of(request: GenerationRequest, text: str, *, label: str, id_: str, cr
         ]
     chunks: list[Json] = [{**head, "choices": [{"index": 0, **choice}]} for choice in choices]
     if request.stream_options.get("include_usage") or not request.streams:
+        chunks = [{**chunk, "usage": None} for chunk in chunks]
         chunks.append({**head, "choices": [], "usage": dict.fromkeys(_COUNTS, 0)})
     return chunks
 

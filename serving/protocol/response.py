@@ -8,6 +8,7 @@ from typing import Protocol
 from starlette.types import Send
 
 from serving import errors
+from serving.protocol import sse
 from serving.protocol.record import RequestRecord
 
 MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
@@ -72,7 +73,7 @@ class ResponseWriter:
     async def event(self, events: bytes, label: str) -> None:
         """Send whole events of a stream; `label` is the model that answers and only used in the first call."""
         if not self.started:
-            await self._start(200, [(b"content-type", b"text/event-stream; charset=utf-8")], label)
+            await self._start(200, [*sse.HEADERS], label)
             self._record.first_token()
         if self._keeps:
             self._keep(events)

@@ -15,3 +15,8 @@ def events_of(blocks: Iterable[bytes]) -> list[dict[str, Any]]:
 
 
 DONE = b"data: [DONE]\n\n"
+HEADERS = (  # of every stream: neither caches nor proxies (nginx) keep its events back
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)

@@ -1,9 +1,9 @@
 """Reads the engine's token counts from its response while the response is forwarded.
 
 The engine reports its counts in every event (vLLM's `continuous_usage_stats`), so that they are known even if a stream
-breaks. The client receives only what it requested: all counts, the last ones, or none. Events are vLLM's compact JSON,
-in which a `"usage"` key is unambiguous: inside a string its quotes would be escaped. This module does not know what the
-counts are used for.
+breaks. The client receives only what it requested: all counts, the last ones (with `"usage":null` in the others, as
+OpenAI has it), or none. Events are vLLM's compact JSON, in which a `"usage"` key is unambiguous: inside a string its
+quotes would be escaped. This module does not know what the counts are used for.
 """
 
 import re
@@ -18,6 +18,7 @@ _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
 _LAST = b'"choices":[],'  # the event that only has the final counts
 _END = b"\n\n"
+_NONE = b',"usage":null'
 _DATA, _DONE = b"data: ", b"data: [DONE]"
 
 
@@ -51,6 +52,7 @@ class StreamMeter:
         options = stream_options or {}
         self._wants_last = bool(options.get("include_usage"))
         self._wants_all = self._wants_last and bool(options.get("continuous_usage_stats"))
+        self._instead = _NONE if self._wants_last else b""
         self.is_complete = False
         self.problem: str | None = None
         self._usage_by_choice: dict[
@@ -80,7 +82,7 @@ class StreamMeter:
         return b"".join([self._of_event(event) for event in events.split(_END) if event])
 
     def _of_event(self, event: bytes) -> bytes:
-        if self.problem:
+        if self.problem or event.startswith(b":"):  # a comment of the engine's, which keeps its connection alive
             return b""
         if event == _DONE:
             self.is_complete = True
@@ -98,4 +100,6 @@ class StreamMeter:
             return event + _END if self._wants_last else b""
         choice = _CHOICE.search(event)
         self._usage_by_choice[choice[1] if choice else b"0"] = match[1]
-        return event + _END if self._wants_all else event[: match.start()] + event[match.end() :] + _END
+        if self._wants_all:
+            return event + _END
+        return b"".join((event[: match.start()], self._instead, event[match.end() :], _END))

@@ -54,6 +54,11 @@ class GatewaySettings(Frozen):
     gzip_min_bytes: int = Field(
         default=1024, ge=0, description="minimum size of a compressed response, bytes; streams never are; 0: off"
     )
+    stream_comment_s: float = Field(
+        default=15,
+        ge=0,
+        description="a stream that is silent for this long gets a comment, so that proxies keep it open, s; 0: off",
+    )
     cors_origins: tuple[str, ...] = Field(default=(), description="origins that browsers may send requests from")
 
 

@@ -49,13 +49,22 @@ def test_counts_are_taken_out_however_the_stream_is_cut(size: int) -> None:
     assert meter.usage == Usage(7, 4, 3)
 
 
+def test_a_comment_of_the_engines_is_no_event() -> None:
+    """It keeps the connection to the gateway alive, and means nothing to a client."""
+    meter = StreamMeter(None)
+    assert meter.feed(b": keep-alive\n\n" + event("a", 1)).startswith(b"data: ")
+    assert meter.problem is None
+
+
 def test_a_client_gets_the_counts_that_it_asked_for() -> None:
     """The last ones with `include_usage`, all of them with vLLM's `continuous_usage_stats`."""
     last, every = (
         StreamMeter({"include_usage": True}),
         StreamMeter({"include_usage": True, "continuous_usage_stats": True}),
     )
-    assert last.feed(STREAM).count(b'"total_tokens"') == 1
+    counted = last.feed(STREAM)
+    assert counted.count(b'"total_tokens"') == 1
+    assert counted.count(b',"usage":null}') == 3, "as OpenAI has it"
     assert every.feed(STREAM) == STREAM
 
 
