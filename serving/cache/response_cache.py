@@ -120,7 +120,8 @@ class Lookup:
             return None
         cache, request = self._cache, self._request
         self._owner = owner_of(request.app, request.user)
-        about = (cache.makers(request.model).current, self._directives.kind)
+        repeated = None if is_deterministic(request.parsed) else self._directives.idempotency_key
+        about = (cache.makers(request.model).current, self._directives.kind, *([repeated] if repeated else []))
         self._digest = digest(request, request.parsed, *about)
         fields = [_ANSWER + self._digest]
         if self._question is not None and cache.semantic is not None:
@@ -167,6 +168,8 @@ class Lookup:
         rules = self._cache.rules
         if self._directives.kind is not None:
             return rules.ttl_s[self._directives.kind]
+        if self._directives.idempotency_key is not None:
+            return rules.deterministic_ttl_s
         return rules.deterministic_ttl_s if is_deterministic(self._request.parsed) else None
 
     def _comparable(self) -> str | None:

@@ -2,9 +2,10 @@
 
 Identical in-flight requests are computed once if they would get the same answer anyway (greedy, or with a seed), or if
 they come from one end user, who probably pressed twice. A sampled request without an end user is always computed: an
-application that sends one prompt many times wants different samples. `Cache-Control: no-cache` or `no-store` disables
-sharing. Identical means the same application, end user, tier, class, consent, conversation, cache directives, path,
-model and body. This module does not know where responses are shared.
+application that sends one prompt many times wants different samples, unless it says by an `Idempotency-Key` that it
+repeats one request. `Cache-Control: no-cache` or `no-store` disables sharing. Identical means the same application, end
+user, tier, class, consent, conversation, cache directives, path, model and body. This module does not know where
+responses are shared.
 """
 
 import hashlib
@@ -65,7 +66,8 @@ def identity_of(
     request: GenerationRequest, tier: str, directives: CacheDirectives, *, is_resumable: bool
 ) -> str | None:
     """A digest that is equal for identical requests; None for a request that is not shared."""
-    if not directives.reads or (request.user is None and not is_deterministic(request.parsed)):
+    is_repeatable = directives.idempotency_key is not None or is_deterministic(request.parsed)
+    if not directives.reads or (request.user is None and not is_repeatable):
         return None
     sender = [
         request.app,
@@ -76,7 +78,7 @@ def identity_of(
         request.allow_sensitive,
         request.conversation,
     ]
-    sender += [request.country, request.checks_safety, request.notices]
+    sender += [request.country, request.checks_safety, request.notices, directives.idempotency_key]
     return _digest(
         [sender, directives.mode, directives.kind, is_resumable, request.path, request.model, request.parsed]
     )
