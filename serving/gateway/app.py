@@ -36,7 +36,7 @@ from serving.routes.memory import (
     recall,
     wishes,
 )
-from serving.routes.openai import completions, embeddings, models, responses
+from serving.routes.openai import completions, embeddings, models, responses, tokens
 from serving.routes.openai.direct import DirectRoutes
 from serving.routes.operations import health, health_report, metrics, usage
 
@@ -67,7 +67,7 @@ def create_app() -> FastAPI:
         separate_input_output_schemas=False,
         openapi_url="/openapi.json" if settings.gateway.docs else None,  # None also disables /docs and /redoc
     )
-    for router in (completions.router, responses.router, anthropic.router):
+    for router in (completions.router, responses.router, anthropic.router, tokens.router):
         app.include_router(router)
     for router in (embeddings.router, models.router, usage.router, consent.router, health.router):
         app.include_router(router)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.errors import envelope
 from serving.protocol.disconnect import WATCH
@@ -44,6 +45,20 @@ class ConnectionLimits:
     header_timeout_s: float
     body_timeout_s: float
     write_timeout_s: float
+
+
+class _UnframedCycle(RequestResponseCycle):
+    """A response to HTTP/1.0, which does not know chunks: its end is that of the connection (RFC 9112, section 6.3).
+
+    uvicorn sends chunks whatever the version.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message of the application's."""
+        self.chunked_encoding = False
+        if message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))  # uvicorn's check of lengths passes
+        await super().send(message)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -157,6 +172,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._disarm()
             self._in_body = True
             super().on_headers_complete()
+            if self.scope["http_version"] == "1.0" and self.cycle is not None:
+                self.cycle.__class__ = _UnframedCycle  # its task has not begun
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""

@@ -33,6 +33,7 @@ from serving.config.credentials import CLUSTER_KEY, ERASURE_KEY, load_secrets
 from serving.config.load import Settings
 from serving.config.reloadable import SettingsWatcher
 from serving.engines.prefix_salt import PrefixSalt
+from serving.engines.tokenizer import EngineTokenizer
 from serving.gateway import http_protocol, wiring
 from serving.gateway.connections import Connections, Deployments, open_connections, open_deployments
 from serving.gateway.watchdog import Watchdog
@@ -157,6 +158,7 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         settings=settings,
         engine_registry=engine_registry,
         embedder=deployments.embedder,
+        tokenizer=EngineTokenizer(engine_registry, connections.engines),
         models=generation.catalogue,
         agents=generation.agents,
         keys=ApiKeyAuthenticator(partial(find_key, database)),

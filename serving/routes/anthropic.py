@@ -1,4 +1,4 @@
-"""POST /v1/messages: Anthropic's protocol, for models and agents."""
+"""POST /v1/messages and its count of tokens: Anthropic's protocol, for models and agents."""
 
 import secrets
 from collections.abc import Mapping
@@ -9,9 +9,14 @@ from fastapi.responses import Response
 
 from serving.protocol.anthropic import to_chat
 from serving.protocol.anthropic.errors import PATH
+from serving.protocol.anthropic.fields import Counted
 from serving.protocol.anthropic.writer import MessagesWriter
 from serving.routes import openapi, translated
+from serving.routes.openai import tokens
 from serving.routes.openai.direct import DirectRoute
+
+COUNT = f"{PATH}/count_tokens"
+CONTINUED = ("continue_final_message", "add_generation_prompt")
 
 router = APIRouter(tags=["generation"], route_class=DirectRoute)
 
@@ -33,3 +38,18 @@ class _Messages:
 async def create_message(http_request: Request) -> Response:
     """Answer a conversation in Anthropic's Messages protocol: one message, or a stream of its events."""
     return await translated.answer(http_request, PATH, _Messages())
+
+
+@router.post(COUNT, openapi_extra=openapi.request_of(Counted), responses=openapi.COUNT_RESPONSES)
+async def count_tokens(http_request: Request) -> Response:
+    """Count the tokens of a message's prompt, with the model's own tokenizer."""
+    return await tokens.answer(http_request, COUNT, tokens.TOKENIZE, _tokenize_body, _counted)
+
+
+def _tokenize_body(parsed: Mapping[str, Any]) -> dict[str, Any]:
+    body = to_chat.prompt_body_of(parsed)
+    return {name: body[name] for name in ("messages", "tools", *CONTINUED) if name in body}
+
+
+def _counted(found: dict[str, Any]) -> dict[str, Any]:
+    return {"input_tokens": found["count"]}

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from fastapi import Request
 
-from serving.errors import BodyTooLarge, IncompleteBody, InvalidRequest
+from serving.errors import BodyTooLarge, EncodedBody, IncompleteBody, InvalidRequest
 from serving.routes.json_values import check_values
 
 BYTES_PER_TOKEN = 3  # for estimates, which are rather too high
@@ -43,7 +43,10 @@ async def read_json(http_request: Request, max_bytes: int) -> tuple[bytes, dict[
 
 
 async def read_bytes(http_request: Request, max_bytes: int) -> bytes:
-    """The body; raises BodyTooLarge above `max_bytes`, and IncompleteBody if the client disconnects."""
+    """The body; raises BodyTooLarge above `max_bytes`, EncodedBody, and IncompleteBody if the client disconnects."""
+    encoding = http_request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise EncodedBody(encoding)
     announced = http_request.headers.get("content-length")
     if announced is not None and int(announced) > max_bytes:
         raise _too_large(max_bytes)

@@ -24,6 +24,7 @@ from serving.config.schema import Settings
 from serving.doctor.collector import Doctor
 from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
+from serving.engines.tokenizer import EngineTokenizer
 from serving.errors import DatabaseAway
 from serving.generation.accounts import Accounts
 from serving.generation.agent import AgentParts
@@ -54,6 +55,7 @@ class Gateway:
     settings: Settings
     engine_registry: EngineRegistry
     embedder: EmbedderClient | None
+    tokenizer: EngineTokenizer
     models: ModelCatalogue
     agents: AgentParts
     keys: ApiKeyAuthenticator[KeyRecord]

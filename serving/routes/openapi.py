@@ -94,6 +94,11 @@ def _request(schema: Schema) -> Schema:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def request_of(model: type[BaseModel]) -> Schema:
+    """The request body of a route, from the model that it is validated against."""
+    return _request(_fields(model))
+
+
 _CONSENT_REQUEST = _object(
     ["allow_external"],
     allow_external={"type": "boolean", "description": "requests may be sent to an external model, such as Gemini"},
@@ -105,8 +110,8 @@ IMPORT = _request({"$ref": "#/components/schemas/Document"})  # the response of 
 CHAT = _request(_CHAT_REQUEST)
 COMPLETION = _request(_COMPLETION_REQUEST)
 EMBEDDING = _request(_EMBEDDING_REQUEST)
-RESPONSES = _request(_fields(ResponsesRequest))
-MESSAGES = _request(_fields(MessagesRequest))
+RESPONSES = request_of(ResponsesRequest)
+MESSAGES = request_of(MessagesRequest)
 
 CONSENT_FIELDS: dict[str, Schema] = {
     "object": {"const": "consent"},
@@ -147,13 +152,14 @@ def _errors(*statuses: int) -> dict[int | str, Schema]:
         408: "The body did not arrive completely, or not in time.",
         409: "The object has changed meanwhile.",
         413: "The body is too large.",
+        415: "The body is compressed.",
         429: "A limit of the key's tier, or too many invalid keys from the same address; see Retry-After.",
         502: "The engine failed while it generated the response.",
         503: "The service is unavailable now; see Retry-After.",
         504: "The engine did not finish in time.",
     }
     # Every route with authentication can throttle invalid keys; every route with a body limit can time out.
-    follows = {429: 401 in statuses, 408: 413 in statuses}
+    follows = {429: 401 in statuses, 408: 413 in statuses, 415: 413 in statuses}
     listed = sorted({*statuses, *(status for status, is_so in follows.items() if is_so)})
     return {status: _json(meanings[status], _ERROR) for status in listed}
 
@@ -205,6 +211,22 @@ MESSAGES_RESPONSES: dict[int | str, Schema] = {
     **{
         status: _json(each["description"], _MESSAGES_ERROR)
         for status, each in _errors(400, 401, 403, 404, 413, 429, 502, 503, 504).items()
+    },
+}
+_TOKENS = _object(["count", "tokens"], count={"type": "integer", "minimum": 0}, tokens=_array({"type": "integer"}))
+TOKENS_RESPONSES: dict[int | str, Schema] = {
+    200: _json("The tokens.", _TOKENS),
+    **_errors(400, 401, 403, 404, 413, 429, 502, 503),
+}
+TEXT_RESPONSES: dict[int | str, Schema] = {
+    200: _json("The text.", _object(["prompt"], prompt=STRING)),
+    **_errors(400, 401, 403, 404, 413, 429, 502, 503),
+}
+COUNT_RESPONSES: dict[int | str, Schema] = {
+    200: _json("The number of tokens.", _object(["input_tokens"], input_tokens={"type": "integer", "minimum": 1})),
+    **{
+        status: _json(each["description"], _MESSAGES_ERROR)
+        for status, each in _errors(400, 401, 403, 404, 413, 429, 502, 503).items()
     },
 }
 _EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)

@@ -35,6 +35,7 @@ from serving.routes.identity import (
     named_conversation,
     notices_of,
 )
+from serving.routes.keep_alive import KeepAliveResponse
 from serving.routes.openai.direct import DirectRoute
 from serving.streams.policy import (
     ABORT_S,
@@ -113,9 +114,9 @@ async def respond(
     if gateway.settings.streams.coalesce != "off" and gateway.models.agent(request.model) is None:
         identity = identity_of(request, caller.tier, directives, is_resumable=request.streams and linger_s > 0)
     if identity is None and linger_s == ABORT_S:
-        return _generation(gateway, caller.tier, directives, tokens, request, record)
+        return _kept_alive(gateway, request, _generation(gateway, caller.tier, directives, tokens, request, record))
     recording, _ = gateway.recorder.of(request, identity, record.id, linger_s)
-    return RecordingResponse(
+    reader = RecordingResponse(
         recording,
         record=record,
         generate=partial(_generation, gateway, caller.tier, directives, tokens),
@@ -123,6 +124,12 @@ async def respond(
         linger_s=linger_s,
         use="shared",
     )
+    return _kept_alive(gateway, request, reader)
+
+
+def _kept_alive(gateway: Gateway, request: GenerationRequest, response: Response) -> Response:
+    every_s = gateway.settings.gateway.stream_comment_s
+    return KeepAliveResponse(response, every_s) if every_s and request.streams else response
 
 
 async def _resume(

@@ -102,6 +102,13 @@ LARGE: dict[str, tuple[str, str, Any]] = {
         "/v1/messages",
         CHAT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 9_990}]},
     ),
+    "a count of many blocks": (
+        "POST",
+        "/v1/messages/count_tokens",
+        {"model": MODEL, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 9_990}]},
+    ),
+    "a text to tokenize": ("POST", "/tokenize", {"model": MODEL, "prompt": LONG}),
+    "tokens to detokenize": ("POST", "/detokenize", {"model": MODEL, "tokens": [7] * 590_000}),
     "embeddings of many texts": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": ["word " * 380] * 2_048}),
     "embeddings of tokens": ("POST", "/v1/embeddings", {"model": EMBEDDER, "input": [[7] * 280] * 2_048}),
     "a conversation": (

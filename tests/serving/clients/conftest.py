@@ -18,6 +18,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     """Return a gateway of one worker."""
     environ = {
         "BONDHU__EMBEDDER__DIMENSIONS": str(DIMENSIONS),
+        "BONDHU__GATEWAY__STREAM_COMMENT_S": "0.3",
         "BONDHU__GATEWAY__CORS_ORIGINS": json.dumps(["https://app.example"]),
         "BONDHU__TIERS": json.dumps({"standard": {"requests_per_minute": 100_000}, "few": {"requests_per_minute": 3}}),
     }
@@ -34,8 +35,9 @@ def running_engine(gateway: GatewayProcess) -> Iterator[ScriptServer]:
 
 
 @pytest.fixture
-def engine(running_engine: ScriptServer) -> ScriptServer:
-    """Return the engine, which has not been asked yet."""
+def engine(gateway: GatewayProcess, running_engine: ScriptServer) -> ScriptServer:
+    """Return the engine, which has not been asked yet; a test before may have broken it."""
+    wait_for(lambda: gateway.get("/ready").status_code == 200, "the gateway to be ready")
     running_engine.requests.clear()
     running_engine.says.clear()
     return running_engine

@@ -95,6 +95,8 @@ class EngineServer:
         app.router.add_get("/directory", self._directory)
         app.router.add_post("/v1/completions", self._answer)
         app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/detokenize", self._detokenize)
         if self._embeds:
             app.router.add_post("/{embedder:embedder-[0-9a-f]+}", _embed)
         self.add_routes(app)
@@ -140,6 +142,19 @@ class EngineServer:
         except (asyncio.CancelledError, ConnectionError):
             self.aborted += 1
             raise
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        """A token for each word, as its length."""
+        body: Json = await request.json()
+        self.requests.append(body)
+        text = body.get("prompt") or " ".join(str(message.get("content")) for message in body["messages"])
+        tokens = [len(word) for word in text.split()]
+        return web.json_response({"count": len(tokens), "max_model_len": 2048, "tokens": tokens})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        body: Json = await request.json()
+        self.requests.append(body)
+        return web.json_response({"prompt": " ".join("x" * token for token in body["tokens"])})
 
     async def _stream(self, request: web.Request, body: Json) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})

@@ -39,6 +39,8 @@ class ScriptServer(EngineServer):
         headers: of the requests that came in, beside `requests`.
         retry_after: what an error says of the next try.
         has_index: whether pieces of a call say which call they are of.
+        delay_s: how long it thinks before its first token.
+        cached_tokens: of the prompt that it had in its cache.
 
     """
 
@@ -50,6 +52,8 @@ class ScriptServer(EngineServer):
         self.headers: list[dict[str, str]] = []
         self.retry_after: str | None = None
         self.has_index = True
+        self.delay_s = 0.0
+        self.cached_tokens = 0
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body: Json = await request.json()
@@ -60,6 +64,7 @@ class ScriptServer(EngineServer):
         answer = self.says.pop(0) if self.says else self.always
         end = answer if isinstance(answer, Ended) else Ended(answer, "")
         answer = end.answer
+        await asyncio.sleep(self.delay_s)
         if isinstance(answer, int):
             headers = {} if self.retry_after is None else {"retry-after": self.retry_after}
             error = {"error": {"message": "secret words", "type": "t", "code": "busy", "param": "tools"}}
@@ -80,7 +85,11 @@ class ScriptServer(EngineServer):
         text, calls = _parts(answer)
         message: Json = {"role": "assistant", "content": text or None} | ({"tool_calls": calls} if calls else {})
         choice = {"index": 0, "message": message, **_ended(end, calls)}
-        return _json({**_head("chat.completion"), "choices": [choice], "usage": _USAGE})
+        return _json({**_head("chat.completion"), "choices": [choice], "usage": self._counts()})
+
+    def _counts(self) -> Json:
+        cached = {"prompt_tokens_details": {"cached_tokens": self.cached_tokens}} if self.cached_tokens else {}
+        return {**_USAGE, **cached}
 
     async def _tell(self, request: web.Request, end: Ended) -> web.StreamResponse:
         answer = end.answer
@@ -106,8 +115,8 @@ class ScriptServer(EngineServer):
             for piece in _pieces(whole):
                 await response.write(_event({"tool_calls": [{"index": index, **piece} if self.has_index else piece]}))
         await response.write(_event({}, **_ended(end, calls)))
-        usage = {**_head("chat.completion.chunk"), "choices": [], "usage": _USAGE}
-        await response.write(b"data: " + json.dumps(usage).encode() + b"\n\ndata: [DONE]\n\n")
+        usage = {**_head("chat.completion.chunk"), "choices": [], "usage": self._counts()}
+        await response.write(b"data: " + json.dumps(usage, separators=(",", ":")).encode() + b"\n\ndata: [DONE]\n\n")
         return response
 
 

@@ -217,6 +217,12 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
         },
         {},
     ),
+    ("post", "/v1/messages/count_tokens"): (
+        {"model": "bondhu", "messages": [{"role": "user", "content": "What is the secret word of the safe?"}]},
+        {},
+    ),
+    ("post", "/tokenize"): ({"model": "bondhu", "prompt": "Hi"}, {}),
+    ("post", "/detokenize"): ({"model": "bondhu", "tokens": [1]}, {}),
     ("post", "/v1/embeddings"): ({"model": "all-minilm-l6-v2", "input": "Hi"}, {}),
     ("get", "/v1/models"): (None, {}),
     ("get", "/v1/models/{model}"): (None, {}),
