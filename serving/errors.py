@@ -21,6 +21,7 @@
     ├── MemoryChanged             409     invalid_request_error   memory_changed
     ├── IncompleteBody            408     invalid_request_error   incomplete_body
     ├── BodyTooLarge              413     invalid_request_error   request_too_large
+    ├── EncodedBody               415     invalid_request_error   encoding_not_accepted
     ├── RateLimited               429     requests, or tokens     rate_limit_exceeded
     ├── EngineFailed              502     api_error               engine_error
     ├── EngineUnavailable         503     api_error               model_not_ready
@@ -248,6 +249,17 @@ class BodyTooLarge(ApiError):
     """The body is larger than the route accepts."""
 
     status, type, default_code = 413, "invalid_request_error", "request_too_large"
+
+
+class EncodedBody(ApiError):
+    """The body is compressed, or encoded otherwise."""
+
+    status, type, default_code = 415, "invalid_request_error", "encoding_not_accepted"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            f"content-encoding: '{encoding[:32]}' is not accepted; send the body as it is.", param="content-encoding"
+        )
 
 
 class RateLimited(ApiError):

@@ -22,6 +22,28 @@ from serving.protocol.request_fields import (
 )
 
 MAX_FINDINGS = 32  # pydantic errors to look at
+_TEXT, _NUMBER, _WHOLE, _OBJECT = "must be a text", "must be a number", "must be a whole number", "must be an object"
+_REASONS = {  # by pydantic's kind of error
+    "too_long": "at most {max_length} items are accepted",
+    "too_short": "at least {min_length} item is required",
+    "string_too_long": "at most {max_length} characters are accepted",
+    "string_too_short": "at least {min_length} character is required",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_type": _TEXT,
+    "bool_type": "must be true or false",
+    "int_type": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "finite_number": _NUMBER,
+    "list_type": "must be a list",
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "none_required": "not accepted here",
+    "string_pattern_mismatch": "is not a valid name here",
+}
 MAX_SHOWN_CHARS = 64  # of a name that the client chose
 REPLACED = {  # fields of older versions of OpenAI's and vLLM's protocols, which vLLM ignores, and their successors
     "functions": "tools",
@@ -98,7 +120,7 @@ def _check_parts(messages: list[dict[str, Any]], allow_content: Collection[str])
 
 
 def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], shape: type[BaseModel]) -> InvalidRequest:
-    errors = problem.errors(include_url=False, include_context=False, include_input=False)[:MAX_FINDINGS]
+    errors = problem.errors(include_url=False, include_input=False)[:MAX_FINDINGS]
     field = errors[0]["loc"][:1]
     # In a union, the deepest error belongs to the branch that the client most likely meant.
     candidates = [(_where(error["loc"], parsed), error) for error in errors if error["loc"][:1] == field]
@@ -114,10 +136,16 @@ def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], sha
             "/openapi.json for the accepted fields; an operator can allow more for a model (allow_fields).",
             param=name,
         )
-    reasons = dict.fromkeys(
-        error["msg"].removeprefix("Value error, ")[:200] for found, error in candidates if found == where
-    )
+    reasons = dict.fromkeys(_reason(error) for found, error in candidates if found == where)
     return InvalidRequest(f"{name or 'The request body'}: {', or: '.join(reasons)}.", param=name or None)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """What would be accepted, in our words; pydantic's for kinds of errors that are not listed."""
+    words = _REASONS.get(error["type"])
+    if words is None:
+        return str(error["msg"]).removeprefix("Value error, ")[:200]
+    return words.format(**{"min_length": 1, **error.get("ctx", {})})[:200]
 
 
 def _where(loc: tuple[int | str, ...], parsed: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from storage.tables import CacheUse, Outcome
 
 log = logging.getLogger(__name__)
 
-_OUTCOMES: dict[int, Outcome] = {429: "rate_limited", 503: "unavailable", 504: "timeout"}
+_OUTCOMES: dict[int, Outcome] = {408: "aborted", 429: "rate_limited", 503: "unavailable", 504: "timeout"}
 
 
 class RequestRecord:
