@@ -124,7 +124,7 @@ def _as_invalid_request(problem: ValidationError, parsed: Mapping[str, Any], sha
     field = errors[0]["loc"][:1]
     # In a union, the deepest error belongs to the branch that the client most likely meant.
     candidates = [(_where(error["loc"], parsed), error) for error in errors if error["loc"][:1] == field]
-    where, first = max(candidates, key=lambda found: len(found[0]))
+    where, first = max(candidates, key=lambda found: (len(found[0]), found[1]["type"] == "missing"))
     name = ".".join(where)
     if first["type"] == "missing":
         missing = ".".join([*where, str(first["loc"][-1])])

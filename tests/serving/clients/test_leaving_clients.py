@@ -2,6 +2,7 @@
 
 import socket
 import uuid
+from typing import Any
 
 import httpx
 import pytest
@@ -38,9 +39,12 @@ def test_a_client_that_leaves_has_a_row(http: httpx.Client, gateway: GatewayProc
     """Its outcome says that it was the client who left."""
     request_id = uuid.uuid4().hex
     leave(gateway, key, path, request_id)
-    row = eventually(
-        lambda: (found := http.get(f"/v1/usage/{request_id}")).status_code == 200 and found.json(), 20, "the row"
-    )
+
+    def ended() -> Any:
+        row = http.get(f"/v1/usage/{request_id}").json()
+        return row if row.get("status") == "ended" else None
+
+    row = eventually(ended, 20, "the row")
     assert (row["outcome"], row["http_status"], row["endpoint"]) == ("aborted", 408, path)
     assert row["error_code"] == "incomplete_body"
 
@@ -53,6 +57,6 @@ def test_no_route_has_an_error_of_its_own(http: httpx.Client, gateway: GatewayPr
     line = eventually(
         lambda: next((each for each in gateway.log.read_text().splitlines() if request_id in each), ""), 20, "the line"
     )
-    assert f"POST {path} 408" in line
+    assert '"status":408' in line
     assert "Traceback" not in gateway.log.read_text()
     assert http.get("/health").status_code == 200

@@ -21,6 +21,7 @@ ELSEWHERE = {  # metric: what moves it, and the test that does
     "bondhu_redis_evicted_keys_total": "a Redis that is full: tests/serving/doctor",
     "bondhu_cost_usd_total": "configured prices: tests/serving/ledger/test_ledger.py",
     "bondhu_backup_age_seconds": "a backup: tests/serving/backup",
+    "bondhu_people_returned_ratio": "people of last week: tests/storage",
     "bondhu_certificate_left_seconds": "a certificate: tests/serving/doctor",
 }
 
