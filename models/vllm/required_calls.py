@@ -31,7 +31,7 @@ def install() -> None:
 
 def bounded(request: Any) -> Any:
     """The request with a bound on its list of calls, if it demands some."""
-    outputs = getattr(request, "structured_outputs", None)
+    outputs: Any = getattr(request, "structured_outputs", None)
     schema = getattr(outputs, "json", None)
     if getattr(request, "tool_choice", None) != "required" or not isinstance(schema, dict):
         return request

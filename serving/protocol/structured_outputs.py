@@ -40,8 +40,9 @@ def check_structured_outputs(parsed: Mapping[str, Any], bounds: StructuredOutput
 def _constraints(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Yield (field path, kind, value) of each constraint in a request."""
     chosen = parsed.get("response_format")
-    is_plain = not isinstance(chosen, dict) or chosen.get("type") in (None, "text")
-    if not is_plain and not (chosen["type"] == "json_object" and chosen.get("schema") is None):
+    form: dict[str, Any] = chosen if isinstance(chosen, dict) else {}
+    is_plain_object = form.get("type") == "json_object" and form.get("schema") is None
+    if form.get("type") not in (None, "text") and not is_plain_object:
         yield "response_format", "document", chosen
     outputs = parsed.get("structured_outputs")
     for name, value in outputs.items() if isinstance(outputs, dict) else ():

@@ -35,6 +35,7 @@ class KeepAliveResponse(Response):
         self._begun_here = False  # before the response's own start, which is replaced by this one
         self._status = 200  # of the response, if it is replaced
         self._comment: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; raises what the response does, unless the stream has begun here."""
@@ -55,15 +56,14 @@ class KeepAliveResponse(Response):
             await send(message)
 
         def look() -> None:
-            nonlocal timer
             silent_s = loop.time() - self._sent_at
             is_due = silent_s >= self._every_s and (not self._has_begun or self._begun_here or self._status == 200)
             if is_due and (self._comment is None or self._comment.done()) and not self._has_ended:
                 self._comment = loop.create_task(self._say(send))
                 silent_s = 0.0
-            timer = loop.call_later(max(self._every_s - silent_s, 0.05), look)
+            self._timer = loop.call_later(max(self._every_s - silent_s, 0.05), look)
 
-        timer = loop.call_later(self._every_s, look)
+        self._timer = loop.call_later(self._every_s, look)
         try:
             await self._response(scope, receive, pass_on)
         except ApiError as problem:
@@ -71,7 +71,7 @@ class KeepAliveResponse(Response):
                 raise
             await send({"type": "http.response.body", "body": stream_event(problem)})
         finally:
-            timer.cancel()
+            self._timer.cancel()
             if self._comment is not None:
                 self._comment.cancel()
 
