@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serving.config.schema import ModelSpec
 from serving.protocol.anthropic import to_chat
 from serving.protocol.anthropic.errors import PATH
 from serving.protocol.anthropic.fields import Counted
@@ -24,8 +25,10 @@ router = APIRouter(tags=["generation"], route_class=DirectRoute)
 class _Messages:
     """The dialect; see `serving.routes.translated.Dialect`."""
 
-    def chat_body_of(self, parsed: Mapping[str, Any], allow_content: tuple[str, ...]) -> dict[str, Any]:
-        return to_chat.chat_body_of(parsed, allow_content)
+    def chat_body_of(self, parsed: Mapping[str, Any], spec: ModelSpec | None) -> dict[str, Any]:
+        if spec is None:
+            return to_chat.chat_body_of(parsed)
+        return to_chat.chat_body_of(parsed, spec.allow_content, spec.context_tokens)
 
     def name_of(self, param: str | None) -> str | None:
         return to_chat.name_of(param)

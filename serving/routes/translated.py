@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from serving.config.schema import ModelSpec
 from serving.errors import ApiError, InvalidRequest
 from serving.protocol.request import CHAT
 from serving.routes.body import read_json
@@ -49,8 +50,8 @@ class Writer(Protocol):
 class Dialect(Protocol):
     """A protocol that chats are translated from and to."""
 
-    def chat_body_of(self, parsed: Mapping[str, Any], allow_content: tuple[str, ...]) -> Json:
-        """The body of the chat; raises InvalidRequest."""
+    def chat_body_of(self, parsed: Mapping[str, Any], spec: ModelSpec | None) -> Json:
+        """The body of the chat for a model (None: its file is not known here); raises InvalidRequest."""
 
     def name_of(self, param: str | None) -> str | None:
         """The name of a chat's field."""
@@ -67,7 +68,7 @@ async def answer(http_request: Request, endpoint: str, dialect: Dialect) -> Resp
     try:
         body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
         _check_headers(http_request)
-        chat = dialect.chat_body_of(parsed, allowed_content(gateway, parsed))
+        chat = dialect.chat_body_of(parsed, _spec_of(gateway, parsed))
     except ApiError as problem:
         raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
     try:
@@ -78,16 +79,14 @@ async def answer(http_request: Request, endpoint: str, dialect: Dialect) -> Resp
     return TranslatedResponse(response, writer, lambda problem: _renamed(problem, dialect))
 
 
-def allowed_content(gateway: Gateway, parsed: Mapping[str, Any]) -> tuple[str, ...]:
-    """The types of parts, beside texts, that the request's model accepts; those of an agent are its model's."""
+def _spec_of(gateway: Gateway, parsed: Mapping[str, Any]) -> ModelSpec | None:
+    """The file of the model that answers the request; of an agent, of the model that it uses."""
     name = parsed.get("model")
     if not isinstance(name, str) or not gateway.models.is_known(name):
-        return ()
+        return None
     model = gateway.models.answers(name)
-    spec = gateway.settings.catalogue.get(
-        model if gateway.models.agent(model) is None else gateway.models.agents_model()
-    )
-    return () if spec is None else tuple(spec.allow_content)
+    is_agent = gateway.models.agent(model) is not None
+    return gateway.settings.catalogue.get(gateway.models.agents_model() if is_agent else model)
 
 
 class TranslatedResponse(Response):

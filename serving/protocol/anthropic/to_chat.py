@@ -21,16 +21,22 @@ _NAMES = {  # fields of a chat, as this protocol calls them
 }
 
 
-def chat_body_of(parsed: Mapping[str, Any], allow_content: Collection[str] = ()) -> Json:
+def chat_body_of(
+    parsed: Mapping[str, Any], allow_content: Collection[str] = (), context_tokens: int | None = None
+) -> Json:
     """The body of the chat; raises InvalidRequest in this protocol's names.
 
     Args:
         parsed: the request's body.
         allow_content: types of a chat's parts beside texts that the model accepts.
+        context_tokens: the model's context length. `max_tokens`, which this protocol requires, is no bound from there
+            on: clients' defaults are for models of other sizes.
 
     """
     validate(MessagesRequest, parsed)
     body = {name: parsed[name] for name in SAME if parsed.get(name) is not None} | _prompt_of(parsed, allow_content)
+    if context_tokens is not None and parsed["max_tokens"] >= context_tokens:
+        del body["max_tokens"]
     if parsed.get("stream"):  # running counts, because the first event has the tokens of the prompt
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     if parsed.get("stop_sequences"):

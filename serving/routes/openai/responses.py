@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serving.config.schema import ModelSpec
 from serving.protocol.responses import to_chat
 from serving.protocol.responses.writer import ResponsesWriter
 from serving.routes import openapi, translated
@@ -21,8 +22,8 @@ PATH = "/v1/responses"
 class _Responses:
     """The dialect; see `serving.routes.translated.Dialect`."""
 
-    def chat_body_of(self, parsed: Mapping[str, Any], allow_content: tuple[str, ...]) -> dict[str, Any]:
-        return to_chat.chat_body_of(parsed, allow_content)
+    def chat_body_of(self, parsed: Mapping[str, Any], spec: ModelSpec | None) -> dict[str, Any]:
+        return to_chat.chat_body_of(parsed, () if spec is None else spec.allow_content)
 
     def name_of(self, param: str | None) -> str | None:
         return to_chat.name_of(param)

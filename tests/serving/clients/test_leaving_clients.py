@@ -54,9 +54,12 @@ def test_no_route_has_an_error_of_its_own(http: httpx.Client, gateway: GatewayPr
     """No traceback in the log, and the access line has the client's status."""
     request_id = uuid.uuid4().hex
     leave(gateway, key, path, request_id)
-    line = eventually(
-        lambda: next((each for each in gateway.log.read_text().splitlines() if request_id in each), ""), 20, "the line"
-    )
+
+    def access_line() -> str:
+        lines = gateway.log.read_text().splitlines()
+        return next((each for each in lines if request_id in each and "bondhu.access" in each), "")
+
+    line = eventually(access_line, 20, "the line")
     assert '"status":408' in line
     assert "Traceback" not in gateway.log.read_text()
     assert http.get("/health").status_code == 200

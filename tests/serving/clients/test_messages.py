@@ -122,6 +122,12 @@ def test_a_last_message_of_the_assistants_is_continued(client: anthropic.Anthrop
     assert (asked["continue_final_message"], asked["add_generation_prompt"]) == (True, False)
 
 
+def test_a_default_for_larger_models_is_no_bound(client: anthropic.Anthropic, engine: ScriptServer) -> None:
+    """`max_tokens` is required here, and clients' defaults exceed a small model's context."""
+    client.messages.create(**HI | {"max_tokens": 16_384})
+    assert "max_tokens" not in engine.requests[-1]
+
+
 def test_a_format_is_the_chats(client: anthropic.Anthropic, engine: ScriptServer) -> None:
     """`output_config.format` constrains the text."""
     schema = {"type": "object", "properties": {"mood": {"type": "string"}}, "required": ["mood"]}
