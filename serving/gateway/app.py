@@ -123,6 +123,7 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     is_new = app.openapi_schema is None
     document = FastAPI.openapi(app)
     if is_new:
+        openapi.secure(document)
         openapi.allow(document, sorted({name for spec in settings.served() for name in spec.allow_fields}))
     return document
 

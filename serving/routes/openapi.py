@@ -68,6 +68,22 @@ def allow(document: Schema, names: Iterable[str]) -> None:
             body["properties"][name] = {"description": "a vLLM field, accepted for some models"}
 
 
+SECURITY_SCHEMES: Schema = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "a key of `bondhu keys create`"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "the same key"},
+}
+OPEN_PATHS = ("/health", "/ready")  # need no key
+
+
+def secure(document: Schema) -> None:
+    """Add how requests are authenticated: every operation takes either header, except those that need none."""
+    document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+    document["security"] = [{name: []} for name in SECURITY_SCHEMES]
+    for path in OPEN_PATHS:
+        for operation in document["paths"].get(path, {}).values():
+            operation["security"] = []
+
+
 _PRIVATE = _object(["private"], private={"enum": ["memory", "sensitive"]}) | {"additionalProperties": False}
 _CHAT_REQUEST, _COMPLETION_REQUEST = _fields(ChatRequest), _fields(CompletionRequest)
 _MESSAGE = _CHAT_REQUEST["properties"]["messages"]["items"]
