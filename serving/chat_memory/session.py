@@ -22,6 +22,7 @@ from memory.intents.detector import Detected, Forget, ForgetAll, Intent, Remembe
 from memory.intents.executor import Done, IntentExecutor
 from memory.language.small_talk import is_small_talk
 from memory.recall.duplicates import without_duplicates
+from memory.recall.excerpts import excerpt
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
 from memory.service import MemoryService, Recalled, context_item
@@ -190,12 +191,22 @@ class ChatMemory:
         made = () if done is None else done.memories
         fresh = [item for item in found if item.record.id not in made and item.ranked.item.text.strip() not in shown]
         fresh = list(islice(without_duplicates(fresh, lambda item: item.ranked.item.text), rules.max_items))
+        fresh = [each for item in fresh if (each := self._excerpted(item, query)).record.text]
         within = within_budget([item.ranked for item in fresh], rules.recalled_tokens, self._count)
         fit = {id(ranked) for ranked in within}
         recalled = [item for item in fresh if id(item.ranked) in fit]
         self._context = [context_item(rank, item) for rank, item in enumerate(recalled, 1)]
         self._context += [_always(rank, memory.id) for rank, memory in enumerate(pinned, len(recalled) + 1)]
         return recalled
+
+    def _excerpted(self, recalled: Recalled, query: str) -> Recalled:
+        """The item, by the part that the question is about if it is longer than half of the budget."""
+        item = recalled.ranked.item
+        text = excerpt(item.text, query, self._rules.recalled_tokens // 2, self._count)
+        if text == item.text:
+            return recalled
+        ranked = replace(recalled.ranked, item=replace(item, text=text))
+        return Recalled(replace(recalled.record, text=text), ranked)
 
     def _with(self, profile: Sequence[str], recalled: Sequence[str], notes: Sequence[str]) -> GenerationRequest:
         messages = with_past(self._messages, profile, recalled, notes, place=self._rules.place)

@@ -233,6 +233,16 @@ def test_the_same_words_said_again_mean_another_thing(friend: Friend) -> None:
     assert "set aside last is back" in json.dumps(friend.told()[0])
 
 
+def test_a_long_turn_is_told_by_what_the_question_is_about(friend: Friend) -> None:
+    """It would not fit as a whole, and nothing that was said is unreachable."""
+    filler = "We walked along the river and talked about the weather. " * 60
+    friend.say(filler + "My parrot is called Kiwi. " + filler)
+    friend.say("What is my parrot called?", x_bondhu_conversation="later")
+    told = json.dumps(friend.told())
+    assert "My parrot is called Kiwi." in told
+    assert len(told) < len(filler)
+
+
 def test_what_is_unclear_is_asked_back(friend: Friend) -> None:
     """The model knows that nothing was forgotten, so it cannot say so."""
     friend.say("My sister Asha sings")
