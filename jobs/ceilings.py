@@ -46,12 +46,12 @@ class Watch:
     def __init__(self, ceilings: Ceilings) -> None:
         self._ceilings = ceilings
         self._done = 0
-        self._told = False
+        self._has_warned = False
         signal.signal(signal.SIGALRM, self._too_long)
 
     def begins(self, **_: Any) -> None:
         """A task starts."""
-        self._told = False
+        self._has_warned = False
         if self._ceilings.task_timeout_s is not None:
             signal.setitimer(signal.ITIMER_REAL, self._ceilings.task_timeout_s)
 
@@ -75,10 +75,10 @@ class Watch:
         return None
 
     def _too_long(self, _number: int, _frame: FrameType | None) -> None:
-        if self._told:
+        if self._has_warned:
             log.error("a task goes on although its time is over: the worker ends")
             os._exit(os.EX_TEMPFAIL)
-        self._told = True
+        self._has_warned = True
         signal.setitimer(signal.ITIMER_REAL, HEED_S)
         raise SoftTimeLimitExceeded(self._ceilings.task_timeout_s)
 

@@ -57,7 +57,7 @@ class Forgetter:
     Args:
         engine: the database.
         index_cache: this process's views of it.
-        places: further ones, by name.
+        targets: further ones, by name.
         now: the time, aware.
         log: is told of every erasure, so that backups of before are restored without it.
 
@@ -67,13 +67,13 @@ class Forgetter:
         self,
         engine: AsyncEngine,
         index_cache: IndexCache,
-        places: Mapping[str, ErasureTarget],
+        targets: Mapping[str, ErasureTarget],
         now: Callable[[], datetime],
         log: ErasureLog | None = None,
     ) -> None:
         self._engine = engine
         self._index_cache = index_cache
-        self._places = places
+        self._targets = targets
         self._now = now
         self._log = log
 
@@ -149,8 +149,8 @@ class Forgetter:
         kept: dict[str, int],
         reached: Mapping[str, int] | None = None,
     ) -> Receipt:
-        for name, place in self._places.items():
-            await place.forget(whom)
-            remaining[name] = await place.count(whom)
+        for name, target in self._targets.items():
+            await target.forget(whom)
+            remaining[name] = await target.count(whom)
         remaining["write_ahead_log"] = await erasure.scrub(self._engine)
         return Receipt(self._now(), remaining, kept, reached or {})

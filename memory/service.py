@@ -74,9 +74,9 @@ class MemoryService:
 
     async def ingest(self, owner: Owner, conversation: str, messages: Sequence[NewMessage]) -> Ingested:
         """Store messages of a conversation; see `storage.memory.conversations.ingest`."""
-        taken = await conversations.ingest(self._engine, owner, conversation, messages, now=self._now())
-        await self._embed(owner, since=taken.version)
-        return taken
+        ingested = await conversations.ingest(self._engine, owner, conversation, messages, now=self._now())
+        await self._embed(owner, since=ingested.version)
+        return ingested
 
     async def store_reply(
         self, owner: Owner, conversation: str, reply: NewMessage, context: Sequence[ContextItem], *, answers: str
@@ -157,7 +157,7 @@ class MemoryService:
         About AT_ONCE items get their vectors at once, the others from the worker or at the next recall.
         """
         moved = await export.write_history(self._engine, owner, history, now=self._now())
-        await self._embed(owner, since=moved.since, most=AT_ONCE)
+        await self._embed(owner, since=moved.since, max_items=AT_ONCE)
         return moved
 
     async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
@@ -189,12 +189,12 @@ class MemoryService:
         speakers, name, lacks_vectors = known
         with_view = self._index_cache.with_same_view
         if lacks_vectors:
-            await self._embed(owner, since=0, most=AT_ONCE)  # what a write could not wait for; the rest next time
+            await self._embed(owner, since=0, max_items=AT_ONCE)  # what a write could not wait for; the rest next time
             with_view = self._index_cache.with_view
         query = rewrite(question, speakers, asker=asker or name)
         vectors, now = await self._vectors(query.texts), self._now()
-        most = limit if self._reranker is None else max(limit, self._reranker.max_candidates)
-        found = await with_view(owner, lambda view: view.recall(query, vectors, now=now, limit=most))
+        depth = limit if self._reranker is None else max(limit, self._reranker.max_candidates)
+        found = await with_view(owner, lambda view: view.recall(query, vectors, now=now, limit=depth))
         if found and self._reranker is not None:
             found = await reranked(self._reranker, question, found)
         return await self._as_stored(owner, (found or [])[:limit])
@@ -228,8 +228,8 @@ class MemoryService:
         except EmbedderAway:
             return None
 
-    async def _embed(self, owner: Owner, *, since: int, most: int | None = None) -> None:
-        """Make missing vectors for about `most` items that changed in version `since` or later, if the embedder is up.
+    async def _embed(self, owner: Owner, *, since: int, max_items: int | None = None) -> None:
+        """Make missing vectors for about `max_items` items that changed since version `since`, if the embedder is up.
 
         Only one run at a time for a person: the next one finds what this one made.
         """
@@ -237,7 +237,7 @@ class MemoryService:
             return
         space, done = self._embedder.space, 0
         async with self._locks.setdefault(owner, asyncio.Lock()):
-            while most is None or done < most:
+            while max_items is None or done < max_items:
                 found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since)
                 try:
                     made = await embedded(self._embedder, found) if found else []

@@ -67,7 +67,7 @@ def reply_of(
     return _reply(
         request,
         text=message.get("content") or "",
-        calls=[_whole_call(each, place) for place, each in enumerate(message.get("tool_calls") or ())],
+        calls=[_whole_call(each, index) for index, each in enumerate(message.get("tool_calls") or ())],
         usage=_usage(answer.get("usage")),
         finish=choice.get("finish_reason"),
         model=answer.get("model") or model,
@@ -120,7 +120,7 @@ class StreamedReply:
         return _reply(
             self._request,
             text="".join(self._texts),
-            calls=[_whole_call(each, place) for place, each in enumerate(self._calls.values())],
+            calls=[_whole_call(each, index) for index, each in enumerate(self._calls.values())],
             usage=self._usage,
             finish=self._finish,
             model=self._model,
@@ -183,9 +183,9 @@ def _gather(calls: dict[Any, Json], piece: Mapping[str, Any]) -> None:
         call["function"][part] += function.get(part) or ""
 
 
-def _whole_call(call: Mapping[str, Any], place: int) -> ToolCall:
+def _whole_call(call: Mapping[str, Any], index: int) -> ToolCall:
     function = call["function"]
-    return ToolCall(call.get("id") or f"call_{place}", function["name"], function.get("arguments") or "")
+    return ToolCall(call.get("id") or f"call_{index}", function["name"], function.get("arguments") or "")
 
 
 def _wire(message: ChatMessage) -> Json:

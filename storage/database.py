@@ -18,10 +18,10 @@ AWAY = (exc.DBAPIError, exc.TimeoutError, asyncpg.PostgresError, asyncpg.Interfa
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections to Postgres: `least` stay open once they were, `most` there are, `timeout_s` is waited for one."""
+    """The sizes of a pool of connections to Postgres, and the maximum wait for a connection; `min_size` stay open."""
 
-    least: int = 2
-    most: int = 10
+    min_size: int = 2
+    max_size: int = 10
     timeout_s: float = 30.0
 
 
@@ -40,8 +40,8 @@ def open_engine(url: str, pool: Pool = Pool()) -> AsyncEngine:
         return create_async_engine(
             address.set(query={name: value for name, value in address.query.items() if name in PLACES}),
             pool_pre_ping=True,
-            pool_size=pool.least,
-            max_overflow=pool.most - pool.least,
+            pool_size=pool.min_size,
+            max_overflow=pool.max_size - pool.min_size,
             pool_timeout=pool.timeout_s,
             connect_args={
                 "statement_cache_size": 0,

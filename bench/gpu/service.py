@@ -12,7 +12,7 @@ import yaml
 
 from bench.gpu.weights import LLAMA_8B, TINY, Shape, write_checkpoint
 from bench.stack import Bondhu, Target
-from models.fetch.source import Form, parse_source, place_of
+from models.fetch.source import Form, folder_of, parse_source
 from serving.config.load import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def fetched_weights() -> Path | None:
     assert spec.source is not None, "its weights are fetched"
     source, kept = parse_source(spec.source.name, spec.source.sha256), REPOSITORY / "var/models"
     forms: tuple[Form, ...] = ("checkpoint", spec.source.form)
-    return next((place for form in forms if (place := place_of(source, form, kept)).is_dir()), None)
+    return next((place for form in forms if (place := folder_of(source, form, kept)).is_dir()), None)
 
 
 def prepare(directory: Path, profile: str, real: Path | None, adapter: Path | None, *, tiny: bool) -> Service:

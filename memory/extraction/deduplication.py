@@ -30,13 +30,13 @@ def is_near(one: str, other: str, vectors: tuple[Vector, Vector]) -> bool:
     return not is_reordered(word_order(one), word_order(other))
 
 
-def nearest(text: str, others: Sequence[str], *, most: int) -> list[int]:
-    """The numbers of up to `most` of the `others` that share words with `text`, best first."""
+def nearest(text: str, others: Sequence[str], *, limit: int) -> list[int]:
+    """The numbers of up to `limit` of the `others` that share words with `text`, best first."""
     index = LexicalIndex()
     for other in others:
         index.add(other)
     scores = np.zeros(len(others))
     for rows, gains in index.by_term(text):
         scores[rows] += gains
-    best = np.argsort(-scores, kind="stable")[:most]
+    best = np.argsort(-scores, kind="stable")[:limit]
     return [int(row) for row in best if scores[row] > 0]

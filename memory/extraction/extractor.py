@@ -116,7 +116,7 @@ class Extractor:
         batch = await read_batch(self._engine, claim.owner, characters=self._characters, around=AROUND)
         decided = await self._decide(claim.owner, batch) if batch is not None else _Decided()
         turns = [] if batch is None else [turn.id for turn in batch.turns]
-        told_at = await self._told_at(claim.owner, decided.decisions)
+        known_since = await self._known_since(claim.owner, decided.decisions)
         now = self._now()
         async with self._engine.begin() as connection:
             version = await bump(connection, claim.owner, now=now)
@@ -125,7 +125,7 @@ class Extractor:
                 return None
             unread = await mark_read(connection, claim.owner, turns, now=now)
             of_unread = [each for each in decided.decisions if each.turn.id in unread]
-            added = await _store(connection, claim.owner, of_unread, told_at, version=version, now=now)
+            added = await _store(connection, claim.owner, of_unread, known_since, version=version, now=now)
         return Extracted(len(unread), added, decided.merged, decided.refused, decided.error)
 
     async def _decide(self, owner: Owner, batch: Batch) -> _Decided:
@@ -137,7 +137,7 @@ class Extractor:
             self._engine, owner, MemoryFilter(kinds=STATED, holding_at=self._now()), limit=MAX_KNOWN
         )
         own_text = "\n".join(turn.text for turn in own)
-        shown = [known[row] for row in nearest(own_text, [each.text for each in known], most=MAX_SHOWN)]
+        shown = [known[row] for row in nearest(own_text, [each.text for each in known], limit=MAX_SHOWN)]
         question = question_on(batch, own, shown, characters=self._characters)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -182,7 +182,7 @@ class Extractor:
                 fresh.append((each, row))
         return [each for each, _ in fresh]
 
-    async def _told_at(self, owner: Owner, decisions: Sequence[Decision]) -> dict[str, datetime]:
+    async def _known_since(self, owner: Owner, decisions: Sequence[Decision]) -> dict[str, datetime]:
         """Since when each target has been known; turns may be stored later than they were said."""
         targets = {each.target.id: each.target for each in decisions if each.target is not None}
         sources = [each.message_id for each in targets.values() if each.message_id is not None]
@@ -207,18 +207,18 @@ async def _store(
     connection: AsyncConnection,
     owner: Owner,
     decisions: Sequence[Decision],
-    told_at: Mapping[str, datetime],
+    known_since: Mapping[str, datetime],
     *,
     version: int,
     now: datetime,
 ) -> int:
     """Store them within an open transaction; returns how many were new."""
-    there = await present_memories(connection, owner, list(told_at))
+    there = await present_memories(connection, owner, list(known_since))
     replaced: dict[str, str] = {}  # of two that end the same memory, the second ends the first
     added = 0
     for each in decisions:
         id_ = memory_id(each.turn.id, each.text)
-        new, ends = _placed(each, {target: at for target, at in told_at.items() if target in there})
+        new, ends = _placed(each, {target: at for target, at in known_since.items() if target in there})
         keys: dict[str, Any] = {"version": version, "now": now, "id_": id_}
         try:
             ended = None if ends is None else replaced.get(ends, ends)
@@ -231,7 +231,7 @@ async def _store(
     return added
 
 
-def _placed(decision: Decision, told_at: Mapping[str, datetime]) -> tuple[NewMemory, str | None]:
+def _placed(decision: Decision, known_since: Mapping[str, datetime]) -> tuple[NewMemory, str | None]:
     """The memory, and the one that it ends. What was said before that one was told has been ended by it already."""
     new = NewMemory(
         text=decision.text,
@@ -243,9 +243,9 @@ def _placed(decision: Decision, told_at: Mapping[str, datetime]) -> tuple[NewMem
         sensitivity=decision.sensitivity,
     )
     said_at = decision.turn.said_at
-    if decision.target is None or decision.target.id not in told_at:
+    if decision.target is None or decision.target.id not in known_since:
         return new, None
-    since = told_at[decision.target.id]
+    since = known_since[decision.target.id]
     if said_at < since:
         return replace(new, valid_until=since, superseded_by=decision.target.id), None
     return replace(new, valid_from=said_at), decision.target.id

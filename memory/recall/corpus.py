@@ -97,7 +97,7 @@ class Corpus:
         turns: Flags = np.array(self._turns)[rows] == 1
         return turns
 
-    def said_by_others(self, person: str) -> Flags:
+    def turns_of_others(self, person: str) -> Flags:
         """Which are known to be somebody else's than `person`'s."""
         speakers = np.array(self._speakers)
         others: Flags = (speakers != NOBODY) & (speakers != self._people.get(person, NOBODY))

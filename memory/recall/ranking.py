@@ -54,14 +54,14 @@ class Factors:
     """Factors that a score is multiplied by.
 
     `others`: words of somebody else, if the question is about one person. `in_time`: items from the time that the
-    question names; people report events afterwards, so this extends to `told_later_s` after it. `newest`: an item of
-    this moment, if the question names no time; half of the surplus is left after `half_life_s`. `painful`: the lower
-    bound for items marked as painful; their score is halved every `half_life_s` since the mark.
+    question names; people report events afterwards, so this extends to `reported_within_s` after it. `newest`: an item
+    of this moment, if the question names no time; half of the surplus is left after `half_life_s`. `painful`: the
+    lower bound for items marked as painful; their score is halved every `half_life_s` since the mark.
     """
 
     others: float = 1 / 3
     in_time: float = 3.0
-    told_later_s: float = 7 * DAY_S
+    reported_within_s: float = 7 * DAY_S
     newest: float = 1.05
     half_life_s: float = 30 * DAY_S
     painful: float = 1 / 8
@@ -161,11 +161,11 @@ def _rank_voices(
     lexical = _lexical(corpus, query.question)
     results = []
     for voice in query.voices:
-        place = query.texts.index(voice.text)
-        rankings = {name: _of_voice(corpus, seen, place) for name, seen in nearest.items()} | {"lexical": lexical}
+        index = query.texts.index(voice.text)
+        rankings = {name: _of_voice(corpus, seen, index) for name, seen in nearest.items()} | {"lexical": lexical}
         person = np.ones(len(corpus))
         if voice.person is not None:
-            person[corpus.said_by_others(voice.person)] = factors.others
+            person[corpus.turns_of_others(voice.person)] = factors.others
         fused = reciprocal_rank([ranking.rows for ranking in rankings.values()], len(corpus)) * person
         results.append(_VoiceResult(rankings, person, fused))
     return results
@@ -177,13 +177,13 @@ def _lexical(corpus: Corpus, question: str) -> _Ranking:
     return _Ranking(rows, scores[rows])
 
 
-def _of_voice(corpus: Corpus, nearest: tuple[Matrix, Rows], place: int) -> _Ranking:
+def _of_voice(corpus: Corpus, nearest: tuple[Matrix, Rows], index: int) -> _Ranking:
     """Turns by similarity to the question in its voice, memories by similarity to the unchanged question."""
     scores, rows = nearest
-    if place == 0:
+    if index == 0:
         found, similarity = rows[0], scores[0]
     else:
-        found, similarity = np.concatenate(rows[[0, place]]), np.concatenate(scores[[0, place]])
+        found, similarity = np.concatenate(rows[[0, index]]), np.concatenate(scores[[0, index]])
         of_voice = np.arange(len(found)) >= rows.shape[1]
         is_match = corpus.are_turns(found) == of_voice
         found, similarity = found[is_match], similarity[is_match]
@@ -194,8 +194,8 @@ def _of_voice(corpus: Corpus, nearest: tuple[Matrix, Rows], place: int) -> _Rank
 
 def _in_time(corpus: Corpus, time_range: Interval, factors: Factors) -> Scores:
     at_s = corpus.at_s()
-    told_until_s = time_range.end.timestamp() + factors.told_later_s
-    return np.where((at_s >= time_range.start.timestamp()) & (at_s < told_until_s), factors.in_time, 1.0)
+    until_s = time_range.end.timestamp() + factors.reported_within_s
+    return np.where((at_s >= time_range.start.timestamp()) & (at_s < until_s), factors.in_time, 1.0)
 
 
 def _recency(corpus: Corpus, now: datetime, factors: Factors) -> Scores:

@@ -45,8 +45,8 @@ async def reranked(encoder: CrossEncoder, question: str, found: Sequence[Ranked]
         return list(found)
     order = np.argsort(-scores, kind="stable")
     fused = reciprocal_rank([np.arange(len(found)), order], len(found))
-    again = [replace(each, score=float(fused[place])) for place, each in enumerate(found)]
-    for rank, place in enumerate(order.tolist(), 1):
-        by_ranker = {**again[place].by_ranker, NAME: RankerScore(rank, float(scores[place]))}
-        again[place] = replace(again[place], by_ranker=by_ranker)
-    return [again[place] for place in best_first(fused, len(found)).tolist()]
+    again = [replace(each, score=float(fused[index])) for index, each in enumerate(found)]
+    for rank, index in enumerate(order.tolist(), 1):
+        by_ranker = {**again[index].by_ranker, NAME: RankerScore(rank, float(scores[index]))}
+        again[index] = replace(again[index], by_ranker=by_ranker)
+    return [again[index] for index in best_first(fused, len(found)).tolist()]

@@ -28,7 +28,7 @@ class VectorIndex:
     def __init__(self, dimensions: int) -> None:
         self._index = faiss.IndexScalarQuantizer(dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         self._rows = array("q")
-        self._places: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
         self._row_of = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -44,13 +44,13 @@ class VectorIndex:
         stored = self._stored()
         fresh = []
         for number, row in enumerate(rows):
-            place = self._places.get(row)
-            if place is None:
+            position = self._positions.get(row)
+            if position is None:
                 fresh.append(number)
             else:
-                stored[place] = vectors[number]
+                stored[position] = vectors[number]
         for number in fresh:
-            self._places[rows[number]] = len(self._rows)
+            self._positions[rows[number]] = len(self._rows)
             self._rows.append(rows[number])
         if fresh:
             self._index.add(np.ascontiguousarray(vectors[fresh], dtype=np.float32))
@@ -58,9 +58,9 @@ class VectorIndex:
 
     def search(self, queries: Matrix, depth: int, /) -> tuple[Matrix, Rows]:
         """For each query the inner products and the rows of the `depth` nearest, best first; row -1 where none is."""
-        scores, places = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), depth)
-        rows = np.full(places.shape, -1, dtype=np.int64)
-        rows[places >= 0] = self._row_of[places[places >= 0]]
+        scores, positions = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), depth)
+        rows = np.full(positions.shape, -1, dtype=np.int64)
+        rows[positions >= 0] = self._row_of[positions[positions >= 0]]
         return scores, rows
 
     def _stored(self) -> npt.NDArray[np.float16]:

@@ -87,13 +87,13 @@ def cut(text: str, special: Sequence[str]) -> str:
     return text.strip()
 
 
-def grouped(prompts: Sequence[dict[str, Any]], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+def grouped(prompts: Sequence[dict[str, Any]], sizes: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Yield the indices of each batch: prompts of similar length with the same `max_tokens`."""
     order = sorted(range(len(prompts)), key=lambda index: (prompts[index].get("max_tokens", 0), sizes[index]))
     group: list[int] = []
     for index in order:
         limit = prompts[index].get("max_tokens", 0)
-        full = group and (len(group) + 1) * (sizes[index] + limit) > most
+        full = group and (len(group) + 1) * (sizes[index] + limit) > max_tokens
         if full or (group and prompts[group[0]].get("max_tokens", 0) != limit):
             yield group
             group = []
@@ -104,7 +104,7 @@ def grouped(prompts: Sequence[dict[str, Any]], sizes: Sequence[int], most: int) 
 
 def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answer all prompts; one result each, in their order."""
-    most = TOKENS_AT_ONCE[subject.device]
+    max_tokens = TOKENS_AT_ONCE[subject.device]
     results: list[dict[str, Any]] = [{"id": each["id"], "texts": []} for each in prompts]
     talks = [list(each["messages"]) for each in prompts]
     pending = [index for index, each in enumerate(prompts) if "reply" not in each]
@@ -116,7 +116,9 @@ def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]
     }
     sizes = [len(rows[index]) + len(replies[index]) for index in measured]
     vocabulary = int(subject.model.config.vocab_size)
-    for group in grouped([prompts[index] for index in measured], sizes, max(most // 3, most * 2048 // vocabulary)):
+    for group in grouped(
+        [prompts[index] for index in measured], sizes, max(max_tokens // 3, max_tokens * 2048 // vocabulary)
+    ):
         chosen = [measured[each] for each in group]
         losses = subject.losses([rows[each] for each in chosen], [replies[each] for each in chosen])
         for index, (loss, right) in zip(chosen, losses, strict=True):
@@ -125,7 +127,7 @@ def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]
     while pending:
         started = time.monotonic()
         before = [subject.prompt(talks[each], prompts[each].get("tools")) for each in pending]
-        for group in grouped([prompts[each] for each in pending], [len(each) for each in before], most):
+        for group in grouped([prompts[each] for each in pending], [len(each) for each in before], max_tokens):
             limit = prompts[pending[group[0]]]["max_tokens"]
             for index, text in zip(group, subject.answers([before[each] for each in group], limit), strict=True):
                 results[pending[index]]["texts"].append(text)

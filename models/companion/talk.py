@@ -255,10 +255,11 @@ class Talker:
     def ask_unknown(self) -> None:
         """Ask about what is not known."""
         topic = self.pick([each for each in self.topics if each["unknown"] and each not in self.known])
-        asks = [each for each in of_part(topic["ask"], self.part) if "{" not in each]
+        questions = [each for each in of_part(topic["ask"], self.part) if "{" not in each]
         self.blanks.scene = {}
         self.turn(
-            self.blanks.typed(self.rng.choice(asks)), [*topic["unknown"], *topic["unknown"], *self.rules["dont_know"]]
+            self.blanks.typed(self.rng.choice(questions)),
+            [*topic["unknown"], *topic["unknown"], *self.rules["dont_know"]],
         )
 
     def unknowable(self) -> None:

@@ -104,9 +104,11 @@ class ToolTasks:
             return self.talker.blanks.typed(self.rng.choice(of_part(topic["say"], self.part)))
         return self.talker.person(rule)
 
-    def offered(self, tool: Tool, least: int, most: int) -> list[tuple[Tool, str, str]]:
+    def offered(self, tool: Tool, min_others: int, max_others: int) -> list[tuple[Tool, str, str]]:
         """A choice of tools with this one among them, each under one of its names."""
-        others = self.rng.sample([each for each in self.tools if each is not tool], self.rng.randint(least, most))
+        others = self.rng.sample(
+            [each for each in self.tools if each is not tool], self.rng.randint(min_others, max_others)
+        )
         mixed = self.rng.sample([tool, *others], len(others) + 1)
         return [(each, self.rng.choice(each.names), self.rng.choice(each.about)) for each in mixed]
 
@@ -186,12 +188,12 @@ class ToolTasks:
             else:
                 shown[key] = None
         shape = json.dumps(dict.fromkeys(shown, "…"), ensure_ascii=False)
-        asks = (
+        requests = (
             f"Fill in this JSON from the message; null where it says nothing: {shape}",
             f"Extract these fields as JSON, null if unknown: {', '.join(shown)}.",
             f"Return JSON with the keys {', '.join(shown)}. Use null for what is not said.",
         )
-        content = f"{self.rng.choice(asks)}\n\n{' '.join(statements) or 'Hello!'}"
+        content = f"{self.rng.choice(requests)}\n\n{' '.join(statements) or 'Hello!'}"
         answer = json.dumps(shown, ensure_ascii=False)
         messages = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
         return Example("fields", messages, expect={"fields": shown})

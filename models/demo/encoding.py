@@ -42,13 +42,13 @@ def encode(dialogue: Dialogue, tokenizer: Any) -> Encoded:
         weights[start + 1 : ends[np.searchsorted(ends, start)] + 1] = 1.0
     spans = np.zeros(len(ids), dtype=np.int64)
     if dialogue.copied:
-        for number, (start, stop) in enumerate(copied_places(dialogue, text), 1):
+        for number, (start, stop) in enumerate(copied_spans(dialogue, text), 1):
             inside = [a < stop and b > start for a, b in coded["offset_mapping"]]
             spans[np.array(inside)] = number
     return Encoded(ids, weights, spans)
 
 
-def copied_places(dialogue: Dialogue, text: str) -> Iterator[tuple[int, int]]:
+def copied_spans(dialogue: Dialogue, text: str) -> Iterator[tuple[int, int]]:
     """Yield the (start, stop) characters in the rendered text of every proper noun that a reply reuses."""
     starts, at = [], 0
     for message in dialogue.messages:

@@ -112,17 +112,17 @@ def evaluate(path: Path, against: Path | None, count: int) -> dict[str, Any]:
     held: list[Dialogue] = list(islice(dialogues("evaluation", "held_out"), count))
     result: dict[str, Any] = {"held_out_dialogues": count}
     chosen = []
-    for name, place in [("checkpoint", path), ("against", against)]:
-        if place is None:
+    for name, folder in [("checkpoint", path), ("against", against)]:
+        if folder is None:
             continue
         started = time.monotonic()
-        subject = Subject(place)
+        subject = Subject(folder)
         encoded = [encode(dialogue, subject.tokenizer) for dialogue in held]
         figures, leading = held_out_figures(subject, encoded)
         chosen.append(torch.cat(leading))
-        result[name] = {"size_bytes": sum(f.stat().st_size for f in place.iterdir()), **figures}
+        result[name] = {"size_bytes": sum(f.stat().st_size for f in folder.iterdir()), **figures}
         result[name] |= {"probes": probe(subject), "samples": samples(subject)}
-        print(f"{place}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+        print(f"{folder}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     if len(chosen) == 2:
         result["greedy_agreement"] = float((chosen[0] == chosen[1]).float().mean())
     return result

@@ -187,8 +187,8 @@ def cycle(run: Run, grammar: Grammar, tokenizer: Any, held: Rows, steps: int, de
         run.seconds, last = run.seconds + now - last, now
         if run.step % 10 == 0:
             rate, eta_s = run.tokens / run.seconds, (run.options.steps[-1] - run.step) * run.seconds / run.step
-            place = f"step {run.step}/{run.options.steps[-1]}"
-            print(f"{place} loss {loss:.3f} {rate:.0f} tok/s ETA {eta_s / 60:.1f} min", flush=True)
+            progress = f"step {run.step}/{run.options.steps[-1]}"
+            print(f"{progress} loss {loss:.3f} {rate:.0f} tok/s ETA {eta_s / 60:.1f} min", flush=True)
         if run.step % run.options.evaluate_every == 0 or run.step == steps:
             run.log.append({"step": run.step, "tokens": run.tokens, **held_out_figures(run.network, held)})
             print("held out:", json.dumps(run.log[-1]), flush=True)

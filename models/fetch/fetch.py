@@ -15,7 +15,7 @@ from pathlib import Path
 
 from models.fetch.errors import DiskFull, FetchError
 from models.fetch.progress import Report, say_nothing
-from models.fetch.source import GGUF_FILE, Form, Source, place_of
+from models.fetch.source import GGUF_FILE, Form, Source, folder_of
 from models.fetch.staging import FULL, staged
 
 _WEIGHTS = "*.safetensors"
@@ -28,14 +28,14 @@ def fetch(source: Source, form: Form, models_dir: Path, report: Report = say_not
         FetchError: it cannot be had; nothing half done is left, but for what a hub's download can go on with.
 
     """
-    place = place_of(source, form, models_dir)
+    target = folder_of(source, form, models_dir)
     try:
-        with staged(place) as stage:
+        with staged(target) as stage:
             if stage is not None:
                 _make(source, form, models_dir, stage, report)
     except OSError as problem:
-        raise FetchError(f"{source} cannot be fetched into {place.parent}: {problem}") from problem
-    return place
+        raise FetchError(f"{source} cannot be fetched into {target.parent}: {problem}") from problem
+    return target
 
 
 def _make(source: Source, form: Form, models_dir: Path, stage: Path, report: Report) -> None:
@@ -45,7 +45,7 @@ def _make(source: Source, form: Form, models_dir: Path, stage: Path, report: Rep
     if form == "checkpoint":
         _obtain_checkpoint(source, models_dir, stage, report)
         return
-    kept = place_of(source, "checkpoint", models_dir)
+    kept = folder_of(source, "checkpoint", models_dir)
     original = kept if kept.is_dir() else stage / ".original"
     if original is not kept:
         original.mkdir()
@@ -65,7 +65,7 @@ def _obtain_checkpoint(source: Source, models_dir: Path, out: Path, report: Repo
     if source.kind == "folder":
         _copy_folder(Path(source.name), out, report)
         return
-    kept = place_of(source, "gguf", models_dir) / GGUF_FILE
+    kept = folder_of(source, "gguf", models_dir) / GGUF_FILE
     file = kept if kept.is_file() else out / GGUF_FILE
     if file is not kept:
         _obtain_gguf(source, file, report)
@@ -143,7 +143,7 @@ def _copy(path: Path, out: Path) -> None:
         shutil.copyfile(path, out)
 
 
-def _check_room(place: Path, needed: int) -> None:
-    free = shutil.disk_usage(place).free
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DiskFull(place, needed=needed, free=free)
+        raise DiskFull(folder, needed=needed, free=free)

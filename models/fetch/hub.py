@@ -53,7 +53,7 @@ def download_snapshot(source: Source, out: Path, partial: Path, report: Report) 
         _check_room(out.parent, total - _size_of(partial))
         _load(source.name, info.sha, files, partial, total, report)
     except HfHubHTTPError as problem:
-        raise FetchError(_said(source, problem)) from problem
+        raise FetchError(_message_of(source, problem)) from problem
     except (FetchError, OSError):
         raise
     except Exception as problem:  # what their HTTP library raises, which is another from version to version
@@ -103,19 +103,21 @@ def _load_file(name: str, commit: str | None, file: str, partial: Path) -> None:
         return
     whole.parent.mkdir(parents=True, exist_ok=True)
     url, headers = hf_hub_url(name, file, revision=commit), build_hf_headers()
-    place = get_hf_file_metadata(url, headers=headers)
-    if urlsplit(place.location).netloc != urlsplit(url).netloc:
+    metadata = get_hf_file_metadata(url, headers=headers)
+    if urlsplit(metadata.location).netloc != urlsplit(url).netloc:
         headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}  # a store's own URL
     with half.open("ab") as content:
-        if place.size is None or content.tell() < place.size:
-            http_get(place.location, content, resume_size=content.tell(), headers=headers, expected_size=place.size)
+        if metadata.size is None or content.tell() < metadata.size:
+            http_get(
+                metadata.location, content, resume_size=content.tell(), headers=headers, expected_size=metadata.size
+            )
     half.rename(whole)
 
 
-def _check_room(place: Path, needed: int) -> None:
-    free = shutil.disk_usage(place).free
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DiskFull(place, needed=needed, free=free)
+        raise DiskFull(folder, needed=needed, free=free)
 
 
 def _check_file(path: Path, file: Any, source: Source) -> None:
@@ -144,7 +146,7 @@ def _size_of(directory: Path) -> int:
     return size
 
 
-def _said(source: Source, problem: Any) -> str:
+def _message_of(source: Source, problem: Any) -> str:
     status = getattr(problem.response, "status_code", None)
     if status in (401, 403):
         return f"the hub lets nobody have {source} without leave: accept its terms there, and set HF_TOKEN"

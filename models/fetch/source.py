@@ -76,6 +76,6 @@ def default_form(source: Source) -> Form:
     return "gguf" if source.kind in ("package", "gguf") else "checkpoint"
 
 
-def place_of(source: Source, form: Form, models_dir: Path) -> Path:
+def folder_of(source: Source, form: Form, models_dir: Path) -> Path:
     """Return the directory for `form` of `source`, whether it exists or not."""
     return models_dir / source.directory / form.lower()

@@ -20,8 +20,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when th
 
 
 @contextlib.contextmanager
-def staged(place: Path) -> Iterator[Path | None]:
-    """Yield a directory that becomes `place` at the end of the block, or None if `place` exists.
+def staged(target: Path) -> Iterator[Path | None]:
+    """Yield a directory that becomes `target` at the end of the block, or None if `target` exists.
 
     It waits for other processes that fetch the same model. If the block raises, everything it wrote is removed.
 
@@ -29,24 +29,24 @@ def staged(place: Path) -> Iterator[Path | None]:
         DiskFull: an OSError within the block said so.
 
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with (place.parent / f".{place.name}.lock").open("w") as lock:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for abandoned in place.parent.glob(f"{STAGE_PREFIX}{place.name}-*"):
+        for abandoned in target.parent.glob(f"{STAGE_PREFIX}{target.name}-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        if place.is_dir():
+        if target.is_dir():
             yield None
             return
-        stage = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{STAGE_PREFIX}{place.name}-"))
+        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{STAGE_PREFIX}{target.name}-"))
         try:
             yield stage
             _sync(stage)
             stage.chmod(0o755)
-            stage.rename(place)
-            _sync_directory(place.parent)
+            stage.rename(target)
+            _sync_directory(target.parent)
         except OSError as problem:
             if problem.errno in FULL:
-                raise DiskFull(place.parent) from problem
+                raise DiskFull(target.parent) from problem
             raise
         finally:
             shutil.rmtree(stage, ignore_errors=True)

@@ -120,7 +120,9 @@ class Gemini(ProviderModel):
                 Quota, StallTimeout and TotalTimeout.
 
         """
-        call = translate(request, model=self.model, thinking_tokens=self._thinking_tokens, continue_from=continue_from)
+        translated = translate(
+            request, model=self.model, thinking_tokens=self._thinking_tokens, continue_from=continue_from
+        )
         answer = Answer(
             head={
                 "id": f"chatcmpl-{self._new_id()}",
@@ -129,14 +131,14 @@ class Gemini(ProviderModel):
                 "model": self.model,
             },
             new_call_id=lambda: f"call_{self._new_id()}",
-            visible_tokens=call.visible_tokens,
-            one_call=call.one_call,
+            visible_tokens=translated.visible_tokens,
+            single_tool_call=translated.single_tool_call,
             continues=continue_from,
         )
         began_s = asyncio.get_running_loop().time()
         opened: list[aiohttp.ClientResponse] = []
         try:
-            responses = await self._ask(call.contents, call.config)
+            responses = await self._ask(translated.contents, translated.config)
             while not answer.cut:
                 _opened.set(opened)  # again: between two chunks the caller's context may have changed
                 response = await self._next(responses, answer, began_s, opened)

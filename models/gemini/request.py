@@ -64,19 +64,21 @@ _ENFORCED = frozenset(
 
 
 @dataclass(frozen=True)
-class GeminiCall:
+class GeminiRequest:
     """The arguments for the SDK, and the limits of the answer.
 
-    `visible_tokens` is the client's maximum (None: no limit); `one_call` allows a single tool call.
+    `visible_tokens` is the client's maximum (None: no limit); `single_tool_call` allows a single tool call.
     """
 
     contents: list[Json]
     config: Json
     visible_tokens: int | None
-    one_call: bool
+    single_tool_call: bool
 
 
-def translate(request: Mapping[str, Any], *, model: str, thinking_tokens: int, continue_from: str = "") -> GeminiCall:
+def translate(
+    request: Mapping[str, Any], *, model: str, thinking_tokens: int, continue_from: str = ""
+) -> GeminiRequest:
     """The call that answers `request`.
 
     Args:
@@ -114,7 +116,7 @@ def translate(request: Mapping[str, Any], *, model: str, thinking_tokens: int, c
     if visible is not None:
         room = visible + thinking.headroom_tokens + len(anchor(continue_from))  # a token is a character at least
         config["max_output_tokens"] = max(visible, min(room, MAX_OUTPUT_TOKENS))
-    return GeminiCall(contents, config, visible, request.get("parallel_tool_calls") is False)
+    return GeminiRequest(contents, config, visible, request.get("parallel_tool_calls") is False)
 
 
 def _refuse_what_it_cannot_do(request: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ class Answer:
         head: the fields that every chunk has: id, object, created, model.
         new_call_id: makes an id for a tool call that has none.
         visible_tokens: where to cut, in the answer's own tokens; None: nowhere.
-        one_call: give out the first tool call alone.
+        single_tool_call: give out the first tool call alone.
         continues: the text that the client already has.
 
     """
@@ -47,13 +47,13 @@ class Answer:
         head: Json,
         new_call_id: Callable[[], str],
         visible_tokens: int | None,
-        one_call: bool,
+        single_tool_call: bool,
         continues: str,
     ) -> None:
         self._head = head
         self._new_call_id = new_call_id
         self._visible_tokens = visible_tokens
-        self._one_call = one_call
+        self._single_tool_call = single_tool_call
         self._splice = TextSplicer(continues)
         self._reason: str | None = None  # Google's finish reason
         self._blocked: str | None = None  # Google's reason for a block
@@ -147,7 +147,7 @@ class Answer:
             yield self._chunk({"content": text})
 
     def _call(self, call: FunctionCall, signature: bytes | None) -> Iterator[Json]:
-        if self._one_call and self._calls:
+        if self._single_tool_call and self._calls:
             return
         yield from self._text(self._splice.flush())
         delta: Json = {

@@ -82,11 +82,11 @@ class PriorityQueue(Generic[Item]):
 
     def before(self, class_: RequestClass, flow: Flow) -> tuple[int, int]:
         """How many items go before one pushed now, if no more arrive: (of its class, of other classes)."""
-        place = CLASSES.index(class_)
+        rank = CLASSES.index(class_)
         own = self._queues[class_].before(flow)
-        higher = min(sum(map(self.depth, CLASSES[:place])), (own + 1) * (self._every - 1))
+        higher = min(sum(map(self.depth, CLASSES[:rank])), (own + 1) * (self._every - 1))
         turns = (own + higher) // (self._every - 1)
-        return own, higher + sum(min(self.depth(lower), turns) for lower in CLASSES[place + 1 :])
+        return own, higher + sum(min(self.depth(lower), turns) for lower in CLASSES[rank + 1 :])
 
     def _left(self, class_: RequestClass, app: str) -> None:
         self._length -= 1

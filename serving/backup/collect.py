@@ -61,8 +61,8 @@ def sha256(file: Path) -> str:
 
 
 def _adapter_files(settings: Settings) -> list[Path]:
-    places = {settings.root / adapter.path for spec in settings.catalogue.values() for adapter in spec.adapters}
-    files = {file for place in places for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()}
+    paths = {settings.root / adapter.path for spec in settings.catalogue.values() for adapter in spec.adapters}
+    files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
     return sorted(files)
 
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from models.fetch.errors import FetchError
 from models.fetch.fetch import fetch
-from models.fetch.source import FORMS, Form, Source, default_form, parse_source, place_of
+from models.fetch.source import FORMS, Form, Source, default_form, folder_of, parse_source
 from serving.cli import completion
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
 from serving.config.schema import ModelSpec, Settings
@@ -85,7 +85,7 @@ def _source_of(spec: ModelSpec, settings: Settings) -> tuple[Source, Form]:
 
 
 def _fetch(source: Source, form: Form, settings: Settings) -> Path:
-    path = place_of(source, form, settings.models_dir)
+    path = folder_of(source, form, settings.models_dir)
     if path.is_dir():
         return path
     previous = signal.signal(signal.SIGTERM, _leave)  # so that partial files are deleted

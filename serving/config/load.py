@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from models.fetch.errors import FetchError
-from models.fetch.source import GGUF_FILE, parse_source, place_of
+from models.fetch.source import GGUF_FILE, folder_of, parse_source
 from models.vllm import arguments
 from serving.config.errors import ConfigError, Problem, from_validation, suggest
 from serving.config.model_ids import LOCAL, ModelIds, article, declared
@@ -166,7 +166,7 @@ def _resolved(spec: ModelSpec, root: Path, var_dir: Path) -> ModelSpec:
     changed: dict[str, Any] = {}
     if spec.source is not None:
         source = parse_source(spec.source.name, spec.source.sha256, root)
-        path = place_of(source, spec.source.form, var_dir / "models")
+        path = folder_of(source, spec.source.form, var_dir / "models")
         path = path / GGUF_FILE if spec.source.form == "gguf" else path
         changed["path"] = str(path.relative_to(root) if path.is_relative_to(root) else path)
     available = tuple(adapter for adapter in spec.adapters if not adapter.optional or (root / adapter.path).exists())

@@ -174,13 +174,13 @@ class Engine:
 
     async def _become(self, state: ReplicaState, reason: str) -> None:
         self._state, self._reason = state, reason
-        await self._tell_directory()
+        await self._report_to_directory()
 
     async def _report_for_ever(self) -> None:
         while True:
             if self._server is not None and self._state in ("ready", "draining"):
                 await self._look_at(self._server)
-            await self._tell_directory()
+            await self._report_to_directory()
             await asyncio.sleep(REPORT_INTERVAL_S)
 
     async def _look_at(self, server: EngineProcess) -> None:
@@ -206,7 +206,7 @@ class Engine:
         else:
             stalls.probe_ended()
 
-    async def _tell_directory(self) -> None:
+    async def _report_to_directory(self) -> None:
         try:
             directory = serve.get_deployment_handle("Directory", app_name="directory")
             await asyncio.wait_for(directory.report.remote(self._report()), timeout=REPORT_INTERVAL_S)

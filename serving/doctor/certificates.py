@@ -11,24 +11,24 @@ from serving.doctor.reading import Expiry
 CONNECT_TIMEOUT_S = 3.0
 
 
-def expiries(places: Iterable[str], now: datetime) -> tuple[Expiry, ...]:
+def expiries(addresses: Iterable[str], now: datetime) -> tuple[Expiry, ...]:
     """Return the expiry of each certificate in a file or at host:port; an unreadable one counts as expired."""
-    return tuple(_expiry(place, now) for place in places)
+    return tuple(_expiry(address, now) for address in addresses)
 
 
-def _expiry(place: str, now: datetime) -> Expiry:
+def _expiry(address: str, now: datetime) -> Expiry:
     from cryptography import x509  # heavy, and only needed if certificates are configured
 
     try:
-        pem = Path(place).read_bytes() if "/" in place else _pem_of(place)
+        pem = Path(address).read_bytes() if "/" in address else _pem_of(address)
         expires_at = x509.load_pem_x509_certificate(pem).not_valid_after_utc
     except (OSError, ValueError) as problem:
-        return Expiry(name=f"certificate {place} (cannot be read: {problem})", left_s=0.0)
-    return Expiry(name=f"certificate {place}", left_s=(expires_at - now).total_seconds())
+        return Expiry(name=f"certificate {address} (cannot be read: {problem})", left_s=0.0)
+    return Expiry(name=f"certificate {address}", left_s=(expires_at - now).total_seconds())
 
 
-def _pem_of(place: str) -> bytes:
-    host, _, port = place.rpartition(":")
+def _pem_of(address: str) -> bytes:
+    host, _, port = address.rpartition(":")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only its expiry is read
     with (

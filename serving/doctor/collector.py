@@ -50,7 +50,7 @@ class Doctor:
         readings: this worker's own state.
         queue_keys: where Redis keeps the queues of background tasks, by name.
         settled: settings that advice is about.
-        certificate_places: files, and host:port, of the certificates that are checked.
+        certificate_addresses: files, and host:port, of the certificates that are checked.
         backup_folder: where backups are; None: not configured.
         window_s: how far back rates go.
         every_s: time between two samples, s.
@@ -69,7 +69,7 @@ class Doctor:
         readings: Readings,
         queue_keys: Mapping[str, str],
         settled: Settled,
-        certificate_places: tuple[str, ...],
+        certificate_addresses: tuple[str, ...],
         backup_folder: Path | None,
         window_s: float,
         every_s: float,
@@ -83,7 +83,7 @@ class Doctor:
         self._readings = readings
         self._queue_keys = queue_keys
         self._settled = settled
-        self._certificate_places = certificate_places
+        self._certificate_addresses = certificate_addresses
         self._backup_folder = backup_folder
         self._slow_values: _Slow | None = None
         self._history = History(self._look, window_s=window_s, every_s=every_s)
@@ -99,7 +99,7 @@ class Doctor:
             self._redis_reading(),
             self._sql_reading(),
             self._keys(),
-            asyncio.to_thread(certificates.expiries, self._certificate_places, datetime.now(UTC)),
+            asyncio.to_thread(certificates.expiries, self._certificate_addresses, datetime.now(UTC)),
         )
         reading = self._reading(first, last, redis, sql, keys, ends, Samples.of(overview))
         findings = tuple(finding for check in CHECKS for finding in check(reading))
@@ -125,7 +125,7 @@ class Doctor:
         if self._slow_values is None or time.monotonic() - self._slow_values.at_s >= SLOW_EVERY_S:
             now = datetime.now(UTC)
             ends, figures = await asyncio.gather(
-                asyncio.to_thread(certificates.expiries, self._certificate_places, now),
+                asyncio.to_thread(certificates.expiries, self._certificate_addresses, now),
                 _try(lambda: read_figures(self._database, now=now)),
             )
             self._slow_values = _Slow(time.monotonic(), ends, figures)

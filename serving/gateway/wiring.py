@@ -193,12 +193,12 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
     """The ledger; it refunds reservations of dead workers."""
     prices = prices_of(reloadable_of(settings))
 
-    async def refund(app: str, entry_id: str, tokens_reserved: int) -> None:
+    async def refund(app: str, record_id: str, tokens_reserved: int) -> None:
         log.warning(
-            "request %s of %s was lost with its worker; %d tokens were reserved", entry_id, app, tokens_reserved
+            "request %s of %s was lost with its worker; %d tokens were reserved", record_id, app, tokens_reserved
         )
         with contextlib.suppress(*AWAY):  # otherwise the limiter's sweep refunds it later
-            await limiter.close_by_id(app, entry_id, None)
+            await limiter.close_by_id(app, record_id, None)
 
     return Ledger(
         directory=settings.var_dir / "ledger",
@@ -368,7 +368,7 @@ def open_doctor(
             pool_max=settings.database.pool_max,
             has_autoscaling=any(spec.deployment.autoscaling is not None for spec in settings.served()),
         ),
-        certificate_places=settings.doctor.certificates,
+        certificate_addresses=settings.doctor.certificates,
         backup_folder=None if folder is None else settings.root / folder,
         window_s=settings.doctor.window_s,
         every_s=settings.doctor.sample_s,
@@ -409,15 +409,15 @@ def open_safety(
     """Build the safety gate, and the counter of its referrals."""
     spec = settings.safety
     try:
-        places = read_jurisdictions(settings.root / spec.places)
-        duties_of(places, spec.jurisdictions)
+        jurisdictions = read_jurisdictions(settings.root / spec.places)
+        duties_of(jurisdictions, spec.jurisdictions)
     except JurisdictionError as error:
         raise ConfigError([Problem("", "safety.places", str(error))]) from error
     referrals = Referrals(SqlCounts(database))
     gate = SafetyGate(
         step,
         spec,
-        places=places,
+        jurisdictions=jurisdictions,
         people=People(partial(read_profile, database), now),
         sessions=NoticeSessions(SqlStates(database, now)),
         referrals=referrals,

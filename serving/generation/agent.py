@@ -111,13 +111,13 @@ class AgentTarget:
         context = self._context(request, model)
         try:
             try:
-                await _tell(agent, agent_request, context, writer)
+                await _stream_run(agent, agent_request, context, writer)
             except AWAY as problem:
                 if response.started or "state" in agent.needs:
                     raise
                 log.warning("agent run without its state: %r", problem)
                 writer.forget()
-                await _tell(agent, agent_request, replace(context, state=None), writer)
+                await _stream_run(agent, agent_request, replace(context, state=None), writer)
         except RequestRefused as refusal:
             raise InvalidRequest(str(refusal), param=_param(request, refusal.field)) from refusal
         except AWAY as problem:
@@ -208,7 +208,7 @@ def _tool_call_of(wire: Mapping[str, Any]) -> ToolCall:
     return ToolCall(wire.get("id") or "", wire["function"]["name"], written)
 
 
-async def _tell(agent: Agent, agent_request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
+async def _stream_run(agent: Agent, agent_request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
     async with aclosing(run_agent(agent, agent_request, context)) as events:
         async for event in events:
             await writer.take(event)

@@ -88,7 +88,7 @@ class Degraded:
         return crisis_reply(request.country, text=self._crisis_text())
 
     async def _say(self, request: GenerationRequest, response: ResponseWriter, text: str) -> None:
-        await fixed_text.say(request, response, self._chunks(request, text), LABEL)
+        await fixed_text.send(request, response, self._chunks(request, text), LABEL)
 
     def _chunks(self, request: GenerationRequest, text: str) -> list[dict[str, Any]]:
         return fixed_text.chunks_of(request, text, label=LABEL, id_=self._new_id(), created=int(self._now()))

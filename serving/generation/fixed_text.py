@@ -17,14 +17,14 @@ Json = dict[str, Any]
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
-async def say(request: GenerationRequest, reply: ResponseWriter, chunks: list[Json], label: str) -> None:
+async def send(request: GenerationRequest, writer: ResponseWriter, chunks: list[Json], label: str) -> None:
     """Answer with these chunks, to the end; what had begun of an answer stays as it is."""
-    await reply.unguarded()
+    await writer.unguarded()
     if request.streams:
-        await reply.event(_events(chunks), label)
-        await reply.end()
+        await writer.event(_events(chunks), label)
+        await writer.end()
     else:
-        await reply.whole(200, _whole(request, chunks), label)
+        await writer.whole(200, _whole(request, chunks), label)
 
 
 def response_of(request: GenerationRequest, chunks: list[Json], headers: dict[str, str], label: str) -> Response:

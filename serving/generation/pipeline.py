@@ -235,7 +235,7 @@ class Generation(Response):
             self._request, text, label=FIXED_LABEL, id_=self._record.id[-24:], created=int(time.time())
         )
         self._record.is_free = True
-        await fixed_text.say(self._request, response, chunks, FIXED_LABEL)
+        await fixed_text.send(self._request, response, chunks, FIXED_LABEL)
         self._record.end("degraded")  # as for any fixed text: the ledger must not show that anybody is in danger
 
     async def _stop(self, stop: ReplyStopped, response: ResponseWriter) -> None:

@@ -145,16 +145,16 @@ class Limiter:
                     await self._call(self._store.add_apps, [app])
                     self._apps.add(app)
                 tried_redis = True
-                taken = await self._call(self._store.take, record, limits)
+                grant = await self._call(self._store.take, record, limits)
             except AWAY:
                 pass  # Redis may or may not have reserved; what follows is correct either way
             except asyncio.CancelledError:
                 self._queue(reservation, REFUND, FORGET)
                 raise
             else:
-                if not taken.granted:
-                    raise refusal(taken.buckets, app=app, user=user)
-                reservation.era, reservation.buckets = str(taken.era), taken.buckets
+                if not grant.granted:
+                    raise refusal(grant.buckets, app=app, user=user)
+                reservation.era, reservation.buckets = str(grant.era), grant.buckets
                 self._shares.note(app, record.user, request_id, tokens, requests)
                 return reservation
         self._apps.add(app)

@@ -123,13 +123,13 @@ class Shares:
             self.note(app, user, request_id, tokens, requests)
         result: list[Bucket] = []
         for of, limits, share, use, waits in standing:
-            taken = use._replace(
+            updated = use._replace(
                 requests=use.requests + granted * requests,
                 tokens=use.tokens + granted * tokens,
                 day_tokens=use.day_tokens + granted * tokens,
                 reset_s=self._window_s if granted else use.reset_s,
             )
-            result += _with_limits(buckets(of, share, taken, waits), limits)
+            result += _with_limits(buckets(of, share, updated, waits), limits)
         return granted, tuple(result)
 
     def note(self, app: str, user: str, request_id: str, tokens: int, requests: int = 1) -> None:

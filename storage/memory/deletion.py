@@ -124,7 +124,7 @@ async def delete_items(
             kept = [row.id for row in found if row.kind != "summary"]
             await set_aside(connection, owner, aside, turns=going, memories=kept, now=now)
         for conversation in set(going.values()):
-            await _tell_neighbours(connection, owner, conversation, set(going), version)
+            await _renew_neighbours(connection, owner, conversation, set(going), version)
         await _delete(connection, owner, list(going), owner.select(Memory, Memory.id).where(quoting), version)
         touched = set(going.values())
         left = owner.select(Message, Message.conversation_id).where(Message.conversation_id.in_(touched))
@@ -202,11 +202,11 @@ async def _delete(
     await connection.execute(owner.delete(Message).where(Message.id.in_(turns)))
 
 
-async def _tell_neighbours(
+async def _renew_neighbours(
     connection: AsyncConnection, owner: Owner, conversation: str, going: set[str], version: int
 ) -> None:
     columns = (Message.said_at, Message.position, Message.id)
     rows = await connection.execute(owner.select(Message, *columns).where(Message.conversation_id == conversation))
-    places = [TurnPosition(*row) for row in rows]
-    staying = [place for place in places if place.id not in going]
-    await void_windows(connection, owner, beside(staying, [each for each in places if each.id in going]), version)
+    positions = [TurnPosition(*row) for row in rows]
+    staying = [position for position in positions if position.id not in going]
+    await void_windows(connection, owner, beside(staying, [each for each in positions if each.id in going]), version)

@@ -163,10 +163,10 @@ class _Writing:
         self._since = version if self._since is None else self._since
         for external_id, messages in piece.turns:
             new = [NewMessage(each.external_id, each.speaker, each.text, each.said_at) for each in messages]
-            taken = await take_in(connection, owner, external_id, new, version=version, now=now, read_at=now)
-            self._ids |= {each.id: taken.ids[each.external_id] for each in messages}
-            self._messages += len(taken.ids)
-            self._new_messages += len(taken.added)
+            ingested = await take_in(connection, owner, external_id, new, version=version, now=now, read_at=now)
+            self._ids |= {each.id: ingested.ids[each.external_id] for each in messages}
+            self._messages += len(ingested.ids)
+            self._new_messages += len(ingested.added)
         if piece.memories:
             await self._write_memories(connection, piece.memories, version)
         if piece.is_last and self._profile.name is not None:

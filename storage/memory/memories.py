@@ -153,7 +153,7 @@ async def put_memory(
     row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
     await connection.execute(insert(Memory).values(**owner.columns, **row))
     if new.muted or new.painful_at is not None:
-        await tell_sources(connection, owner, [new.message_id], version)
+        await touch_sources(connection, owner, [new.message_id], version)
     return MemoryRecord(**row), True
 
 
@@ -227,7 +227,7 @@ async def edit_memory(
         if after.text != before.text:
             await _void_embeddings(connection, owner, id_)
         if not changes.keys().isdisjoint(_MARKS):
-            await tell_sources(connection, owner, [before.message_id, after.message_id], version)
+            await touch_sources(connection, owner, [before.message_id, after.message_id], version)
     return after
 
 
@@ -293,7 +293,7 @@ def check_quote(quote: str | None, text: str | None) -> None:
         raise NotVerbatim
 
 
-async def tell_sources(
+async def touch_sources(
     connection: AsyncConnection, owner: Owner, message_ids: Iterable[str | None], version: int
 ) -> None:
     """Make recall read these messages again, because their marks come from the memories that quote them.

@@ -12,7 +12,7 @@ from sqlalchemy import insert, or_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory.deletion import Touched
-from storage.memory.memories import NewMemory, new_row, tell_sources
+from storage.memory.memories import NewMemory, new_row, touch_sources
 from storage.memory.muted_topics import NewTopic, add_topic, delete_topics
 from storage.memory.owner import Owner
 from storage.memory.people import bump
@@ -60,7 +60,7 @@ async def mute_items(
             await connection.execute(insert(Memory), [owner.columns | row for row in rows])
         read = owner.update(Message).where(Message.id.in_(list(turns_by_id)), Message.read_at.is_(None))
         await connection.execute(read.values(read_at=now))  # no memories are made of them any more
-        await tell_sources(connection, owner, [*turns_by_id, *(row.message_id for row in found)], version)
+        await touch_sources(connection, owner, [*turns_by_id, *(row.message_id for row in found)], version)
     drawn = {row.id for row in found if row.message_id in turns_by_id} | {row["id"] for row in rows}
     ids = {row.id for row in found} | drawn
     return Touched(tuple(turns_by_id), tuple(ids), frozenset(drawn)), version
@@ -90,5 +90,5 @@ async def lift_topics(
             return None
         unmuting = owner.update(Memory).where(Memory.id.in_([row.id for row in found]))
         await connection.execute(unmuting.values(muted=False, changed_in=version, updated_at=now))
-        await tell_sources(connection, owner, [row.message_id for row in found], version)
+        await touch_sources(connection, owner, [row.message_id for row in found], version)
     return len(found)

@@ -53,9 +53,9 @@ async def store_reply(
         if not await _is_there(connection, owner, conversation, answers):
             await connection.rollback()
             return None
-        taken = await take_in(connection, owner, conversation, [reply], version=version, now=now)
-        if items and reply.external_id in taken.added:
-            of_reply = {**owner.columns, "message_id": taken.ids[reply.external_id]}
+        ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now)
+        if items and reply.external_id in ingested.added:
+            of_reply = {**owner.columns, "message_id": ingested.ids[reply.external_id]}
             await connection.execute(insert(GivenRow), [of_reply | asdict(each) for each in items])
         return version
 
@@ -83,7 +83,7 @@ async def find_reply(
     return None if not exact else (await find_messages(engine, owner, [exact[0].id])).get(exact[0].id)
 
 
-async def list_given(engine: AsyncEngine, owner: Owner, message_id: str) -> list[ContextItem]:
+async def list_context(engine: AsyncEngine, owner: Owner, message_id: str) -> list[ContextItem]:
     """The context of the reply in order, without items deleted since."""
     columns = [getattr(GivenRow, field) for field in ContextItem.__dataclass_fields__]
     query = owner.select(GivenRow, *columns).where(GivenRow.message_id == message_id).order_by(GivenRow.rank)

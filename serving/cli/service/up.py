@@ -209,7 +209,7 @@ def _show_progress(
                 )
                 return False
             elapsed_s = time.monotonic() - began
-            shown = _tell(spinner, _progress(settings, ready, state, elapsed_s), elapsed_s, shown)
+            shown = _update(spinner, _progress(settings, ready, state, elapsed_s), elapsed_s, shown)
             time.sleep(POLL_S)
     if deadline is not None:
         fail(f"it exited while starting; see {settings.var_dir}/logs/supervisor.log")
@@ -225,7 +225,7 @@ def _progress(settings: Settings, ready: dict[str, Any] | None, state: dict[str,
     return f"{waiting}\n{engine[-160:]}" if engine else waiting
 
 
-def _tell(spinner: Spinner, text: str, elapsed_s: float, shown: str) -> str:
+def _update(spinner: Spinner, text: str, elapsed_s: float, shown: str) -> str:
     """Show `text`: in the spinner on a terminal, otherwise as a new line for each change."""
     text = text.replace("[", r"\[")
     spinner.update(f"{elapsed_s:.0f} s  {text}")

@@ -34,8 +34,8 @@ class AgentsSettings(Frozen):
     @classmethod
     def _are_addresses(cls, urls: dict[str, str]) -> dict[str, str]:
         for url in urls.values():
-            place = urlsplit(url)
-            if place.scheme != "https" and not (place.scheme == "http" and place.hostname in ("127.0.0.1", "::1")):
+            parts = urlsplit(url)
+            if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")):
                 raise ValueError("an address begins with https://, or with http:// and is this machine's")
         return urls
 

@@ -16,7 +16,7 @@ from serving.routes.memory.recall import Found, FoundTurn, RankerScore
 from storage.memory.conversations import MessageRecord, find_messages
 from storage.memory.memories import find_memories
 from storage.memory.owner import Owner
-from storage.memory.reply_context import find_reply, list_given
+from storage.memory.reply_context import find_reply, list_context
 from storage.memory.summaries import sources_of
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
@@ -66,7 +66,7 @@ async def why(message: PathMessage, access: Access, conversation: InConversation
     database = access.gateway.database
     async with access.about(user) as owner:
         reply = await _find(access, owner, message, conversation)
-        context = await list_given(database, owner, reply.id)
+        context = await list_context(database, owner, reply.id)
         turns = await find_messages(database, owner, [item.item_id for item in context if item.kind == "turn"])
         memories = await find_memories(database, owner, [item.item_id for item in context if item.kind == "memory"])
         sources = await sources_of(database, owner, list(memories))

@@ -138,6 +138,6 @@ def test_texts_are_compared_without_case_spaces_and_stops() -> None:
 
 def test_what_shares_words_is_nearest() -> None:
     """The best first; what shares none is not shown at all."""
-    assert nearest("my two cats", ["a dog", "cats", "two cats", "a car"], most=9) == [2, 1]
-    assert nearest("my two cats", ["cats", "two cats"], most=1) == [1]
-    assert nearest("anything", [], most=9) == []
+    assert nearest("my two cats", ["a dog", "cats", "two cats", "a car"], limit=9) == [2, 1]
+    assert nearest("my two cats", ["cats", "two cats"], limit=1) == [1]
+    assert nearest("anything", [], limit=9) == []

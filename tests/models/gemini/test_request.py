@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.chat import BadRequest
 from models.gemini.errors import Unsupported
 from models.gemini.messages import NO_SIGNATURE
-from models.gemini.request import GeminiCall, translate
+from models.gemini.request import GeminiRequest, translate
 
 FLASH, SIGNING = "gemini-2.5-flash", "gemini-3-flash-preview"
 USER = {"role": "user", "content": "hi"}
@@ -20,7 +20,7 @@ FUNCTION = {"name": "weather", "description": "of a city", "parameters": {"type"
 TOOLS = [{"type": "function", "function": FUNCTION}]
 
 
-def translated(model: str = FLASH, /, **request: Any) -> GeminiCall:
+def translated(model: str = FLASH, /, **request: Any) -> GeminiRequest:
     """The call for a request, which says hi if nothing else."""
     return translate({"messages": [USER], **request}, model=model, thinking_tokens=0)
 
