@@ -119,5 +119,5 @@ async def test_agents_with_the_default_model(tmp_path: Path, states: SqlStates, 
             steps = [(event.name, event.state) for event in events if isinstance(event, ToolStep)]
             assert steps
             note(f"steps: {steps}, painted: {runs}")
-        told = "".join(event.text for event in friend if isinstance(event, Token))
-        note(f"routed: {routed}, filled: {filled}, friend: {told!r}, hangman: {card.data['result']}")
+        friend_text = "".join(event.text for event in friend if isinstance(event, Token))
+        note(f"routed: {routed}, filled: {filled}, friend: {friend_text!r}, hangman: {card.data['result']}")

@@ -145,12 +145,12 @@ async def test_a_choice_that_there_is_not_is_named(
     assert raised.value.field == field
 
 
-@pytest.mark.parametrize("said", [500, 429, "", " \n"])
+@pytest.mark.parametrize("reply", [500, 429, "", " \n"])
 async def test_a_friend_without_a_model_is_away(
-    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, said: Any
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: Any
 ) -> None:
     """And says so in its own words."""
-    server.says = [said]
+    server.says = [reply]
     assert text_of(await say(make_context(model=model), "hello")) == PERSONAS["dost"].away
     assert text_of(await say(make_context(), "hello")) == PERSONAS["dost"].away
     assert text_of(await say(make_context(RunLimits(max_tokens=1), model=model), "hello")) == PERSONAS["dost"].away

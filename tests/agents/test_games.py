@@ -203,7 +203,7 @@ def test_no_answer_stands_in_its_question() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "accepted", "expected"),
+    ("text", "accepted", "expected"),
     [
         ("I think it's the Nile", ["Nile"], True),
         ("brasilia", ["Brasília"], True),
@@ -217,9 +217,9 @@ def test_no_answer_stands_in_its_question() -> None:
         ("3.14", ["3.14"], True),
     ],
 )
-def test_what_counts_as_an_answer(said: str, accepted: list[str], *, expected: bool) -> None:
+def test_what_counts_as_an_answer(text: str, accepted: list[str], *, expected: bool) -> None:
     """Slips are overlooked in long words, never in numbers."""
-    assert is_answer(said, accepted) is expected
+    assert is_answer(text, accepted) is expected
 
 
 def test_a_trivia_game_is_scored() -> None:
@@ -227,7 +227,7 @@ def test_a_trivia_game_is_scored() -> None:
     game, questions = GAMES["trivia"], read_questions()
     assert isinstance(game, Trivia)
     state = started(game, 5)
-    turn = played(game, state, [questions[place].answers[0] for place in state["asked"]])
+    turn = played(game, state, [questions[index].answers[0] for index in state["asked"]])
     assert (turn.result, turn.state["right"]) == ("won", ROUNDS)
     turn = played(game, state, ["pass"] * ROUNDS)
     assert turn.result == "lost"
@@ -287,16 +287,16 @@ def test_one_wrong_answer_does_not_lose_the_trail() -> None:
     assert not errs
 
 
-@pytest.mark.parametrize("place", ["stone", "rowboat", "flowerpot"])
-def test_the_adventure_can_be_won(place: str) -> None:
+@pytest.mark.parametrize("hiding_place", ["stone", "rowboat", "flowerpot"])
+def test_the_adventure_can_be_won(hiding_place: str) -> None:
     """Wherever the key lies."""
     game = GAMES["adventure"]
-    state = started(game, 1) | {"hiding_place": place}
+    state = started(game, 1) | {"hiding_place": hiding_place}
     fetch = {
         "stone": ["search stone", "take key", "north"],
         "rowboat": ["east", "lift the boat", "take the key", "west", "north"],
         "flowerpot": ["north", "search the flowerpot", "pick up key"],
-    }[place]
+    }[hiding_place]
     rest = (
         "west|take lantern|open drawer|light lantern|east|south|east|use key|go east|take oil|west|west|north"
         "|go tower|up|up|pour oil|light the lamp"

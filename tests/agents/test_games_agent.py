@@ -24,7 +24,7 @@ AGENT = GamesAgent(GAMES, read_suggestions())
 
 async def say(context: RunContext, *texts: str, **more: Any) -> list[Event]:
     """All that a run tells; several texts are a conversation, the person and the friend by turns."""
-    roles = ["user" if (len(texts) - place) % 2 else "assistant" for place in range(len(texts))]
+    roles = ["user" if (len(texts) - index) % 2 else "assistant" for index in range(len(texts))]
     messages = [ChatMessage(role, text) for role, text in zip(roles, texts, strict=True)]  # type: ignore[arg-type]
     events = [event async for event in AGENT.run(AgentRequest(messages, **more), context)]
     assert isinstance(events[-1], Done)
@@ -116,12 +116,12 @@ async def test_a_model_talks_beside_the_game_and_never_sees_the_secret(
     assert "result" not in card_of(events).data, "what a model claims changes nothing"
 
 
-@pytest.mark.parametrize("said", [500, ""])
+@pytest.mark.parametrize("reply", [500, ""])
 async def test_a_model_that_is_away_does_not_matter(
-    server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext, said: Any
+    server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext, reply: Any
 ) -> None:
     """The game says where it stands."""
-    server.says = [said]
+    server.says = [reply]
     await say(make_context(state=states, model=model), "play trivia")
     text = text_of(await say(make_context(state=states, model=model), "what do you think of the weather over there?"))
     assert text.endswith("?")

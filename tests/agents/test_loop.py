@@ -120,12 +120,12 @@ async def test_a_model_chooses_where_rules_do_not(
     assert [event.state for event in events if isinstance(event, ToolStep)] == ["done", "done", "done"]
 
 
-@pytest.mark.parametrize("said", [500, CUT, JUNK, "nonsense"])
+@pytest.mark.parametrize("reply", [500, CUT, JUNK, "nonsense"])
 async def test_a_router_that_fails_is_the_default(
-    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, said: Any
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: Any
 ) -> None:
     """Then it is just talk."""
-    server.says = [said, "Talk then"]
+    server.says = [reply, "Talk then"]
     events = await run(Town(), make_context(model=model), "hm")
     assert text_of(events) == "Talk then"
 
@@ -142,12 +142,12 @@ async def test_wrong_parameters_are_repaired_once(
     assert [event.state for event in events if isinstance(event, ToolStep)] == ["done", "repaired", "done"]
 
 
-@pytest.mark.parametrize("said", [" \n" * 200, '{"city": ', "sunny"])
+@pytest.mark.parametrize("reply", [" \n" * 200, '{"city": ', "sunny"])
 async def test_what_is_wrong_twice_is_answered_plainly(
-    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, said: str
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: str
 ) -> None:
     """Whitespace up to the limit, JSON that breaks off, no JSON: two tries, no third, and an answer."""
-    server.says = ["weather", said, said]
+    server.says = ["weather", reply, reply]
     town = Town()
     events = await run(town, make_context(model=model), "should I take an umbrella")
     assert town.runs == []
@@ -156,14 +156,14 @@ async def test_what_is_wrong_twice_is_answered_plainly(
     assert all(body["max_tokens"] <= 256 for body in server.requests)
 
 
-@pytest.mark.parametrize("said", [500, 429, CUT, JUNK, "", " \n "])
+@pytest.mark.parametrize("reply", [500, 429, CUT, JUNK, "", " \n "])
 async def test_a_narrator_that_fails_leaves_the_tools_words(
-    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, said: Any
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: Any
 ) -> None:
     """Whatever the model does, the result is told; what it began to say is not said twice."""
-    server.says = [said]
+    server.says = [reply]
     text = text_of(await run(Town(), make_context(model=model), "weather in Dhaka?"))
-    assert text == ("So I" if said is CUT else "It is sunny in Dhaka.")
+    assert text == ("So I" if reply is CUT else "It is sunny in Dhaka.")
 
 
 async def test_a_failed_tool_says_so(server: ScriptServer, model: OpenAIChat, make_context: MakeContext) -> None:
@@ -320,14 +320,14 @@ async def test_the_same_call_twice_at_once_runs_once(
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("reply", "name"),
     [("Weather.", "weather"), ("I choose: clock", "clock"), ("weather or clock", None), ("rain", None)],
 )
 async def test_a_choice_that_a_model_wraps_in_words(
-    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, said: str, name: str | None
+    server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: str, name: str | None
 ) -> None:
     """Is taken where it is one; a server need not keep to the grammar."""
-    server.says = [said]
+    server.says = [reply]
     prompt = [ChatMessage("user", "?")]
     assert await choose(make_context(model=model), prompt, ["weather", "clock"]) == name
 

@@ -103,9 +103,9 @@ def test_quota_of_the_day(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) 
     with GatewayProcess(tmp_path, **with_gemini(gemini)) as gateway:
         app = app_of(gateway)
         gemini.script(quota_daily())
-        asked_before = len(gemini.requests)
+        requests_before = len(gemini.requests)
         seen = ask(app, 3)
-        assert len(gemini.requests) == asked_before + 1
+        assert len(gemini.requests) == requests_before + 1
         app.conclude(matrix, "Gemini: 429 (quota of the day), and two more requests", seen, NO_ENGINE)
 
 

@@ -75,7 +75,7 @@ def check(outgoing: Sequence[Asking], kept: Sequence[Asking]) -> list[Seen]:
 
 def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix: Matrix) -> None:
     """An engine that dies takes nothing along that may be answered elsewhere, and nothing hangs, queued or begun."""
-    asked_before = len(gemini.requests)
+    requests_before = len(gemini.requests)
     begun_kept = kept(app, SLOTS - 6)
     for stream in begun_kept:
         stream.until_begun()
@@ -88,7 +88,7 @@ def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix
         stack.kill(CORE)
         begun = check(begun_outgoing, begun_kept)
         not_begun = check(*waiting)
-    assert len(gemini.requests) == asked_before + 7
+    assert len(gemini.requests) == requests_before + 7
     engine = engine_after(stack)
     (after,) = outgoing(app, 1, max_tokens=4)
     fault = f"engine killed: {len(begun)} in mid-stream, 2 before their first token, {QUEUED} queued; one after"
@@ -100,7 +100,7 @@ def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix
 
 def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix: Matrix) -> None:
     """An engine that hangs is noticed by what it does not send, before the first token and after it."""
-    asked_before = len(gemini.requests)
+    requests_before = len(gemini.requests)
     begun_kept = kept(app, 1)
     (guided,) = outgoing(app, 1, response_format=MANY_WORDS)
     for stream in (*begun_kept, guided):  # the first schema is tried beside the engine before it is answered
@@ -124,10 +124,15 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     fault = "engine frozen (SIGSTOP): 2 in mid-stream, 1 with a JSON schema, 2 before their first token"
     rows = app.conclude(matrix, fault, [*begun, half, *not_begun], engine)
     check_provenance(begun[0], next(row for row in rows if row["request_id"] == begun[0].request_id))
-    sent_out = [request.body["contents"] for request in gemini.requests[asked_before:]]
+    sent_out = [request.body["contents"] for request in gemini.requests[requests_before:]]
     assert len(sent_out) == 2
-    told = ["".join(part["text"] for part in said["parts"]) for all_ in sent_out for said in all_ if is_answer(said)]
-    assert [begun[0].text.startswith(text) for text in told] == [True], "it goes on from the text"
+    answers = [
+        "".join(part["text"] for part in content["parts"])
+        for all_ in sent_out
+        for content in all_
+        if is_answer(content)
+    ]
+    assert [begun[0].text.startswith(text) for text in answers] == [True], "it goes on from the text"
 
 
 def is_answer(content: dict[str, Any]) -> bool:

@@ -123,16 +123,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, content: bytes, with_body: bool) -> None:
         etag = hashlib.sha256(content).hexdigest()
         headers = {"etag": f'"{etag}"', "x-repo-commit": COMMIT, "accept-ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
-        start = int(asked[1]) if asked else 0
-        if asked:
+        byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
+        start = int(byte_range[1]) if byte_range else 0
+        if byte_range:
             headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         if self.hub.limit() == 0:
             self.close_connection = True
             return
         if with_body:
             self.hub.ranges.append(start)
-        self._send(206 if asked else 200, content[start:], headers, with_body)
+        self._send(206 if byte_range else 200, content[start:], headers, with_body)
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], with_body: bool) -> None:
         self.send_response(status)
@@ -149,9 +149,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _file(path: Path, claimed: int | None) -> dict[str, Any]:
     content = path.read_bytes()
-    told: dict[str, Any] = {"rfilename": path.name, "size": len(content)}
-    told["blobId"] = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
+    record: dict[str, Any] = {"rfilename": path.name, "size": len(content)}
+    record["blobId"] = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
     if path.suffix == ".safetensors":
         size = claimed or len(content)
-        told |= {"size": size, "lfs": {"size": size, "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 134}}
-    return told
+        record |= {
+            "size": size,
+            "lfs": {"size": size, "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 134},
+        }
+    return record

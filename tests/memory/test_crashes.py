@@ -60,10 +60,10 @@ class Postgres:
 
     async def reset(self) -> None:
         """Bring back what was prepared."""
-        place = Workplace(self.url)
-        await erasure.erase(place.engine, "app")
-        await place.prepare()
-        await place.close()
+        workplace = Workplace(self.url)
+        await erasure.erase(workplace.engine, "app")
+        await workplace.prepare()
+        await workplace.close()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -82,27 +82,29 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Sqlite | Postgre
 
 async def prepare(url: str) -> None:
     """Give both people their past."""
-    place = Workplace(url)
-    await place.prepare()
-    async with place.engine.connect() as connection:
+    workplace = Workplace(url)
+    await workplace.prepare()
+    async with workplace.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    await place.close()
+    await workplace.close()
 
 
 async def words(url: str) -> dict[Owner, Any]:
     """Return what both have, in words, once it is seen that recall has the same."""
-    place = Workplace(url)
-    found = {owner: await of(place, owner) for owner in (ANN, BEN)}
-    await check_recall(place)
-    await place.close()
+    workplace = Workplace(url)
+    found = {owner: await of(workplace, owner) for owner in (ANN, BEN)}
+    await check_recall(workplace)
+    await workplace.close()
     return found
 
 
-async def of(place: Workplace, owner: Owner) -> Any:
+async def of(workplace: Workplace, owner: Owner) -> Any:
     """Return all that somebody has but for ids and versions that are drawn anew."""
-    history = await read_history(place.engine, owner)
-    turns = {name: [(each.external_id, each.text) for each in said] for name, said in history.conversations.items()}
+    history = await read_history(workplace.engine, owner)
+    turns = {
+        name: [(each.external_id, each.text) for each in messages] for name, messages in history.conversations.items()
+    }
     memories = {name(each): (each.text, marks(each), each.superseded_by, each.quote) for each in history.memories}
     return (turns, memories, history.profile)
 
@@ -117,25 +119,25 @@ def marks(memory: NewMemory) -> tuple[object, ...]:
     return memory.pinned, memory.painful_at, memory.muted
 
 
-async def check_recall(place: Workplace) -> None:
+async def check_recall(workplace: Workplace) -> None:
     """What is recalled is what SQL has, after the first read by its vectors; marks move turns and memories."""
     for owner in (ANN, BEN):
-        turns, memories, _ = await of(place, owner)
+        turns, memories, _ = await of(workplace, owner)
         painful = {text for words, (_, at, _), _, quote in memories.values() if at for text in (words, quote)}
         muted = {text for words, (_, _, is_muted), _, quote in memories.values() if is_muted for text in (words, quote)}
         expected = [said for each in turns.values() for _, said in each]
         expected += [text for text, _, superseded, _ in memories.values() if superseded is None]
         expected = [each for each in expected if each not in muted]
         for _ in range(2):
-            found = await place.store.recall(owner, "Turn quoted plain new edited", limit=50)
+            found = await workplace.store.recall(owner, "Turn quoted plain new edited", limit=50)
             assert sorted(each.record.text for each in found) == sorted(expected)
             assert {each.record.text for each in found if each.ranked.factors["painful"] < 1} == painful
         assert all({"single", "window"} <= set(each.ranked.by_ranker) for each in found)
-        progress = await read_progress(place.engine, owner, place.embedder.space)
+        progress = await read_progress(workplace.engine, owner, workplace.embedder.space)
         assert progress.embedded == progress.items
-    counts = await erasure.count(place.engine, "app")
+    counts = await erasure.count(workplace.engine, "app")
     assert counts["embeddings"] == counts["messages"] + counts["memories"]
-    turns, _, _ = await of(place, ANN)
+    turns, _, _ = await of(workplace, ANN)
     assert counts["given"] == sum(name == "m7" for said in turns.values() for name, _ in said), "with the reply"
 
 

@@ -60,8 +60,8 @@ async def fill(store: MemoryService, engine: AsyncEngine) -> dict[Owner, MemoryR
     for owner, secret in SECRETS.items():
         await people.write_profile(engine, owner, people.Profile(secret, {"pet": secret}), now=DAY)
         turns = [NewMessage(f"{secret} {number}", secret, f"My {secret} {number}", DAY) for number in range(2)]
-        taken = await store.ingest(owner, f"about the {secret}", turns)
-        quoted = NewMemory(f"Has a {secret}", quote=f"My {secret}", message_id=taken.ids[f"{secret} 0"])
+        ingested = await store.ingest(owner, f"about the {secret}", turns)
+        quoted = NewMemory(f"Has a {secret}", quote=f"My {secret}", message_id=ingested.ids[f"{secret} 0"])
         made[owner], _ = await store.add(owner, quoted)
         await store.add(owner, NewMemory(f"Feeds the {secret}"), supersedes=made[owner].id)
         assert len(await store.recall(owner, secret, limit=9)) == 3  # the one that was superseded does not hold
@@ -131,7 +131,7 @@ async def test_a_receipt_tells_what_is_left(store: MemoryService, engine: AsyncE
     await fill(store, engine)
     receipt = await Forgetter(engine, index_cache, {"answers": Stubborn()}, lambda: DAY).everything(ANN)
     assert not receipt.is_complete
-    assert {place: left for place, left in receipt.remaining.items() if left} == {"answers": 1}
+    assert {target: left for target, left in receipt.remaining.items() if left} == {"answers": 1}
 
 
 async def test_one_memory_is_gone(store: MemoryService, engine: AsyncEngine, forgetter: Forgetter) -> None:

@@ -60,8 +60,8 @@ async def run(url: str, steps: list[tuple[str, Owner, int, int]]) -> None:
             assert receipt is None or receipt.is_complete
             expected[owner] = {key: text for key, text in has.items() if key[:2] != ("turn", f"c{second % 2}")}
         elif what == "unsay" and ("turn", f"c{second % 2}", f"m{first}") in has:
-            said = (await read_history(engine, owner)).conversations[f"c{second % 2}"]
-            (id_,) = [each.id for each in said if each.external_id == f"m{first}"]
+            messages = (await read_history(engine, owner)).conversations[f"c{second % 2}"]
+            (id_,) = [each.id for each in messages if each.external_id == f"m{first}"]
             receipt = await forgetter.message(owner, id_)
             assert receipt is not None
             assert receipt.is_complete
@@ -84,8 +84,8 @@ async def agree(engine: Any, owner: Owner, expected: list[str], stores: list[Mem
     history = await read_history(engine, owner)
     turns = [each.text for messages in history.conversations.values() for each in messages]
     assert sorted([*turns, *(each.text for each in history.memories)]) == expected
-    asked = "apple banana cherry damson of ann ben"
-    found = [await store.recall(owner, asked, limit=99) for store in stores]
+    question = "apple banana cherry damson of ann ben"
+    found = [await store.recall(owner, question, limit=99) for store in stores]
     near = [sorted((one.record.id, round(one.ranked.by_ranker["window"].score, 5)) for one in each) for each in found]
     assert near == [near[0]] * len(stores)
     for each in found:

@@ -27,7 +27,7 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = ("I have a dog", "He is called Rex", "We live in Oslo", "Rex likes the snow", "My dog is old", "Oslo is cold")
 
 
-def told(found: list[Recalled]) -> list[object]:
+def found_texts(found: list[Recalled]) -> list[object]:
     """Return what a client is told, but for ids of messages, which are the server's own."""
     return [(each.record.text, each.ranked.score, each.ranked.by_ranker, each.ranked.factors) for each in found]
 
@@ -39,14 +39,14 @@ async def fill(store: MemoryService, engine: AsyncEngine) -> None:
             NewMessage(f"{number}", ("Ann", "Bob")[number % 2], f"{name}: {text}", DAY + timedelta(minutes=number))
             for number, text in enumerate(TEXTS)
         ]
-        taken = await store.ingest(ANN, name, turns)
-    quoted = NewMemory("Has a dog", "fact", quote="I have a dog", message_id=taken.ids["0"], valid_from=DAY)
+        ingested = await store.ingest(ANN, name, turns)
+    quoted = NewMemory("Has a dog", "fact", quote="I have a dog", message_id=ingested.ids["0"], valid_from=DAY)
     old, _ = await store.add(ANN, quoted)
     new = NewMemory(
         "Had a dog", "event", event_at=DAY, confidence=0.5, sensitivity="sensitive", pinned=True, painful_at=DAY
     )
     await store.add(ANN, new, supersedes=old.id)
-    await store.add(ANN, NewMemory("Rex is mine", quote="Rex", message_id=taken.ids["1"], muted=True))
+    await store.add(ANN, NewMemory("Rex is mine", quote="Rex", message_id=ingested.ids["1"], muted=True))
     await people.write_profile(engine, ANN, people.Profile("Ann", {"zone": "Europe/Oslo"}), now=DAY)
 
 
@@ -71,7 +71,7 @@ async def test_an_import_recalls_the_same(
         for question in ("What is the dog called?", "Where do I live?", "old dog in the snow, Bob", "Who had a dog?"):
             found = await here.recall(ANN, question, limit=50)
             assert len(found) >= 10
-            assert told(await there.recall(anna, question, limit=50)) == told(found)
+            assert found_texts(await there.recall(anna, question, limit=50)) == found_texts(found)
     again = Document.of(await read_history(elsewhere, anna))
     assert plain(again) == plain(Document.model_validate_json(document))
     assert {each.schema_version for each in (again, Document.model_validate({"schema_version": 1}))} == {1, 3}

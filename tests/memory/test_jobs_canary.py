@@ -113,9 +113,9 @@ class Place:
         return found
 
 
-async def add_all(place: Place) -> None:
+async def add_all(world: Place) -> None:
     """Add a job of every kind for everybody, and those of nobody's."""
-    engine, now = open_engine(place.url), datetime.now(UTC)
+    engine, now = open_engine(world.url), datetime.now(UTC)
     for kind in KINDS.values():
         for owner in SECRETS if kind.of == "person" else [jobs.SERVICE]:
             params = {"older_than_days": 0} if kind.name == "playlists" else {}
@@ -126,11 +126,11 @@ async def add_all(place: Place) -> None:
     await engine.dispose()
 
 
-def run_all(place: Place) -> None:
+def run_all(world: Place) -> None:
     """Run every job, of every kind, and any that there is not."""
-    asyncio.run(add_all(place))
-    task = place.app.tasks["jobs.run"]
-    for id_ in [*asyncio.run(place.ids()), "nothing"]:
+    asyncio.run(add_all(world))
+    task = world.app.tasks["jobs.run"]
+    for id_ in [*asyncio.run(world.ids()), "nothing"]:
         task.run(id_)
 
 
@@ -146,17 +146,17 @@ JOBS: dict[str, Callable[[Place], Any]] = {  # in this order
 def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess) -> None:
     """Every task that a worker knows is run; the model is asked of one person at a time, and each keeps their own."""
     with ModelServer(free_port()) as model:
-        place = Place(tmp_path, model, redis_process.url)
-        assert set(JOBS) == {name for name in place.app.tasks if name.startswith("jobs.")}
-        asyncio.run(place.say())
-        with EmbedderServer(place.ingress_port, {"embedders": [PRESENT]}):
+        world = Place(tmp_path, model, redis_process.url)
+        assert set(JOBS) == {name for name in world.app.tasks if name.startswith("jobs.")}
+        asyncio.run(world.say())
+        with EmbedderServer(world.ingress_port, {"embedders": [PRESENT]}):
             for run in JOBS.values():
-                run(place)
+                run(world)
         bodies = [json.dumps(body) for body in model.requests]
     for body in bodies:
         assert sum(secret in body for secret in SECRETS.values()) == 1
     assert len(bodies) == 2 * len(SECRETS), "extraction, and a summary"
-    for owner, text in asyncio.run(place.kept()).items():
+    for owner, text in asyncio.run(world.kept()).items():
         assert text.count(SECRETS[owner]) > 2, "a turn, a memory, and its quote"
         assert "A conversation of" in text, "a summary"
         assert not [secret for other, secret in SECRETS.items() if other != owner and secret in text]

@@ -27,8 +27,8 @@ def store(engine: AsyncEngine, index_cache: IndexCache, embedder: WordEmbedder) 
 @pytest.fixture
 async def source(store: MemoryService) -> str:
     """Give Ann and Ben the same two turns and a memory that quotes the first; return the id of Ann's first turn."""
-    said = ["My marriage to Sam is over", "I bought a marriage licence for Sam"]
-    turns = [NewMessage(str(each), "Ann", text, DAY + timedelta(minutes=each)) for each, text in enumerate(said)]
+    texts = ["My marriage to Sam is over", "I bought a marriage licence for Sam"]
+    turns = [NewMessage(str(each), "Ann", text, DAY + timedelta(minutes=each)) for each, text in enumerate(texts)]
     for owner in (BEN, ANN):
         ids = (await store.ingest(owner, "c", turns)).ids
         quoted = NewMemory("Sam left the marriage", quote="is over", message_id=ids["0"])

@@ -33,9 +33,9 @@ async def test_every_statement_names_its_owner(
     event.listen(engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     forgetter = Forgetter(engine, index_cache, {}, lambda: DAY)
     for text in ("One", "Two"):
-        taken = await store.ingest(ANN, "c", [NewMessage(text, "Ann", text, DAY)])
+        ingested = await store.ingest(ANN, "c", [NewMessage(text, "Ann", text, DAY)])
     await store.ingest(ANN, "c", [NewMessage("Before", "Ann", "Before", datetime(2025, 1, 1, tzinfo=UTC))])
-    quoted = NewMemory("x", quote="Two", message_id=taken.ids["Two"])
+    quoted = NewMemory("x", quote="Two", message_id=ingested.ids["Two"])
     old, _ = await store.add(ANN, quoted, id_="old")
     new, _ = await store.add(ANN, NewMemory("y"), supersedes=old.id)
     await store.edit(ANN, new.id, {"text": "z"})
@@ -45,10 +45,10 @@ async def test_every_statement_names_its_owner(
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
     wishes = IntentExecutor(engine, store, forgetter, lambda: DAY)
     for wish in (Remember(None), Mute(None), Forget("one")):
-        done = await wishes.execute(ANN, wish, conversation="c", message_id=taken.ids["Two"])
+        done = await wishes.execute(ANN, wish, conversation="c", message_id=ingested.ids["Two"])
         assert done.count == 1
     await forgetter.memory(ANN, new.id)
-    await forgetter.message(ANN, taken.ids["Two"])
+    await forgetter.message(ANN, ingested.ids["Two"])
     await forgetter.conversation(ANN, "c")
     await forgetter.everything(ANN)
     statements = [

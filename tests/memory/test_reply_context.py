@@ -16,27 +16,27 @@ ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def said(external_id: str, speaker: str = "user") -> NewMessage:
+def spoken(external_id: str, speaker: str = "user") -> NewMessage:
     """Return a message."""
     return NewMessage(external_id, speaker, f"Text of {external_id}", AT)
 
 
 async def test_a_reply_and_its_reasons_come_and_go_together(store: MemoryService, engine: AsyncEngine) -> None:
     """Once, in order, for its own person only; a repetition changes nothing; a reply to nothing is not stored."""
-    turns = (await store.ingest(ANN, "c1", [said("q0"), said("q1")])).ids
+    turns = (await store.ingest(ANN, "c1", [spoken("q0"), spoken("q1")])).ids
     record, _ = await store.add(ANN, NewMemory("Likes tea"))
-    given = [
+    context = [
         ContextItem("turn", turns["q0"], 1, 0.5, {"lexical": [1, 2.5]}, {"recency": 1.01}),
         ContextItem("memory", record.id, 2, 0.25, {}, {"pinned": 1.0}),
     ]
-    for reasons in (given, given[:1]):
-        await store.store_reply(ANN, "c1", said("r1", "assistant"), reasons, answers="q1")
-    await store.store_reply(ANN, "c1", said("r2", "assistant"), given, answers="nothing")
-    await store.store_reply(BEN, "c1", said("r3", "assistant"), [], answers="q1")
+    for reasons in (context, context[:1]):
+        await store.store_reply(ANN, "c1", spoken("r1", "assistant"), reasons, answers="q1")
+    await store.store_reply(ANN, "c1", spoken("r2", "assistant"), context, answers="nothing")
+    await store.store_reply(BEN, "c1", spoken("r3", "assistant"), [], answers="q1")
     reply = await find_reply(engine, ANN, "r1")
     assert reply is not None
     assert await find_reply(engine, ANN, reply.id) == reply
-    assert await list_context(engine, ANN, reply.id) == given
+    assert await list_context(engine, ANN, reply.id) == context
     assert await find_reply(engine, ANN, "r2") is None
     assert await find_reply(engine, BEN, "r1") is None
     assert await list_context(engine, BEN, reply.id) == []
@@ -47,11 +47,11 @@ async def test_what_is_forgotten_is_no_reason(
 ) -> None:
     """With a conversation go its replies' reasons, and it from the reasons of others."""
     forgetter = Forgetter(engine, index_cache, {}, lambda: AT)
-    first = (await store.ingest(ANN, "c1", [said("q1")])).ids["q1"]
-    await store.ingest(ANN, "c2", [said("q2")])
+    first = (await store.ingest(ANN, "c1", [spoken("q1")])).ids["q1"]
+    await store.ingest(ANN, "c2", [spoken("q2")])
     named = [ContextItem("turn", first, 1, 0.5, {}, {})]
-    await store.store_reply(ANN, "c1", said("r1", "assistant"), named, answers="q1")
-    await store.store_reply(ANN, "c2", said("r2", "assistant"), named, answers="q2")
+    await store.store_reply(ANN, "c1", spoken("r1", "assistant"), named, answers="q1")
+    await store.store_reply(ANN, "c2", spoken("r2", "assistant"), named, answers="q2")
     receipt = await forgetter.conversation(ANN, "c1")
     assert receipt is not None
     assert receipt.is_complete

@@ -21,7 +21,7 @@ ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def said(number: int, text: str, *, speaker: str = "Ann") -> NewMessage:
+def spoken(number: int, text: str, *, speaker: str = "Ann") -> NewMessage:
     """Return the turn of this minute."""
     return NewMessage(f"m{number}", speaker, text, DAY + timedelta(minutes=number))
 
@@ -33,9 +33,9 @@ def texts(found: list[Recalled]) -> list[str]:
 
 async def test_turns_and_memories_are_found(store: MemoryService) -> None:
     """The best of both kinds comes first, with what each ranker said, and only the owner's."""
-    await store.ingest(ANN, "c1", [said(1, "I adopted a dog called Rex"), said(2, "We went to the beach")])
+    await store.ingest(ANN, "c1", [spoken(1, "I adopted a dog called Rex"), spoken(2, "We went to the beach")])
     await store.add(ANN, NewMemory("Ann is afraid of spiders", kind="feeling"))
-    await store.ingest(BEN, "c1", [said(1, "I adopted a dog called Max", speaker="Ben")])
+    await store.ingest(BEN, "c1", [spoken(1, "I adopted a dog called Max", speaker="Ben")])
     (first, *_) = await store.recall(ANN, "Which dog was adopted?", limit=5)
     assert first.record.text == "I adopted a dog called Rex"
     assert set(first.ranked.by_ranker) == {"single", "window", "lexical"}
@@ -48,25 +48,25 @@ async def test_turns_and_memories_are_found(store: MemoryService) -> None:
 
 async def test_ingesting_twice_is_once(store: MemoryService, engine: AsyncEngine) -> None:
     """Known external ids add nothing, are told apart from new ones, and other words under a known id change nothing."""
-    first = await store.ingest(ANN, "c1", [said(1, "One"), said(2, "Two")])
-    again = await store.ingest(ANN, "c1", [said(1, "One"), said(2, "Other words"), said(3, "Three")])
+    first = await store.ingest(ANN, "c1", [spoken(1, "One"), spoken(2, "Two")])
+    again = await store.ingest(ANN, "c1", [spoken(1, "One"), spoken(2, "Other words"), spoken(3, "Three")])
     assert (first.added, again.added) == ({"m1", "m2"}, {"m3"})
     assert again.differing == ("m2",)
     assert {name: again.ids[name] for name in first.ids} == first.ids
     assert sorted(texts(await store.recall(ANN, "One Two Three", limit=9))) == ["One", "Three", "Two"]
-    elsewhere = await store.ingest(ANN, "c2", [said(1, "One in another conversation")])
+    elsewhere = await store.ingest(ANN, "c2", [spoken(1, "One in another conversation")])
     assert elsewhere.added == {"m1"}
     assert await embeddings.read_progress(engine, ANN, WordEmbedder().space) == embeddings.Progress(4, 4)
 
 
 async def test_windows_follow_their_neighbours(store: MemoryService, embedder: WordEmbedder) -> None:
     """A new turn renews the windows beside it and no other, at the end as in the middle."""
-    await store.ingest(ANN, "c1", [said(1, "one"), said(2, "two"), said(9, "nine")])
+    await store.ingest(ANN, "c1", [spoken(1, "one"), spoken(2, "two"), spoken(9, "nine")])
     embedder.texts.clear()
-    await store.ingest(ANN, "c1", [said(10, "ten")])
+    await store.ingest(ANN, "c1", [spoken(10, "ten")])
     assert set(embedder.texts) == {"nine", "ten", "Ann: two\nAnn: nine\nAnn: ten", "Ann: nine\nAnn: ten"}
     embedder.texts.clear()
-    await store.ingest(ANN, "c1", [said(5, "five")])
+    await store.ingest(ANN, "c1", [spoken(5, "five")])
     assert set(embedder.texts) >= {"five", "Ann: one\nAnn: two\nAnn: five", "Ann: two\nAnn: five\nAnn: nine"}
     assert "Ann: nine\nAnn: ten" not in embedder.texts
 
@@ -80,7 +80,7 @@ async def test_every_worker_sees_a_write_at_its_next_read(
     assert texts(await other.recall(ANN, "tea", limit=5)) == ["Likes green tea"]
     await store.edit(ANN, record.id, {"text": "Likes black coffee"})
     assert texts(await other.recall(ANN, "coffee", limit=5)) == ["Likes black coffee"]
-    await store.ingest(ANN, "c1", [said(1, "Coffee at noon")])
+    await store.ingest(ANN, "c1", [spoken(1, "Coffee at noon")])
     assert sorted(texts(await other.recall(ANN, "coffee", limit=5))) == ["Coffee at noon", "Likes black coffee"]
     await memories.delete_memory(engine, ANN, record.id, now=DAY)
     assert texts(await other.recall(ANN, "coffee", limit=5)) == ["Coffee at noon"]
@@ -89,7 +89,7 @@ async def test_every_worker_sees_a_write_at_its_next_read(
 async def test_an_embedder_that_is_away_loses_nothing(store: MemoryService, embedder: WordEmbedder) -> None:
     """What is said meanwhile is stored and found by its words, and by its vectors when the embedder is back."""
     embedder.is_away = True
-    await store.ingest(ANN, "c1", [said(1, "My sister lives in Oslo")])
+    await store.ingest(ANN, "c1", [spoken(1, "My sister lives in Oslo")])
     await store.add(ANN, NewMemory("Her sister is a nurse"))
     found = await store.recall(ANN, "sister", limit=5)
     assert len(found) == 2
@@ -106,7 +106,7 @@ async def test_another_model_replaces_vectors_while_the_old_ones_work(
     make_index_cache: Callable[..., IndexCache],
 ) -> None:
     """A new revision starts at nothing and fills up by reading; the old one's vectors stay whole."""
-    await store.ingest(ANN, "c1", [said(number, f"Number {number}") for number in range(100)])
+    await store.ingest(ANN, "c1", [spoken(number, f"Number {number}") for number in range(100)])
     newer = WordEmbedder("2")
     index_cache = IndexCache(engine, newer.space, dimensions=newer.dimensions, max_bytes=2**30)
     moved = MemoryService(engine, index_cache, newer, clock)
@@ -120,8 +120,8 @@ async def test_another_model_replaces_vectors_while_the_old_ones_work(
 
 async def test_a_quote_is_verbatim(store: MemoryService) -> None:
     """What a message does not say is no quote of it; who said it is who the memory is of."""
-    taken = await store.ingest(ANN, "c1", [said(1, "I moved to Oslo in May.")])
-    source = taken.ids["m1"]
+    ingested = await store.ingest(ANN, "c1", [spoken(1, "I moved to Oslo in May.")])
+    source = ingested.ids["m1"]
     record, _ = await store.add(ANN, NewMemory("Lives in Oslo", quote="moved to Oslo", message_id=source))
     assert record.speaker == "Ann"
     for wrong in (NewMemory("x", quote="moved to Rome", message_id=source), NewMemory("x", quote="no message")):
@@ -192,7 +192,7 @@ async def test_fifty_writers_and_readers_of_one_person(store: MemoryService, eng
     await store.add(ANN, NewMemory("0"), id_="counter")
 
     async def write(number: int) -> None:
-        await store.ingest(ANN, "c", [said(number // 2, f"said {number // 2}")])  # two writers say the same
+        await store.ingest(ANN, "c", [spoken(number // 2, f"said {number // 2}")])  # two writers say the same
         await store.add(ANN, NewMemory(f"thing {number}"))
         while number < 10:
             seen = (await memories.find_memories(engine, ANN, ["counter"]))["counter"]
@@ -223,7 +223,7 @@ async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: M
 
 async def test_a_profile_names_the_asker(store: MemoryService, engine: AsyncEngine) -> None:
     """A question in the first person is put to what its asker said, when the profile says who that is."""
-    await store.ingest(ANN, "c", [said(1, "I love hiking"), said(2, "I love sailing", speaker="Bob")])
+    await store.ingest(ANN, "c", [spoken(1, "I love hiking"), spoken(2, "I love sailing", speaker="Bob")])
     await people.write_profile(engine, ANN, people.Profile("Bob", {"odd": "a\0b"}), now=DAY)
     assert (await people.read_profile(engine, ANN)).details == {"odd": "a\0b"}
     (first, *_) = await store.recall(ANN, "What do I love?", limit=2)

@@ -54,9 +54,9 @@ class Past:
         await self.store.add(owner, NewMemory("Lives in Lisbon"), id_="old")
         quoted = NewMemory("Lives in Porto", quote="moved to Porto", message_id=ids["m0"])
         await self.store.add(owner, quoted, id_="new", supersedes="old")
-        given = [ContextItem("memory", "new", 1, 0.5, {"lexical": [1, 2.0]}, {})]
+        context = [ContextItem("memory", "new", 1, 0.5, {"lexical": [1, 2.0]}, {})]
         reply = NewMessage("r", "assistant", "How nice", DAY + timedelta(minutes=9))
-        await self.store.store_reply(owner, "c", reply, given, answers="m2")
+        await self.store.store_reply(owner, "c", reply, context, answers="m2")
         return ids
 
     async def forget(self, about: str, owner: Owner = ANN) -> Done:
@@ -194,9 +194,9 @@ def test_the_job_leaves_nothing_in_the_file(tmp_path: Path) -> None:
 
     async def set_one_aside() -> None:
         engine = open_engine(url)
-        taken = await ingest(engine, ANN, "c", [NewMessage("m", "Ann", "Ocelots purr", DAY)], now=DAY)
+        ingested = await ingest(engine, ANN, "c", [NewMessage("m", "Ann", "Ocelots purr", DAY)], now=DAY)
         aside = Aside("w", DAY + UNDO)
-        await delete_items(engine, ANN, turns=list(taken.ids.values()), memories=(), now=DAY, aside=aside)
+        await delete_items(engine, ANN, turns=list(ingested.ids.values()), memories=(), now=DAY, aside=aside)
         await engine.dispose()
 
     asyncio.run(set_one_aside())
@@ -208,12 +208,12 @@ def test_the_job_leaves_nothing_in_the_file(tmp_path: Path) -> None:
 
 async def test_a_word_is_not_forgotten_by_its_pieces(past: Past) -> None:
     """Combining marks belong to their letter: a mother is not everything that is written with the same letters."""
-    said = ("আমার নাম মিতা।", "আম্মা ভালো আছেন", "আম খাই", "cafe\u0301 noir", "cafe latte")
-    turns = [NewMessage(str(at), "Ann", text, DAY + timedelta(minutes=at)) for at, text in enumerate(said)]
+    texts = ("আমার নাম মিতা।", "আম্মা ভালো আছেন", "আম খাই", "cafe\u0301 noir", "cafe latte")
+    turns = [NewMessage(str(at), "Ann", text, DAY + timedelta(minutes=at)) for at, text in enumerate(texts)]
     await past.store.ingest(ANN, "c", turns)
     wish = intent_of("Forget everything about আম্মা")
     assert wish == Forget("আম্মা")
     assert (await past.forget("আম্মা")).count == 1
     assert (await past.forget("caf\u00e9")).count == 1  # composed, it is the same word
     (left,) = (await read_history(past.engine, ANN)).conversations.values()
-    assert [each.text for each in left] == [said[0], said[2], said[4]]
+    assert [each.text for each in left] == [texts[0], texts[2], texts[4]]

@@ -120,7 +120,7 @@ async def test_choices_are_a_grammar(server: ScriptServer, session: aiohttp.Clie
 
 
 @pytest.mark.parametrize(
-    ("said", "failure"),
+    ("reply", "failure"),
     [
         (400, BadRequest),
         (401, Refused),
@@ -135,10 +135,10 @@ async def test_choices_are_a_grammar(server: ScriptServer, session: aiohttp.Clie
 )
 @pytest.mark.parametrize("streams", [True, False])
 async def test_failures_are_typed_and_quote_nothing(
-    server: ScriptServer, session: aiohttp.ClientSession, said: Any, failure: type[ChatFailure], *, streams: bool
+    server: ScriptServer, session: aiohttp.ClientSession, reply: Any, failure: type[ChatFailure], *, streams: bool
 ) -> None:
     """What the server says in words may quote the request, and is not told on."""
-    server.says = [said]
+    server.says = [reply]
     model = client(session, server)
     with pytest.raises(failure) as raised:
         await (streamed(model) if streams else model.complete(ASKED))

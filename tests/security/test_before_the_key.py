@@ -97,8 +97,8 @@ def status(answer: bytes) -> int:
 
 def code(answer: bytes) -> str:
     """Return the code in a refusal's envelope."""
-    told: str = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"]
-    return told
+    found_code: str = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"]
+    return found_code
 
 
 def routes(gateway: GatewayProcess) -> list[tuple[str, str]]:
@@ -112,7 +112,7 @@ def routes(gateway: GatewayProcess) -> list[tuple[str, str]]:
 def test_no_byte_of_a_strangers_body_is_read(gateway: GatewayProcess) -> None:
     """On every route: the refusal comes instead of the `100 Continue` that the first reading would send."""
     key = f"authorization: Bearer {gateway.make_key('one', tier='admin')}"
-    asked = 0
+    count = 0
     for method, path in routes(gateway):
         for headers in ((), ("authorization: Bearer bd-nobodys",)):
             with Line(gateway) as line:
@@ -122,8 +122,8 @@ def test_no_byte_of_a_strangers_body_is_read(gateway: GatewayProcess) -> None:
             assert status(answer) in expected, (method, path, answer)
         with Line(gateway) as line:
             line.begin(method, path, key)
-            asked += status(line.first()) == 100
-    assert asked >= 12, "of somebody known it is read"
+            count += status(line.first()) == 100
+    assert count >= 12, "of somebody known it is read"
 
 
 def test_half_a_request_ends(gateway: GatewayProcess) -> None:

@@ -34,8 +34,8 @@ def key(gateway: GatewayProcess) -> str:
 def ask(gateway: GatewayProcess, key: str, text: str, path: str = "chat/completions", **sent: Any) -> httpx.Response:
     """Say something; `headers` go with it, everything else is a field."""
     headers = {"authorization": f"Bearer {key}"} | sent.pop("headers", {})
-    said = {"messages": [{"role": "user", "content": text}]} if path.startswith("chat") else {"prompt": text}
-    return httpx.post(f"{gateway.url}/v1/{path}", json={"model": "bondhu"} | said | sent, headers=headers, timeout=60)
+    prompt = {"messages": [{"role": "user", "content": text}]} if path.startswith("chat") else {"prompt": text}
+    return httpx.post(f"{gateway.url}/v1/{path}", json={"model": "bondhu"} | prompt | sent, headers=headers, timeout=60)
 
 
 def text_of(answer: httpx.Response) -> str:
@@ -67,9 +67,9 @@ def test_a_crisis_has_an_answer(gateway: GatewayProcess, key: str, fields: dict[
     assert answer.status_code == 200
     assert answer.headers["x-bondhu-model"] == "bondhu-safety"
     assert answer.headers["x-bondhu-safety"] == "self_harm; explicit; fixed_reply"
-    told = text_of(answer)
-    assert told.startswith(FIXED)
-    assert all(each.contact in told for each in DIRECTORIES)
+    text = text_of(answer)
+    assert text.startswith(FIXED)
+    assert all(each.contact in text for each in DIRECTORIES)
 
 
 def test_what_is_remembered_of_them_changes_nothing(gateway: GatewayProcess, key: str) -> None:
@@ -90,11 +90,11 @@ def test_the_helpline_is_of_the_persons_country_or_of_none(gateway: GatewayProce
     """By the application's header, or by what it said of the person; nobody is sent to a country that nobody named."""
     of_others = {line.contact for lines in HELPLINES.values() for line in lines if line.contact.startswith("call")}
     for unknown in ("", "XX", "Bangladesh", "U"):
-        told = text_of(ask(gateway, key, CRISIS, headers={"x-bondhu-country": unknown}))
-        assert not any(contact in told for contact in of_others)
-    told = text_of(ask(gateway, key, CRISIS, headers={"x-bondhu-country": "nz"}))
-    assert "call or text 1737" in told
-    assert DIRECTORIES[0].contact in told
+        text = text_of(ask(gateway, key, CRISIS, headers={"x-bondhu-country": unknown}))
+        assert not any(contact in text for contact in of_others)
+    text = text_of(ask(gateway, key, CRISIS, headers={"x-bondhu-country": "nz"}))
+    assert "call or text 1737" in text
+    assert DIRECTORIES[0].contact in text
     auth = {"authorization": f"Bearer {key}", "x-bondhu-user": "tui"}
     profile = {"name": "Tui", "details": {"country": "IE"}}
     assert httpx.put(f"{gateway.url}/api/v1/profile", json=profile, headers=auth).status_code == 200

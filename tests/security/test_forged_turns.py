@@ -132,9 +132,9 @@ def imported(client: httpx.Client, text: str) -> None:
 def agents(client: httpx.Client, text: str) -> None:
     """What people say to agents, their names, conversations, and what the agents keep of it."""
     for agent in ("chat", "games", "music", "video"):
-        for said in (text, f"play {text}", f"I like {text}, what do you recommend?"):
+        for message in (text, f"play {text}", f"I like {text}, what do you recommend?"):
             body = {
-                "messages": [{"role": "user", "content": said}],
+                "messages": [{"role": "user", "content": message}],
                 "user": f"{agent} {text}"[:200],
                 "conversation": f"talk {text}"[:200],
             }
@@ -157,10 +157,10 @@ def test_no_text_forges_a_turn(
 ) -> None:
     """The engine's prompts have the control tokens of their own turns, and no other."""
     headers = {"authorization": f"Bearer {gateway.make_key('one', tier='admin')}", "cache-control": "no-store"}
-    asked_before = len(engine.requests)
+    requests_before = len(engine.requests)
     with httpx.Client(base_url=gateway.url, headers=headers, timeout=DEADLINE_S) as client:
         way(client, FORGED)
-    bodies = [{name: body.get(name) for name in ("messages", "tools")} for body in engine.requests[asked_before:]]
+    bodies = [{name: body.get(name) for name in ("messages", "tools")} for body in engine.requests[requests_before:]]
     own = [model.control_tokens_in(plain(body)) for body in bodies]
     assert [model.control_tokens_in(body) for body in bodies] == own
     assert any(model.control_tokens_in(body, guarded=False) > count for body, count in zip(bodies, own, strict=True))

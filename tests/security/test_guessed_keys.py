@@ -61,8 +61,8 @@ def sql() -> Sql:
 async def test_a_thousand_guesses_cost_a_few_look_ups(sql: Sql, together: bool) -> None:
     """One after another or at once; afterwards one in a while."""
     guesses = [sql.admit(f"bd-guess{number}") for number in range(1000)]
-    told = await asyncio.gather(*guesses) if together else [await guess for guess in guesses]
-    assert (told.count("unknown"), told.count("throttled")) == (BURST, 1000 - BURST)
+    results = await asyncio.gather(*guesses) if together else [await guess for guess in guesses]
+    assert (results.count("unknown"), results.count("throttled")) == (BURST, 1000 - BURST)
     assert sql.requests == BURST
     sql.now_s += 3 * REFILL_S
     assert [await sql.admit(f"bd-later{number}") for number in range(4)] == ["unknown"] * 3 + ["throttled"]

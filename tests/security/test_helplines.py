@@ -25,20 +25,20 @@ def test_there_is_no_default_country() -> None:
     """Of an unknown one, or none, there are directories only."""
     for unknown in (None, "", "XX", "GBR", "\u0131e"):
         assert helplines_of(unknown) == ()
-        told = crisis_reply(unknown)
-        assert told.startswith(TEXT)
-        assert "findahelpline.com" in told
-        assert "iasp.info" in told
-        assert "call " not in told.removeprefix(TEXT)
+        text = crisis_reply(unknown)
+        assert text.startswith(TEXT)
+        assert "findahelpline.com" in text
+        assert "iasp.info" in text
+        assert "call " not in text.removeprefix(TEXT)
     assert helplines_of(" gb ") == HELPLINES["GB"]
 
 
 def test_an_operators_words_keep_the_helplines() -> None:
     """What is said can be changed, that help is named cannot."""
-    told = crisis_reply("IN", text="I am here.")
-    assert told.startswith("I am here.\n")
-    assert "14416" in told
-    assert "findahelpline.com" in told
+    text = crisis_reply("IN", text="I am here.")
+    assert text.startswith("I am here.\n")
+    assert "14416" in text
+    assert "findahelpline.com" in text
 
 
 def test_what_was_checked_long_ago_is_listed() -> None:

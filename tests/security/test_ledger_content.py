@@ -143,9 +143,9 @@ def test_a_header_may_say_anything(tmp_path: Path) -> None:
     journal = WriteAheadLog.create(tmp_path / "j.journal")
     journal.close()
     path = tmp_path / "k.journal"
-    for told in ({}, {"settled": -5}, {"settled": "-000000000000005"}, {"settled": None}):
+    for record in ({}, {"settled": -5}, {"settled": "-000000000000005"}, {"settled": None}):
         other = WriteAheadLog.create(path)
-        other.append(told)
+        other.append(record)
         line = path.read_bytes()[HEADER_BYTES:]
         other.close()
         path.write_bytes(line.ljust(HEADER_BYTES, b"\n"))

@@ -31,8 +31,8 @@ def cached(
     """Ask, past the cache of answers; how much of the prompt the engine had, None when the request was refused."""
     headers = {"authorization": f"Bearer {key}", "x-bondhu-cache": "off"}
     headers |= ({"x-bondhu-user": user} if user else {}) | ({"x-bondhu-memory": memory} if memory else {})
-    asked = {"model": "bondhu", "max_tokens": 1, "temperature": 0} | body
-    answer = httpx.post(stack.url + path, headers=headers, json=asked, timeout=TIMEOUT_S)
+    request = {"model": "bondhu", "max_tokens": 1, "temperature": 0} | body
+    answer = httpx.post(stack.url + path, headers=headers, json=request, timeout=TIMEOUT_S)
     if answer.status_code == 400:
         return None
     assert answer.status_code == 200, answer.text

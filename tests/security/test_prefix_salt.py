@@ -49,7 +49,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield gateway, engine
 
 
-def asked(
+def engine_request(
     service: Service, app: str, user: str, path: str = CHAT, memory: str = "off", **fields: Any
 ) -> dict[str, Any]:
     """Ask as an application for a person; return what the engine was told."""
@@ -66,21 +66,21 @@ def asked(
 def test_every_request_to_an_engine_has_its_applications_salt(service: Service) -> None:
     """On both routes, streamed or not; of people without memory they share it, and its hits."""
     salts = {
-        asked(service, "one", user, path, stream=stream)["cache_salt"]
+        engine_request(service, "one", user, path, stream=stream)["cache_salt"]
         for user in ("ann", "ben")
         for path in (CHAT, "/v1/completions")
         for stream in (False, True)
     }
     assert len(salts) == 1
-    assert asked(service, "two", "ann")["cache_salt"] not in salts
+    assert engine_request(service, "two", "ann")["cache_salt"] not in salts
 
 
 def test_a_chat_with_memory_has_its_persons_salt(service: Service) -> None:
     """What is remembered of one is in their prompt: no other person of the same application may look for it."""
-    ann, ben = (asked(service, "one", user, memory="on")["cache_salt"] for user in ("ann", "ben"))
-    of_the_app = asked(service, "one", "ann")["cache_salt"]
+    ann, ben = (engine_request(service, "one", user, memory="on")["cache_salt"] for user in ("ann", "ben"))
+    of_the_app = engine_request(service, "one", "ann")["cache_salt"]
     assert len({ann, ben, of_the_app}) == 3
-    assert asked(service, "one", "ann", memory="on")["cache_salt"] == ann
+    assert engine_request(service, "one", "ann", memory="on")["cache_salt"] == ann
 
 
 def test_a_salt_of_a_clients_own_never_reaches_an_engine(service: Service) -> None:

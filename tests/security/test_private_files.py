@@ -75,9 +75,9 @@ def test_a_stack_mends_its_folders_before_it_starts(tmp_path: Path) -> None:
         "BONDHU__RUNTIME_DIR": str(tmp_path / "run"),
     }
     status = [sys.executable, "-m", "serving.cli.main", "status"]
-    said = subprocess.run(status, env=environ, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    assert "other users can read" in said
-    assert "dump.rdb" in said
+    output = subprocess.run(status, env=environ, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert "other users can read" in output
+    assert "dump.rdb" in output
     before = os.umask(0o022)
     try:
         supervisor.prepare_directories(load_settings(environ=environ))
@@ -85,5 +85,5 @@ def test_a_stack_mends_its_folders_before_it_starts(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert list(exposed([var])) == []
-    said = subprocess.run(status, env=environ, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    assert "other users" not in said
+    output = subprocess.run(status, env=environ, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert "other users" not in output

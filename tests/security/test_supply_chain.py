@@ -40,10 +40,10 @@ def test_the_makefile_installs_nothing_without_a_hash() -> None:
 
 def test_the_bundled_redis_is_one_without_known_holes() -> None:
     """Valkey 9.1.2 or newer: what is known of older ones is in docs/security.md."""
-    says = subprocess.run([redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.match(r"Valkey server v=(\d+)\.(\d+)\.(\d+) ", says)
-    assert found is not None, says
-    assert tuple(map(int, found.groups())) >= (9, 1, 2), says
+    version = subprocess.run([redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.match(r"Valkey server v=(\d+)\.(\d+)\.(\d+) ", version)
+    assert found is not None, version
+    assert tuple(map(int, found.groups())) >= (9, 1, 2), version
 
 
 def test_the_bundled_redis_lacks_what_nobody_needs() -> None:

@@ -40,8 +40,8 @@ async def test_a_tier_is_exact_under_concurrency(stack: LocalStack, make_key: Ma
     """Of 60 requests at once of a key that may make 50 in a minute, 50 are answered and 10 are told when to return."""
     key = make_key("--app", "busy", "--tier", "free")
     async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=key, max_retries=0, timeout=120) as client:
-        asked = [client.chat.completions.with_raw_response.create(**CHAT) for _ in range(60)]
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        requests = [client.chat.completions.with_raw_response.create(**CHAT) for _ in range(60)]
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
     refused = [each for each in outcomes if isinstance(each, APIStatusError)]
     assert [each.status_code for each in refused] == [429] * 10
     answered = [each for each in outcomes if not isinstance(each, BaseException)]

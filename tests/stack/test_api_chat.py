@@ -42,8 +42,8 @@ CLOCK: ChatCompletionToolParam = {
 
 def say(client: OpenAI, **changes: Any) -> ChatCompletion:
     """One short greedy answer, whatever it is; `changes` are further parameters."""
-    given = {"model": MODEL, "messages": HELLO, "max_tokens": 24, "temperature": 0} | changes
-    return client.chat.completions.create(**given)
+    params = {"model": MODEL, "messages": HELLO, "max_tokens": 24, "temperature": 0} | changes
+    return client.chat.completions.create(**params)
 
 
 def text_of(answer: ChatCompletion) -> str:
@@ -237,8 +237,8 @@ def test_a_bias_decides(client: OpenAI) -> None:
 @pytest.mark.parametrize("parameter", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_is_never_longer_than_allowed(client: OpenAI, parameter: str) -> None:
     """`max_completion_tokens`, and its old name, end the answer with `finish_reason` `length`."""
-    given: dict[str, Any] = {"model": MODEL, "messages": HELLO, parameter: 5, "extra_body": {"ignore_eos": True}}
-    answer = client.chat.completions.create(**given)
+    params: dict[str, Any] = {"model": MODEL, "messages": HELLO, parameter: 5, "extra_body": {"ignore_eos": True}}
+    answer = client.chat.completions.create(**params)
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 5
     assert answer.choices[0].finish_reason == "length"

@@ -393,11 +393,11 @@ def test_a_sane_request_id_comes_back(http: httpx.Client) -> None:
     assert http.post(CHAT, json=VALID[CHAT], headers=headers).headers["x-request-id"] == "chat-42.A_b:c"
 
 
-@pytest.mark.parametrize("given", ["", "two words", "x" * 200, "a\tb", "{}"])
-def test_an_insane_request_id_is_replaced(http: httpx.Client, given: str) -> None:
+@pytest.mark.parametrize("request_id", ["", "two words", "x" * 200, "a\tb", "{}"])
+def test_an_insane_request_id_is_replaced(http: httpx.Client, request_id: str) -> None:
     """A request id that could harm a log is replaced by one of our own."""
-    answered = http.get("/health", headers={"x-request-id": given}).headers["x-request-id"]
-    assert answered != given
+    answered = http.get("/health", headers={"x-request-id": request_id}).headers["x-request-id"]
+    assert answered != request_id
     assert answered.isalnum()
 
 

@@ -21,9 +21,9 @@ HELLO: Any = [{"role": "user", "content": "Hi!"}]
 
 def planned(stack: LocalStack) -> dict[str, list[str]]:
     """What `bondhu apply --plan` says: the targets of each action."""
-    said = stack.bondhu("apply", "--plan", "--json")
-    assert said.returncode == 0, said.stderr
-    steps = json.loads(said.stdout)["steps"]
+    result = stack.bondhu("apply", "--plan", "--json")
+    assert result.returncode == 0, result.stderr
+    steps = json.loads(result.stdout)["steps"]
     return {action: [s["target"] for s in steps if s["action"] == action] for action in {s["action"] for s in steps}}
 
 

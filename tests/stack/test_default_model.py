@@ -113,8 +113,8 @@ def base(default_service: Service) -> str:
 
 def say(client: OpenAI, model: str, **changes: Any) -> Any:
     """One greedy answer."""
-    given = {"model": model, "messages": PARIS, "max_tokens": 24, "temperature": 0} | changes
-    return client.chat.completions.create(**given)
+    params = {"model": model, "messages": PARIS, "max_tokens": 24, "temperature": 0} | changes
+    return client.chat.completions.create(**params)
 
 
 def words_in_common(one: str, other: str) -> int:

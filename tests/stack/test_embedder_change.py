@@ -55,9 +55,9 @@ def restart(stack: LocalStack) -> None:
 
 def spaces(stack: LocalStack) -> dict[str, tuple[str, bool]]:
     """Return what `bondhu embeddings` says: each model's role, and whether it has everything."""
-    said = stack.bondhu("embeddings", "--json", "--over", "0")
-    assert said.returncode == 0, said.stderr
-    return {each["model"]: (each["role"], each["embedded"] == each["items"]) for each in json.loads(said.stdout)}
+    result = stack.bondhu("embeddings", "--json", "--over", "0")
+    assert result.returncode == 0, result.stderr
+    return {each["model"]: (each["role"], each["embedded"] == each["items"]) for each in json.loads(result.stdout)}
 
 
 def recall(http: httpx.Client) -> tuple[str, set[str]]:

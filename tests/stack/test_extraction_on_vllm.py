@@ -52,11 +52,11 @@ def extracting(stack: LocalStack, tmp_path: Path, redis_process: RedisProcess) -
 @pytest.mark.usefixtures("extracting")
 def test_a_job_reads_what_was_said_and_keeps_only_what_it_can_quote(stack: LocalStack, http: httpx.Client) -> None:
     """The engine holds its answer to the schema; whatever it says, each memory has a quote, and the turns stay."""
-    said = [
+    messages = [
         {"external_id": str(number), "speaker": "user", "text": text, "said_at": f"2026-01-01T12:0{number}:00Z"}
         for number, text in enumerate(TURNS)
     ]
-    body = {"external_id": "talk", "messages": said}
+    body = {"external_id": "talk", "messages": messages}
     assert http.post("/api/v1/conversations", json=body, headers=USER).status_code == 200
     eventually(lambda: [each["state"] for each in jobs(stack)] == ["done"], 120, "the job to be done")
     (job,) = jobs(stack)

@@ -167,11 +167,11 @@ async def test_a_remembered_key_is_refused_from_its_expiry_on(engine: AsyncEngin
     made = await api_keys.create_key(engine, app="dev", name="", now=NOW, expires_at=expires_at)
     revoked = await api_keys.create_key(engine, app="dev", name="", now=NOW)
     await api_keys.revoke_key(engine, revoked.record.id, now=NOW)
-    now, asked = NOW, 0
+    now, lookups = NOW, 0
 
     async def find(digest: str, at: datetime) -> api_keys.KeyRecord | None:
-        nonlocal asked
-        asked += 1
+        nonlocal lookups
+        lookups += 1
         return await api_keys.find_key(engine, digest, at)
 
     ring = ApiKeyAuthenticator(find, clock=lambda: 0.0, now=lambda: now)
@@ -183,7 +183,7 @@ async def test_a_remembered_key_is_refused_from_its_expiry_on(engine: AsyncEngin
             await ring.admit(f"Bearer {secret}")
         refusals.add(refused.value.body())
     assert len(refusals) == 1
-    assert asked == 3
+    assert lookups == 3
 
 
 async def test_keys_are_listed_by_application_in_order(engine: AsyncEngine) -> None:

@@ -46,11 +46,11 @@ async def test_tls_is_as_strict_as_the_address_says(tmp_path: Path, make_pgbounc
     tls = "client_tls_sslmode = require\nclient_tls_key_file = key.pem\nclient_tls_cert_file = cert.pem\n"
     make_pgbouncer(port=port, more=f"listen_addr = 127.0.0.1\n{tls}", files=[certificate, key])
     url = f"postgresql+asyncpg://bondhu@127.0.0.1:{port}/postgres"
-    for asked in ("?ssl=require", "?sslmode=require", f"?sslmode=verify-full&sslrootcert={certificate}"):
-        assert await ask(url + asked, "select 1") == 1
-    for asked in ("?sslmode=disable", f"?sslmode=verify-full&sslrootcert={stranger}"):
+    for query in ("?ssl=require", "?sslmode=require", f"?sslmode=verify-full&sslrootcert={certificate}"):
+        assert await ask(url + query, "select 1") == 1
+    for query in ("?sslmode=disable", f"?sslmode=verify-full&sslrootcert={stranger}"):
         with pytest.raises(AWAY):
-            await ask(url + asked, "select 1")
+            await ask(url + query, "select 1")
 
 
 @pytest.mark.parametrize("query", [{"connection_limit": "1"}, {"channel_binding": "require"}, {"sslmode": "yes"}])

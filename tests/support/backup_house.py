@@ -97,8 +97,8 @@ class House:
         """Store two turns of a person, and a memory of them."""
         async with Past(self) as past:
             turns = [NewMessage(f"{word} {n}", "x", f"My {word} {n}", DAY + timedelta(minutes=n)) for n in range(2)]
-            taken = await past.store.ingest(owner, f"about the {word}", turns)
-            quoted = NewMemory(f"Has a {word}", quote=f"My {word}", message_id=taken.ids[f"{word} 0"])
+            ingested = await past.store.ingest(owner, f"about the {word}", turns)
+            quoted = NewMemory(f"Has a {word}", quote=f"My {word}", message_id=ingested.ids[f"{word} 0"])
             await past.store.add(owner, quoted, id_=f"has {word}")
 
     async def serve(self, worker: str, number: int) -> None:

@@ -23,10 +23,10 @@ DEADLINE_S = 60.0
 
 def find(program: str) -> str:
     """Return `promtool`, `prometheus` or `prometheus-alertmanager`; fails the test where there is none to be had."""
-    places = os.pathsep.join([*os.environ.get("PATH", "").split(os.pathsep), str(UNPACKED / "usr/bin")])
-    if shutil.which(program, path=places) is None:
+    search_path = os.pathsep.join([*os.environ.get("PATH", "").split(os.pathsep), str(UNPACKED / "usr/bin")])
+    if shutil.which(program, path=search_path) is None:
         subprocess.run([ROOT / "deploy/unpack-prometheus.sh", UNPACKED], check=True)
-    found = shutil.which(program, path=places)
+    found = shutil.which(program, path=search_path)
     assert found is not None, f"there is no {program} here, and none could be fetched: apt-get install prometheus"
     return found
 

@@ -38,14 +38,14 @@ def main(folder: Path) -> None:
     assert path is not None, "no Chromium here: `apt-get install chromium` brings one"
     with tempfile.TemporaryDirectory() as home, open_house(Path(home)) as (gateway, _):
         key = gateway.make_key("page", tier="admin")
-        told = [
+        lines = [
             "Reads by the window when it rains",
             "Her sister Mitali lives in Khulna",
             "Wants to walk more this winter",
         ]
         names = ("Asha", "Rahim", "Mitali", "Nila")
         for name in names:
-            for text, kind in zip(told, ("preference", "person", "goal"), strict=True):
+            for text, kind in zip(lines, ("preference", "person", "goal"), strict=True):
                 headers = {"authorization": f"Bearer {key}", "x-bondhu-user": name}
                 httpx.post(f"{gateway.url}/api/v1/memories", headers=headers, json={"text": text, "kind": kind})
         with open_browser(path) as browser:
@@ -83,10 +83,10 @@ def shoot(page: Page, url: str, key: str, name: str, target: Path) -> None:
     take("why")
     page.locator(".scroll").evaluate("each => each.scrollTop = each.scrollHeight")
     take("game")
-    for place in ("Memory", "Privacy", "Usage"):
-        page.get_by_role("link", name=place).click()
+    for section in ("Memory", "Privacy", "Usage"):
+        page.get_by_role("link", name=section).click()
         page.wait_for_load_state("networkidle")
-        take(place.lower())
+        take(section.lower())
 
 
 if __name__ == "__main__":

@@ -275,9 +275,9 @@ def test_nothing_is_wider_than_the_screen(house: House, visit: Visits, size: dic
     here.come_in(house, f"Wide {size['width']}")
     here.say("Music for the evening?")
     here.say("x" * 400)
-    for place in ("Memory", "Privacy", "Usage", "Chat"):
-        here.page.get_by_role("link", name=place).click()
-        expect(here.page.locator(f".place.{place.lower()}")).to_be_visible()
+    for section in ("Memory", "Privacy", "Usage", "Chat"):
+        here.page.get_by_role("link", name=section).click()
+        expect(here.page.locator(f".place.{section.lower()}")).to_be_visible()
         here.page.wait_for_load_state("networkidle")
         wide = here.page.evaluate("[document.documentElement, main].map((each) => each.scrollWidth - each.clientWidth)")
-        assert wide == [0, 0], place
+        assert wide == [0, 0], section

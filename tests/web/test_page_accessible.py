@@ -40,14 +40,14 @@ def test_axe_finds_nothing_serious(
         here.say(text)
     page.get_by_role("button", name="Why did you say that?").first.click()
     expect(page.locator(".why blockquote, .why p").first).to_be_visible()
-    for place in PLACES:
-        page.get_by_role("link", name=place, exact=True).click()
+    for section in PLACES:
+        page.get_by_role("link", name=section, exact=True).click()
         page.wait_for_load_state("networkidle")
-        if place == "You":
+        if section == "You":
             expect(page.get_by_role("heading", name="How you are")).to_be_visible()
             page.get_by_text("Answer the phrases").click()
-        assert serious(page) == [], place
-        if place == "Memory":
+        assert serious(page) == [], section
+        if section == "Memory":
             page.get_by_label("Something to remember").fill("Loves tea")
             page.get_by_role("button", name="Remember").click()
             expect(page.locator(".memories li[data-id]")).to_have_count(1)

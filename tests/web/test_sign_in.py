@@ -45,7 +45,7 @@ def test_a_browser_comes_in_by_a_link_once(house: House, visit: Callable[..., Vi
 
 def test_without_a_code_nothing_is_told(house: House) -> None:
     """Whatever is sent instead."""
-    for given in ("", "Once", "Once ../secrets.env", f"Bearer {house.key}", "Once " + "x" * 5000):
-        answer = httpx.post(f"{house.gateway.url}/api/v1/sign-in", headers={"authorization": given})
-        assert answer.status_code == 401, given
+    for header in ("", "Once", "Once ../secrets.env", f"Bearer {house.key}", "Once " + "x" * 5000):
+        answer = httpx.post(f"{house.gateway.url}/api/v1/sign-in", headers={"authorization": header})
+        assert answer.status_code == 401, header
         assert house.key not in answer.text

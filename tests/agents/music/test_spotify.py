@@ -140,9 +140,9 @@ async def test_an_account_is_linked_once_and_its_tokens_are_encrypted(place: Pla
         (secret,) = (await connection.execute(select(ServiceLink.secret))).scalars()
     assert b"access" not in secret
     assert b"refresh" not in secret
-    told = (await read_other_rows(place.engine, MINA))["service_links"][0]
-    assert told["account"] == "mina-at-spotify"
-    assert "secret" not in told
+    link = (await read_other_rows(place.engine, MINA))["service_links"][0]
+    assert link["account"] == "mina-at-spotify"
+    assert "secret" not in link
     await erasure.erase(place.engine, MINA)
     assert not any((await erasure.count(place.engine, MINA)).values())
 
@@ -211,8 +211,8 @@ async def test_a_refused_grant_asks_for_reconnection_and_an_outage_does_not(plac
 async def test_a_playlist_is_put_there_changed_by_difference_and_taken_back(place: Place, context: RunContext) -> None:
     """Resolved by ISRC, then by names; what is unknown is counted; what the person added there stays."""
     await place.link()
-    made, told = await place.mirror(context)
-    assert "Spotify does not know 1 of them" in told
+    made, summary = await place.mirror(context)
+    assert "Spotify does not know 1 of them" in summary
     assert place.uris[-1] == [ONE, TWO]
     place.uris[-1].append("spotify:track:theirs")
     await place.say(context, "update my playlist")
@@ -257,8 +257,8 @@ async def test_a_spent_quota_is_not_waited_for(place: Place, context: RunContext
     """One call, and words for the person."""
     await place.link()
     place.server.faults["GET /search"] = [Refused(429, {"Retry-After": "1"}, "QUOTA_EXCEEDED")]
-    _, told = await place.mirror(context)
-    assert "Say yes again" in told
+    _, summary = await place.mirror(context)
+    assert "Say yes again" in summary
     assert place.server.requests.count("GET /search") == 1
 
 

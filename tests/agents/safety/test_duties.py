@@ -27,11 +27,13 @@ def test_every_place_names_its_source() -> None:
     assert all(each.source.startswith("https://") for name, each in PLACES.items() if name != "default")
 
 
-def told(place: str, minutes: list[int], *, is_minor: bool = False) -> list[tuple[int, ...]]:
+def notice_minutes(jurisdiction: str, minutes: list[int], *, is_minor: bool = False) -> list[tuple[int, ...]]:
     """At which of these minutes is disclosed (0), at which reminded (1)."""
     session, seen = Session(), []
     for minute in minutes:
-        due = notices(session, duties_of(PLACES, [place]), now=NOW + timedelta(minutes=minute), is_minor=is_minor)
+        due = notices(
+            session, duties_of(PLACES, [jurisdiction]), now=NOW + timedelta(minutes=minute), is_minor=is_minor
+        )
         session = due.session
         seen.append(tuple(number for number, is_due in enumerate((due.disclose, due.remind)) if is_due))
     return seen
@@ -41,20 +43,20 @@ def test_it_says_that_it_is_a_program_at_the_start_and_every_three_hours() -> No
     """And reminds of a break, in a conversation that goes on."""
     minutes = list(range(0, 400, 20))
     expected = [(0,) if minute == 0 else (0, 1) if minute in (180, 360) else () for minute in minutes]
-    assert told("new_york", minutes) == expected
+    assert notice_minutes("new_york", minutes) == expected
 
 
 def test_a_minor_in_washington_is_told_every_hour() -> None:
     """An adult every three."""
     minutes = [0, 20, 40, 60, 80, 100, 120]
-    assert told("washington", minutes, is_minor=True) == [(0,), (), (), (0, 1), (), (), (0, 1)]
-    assert told("washington", minutes) == [(0,), (), (), (), (), (), ()]
+    assert notice_minutes("washington", minutes, is_minor=True) == [(0,), (), (), (0, 1), (), (), (0, 1)]
+    assert notice_minutes("washington", minutes) == [(0,), (), (), (), (), (), ()]
 
 
 def test_who_comes_back_begins_anew() -> None:
     """Told again, and not sent to a break at once."""
-    assert told("california", [0, 20, 300]) == [(0,), (), (0,)]
-    assert told("eu", list(range(0, 400, 20))) == [(0,)] + [()] * 19
+    assert notice_minutes("california", [0, 20, 300]) == [(0,), (), (0,)]
+    assert notice_minutes("eu", list(range(0, 400, 20))) == [(0,)] + [()] * 19
 
 
 def test_of_several_places_the_strictest_holds() -> None:

@@ -39,39 +39,39 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 async def prepare(url: str) -> None:
     """Give both people the same past again, with all vectors of the old space, and of the present one all but two."""
-    place = Workplace(url)
-    await erasure.erase(place.engine, "app")
-    await place.prepare()
-    older = Backfill(place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=asyncio.sleep)
-    await older.run(place.embedder, WordEmbedder("0"))
-    async with place.engine.begin() as connection:
+    workplace = Workplace(url)
+    await erasure.erase(workplace.engine, "app")
+    await workplace.prepare()
+    older = Backfill(workplace.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=asyncio.sleep)
+    await older.run(workplace.embedder, WordEmbedder("0"))
+    async with workplace.engine.begin() as connection:
         first = Embedding.item_id == "plain"
         await connection.execute(ANN.delete(Embedding).where(first, Embedding.revision == PRESENT.revision))
         await connection.execute(BEN.delete(Embedding).where(first, Embedding.revision == PRESENT.revision))
-    assert await count_embedded(place.engine) == {OLD: ITEMS, PRESENT: ITEMS - 2}
-    await place.close()
+    assert await count_embedded(workplace.engine) == {OLD: ITEMS, PRESENT: ITEMS - 2}
+    await workplace.close()
 
 
 async def finish(url: str) -> tuple[int, ...]:
     """Look at what there is, go on as the next run does, and see that it is whole; return how far it had come."""
-    place = Workplace(url)
-    had = await count_embedded(place.engine)
+    workplace = Workplace(url)
+    had = await count_embedded(workplace.engine)
     if had.get(OLD, 0) < ITEMS:
         assert had[PRESENT] == ITEMS, "the old ones go only when the present space is complete"
-    place.embedder.is_away = True  # else recall would make up for what is missing
+    workplace.embedder.is_away = True  # else recall would make up for what is missing
     for owner in (ANN, BEN):
-        found = await place.store.recall(owner, "Turn quoted plain", limit=50)
+        found = await workplace.store.recall(owner, "Turn quoted plain", limit=50)
         assert len(found) == 4
-    place.embedder.is_away = False
-    await reembed(place)
-    assert await count_embedded(place.engine) == {PRESENT: ITEMS, NEXT: ITEMS}
+    workplace.embedder.is_away = False
+    await reembed(workplace)
+    assert await count_embedded(workplace.engine) == {PRESENT: ITEMS, NEXT: ITEMS}
     for owner in (ANN, BEN):
         for space in (PRESENT, NEXT):
-            assert await find_unembedded(place.engine, owner, space, limit=9) == []
-    async with place.engine.connect() as connection:
+            assert await find_unembedded(workplace.engine, owner, space, limit=9) == []
+    async with workplace.engine.connect() as connection:
         rows = (await connection.execute(select(func.count()).select_from(Embedding))).scalar_one()
     assert rows == 2 * ITEMS
-    await place.close()
+    await workplace.close()
     return (had.get(PRESENT, 0), had.get(NEXT, 0), -had.get(OLD, 0))
 
 

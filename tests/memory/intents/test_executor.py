@@ -141,7 +141,7 @@ async def test_what_is_named_is_forgotten(chat: Chat, make_chat: Callable[[Owner
 @pytest.mark.parametrize("speaker", ["Ann", "user", "ANN"])
 async def test_what_others_say_of_it_goes_along(chat: Chat, speaker: str, elsewhere: str, gone: set[str]) -> None:
     """Replies that repeat what was forgotten, unless the person has said that in words that they did not name."""
-    said = [
+    lines = [
         (speaker, "My parrot is called Kiwi"),
         ("Friend", "A fine name, Kiwi"),
         (speaker, elsewhere),
@@ -149,12 +149,12 @@ async def test_what_others_say_of_it_goes_along(chat: Chat, speaker: str, elsewh
         (speaker, "What is my parrot called?"),
         ("Friend", "It's Kiwi!"),
     ]
-    for each in said:
+    for each in lines:
         await chat.say(*each)
     done = await chat.wish("Forget that my parrot is called Kiwi")
     assert done.receipt is not None
     assert done.receipt.is_complete
-    left = [text for _, text in said[1:] if text not in gone]
+    left = [text for _, text in lines[1:] if text not in gone]
     assert (done.count, await chat.turns()) == (1 + len(gone), [text for _, text in PAST] + left)
 
 

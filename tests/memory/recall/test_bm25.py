@@ -99,8 +99,8 @@ def test_neighbours_are_of_the_same_conversation_and_in_order(conversations: lis
         neighbours.add(conversation)
     for row, conversation in enumerate(conversations):
         own = [each for each, name in enumerate(conversations) if name == conversation]
-        place = own.index(row)
-        expected = [row] if conversation is None else own[max(0, place - reach) : place + reach + 1]
+        index = own.index(row)
+        expected = [row] if conversation is None else own[max(0, index - reach) : index + reach + 1]
         assert neighbours.around(row, reach) == expected
 
 

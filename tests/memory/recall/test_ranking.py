@@ -132,7 +132,7 @@ def test_of_equals_the_newer_comes_first() -> None:
 @given(st.lists(st.floats(-10, 5000), min_size=1, max_size=8))
 def test_recency_is_bounded(ages_days: list[float]) -> None:
     """However old or, by a wrong clock, new: the factor stays between 1 and its bound."""
-    past = [turn(str(place), "beach", days_ago=age, conversation=str(place)) for place, age in enumerate(ages_days)]
+    past = [turn(str(index), "beach", days_ago=age, conversation=str(index)) for index, age in enumerate(ages_days)]
     for each in ask("beach", *past):
         assert 1.0 <= each.factors["recency"] <= Factors().newest
 
@@ -148,14 +148,14 @@ def test_memories_are_found_beside_turns() -> None:
 
 def test_only_the_best_are_returned() -> None:
     """No more than asked for."""
-    corpus, dense = remember(*(turn(str(place), "beach") for place in range(20)))
+    corpus, dense = remember(*(turn(str(index), "beach") for index in range(20)))
     query = rewrite("beach", corpus.people)
     assert len(recall(corpus, dense, query, word_vectors(query.texts), now=NOW, limit=7)) == 7
 
 
 def test_a_budget_takes_the_best_that_fit() -> None:
     """Over-long items are passed over, the order stays, and the budget is kept."""
-    found = ask("beach", *(turn(str(place), "beach " * (place + 1), conversation=str(place)) for place in range(4)))
+    found = ask("beach", *(turn(str(index), "beach " * (index + 1), conversation=str(index)) for index in range(4)))
 
     def words(text: str) -> int:
         return len(text.split())
@@ -183,7 +183,7 @@ class ByLength:
 
 async def test_a_cross_encoder_joins_the_ranking_of_the_head() -> None:
     """Its order and the one before make one by reciprocal rank, which each item's score and rankers tell."""
-    found = ask("beach", *(turn(str(place), "beach " + "x" * place, conversation=str(place)) for place in range(6)))
+    found = ask("beach", *(turn(str(index), "beach " + "x" * index, conversation=str(index)) for index in range(6)))
     again = await reranked(ByLength(4), "beach", found)
     assert {each.item.id for each in again[:4]} == {each.item.id for each in found[:4]}
     assert ids(again[4:]) == ids(found[4:])

@@ -36,8 +36,8 @@ def test_the_nearest_are_found_with_their_products(rows: list[int], again: int, 
     for query in range(2):
         assert sorted(found[query][:-1].tolist()) == sorted(rows)
         assert found[query][-1] == -1
-        place = {row: number for number, row in enumerate(rows)}
-        products = exact[query][[place[row] for row in found[query][:-1].tolist()]]
+        position = {row: number for number, row in enumerate(rows)}
+        products = exact[query][[position[row] for row in found[query][:-1].tolist()]]
         assert np.abs(scores[query][:-1] - products).max() < 1e-3
         assert (np.diff(scores[query][:-1]) <= 0).all()
     assert len(index) == len(rows)

@@ -41,11 +41,11 @@ def model() -> Iterator[Any]:
     torch.set_num_threads(threads)
 
 
-def reply(model: Any, tokenizer: Any, said: list[str]) -> str:
+def reply(model: Any, tokenizer: Any, texts: list[str]) -> str:
     """Say one thing after another; return the last greedy answer."""
     messages: list[dict[str, str]] = []
     answer = ""
-    for text in said:
+    for text in texts:
         messages.append({"role": "user", "content": text})
         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         out = model.generate(**ids, max_new_tokens=48, do_sample=False, temperature=None, top_p=None)

@@ -17,9 +17,9 @@ def spliced(sent: str, pieces: list[str]) -> str:
     return "".join([splice.add(piece) for piece in pieces]) + splice.flush()
 
 
-def cut(text: str, places: set[int]) -> list[str]:
+def cut(text: str, cuts: set[int]) -> list[str]:
     """The text in pieces."""
-    bounds = [0, *sorted(place for place in places if place < len(text)), len(text)]
+    bounds = [0, *sorted(place for place in cuts if place < len(text)), len(text)]
     return [text[start:end] for start, end in pairwise(bounds)]
 
 
@@ -27,11 +27,11 @@ def cut(text: str, places: set[int]) -> list[str]:
     sent=TEXT.map(str.rstrip),
     space=st.sampled_from(["", " ", "\n", "\n\n"]),
     rest=st.text(alphabet="ab, .\nআ", max_size=20),
-    places=st.sets(st.integers(1, 60), max_size=8),
+    cuts=st.sets(st.integers(1, 60), max_size=8),
 )
-def test_what_was_asked_to_be_repeated_is_taken_off(sent: str, space: str, rest: str, places: set[int]) -> None:
+def test_what_was_asked_to_be_repeated_is_taken_off(sent: str, space: str, rest: str, cuts: set[int]) -> None:
     """Whatever the text, even a repetitive one, and however it comes in pieces, nothing is lost or doubled."""
-    assert spliced(sent + space, cut(anchor(sent) + space + rest, places)) == rest
+    assert spliced(sent + space, cut(anchor(sent) + space + rest, cuts)) == rest
 
 
 def test_a_space_that_comes_in_two_pieces_is_taken_off_once() -> None:
@@ -39,12 +39,12 @@ def test_a_space_that_comes_in_two_pieces_is_taken_off_once() -> None:
     assert spliced("a a\n\n", ["a a\n", "\n", "\nb"]) == "\nb"
 
 
-@given(first=TEXT, rest=TEXT, places=st.sets(st.integers(1, 200), max_size=8))
-def test_a_continuation_in_other_words_is_left_as_it_is(first: str, rest: str, places: set[int]) -> None:
+@given(first=TEXT, rest=TEXT, cuts=st.sets(st.integers(1, 200), max_size=8))
+def test_a_continuation_in_other_words_is_left_as_it_is(first: str, rest: str, cuts: set[int]) -> None:
     """Nothing but a repetition is taken off; between two words a space is put in."""
     sent, other = f"{first.rstrip()}.", f"Zebra {rest}"
-    assert spliced(sent, cut(other, places)) == other
-    assert spliced(f"{sent} so", cut(other, places)) == f" {other}"
+    assert spliced(sent, cut(other, cuts)) == other
+    assert spliced(f"{sent} so", cut(other, cuts)) == f" {other}"
 
 
 def test_text_goes_out_as_soon_as_it_is_no_repetition() -> None:

@@ -20,7 +20,7 @@ def refusal(engine: dict[str, Any], server: dict[str, Any] | None = None) -> str
 
 
 @pytest.mark.parametrize(
-    ("engine", "said"),
+    ("engine", "message"),
     [
         ({"max_modle_len": 1}, "engine.max_modle_len: vLLM has no such argument; did you mean `max_model_len`?"),
         ({"max-model-len": 1}, "engine.max-model-len: write it with underscores: `max_model_len`"),
@@ -35,9 +35,9 @@ def refusal(engine: dict[str, Any], server: dict[str, Any] | None = None) -> str
         ({"hf_token": "x"}, "engine.hf_token: cannot be set: secrets come from the environment: set HF_TOKEN"),
     ],
 )
-def test_wrong_engine_argument_is_refused_with_the_remedy(engine: dict[str, Any], said: str) -> None:
+def test_wrong_engine_argument_is_refused_with_the_remedy(engine: dict[str, Any], message: str) -> None:
     """Each kind of mistake names the file, the argument and what would be accepted."""
-    assert refusal(engine) == f"x.yaml: {said}"
+    assert refusal(engine) == f"x.yaml: {message}"
 
 
 def test_wrong_choice_names_the_nearest_and_all() -> None:

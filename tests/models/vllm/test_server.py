@@ -32,7 +32,7 @@ api_server.py: error: argument --dtype: invalid choice: 'float7'
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("log", "cause"),
     [
         (BROKEN_WEIGHTS, "safetensors._safetensors_rust.SafetensorError: Error while deserializing header"),
         (DEAD_CORE, "RecursionError: maximum recursion depth exceeded while pickling an object"),
@@ -41,11 +41,11 @@ api_server.py: error: argument --dtype: invalid choice: 'float7'
         ("", "its log is empty"),
     ],
 )
-def test_the_cause_is_told_not_what_followed_from_it(tmp_path: Path, log: str, told: str) -> None:
+def test_the_cause_is_told_not_what_followed_from_it(tmp_path: Path, log: str, cause: str) -> None:
     """Of a chain of errors, the last that is not a consequence of another; else the last line."""
     path = tmp_path / "engine.log"
     path.write_text(log)
     server = VllmServer(
         model="", served_name="", arguments=(), environment={}, host="127.0.0.1", log_path=path, reaper=()
     )
-    assert server.last_error().startswith(told)
+    assert server.last_error().startswith(cause)

@@ -61,7 +61,7 @@ def client(gateway: GatewayProcess) -> Iterator[httpx.Client]:
         yield client
 
 
-def said(number: int, text: str) -> dict[str, Any]:
+def message(number: int, text: str) -> dict[str, Any]:
     """A turn."""
     at = (NOW + timedelta(minutes=number)).isoformat()
     return {"external_id": f"t{number}", "speaker": "Maya", "text": text, "said_at": at}
@@ -114,7 +114,7 @@ LARGE: dict[str, tuple[str, str, Any]] = {
     "a conversation": (
         "POST",
         "/api/v1/conversations",
-        {"user": "maya", "external_id": "c1", "messages": [said(each, "word " * 700) for each in range(1_000)]},
+        {"user": "maya", "external_id": "c1", "messages": [message(each, "word " * 700) for each in range(1_000)]},
     ),
     "a memory": ("POST", "/api/v1/memories", {"user": "maya", "text": LONG}),
     "recall": ("POST", "/api/v1/recall", {"user": "maya", "query": LONG}),
@@ -152,7 +152,7 @@ def test_no_request_holds_the_loop(
     """Everybody else is answered within 100 ms, whatever is sent."""
     for part in range(2):
         turns = [
-            said(each, f"Turn {each} of many, told at some length. " * 2) | {"id": f"{part}-{each}"}
+            message(each, f"Turn {each} of many, told at some length. " * 2) | {"id": f"{part}-{each}"}
             for each in range(20_000)
         ]
         document = {"schema_version": 2, "conversations": [{"external_id": f"c{part}", "messages": turns}]}
@@ -172,6 +172,6 @@ def test_no_request_holds_the_loop(
             held[name] = min(rounds)
             with capsys.disabled():
                 size = 0 if content is None else len(content)
-                told = f"{name} ({size / 2**20:.1f} MiB, {answer.status_code}): {max(0.0, 1000 * held[name]):.0f} ms"
-                print(f"\n{told}", end="")  # noqa: T201 - what it is run for
+                line = f"{name} ({size / 2**20:.1f} MiB, {answer.status_code}): {max(0.0, 1000 * held[name]):.0f} ms"
+                print(f"\n{line}", end="")  # noqa: T201 - what it is run for
     assert not {name: took for name, took in held.items() if took > HELD_S}

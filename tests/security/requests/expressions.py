@@ -116,8 +116,8 @@ def repetitions(tree: Any, before: str = "") -> Iterator[tuple[str, str]]:
     """Of each repetition without a small bound: what leads to it, and what it repeats."""
     for op, value in tree:
         if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
-            _, most, body = value
-            if most > 1:
+            _, maximum, body = value
+            if maximum > 1:
                 yield before, sample(body) or "a"
             yield from repetitions(body, before)
         elif op is ops.SUBPATTERN:
@@ -178,11 +178,11 @@ def read(first: int, limits: dict[str, int]) -> None:
         module, pattern = patterns[number]
         bound = limits.get(module, LENGTH + 1)
         for text in dict.fromkeys(texts(pattern)):
-            given: Any = text[:bound] if isinstance(pattern.pattern, str) else text[:bound].encode()
-            print(number, repr(given[:60]), flush=True)
+            subject: Any = text[:bound] if isinstance(pattern.pattern, str) else text[:bound].encode()
+            print(number, repr(subject[:60]), flush=True)
             signal.setitimer(signal.ITIMER_PROF, CPU_S)  # its signal's default action ends the process
-            pattern.fullmatch(given)
-            for _ in pattern.finditer(given):  # searches again and again
+            pattern.fullmatch(subject)
+            for _ in pattern.finditer(subject):  # searches again and again
                 pass
             signal.setitimer(signal.ITIMER_PROF, 0)
     print("done", flush=True)

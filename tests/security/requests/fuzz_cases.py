@@ -261,7 +261,7 @@ class Watchdog:
         self._stranger = httpx.Client(base_url=url, headers={"authorization": f"Bearer {stranger}"}, timeout=HANGS_S)
         self._neighbour = httpx.Client(base_url=url, headers={"authorization": f"Bearer {neighbour}"}, timeout=HANGS_S)
         self._model = model
-        self._asked = itertools.count()
+        self._seeds = itertools.count()
         self.looks: list[Look] = []
 
     def send(self, case: Case) -> int:
@@ -289,7 +289,7 @@ class Watchdog:
         began_s = time.monotonic()
         assert self._neighbour.get("/health").status_code == 200, after
         healthy_s = time.monotonic()
-        body = {"model": self._model, "messages": HELLO, "max_tokens": 1, "seed": next(self._asked)}
+        body = {"model": self._model, "messages": HELLO, "max_tokens": 1, "seed": next(self._seeds)}
         chat = self._neighbour.post("/v1/chat/completions", json=body)
         self.looks.append(Look(after, healthy_s - began_s, time.monotonic() - healthy_s))
         assert chat.status_code == 200, f"after {after}: {chat.text[:300]}"
@@ -308,7 +308,7 @@ class Watchdog:
         self._neighbour.close()
 
 
-def told(looks: Sequence[Look]) -> str:
+def summary_of(looks: Sequence[Look]) -> str:
     """The looks in numbers: p50, p99 and the longest of each, and after what that was."""
     lines = []
     for name in ("health_s", "chat_s"):

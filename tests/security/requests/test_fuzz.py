@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from tests.security.requests.fuzz_cases import Case, Look, Watchdog, cases, drawn, told
+from tests.security.requests.fuzz_cases import Case, Look, Watchdog, cases, drawn, summary_of
 from tests.support.gateway_process import GatewayProcess, wait_for
 from tests.support.local_stack import LocalStack
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
@@ -115,8 +115,8 @@ def test_no_field_of_any_endpoint_harms_the_real_engine(stack: LocalStack, capsy
     late = [look for look in watchdog.looks if look.is_late]
     lines = [
         f"{len(sent)} of {len(every)} cases, {dict(statuses)}",
-        f"all {len(watchdog.looks)} looks: {told(watchdog.looks)}",
-        f"{len(quiet)} looks while the machine was quiet: {told(quiet) if quiet else '-'}",
+        f"all {len(watchdog.looks)} looks: {summary_of(watchdog.looks)}",
+        f"{len(quiet)} looks while the machine was quiet: {summary_of(quiet) if quiet else '-'}",
         f"{len(late)} late, after {sorted({look.after for look in late})[:20]}; each time: {late_each_time}",
     ]
     with capsys.disabled():

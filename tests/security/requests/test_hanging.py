@@ -66,11 +66,11 @@ async def test_an_accepted_connection_is_no_answer(listener: socket.socket) -> N
     probe = Probe.http(listener.getsockname(), "/health", 0.5)
     assert not await probe.answers()
     assert not await Probe.http(("127.0.0.1", free_port()), "/health", 0.5).answers()
-    for told, is_answer in ((b"", False), (b"HTTP", False), (b"SSH-2.0-x ", False), (b"HTTP/1.1 503 ", True)):
-        server = await asyncio.start_server(_telling(told), "127.0.0.1", 0)
+    for data, is_answer in ((b"", False), (b"HTTP", False), (b"SSH-2.0-x ", False), (b"HTTP/1.1 503 ", True)):
+        server = await asyncio.start_server(_telling(data), "127.0.0.1", 0)
         async with server:
             probe = Probe.http(server.sockets[0].getsockname(), "/health", 0.5)
-            assert await probe.answers() == is_answer, told
+            assert await probe.answers() == is_answer, data
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -81,10 +81,10 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
-def _telling(told: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+def _telling(data: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(told)
-        if not told:
+        writer.write(data)
+        if not data:
             writer.close()
 
     return answer

@@ -93,11 +93,11 @@ async def test_ordinary_bodies_pass(value: object) -> None:
 
 async def test_a_large_document_is_read_as_a_small_one_is() -> None:
     """In a process of its own, which is given no secret of the gateway's."""
-    told = document(3 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE, profile={"name": "Ann", "details": {"zone": "UTC"}})
-    body = orjson.dumps(told)
+    history = document(3 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE, profile={"name": "Ann", "details": {"zone": "UTC"}})
+    body = orjson.dumps(history)
     assert len(body) > SMALL_BYTES
     reader = DocumentReader(os.environ, 60)
-    assert await reader.read(body) == Document.model_validate(told).history()
+    assert await reader.read(body) == Document.model_validate(history).history()
     assert not set(reader._environ) & {"BONDHU_CLUSTER_KEY", "BONDHU_DATABASE_URL"}
 
 
@@ -166,10 +166,10 @@ async def test_a_fault_in_the_last_memory_leaves_nothing(
     engine: AsyncEngine, last: Json, problem: type[Exception]
 ) -> None:
     """Though it is written in pieces: all of it is checked before the first."""
-    told = document(2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE)
-    told["memories"][-1] |= last
+    history = document(2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE)
+    history["memories"][-1] |= last
     with pytest.raises(problem):
-        await export.write_history(engine, ANN, Document.model_validate(told).history(), now=NOW)
+        await export.write_history(engine, ANN, Document.model_validate(history).history(), now=NOW)
     assert await read_version(engine, ANN) is None
 
 

@@ -81,9 +81,9 @@ class Scene:
 
     async def _visit(self, class_: RequestClass, name: str, hold_s: float, options: dict[str, Any]) -> None:
         try:
-            async with self.gate.enter(class_, **options) as place:
+            async with self.gate.enter(class_, **options) as ticket:
                 self.entered.append(name)
-                self.waited_s[name] = place.waited_s
+                self.waited_s[name] = ticket.waited_s
                 await asyncio.sleep(hold_s)
         except ApiError as error:
             self.refused[name] = error
@@ -186,7 +186,7 @@ async def test_a_lower_class_is_passed_over_so_often_and_no_more(lower: list[Req
     await scene.finish()
     classes = [name.split()[0] for name in scene.entered[: scene.entered.index("interactive 199")]]
     for class_ in lower:
-        turns = [place for place, each in enumerate(classes) if each == class_]
+        turns = [index for index, each in enumerate(classes) if each == class_]
         gaps = [later - earlier for earlier, later in itertools.pairwise(turns)]
         assert turns[0] <= every + 1
         assert len(gaps) > 15
@@ -506,12 +506,12 @@ async def test_storms_break_no_rule(seed: int, replicas_come_and_go: bool) -> No
     chance = random.Random(seed)
     bounds = {"max_waiting": 40, "max_waiting_agents": 15, "max_waiting_jobs": 15, "max_waiting_per_user": 8}
     scene = Scene(8, AdmissionSettings.model_validate(bounds | {"job_share": 0.5, "agent_share": 0.75}))
-    most_waiting = 0
+    max_waiting = 0
 
     async def visit(class_: RequestClass, user: str) -> None:
         deadline_s = chance.choice((0.5, 3.0, 30.0))
-        async with scene.gate.enter(class_, chance.choice("xy"), user, deadline_s) as place:
-            assert place.waited_s <= deadline_s
+        async with scene.gate.enter(class_, chance.choice("xy"), user, deadline_s) as ticket:
+            assert ticket.waited_s <= deadline_s
             await asyncio.sleep(chance.expovariate(1.0))
             if chance.random() < 0.1:
                 raise ZeroDivisionError
@@ -526,7 +526,7 @@ async def test_storms_break_no_rule(seed: int, replicas_come_and_go: bool) -> No
         await asyncio.sleep(chance.choice((0, 0, 0.01, 0.3)))
         await scene.settle()
         numbers = scene.gate.numbers()
-        most_waiting = max(most_waiting, sum(numbers.waiting.values()))
+        max_waiting = max(max_waiting, sum(numbers.waiting.values()))
         alive = sum(not task.done() for task in scene.tasks)
         assert sum((*numbers.inside.values(), *numbers.waiting.values())) == alive
         assert sum(numbers.waiting.values()) <= 40
@@ -541,7 +541,7 @@ async def test_storms_break_no_rule(seed: int, replicas_come_and_go: bool) -> No
     assert {type(each) for each in failures} <= {CallerQueueFull, QueueFull, QueueTimeout, ZeroDivisionError, CANCELLED}
     assert scene.is_empty()
     assert {outcome for _, outcome in scene.outcomes} == {"entered", "full", "timeout", "left"}
-    assert most_waiting > 25, "a storm that hardly fills the queue shows little"
+    assert max_waiting > 25, "a storm that hardly fills the queue shows little"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -551,7 +551,7 @@ def test_the_line_keeps_its_order_whatever_leaves_it(seed: int) -> None:
     every = chance.choice((2, 5, 10))
     line: PriorityQueue[int] = PriorityQueue(lower_class_every=every)
     waiting: dict[int, tuple[RequestClass, tuple[str, str]]] = {}
-    turns_taken: dict[int, Counter[tuple[str, str]]] = {}  # while an item was its user's first: by other users
+    turns_by_class: dict[int, Counter[tuple[str, str]]] = {}  # while an item was its user's first: by other users
     passed_over = Counter[RequestClass]()
 
     def firsts() -> dict[tuple[RequestClass, tuple[str, str]], int]:
@@ -569,7 +569,7 @@ def test_the_line_keeps_its_order_whatever_leaves_it(seed: int) -> None:
                 continue
             may_go = [each for each in CLASSES if chance.random() < 0.9]
             for first in firsts().values():
-                turns_taken.setdefault(first, Counter())
+                turns_by_class.setdefault(first, Counter())
             popped = line.pop(may_go)
             candidates = [class_ for class_, _ in waiting.values() if class_ in may_go]
             if popped is None:
@@ -579,8 +579,8 @@ def test_the_line_keeps_its_order_whatever_leaves_it(seed: int) -> None:
             assert firsts()[class_, flow] == popped
             for first in firsts().values():
                 if first != popped and waiting[first][0] == class_:
-                    turns_taken[first][flow] += 1
-                    assert turns_taken[first][flow] <= 1
+                    turns_by_class[first][flow] += 1
+                    assert turns_by_class[first][flow] <= 1
             for lower in set(candidates):
                 passed_over[lower] += CLASSES.index(lower) > CLASSES.index(class_)
                 assert passed_over[lower] <= every

@@ -51,21 +51,21 @@ def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) 
     eventually(lambda: len(person.past()["conversations"][0]["messages"]) == 2, 10, "the reply to be kept")
     answer = person.say("What is my cat called?")
     assert answer.headers["x-bondhu-memory"] == "recalled=2"  # theirs, and the friend's answer to it
-    asked = str(engine.requests[-1]["messages"])
-    assert asked.count("My cat is called Pixel") == 1
-    assert "private" not in asked
+    prompt = str(engine.requests[-1]["messages"])
+    assert prompt.count("My cat is called Pixel") == 1
+    assert "private" not in prompt
     message = answer.json()["choices"][0]["message"]
     sources = [each for each in message["bondhu"]["events"] if each["type"] == "source"]
     assert [each["why"] for each in sources if "My cat is called Pixel" in each["title"]]
     eventually(lambda: len(person.past()["conversations"][0]["messages"]) == 4, 10, "the reply to be kept")
-    told = person.past()["conversations"][0]["messages"]
-    assert [each["text"] for each in told] == [
+    messages = person.past()["conversations"][0]["messages"]
+    assert [each["text"] for each in messages] == [
         "My cat is called Pixel",
         "w0 w1 w2",
         "What is my cat called?",
         "w0 w1 w2",
     ]
-    why = person.ask("GET", f"/api/v1/messages/{told[-1]['id']}/why")
+    why = person.ask("GET", f"/api/v1/messages/{messages[-1]['id']}/why")
     assert why.status_code == 200
     assert "My cat is called Pixel" in why.text
 
@@ -75,9 +75,9 @@ def test_a_wish_to_forget_is_done_and_told(person: Person, engine: EngineServer)
     person.say("My parrot is called Kiwi")
     answer = person.say("forget about my parrot")
     assert "forgot=1" in answer.headers["x-bondhu-memory"]
-    asked = str(engine.requests[-1]["messages"])
-    assert "no longer in your memory: 1" in asked
-    assert "Kiwi" not in asked
+    prompt = str(engine.requests[-1]["messages"])
+    assert "no longer in your memory: 1" in prompt
+    assert "Kiwi" not in prompt
 
 
 def test_a_game_recalls_nothing(person: Person, engine: EngineServer) -> None:

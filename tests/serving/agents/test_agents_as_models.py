@@ -28,9 +28,9 @@ def rows_of(gateway: GatewayProcess, request_id: str) -> list[Json]:
     return found
 
 
-def play(client: OpenAI, user: str, *said: str, conversation: str = "c") -> Any:
+def play(client: OpenAI, user: str, *texts: str, conversation: str = "c") -> Any:
     """Say the last of it, with what was said before as a client would send it; returns the message."""
-    messages: list[Any] = [{"role": "user", "content": each} for each in said]
+    messages: list[Any] = [{"role": "user", "content": each} for each in texts]
     answer = client.chat.completions.create(
         model="bondhu/games", messages=messages, user=user, extra_headers={"x-bondhu-conversation": conversation}
     )
@@ -68,9 +68,9 @@ def test_a_whole_answer_of_the_friend(client: OpenAI, engine: EngineServer) -> N
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 4
     assert [each["type"] for each in choice.message.bondhu["events"]] == ["done"]  # type: ignore[attr-defined]
-    asked = engine.requests[-1]["messages"]
-    assert asked[0]["role"] == "system"
-    assert asked[-1] == {"role": "user", "content": "Hello there"}
+    prompt = engine.requests[-1]["messages"]
+    assert prompt[0]["role"] == "system"
+    assert prompt[-1] == {"role": "user", "content": "Hello there"}
 
 
 def test_a_stream_of_the_friend(client: OpenAI) -> None:
@@ -90,8 +90,8 @@ def test_a_stream_of_the_friend(client: OpenAI) -> None:
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens == 5
-    told = [delta.bondhu for delta in deltas if getattr(delta, "bondhu", None)]
-    assert [event["type"] for each in told for event in each["events"]] == ["done"]
+    extensions = [delta.bondhu for delta in deltas if getattr(delta, "bondhu", None)]
+    assert [event["type"] for each in extensions for event in each["events"]] == ["done"]
 
 
 def test_a_game_goes_on_in_its_conversation(client: OpenAI) -> None:
@@ -180,9 +180,9 @@ def test_messages_of_any_shape_reach_the_model(client: OpenAI, engine: EngineSer
         {"role": "tool", "tool_call_id": "c1", "content": "rain"},
     ]
     client.chat.completions.create(model="bondhu/chat", messages=messages)
-    system, asked, called, result = engine.requests[-1]["messages"]
+    system, question, called, result = engine.requests[-1]["messages"]
     assert "Be brief." in system["content"]
-    assert [part["text"] for part in asked["content"]] == ["What is it like", "outside?"]
+    assert [part["text"] for part in question["content"]] == ["What is it like", "outside?"]
     assert called["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Sylhet"}'}
     assert result == {"role": "tool", "content": "rain", "tool_call_id": "c1"}
 

@@ -13,17 +13,17 @@ __all__ = ["person"]
 
 def error(answer: Any) -> tuple[int, str | None, str]:
     """Return status, parameter and message of a refusal."""
-    told = answer.json()["error"]
-    return answer.status_code, told["param"], told["message"]
+    body = answer.json()["error"]
+    return answer.status_code, body["param"], body["message"]
 
 
 def test_a_job_is_asked_for_once_and_cancelled(person: Person, gateway: GatewayProcess, key: str) -> None:
     """The second time the same is shown; another person sees nothing of it; cancelled, it can be asked for anew."""
     person.say("something about space", "bondhu/video")
     wanted = {"kind": "videos", "params": {"topics": ["space"]}}
-    asked = person.ask("POST", "/api/v1/jobs", wanted)
-    assert asked.status_code == 202, asked.text
-    job = asked.json()
+    answer = person.ask("POST", "/api/v1/jobs", wanted)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
     assert (job["state"], job["priority"], job["progress"]) == ("queued", "high", {"done": 0, "of": 0})
     assert job["params"] == {"topics": ["space"], "languages": [], "minutes": 0}
     again = person.ask("POST", "/api/v1/jobs", wanted)

@@ -109,8 +109,8 @@ def test_language_counts_only_when_allowed_and_then_little(person: Person) -> No
         }
         for number in range(60)
     ]
-    taken = person("POST", "/api/v1/conversations", {"external_id": "c", "messages": turns})
-    assert taken.status_code < 300, taken.text
+    ingested = person("POST", "/api/v1/conversations", {"external_id": "c", "messages": turns})
+    assert ingested.status_code < 300, ingested.text
     assert person.scores() == {}
     person("PUT", "/api/v1/personality", {"reads_language": True})
     score = person.scores()["neuroticism"]

@@ -27,7 +27,7 @@ def say(gateway: GatewayProcess, key: str, text: str, model: str = "bondhu", **f
     return httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=DEADLINE_S)
 
 
-def told(answer: httpx.Response) -> tuple[str, str]:
+def reply_of(answer: httpx.Response) -> tuple[str, str]:
     """Return the words of an answer, streamed or not, and how it ended."""
     assert answer.status_code == 200, answer.text
     if answer.headers["content-type"].startswith("application/json"):
@@ -48,7 +48,7 @@ def test_plain_danger_is_answered_by_no_model(
     """The fixed text with helplines of the country, for any model, and a header for the application."""
     before = len(engine.requests)
     answer = say(gateway, key, PLAIN, model, user="plain", stream=stream, headers={"x-bondhu-country": "nz"})
-    text, finish = told(answer)
+    text, finish = reply_of(answer)
     assert text.startswith(SELF_HARM["en"])
     assert "call or text 1737" in text
     assert finish == "stop"
@@ -66,7 +66,7 @@ def test_the_country_is_known_from_the_profile_without_memory(
         f"{gateway.url}/api/v1/profile", json={"details": {"country": "IE"}}, headers=auth, timeout=DEADLINE_S
     )
     assert put.status_code == 200
-    assert "116 123" in told(say(gateway, key, PLAIN, user="siobhan"))[0]
+    assert "116 123" in reply_of(say(gateway, key, PLAIN, user="siobhan"))[0]
 
 
 def test_a_completion_and_an_agents_route_have_it_too(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
@@ -88,7 +88,7 @@ def test_a_hint_is_answered_by_a_guided_model_with_help_beside_it(
 ) -> None:
     """What the model makes up of helplines is not said; what is true stands after its words."""
     answer = say(gateway, key, "I feel like a burden to everyone", model, user=f"hint-{model}-{stream}", stream=stream)
-    text, finish = told(answer)
+    text, finish = reply_of(answer)
     assert answer.headers["x-bondhu-safety"] == "self_harm; veiled; add_help"
     assert GUIDANCE[Category.SELF_HARM] in json.dumps(engine.requests[-1]["messages"])
     assert text.strip().startswith("w0 ")
@@ -99,7 +99,7 @@ def test_a_hint_is_answered_by_a_guided_model_with_help_beside_it(
 
 def test_the_lines_are_not_named_again_at_every_turn(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
     """Who hints again, and has them above, is just answered."""
-    first = told(say(gateway, key, "I feel like a burden to everyone"))[0]
+    first = reply_of(say(gateway, key, "I feel like a burden to everyone"))[0]
     messages = [
         {"role": "user", "content": "I feel like a burden to everyone"},
         {"role": "assistant", "content": first},
@@ -107,7 +107,7 @@ def test_the_lines_are_not_named_again_at_every_turn(gateway: GatewayProcess, en
     ]
     answer = say(gateway, key, "", messages=messages)
     assert answer.headers["x-bondhu-safety"] == "self_harm; veiled; add_help"
-    assert DIRECTORIES[0].contact not in told(answer)[0]
+    assert DIRECTORIES[0].contact not in reply_of(answer)[0]
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_what_only_sounds_like_danger_changes_nothing(
 ) -> None:
     """Idioms, games and code are answered as ever."""
     answer = say(gateway, key, text, max_tokens=3)
-    assert told(answer)[0].strip() == "w0 w1 w2"
+    assert reply_of(answer)[0].strip() == "w0 w1 w2"
     assert "x-bondhu-safety" not in answer.headers
 
 
 @pytest.mark.parametrize("model", ["bondhu", "bondhu/chat"])
 def test_a_reply_that_harms_is_not_shown(gateway: GatewayProcess, engine: EngineServer, key: str, model: str) -> None:
     """Whole: not a word of it. Streamed: it ends at the phrase, whose end is not sent, and the engine is let go."""
-    text, finish = told(say(gateway, key, "be honest with me", model, user="honest"))
+    text, finish = reply_of(say(gateway, key, "be honest with me", model, user="honest"))
     assert (text, finish) == (REPLACED["en"], "content_filter")
-    text, finish = told(say(gateway, key, "be honest with me", model, user="honest", stream=True))
+    text, finish = reply_of(say(gateway, key, "be honest with me", model, user="honest", stream=True))
     assert "miss you" not in text
     assert text.endswith(REPLACED["en"])
     assert finish == "content_filter"
@@ -135,8 +135,8 @@ def test_a_reply_that_harms_is_not_shown(gateway: GatewayProcess, engine: Engine
 
 def test_only_a_friend_may_not_claim_to_be_human(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
     """A plain model may be writing somebody's story."""
-    assert told(say(gateway, key, "who are you really", "bondhu/chat"))[0] == REPLACED["en"]
-    assert told(say(gateway, key, "who are you really"))[0].startswith("I am a real human")
+    assert reply_of(say(gateway, key, "who are you really", "bondhu/chat"))[0] == REPLACED["en"]
+    assert reply_of(say(gateway, key, "who are you really"))[0].startswith("I am a real human")
 
 
 def test_a_stopped_reply_is_remembered_as_it_was_said(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
@@ -151,13 +151,13 @@ def test_a_stopped_reply_is_remembered_as_it_was_said(gateway: GatewayProcess, e
     eventually(lambda: REPLACED["en"] in kept(), DEADLINE_S, "the reply to be kept")
     assert "miss you" not in kept()
 
-    def is_asked_again() -> bool:
+    def is_repeated() -> bool:
         before = len(engine.requests)
         say(gateway, key, "be honest with me", stream=True, temperature=0, user="stopped")
         return len(engine.requests) > before
 
-    assert is_asked_again()
-    eventually(is_asked_again, DEADLINE_S, "an answer of its own, once the first is over")
+    assert is_repeated()
+    eventually(is_repeated, DEADLINE_S, "an answer of its own, once the first is over")
 
 
 def test_in_danger_a_sentence_waits_until_it_was_read(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
@@ -165,22 +165,22 @@ def test_in_danger_a_sentence_waits_until_it_was_read(gateway: GatewayProcess, e
     auth = {"authorization": f"Bearer {key}", "x-bondhu-user": "rafi"}
     put = httpx.put(f"{gateway.url}/api/v1/profile", json={"details": {"age": 15}}, headers=auth, timeout=DEADLINE_S)
     assert put.status_code == 200
-    text, finish = told(say(gateway, key, "what about tonight", "bondhu/chat", user="rafi", stream=True))
+    text, finish = reply_of(say(gateway, key, "what about tonight", "bondhu/chat", user="rafi", stream=True))
     assert text == f"Let's talk.\n\n{REPLACED['en']}"
     assert finish == "content_filter"
-    assert told(say(gateway, key, "talk sexy to me", "bondhu/chat", user="rafi"))[0].startswith(MINORS["en"])
+    assert reply_of(say(gateway, key, "talk sexy to me", "bondhu/chat", user="rafi"))[0].startswith(MINORS["en"])
 
 
 def test_an_application_with_a_step_of_its_own_is_left_alone(gateway: GatewayProcess, engine: EngineServer) -> None:
     """Its key says why; and a job is nobody."""
     own = gateway.make_key("clinic", tier="standard", own_safety="clinicians read along")
     answer = say(gateway, own, PLAIN, max_tokens=2)
-    assert (told(answer)[0].strip(), "x-bondhu-safety" in answer.headers) == ("w0 w1", False)
-    assert told(say(gateway, own, "be honest with me"))[0].endswith("all I have to say about it.")
+    assert (reply_of(answer)[0].strip(), "x-bondhu-safety" in answer.headers) == ("w0 w1", False)
+    assert reply_of(say(gateway, own, "be honest with me"))[0].endswith("all I have to say about it.")
     other = gateway.make_key("jobs", tier="standard")
-    assert told(say(gateway, other, PLAIN, max_tokens=2, headers={"x-bondhu-class": "job"}))[0].strip() == "w0 w1"
+    assert reply_of(say(gateway, other, PLAIN, max_tokens=2, headers={"x-bondhu-class": "job"}))[0].strip() == "w0 w1"
     whole_tier = gateway.make_key("ward", tier="clinics")
-    assert told(say(gateway, whole_tier, PLAIN, max_tokens=2))[0].strip() == "w0 w1"
+    assert reply_of(say(gateway, whole_tier, PLAIN, max_tokens=2))[0].strip() == "w0 w1"
     numbers = gateway.scrape()
     for by in ("key", "tier", "job"):
         assert numbers["bondhu_safety_unchecked_requests_total", frozenset({("by", by)})] >= 1
@@ -189,7 +189,7 @@ def test_an_application_with_a_step_of_its_own_is_left_alone(gateway: GatewayPro
 def test_the_persons_words_are_kept_also_then(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
     """A chat with memory remembers what was said in a crisis, and what was answered."""
     auth = {"authorization": f"Bearer {key}", "x-bondhu-user": "kept", "x-bondhu-memory": "on"}
-    assert told(say(gateway, key, PLAIN, headers=auth))[0].startswith(SELF_HARM["en"])
+    assert reply_of(say(gateway, key, PLAIN, headers=auth))[0].startswith(SELF_HARM["en"])
 
     def texts() -> list[str]:
         document = httpx.get(f"{gateway.url}/api/v1/export", headers=auth, timeout=DEADLINE_S).json()

@@ -87,8 +87,8 @@ def test_videos_come_from_feeds_and_a_worker_prepares_some(
     cards = [event for event in answer.json()["events"] if event["type"] == "card"]
     assert {card["data"]["title"] for card in cards} <= {"Part 1", "Part 2"}
     assert not any(card["data"]["stale"] for card in cards)
-    asked = len(outside[0].requests)
-    assert asked > 0
+    requests_before = len(outside[0].requests)
+    assert requests_before > 0
     job = person.ask("POST", "/api/v1/jobs", {"kind": "videos", "params": {"topics": ["food"]}}).json()["id"]
     environ = {
         "BONDHU_JOBS": '{"every_s": 1, "max_attempts": 3, "zone": "UTC", "schedules": {}}',
@@ -96,10 +96,10 @@ def test_videos_come_from_feeds_and_a_worker_prepares_some(
     }
     with working(gateway.redis.url, gateway.database_url, tmp_path, environ):
         eventually(lambda: person.ask("GET", f"/api/v1/jobs/{job}").json()["state"] == "done", 60, "the job", 0.2)
-    assert len(outside[0].requests) > asked
-    told = person.ask("GET", "/api/v1/recommendations").json()["data"]
-    assert {each["title"] for each in told} <= {"Part 1", "Part 2"}
-    assert all("food" in each["why"] for each in told)
+    assert len(outside[0].requests) > requests_before
+    videos = person.ask("GET", "/api/v1/recommendations").json()["data"]
+    assert {each["title"] for each in videos} <= {"Part 1", "Part 2"}
+    assert all("food" in each["why"] for each in videos)
 
 
 def test_an_account_is_linked_and_unlinked(

@@ -39,10 +39,10 @@ def test_a_persons_use_is_counted_and_moods_only_with_consent(
         return bool(person.ask("GET", "/api/v1/stats").json()["requests"] == 1)
 
     eventually(counted, 30, "the ledger to be written", 0.2)
-    told = person.ask("GET", "/api/v1/stats").json()
-    assert (told["agents"], told["conversations"], told["active_days"]) == ({"bondhu/games": 1}, 1, 1)
-    assert told["minutes"] >= 1
-    assert told["moods"] is None
+    body = person.ask("GET", "/api/v1/stats").json()
+    assert (body["agents"], body["conversations"], body["active_days"]) == ({"bondhu/games": 1}, 1, 1)
+    assert body["minutes"] >= 1
+    assert body["moods"] is None
     assert person.ask("PUT", "/api/v1/stats/moods", {"allowed": True}).status_code == 200
     assert person.ask("GET", "/api/v1/stats").json()["moods"] == {"sad": 1}
     stranger = Person(gateway, key, "a stranger to statistics")
@@ -67,9 +67,9 @@ def test_an_applications_use_is_counted_by_a_job(gateway: GatewayProcess, engine
 
     days = count(1)  # another number each time: what was told before is kept for a while
     eventually(counted, 30, "both requests to be counted", 0.2)
-    told = operator.ask("GET", "/api/v1/stats?of=app&days=400").json()
-    assert told["agents"] == {"bondhu/games": 2}
-    assert told["retention"] == {"after_1_day": None, "after_7_days": None, "after_30_days": None}
+    body = operator.ask("GET", "/api/v1/stats?of=app&days=400").json()
+    assert body["agents"] == {"bondhu/games": 2}
+    assert body["retention"] == {"after_1_day": None, "after_7_days": None, "after_30_days": None}
 
 
 def test_what_a_job_prepared_is_told(person: Person, gateway: GatewayProcess) -> None:
@@ -80,13 +80,13 @@ def test_what_a_job_prepared_is_told(person: Person, gateway: GatewayProcess) ->
     do(gateway, job)
     assert person.ask("GET", f"/api/v1/jobs/{job}").json()["state"] == "done"
     person.ask("PUT", "/api/v1/stats/moods", {"allowed": False})
-    told = person.ask("GET", "/api/v1/recommendations").json()
-    assert len(told["data"]) >= 3
-    assert all("space" in each["why"] and each["url"].startswith("https://www.youtube.com/") for each in told["data"])
+    body = person.ask("GET", "/api/v1/recommendations").json()
+    assert len(body["data"]) >= 3
+    assert all("space" in each["why"] and each["url"].startswith("https://www.youtube.com/") for each in body["data"])
 
 
 def test_genres_are_told(person: Person) -> None:
     """Of music, and topics of videos."""
-    told = person.ask("GET", "/api/v1/genres").json()
-    assert "jazz" in told["music"]
-    assert "space" in told["video"]
+    body = person.ask("GET", "/api/v1/genres").json()
+    assert "jazz" in body["music"]
+    assert "space" in body["video"]

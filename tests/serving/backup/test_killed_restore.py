@@ -20,8 +20,8 @@ FORK.set_forkserver_preload(["aiosqlite", "asyncpg", "faiss", "pydantic", "sqlal
 async def kill_at(url: str, folder: Path, moments: Iterable[int]) -> list[bool]:
     """Restore over another state, killed after each of these steps; return for each whether it had been decided."""
     identity, recipient = archive.new_identity()
-    place = None if url.startswith("sqlite") else url
-    house = House(folder, place)
+    target_url = None if url.startswith("sqlite") else url
+    house = House(folder, target_url)
     await house.fill("aardvark")
     first = await asyncio.to_thread(house.backup, folder / "first", recipient)
     await house.fill("buffalo")
@@ -34,7 +34,7 @@ async def kill_at(url: str, folder: Path, moments: Iterable[int]) -> list[bool]:
     for moment in moments:
         await asyncio.to_thread(house.restore, first, identity)
         steps = folder / "steps"
-        process = FORK.Process(target=restore_and_die, args=(folder, place, second, identity, moment, steps))
+        process = FORK.Process(target=restore_and_die, args=(folder, target_url, second, identity, moment, steps))
         process.start()
         await asyncio.to_thread(process.join)
         reached = steps.read_text().splitlines()

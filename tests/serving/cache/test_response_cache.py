@@ -80,16 +80,18 @@ def call(app: str = "shop", user: str | None = "maya", model: str = "m", **field
     return GenerationRequest(CHAT, body, model, "r", app, user, "interactive", False)
 
 
-async def found(cache: ResponseCache, asked: GenerationRequest, wish: CacheDirectives = PLAIN) -> StoredResponse | None:
+async def found(
+    cache: ResponseCache, request: GenerationRequest, wish: CacheDirectives = PLAIN
+) -> StoredResponse | None:
     """What the cache has for it."""
-    return await cache.lookup(asked, wish).find()
+    return await cache.lookup(request, wish).find()
 
 
 async def answered(
-    cache: ResponseCache, asked: GenerationRequest, answer: StoredResponse = ANSWER, wish: CacheDirectives = PLAIN
+    cache: ResponseCache, request: GenerationRequest, answer: StoredResponse = ANSWER, wish: CacheDirectives = PLAIN
 ) -> str:
     """Ask, generate unless it is a hit, keep; returns how the cache was used."""
-    lookup = cache.lookup(asked, wish)
+    lookup = cache.lookup(request, wish)
     if await lookup.find() is None:
         await lookup.keep(answer)
     return lookup.use
@@ -107,10 +109,10 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 )
 async def test_the_same_request_gets_the_same_bytes(cache: ResponseCache, answer: StoredResponse) -> None:
     """What was generated once is found again as it was, with who made it: JSON, events, and what is compressed."""
-    asked = call(stream=answer.streams)
-    assert await answered(cache, asked, answer) == "miss"
-    assert await found(cache, asked) == answer
-    assert await answered(cache, asked) == "hit"
+    request = call(stream=answer.streams)
+    assert await answered(cache, request, answer) == "miss"
+    assert await found(cache, request) == answer
+    assert await answered(cache, request) == "hit"
 
 
 async def test_another_worker_finds_it(make_cache: MakeCache) -> None:
@@ -246,15 +248,15 @@ def test_an_unknown_wish_is_refused_with_what_is_accepted(header: str) -> None:
 )
 async def test_what_is_not_complete_is_not_kept(cache: ResponseCache, body: bytes) -> None:
     """A stream that was cut, aborted, or ended with an error."""
-    asked = call(stream=True)
-    await answered(cache, asked, StoredResponse(True, body, ANSWER.label))
-    assert await found(cache, asked) is None
+    request = call(stream=True)
+    await answered(cache, request, StoredResponse(True, body, ANSWER.label))
+    assert await found(cache, request) is None
 
 
 async def test_a_text_that_speaks_of_endings_is_no_ending(cache: ResponseCache) -> None:
     """What a model says about finish reasons is text."""
-    said = orjson.dumps({"content": '"finish_reason":"abort" data: [DONE]'})
-    whole = replace(ANSWER, body=b'{"choices":[{"message":' + said + b',"finish_reason":"stop"}]}')
+    body = orjson.dumps({"content": '"finish_reason":"abort" data: [DONE]'})
+    whole = replace(ANSWER, body=b'{"choices":[{"message":' + body + b',"finish_reason":"stop"}]}')
     await answered(cache, call(), whole)
     assert await found(cache, call()) == whole
 
@@ -293,8 +295,8 @@ async def test_while_one_configuration_replaces_another_nothing_is_kept(cache: R
 async def test_a_person_is_forgotten_and_nobody_else(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """All answers of one end user go from Redis at once; others' stay."""
     other = call(user="arif")
-    for asked in (call(), call(max_tokens=5), other):
-        await answered(cache, asked)
+    for request in (call(), call(max_tokens=5), other):
+        await answered(cache, request)
     await cache.forget("shop", "maya")
     assert await found(cache, call()) is None
     assert await found(cache, call(max_tokens=5)) is None
@@ -308,15 +310,15 @@ async def test_a_person_is_forgotten_and_nobody_else(cache: ResponseCache, redis
 async def test_an_application_is_forgotten_and_no_other(cache: ResponseCache) -> None:
     """All answers of all its end users go, and a second look says so; another application's stay."""
     other = call(app="zoo")
-    for asked in (call(), call(user="arif"), call(user=None), other):
-        await answered(cache, asked)
-    place = ResponseErasure(cache)
-    assert await place.count("shop") == 3
-    assert await place.count(Owner("shop", "arif")) == 1
-    await place.forget(Owner("shop", "arif"))
-    assert (await place.count("shop"), await place.count(Owner("shop", "arif"))) == (2, 0)
-    await place.forget("shop")
-    assert await place.count("shop") == 0
+    for request in (call(), call(user="arif"), call(user=None), other):
+        await answered(cache, request)
+    erasure = ResponseErasure(cache)
+    assert await erasure.count("shop") == 3
+    assert await erasure.count(Owner("shop", "arif")) == 1
+    await erasure.forget(Owner("shop", "arif"))
+    assert (await erasure.count("shop"), await erasure.count(Owner("shop", "arif"))) == (2, 0)
+    await erasure.forget("shop")
+    assert await erasure.count("shop") == 0
     assert await found(cache, other) == ANSWER
 
 
@@ -364,13 +366,13 @@ def test_owners_are_told_apart(one: tuple[str, str | None], other: tuple[str, st
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "stop", "n"]), st.integers(0, 3) | st.text(max_size=2)))
 def test_a_digest_knows_every_field(fields: dict[str, Any]) -> None:
     """In any order the same; with one more, or another value, another."""
-    asked = call()
-    first = digest(asked, fields)
-    assert digest(asked, dict(reversed(fields.items()))) == first
-    assert digest(asked, {**fields, "d": 0}) != first
-    assert digest(asked, fields, "kind") != first
+    request = call()
+    first = digest(request, fields)
+    assert digest(request, dict(reversed(fields.items()))) == first
+    assert digest(request, {**fields, "d": 0}) != first
+    assert digest(request, fields, "kind") != first
     for name in fields:
-        assert digest(asked, {**fields, name: "another"}) != first
+        assert digest(request, {**fields, name: "another"}) != first
 
 
 @pytest.mark.parametrize("way", ["killed", "frozen"])

@@ -83,10 +83,10 @@ def ask(text: str, *, system: str = "Be brief.", user: str | None = "maya", **fi
 
 
 async def answered(
-    cache: ResponseCache, asked: GenerationRequest, wish: CacheDirectives = PLAIN, answer: StoredResponse = ANSWER
+    cache: ResponseCache, request: GenerationRequest, wish: CacheDirectives = PLAIN, answer: StoredResponse = ANSWER
 ) -> str:
     """Ask, generate unless it is a hit, keep; returns how the cache was used."""
-    lookup = cache.lookup(asked, wish)
+    lookup = cache.lookup(request, wish)
     if await lookup.find() is None:
         await lookup.keep(answer)
     return lookup.use

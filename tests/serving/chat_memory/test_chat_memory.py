@@ -59,7 +59,7 @@ class Friend:
         with httpx.Client(verify=False, timeout=DEADLINE_S) as client:
             return client.request(method, self._gateway.url + path, headers=self._headers | (headers or {}), json=body)
 
-    def told(self) -> list[Json]:
+    def prompt(self) -> list[Json]:
         """Return the messages that the engine was told last."""
         messages: list[Json] = self._engine.requests[-1]["messages"]
         return messages
@@ -90,7 +90,7 @@ def test_what_was_said_is_told_later_and_why_says_what(friend: Friend, *, stream
     assert friend.texts()[0] == "My parrot is called Kiwi"
     second = friend.say(PERSONA, "What is my parrot called?", stream=stream, x_bondhu_conversation="later")
     assert int(second.headers["x-bondhu-memory"].removeprefix("recalled=")) >= 1
-    prompt, question = friend.told()
+    prompt, question = friend.prompt()
     assert question == {"role": "user", "content": "What is my parrot called?"}
     parts = [part["text"] for part in prompt["content"]]
     assert (parts[0], len(parts)) == (PERSONA["content"], 3)
@@ -100,8 +100,8 @@ def test_what_was_said_is_told_later_and_why_says_what(friend: Friend, *, stream
     wait_for(lambda: friend.ask("GET", f"/api/v1/messages/{id_}/why").status_code == 200, "the reply to be stored")
     why = friend.ask("GET", f"/api/v1/messages/{id_}/why").json()
     assert why["message"]["text"] == "w0 w1 w2"
-    given = {each["item"]["text"]: each for each in why["given"]}
-    assert given["My parrot is called Kiwi"]["rankers"]["lexical"]["rank"] >= 1
+    context = {each["item"]["text"]: each for each in why["given"]}
+    assert context["My parrot is called Kiwi"]["rankers"]["lexical"]["rank"] >= 1
     assert friend.ask("GET", f"/api/v1/messages/{why['message']['id']}/why").json() == why
 
 
@@ -111,7 +111,7 @@ def test_profile_and_pinned_come_before_what_changes(friend: Friend) -> None:
     made = friend.ask("POST", "/api/v1/memories", {"text": "Is allergic to nuts", "pinned": True}).json()
     friend.ask("POST", "/api/v1/memories", {"text": "Likes tea in the evening"})
     answer = friend.say("What tea should I drink this evening?")
-    stable, recalled = [part["text"] for part in friend.told()[0]["content"]][-2:]
+    stable, recalled = [part["text"] for part in friend.prompt()[0]["content"]][-2:]
     assert stable.splitlines() == ["They are called Asha.", "city: Khulna", "Always remember: Is allergic to nuts"]
     assert "Likes tea in the evening" in recalled
     assert "allergic" not in recalled
@@ -146,10 +146,13 @@ def test_a_reply_to_what_was_forgotten_meanwhile_is_not_kept(friend: Friend, eng
     friend.say("My safe's number is 4711")
     wait_for(lambda: len(friend.texts()) == 2, "the exchange to be stored")
     engine.allow(1)
-    asked = len(engine.requests)
+    requests_before = len(engine.requests)
     answering = threading.Thread(target=lambda: friend.say("What is my safe's number?", stream=True))
     answering.start()
-    wait_for(lambda: len(engine.requests) > asked and len(friend.texts()) == 3, "the question to be asked and stored")
+    wait_for(
+        lambda: len(engine.requests) > requests_before and len(friend.texts()) == 3,
+        "the question to be asked and stored",
+    )
     assert friend.ask("POST", "/api/v1/forget", {}).json()["complete"]
     engine.allow(None)
     answering.join(DEADLINE_S)
@@ -175,20 +178,20 @@ def test_wishes_are_done_before_the_friend_answers(friend: Friend) -> None:
     assert first.headers["x-bondhu-memory"] == "recalled=0, remembered=1"
     (memory,) = friend.past()["memories"]
     assert memory["quote"] == "my sister lives in Porto"
-    assert "noted just now" in friend.told()[0]["content"][-1]["text"]
+    assert "noted just now" in friend.prompt()[0]["content"][-1]["text"]
     again = friend.say("Please remember that my sister lives in Porto.", cache_control="no-cache")
     assert "remembered" not in again.headers["x-bondhu-memory"]
     wait_for(lambda: len(friend.texts()) >= 2, "the exchanges to be stored")
     gone = friend.say("Forget that my sister lives in Porto.")
-    told, undo = gone.headers["x-bondhu-memory"].split(", undo=")
-    assert told.endswith("forgot=1"), "a turn and the memory that quotes it"
-    note = friend.told()[0]["content"][-1]["text"]
+    outcome, undo = gone.headers["x-bondhu-memory"].split(", undo=")
+    assert outcome.endswith("forgot=1"), "a turn and the memory that quotes it"
+    note = friend.prompt()[0]["content"][-1]["text"]
     assert 'no longer in your memory: 1 about "my sister lives in Porto"' in note
-    assert json.dumps(friend.told()[0]).count("Porto") == 1, "only what the person has just named"
+    assert json.dumps(friend.prompt()[0]).count("Porto") == 1, "only what the person has just named"
     assert friend.past()["memories"] == []
     assert not any("Porto" in text for text in friend.texts())
     assert friend.say("Forget that I like chess.").headers["x-bondhu-memory"].endswith("forgot=0")
-    assert "nothing was found" in json.dumps(friend.told()[0])
+    assert "nothing was found" in json.dumps(friend.prompt()[0])
     wish = next(each for each in friend.ask("GET", "/api/v1/wishes").json()["data"] if each["id"] == undo)
     assert wish["memories"] == 1
     assert "Porto" not in json.dumps(wish)
@@ -230,7 +233,7 @@ def test_the_same_words_said_again_mean_another_thing(friend: Friend) -> None:
     assert "forgot=0" not in friend.say("Forget that.").headers["x-bondhu-memory"]
     assert not any("boat" in text or "kite" in text for text in friend.texts())
     assert "restored=" in friend.say("undo").headers["x-bondhu-memory"]
-    assert "set aside last is back" in json.dumps(friend.told()[0])
+    assert "set aside last is back" in json.dumps(friend.prompt()[0])
 
 
 def test_a_long_turn_is_told_by_what_the_question_is_about(friend: Friend) -> None:
@@ -248,7 +251,7 @@ def test_what_is_unclear_is_asked_back(friend: Friend) -> None:
     friend.say("My sister Asha sings")
     answer = friend.say("Forget everything")
     assert "forgot" not in answer.headers["x-bondhu-memory"]
-    assert "nothing was forgotten or changed" in json.dumps(friend.told()[0])
+    assert "nothing was forgotten or changed" in json.dumps(friend.prompt()[0])
     assert "My sister Asha sings" in friend.texts()
 
 
@@ -259,11 +262,11 @@ def test_a_muted_topic_is_listed_and_lifted(friend: Friend) -> None:
     assert topic["about"] == "my uncle Zoltan"
     friend.say("My uncle Zoltan sold the boat")
     friend.say("What did my uncle Zoltan sell?", x_bondhu_conversation="later")
-    assert "boat" not in json.dumps(friend.told())
+    assert "boat" not in json.dumps(friend.prompt())
     assert friend.ask("DELETE", f"/api/v1/muted-topics/{topic['id']}").json()["deleted"] is True
     assert friend.ask("DELETE", f"/api/v1/muted-topics/{topic['id']}").status_code == 404
     friend.say("So what did my uncle Zoltan sell?", x_bondhu_conversation="later")
-    assert "boat" in json.dumps(friend.told())
+    assert "boat" in json.dumps(friend.prompt())
 
 
 def test_what_is_not_to_be_brought_up_is_not(friend: Friend) -> None:
@@ -272,7 +275,7 @@ def test_what_is_not_to_be_brought_up_is_not(friend: Friend) -> None:
     wait_for(lambda: len(friend.texts()) == 2, "the exchange to be stored")
     assert friend.say("Don't bring up my uncle Zoltan again.").headers["x-bondhu-memory"].endswith("muted=1")
     friend.say("What did my uncle Zoltan sell?", x_bondhu_conversation="later")
-    assert "boat" not in json.dumps(friend.told())
+    assert "boat" not in json.dumps(friend.prompt())
 
 
 def test_what_cannot_be_stored_does_not_stand_in_the_way(friend: Friend) -> None:

@@ -115,8 +115,8 @@ def test_keys_are_made_listed_and_revoked(environ: dict[str, str]) -> None:
 
 def test_a_key_has_a_tier_an_expiry_and_a_consent(environ: dict[str, str]) -> None:
     """What is asked for is stored and listed; the defaults are `standard`, never, and no."""
-    given = ["--tier", "premium", "--expires-in", "30d", "--allow-external"]
-    made = answer(bondhu(environ, "keys", "create", "--app", "shop", *given, "--json"))
+    options = ["--tier", "premium", "--expires-in", "30d", "--allow-external"]
+    made = answer(bondhu(environ, "keys", "create", "--app", "shop", *options, "--json"))
     plain = answer(bondhu(environ, "keys", "create", "--app", "shop", "--json"))
     assert (made["tier"], made["allow_external"]) == ("premium", True)
     lifetime = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"])
@@ -129,8 +129,8 @@ def test_a_key_has_a_tier_an_expiry_and_a_consent(environ: dict[str, str]) -> No
 
 def test_a_key_says_why_it_does_without_the_safety_step(environ: dict[str, str]) -> None:
     """With a reason, and whether its people are told of programs; the report of a year counts nobody yet."""
-    given = ["--own-safety", "clinicians read along", "--notices", "off"]
-    made = answer(bondhu(environ, "keys", "create", *given, "--json"))
+    options = ["--own-safety", "clinicians read along", "--notices", "off"]
+    made = answer(bondhu(environ, "keys", "create", *options, "--json"))
     assert (made["own_safety"], made["notices"]) == ("clinicians read along", "off")
     assert bondhu(environ, "keys", "create", "--own-safety", " ").returncode == 2
     assert bondhu(environ, "keys", "create", "--notices", "sometimes").returncode == 2
@@ -198,9 +198,9 @@ def test_tokens_are_printed_alone(environ: dict[str, str]) -> None:
 def test_a_persons_consent_is_set_shown_and_forgotten(environ: dict[str, str]) -> None:
     """The whole life of a consent; private content needs the ordinary one, for people as for keys."""
     assert bondhu(environ, "consent", "show", "shop", "maya").stdout == "never asked\n"
-    given = answer(bondhu(environ, "consent", "set", "shop", "maya", "--external", "--sensitive", "--json"))
-    assert (given["asked"], given["allow_external"], given["allow_sensitive"]) == (True, True, True)
-    assert answer(bondhu(environ, "consent", "show", "shop", "maya", "--json")) == given
+    consent = answer(bondhu(environ, "consent", "set", "shop", "maya", "--external", "--sensitive", "--json"))
+    assert (consent["asked"], consent["allow_external"], consent["allow_sensitive"]) == (True, True, True)
+    assert answer(bondhu(environ, "consent", "show", "shop", "maya", "--json")) == consent
     assert answer(bondhu(environ, "consent", "show", "other", "maya", "--json"))["asked"] is False
     assert bondhu(environ, "consent", "set", "shop", "maya", "--no-external").stdout.startswith(
         "external models not allowed"

@@ -65,9 +65,9 @@ def test_one_request_is_told_from_client_to_job(gateway: GatewayProcess, monkeyp
     for name, value in gateway.environ.items():
         if name.startswith("BONDHU"):
             monkeypatch.setenv(name, value)
-    told = CliRunner().invoke(app, ["trace", "mine-1", "--json"])
-    assert told.exit_code == 0, told.output
-    events = json.loads(told.stdout)["events"]
+    shown = CliRunner().invoke(app, ["trace", "mine-1", "--json"])
+    assert shown.exit_code == 0, shown.output
+    events = json.loads(shown.stdout)["events"]
     assert [event["at"] for event in events] == sorted(event["at"] for event in events)
     seen = {event["where"]: event["what"] for event in reversed(events)}
     assert "maya" in seen["client"]
@@ -76,7 +76,7 @@ def test_one_request_is_told_from_client_to_job(gateway: GatewayProcess, monkeyp
     assert "extract j1" in seen["job"]
     assert seen["engine-demo"] == "POST /v1/x"
     assert any("ok, status 200" in event["what"] for event in events)
-    assert "other-2" not in told.stdout
+    assert "other-2" not in shown.stdout
     assert "first token" in CliRunner().invoke(app, ["trace", "mine-1"]).stdout
     assert CliRunner().invoke(app, ["trace", "nobody"]).exit_code == 1
 

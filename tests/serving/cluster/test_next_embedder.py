@@ -55,9 +55,12 @@ def test_both_are_deployed_while_there_is_a_next_one() -> None:
     assert len(applications(alone)) == 1
     assert len({app["route_prefix"] for app in applications(both).values()}) == 2
     assert {app["args"]["path"] for app in applications(both).values()} == {MINILM["path"], OTHER["path"]}
-    told = routing(both)["embedders"]
-    assert [(each["model"], each["dimensions"]) for each in told] == [("all-minilm-l6-v2", 384), ("other-minilm", 256)]
-    assert {each["route"] for each in told} == {app["route_prefix"] for app in applications(both).values()}
+    embedders = routing(both)["embedders"]
+    assert [(each["model"], each["dimensions"]) for each in embedders] == [
+        ("all-minilm-l6-v2", 384),
+        ("other-minilm", 256),
+    ]
+    assert {each["route"] for each in embedders} == {app["route_prefix"] for app in applications(both).values()}
     assert needed_memory_bytes(both) > needed_memory_bytes(alone)
 
 
@@ -112,8 +115,8 @@ def test_progress_is_counted_in_sql(tmp_path: Path) -> None:
 async def say_and_embed(url: str) -> None:
     """Store four turns: all have vectors of the present space, one of the next, two of one that is not configured."""
     engine = open_engine(url)
-    said = [NewMessage(f"m{each}", "Ann", f"Turn {each}", DAY + timedelta(minutes=each)) for each in range(4)]
-    await conversations.ingest(engine, ANN, "c1", said, now=DAY)
+    messages = [NewMessage(f"m{each}", "Ann", f"Turn {each}", DAY + timedelta(minutes=each)) for each in range(4)]
+    await conversations.ingest(engine, ANN, "c1", messages, now=DAY)
     present, following = load({**MINILM, "next": OTHER}).embedder.in_use
     spaces = ((Space(present.id, present.revision), 4), (Space(following.id, following.revision), 1))
     for space, many in (*spaces, (Space("gone", "1"), 2)):

@@ -150,13 +150,13 @@ def test_misspelt_variable_is_an_error(root: Path, name: str) -> None:
 def test_a_key_of_a_former_version_is_answered_with_its_name_of_now(root: Path, edit: Edit) -> None:
     """In a file and in the environment; where the section never had it, nothing is claimed."""
     edit("bondhu.yaml", "gateway:\n", "cache:\n  most_answers: 5\ngateway:\n  most_answers: 5\n")
-    said = error(root, BONDHU__ADMISSION__JOB_PATIENCE_S="5")
-    assert "configs/bondhu.yaml: cache.most_answers: unknown key; it was renamed to `max_answers`" in said
+    message = error(root, BONDHU__ADMISSION__JOB_PATIENCE_S="5")
+    assert "configs/bondhu.yaml: cache.most_answers: unknown key; it was renamed to `max_answers`" in message
     assert (
         "BONDHU__ADMISSION__JOB_PATIENCE_S: unknown setting; it was renamed to `BONDHU__ADMISSION__JOB_MAX_WAIT_S`"
-        in said
+        in message
     )
-    assert "gateway.most_answers: unknown key; it was renamed" not in said
+    assert "gateway.most_answers: unknown key; it was renamed" not in message
 
 
 def test_unknown_active_model_names_the_nearest(root: Path) -> None:
@@ -224,10 +224,10 @@ def test_database_url_is_taken_as_hosts_give_it(root: Path, scheme: str) -> None
     """DATABASE_URL goes over the files, gets the driver that is used here, and yields to the longer name."""
     with (root / "configs/bondhu.yaml").open("a") as file:
         file.write("database:\n  url: sqlite+aiosqlite:///mine.db\n")
-    given = {"DATABASE_URL": f"{scheme}://bondhu:hunter2@pooler:6543/postgres"}
-    assert load(root, **given).database.url == "postgresql+asyncpg://bondhu:hunter2@pooler:6543/postgres"
+    environ = {"DATABASE_URL": f"{scheme}://bondhu:hunter2@pooler:6543/postgres"}
+    assert load(root, **environ).database.url == "postgresql+asyncpg://bondhu:hunter2@pooler:6543/postgres"
     other = "sqlite+aiosqlite:///other.db"
-    assert load(root, **given, BONDHU__DATABASE__URL=other).database.url == other
+    assert load(root, **environ, BONDHU__DATABASE__URL=other).database.url == other
 
 
 def test_database_url_with_what_cannot_be_done_is_refused(root: Path) -> None:
@@ -388,10 +388,10 @@ def test_a_mistake_in_a_tier_is_named(root: Path, edit: Edit) -> None:
     edit("bondhu.yaml", "requests_per_minute: 50", "request_per_minute: 50")
     edit("bondhu.yaml", "requests_per_minute: 100", "requests_per_minute: 0")
     edit("bondhu.yaml", "  admin: ", "  Chief Admin: ")
-    said = error(root)
-    assert "tiers.free.request_per_minute: unknown key; did you mean `requests_per_minute`?" in said
-    assert "tiers.standard.requests_per_minute" in said
-    assert "Chief Admin" in said
+    message = error(root)
+    assert "tiers.free.request_per_minute: unknown key; did you mean `requests_per_minute`?" in message
+    assert "tiers.standard.requests_per_minute" in message
+    assert "Chief Admin" in message
 
 
 def test_reference_lists_every_key() -> None:

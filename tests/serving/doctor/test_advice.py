@@ -113,10 +113,10 @@ async def test_a_request_that_asks_the_same_again_and_again_is_told(tmp_path: Pa
     await engine.dispose()
     assert max(seen.statements.values()) == 25
     metrics.count_sql_repeats(seen.route)
-    told = Samples.of(metrics.registry.collect())
-    assert told.total("bondhu_sql_statement_seconds_count", statement="select people") == 25
-    assert told.total("bondhu_sql_connects_total") == 1
-    assert advised(dataclasses.replace(WELL, during=told)) == [("optimise", "n_plus_one")]
+    samples = Samples.of(metrics.registry.collect())
+    assert samples.total("bondhu_sql_statement_seconds_count", statement="select people") == 25
+    assert samples.total("bondhu_sql_connects_total") == 1
+    assert advised(dataclasses.replace(WELL, during=samples)) == [("optimise", "n_plus_one")]
 
 
 def test_a_container_is_measured_by_its_own_limits(tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_quantiles_and_counters_are_prometheus() -> None:
     histogram = Histogram("bondhu_some_seconds", "", ["class"], buckets=(1, 2, 4), registry=registry)
     for value in (0.5, 1.5, 1.5, 3):
         histogram.labels("interactive").observe(value)
-    told = Samples.of(registry.collect())
-    assert told.quantile("bondhu_some_seconds", 0.5) == pytest.approx(1.5)
-    assert told.quantile("bondhu_some_seconds", 0.95) == pytest.approx(3.6)
+    samples = Samples.of(registry.collect())
+    assert samples.quantile("bondhu_some_seconds", 0.5) == pytest.approx(1.5)
+    assert samples.quantile("bondhu_some_seconds", 0.95) == pytest.approx(3.6)
     counters = CollectorRegistry()
     counter = Counter("bondhu_things", "", registry=counters)
     counter.inc(5)

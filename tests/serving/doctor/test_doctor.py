@@ -42,8 +42,8 @@ class Patient:
         """Return what it says."""
         answer = self.gateway.get("/api/v1/health/report", SCRAPE_TOKEN)
         assert answer.status_code == 200, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
+        report: dict[str, Any] = answer.json()
+        return report
 
     def finding(self, code: str, level: str) -> Finding:
         """Wait for a finding at this level."""
@@ -192,10 +192,10 @@ def test_statements_that_are_slow_are_told(patient: Patient) -> None:
     with sqlite3.connect(patient.gateway.var_dir / "bondhu.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            asked = [pool.submit(patient.consent, f"user{number}") for number in range(5)]
+            requests = [pool.submit(patient.consent, f"user{number}") for number in range(5)]
             time.sleep(1)
             other.execute("ROLLBACK")
-            assert {each.result() for each in asked} == {200}
+            assert {each.result() for each in requests} == {200}
     assert "consents" in patient.advice("slow_queries")["why"]
 
 
@@ -203,11 +203,11 @@ def test_answers_that_are_slow_are_told(patient: Patient) -> None:
     """By p95; the engine holds its answers for three seconds."""
     patient.engine.allow(0)
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        asked = [pool.submit(patient.chat, temperature=1, user=f"u{number}") for number in range(24)]
+        requests = [pool.submit(patient.chat, temperature=1, user=f"u{number}") for number in range(24)]
         eventually(lambda: len(patient.engine.requests) >= 24, DEADLINE_S, "all to be asked")
         time.sleep(3.2)
         patient.engine.allow(None)
-        assert {each.result() for each in asked} == {200}
+        assert {each.result() for each in requests} == {200}
     found = eventually(
         lambda: [each for each in patient.report()["findings"] if each["code"] == "latency" and each["value"]],
         DEADLINE_S,
@@ -251,9 +251,9 @@ def test_the_command_says_the_same(patient: Patient, monkeypatch: pytest.MonkeyP
         if name.startswith("BONDHU"):
             monkeypatch.setenv(name, value)
     run = CliRunner().invoke(app, ["doctor", "--json"])
-    told = json.loads(run.stdout)
-    assert run.exit_code == {"healthy": 0, "warning": 6, "critical": 1}[told["status"]]
-    assert {"memory", "redis"} <= {finding["code"] for finding in told["findings"]}
+    report = json.loads(run.stdout)
+    assert run.exit_code == {"healthy": 0, "warning": 6, "critical": 1}[report["status"]]
+    assert {"memory", "redis"} <= {finding["code"] for finding in report["findings"]}
     assert "how " in CliRunner().invoke(app, ["doctor"]).stdout
     monkeypatch.setenv("BONDHU__GATEWAY__PORT", str(free_port()))
     away = CliRunner().invoke(app, ["doctor"])

@@ -66,13 +66,13 @@ class Place:
 
 
 @pytest.fixture
-async def place() -> AsyncIterator[Place]:
+async def world() -> AsyncIterator[Place]:
     """Return a server and a client of it."""
 
     async def handle(request: web.Request) -> web.Response:
-        place.requests += 1
+        world.requests += 1
         assert request.headers["x-bondhu-cluster-key"] == KEY
-        return await place.answer(request)
+        return await world.answer(request)
 
     app = web.Application()
     app.router.add_post("/reranker", handle)
@@ -82,12 +82,12 @@ async def place() -> AsyncIterator[Place]:
     await site.start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/reranker"
     async with aiohttp.ClientSession() as session:
-        place = Place(
+        world = Place(
             RerankerClient(
-                url=url, cluster_key=KEY, session=session, max_candidates=30, timeout_s=0.5, clock=lambda: place.now_s
+                url=url, cluster_key=KEY, session=session, max_candidates=30, timeout_s=0.5, clock=lambda: world.now_s
             )
         )
-        yield place
+        yield world
     await runner.cleanup()
 
 

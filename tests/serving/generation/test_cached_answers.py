@@ -95,7 +95,7 @@ class Worker:
         """Ask for a stream that leaves nothing to chance; returns how the cache was used, and the body."""
         body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0, "stream": True}
         call = GenerationRequest(CHAT, body, "m", "r", "shop", "maya", "interactive", False)
-        told: dict[str, Any] = {}
+        head: dict[str, Any] = {}
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
@@ -108,7 +108,7 @@ class Worker:
         generation = Generation(
             request=call,
             chain=chain,
-            record=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: told.update(ended)),
+            record=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: head.update(ended)),
             limiter=self._limiter,
             lookup=lambda call: self._cache.lookup(call, CacheDirectives()),
             memory=None,
@@ -126,7 +126,7 @@ class Worker:
         )
         with contextlib.suppress(ApiError):
             await generation({"type": "http"}, receive, send)
-        return told["cache"], b"".join(message.get("body", b"") for message in sent)
+        return head["cache"], b"".join(message.get("body", b"") for message in sent)
 
 
 @pytest.fixture

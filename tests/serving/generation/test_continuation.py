@@ -13,8 +13,8 @@ HELLO = [{"role": "user", "content": "Hi"}]
 
 def call(path: str = CHAT, **fields: Any) -> GenerationRequest:
     """A call for a stream with these fields."""
-    asked = {"messages": HELLO} if path == CHAT else {"prompt": "Once"}
-    return GenerationRequest(path, {**asked, "stream": True, **fields}, "m", "r", "app", None, "interactive", False)
+    body = {"messages": HELLO} if path == CHAT else {"prompt": "Once"}
+    return GenerationRequest(path, {**body, "stream": True, **fields}, "m", "r", "app", None, "interactive", False)
 
 
 def sent(*texts: str, finish: str | None = None) -> list[bytes]:
@@ -70,8 +70,8 @@ def test_only_a_text_prompt_is_continued() -> None:
 
 def test_the_rest_of_a_chat_accounts_for_what_was_sent() -> None:
     """Fewer tokens, a seed moved on, penalties charged, and the text as the message to be continued."""
-    asked = call(max_tokens=10, min_tokens=5, seed=1, frequency_penalty=0.5, presence_penalty=1, logit_bias={"7": 2})
-    rest = rest_of(asked, BEGINNING, [7, 8, 8])
+    request = call(max_tokens=10, min_tokens=5, seed=1, frequency_penalty=0.5, presence_penalty=1, logit_bias={"7": 2})
+    rest = rest_of(request, BEGINNING, [7, 8, 8])
     assert (rest["max_tokens"], rest["min_tokens"], rest["seed"]) == (7, 2, 4)
     assert rest["logit_bias"] == {"7": 0.5, "8": -2.0}
     assert rest["messages"] == [*HELLO, {"role": "assistant", "content": "Hello th"}]

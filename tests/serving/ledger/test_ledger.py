@@ -202,16 +202,16 @@ async def test_what_a_dead_worker_left_open_is_lost_and_told(engine: AsyncEngine
     begin(dead, "done").end("ok")
     open_entry = begin(dead, "open", tokens=70)
     die(dead)
-    told = []
+    lost = []
 
     async def on_lost(app: str, request: str, tokens: int) -> None:
-        told.append((app, request, tokens))
+        lost.append((app, request, tokens))
 
     heir = make(tmp_path, engine, "heir", on_lost=on_lost)
     await heir.adopt()
     await heir.adopt()
     assert {row["request_id"]: row["outcome"] for row in await rows_of(engine)} == {"done": "ok", "open": "lost"}
-    assert told == [("dev", open_entry.id, 70)]
+    assert lost == [("dev", open_entry.id, 70)]
     await heir.close()
     assert not list((tmp_path / "ledger").iterdir())
 
@@ -242,10 +242,10 @@ async def test_the_living_are_not_adopted(engine: AsyncEngine, tmp_path: Path) -
 
 async def test_two_adopters_at_once_double_nothing(engine: AsyncEngine, url: str, tmp_path: Path) -> None:
     """Several workers that find the same journals make each row once and tell of each loss once."""
-    told: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
 
     async def on_lost(app: str, request: str, tokens: int) -> None:
-        told[request] += 1
+        lost[request] += 1
 
     for boot in ("x", "y"):
         dead = make(tmp_path, engine, boot)
@@ -255,12 +255,12 @@ async def test_two_adopters_at_once_double_nothing(engine: AsyncEngine, url: str
                 entry.end("ok")
         die(dead)
     pools = [open_engine(url) for _ in range(4)]
-    heirs = [make(tmp_path, pool, f"heir{place}", on_lost=on_lost) for place, pool in enumerate(pools)]
+    heirs = [make(tmp_path, pool, f"heir{index}", on_lost=on_lost) for index, pool in enumerate(pools)]
     await asyncio.gather(*(heir.adopt() for heir in heirs))
     rows = await rows_of(engine)
     assert Counter(row["outcome"] for row in rows) == {"ok": 400, "lost": 200}
-    assert set(told.values()) == {1}
-    assert set(told) == {row["id"] for row in rows if row["outcome"] == "lost"}
+    assert set(lost.values()) == {1}
+    assert set(lost) == {row["id"] for row in rows if row["outcome"] == "lost"}
     for pool in pools:
         await pool.dispose()
 
@@ -462,7 +462,7 @@ def test_whoever_is_killed_each_request_has_one_row(url: str, tmp_path: Path) ->
     workers[0].kill()
     workers[0].join()
 
-    rows, told = asyncio.run(settle_everything(url, tmp_path))
+    rows, lost = asyncio.run(settle_everything(url, tmp_path))
     assert not list((tmp_path / "ledger").glob("*.journal"))
     announced = [line.split() for log in tmp_path.glob("*.log") for line in log.read_text().splitlines()]
     outcomes = {row["request_id"]: row["outcome"] for row in rows}
@@ -475,11 +475,11 @@ def test_whoever_is_killed_each_request_has_one_row(url: str, tmp_path: Path) ->
     assert {request: outcomes[request] for request in ended} == ended
     unannounced = [request for request in begun - set(ended) if outcomes[request] != "lost"]
     assert len(unannounced) <= KILLS, "ended, and killed before it could be announced"
-    told |= {row_id: int(tokens) for word, row_id, tokens in announced if word == "lost"}
+    lost |= {row_id: int(tokens) for word, row_id, tokens in announced if word == "lost"}
     refunded = {row["id"]: row["tokens_reserved"] for row in rows if row["outcome"] == "lost"}
-    assert told == refunded
+    assert lost == refunded
     settled = sum(row["tokens_reserved"] for row in rows if row["outcome"] != "lost")
-    assert settled + sum(told.values()) == sum(row["tokens_reserved"] for row in rows)
+    assert settled + sum(lost.values()) == sum(row["tokens_reserved"] for row in rows)
     print(f"{len(rows)} requests, {len(refunded)} lost, {KILLS} kills")  # noqa: T201 - what the run covered
 
 
@@ -517,10 +517,10 @@ def work_until_killed(url: str, directory: Path, boot_id: str) -> None:
 
 async def settle_everything(url: str, directory: Path) -> tuple[list[Row], dict[str, int]]:
     """Adopt what the dead left; returns all rows, and of which losses was told."""
-    told = {}
+    lost = {}
 
     async def on_lost(app: str, request: str, tokens: int) -> None:
-        told[request] = tokens
+        lost[request] = tokens
 
     engine = open_engine(url)
     ledger = make(directory, engine, "last", on_lost=on_lost)
@@ -528,4 +528,4 @@ async def settle_everything(url: str, directory: Path) -> tuple[list[Row], dict[
     await ledger.close()
     rows = await rows_of(engine)
     await engine.dispose()
-    return rows, told
+    return rows, lost

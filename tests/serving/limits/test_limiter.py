@@ -169,11 +169,11 @@ async def test_the_headers_tell_the_tightest_limit(make_limiter: MakeLimiter) ->
     limiter = make_limiter(
         requests_per_minute=100, user_requests_per_minute=10, tokens_per_minute=90, tokens_per_day=80
     )
-    told = (await limiter.reserve("app", "bob", "tier", 30, "1")).headers
-    assert (told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"]) == ("10", "9")
-    assert (told["x-ratelimit-limit-tokens"], told["x-ratelimit-remaining-tokens"]) == ("80", "50")
-    told = (await limiter.reserve("app", None, "tier", 30, "2")).headers
-    assert (told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"]) == ("100", "98")
+    headers = (await limiter.reserve("app", "bob", "tier", 30, "1")).headers
+    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("10", "9")
+    assert (headers["x-ratelimit-limit-tokens"], headers["x-ratelimit-remaining-tokens"]) == ("80", "50")
+    headers = (await limiter.reserve("app", None, "tier", 30, "2")).headers
+    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("100", "98")
     assert (await limiter.reserve("app", "bob", "admin", 30, "3")).headers == {}
 
 

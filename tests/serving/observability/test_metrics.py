@@ -137,8 +137,8 @@ def test_what_others_choose_cannot_fill_the_memory(metrics: Metrics) -> None:
 def test_a_request_that_nobody_answered_is_counted_too(metrics: Metrics) -> None:
     """Its model is `none`."""
     metrics.observe(replace(ANSWERED, model=None, outcome="unavailable", ttft_s=None))
-    told = {"model": "none", "class": "interactive", "endpoint": "/v1/chat/completions", "outcome": "unavailable"}
-    assert read(metrics, "bondhu_requests_total", **told) == 1
+    labels = {"model": "none", "class": "interactive", "endpoint": "/v1/chat/completions", "outcome": "unavailable"}
+    assert read(metrics, "bondhu_requests_total", **labels) == 1
 
 
 def test_a_gauge_whose_label_is_no_longer_told_goes_to_zero(metrics: Metrics) -> None:
@@ -184,15 +184,15 @@ def test_two_workers_answer_one_scrape_with_their_sum(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, workers=2) as gateway:
         wait_for(lambda: value(gateway.scrape(), "bondhu_gateway_workers") == 2, "both workers")
         assert not value(gateway.scrape(), "bondhu_ready_workers", model="bondhu-demo"), "nothing can answer"
-        asked = {"method": "GET", "route": "/v1/models", "status": "401"}
+        labels = {"method": "GET", "route": "/v1/models", "status": "401"}
         for _ in range(40):
             assert gateway.get("/v1/models").status_code == 401
-        assert {value(gateway.scrape(), "bondhu_http_requests_total", **asked) for _ in range(8)} == {40}
+        assert {value(gateway.scrape(), "bondhu_http_requests_total", **labels) for _ in range(8)} == {40}
         for _ in range(2):
             gateway.kill_a_worker()
         assert gateway.get("/v1/models").status_code == 401
         wait_for(lambda: value(gateway.scrape(), "bondhu_gateway_workers") == 2, "both workers again")
-        assert {value(gateway.scrape(), "bondhu_http_requests_total", **asked) for _ in range(8)} == {41}
+        assert {value(gateway.scrape(), "bondhu_http_requests_total", **labels) for _ in range(8)} == {41}
         assert len(list((gateway.run_dir / "metrics").glob("*.worker"))) == 2
 
 
@@ -286,8 +286,10 @@ def labels_that_exist(metrics: Metrics) -> dict[str, set[str]]:
     metrics.count_http("GET", "/health", 200)
     metrics.observe_sql("select people", 0.1)
     metrics.count_sql_repeats("/health")
-    told = HostMetrics(read_host(ROOT), restarts={"a": 1}, evicted=1, loop_lag_s=0, backup_age_s=1, expiries={"a": 1})
-    metrics.registry.register(told)
+    host_metrics = HostMetrics(
+        read_host(ROOT), restarts={"a": 1}, evicted=1, loop_lag_s=0, backup_age_s=1, expiries={"a": 1}
+    )
+    metrics.registry.register(host_metrics)
     metrics.count_cost("bondhu-demo", 1)
     metrics.registry.register(BusinessMetrics(BusinessFigures(1, 1, 1, 1, 1, 1)))
     metrics.refresh(Readings(**dict.fromkeys(Readings.__slots__, lambda: {"a": 1.0})))
@@ -314,15 +316,15 @@ def test_dashboard_alerts_and_manual_ask_only_for_what_exists(metrics: Metrics, 
     exist = labels_that_exist(metrics)
     text = (ROOT / file).read_text()
     if file.endswith(".md"):
-        asked = [block.partition("```")[0] for block in text.split("```promql")[1:]]
+        queries = [block.partition("```")[0] for block in text.split("```promql")[1:]]
         families = {family.name for family in metrics.registry.collect()}
         assert set(re.findall(r"\bbondhu_\w+", text)) <= exist.keys() | families
     else:
-        asked = list(expressions(yaml.safe_load(text)))
-    used = {name for expression in asked for name in re.findall(r"\bbondhu_\w+", expression)}
+        queries = list(expressions(yaml.safe_load(text)))
+    used = {name for expression in queries for name in re.findall(r"\bbondhu_\w+", expression)}
     assert len(used) > 5
     assert used <= exist.keys()
-    for expression in asked:
+    for expression in queries:
         for name, selected in re.findall(r"(bondhu_\w+)\{([^}]*)\}", expression):
             assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selected)) <= exist[name], expression
         for grouped in re.findall(r"\bby \(([^)]*)\)", expression):

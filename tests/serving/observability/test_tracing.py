@@ -52,8 +52,8 @@ class Machine:
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
-                    told = (span.kind, span.status.code, values(span.attributes), about["service.name"])
-                    self.spans.append(Received(span.name, *ids, *told))
+                    details = (span.kind, span.status.code, values(span.attributes), about["service.name"])
+                    self.spans.append(Received(span.name, *ids, *details))
         return web.Response(body=b"", content_type="application/x-protobuf")
 
     async def directory(self, _: web.Request) -> web.Response:
@@ -165,8 +165,8 @@ async def test_a_request_is_one_trace_from_the_client_to_the_engine(machine: Mac
     assert served.service == "bondhu-gateway"
     log = (tmp_path / "gateway.log").read_text()
     assert TRACE in log
-    told = str([span.attributes for span in machine.spans]) + log
-    assert "dear" not in told
+    telemetry = str([span.attributes for span in machine.spans]) + log
+    assert "dear" not in telemetry
 
 
 async def test_every_try_that_breaks_is_a_span_of_its_own(machine: Machine, tmp_path: Path) -> None:

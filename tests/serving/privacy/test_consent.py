@@ -30,7 +30,7 @@ class Table:
     def __init__(self, answer: ConsentRecord | None) -> None:
         self.answer = answer
         self.requests = 0
-        self.was_asked = asyncio.Event()
+        self.was_looked_up = asyncio.Event()
         self.now = 0.0
         self.problem: Exception | None = None
         self.gate: asyncio.Event | None = None
@@ -41,7 +41,7 @@ class Table:
 
     async def _find(self, app: str, user: str) -> ConsentRecord | None:
         self.requests += 1
-        self.was_asked.set()
+        self.was_looked_up.set()
         read = self.answer
         if self.problem:
             raise self.problem
@@ -55,8 +55,8 @@ async def test_an_answer_is_kept_replaced_and_forgotten(engine: AsyncEngine) -> 
     assert await consents.find_consent(engine, app="diary", user="maya") is None
     for minutes, (external, sensitive) in enumerate([(True, True), (False, False), (True, False)]):
         now = NOW + timedelta(minutes=minutes)
-        given = {"allow_external": external, "allow_sensitive": sensitive}
-        made = await consents.set_consent(engine, app="diary", user="maya", **given, now=now)
+        consent = {"allow_external": external, "allow_sensitive": sensitive}
+        made = await consents.set_consent(engine, app="diary", user="maya", **consent, now=now)
         assert await consents.find_consent(engine, app="diary", user="maya") == made
         assert made == ConsentRecord(external, sensitive, now)
     assert await consents.find_consent(engine, app="shop", user="maya") is None
@@ -65,7 +65,7 @@ async def test_an_answer_is_kept_replaced_and_forgotten(engine: AsyncEngine) -> 
 
 
 @pytest.mark.parametrize(
-    ("own", "covers", "asked", "allowed"),
+    ("own", "covers", "generation", "allowed"),
     [
         (None, False, call(), (False, False)),
         (None, True, call(), (True, True)),
@@ -81,11 +81,11 @@ async def test_an_answer_is_kept_replaced_and_forgotten(engine: AsyncEngine) -> 
     ],
 )
 async def test_the_stricter_of_key_and_person_holds(
-    own: ConsentRecord | None, covers: bool, asked: GenerationRequest, allowed: tuple[bool, bool]
+    own: ConsentRecord | None, covers: bool, generation: GenerationRequest, allowed: tuple[bool, bool]
 ) -> None:
     """Who was never asked said no, unless the configuration says that the key answers for them."""
-    told = await Table(own).consents(app_covers_users=covers).allowed(asked)
-    assert (told.external, told.sensitive) == allowed
+    decision = await Table(own).consents(app_covers_users=covers).allowed(generation)
+    assert (decision.external, decision.sensitive) == allowed
 
 
 async def test_sql_is_asked_only_for_who_matters_and_once_in_a_while() -> None:
@@ -118,7 +118,7 @@ async def test_a_look_up_that_a_withdrawal_overtakes_is_repeated() -> None:
     table.gate = asyncio.Event()
     known = table.consents()
     asking = asyncio.create_task(known.allowed(call()))
-    await table.was_asked.wait()
+    await table.was_looked_up.wait()
     table.answer = NO
     known.changed("diary", "maya")
     table.gate.set()

@@ -72,9 +72,9 @@ class Client:
         with httpx.Client(timeout=60, headers=self._headers) as client:
             return client.request(method, self._url + path, json=body, headers=list(_bytes(headers)))
 
-    def consent(self, user: str, **given: bool) -> httpx.Response:
+    def consent(self, user: str, **consent: bool) -> httpx.Response:
         """Set a person's consent."""
-        return self.send("PUT", f"/api/v1/users/{user}/consent", given)
+        return self.send("PUT", f"/api/v1/users/{user}/consent", consent)
 
     def row(self, request_id: str) -> Json:
         """What the ledger says of a request that has ended."""
@@ -90,8 +90,8 @@ class Client:
     def audited(self, request_id: str) -> Json:
         """The audit log's record of a request."""
         (file,) = self._audit.glob("audit-*.jsonl")
-        told: list[Json] = [json.loads(line) for line in file.read_text().splitlines()]
-        (record,) = [each for each in told if each["request_id"] == request_id]
+        records: list[Json] = [json.loads(line) for line in file.read_text().splitlines()]
+        (record,) = [each for each in records if each["request_id"] == request_id]
         return record
 
 
@@ -125,10 +125,10 @@ def test_only_a_persons_own_yes_lets_their_words_out(diary: Client, gemini: Gemi
     assert diary.consent("bob", allow_external=True).status_code == 200
     answer = diary.ask(HELLO, user="bob", request_id="bob-1")
     assert (answer.status_code, text_of(answer)) == (200, "You said: What shall we cook?")
-    told = diary.audited("bob-1")
-    assert (told["app"], told["consent"], told["private"], told["withheld"]) == ("diary", "user", [], [])
-    assert "cook" not in json.dumps(told)
-    assert told["user"] != "bob"
+    record = diary.audited("bob-1")
+    assert (record["app"], record["consent"], record["private"], record["withheld"]) == ("diary", "user", [], [])
+    assert "cook" not in json.dumps(record)
+    assert record["user"] != "bob"
 
 
 def test_a_withdrawal_reaches_every_worker(diary: Client, gemini: GeminiServer) -> None:
@@ -202,9 +202,9 @@ def test_a_private_question_gets_an_honest_answer(diary: Client, gemini: GeminiS
 
 def test_who_speaks_of_dying_is_told_where_help_is(diary: Client) -> None:
     """Not the text that everybody gets."""
-    told = text_of(diary.ask(SYSTEM, CRISIS))
-    assert "crisis line" in told
-    assert "repaired" not in told
+    text = text_of(diary.ask(SYSTEM, CRISIS))
+    assert "crisis line" in text
+    assert "repaired" not in text
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,8 @@ def test_applied_settings_reach_a_running_gateway(
     live["tiers"]["standard"] = {"requests_per_minute": 5000}
 
     def answers() -> set[tuple[str, str]]:
-        told = [diary.ask(HELLO, user="never-asked").headers for _ in range(6)]
-        return {(each.get("x-bondhu-model", "")[:6], each.get("x-ratelimit-limit-requests", "")) for each in told}
+        headers = [diary.ask(HELLO, user="never-asked").headers for _ in range(6)]
+        return {(each.get("x-bondhu-model", "")[:6], each.get("x-ratelimit-limit-requests", "")) for each in headers}
 
     with Directory(gateway.ingress_port, routes) as directory:
         wait_for(lambda: answers() == {("other;", "5000")}, "new settings to hold")

@@ -18,7 +18,7 @@ SYSTEM: Message = {"role": "system", "content": "You are a friend. Take talk of 
 HELLO: Message = {"role": "user", "content": "What shall we cook?"}
 
 
-def said(role: str, content: Any, **fields: Any) -> Message:
+def made_message(role: str, content: Any, **fields: Any) -> Message:
     """A message."""
     return {"role": role, "content": content, **fields}
 
@@ -26,12 +26,14 @@ def said(role: str, content: Any, **fields: Any) -> Message:
 def called(call_id: str, arguments: str = "{}", **fields: Any) -> Message:
     """An assistant's message that calls a tool."""
     function = {"name": "look", "arguments": arguments}
-    return said("assistant", None, tool_calls=[{"id": call_id, "type": "function", "function": function}], **fields)
+    return made_message(
+        "assistant", None, tool_calls=[{"id": call_id, "type": "function", "function": function}], **fields
+    )
 
 
 def result(call_id: str, text: str = "found", **fields: Any) -> Message:
     """A tool's result."""
-    return said("tool", text, tool_call_id=call_id, **fields)
+    return made_message("tool", text, tool_call_id=call_id, **fields)
 
 
 def redacted(*messages: Message) -> Redacted:
@@ -95,10 +97,10 @@ def test_a_harmless_conversation_leaves_whole() -> None:
 
 def test_marked_messages_and_parts_stay() -> None:
     """A memory among the prompts goes, a marked part of the question too, and no mark is told outside."""
-    memory = said("system", "Maya has two cats.", **MEMORY)
+    memory = made_message("system", "Maya has two cats.", **MEMORY)
     fact = {"type": "text", "text": "She likes leeks.", **SENSITIVE}
-    question = said("user", [fact, {"type": "text", "text": "What shall we cook?"}])
-    left = said("user", [{"type": "text", "text": "What shall we cook?"}])
+    question = made_message("user", [fact, {"type": "text", "text": "What shall we cook?"}])
+    left = made_message("user", [{"type": "text", "text": "What shall we cook?"}])
     assert redacted(SYSTEM, memory, question) == Redacted(
         [SYSTEM, left], frozenset(), frozenset({"memory", "sensitive"})
     )
@@ -106,13 +108,13 @@ def test_marked_messages_and_parts_stay() -> None:
 
 def test_with_a_private_message_goes_its_answer() -> None:
     """What a friend answers to a confession tells of it; later turns stay."""
-    turn = (said("user", "I am pregnant"), said("assistant", "Congratulations! When is it due?"))
-    later = (said("user", "Let's talk of food"), said("assistant", "Gladly."))
+    turn = (made_message("user", "I am pregnant"), made_message("assistant", "Congratulations! When is it due?"))
+    later = (made_message("user", "Let's talk of food"), made_message("assistant", "Gladly."))
     assert redacted(SYSTEM, *turn, *later, HELLO).messages == [SYSTEM, *later, HELLO]
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "tool_result"),
     [
         (called("a", '{"query": "my diagnosis"}'), result("a")),
         (called("a"), result("a", "her number is +49 170 1234567")),
@@ -120,11 +122,11 @@ def test_with_a_private_message_goes_its_answer() -> None:
         (called("a", **MEMORY), result("a")),
     ],
 )
-def test_neither_half_of_a_tool_call_stays_alone(call: Message, told: Message) -> None:
+def test_neither_half_of_a_tool_call_stays_alone(call: Message, tool_result: Message) -> None:
     """A private argument or result takes the other side of the call along."""
     kept = (called("b"), result("b"))
-    assert redacted(said("user", "Look it up"), call, told, *kept, HELLO).messages == [
-        said("user", "Look it up"),
+    assert redacted(made_message("user", "Look it up"), call, tool_result, *kept, HELLO).messages == [
+        made_message("user", "Look it up"),
         *kept,
         HELLO,
     ]
@@ -133,26 +135,28 @@ def test_neither_half_of_a_tool_call_stays_alone(call: Message, told: Message) -
 @pytest.mark.parametrize(
     "messages",
     [
-        [SYSTEM, said("user", "I want to die")],
-        [SYSTEM, said("user", "What shall we cook?", **SENSITIVE)],
-        [SYSTEM, said("user", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}])],
-        [said("system", "You are Maya's friend; she has two cats.", **MEMORY), HELLO],
+        [SYSTEM, made_message("user", "I want to die")],
+        [SYSTEM, made_message("user", "What shall we cook?", **SENSITIVE)],
+        [SYSTEM, made_message("user", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}])],
+        [made_message("system", "You are Maya's friend; she has two cats.", **MEMORY), HELLO],
         [HELLO, called("a"), result("a", "the password is hunter2")],
-        [said("assistant", "I am a doctor")],
-        [said("user", [{"type": "text", "text": "all of it", **MEMORY}])],
+        [made_message("assistant", "I am a doctor")],
+        [made_message("user", [{"type": "text", "text": "all of it", **MEMORY}])],
     ],
 )
 def test_without_its_question_nothing_leaves(messages: list[Message]) -> None:
     """The last user message, the last message and a system prompt cannot be left out."""
-    told = redacted(*messages)
-    assert told.messages is None
-    assert told.withheld
+    outcome = redacted(*messages)
+    assert outcome.messages is None
+    assert outcome.withheld
 
 
 def test_with_consent_everything_leaves_and_is_named() -> None:
     """The same messages without their marks, and which classes they have."""
-    told = redact([said("user", "I am pregnant"), {**HELLO, **MEMORY}], DETECT, allow_sensitive=True)
-    assert told == Redacted([said("user", "I am pregnant"), HELLO], frozenset({"health", "memory"}), frozenset())
+    outcome = redact([made_message("user", "I am pregnant"), {**HELLO, **MEMORY}], DETECT, allow_sensitive=True)
+    assert outcome == Redacted(
+        [made_message("user", "I am pregnant"), HELLO], frozenset({"health", "memory"}), frozenset()
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,8 +168,8 @@ def test_with_consent_everything_leaves_and_is_named() -> None:
         [{}],
         [{"role": "user", "content": 5}],
         [{"role": [], "content": [{"type": []}, 3]}],
-        [said("assistant", None, tool_calls=[1, {"function": 2}])],
-        [said("tool", "x", tool_call_id=[])],
+        [made_message("assistant", None, tool_calls=[1, {"function": 2}])],
+        [made_message("tool", "x", tool_call_id=[])],
     ],
 )
 def test_odd_shapes_break_nothing(messages: Any) -> None:
@@ -182,13 +186,19 @@ def test_a_mark_that_is_not_understood_is_refused(mark: Any) -> None:
         check_marks([SYSTEM, {**HELLO, "bondhu": mark}])
     assert refused.value.param == "messages.1.bondhu"
     with pytest.raises(InvalidRequest) as refused:
-        check_marks([said("user", [{"type": "text", "text": "x", "bondhu": mark}])])
+        check_marks([made_message("user", [{"type": "text", "text": "x", "bondhu": mark}])])
     assert refused.value.param == "messages.0.content.0.bondhu"
 
 
 def test_an_engine_sees_no_marks() -> None:
     """They are taken off messages and parts, and a body without any is passed on as it is."""
-    marked = {"messages": [SYSTEM, said("user", [{"type": "text", "text": "x", **MEMORY}], **SENSITIVE)], "n": 1}
-    assert without_marks(marked) == {"messages": [SYSTEM, said("user", [{"type": "text", "text": "x"}])], "n": 1}
+    marked = {
+        "messages": [SYSTEM, made_message("user", [{"type": "text", "text": "x", **MEMORY}], **SENSITIVE)],
+        "n": 1,
+    }
+    assert without_marks(marked) == {
+        "messages": [SYSTEM, made_message("user", [{"type": "text", "text": "x"}])],
+        "n": 1,
+    }
     plain = {"messages": [SYSTEM, HELLO]}
     assert without_marks(plain) is plain

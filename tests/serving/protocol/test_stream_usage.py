@@ -102,8 +102,8 @@ def test_a_whole_answer_has_counts() -> None:
 
 def test_the_request_keeps_its_own_options() -> None:
     """Asking for running counts adds to the stream's options and takes none away."""
-    asked = with_running_counts({"model": "m", "stream_options": {"other": 1}})
-    assert asked == {
+    body = with_running_counts({"model": "m", "stream_options": {"other": 1}})
+    assert body == {
         "model": "m",
         "stream_options": {"other": 1, "include_usage": True, "continuous_usage_stats": True},
     }

@@ -29,9 +29,9 @@ def ask(service: Service, path: str = CHAT, headers: dict[str, str] | None = Non
     """Ask; what leaves nothing to chance unless `fields` say otherwise."""
     gateway, _, key = service
     body = {"model": "bondhu", "messages": HELLO, "max_tokens": 4, "temperature": 0, **fields}
-    given = {"authorization": f"Bearer {key}", "accept-encoding": "identity", **(headers or {})}
+    all_headers = {"authorization": f"Bearer {key}", "accept-encoding": "identity", **(headers or {})}
     with httpx.Client(verify=False, timeout=60) as client:
-        return client.post(gateway.url + path, json=body, headers=given)
+        return client.post(gateway.url + path, json=body, headers=all_headers)
 
 
 def cached(answer: httpx.Response) -> str:
@@ -62,9 +62,9 @@ def test_the_second_answer_is_the_first_without_the_engine(service: Service, str
     assert second.content == first.content
     assert second.headers["content-type"] == first.headers["content-type"]
     assert second.headers["x-bondhu-model"] == first.headers["x-bondhu-model"]
-    asked = len(service[1].requests)
+    requests_before = len(service[1].requests)
     assert cached(ask(service, **fields)) == "hit"
-    assert len(service[1].requests) == asked
+    assert len(service[1].requests) == requests_before
 
 
 def test_a_hit_costs_nothing_but_a_request(service: Service) -> None:
@@ -86,9 +86,9 @@ def test_what_is_drawn_by_chance_is_drawn_again(service: Service) -> None:
 def test_no_cache_reaches_the_engine(service: Service) -> None:
     """`Cache-Control: no-cache`, though the answer is there."""
     until_kept(service, user="lea")
-    asked = len(service[1].requests)
+    requests_before = len(service[1].requests)
     assert cached(ask(service, user="lea", headers={"cache-control": "no-cache"})) == "bypass"
-    assert len(service[1].requests) == asked + 1
+    assert len(service[1].requests) == requests_before + 1
 
 
 def test_an_unknown_kind_is_the_clients_mistake(service: Service) -> None:

@@ -72,7 +72,7 @@ async def write(redis: "Redis", copy: Copy) -> None:
 
 async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: RecordingStore) -> None:
     """Every recording of theirs, of both paths; what is written on does not come back, and another's stays."""
-    place = forgetful(store)
+    target = forgetful(store)
     copies = [
         Copy(record(MAYA, 1), ttl_s=60),
         Copy(record(MAYA, 2, COMPLETION), ttl_s=60),
@@ -80,21 +80,21 @@ async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: R
     ]
     for copy in copies:
         await write(redis, copy)
-    assert [await place.count(each) for each in (MAYA, NOOR, "shop", "other")] == [2, 1, 3, 0]
-    await place.forget(MAYA)
+    assert [await target.count(each) for each in (MAYA, NOOR, "shop", "other")] == [2, 1, 3, 0]
+    await target.forget(MAYA)
     copies[0].recording.add(b"data: more\n\n")
     copies[0].recording.end = "complete"
     await write(redis, copies[0])
-    assert [await place.count(each) for each in (MAYA, NOOR)] == [0, 1]
+    assert [await target.count(each) for each in (MAYA, NOOR)] == [0, 1]
     assert [await redis.exists(stream_key(each.recording.id, each.recording.access_key)) for each in copies] == [
         0,
         0,
         1,
     ]
     await write(redis, Copy(record(MAYA, 4), ttl_s=60))
-    assert await place.count(MAYA) == 1
-    await place.forget("shop")
-    assert [await place.count(each) for each in (MAYA, NOOR, "shop")] == [0, 0, 0]
+    assert await target.count(MAYA) == 1
+    await target.forget("shop")
+    assert [await target.count(each) for each in (MAYA, NOOR, "shop")] == [0, 0, 0]
 
 
 async def test_names_are_not_in_keys(redis: "Redis", store: RecordingStore) -> None:
@@ -111,10 +111,10 @@ async def test_names_are_not_in_keys(redis: "Redis", store: RecordingStore) -> N
 
 async def test_every_worker_hears_of_it(redis: "Redis", store: RecordingStore) -> None:
     """A reader that continues the list finds the people erased since, in order."""
-    place, before = forgetful(store), await store.last_forgotten()
-    await place.forget(MAYA)
+    target, before = forgetful(store), await store.last_forgotten()
+    await target.forget(MAYA)
     between = await store.last_forgotten()
-    await place.forget("shop")
+    await target.forget("shop")
     assert [owner for _, owner in await store.forgotten(before, 1)] == [owner_of("shop", "maya"), owners_of("shop")]
     assert [owner for _, owner in await store.forgotten(between, 1)] == [owners_of("shop")]
 

@@ -63,11 +63,11 @@ def test_a_reader_gets_what_follows_wherever_it_begins(sizes: list[int], data: s
 def test_ids_name_every_event(number: int, first: int) -> None:
     """Counted from the first; read back, each tells its recording and itself."""
     events = with_ids(block(*range(number)), "f0-1a", first).split(b"\n\n")[:-1]
-    told = [event.partition(b"\n") for event in events]
-    assert [read_event_id(id_.removeprefix(b"id: ").decode()) for id_, _, _ in told] == [
+    lines = [event.partition(b"\n") for event in events]
+    assert [read_event_id(id_.removeprefix(b"id: ").decode()) for id_, _, _ in lines] == [
         ("f0-1a", first + index) for index in range(number)
     ]
-    assert [rest for _, _, rest in told] == [b"data: %d" % index for index in range(number)]
+    assert [rest for _, _, rest in lines] == [b"data: %d" % index for index in range(number)]
 
 
 async def test_a_slow_reader_slows_the_producer_down() -> None:

@@ -248,10 +248,10 @@ async def test_one_persons_samples_are_shared(pair: Pair) -> None:
     """Who presses twice is answered once, sampled or not."""
     body = asking("a", temperature=1, user="maya", stream=False)
     pair.engine.allow(2)
-    asked = [asyncio.create_task(pair.plain(gateway, body)) for gateway in (0, 0, 1)]
+    requests = [asyncio.create_task(pair.plain(gateway, body)) for gateway in (0, 0, 1)]
     await pair.are_open(3)
     pair.engine.allow(None)
-    answers = [await each for each in asked]
+    answers = [await each for each in requests]
     assert len({answer.content for answer in answers}) == 1
     assert len(pair.engine.requests) == 1
 
@@ -284,14 +284,14 @@ async def test_the_last_who_leaves_frees_the_engine(pair: Pair, other: int) -> N
     await pair.limits_add_up()
 
 
-@pytest.mark.parametrize("told", [0, 3], ids=["nothing-yet", "mid-stream"])
-async def test_a_reader_elsewhere_survives_the_owner(pair: Pair, told: int) -> None:
+@pytest.mark.parametrize("sent_events", [0, 3], ids=["nothing-yet", "mid-stream"])
+async def test_a_reader_elsewhere_survives_the_owner(pair: Pair, sent_events: int) -> None:
     """SIGKILL of the worker that computes: the reader at the other gets a whole answer, and both have a row."""
-    pair.engine.allow(told)
+    pair.engine.allow(sent_events)
     first = asyncio.create_task(pair.text(0, asking("Survive")))
     await eventually(lambda: len(pair.engine.requests) == 1, "the engine to be asked")
     async with pair.stream(1, asking("Survive")) as second:
-        await second.until(text_of(told))
+        await second.until(text_of(sent_events))
         pair.gateways[0].kill()
         pair.engine.allow(None)
         assert await second.rest() == text_of(TOKENS)
@@ -301,7 +301,7 @@ async def test_a_reader_elsewhere_survives_the_owner(pair: Pair, told: int) -> N
     assert len(pair.engine.requests) == 2
     pair.gateways[0].start()
     rows = await pair.rows(2)
-    assert {row["outcome"]: row["completion_tokens"] for row in rows} == {"lost": 0, "ok": TOKENS - told}
+    assert {row["outcome"]: row["completion_tokens"] for row in rows} == {"lost": 0, "ok": TOKENS - sent_events}
     await pair.limits_add_up()
 
 
@@ -361,9 +361,9 @@ async def test_finish_needs_no_client(pair: Pair, stream: bool) -> None:
     """The answer is completed without its client."""
     pair.engine.allow(3)
     body = asking("Alone", stream=stream)
-    asked = asyncio.create_task(pair.plain(0, body, x_bondhu_on_disconnect="finish"))
+    request = asyncio.create_task(pair.plain(0, body, x_bondhu_on_disconnect="finish"))
     await eventually(lambda: len(pair.engine.requests) == 1, "the engine to be asked")
-    asked.cancel()
+    request.cancel()
     await eventually(lambda: pair.connections() == 0, "the connection to be closed")
     pair.engine.allow(None)
     (row,) = await pair.rows(1)

@@ -33,8 +33,8 @@ logfile = {folder}/log
 
 def find_pgbouncer() -> Path | None:
     """Return the program, of the system or unpacked into the virtual environment."""
-    places = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", str(UNPACKED / "usr/sbin")]
-    found = shutil.which("pgbouncer", path=os.pathsep.join(places))
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", str(UNPACKED / "usr/sbin")]
+    found = shutil.which("pgbouncer", path=os.pathsep.join(folders))
     return None if found is None else Path(found)
 
 

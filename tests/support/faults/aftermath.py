@@ -44,8 +44,8 @@ class App:
         )
         assert Counter(row["request_id"] for row in rows) == expected, "a request has two rows"
         outcomes = Counter(row["outcome"] for row in rows)
-        outcomes_told = ", ".join(f"{number} `{outcome}`" for outcome, number in sorted(outcomes.items()))
-        return f"{len(rows)} of {len(seen)}: {outcomes_told}", rows
+        outcomes_text = ", ".join(f"{number} `{outcome}`" for outcome, number in sorted(outcomes.items()))
+        return f"{len(rows)} of {len(seen)}: {outcomes_text}", rows
 
     def limits(self, rows: Sequence[Row]) -> str:
         """Wait until the limits have kept what was used, and hold nothing else; the table's cell."""
@@ -59,7 +59,7 @@ class App:
         try:
             eventually(look, SETTLED_WITHIN_S, "the limits to have kept what was used")
         except AssertionError as failure:
-            raise AssertionError(f"{failure}: {expected} tokens of {told_of(rows)}, but {totals}") from None
+            raise AssertionError(f"{failure}: {expected} tokens of {outcomes_of(rows)}, but {totals}") from None
         reserved, settled, refunded = (totals[f"{what}_tokens"] for what in ("reserved", "settled", "refunded"))
         assert reserved == settled + refunded, totals
         return f"{reserved} reserved = {settled} used + {refunded} given back"
@@ -100,7 +100,7 @@ class App:
             await redis.aclose()
 
 
-def told_of(rows: Sequence[Row]) -> str:
+def outcomes_of(rows: Sequence[Row]) -> str:
     """Rows in short, like ones counted."""
     names = ("outcome", "status", "error_code", "prompt_tokens", "completion_tokens", "tokens_reserved")
     return str(Counter(tuple(row[name] for name in names) for row in rows))

@@ -59,53 +59,59 @@ class Workplace:
     async def prepare(self) -> None:
         """Give Ann and Ben a conversation and two memories each, the first of which quotes it."""
         for owner in (ANN, BEN):
-            taken = await self.store.ingest(owner, "c1", turns(1, 5))
-            quoted = NewMemory("Quoted", quote="Turn 1", message_id=taken.ids["m1"])
+            ingested = await self.store.ingest(owner, "c1", turns(1, 5))
+            quoted = NewMemory("Quoted", quote="Turn 1", message_id=ingested.ids["m1"])
             await self.store.add(owner, quoted, id_="quoted")
             await self.store.add(owner, NewMemory("Plain"), id_="plain")
 
 
-async def _move(place: Workplace) -> None:
-    history = await read_history(place.engine, BEN)
+async def _move(workplace: Workplace) -> None:
+    history = await read_history(workplace.engine, BEN)
     memories = [replace(each, id=f"moved-{each.id}") for each in history.memories]
-    await place.store.take_in(ANN, History(history.profile, {"moved": history.conversations["c1"]}, memories))
+    await workplace.store.take_in(ANN, History(history.profile, {"moved": history.conversations["c1"]}, memories))
 
 
-async def _delete_message(place: Workplace) -> None:
-    (message,) = [each for each in (await read_history(place.engine, ANN)).conversations["c1"] if each.text == "Turn 1"]
-    await place.forgetter.message(ANN, message.id)
+async def _delete_message(workplace: Workplace) -> None:
+    (message,) = [
+        each for each in (await read_history(workplace.engine, ANN)).conversations["c1"] if each.text == "Turn 1"
+    ]
+    await workplace.forgetter.message(ANN, message.id)
 
 
 OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
-    "begin a conversation": lambda place: place.store.ingest(ANN, "c2", turns(1, 2)),
-    "append": lambda place: place.store.ingest(ANN, "c1", turns(5, 6)),
-    "insert between": lambda place: place.store.ingest(ANN, "c1", turns(3)),
-    "reply": lambda place: place.store.store_reply(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
-    "add": lambda place: place.store.add(ANN, NewMemory("New"), id_="new"),
-    "supersede": lambda place: place.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
-    "edit": lambda place: place.store.edit(ANN, "plain", {"text": "Edited"}),
-    "pin": lambda place: place.store.edit(ANN, "plain", {"pinned": True}),
-    "mark": lambda place: place.store.edit(ANN, "quoted", {"painful_at": DAY}),
-    "mute": lambda place: place.wishes.execute(ANN, Mute("turn 1"), conversation="c1", message_id=None),
-    "wish to forget": lambda place: place.wishes.execute(ANN, Forget("turn 5"), conversation="c1", message_id=None),
-    "profile": lambda place: people.write_profile(place.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),
+    "begin a conversation": lambda workplace: workplace.store.ingest(ANN, "c2", turns(1, 2)),
+    "append": lambda workplace: workplace.store.ingest(ANN, "c1", turns(5, 6)),
+    "insert between": lambda workplace: workplace.store.ingest(ANN, "c1", turns(3)),
+    "reply": lambda workplace: workplace.store.store_reply(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
+    "add": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new"),
+    "supersede": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
+    "edit": lambda workplace: workplace.store.edit(ANN, "plain", {"text": "Edited"}),
+    "pin": lambda workplace: workplace.store.edit(ANN, "plain", {"pinned": True}),
+    "mark": lambda workplace: workplace.store.edit(ANN, "quoted", {"painful_at": DAY}),
+    "mute": lambda workplace: workplace.wishes.execute(ANN, Mute("turn 1"), conversation="c1", message_id=None),
+    "wish to forget": lambda workplace: workplace.wishes.execute(
+        ANN, Forget("turn 5"), conversation="c1", message_id=None
+    ),
+    "profile": lambda workplace: people.write_profile(workplace.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),
     "take in": _move,
-    "delete": lambda place: place.forgetter.memory(ANN, "quoted"),
-    "delete a conversation": lambda place: place.forgetter.conversation(ANN, "c1"),
+    "delete": lambda workplace: workplace.forgetter.memory(ANN, "quoted"),
+    "delete a conversation": lambda workplace: workplace.forgetter.conversation(ANN, "c1"),
     "delete a message": _delete_message,
-    "forget a person": lambda place: place.forgetter.everything(ANN),
-    "forget an application": lambda place: place.forgetter.everything("app"),
+    "forget a person": lambda workplace: workplace.forgetter.everything(ANN),
+    "forget an application": lambda workplace: workplace.forgetter.everything("app"),
 }
 
 
-async def reembed(place: Workplace) -> None:
+async def reembed(workplace: Workplace) -> None:
     """Make the next model's vectors, 4 items at a time, and delete those of the one before the present."""
 
     async def rest(_: float) -> None:
         """Take none."""
 
-    background = Backfill(place.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=rest, portion=4)
-    await background.run(place.embedder, WordEmbedder("2"))
+    background = Backfill(
+        workplace.engine, Known(), now=lambda: DAY, clock=lambda: 0.0, ends_s=1.0, sleep=rest, portion=4
+    )
+    await background.run(workplace.embedder, WordEmbedder("2"))
 
 
 BACKGROUND: dict[str, Callable[[Workplace], Awaitable[Any]]] = {"re-embed": reembed}
@@ -117,11 +123,11 @@ def run(url: str, operation: str, moment: int, acknowledged: Path) -> None:
 
 
 async def _run(url: str, operation: str, moment: int, acknowledge: Callable[[], None]) -> None:
-    place = Workplace(url)
-    arm(place.engine, moment)
-    await (OPERATIONS | BACKGROUND)[operation](place)
+    workplace = Workplace(url)
+    arm(workplace.engine, moment)
+    await (OPERATIONS | BACKGROUND)[operation](workplace)
     acknowledge()
-    await place.close()
+    await workplace.close()
 
 
 def arm(engine: AsyncEngine, moment: int) -> None:

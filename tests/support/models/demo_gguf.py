@@ -75,14 +75,14 @@ def _add_weights(writer: Any, config: dict[str, Any]) -> None:
     with safe_open(CHECKPOINT / "model.safetensors", framework="pt") as tensors:
         for name in tensors.keys():  # noqa: SIM118 - not a mapping
             weight = tensors.get_tensor(name).float().numpy()
-            place = OUTER.get(name) or _place_in_layer(name)
-            if (part := place.split(".")[-2]) in heads:
+            tensor_name = OUTER.get(name) or _place_in_layer(name)
+            if (part := tensor_name.split(".")[-2]) in heads:
                 weight = permuted(weight, heads[part])
             if weight.ndim == 1:
-                writer.add_tensor(place, weight.astype(numpy.float32))
+                writer.add_tensor(tensor_name, weight.astype(numpy.float32))
                 continue
             kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(place, gguf.quants.quantize(numpy.ascontiguousarray(weight), kind), raw_dtype=kind)
+            writer.add_tensor(tensor_name, gguf.quants.quantize(numpy.ascontiguousarray(weight), kind), raw_dtype=kind)
 
 
 def _place_in_layer(name: str) -> str:

@@ -139,9 +139,9 @@ def _signatures(contents: list[Json], sent: set[str]) -> Json | None:
 
 def _numbers(config: Json) -> Json | None:
     limits = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": (1, 65536), "candidateCount": (1, 1)}
-    for name, (least, most) in limits.items():
-        if not least <= config.get(name, least) <= most:
-            return invalid(f"{name} must be in the range [{least}, {most}].", f"generation_config.{_snake(name)}")
+    for name, (minimum, maximum) in limits.items():
+        if not minimum <= config.get(name, minimum) <= maximum:
+            return invalid(f"{name} must be in the range [{minimum}, {maximum}].", f"generation_config.{_snake(name)}")
     if len(config.get("stopSequences", ())) > 5:
         return invalid("At most 5 stop sequences.", "generation_config.stop_sequences")
     if config.get("presencePenalty") or config.get("frequencyPenalty"):

@@ -18,9 +18,9 @@ class OtherWork:
     def share(self) -> float:
         """The average number of cores that others used since the last call, including time stolen by the host."""
         at, busy, own = _now()
-        taken = (busy - self._busy) - (own - self._own)
+        used = (busy - self._busy) - (own - self._own)
         elapsed, self._at, self._busy, self._own = at - self._at, at, busy, own
-        return max(taken, 0.0) / max(elapsed, 1e-3)
+        return max(used, 0.0) / max(elapsed, 1e-3)
 
 
 def _now() -> tuple[float, float, float]:

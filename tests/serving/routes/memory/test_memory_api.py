@@ -55,8 +55,8 @@ class Client:
 
 def error(answer: httpx.Response) -> tuple[int, str | None, str | None]:
     """Return status, code and parameter of a refusal."""
-    told = answer.json()["error"]
-    return answer.status_code, told["code"], told["param"]
+    body = answer.json()["error"]
+    return answer.status_code, body["code"], body["param"]
 
 
 def turn(number: int, text: str, speaker: str = "Ann") -> dict[str, str]:
@@ -68,11 +68,11 @@ def test_a_past_is_taken_in_and_recalled(gateway: GatewayProcess, keys: dict[str
     """History moves in twice without a duplicate, is quoted by a memory, and comes back ranked with its reasons."""
     ann = Client(gateway, keys["one"], "recall-ann")
     history = {"external_id": "c1", "messages": [turn(1, "I adopted a dog called Rex"), turn(2, "He is brown", "Bob")]}
-    taken = ann("POST", "/api/v1/conversations", history).json()
-    assert (taken["added"], taken["existing"], taken["differing"]) == (2, 0, [])
+    ingested = ann("POST", "/api/v1/conversations", history).json()
+    assert (ingested["added"], ingested["existing"], ingested["differing"]) == (2, 0, [])
     again = ann("POST", "/api/v1/conversations", history).json()
-    assert (again["added"], again["existing"], again["messages"]) == (0, 2, taken["messages"])
-    source = next(each["id"] for each in taken["messages"] if each["external_id"] == "m1")
+    assert (again["added"], again["existing"], again["messages"]) == (0, 2, ingested["messages"])
+    source = next(each["id"] for each in ingested["messages"] if each["external_id"] == "m1")
     new = {"id": "rex", "text": "Has a dog called Rex", "quote": "adopted a dog", "message_id": source}
     assert ann("POST", "/api/v1/memories", new).status_code == 201
     assert ann("POST", "/api/v1/memories", new).status_code == 200
@@ -350,30 +350,30 @@ def plant(gateway: GatewayProcess, who: tuple[str, str], client: Client, secret:
     assert secret in client("GET", "/api/v1/inbox").text
     own = {"scores": {"openness": float(number_of(secret))}}
     assert number_of(secret) in client("PUT", "/api/v1/personality", own).text
-    said = [turn(1, f"The secret word of the safe is {secret}", secret)]
+    messages = [turn(1, f"The secret word of the safe is {secret}", secret)]
     name = secret[::-1]  # no secret itself: who asks for it may see it again
-    taken = client("POST", "/api/v1/conversations", {"external_id": name, "messages": said}).json()
-    new = {"text": f"Safe: {secret}", "quote": secret, "message_id": taken["messages"][0]["id"], "speaker": secret}
+    ingested = client("POST", "/api/v1/conversations", {"external_id": name, "messages": messages}).json()
+    new = {"text": f"Safe: {secret}", "quote": secret, "message_id": ingested["messages"][0]["id"], "speaker": secret}
     made = client("POST", "/api/v1/memories", new).json()
     client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
-    (asked,) = WALK["post", "/v1/chat/completions"][:1]
-    told = client("POST", "/v1/chat/completions", asked)
-    assert secret in told.text, "what is remembered is told"
-    why = f"/api/v1/messages/{told.json()['id']}/why"
+    (body,) = WALK["post", "/v1/chat/completions"][:1]
+    answer = client("POST", "/v1/chat/completions", body)
+    assert secret in answer.text, "what is remembered is told"
+    why = f"/api/v1/messages/{answer.json()['id']}/why"
     wait_for(lambda: secret in client("GET", why).text, "the reply to be stored")
     client(
         "POST",
         "/v1/chat/completions",
-        {**asked, "messages": [{"role": "user", "content": f"My pet puzzle is about {secret}"}]},
+        {**body, "messages": [{"role": "user", "content": f"My pet puzzle is about {secret}"}]},
     )
     forgotten = client(
         "POST",
         "/v1/chat/completions",
-        {**asked, "messages": [{"role": "user", "content": "Forget about my pet puzzle"}]},
+        {**body, "messages": [{"role": "user", "content": "Forget about my pet puzzle"}]},
     )
     wish = forgotten.headers["x-bondhu-memory"].split("undo=")[1]
     job = client("POST", "/api/v1/jobs", {"kind": "extract"}).json()["id"]
-    ids = {"{id}": made["id"], "{message}": told.json()["id"], "{job}": job}
+    ids = {"{id}": made["id"], "{message}": answer.json()["id"], "{job}": job}
     return {**ids, "{conversation}": name, "{wish}": wish, "{inbox}": f"m-{name}"}
 
 
@@ -393,11 +393,11 @@ def walk(client: Client, ids: dict[str, str], secrets: list[str]) -> None:
         return text
 
     for (method, path), (body, params) in WALK.items():
-        asked = None if body is None else json.loads(fill(json.dumps(body)))
-        given = {name: fill(value) for name, value in params.items()}
+        request = None if body is None else json.loads(fill(json.dumps(body)))
+        query = {name: fill(value) for name, value in params.items()}
         path = path.replace("inbox/{message}", "inbox/{inbox}").replace("{agent}", "chat")
         url = re.sub(r"\{\w+\}", "x", fill(path))
-        answer = client(method.upper(), url, asked, **given)
+        answer = client(method.upper(), url, request, **query)
         assert answer.status_code < 500 or answer.status_code == 503, (method, path, answer.text)
         for secret in secrets:
             assert secret not in answer.text + str(answer.headers), (method, path)

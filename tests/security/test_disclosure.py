@@ -65,7 +65,7 @@ def test_the_documentation_can_be_switched_off(tmp_path: Path, *, shown: bool) -
 
 def test_a_process_gets_its_own_secrets_only(tmp_path: Path) -> None:
     """Redis none, Ray's workers no database, the gateway no token of Ray's; what is no secret everybody gets."""
-    given = {
+    environ = {
         "BONDHU_ROOT": str(ROOT),
         "BONDHU_VAR_DIR": str(tmp_path),
         "DATABASE_URL": "postgresql://u:the-db@h/d",
@@ -74,8 +74,8 @@ def test_a_process_gets_its_own_secrets_only(tmp_path: Path) -> None:
         "HF_TOKEN": "the-hub",
         "LANG": "C",
     }
-    settings = load_settings(environ=given)
-    whole = environment(settings, Secrets("the-ray", "the-cluster", "the-scrape", "the-jobs"), given)
+    settings = load_settings(environ=environ)
+    whole = environment(settings, Secrets("the-ray", "the-cluster", "the-scrape", "the-jobs"), environ)
     seen = {}
     for name in (*(part.name for part in components(settings)), "apply"):
         part = without_secrets(whole, name)
