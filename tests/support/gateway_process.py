@@ -119,7 +119,11 @@ class GatewayProcess:
                 directory.mkdir()
             migrate.upgrade(self.database_url)
             self.redis.start()
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # nothing calls __exit__ after a start that failed
+            self.__exit__()
+            raise
         return self
 
     def start(self) -> None:
