@@ -18,7 +18,7 @@ from celery.worker import state
 
 log = logging.getLogger(__name__)
 
-HEED_S = 10.0  # for a task to end once it was told that its time is over
+GRACE_S = 10.0  # for a task to end after SoftTimeLimitExceeded
 NOT_COUNTED = frozenset({"jobs.worked", "jobs.send_due", "jobs.flush_key_uses"})  # the beat's own, small and many
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -62,24 +62,24 @@ class Watch:
             return
         self._done += 1
         if reason := self._had_enough():
-            log.warning("the worker ends: %s", reason)
+            log.warning("the worker exits: %s", reason)
             state.should_stop = os.EX_OK  # Celery looks at it before the next task; this one is acknowledged first
 
     def _had_enough(self) -> str | None:
         limits = self._ceilings
         if limits.max_tasks is not None and self._done >= limits.max_tasks:
-            return f"it did {self._done} tasks"
+            return f"it has run {self._done} tasks"
         used_mb = resident_bytes() / 1e6
         if limits.max_memory_mb is not None and used_mb > limits.max_memory_mb:
-            return f"it holds {used_mb:.0f} MB, more than {limits.max_memory_mb}"
+            return f"it uses {used_mb:.0f} MB, more than {limits.max_memory_mb}"
         return None
 
     def _too_long(self, _number: int, _frame: FrameType | None) -> None:
         if self._has_warned:
-            log.error("a task goes on although its time is over: the worker ends")
+            log.error("a task did not stop after its timeout: the worker exits")
             os._exit(os.EX_TEMPFAIL)
         self._has_warned = True
-        signal.setitimer(signal.ITIMER_REAL, HEED_S)
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S)
         raise SoftTimeLimitExceeded(self._ceilings.task_timeout_s)
 
 

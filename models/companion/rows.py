@@ -1,8 +1,8 @@
-"""Examples as token ids, with a mark on every token of a reply: what the loss is taken over, and batches of them.
+"""Examples as token ids, in batches; the tokens of replies, over which the loss is taken, are marked.
 
-An example's text is made by the chat template that the service serves the base with, so that training sees what serving
-sends. Rows are padded on the right, which causal attention never looks at, so a batch needs no attention mask. It
-imports nothing of the rest of the project: a machine with a GPU needs the token files only.
+The text of an example is made by the same chat template that serves the base model, so that training and serving agree.
+Rows are padded on the right, where causal attention never looks, so a batch needs no attention mask. This module
+imports nothing else of the project: a machine with a GPU needs only the token files.
 """
 
 import random
@@ -22,7 +22,7 @@ LONGEST = 1536
 
 @dataclass
 class Rows:
-    """Examples one after another: `ids` and `is_reply` by token, and where each example starts (and the last ends)."""
+    """Concatenated examples: `ids` and `is_reply` by token; `starts` has the start of each example and the last end."""
 
     ids: NDArray[np.uint16]
     is_reply: NDArray[np.bool_]
@@ -32,11 +32,11 @@ class Rows:
         return len(self.starts) - 1
 
     def lengths(self) -> NDArray[np.int64]:
-        """How many tokens each example has."""
+        """The number of tokens of each example."""
         return np.diff(self.starts)
 
     def save(self, path: Path) -> None:
-        """Write a compressed file; an interrupted write leaves the last one."""
+        """Write a compressed file; if interrupted, the previous file stays."""
         part = path.with_suffix(".part.npz")
         np.savez_compressed(part, ids=self.ids, is_reply=np.packbits(self.is_reply), starts=self.starts)
         part.rename(path)
@@ -49,8 +49,8 @@ def load_rows(path: Path) -> Rows:
 
 
 def read_tokenizer(checkpoint: Path, **options: Any) -> Any:
-    """A checkpoint's tokenizer; the base's with the service's template, as its own has no place for tools."""
-    from transformers import AutoTokenizer  # heavy, and not needed to look at examples
+    """A checkpoint's tokenizer; the base model's gets the service's template, as its own does not support tools."""
+    from transformers import AutoTokenizer  # slow to import, and not always needed
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
     if OPENING.partition("assistant")[0] in tokenizer.get_vocab():
@@ -59,7 +59,7 @@ def read_tokenizer(checkpoint: Path, **options: Any) -> Any:
 
 
 def encode(messages: Sequence[Mapping[str, Any]], tools: Any, tokenizer: Any) -> tuple[list[int], list[bool]]:
-    """An example's tokens, and which of them a reply consists of, its end token among them."""
+    """The tokens of an example, and which of them belong to a reply, its end token included."""
     text: str = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
     coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     marks = np.zeros(len(text) + 1, dtype=bool)
@@ -72,7 +72,7 @@ def encode(messages: Sequence[Mapping[str, Any]], tools: Any, tokenizer: Any) ->
 
 
 def gather(encoded: Iterable[tuple[list[int], list[bool]]], tokens: int) -> Rows:
-    """Collect examples until there are about so many tokens."""
+    """Collect examples until they have about `tokens` tokens."""
     ids: list[int] = []
     replies: list[bool] = []
     starts = [0]
@@ -88,7 +88,7 @@ def gather(encoded: Iterable[tuple[list[int], list[bool]]], tokens: int) -> Rows
 
 
 def joined(pieces: Sequence[Rows]) -> Rows:
-    """Several as one."""
+    """Concatenate several."""
     ends = np.cumsum([0, *(len(each.ids) for each in pieces)])
     starts = [each.starts[:-1] + end for each, end in zip(pieces, ends, strict=False)]
     ids, marks = [each.ids for each in pieces], [each.is_reply for each in pieces]
@@ -96,7 +96,7 @@ def joined(pieces: Sequence[Rows]) -> Rows:
 
 
 def batches(rows: Rows, tokens: int, seed: str, *, longest: int = LONGEST) -> list[list[int]]:
-    """The examples once each, in batches of about `tokens` with their padding; examples of like length go together."""
+    """Batches of about `tokens` tokens, padding included, with each example once; similar lengths are together."""
     rng = random.Random(seed)
     lengths = rows.lengths()
     order = [each for each in rng.sample(range(len(rows)), len(rows)) if lengths[each] <= longest]
@@ -126,6 +126,6 @@ def padded(rows: Rows, batch: Sequence[int]) -> tuple[NDArray[np.int64], NDArray
 
 
 def steps(rows: Rows, tokens: int, epochs: int, seed: int) -> Iterator[list[int]]:
-    """All batches of all epochs, in an order that the seed alone decides."""
+    """All batches of all epochs, in an order that depends only on the seed."""
     for epoch in range(epochs):
         yield from batches(rows, tokens, f"{seed}-{epoch}")

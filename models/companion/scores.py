@@ -1,4 +1,4 @@
-"""What counts as right in an evaluation's answers. Every rule is stated here and applied to each model alike.
+"""The rules that decide which answers of an evaluation are right, the same for each model.
 
 It does not know models; answers come from `models.companion.generate`.
 """
@@ -16,20 +16,20 @@ NOT_KNOWN = re.compile(
     r"can't know|cannot know|can't recall|unless you tell|didn't tell|never told|not know|what is it\?|tell me)",
     re.IGNORECASE,
 )
-"""An answer to what cannot be known is honest if it says one of these; else it is counted as an invention."""
+"""An answer to a question about an unknown fact must contain one of these; otherwise it counts as an invention."""
 SAME_SENTENCE_WORDS = 4
 
 Answers = Sequence[Mapping[str, Any]]
 
 
 def share(right: Iterable[bool]) -> dict[str, Any]:
-    """How many of how many."""
+    """The number and the share of right ones."""
     each = list(right)
     return {"right": sum(each), "of": len(each), "share": round(sum(each) / len(each), 3) if each else None}
 
 
 def figures_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> dict[str, Any]:
-    """All figures of one model; a task that it was not asked has no share."""
+    """All figures of one model; the share of a task without prompts is None."""
     by_task: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
     for prompt, answer in zip(prompts, answers, strict=True):
         by_task.setdefault(prompt["task"], []).append((prompt, answer))
@@ -58,23 +58,23 @@ def figures_of(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> dict[s
 
 
 def guessing(choices: Sequence[Sequence[str]]) -> float | None:
-    """The share that is right by drawing one of the given routes blindly."""
+    """The expected share of right routes if they are chosen at random."""
     return round(sum(1 / len(each) for each in choices) / len(choices), 3) if choices else None
 
 
 def changed(prompts: Sequence[Mapping[str, Any]], before: Answers, after: Answers) -> dict[str, int]:
-    """How many easy questions, asked alone, are answered wrong that were right before, and the other way round."""
-    found = {"lost": 0, "won": 0}
+    """The number of easy questions whose answer changed from right to wrong (lost), and from wrong to right (won)."""
+    counts = {"lost": 0, "won": 0}
     for prompt, old, new in zip(prompts, before, after, strict=True):
         if prompt["task"] == "easy":
             was, now = (holds(each["texts"][0], prompt["expect"]["accepted"]) for each in (old, new))
-            found["lost"] += was and not now
-            found["won"] += now and not was
-    return found
+            counts["lost"] += was and not now
+            counts["won"] += now and not was
+    return counts
 
 
 def held_out(replies: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
-    """Perplexity by token, and bits by byte, which models of different vocabularies can be compared by."""
+    """Perplexity per token, and bits per byte, which are comparable between models with different vocabularies."""
     loss = sum(answer["loss"] for _, answer in replies)
     tokens = sum(answer["tokens"] for _, answer in replies)
     size = sum(len(prompt["reply"].encode()) for prompt, _ in replies)
@@ -86,12 +86,12 @@ def held_out(replies: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> 
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, without case."""
+    """The sentences of a text, in lower case."""
     return [each.strip().lower() for each in re.split(r"(?<=[.!?])\s+|\n+", text) if each.strip()]
 
 
 def repetition(talks: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The share of replies with a sentence of some length that the same dialogue had before."""
+    """The share of replies with a longer sentence that occurred before in the same dialogue."""
     again: list[bool] = []
     for talk in talks:
         seen: set[str] = set()
@@ -103,7 +103,7 @@ def repetition(talks: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 
 def parsed(text: str) -> Any:
-    """A text as JSON; None where it is none."""
+    """Parse a text as JSON; None if it is invalid."""
     try:
         return json.loads(text)
     except ValueError:
@@ -111,7 +111,7 @@ def parsed(text: str) -> Any:
 
 
 def called_right(text: str, expect: Mapping[str, Any]) -> bool:
-    """Whether the right tool is called with the right arguments, or none where none is of use."""
+    """Whether the right tool is called with the right arguments, or none if none is expected."""
     found = re.findall(r"<tool_call>\s*(.*?)\s*</tool_call>", text, re.DOTALL)
     if expect["name"] is None:
         return "<tool_call>" not in text and bool(text)
@@ -122,16 +122,16 @@ def called_right(text: str, expect: Mapping[str, Any]) -> bool:
 
 
 def plain(arguments: Any) -> Any:
-    """Arguments without the case of their words: people type as they like."""
+    """Arguments in lower case, because people type as they like."""
     if not isinstance(arguments, dict):
         return arguments
     return {name: str(value).lower().strip(" .!?") for name, value in arguments.items()}
 
 
 def memories(cases: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
-    """Precision and recall of operations: one is right if its turn and operation are, and its quote is in that turn.
+    """Precision and recall of operations. One is right if its turn, its operation and enough of its quote match.
 
-    `verbatim`: the share of all quotes that stand letter for letter in the turn that they name.
+    `verbatim` is the share of quotes that occur word for word in their turn.
     """
     made, total, right, verbatim, texts = 0, 0, 0, 0, 0
     for expect, text in cases:
@@ -162,7 +162,7 @@ def memories(cases: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
 
 
 def matches(made: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """Whether an operation says the same: its turn, what is done, and half of the words that it quotes."""
+    """Whether two operations have the same turn and the same operation, and share half of the quoted words."""
     words, other = set(str(made.get("quote")).lower().split()), set(expected["quote"].lower().split())
     same = len(words & other) / len(words | other) >= 0.5
     return same and (made.get("turn"), made.get("op")) == (expected["turn"], expected["op"])

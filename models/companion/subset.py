@@ -1,8 +1,8 @@
-"""A seeded part of an evaluation's prompts, for a model that a slow machine asks: so many of each task, not by hand.
+"""Draws a random subset of an evaluation's prompts, for models that run on a slow machine.
 
     python -m models.companion.subset --prompts prompts.jsonl --out subset.jsonl
 
-Same prompts and seed, same part. Scores of a part stand beside the other models' scores on that part only.
+The same prompts and seed give the same subset. Scores on a subset are only compared with scores on the same subset.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from typing import Any
 SEED = 11
 SIZES = {"easy": 100, "easy_persona": 20, "reply": 40, "recall": 40, "unknown": 40, "route": 40, "call": 8}
 SIZES |= {"fields": 12, "memories": 6, "summary": 6, "title": 6, "dialogue": 3}
-"""Of each task; a hundred easy questions is what a share to the percent needs."""
+"""Number of prompts of each task; a share in whole percent needs a hundred easy questions."""
 
 
 def subset(
     prompts: Sequence[Mapping[str, Any]], seed: int = SEED, sizes: Mapping[str, int] = SIZES
 ) -> list[Mapping[str, Any]]:
-    """The part, in the prompts' order; a task with fewer prompts than its size is taken whole."""
+    """The subset, in the prompts' order; of a task with fewer prompts than its size, all."""
     chosen: set[int] = set()
     for task, size in sizes.items():
         numbers = [each["id"] for each in prompts if each["task"] == task]
@@ -30,7 +30,7 @@ def subset(
 
 
 def main() -> None:
-    """Write the part as the command line says."""
+    """Write the subset as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

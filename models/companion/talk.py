@@ -1,7 +1,7 @@
-"""Conversations with the companion: a persona, what is known of the person as the service lays it out, and some turns.
+"""Conversations with the companion: a persona, known facts about the user in the service's own format, and some turns.
 
-A reply uses only what the person has said or what stands under what is known; to anything else about them it says that
-it does not know. No reply is given twice in a conversation. It does not know the service's own tasks (`tasks`).
+A reply uses only what the user has said and the known facts; to any other question about the user, it answers that it
+does not know. No reply occurs twice in a conversation. The service's small tasks are in `tools` and `notes`.
 """
 
 import json
@@ -15,16 +15,16 @@ from models.companion.topics import DATA, Blanks, Part, Topic, UnboundError, of_
 from models.demo.grammar import Grammar
 
 SERVICE: dict[str, Any] = json.loads((DATA / "service_prompts.json").read_text(encoding="utf-8"))
-"""Sentences of the service's own prompts; a test holds them to `serving` and `memory`."""
+"""Sentences of the service's own prompts; a test compares them with `serving` and `memory`."""
 BOTS = ("Bondhu", "Bondhu", "Bondhu", "Bondhu", "Mira", "Kai", "Nova", "Sunny", "Pixel", "Robin", "Ada", "Juno")
 TRIES = 12
 JOINTS = ("\n", "\n", "\n", "")
-"""What stands between the parts of a message: chat templates join them with a line break, and some with nothing."""
+"""Text between the parts of a message: chat templates join them with a line break, and some with nothing."""
 
 
 @dataclass
 class Example:
-    """One training or test example. `copied`: (message, proper noun); `expect`: what an evaluation looks for."""
+    """A training or test example. `copied`: (message, proper noun); `expect`: what an evaluation checks."""
 
     kind: str
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -46,11 +46,11 @@ def read_talk() -> dict[str, list[str]]:
 
 
 class Repeated(Exception):
-    """Everything that could be said here has been said."""
+    """All possible replies have occurred in this conversation."""
 
 
 class Talker:
-    """Writes conversations of one part; `general`: (question, answer) pairs to strew in."""
+    """Writes conversations of one part; `general`: (question, answer) pairs to mix in."""
 
     def __init__(self, seed: str, part: Part, general: Sequence[tuple[str, str]]) -> None:
         self.rng, self.part, self.general = random.Random(f"talk-{part}-{seed}"), part, general
@@ -86,7 +86,7 @@ class Talker:
         return self.example if any(each["role"] == "assistant" for each in self.example.messages) else self.write()
 
     def moves(self) -> list[tuple[Callable[[], None], float]]:
-        """What may happen next in a conversation, by weight."""
+        """The possible next moves of a conversation, with weights."""
         return [
             (self.tell, 30),
             (self.use_known, 16),
@@ -105,7 +105,7 @@ class Talker:
         ]
 
     def attempt(self, move: Callable[[], None]) -> None:
-        """Make a move, or none if it would repeat or invent something."""
+        """Make a move, unless it would repeat or invent something."""
         before = len(self.example.messages)
         try:
             move()
@@ -121,7 +121,7 @@ class Talker:
         return self.rng.choice(held if held and self.rng.random() < 0.5 else list(topics))
 
     def system(self, count: int, *, note: bool = False) -> None:
-        """Open with a persona and with `count` things that are known, as the service lays them out."""
+        """Write the system prompt: a persona and `count` known facts, in the service's format."""
         sections = (
             [self.rng.choice(self.rules["persona"]).replace("{bot}", self.bot)] if self.rng.random() < 0.92 else []
         )
@@ -138,7 +138,7 @@ class Talker:
             self.example.messages.append({"role": "system", "content": self.joint.join(sections)})
 
     def past(self, count: int) -> tuple[list[str], list[str]]:
-        """What is known: lines of the profile, and lines that were recalled."""
+        """Known facts: lines of the profile, and recalled lines."""
         blanks, rng = self.blanks, self.rng
         profile: list[str] = []
         recalled: list[tuple[date, str]] = []
@@ -174,7 +174,7 @@ class Talker:
         return profile, ["From before:", *lines] if lines else []
 
     def third(self, topic: Topic) -> str:
-        """What is known of a topic, in the third person; empty where its values do not allow it."""
+        """A topic's fact in the third person; empty if a value is missing."""
         who = self.blanks.facts.get("name") or "The person"
         try:
             return f"{who} {self.blanks.plain_text(topic['third'][0])}." if topic["third"] else ""
@@ -182,13 +182,13 @@ class Talker:
             return ""
 
     def free(self, templates: Sequence[str]) -> str:
-        """A line of the companion's that is bound to nothing."""
+        """A reply that does not depend on any fact."""
         return self.blanks.reply(self.rng.choice(list(templates)).replace("{bot}", self.bot))
 
     # -- turns
 
     def turn(self, typed: str, templates: Sequence[str]) -> None:
-        """Add what the person says and a reply made from one of `templates`; raises Repeated or UnboundError."""
+        """Add a user message, and a reply from one of `templates`; raises Repeated or UnboundError."""
         self.exchange(typed, self.fresh_reply(templates))
 
     def fresh_reply(self, templates: Sequence[str]) -> str:
@@ -205,7 +205,7 @@ class Talker:
         raise unbound or Repeated
 
     def exchange(self, typed: str, reply: str) -> None:
-        """Add one exchange; what was recalled may stand before the person's last words."""
+        """Add one exchange; recalled lines may come before the user's message."""
         content = typed
         if getattr(self, "before_question", None) and not self.example.copied:
             content = self.joint.join(["\n".join(self.before_question), typed])
@@ -220,15 +220,15 @@ class Talker:
         self.example.messages.append({"role": "assistant", "content": reply})
 
     def person(self, rule: str) -> str:
-        """A person's line of this part, from `talk.txt`."""
+        """A user message of this part, from `talk.txt`."""
         return self.blanks.typed(self.rng.choice(of_part(self.rules[rule], self.part)).replace("{bot}", self.bot))
 
     def greet(self) -> None:
-        """Say hello; what is known may be asked after."""
+        """Greet; the reply may ask about known facts."""
         self.turn(self.person("hi"), self.rules["hi_reply"])
 
     def tell(self) -> None:
-        """Tell of a topic, perhaps with one more turn on it."""
+        """Talk about a new topic, possibly with a second turn."""
         fresh = [each for each in self.topics if each not in self.known]
         topic = self.pick(fresh)
         self.blanks.enter(topic.name)
@@ -240,20 +240,20 @@ class Talker:
             self.turn(self.blanks.typed(choice), [reply])
 
     def use_known(self) -> None:
-        """Say something to which what is known is of use."""
+        """Say something for which a known fact is useful."""
         topic = self.rng.choice([each for each in self.known if each.cue])
         self.blanks.enter(topic.name)
         statement, reply = self.rng.choice(topic.cue)
         self.turn(self.blanks.typed(statement), [reply])
 
     def ask_known(self) -> None:
-        """Ask about what is known."""
+        """Ask about a known fact."""
         topic = self.rng.choice([each for each in self.known if each["answer"]])
         self.blanks.enter(topic.name)
         self.turn(self.blanks.typed(self.rng.choice(of_part(topic["ask"], self.part))), topic["answer"])
 
     def ask_unknown(self) -> None:
-        """Ask about what is not known."""
+        """Ask about an unknown fact."""
         topic = self.pick([each for each in self.topics if each["unknown"] and each not in self.known])
         questions = [each for each in of_part(topic["ask"], self.part) if "{" not in each]
         self.blanks.scene = {}
@@ -306,7 +306,7 @@ class Talker:
         self.turn(self.person("who_are_you"), self.rules["i_am_bot" if named else "i_am_bot_short"])
 
     def know_me(self) -> None:
-        """Ask what is known: two or three things are named, in the words that fit the person."""
+        """Ask what the companion knows; the reply names two or three facts."""
         facts = []
         for topic in self.rng.sample(self.known, len(self.known)):
             self.blanks.enter(topic.name)
@@ -323,7 +323,7 @@ class Talker:
         self.turn(self.person("know_me"), [template])
 
     def small(self) -> None:
-        """Say next to nothing."""
+        """Give a short response."""
         if not self.replied:
             raise Repeated
         self.turn(self.person("short_said"), self.rules["short_reply"])
@@ -335,17 +335,17 @@ class Talker:
         self.turn(self.person("thanks"), self.rules["thanks_reply"])
 
     def trouble(self) -> None:
-        """Say something that needs more than a companion."""
+        """Mention a crisis."""
         self.turn(self.person("crisis"), self.rules["crisis_reply"])
 
     def farewell(self) -> None:
         """Say goodbye."""
         self.turn(self.person("bye"), self.rules["bye_reply"])
 
-    # -- what was just done to memory
+    # -- notes on memory
 
     def draw_note(self) -> str:
-        """The service's note on what was just done to memory."""
+        """The service's note on a change of memory that the user requested."""
         kind = self.rng.choice(("remember", "remember", "forget", "mute", "not_done", "nothing"))
         self.note = kind
         if kind in ("not_done", "nothing"):
@@ -354,7 +354,7 @@ class Talker:
         return str(SERVICE["done"][kind]).format(count)
 
     def note_turn(self) -> bool:
-        """The turn that such a note belongs to."""
+        """The turn that goes with such a note."""
         rules = {"remember": "remember_that", "forget": "forget_that", "mute": "mute_that"}
         done = {"remember": "noted", "forget": "forgotten", "mute": "muted"}
         kind = getattr(self, "note", "remember")
@@ -372,13 +372,13 @@ class Talker:
 
 
 def sentences(reply: str) -> list[str]:
-    """The longer sentences of a reply: those that would be noticed if they came again."""
+    """The longer sentences of a reply, whose repetition a reader would notice."""
     parts = reply.replace("!", ".").replace("?", ".").split(".")
     return [each.strip() for each in parts if len(each.strip()) > 18]
 
 
 def you_form(predicate: str) -> str:
-    """`has a cat` to `have a cat`: a predicate after "you"."""
+    """Convert a predicate for use after "you": `has a cat` to `have a cat`."""
     verb, _, rest = predicate.partition(" ")
     irregular = {"has": "have", "is": "are", "does": "do", "misses": "miss", "enjoys": "enjoy", "plays": "play"}
     plural = irregular.get(verb) or (verb[:-1] if verb.endswith("s") else verb)
@@ -386,7 +386,7 @@ def you_form(predicate: str) -> str:
 
 
 def paired(statement: str, then: str, rng: random.Random) -> tuple[str, str]:
-    """Of a choice that stands the same in both lines, the same alternative in both."""
+    """Replace a choice that both lines contain by the same alternative."""
     start, stop = statement.find("["), statement.find("]")
     if start < 0 or statement[start : stop + 1] not in then:
         return statement, then

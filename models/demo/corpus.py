@@ -1,8 +1,8 @@
-"""Compose training and held-out dialogues from the grammar.
+"""Composes training and held-out dialogues from the grammar.
 
-A dialogue is a person's typing habit, now and then a system prompt, and a few scenes, with questions
-about what was said earlier strewn in. Same seed and part, same dialogues. Training never sees a
-held-out user template or a held-out proper noun; every held-out dialogue is full of them.
+A dialogue has a typing style, sometimes a system prompt, and a few scenes, with questions about earlier
+statements in between. The same seed and part give the same dialogues. Held-out user templates and
+held-out proper nouns never occur in training; held-out dialogues consist mostly of them.
 
     python -m models.demo.corpus --count 5      # print some
 """
@@ -37,7 +37,7 @@ Part = Literal["train", "held_out"]
 
 @dataclass
 class Dialogue:
-    """Chat messages, the tools on offer, the templates used, and (message, proper noun) for every one reused."""
+    """Chat messages, offered tools, used templates, and (message, proper noun) for every noun that a reply repeats."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     tools: list[dict[str, Any]] | None = None
@@ -46,7 +46,7 @@ class Dialogue:
 
 
 class Writer:
-    """Writes one dialogue at a time; `part` says from which templates and values."""
+    """Writes one dialogue at a time, with the templates and values of a part."""
 
     def __init__(self, grammar: Grammar, seed: int | str, part: Part) -> None:
         self.grammar, self.rng, self.training = grammar, random.Random(f"{part}-{seed}"), part == "train"
@@ -79,7 +79,7 @@ class Writer:
         return self.dialogue
 
     def system_prompt(self) -> None:
-        """Open with a system prompt, often one that tells facts about the person."""
+        """Write a system prompt, often with facts about the user."""
         lines = [self.rng.choice(SYSTEM_PROMPTS)]
         if self.rng.random() < 0.6:
             self.memory.start_scene()
@@ -98,11 +98,11 @@ class Writer:
         self.dialogue.messages.append({"role": "system", "content": "\n".join(lines)})
 
     def plain(self, template: str) -> str:
-        """Expand a template as the person's words, without a habit's spelling."""
+        """Expand a template as the user's words, in clean spelling."""
         return expansion(self.memory, template, "user").replace("\x01", "").replace("\x02", "")
 
     def play(self, scene: Scene) -> None:
-        """Write a scene, perhaps cut short after one of its replies."""
+        """Write a scene, sometimes only up to one of its replies."""
         self.memory.start_scene()
         for turn in scene.turns:
             self.say(turn)
@@ -111,7 +111,7 @@ class Writer:
         self.memory.remember(scene.remember)
 
     def say(self, turn: Turn) -> None:
-        """Write one turn; a reply takes up what was just said where one of its alternatives can."""
+        """Write one turn; of several replies, those that refer to the user's last message are preferred."""
         if turn.speaker == "user":
             self.memory.just_said.clear()
         found: list[tuple[int, str, str]] = []
@@ -137,7 +137,7 @@ class Writer:
         self.dialogue.messages.append({"role": turn.speaker, "content": typed})
 
     def taken_up(self, line: str, text: str) -> int:
-        """Count how much of what was just said a reply takes up; a flag counts double."""
+        """Count the slots and flags of the user's last message that a reply refers to; a flag counts double."""
         count = 0
         for slot in self.memory.just_said:
             if slot[0] == "+":
@@ -155,7 +155,7 @@ class Writer:
         return lines
 
     def recall(self, slot: str) -> None:
-        """Ask for something said earlier, or never said."""
+        """Ask for a fact that was stated earlier, or never."""
         self.memory.start_scene()
         known = slot in self.memory.facts
         self.memory.scene = dict(self.memory.facts)

@@ -1,6 +1,6 @@
-"""Dialogues to token rows: ids, loss weights and the marks of copied words.
+"""Converts dialogues to rows of tokens: ids, loss weights, and the positions of copied words.
 
-Uses the tokenizer's own chat template, so that training sees exactly what serving will send.
+It uses the tokenizer's own chat template, so that training and serving have the same format.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from models.demo.corpus import Dialogue
 from models.demo.tokenizer import ASSISTANT, END
 
 USER_WEIGHT = 0.1
-"""Loss weight of what is not the assistant's."""
+"""Loss weight of all tokens that are not the assistant's."""
 
 
 POOL = 24
@@ -85,7 +85,7 @@ def pack(encoded: Iterator[Encoded], rows: int, length: int, pad: int) -> Rows:
             fitting = [index for index, each in enumerate(pool) if len(each.ids) <= length - at]
             if not fitting:
                 break
-            # The first one is whatever comes, so that long and short dialogues keep their shares.
+            # The first one is taken without regard to its size, so that long and short dialogues keep their shares.
             best = pool.pop(fitting[0] if at == 0 else max(fitting, key=lambda index: len(pool[index].ids)))
             stop = at + len(best.ids)
             packed.ids[row, at:stop] = best.ids

@@ -1,11 +1,11 @@
-"""Measure a checkpoint of the demonstration model: perplexity, copying, recall, sample dialogues.
+"""Evaluates a checkpoint of the demonstration model: perplexity, copying, recall, sample dialogues.
 
     python -m models.demo.evaluate models/demo/checkpoint --against models/demo/quantised --out figures.json
 
-Perplexity and copying are measured on held-out user templates and names, the probes on everyday phrasings
-with names that no list holds; all in transformers, which loads a compressed-tensors checkpoint too.
-`--against` adds the same figures of a second checkpoint and how often the two choose the same next token.
-Nothing here is random but the sampling, which is seeded.
+Perplexity and copying are measured on held-out user templates and names; the probes are everyday phrasings
+with names that are in no list. Everything runs in transformers, which also loads compressed-tensors
+checkpoints. `--against` adds the figures of a second checkpoint, and how often both choose the same next
+token. Only the sampling is random, and it is seeded.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def held_out_figures(subject: Subject, encoded: list[Encoded]) -> tuple[dict[str
 
 
 def probe(subject: Subject) -> dict[str, Any]:
-    """Let the model answer by itself where the answer must hold the person's own words."""
+    """Generate answers that must contain the user's own words."""
     probes = json.loads(PROBES.read_text(encoding="utf-8"))
     results: dict[str, Any] = {}
     for kind, cases in probes.items():
@@ -96,19 +96,19 @@ def probe(subject: Subject) -> dict[str, Any]:
 
 
 def samples(subject: Subject) -> list[list[dict[str, str]]]:
-    """Hold the fixed sample dialogues, each sampled with its number as the seed; nothing is chosen."""
-    held = []
+    """Generate the fixed sample dialogues, each with its number as the seed; none is left out."""
+    sampled = []
     for number, user_turns in enumerate(json.loads(SAMPLES.read_text(encoding="utf-8"))):
         messages: list[dict[str, str]] = []
         for turn, text in enumerate(user_turns):
             messages.append({"role": "user", "content": text})
             messages.append({"role": "assistant", "content": subject.reply(messages, seed=100 * number + turn)})
-        held.append(messages)
-    return held
+        sampled.append(messages)
+    return sampled
 
 
 def evaluate(path: Path, against: Path | None, count: int) -> dict[str, Any]:
-    """Return every figure of the checkpoint at `path`, and of `against` beside it."""
+    """Return all figures of the checkpoint at `path`, and those of `against`."""
     held: list[Dialogue] = list(islice(dialogues("evaluation", "held_out"), count))
     result: dict[str, Any] = {"held_out_dialogues": count}
     chosen = []

@@ -1,4 +1,4 @@
-"""Read the grammar files and expand their rules.
+"""Reads the grammar files and expands their rules.
 
 The notation: `= rule` and `@ scene weight` start a block; `>` starts what the user says in a scene and
 `<` the reply, each followed by indented alternatives. In a line `[a|b]` chooses, `<rule>` expands
@@ -6,7 +6,7 @@ afresh, `{slot}` is drawn once and then reused, and `{!slot}` lets a reply intro
 may use only slots that are bound already, so that it never invents what the person said. `{+mood}` in
 what the user says raises a flag for the next reply, which `{?mood}` asks for; `{&name}` adds a known name.
 
-It knows nothing of spelling, dialogues or tokens.
+It does not know spelling, dialogues or tokens.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class UnboundError(Exception):
 
 @lru_cache(maxsize=100_000)
 def held_out(text: str) -> bool:
-    """Say whether a template or a value belongs to the held-out part; depends on its text alone."""
+    """Whether a template or a value belongs to the held-out part; depends only on its text."""
     return hashlib.sha256(text.encode()).digest()[0] % HELD_OUT_IN == 0
 
 

@@ -1,7 +1,7 @@
-"""What one dialogue has bound: the slots of the running scene and the facts worth recalling.
+"""The bound values of one dialogue: the slots of the current scene, and the facts that can be recalled.
 
-It draws new values from the word lists and from made-up names, so varied that they cannot be learnt by
-heart; values are split into training and held-out ones by `grammar.held_out`.
+New values come from the word lists and from made-up names, so many that a model cannot memorise them;
+`grammar.held_out` splits them into training and held-out values.
 """
 
 import random
@@ -35,11 +35,11 @@ class Memory:
         self.facts: dict[str, str] = {}
 
     def start_scene(self) -> None:
-        """Forget the last scene's slots; the facts stay."""
+        """Clear the slots of the last scene; the facts stay."""
         self.scene, self.mentioned = {}, set()
 
     def draw(self, slot: str, speaker: Speaker, fresh: bool) -> str:
-        """Return the slot's value; raises `UnboundError` where a reply would have to invent it."""
+        """Return the slot's value; raises `UnboundError` if a reply would have to invent it."""
         if slot == "&name":
             known = self.facts.get("name")
             return f", {OPEN}{known}{CLOSE}" if known and self.rng.random() < 0.25 else ""

@@ -1,7 +1,7 @@
-"""Train the demonstration model's tokenizer and wrap it as any Hugging Face checkpoint has it.
+"""Trains the demonstration model's tokenizer, in the format of Hugging Face checkpoints.
 
-Byte-level BPE with GPT-2's pre-tokenisation (so that other runtimes know it by name), which leaves no
-text that cannot be encoded. It knows nothing of the grammar: it takes an iterator of texts.
+It is a byte-level BPE with GPT-2's pre-tokenisation, which other runtimes support, and can encode any text.
+It does not know the grammar: its input is an iterator of texts.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Dialogues with a tool: the call, its result and the reply, so that the markup is no stranger."""
+"""Dialogues with a tool: the call, its result and the reply, so that the model learns the markup."""
 
 import json
 from typing import TYPE_CHECKING, Any

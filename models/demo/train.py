@@ -1,12 +1,12 @@
-"""Train the demonstration model from nothing, on the CPU, from a corpus written as it goes.
+"""Trains the demonstration model from scratch on the CPU, with a corpus that is generated during training.
 
     python -m models.demo.train --seed 0 --out models/demo/runs/0
 
-Every step's batch is composed from the seed and the step's number, so a resumed run sees what an
-unbroken one would have seen. The learning rate warms up, stays, and falls to zero over a cycle's last
-`--decay` steps; several cycles may follow each other, and the defaults are those of the checked-in
-weights. A run may be paused with SIGSTOP; it saves itself every few minutes and goes on from there when
-started again with the same options.
+The batch of a step depends only on the seed and the step's number, so a resumed run sees the same data as
+an uninterrupted one. The learning rate warms up, stays, and falls to zero over a cycle's last `--decay`
+steps; there can be several cycles, and the defaults are those of the checked-in weights. A run can be
+paused with SIGSTOP. It saves its state every few minutes, and continues from there when it is started
+again with the same options.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from models.demo.tokenizer import train_tokenizer
 TOKENIZER_DIALOGUES = 3000
 SAVE_EVERY_S = 300.0
 LONG_SHARE = 0.12
-"""The last steps see rows of twice the length, so that longer talks are no surprise."""
+"""Share of the steps, at the end, that have rows of twice the length, for longer conversations."""
 
 
 def make_tokenizer(seed: int, shape: Shape) -> Any:
@@ -106,7 +106,7 @@ class Run:
             self.resume()
 
     def resume(self) -> None:
-        """Go on from the last saved state."""
+        """Continue from the last saved state."""
         state = torch.load(self.out / "state.pt", weights_only=True)
         self.network.load_state_dict(state["network"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -115,7 +115,7 @@ class Run:
         self.log = state["log"]
 
     def save(self) -> None:
-        """Save the state; an interrupted save leaves the last one."""
+        """Save the state; if interrupted, the previous state stays."""
         state = {name: getattr(self, name) for name in ("step", "tokens", "seconds", "log")}
         state |= {"network": self.network.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers]}
         torch.save(state, self.out / "state.part")
@@ -152,8 +152,8 @@ class Run:
 
 def train(options: argparse.Namespace) -> None:
     """Train, and write the checkpoint and `report.json` to `--out`."""
-    # One thread in each operation: on busy cores, threads that meet once a step beat threads that meet
-    # in every operation.
+    # One thread per operation: on busy cores, threads that synchronise once a step are faster than threads
+    # that synchronise in every operation.
     torch.set_num_threads(1)
     run = Run(options)
     grammar, tokenizer = load(GRAMMAR), make_tokenizer(options.seed, run.network.shape)
