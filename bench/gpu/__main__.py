@@ -45,23 +45,26 @@ class Check:
         console.print(f"[{self._budget_s - left_s:5.0f} s] {name} ...")
         began = time.monotonic()
         if left_s < needs_s:
-            entry: dict[str, Any] = {"state": "not run", "reason": f"{left_s:.0f} s were left, it takes {needs_s:.0f}"}
+            stage: dict[str, Any] = {
+                "state": "not run",
+                "reason": f"{left_s:.0f} s were left, it takes {needs_s:.0f}",
+            }
         else:
             try:
-                entry = {"found": work(), "took_s": round(time.monotonic() - began, 1)}
+                stage = {"found": work(), "took_s": round(time.monotonic() - began, 1)}
             except Exception as problem:  # noqa: BLE001 - whatever ails one stage, the others are still worth measuring
                 console.print(traceback.format_exc(), style="red", markup=False, highlight=False)
                 reason = f"{type(problem).__name__}: {problem}"
-                entry = {"state": "failed", "reason": reason, "took_s": round(time.monotonic() - began, 1)}
-        self._keep(name, entry)
-        return entry.get("found")
+                stage = {"state": "failed", "reason": reason, "took_s": round(time.monotonic() - began, 1)}
+        self._keep(name, stage)
+        return stage.get("found")
 
     def leave_out(self, name: str, reason: str) -> None:
         """Say that a stage has nothing to run on, and why: that is no failure."""
         self._keep(name, {"state": "left out", "reason": reason})
 
-    def _keep(self, name: str, entry: dict[str, Any]) -> None:
-        self.result["stages"][name] = entry
+    def _keep(self, name: str, stage: dict[str, Any]) -> None:
+        self.result["stages"][name] = stage
         self._path.with_suffix(".json").write_bytes(orjson.dumps(self.result, option=orjson.OPT_INDENT_2))
 
 

@@ -19,7 +19,7 @@ Service = tuple[GatewayProcess, EngineServer]
 HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def call(app: str, user: str | None, conversation: str | None) -> GenerationRequest:
+def new_request(app: str, user: str | None, conversation: str | None) -> GenerationRequest:
     """A request of this application for this person."""
     return GenerationRequest(CHAT, HELLO, MODEL, "r", app, user, "interactive", False, conversation=conversation)
 
@@ -28,13 +28,13 @@ def call(app: str, user: str | None, conversation: str | None) -> GenerationRequ
 def test_no_two_people_share_a_salt(one: tuple[str, str], other: tuple[str, str]) -> None:
     """Names that only read alike when they are put together are two names."""
     salt = PrefixSalt("the cluster's key")
-    same = salt.of(call(*one, "chat")) == salt.of(call(*other, "chat"))
+    same = salt.of(new_request(*one, "chat")) == salt.of(new_request(*other, "chat"))
     assert same == (one == other)
 
 
 def test_a_salt_is_the_same_in_every_gateway_and_in_no_other_cluster() -> None:
     """Else a prefix is computed again for each gateway, or can be looked for from another cluster."""
-    ann = call("app", "ann", "chat")
+    ann = new_request("app", "ann", "chat")
     assert PrefixSalt("k").of(ann) == PrefixSalt("k").of(ann) != PrefixSalt("l").of(ann)
     assert len(PrefixSalt("k").of(ann)) == 64
 

@@ -74,7 +74,7 @@ def cache(make_cache: MakeCache) -> ResponseCache:
     return make_cache()
 
 
-def call(app: str = "shop", user: str | None = "maya", model: str = "m", **fields: Any) -> GenerationRequest:
+def new_request(app: str = "shop", user: str | None = "maya", model: str = "m", **fields: Any) -> GenerationRequest:
     """A chat that leaves nothing to chance, but for these fields."""
     body = {"model": "alias", "messages": HELLO, "temperature": 0, **fields}
     return GenerationRequest(CHAT, body, model, "r", app, user, "interactive", False)
@@ -109,7 +109,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 )
 async def test_the_same_request_gets_the_same_bytes(cache: ResponseCache, answer: StoredResponse) -> None:
     """What was generated once is found again as it was, with who made it: JSON, events, and what is compressed."""
-    request = call(stream=answer.streams)
+    request = new_request(stream=answer.streams)
     assert await answered(cache, request, answer) == "miss"
     assert await found(cache, request) == answer
     assert await answered(cache, request) == "hit"
@@ -117,36 +117,36 @@ async def test_the_same_request_gets_the_same_bytes(cache: ResponseCache, answer
 
 async def test_another_worker_finds_it(make_cache: MakeCache) -> None:
     """The cache is one for all that share Redis."""
-    await answered(make_cache(), call())
-    assert await found(make_cache(), call()) == ANSWER
+    await answered(make_cache(), new_request())
+    assert await found(make_cache(), new_request()) == ANSWER
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        call(app="blog"),
-        call(user="arif"),
-        call(user=None),
-        call(model="n"),
-        call(stream=True),
-        call(temperature=0, max_tokens=5),
-        call(messages=[{"role": "system", "content": "Be brief."}, *HELLO]),
-        call(messages=[{"role": "user", "content": "Name a colour!"}]),
-        replace(call(), path="/v1/completions"),
+        new_request(app="blog"),
+        new_request(user="arif"),
+        new_request(user=None),
+        new_request(model="n"),
+        new_request(stream=True),
+        new_request(temperature=0, max_tokens=5),
+        new_request(messages=[{"role": "system", "content": "Be brief."}, *HELLO]),
+        new_request(messages=[{"role": "user", "content": "Name a colour!"}]),
+        replace(new_request(), path="/v1/completions"),
     ],
     ids=lambda other: f"{other.app} {other.user} {other.model} {sorted(other.parsed)}",
 )
 async def test_anybody_and_anything_else_is_a_miss(cache: ResponseCache, other: GenerationRequest) -> None:
     """Another application, user, model or request never gets it."""
-    await answered(cache, call())
+    await answered(cache, new_request())
     assert await answered(cache, other) == "miss"
 
 
 async def test_who_asks_is_not_part_of_what_is_asked(cache: ResponseCache) -> None:
     """The alias that names the model, and fields that only label a request, change nothing; nor does their order."""
-    await answered(cache, call(user="maya"))
+    await answered(cache, new_request(user="maya"))
     same = {"metadata": {"trace": "7"}, "temperature": 0, "messages": HELLO, "model": "m", "user": "maya"}
-    assert await answered(cache, replace(call(), parsed=same)) == "hit"
+    assert await answered(cache, replace(new_request(), parsed=same)) == "hit"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_what_leaves_nothing_to_chance(fields: dict[str, Any], expected: bool) -
 
 async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: ResponseCache) -> None:
     """Without a kind the cache is not asked; with one it is, and another kind is another question."""
-    sampled = call(temperature=0.7)
+    sampled = new_request(temperature=0.7)
     assert [await answered(cache, sampled) for _ in range(2)] == ["bypass", "bypass"]
     stats, genres = CacheDirectives(kind="stats"), CacheDirectives(kind="genres")
     assert [await answered(cache, sampled, wish=stats) for _ in range(2)] == ["miss", "hit"]
@@ -180,14 +180,14 @@ async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: ResponseCache) -> 
 async def test_an_answer_ends_with_its_time(make_cache: MakeCache, redis_process: RedisProcess) -> None:
     """Each kind has its own: what is over is not found, what is not is; and Redis forgets the last of it by itself."""
     cache = make_cache(ttl_s={"brief": 0.5, "short": 2.0})
-    await answered(cache, call(), wish=CacheDirectives(kind="brief"))
-    await answered(cache, call(), wish=CacheDirectives(kind="short"))
+    await answered(cache, new_request(), wish=CacheDirectives(kind="brief"))
+    await answered(cache, new_request(), wish=CacheDirectives(kind="short"))
 
     async def is_over() -> bool:
-        return await found(cache, call(), CacheDirectives(kind="brief")) is None
+        return await found(cache, new_request(), CacheDirectives(kind="brief")) is None
 
     await eventually(is_over)
-    assert await found(cache, call(), CacheDirectives(kind="short")) == ANSWER
+    assert await found(cache, new_request(), CacheDirectives(kind="short")) == ANSWER
     client = open_redis(redis_process.url)
 
     async def is_empty() -> bool:
@@ -200,15 +200,15 @@ async def test_an_answer_ends_with_its_time(make_cache: MakeCache, redis_process
 async def test_no_cache_asks_the_model_and_keeps_its_answer(cache: ResponseCache) -> None:
     """RFC 9111: the kept answer is not used, the new one takes its place."""
     newer = replace(ANSWER, body=ANSWER.body.replace(b"Blue", b"Red"))
-    await answered(cache, call())
-    assert await answered(cache, call(), newer, CacheDirectives(reads=False)) == "bypass"
-    assert await found(cache, call()) == newer
+    await answered(cache, new_request())
+    assert await answered(cache, new_request(), newer, CacheDirectives(reads=False)) == "bypass"
+    assert await found(cache, new_request()) == newer
 
 
 async def test_no_store_leaves_nothing(cache: ResponseCache) -> None:
     """It is not looked for and not kept."""
-    assert await answered(cache, call(), wish=CacheDirectives(reads=False, keeps=False)) == "bypass"
-    assert await answered(cache, call()) == "miss"
+    assert await answered(cache, new_request(), wish=CacheDirectives(reads=False, keeps=False)) == "bypass"
+    assert await answered(cache, new_request()) == "miss"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_an_unknown_wish_is_refused_with_what_is_accepted(header: str) -> None:
 )
 async def test_what_is_not_complete_is_not_kept(cache: ResponseCache, body: bytes) -> None:
     """A stream that was cut, aborted, or ended with an error."""
-    request = call(stream=True)
+    request = new_request(stream=True)
     await answered(cache, request, StoredResponse(True, body, ANSWER.label))
     assert await found(cache, request) is None
 
@@ -257,49 +257,49 @@ async def test_a_text_that_speaks_of_endings_is_no_ending(cache: ResponseCache) 
     """What a model says about finish reasons is text."""
     body = orjson.dumps({"content": '"finish_reason":"abort" data: [DONE]'})
     whole = replace(ANSWER, body=b'{"choices":[{"message":' + body + b',"finish_reason":"stop"}]}')
-    await answered(cache, call(), whole)
-    assert await found(cache, call()) == whole
+    await answered(cache, new_request(), whole)
+    assert await found(cache, new_request()) == whole
 
 
 async def test_an_answer_above_the_bound_is_not_kept(make_cache: MakeCache) -> None:
     """One huge answer does not take the room of many."""
     cache = make_cache(max_answer_bytes=50)
-    await answered(cache, call())
-    assert await found(cache, call()) is None
+    await answered(cache, new_request())
+    assert await found(cache, new_request()) is None
 
 
 async def test_a_changed_model_answers_for_itself(cache: ResponseCache, model: Model) -> None:
     """After a new configuration, or new weights under the same one, nothing that was made before is used."""
-    await answered(cache, call())
+    await answered(cache, new_request())
     model.wanted, model.known = "g", {("g", ANSWER.label)}
-    assert await found(cache, call()) is None
+    assert await found(cache, new_request()) is None
     model.wanted, model.known = "f", {("f", "m; revision=other")}
-    assert await found(cache, call()) is None
+    assert await found(cache, new_request()) is None
 
 
 async def test_while_no_engine_answers_the_cache_does(cache: ResponseCache, model: Model) -> None:
     """With every engine gone, what was kept still serves."""
-    await answered(cache, call())
+    await answered(cache, new_request())
     model.known = set()
-    assert await answered(cache, call()) == "hit"
+    assert await answered(cache, new_request()) == "hit"
 
 
 async def test_while_one_configuration_replaces_another_nothing_is_kept(cache: ResponseCache, model: Model) -> None:
     """Nobody can tell which of the two made the answer."""
     model.known = {("f", ANSWER.label), ("e", ANSWER.label)}
-    await answered(cache, call())
+    await answered(cache, new_request())
     model.known = {("f", ANSWER.label)}
-    assert await found(cache, call()) is None
+    assert await found(cache, new_request()) is None
 
 
 async def test_a_person_is_forgotten_and_nobody_else(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """All answers of one end user go from Redis at once; others' stay."""
-    other = call(user="arif")
-    for request in (call(), call(max_tokens=5), other):
+    other = new_request(user="arif")
+    for request in (new_request(), new_request(max_tokens=5), other):
         await answered(cache, request)
     await cache.forget("shop", "maya")
-    assert await found(cache, call()) is None
-    assert await found(cache, call(max_tokens=5)) is None
+    assert await found(cache, new_request()) is None
+    assert await found(cache, new_request(max_tokens=5)) is None
     assert await found(cache, other) == ANSWER
     client = open_redis(redis_process.url, decodes=False)
     kept = [key async for key in client.scan_iter(PREFIX + "*answers")]
@@ -309,8 +309,8 @@ async def test_a_person_is_forgotten_and_nobody_else(cache: ResponseCache, redis
 
 async def test_an_application_is_forgotten_and_no_other(cache: ResponseCache) -> None:
     """All answers of all its end users go, and a second look says so; another application's stay."""
-    other = call(app="zoo")
-    for request in (call(), call(user="arif"), call(user=None), other):
+    other = new_request(app="zoo")
+    for request in (new_request(), new_request(user="arif"), new_request(user=None), other):
         await answered(cache, request)
     erasure = ResponseErasure(cache)
     assert await erasure.count("shop") == 3
@@ -324,28 +324,30 @@ async def test_an_application_is_forgotten_and_no_other(cache: ResponseCache) ->
 
 async def test_what_is_generated_while_a_person_is_forgotten_is_not_kept(cache: ResponseCache) -> None:
     """A request that was under way leaves nothing behind; the next one does again."""
-    under_way = cache.lookup(call(), CacheDirectives())
+    under_way = cache.lookup(new_request(), CacheDirectives())
     await under_way.find()
     await cache.forget("shop", "maya")
     await under_way.keep(ANSWER)
-    assert await found(cache, call()) is None
-    await answered(cache, call())
-    assert await found(cache, call()) == ANSWER
+    assert await found(cache, new_request()) is None
+    await answered(cache, new_request())
+    assert await found(cache, new_request()) == ANSWER
 
 
 async def test_one_person_cannot_fill_the_cache(make_cache: MakeCache) -> None:
     """Beyond the bound, what would expire next goes first."""
     cache = make_cache(max_fields=3, ttl_s={"long": 900.0, "short": 60.0})
-    await answered(cache, call(), wish=CacheDirectives(kind="short"))
+    await answered(cache, new_request(), wish=CacheDirectives(kind="short"))
     for tokens in range(3):
-        await answered(cache, call(max_tokens=tokens + 1), wish=CacheDirectives(kind="long"))
-    assert await found(cache, call(), CacheDirectives(kind="short")) is None
-    assert [await found(cache, call(max_tokens=n), CacheDirectives(kind="long")) for n in (1, 2, 3)] == [ANSWER] * 3
+        await answered(cache, new_request(max_tokens=tokens + 1), wish=CacheDirectives(kind="long"))
+    assert await found(cache, new_request(), CacheDirectives(kind="short")) is None
+    assert [await found(cache, new_request(max_tokens=n), CacheDirectives(kind="long")) for n in (1, 2, 3)] == [
+        ANSWER
+    ] * 3
 
 
 async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """Keys and fields are digests."""
-    await answered(cache, call())
+    await answered(cache, new_request())
     client = open_redis(redis_process.url, decodes=False)
     keys = await client.keys("*")
     fields = await client.hkeys(next(key for key in keys if key.endswith(b":answers")))
@@ -366,7 +368,7 @@ def test_owners_are_told_apart(one: tuple[str, str | None], other: tuple[str, st
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "stop", "n"]), st.integers(0, 3) | st.text(max_size=2)))
 def test_a_digest_knows_every_field(fields: dict[str, Any]) -> None:
     """In any order the same; with one more, or another value, another."""
-    request = call()
+    request = new_request()
     first = digest(request, fields)
     assert digest(request, dict(reversed(fields.items()))) == first
     assert digest(request, {**fields, "d": 0}) != first
@@ -382,13 +384,13 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
     """Nothing is found, nothing raises, after a few tries nobody asks; once it is back it is found to be."""
     cache = make_cache(timeout_s=0.05)
     watching = asyncio.create_task(cache.run())
-    await answered(cache, call())
+    await answered(cache, new_request())
     if way == "killed":
         await asyncio.to_thread(redis_process.kill)
     else:
         redis_process.send(signal.SIGSTOP)
     for _ in range(3):
-        assert await answered(cache, call()) == "bypass"
+        assert await answered(cache, new_request()) == "bypass"
     assert cache.store.breaker.is_open
     if way == "killed":
         await asyncio.to_thread(redis_process.start)
@@ -396,7 +398,7 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
         redis_process.send(signal.SIGCONT)
 
     async def is_used() -> bool:
-        return await answered(cache, call()) == "hit"
+        return await answered(cache, new_request()) == "hit"
 
     await eventually(is_used)
     watching.cancel()
@@ -404,12 +406,12 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
 
 async def test_a_full_redis_is_no_outage(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """What it refuses to keep is not kept; what it has is found."""
-    await answered(cache, call())
+    await answered(cache, new_request())
     client = open_redis(redis_process.url)
     await client.config_set("maxmemory", "1")
     for tokens in range(1, 6):
-        assert await answered(cache, call(max_tokens=tokens)) == "miss"
-    assert await found(cache, call()) == ANSWER
+        assert await answered(cache, new_request(max_tokens=tokens)) == "miss"
+    assert await found(cache, new_request()) == ANSWER
     assert not cache.store.breaker.is_open
     await client.aclose()
 
@@ -417,4 +419,4 @@ async def test_a_full_redis_is_no_outage(cache: ResponseCache, redis_process: Re
 async def test_switched_off_it_does_nothing(make_cache: MakeCache) -> None:
     """`cache.enabled: false`."""
     cache = make_cache(enabled=False)
-    assert [await answered(cache, call()) for _ in range(2)] == ["bypass", "bypass"]
+    assert [await answered(cache, new_request()) for _ in range(2)] == ["bypass", "bypass"]

@@ -50,9 +50,9 @@ class Scripted:
 
     async def answer(
         self,
-        call: GenerationRequest,
-        reply: ResponseWriter,
-        entry: RequestRecord,
+        request: GenerationRequest,
+        response: ResponseWriter,
+        record: RequestRecord,
         *,
         reason: str,
         beginning: PartialAnswer | None,
@@ -60,12 +60,12 @@ class Scripted:
         """See `serving.generation.target.Target`."""
         part = next(self._parts, b"")
         if part:
-            await reply.event(part, LABEL)
-            segment = entry.segment("m", "r", "none", usage=Usage(3, 0, 1), reason=reason, engine_s=0.1)
-            entry.add(segment, continues=beginning is not None)
+            await response.event(part, LABEL)
+            segment = record.segment("m", "r", "none", usage=Usage(3, 0, 1), reason=reason, engine_s=0.1)
+            record.add(segment, continues=beginning is not None)
         if DONE not in part:
             raise TargetFailed("engine_lost", EngineUnavailable("gone"))
-        await reply.end()
+        await response.end()
 
 
 class Worker:
@@ -94,7 +94,7 @@ class Worker:
     async def ask(self, *chain: Target) -> tuple[str | None, bytes]:
         """Ask for a stream that leaves nothing to chance; returns how the cache was used, and the body."""
         body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0, "stream": True}
-        call = GenerationRequest(CHAT, body, "m", "r", "shop", "maya", "interactive", False)
+        request = GenerationRequest(CHAT, body, "m", "r", "shop", "maya", "interactive", False)
         head: dict[str, Any] = {}
         sent: list[Message] = []
 
@@ -106,11 +106,11 @@ class Worker:
             raise AssertionError
 
         generation = Generation(
-            request=call,
+            request=request,
             chain=chain,
             record=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: head.update(ended)),
             limiter=self._limiter,
-            lookup=lambda call: self._cache.lookup(call, CacheDirectives()),
+            lookup=lambda request: self._cache.lookup(request, CacheDirectives()),
             memory=None,
             tier="free",
             tokens=10,

@@ -11,7 +11,7 @@ from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 HELLO = [{"role": "user", "content": "Hi"}]
 
 
-def call(path: str = CHAT, **fields: Any) -> GenerationRequest:
+def new_request(path: str = CHAT, **fields: Any) -> GenerationRequest:
     """A call for a stream with these fields."""
     body = {"messages": HELLO} if path == CHAT else {"prompt": "Once"}
     return GenerationRequest(path, {**body, "stream": True, **fields}, "m", "r", "app", None, "interactive", False)
@@ -57,20 +57,22 @@ def test_tool_calls_are_not_read_back() -> None:
 )
 def test_what_would_not_fit_together_is_not_continued(fields: dict[str, Any]) -> None:
     """Several choices, tools, guided output, and what does not stream."""
-    assert can_be_continued(call())
-    assert not can_be_continued(call(**fields))
+    assert can_be_continued(new_request())
+    assert not can_be_continued(new_request(**fields))
 
 
 def test_only_a_text_prompt_is_continued() -> None:
     """A completion of one text can be; of several, or of token ids, it cannot."""
-    assert can_be_continued(call(COMPLETION))
-    assert not can_be_continued(call(COMPLETION, prompt=["a", "b"]))
-    assert not can_be_continued(call(COMPLETION, echo=True))
+    assert can_be_continued(new_request(COMPLETION))
+    assert not can_be_continued(new_request(COMPLETION, prompt=["a", "b"]))
+    assert not can_be_continued(new_request(COMPLETION, echo=True))
 
 
 def test_the_rest_of_a_chat_accounts_for_what_was_sent() -> None:
     """Fewer tokens, a seed moved on, penalties charged, and the text as the message to be continued."""
-    request = call(max_tokens=10, min_tokens=5, seed=1, frequency_penalty=0.5, presence_penalty=1, logit_bias={"7": 2})
+    request = new_request(
+        max_tokens=10, min_tokens=5, seed=1, frequency_penalty=0.5, presence_penalty=1, logit_bias={"7": 2}
+    )
     rest = rest_of(request, BEGINNING, [7, 8, 8])
     assert (rest["max_tokens"], rest["min_tokens"], rest["seed"]) == (7, 2, 4)
     assert rest["logit_bias"] == {"7": 0.5, "8": -2.0}
@@ -80,19 +82,19 @@ def test_the_rest_of_a_chat_accounts_for_what_was_sent() -> None:
 
 def test_the_rest_of_a_completion_continues_its_prompt() -> None:
     """The text goes behind the prompt."""
-    assert rest_of(call(COMPLETION), BEGINNING, ())["prompt"] == "OnceHello th"
+    assert rest_of(new_request(COMPLETION), BEGINNING, ())["prompt"] == "OnceHello th"
 
 
 def test_a_stream_with_all_its_tokens_needs_no_rest() -> None:
     """What the client allowed has been generated: only the end is missing."""
-    assert is_spent(call(max_tokens=3), BEGINNING)
-    assert not is_spent(call(max_tokens=4), BEGINNING)
-    assert not is_spent(call(), BEGINNING)
+    assert is_spent(new_request(max_tokens=3), BEGINNING)
+    assert not is_spent(new_request(max_tokens=4), BEGINNING)
+    assert not is_spent(new_request(), BEGINNING)
 
 
 def test_the_second_stream_looks_like_the_first() -> None:
     """Its id and instant are the first's, its role is not repeated, and usage counts both."""
-    splice = StreamSplicer(BEGINNING, call(stream_options={"include_usage": True}))
+    splice = StreamSplicer(BEGINNING, new_request(stream_options={"include_usage": True}))
     role = {"id": "c2", "created": 6, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
     text = {"id": "c2", "created": 6, "choices": [{"index": 0, "delta": {"content": "ere"}}]}
     counts = {"id": "c2", "created": 6, "choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 4}}
@@ -102,4 +104,4 @@ def test_the_second_stream_looks_like_the_first() -> None:
     assert (seen["id"], seen["created"]) == ("c1", 5)
     assert counted is not None
     assert counted["usage"] == {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
-    assert StreamSplicer(BEGINNING, call()).chunk(counts) is None
+    assert StreamSplicer(BEGINNING, new_request()).chunk(counts) is None

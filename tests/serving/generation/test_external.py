@@ -59,9 +59,9 @@ async def test_what_may_not_leave_is_not_sent(
         audit=lambda _: None,
         user_hash=lambda _, __: "",
     )
-    call = GenerationRequest(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
+    request = GenerationRequest(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
     with pytest.raises(TargetFailed) as failed:
-        await target.answer(call, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]
+        await target.answer(request, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]
     assert failed.value.reason == reason
     assert failed.value.error.status == 503
     if isinstance(failed.value, Withheld):

@@ -89,18 +89,18 @@ async def test_a_request_becomes_a_row_with_all_that_was_counted(engine: AsyncEn
     """Identity from the beginning, counts from the end, durations from the monotonic clock, cost in whole numbers."""
     seconds = iter([100.0, 100.25, 103.0])
     ledger = make(tmp_path, engine, clock=lambda: next(seconds), wall=NOW.timestamp)
-    entry = begin(ledger, "mine", user="maya\x00")
-    entry.first_token()
-    entry.segments.append(Segment("local", "r1", "W8A8", 0, 7, "asked", prompt_tokens=12, engine_s=1.5))
-    entry.segments.append(Segment("gemini", None, None, 7, 30, "engine lost", prompt_tokens=19, cached_tokens=4))
-    entry.prompt_tokens, entry.cached_tokens, entry.completion_tokens = 12, 4, 30
-    entry.cache, entry.status = "miss", 200
-    entry.end("degraded", error_code=None)
+    record = begin(ledger, "mine", user="maya\x00")
+    record.first_token()
+    record.segments.append(Segment("local", "r1", "W8A8", 0, 7, "asked", prompt_tokens=12, engine_s=1.5))
+    record.segments.append(Segment("gemini", None, None, 7, 30, "engine lost", prompt_tokens=19, cached_tokens=4))
+    record.prompt_tokens, record.cached_tokens, record.completion_tokens = 12, 4, 30
+    record.cache, record.status = "miss", 200
+    record.end("degraded", error_code=None)
     await ledger.flush()
     (row,) = await rows_of(engine)
     assert [segment.pop("model") for segment in row.pop("segments")] == ["local", "gemini"]
     assert row == {
-        "id": entry.id,
+        "id": record.id,
         "request_id": "mine",
         "app": "dev",
         "end_user": "maya",
@@ -147,8 +147,8 @@ async def test_however_a_request_is_left_it_has_ended(
 ) -> None:
     """The context manager ends what nobody ended, and keeps what was counted until then."""
     ledger = make(tmp_path, engine)
-    with contextlib.suppress(BaseException), begin(ledger, "r") as entry:
-        entry.completion_tokens = 5
+    with contextlib.suppress(BaseException), begin(ledger, "r") as record:
+        record.completion_tokens = 5
         if raised is not None:
             raise raised
     await ledger.flush()
@@ -160,9 +160,9 @@ async def test_however_a_request_is_left_it_has_ended(
 async def test_the_first_end_counts(engine: AsyncEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A second one is a bug that is logged and changes nothing."""
     ledger = make(tmp_path, engine)
-    with begin(ledger, "r") as entry:
-        entry.end("ok")
-        entry.end("timeout")
+    with begin(ledger, "r") as record:
+        record.end("ok")
+        record.end("timeout")
     await ledger.flush()
     await ledger.flush()
     assert [row["outcome"] for row in await rows_of(engine)] == ["ok"]
@@ -219,11 +219,11 @@ async def test_what_a_dead_worker_left_open_is_lost_and_told(engine: AsyncEngine
 async def test_an_end_after_the_worker_closed_is_too_late(engine: AsyncEngine, tmp_path: Path) -> None:
     """It writes into no file that was opened since; the request is lost like those of a worker that died."""
     ledger = make(tmp_path, engine, "a")
-    entry = begin(ledger, "r")
+    record = begin(ledger, "r")
     await ledger.close()
     heir = make(tmp_path, engine, "heir")  # its file gets the number that has become free
     before = (tmp_path / "ledger/heir.journal").read_bytes()
-    entry.end("ok")
+    record.end("ok")
     assert (tmp_path / "ledger/heir.journal").read_bytes() == before
     await heir.adopt()
     assert [row["outcome"] for row in await rows_of(engine)] == ["lost"]
@@ -232,10 +232,10 @@ async def test_an_end_after_the_worker_closed_is_too_late(engine: AsyncEngine, t
 async def test_the_living_are_not_adopted(engine: AsyncEngine, tmp_path: Path) -> None:
     """Another worker's open request stays its own."""
     ledger, other = make(tmp_path, engine, "a"), make(tmp_path, engine, "b")
-    entry = begin(ledger, "r")
+    record = begin(ledger, "r")
     await other.adopt()
     assert await rows_of(engine) == []
-    entry.end("ok")
+    record.end("ok")
     await ledger.flush()
     assert [row["outcome"] for row in await rows_of(engine)] == ["ok"]
 
@@ -250,9 +250,9 @@ async def test_two_adopters_at_once_double_nothing(engine: AsyncEngine, url: str
     for boot in ("x", "y"):
         dead = make(tmp_path, engine, boot)
         for number in range(300):
-            entry = begin(dead, f"{boot}{number}")
+            record = begin(dead, f"{boot}{number}")
             if number % 3:
-                entry.end("ok")
+                record.end("ok")
         die(dead)
     pools = [open_engine(url) for _ in range(4)]
     heirs = [make(tmp_path, pool, f"heir{index}", on_lost=on_lost) for index, pool in enumerate(pools)]
@@ -369,13 +369,13 @@ async def test_a_full_journal_admits_nothing_and_drops_nothing(tmp_path: Path) -
     url = f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
     engine = open_engine(url)  # no table yet: SQL is "away"
     ledger = make(tmp_path, engine, max_bytes=20_000)
-    entries = []
+    records = []
     while not ledger.full:
-        entries.append(begin(ledger, str(len(entries))))
+        records.append(begin(ledger, str(len(records))))
     with pytest.raises(errors.LedgerFull):
         begin(ledger, "refused")
-    for entry in entries:
-        entry.end("ok")
+    for record in records:
+        record.end("ok")
     with pytest.raises(AWAY):
         await ledger.flush()
     assert ledger.full
@@ -384,7 +384,7 @@ async def test_a_full_journal_admits_nothing_and_drops_nothing(tmp_path: Path) -
     assert not ledger.full
     begin(ledger, "admitted").end("ok")
     await ledger.flush()
-    names = [str(number) for number in range(len(entries))]
+    names = [str(number) for number in range(len(records))]
     assert Counter(row["request_id"] for row in await rows_of(engine)) == Counter([*names, "admitted"])
     await engine.dispose()
 
@@ -394,10 +394,10 @@ async def test_sums_are_by_what_is_asked(engine: AsyncEngine, tmp_path: Path) ->
     wall = iter([NOW + timedelta(seconds=second) for second in range(4)])
     ledger = make(tmp_path, engine, wall=lambda: next(wall).timestamp())
     for app, user, model in (("a", "u", "local"), ("a", None, "gemini"), ("a", "u", "gemini"), ("b", "u", "local")):
-        entry = begin(ledger, "r", app=app, user=user)
-        entry.segments.append(Segment(model, None, None, 0, 10, "asked", prompt_tokens=100, engine_s=1.0))
-        entry.prompt_tokens, entry.completion_tokens = 100, 10
-        entry.end("ok")
+        record = begin(ledger, "r", app=app, user=user)
+        record.segments.append(Segment(model, None, None, 0, 10, "asked", prompt_tokens=100, engine_s=1.0))
+        record.prompt_tokens, record.completion_tokens = 100, 10
+        record.end("ok")
     await ledger.flush()
 
     async def sums(by: list[Dimension], **filters: Any) -> list[tuple[Any, ...]]:
@@ -498,11 +498,11 @@ def work_until_killed(url: str, directory: Path, boot_id: str) -> None:
     async def client(ledger: Ledger, name: str) -> None:
         for number in range(10_000):
             request_id, tokens = f"{boot_id}-{name}-{number}", chance.randrange(1, 100)
-            entry = begin(ledger, request_id, tokens=tokens)
+            record = begin(ledger, request_id, tokens=tokens)
             announce("begun", request_id, str(tokens))
             await asyncio.sleep(chance.choice([0, 0.001, 0.1]))
             outcome = chance.choice(["ok", "aborted", "timeout"])
-            entry.end(outcome)
+            record.end(outcome)
             announce("ended", request_id, outcome)
 
     async def work() -> None:

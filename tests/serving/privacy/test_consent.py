@@ -19,7 +19,7 @@ NO = ConsentRecord(False, False, NOW)
 ALL = ConsentRecord(True, True, NOW)
 
 
-def call(user: str | None = "maya", *, external: bool = True, sensitive: bool = True) -> GenerationRequest:
+def new_request(user: str | None = "maya", *, external: bool = True, sensitive: bool = True) -> GenerationRequest:
     """A request of a key that allows this."""
     return GenerationRequest(CHAT, {}, "m", "r", "diary", user, "interactive", external, sensitive)
 
@@ -67,17 +67,17 @@ async def test_an_answer_is_kept_replaced_and_forgotten(engine: AsyncEngine) -> 
 @pytest.mark.parametrize(
     ("own", "covers", "generation", "allowed"),
     [
-        (None, False, call(), (False, False)),
-        (None, True, call(), (True, True)),
-        (None, True, call(sensitive=False), (True, False)),
-        (YES, False, call(), (True, False)),
-        (ALL, False, call(), (True, True)),
-        (ALL, False, call(sensitive=False), (True, False)),
-        (ALL, True, call(external=False), (False, False)),
-        (NO, True, call(), (False, False)),
-        (None, False, call(None), (True, True)),
-        (None, False, call(None, sensitive=False), (True, False)),
-        (None, False, call(None, external=False), (False, False)),
+        (None, False, new_request(), (False, False)),
+        (None, True, new_request(), (True, True)),
+        (None, True, new_request(sensitive=False), (True, False)),
+        (YES, False, new_request(), (True, False)),
+        (ALL, False, new_request(), (True, True)),
+        (ALL, False, new_request(sensitive=False), (True, False)),
+        (ALL, True, new_request(external=False), (False, False)),
+        (NO, True, new_request(), (False, False)),
+        (None, False, new_request(None), (True, True)),
+        (None, False, new_request(None, sensitive=False), (True, False)),
+        (None, False, new_request(None, external=False), (False, False)),
     ],
 )
 async def test_the_stricter_of_key_and_person_holds(
@@ -92,24 +92,24 @@ async def test_sql_is_asked_only_for_who_matters_and_once_in_a_while() -> None:
     """A key that says no needs no look-up; an answer is remembered for REMEMBER_S, a "never asked" too."""
     table = Table(None)
     known = table.consents()
-    await known.allowed(call(external=False))
-    await known.allowed(call(None))
+    await known.allowed(new_request(external=False))
+    await known.allowed(new_request(None))
     assert table.requests == 0
     for table.now in (0.0, REMEMBER_S):
-        await known.allowed(call())
+        await known.allowed(new_request())
     assert table.requests == 1
     table.now, table.answer = REMEMBER_S + 0.1, ALL
-    assert (await known.allowed(call())).external
+    assert (await known.allowed(new_request())).external
 
 
 async def test_a_change_through_this_worker_holds_at_once() -> None:
     """What was remembered no longer counts."""
     table = Table(YES)
     known = table.consents()
-    assert await known.allowed(call()) == Allowed(True, False, "user")
+    assert await known.allowed(new_request()) == Allowed(True, False, "user")
     table.answer = NO
     known.changed("diary", "maya")
-    assert await known.allowed(call()) == Allowed(False, False, "user")
+    assert await known.allowed(new_request()) == Allowed(False, False, "user")
 
 
 async def test_a_look_up_that_a_withdrawal_overtakes_is_repeated() -> None:
@@ -117,13 +117,13 @@ async def test_a_look_up_that_a_withdrawal_overtakes_is_repeated() -> None:
     table = Table(YES)
     table.gate = asyncio.Event()
     known = table.consents()
-    asking = asyncio.create_task(known.allowed(call()))
+    asking = asyncio.create_task(known.allowed(new_request()))
     await table.was_looked_up.wait()
     table.answer = NO
     known.changed("diary", "maya")
     table.gate.set()
     assert not (await asking).external
-    assert not (await known.allowed(call())).external
+    assert not (await known.allowed(new_request())).external
 
 
 async def test_a_database_that_is_away_means_no(tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ async def test_a_database_that_is_away_means_no(tmp_path: Path) -> None:
     table = Table(ALL)
     table.problem = OSError("away")
     known = table.consents(app_covers_users=True)
-    assert await known.allowed(call()) == Allowed(False, False, "user")
+    assert await known.allowed(new_request()) == Allowed(False, False, "user")
     table.problem = None
-    assert await known.allowed(call()) == Allowed(True, True, "user")
+    assert await known.allowed(new_request()) == Allowed(True, True, "user")
     unmigrated = open_engine(f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}")
     broken = Consents(
         lambda app, user: consents.find_consent(unmigrated, app=app, user=user), app_covers_users=lambda: True
     )
-    assert not (await broken.allowed(call())).external
+    assert not (await broken.allowed(new_request())).external
     await unmigrated.dispose()

@@ -48,10 +48,10 @@ class Running:
 
     def complete(self, request_id: str, app: str = "shop", user: str | None = None, model: str = "m") -> None:
         """Begin a request and end it with 10 prompt and 5 completion tokens."""
-        with self.begin(request_id, app, user) as entry:
-            entry.segments.append(Segment(model, "r1", "W8A8", 0, 5, "asked", prompt_tokens=10))
-            entry.prompt_tokens, entry.completion_tokens, entry.status = 10, 5, 200
-            entry.end("ok")
+        with self.begin(request_id, app, user) as record:
+            record.segments.append(Segment(model, "r1", "W8A8", 0, 5, "asked", prompt_tokens=10))
+            record.prompt_tokens, record.completion_tokens, record.status = 10, 5, 200
+            record.end("ok")
 
     async def get(self, path: str, caller: str = "shop", /, **query: Any) -> tuple[int, Any]:
         """Ask as an application; returns status and JSON."""
@@ -115,23 +115,23 @@ async def test_a_request_is_found_as_soon_as_it_has_ended(running: Running) -> N
 async def test_a_running_request_says_so(running: Running) -> None:
     """200 with what is known; what is not is null. Its newest use wins over an older one with the same id."""
     running.complete("abc")
-    entry = running.begin("abc")
+    record = running.begin("abc")
     status, answer = await running.get("/v1/usage/abc")
     assert (status, answer["status"], answer["outcome"], answer["completion_tokens"]) == (200, "running", None, None)
-    assert answer["id"] == entry.id
-    entry.end("aborted")
+    assert answer["id"] == record.id
+    record.end("aborted")
     assert (await running.get("/v1/usage/abc"))[1]["outcome"] == "aborted"
 
 
 async def test_another_applications_request_does_not_exist(running: Running) -> None:
     """404 in OpenAI's envelope, running or ended, the same as for an id that nobody used."""
     running.complete("abc")
-    entry = running.begin("def")
+    record = running.begin("def")
     answers = [await running.get(f"/v1/usage/{name}", "other") for name in ("abc", "def", "ghi")]
     assert answers[0] == answers[1] == answers[2]
     status, answer = answers[0]
     assert (status, answer["error"]["code"], answer["error"]["param"]) == (404, "request_not_found", "request_id")
-    entry.end("ok")
+    record.end("ok")
 
 
 async def test_sums_are_of_the_callers_application(running: Running) -> None:

@@ -47,12 +47,12 @@ def forgetful(store: RecordingStore) -> RecordingErasure:
 
 def record(owner: Owner, number: int, path: str = CHAT) -> Recording:
     """Return a recording with an event of that person's."""
-    call = GenerationRequest(
+    request = GenerationRequest(
         path, {"stream": True}, "m", "r", owner.app, owner.user, "interactive", allow_external=False
     )
     recording = Recording(
         f"ab-{number}",
-        call,
+        request,
         access_key(owner.app, owner.user, path),
         is_resumable=True,
         linger_s=0,

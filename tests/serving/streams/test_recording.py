@@ -139,7 +139,7 @@ def test_it_is_wanted_as_long_as_the_most_patient_wants_it() -> None:
     assert not recording.is_wanted()
 
 
-def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> GenerationRequest:
+def new_request(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> GenerationRequest:
     """Return a request of the application `shop`."""
     usual: dict[str, Any] = {"app": "shop", "user": None, "class_": "interactive", "allow_external": False}
     return GenerationRequest(path=path, parsed=parsed, model="m", request_id="r", **usual | changes)
@@ -159,26 +159,26 @@ def call(parsed: Mapping[str, Any], path: str = CHAT, **changes: Any) -> Generat
 )
 def test_samples_are_not_shared_unless_a_person_asks(fields: dict[str, Any], is_shared: bool) -> None:
     """Requests without an end user are shared when the engine would answer them alike; others always."""
-    assert (identity_of(call(fields), "free", CacheDirectives(), is_resumable=False) is not None) == is_shared
-    assert identity_of(call(fields, user="maya"), "free", CacheDirectives(), is_resumable=False) is not None
+    assert (identity_of(new_request(fields), "free", CacheDirectives(), is_resumable=False) is not None) == is_shared
+    assert identity_of(new_request(fields, user="maya"), "free", CacheDirectives(), is_resumable=False) is not None
     for wish in ("no-cache", "max-age=0, no-store"):
         own = read_directives({"cache-control": wish}, ())
-        assert identity_of(call(fields, user="maya"), "free", own, is_resumable=False) is None
+        assert identity_of(new_request(fields, user="maya"), "free", own, is_resumable=False) is None
 
 
 def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
     """Application, end user (none is not the empty one), tier, class, consent, path, model, body, being resumable."""
     greedy = {"temperature": 0, "messages": [{"role": "user", "content": "Hi"}]}
-    usual = call(greedy)
+    usual = new_request(greedy)
     others = [
-        (call(greedy, app="other"), "free", False),
-        (call(greedy, user=""), "free", False),
-        (call(greedy, user="maya"), "free", False),
+        (new_request(greedy, app="other"), "free", False),
+        (new_request(greedy, user=""), "free", False),
+        (new_request(greedy, user="maya"), "free", False),
         (usual, "premium", False),
-        (call(greedy, class_="job"), "free", False),
-        (call(greedy, allow_external=True), "free", False),
-        (call(greedy, COMPLETION), "free", False),
-        (call(greedy | {"max_tokens": 5}), "free", False),
+        (new_request(greedy, class_="job"), "free", False),
+        (new_request(greedy, allow_external=True), "free", False),
+        (new_request(greedy, COMPLETION), "free", False),
+        (new_request(greedy | {"max_tokens": 5}), "free", False),
         (usual, "free", True),
     ]
     identities = {
@@ -187,7 +187,7 @@ def test_all_that_an_answer_depends_on_tells_requests_apart() -> None:
     assert len(identities) == len(others)
     assert identity_of(usual, "free", CacheDirectives(), is_resumable=False) not in identities
     reordered = dict(reversed(greedy.items()))
-    assert identity_of(call(reordered), "free", CacheDirectives(), is_resumable=False) == identity_of(
+    assert identity_of(new_request(reordered), "free", CacheDirectives(), is_resumable=False) == identity_of(
         usual, "free", CacheDirectives(), is_resumable=False
     )
     assert (
