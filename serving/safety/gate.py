@@ -198,7 +198,9 @@ class SafetyGate:
     def _duties(self, facts: PersonFacts | None, country: str | None) -> Duties:
         where = country or (facts.country if facts else None)
         named = [*self._settings.jurisdictions, *(facts.jurisdictions if facts else ())]
-        named += [name for name, duties in self._jurisdictions.items() if where is not None and where in duties.countries]
+        named += [
+            name for name, duties in self._jurisdictions.items() if where is not None and where in duties.countries
+        ]
         return self._strictest(tuple(name for name in dict.fromkeys(named) if name in self._jurisdictions))
 
     def _fixed(self, risk: Risk, country: str | None) -> str:
