@@ -1,6 +1,6 @@
 """Measures what the small machine holds, beside `make compose-test COMPOSE_TEST="--keep --no-faults"`.
 
-    .venv/bin/python -m bench.b2s [--containers docker] [--url http://127.0.0.1:18000] [--quick]
+    .venv/bin/python -m bench.b2s [--containers docker] [--url http://127.0.0.1:18000]
 
 The containers of docker-compose.cpu.yml have to run. Twice: with the CPU that the compose file allows (a B2s with
 credits), and with what a B2s may use for ever. Writes bench/results/b2s.json, .png and docs/capacity.md.
@@ -50,10 +50,10 @@ def seed_person(url: str, key: str) -> None:
     ask(url, key, "POST", "/api/v1/conversations", {"user": USER, "external_id": "before", "messages": turns})
 
 
-def jobs_a_minute(url: str, key: str) -> float:
+def jobs_a_minute(url: str, key: str, for_s: float) -> float:
     """Jobs that are done in a minute: each kind is requested again when the one before is done."""
     began, done = time.monotonic(), 0
-    while time.monotonic() - began < JOBS_S:
+    while time.monotonic() - began < for_s:
         jobs = [ask(url, key, "POST", "/api/v1/jobs", {"kind": kind})["id"] for kind in JOB_KINDS]
         while jobs and time.monotonic() - began < 3 * JOBS_S:
             time.sleep(0.5)
@@ -88,33 +88,36 @@ def sweep(containers: Containers, url: str, key: str, kind: Kind) -> list[dict[s
 def main(
     containers: Annotated[str, typer.Option(help="The command for containers.")] = "docker",
     url: Annotated[str, typer.Option(help="Where the gateway is published.")] = "http://127.0.0.1:18000",
-    quick: Annotated[bool, typer.Option("--quick", help="Short stretches, to try this program.")] = False,
+    scale: Annotated[float, typer.Option(help="Of every stretch's length.")] = 1.0,
+    minutes: Annotated[float, typer.Option(help="Longest time for each regime; kinds beyond it are left out.")] = 30,
 ) -> None:
     """Measure, and write it down."""
     engine = Containers(tuple(shlex.split(containers)))
     key = engine.key()
     seed_person(url, key)
-    kinds = [replace(kind, duration_s=3, rates=kind.rates[:2]) for kind in KINDS] if quick else list(KINDS)
+    kinds = [replace(kind, duration_s=kind.duration_s * scale) for kind in KINDS]
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    result |= {"machine": machine(), "regimes": {}}
+    result |= {"machine": machine(), "scale": scale, "regimes": {}}
     try:
         for regime, cores in REGIMES.items():
             typer.echo(f"{regime}: {cores} cores")
             engine.limit(cores)
             time.sleep(SETTLE_S)
             found: dict[str, Any] = {"cores": cores, "kinds": {}}
+            deadline = time.monotonic() + 60 * minutes
+            found["jobs_a_minute"] = round(jobs_a_minute(url, key, JOBS_S * scale), 1)
+            found["redis_operations_per_s"] = round(engine.redis_operations())
+            typer.echo(f"  jobs {found['jobs_a_minute']}/min, Redis {found['redis_operations_per_s']}/s")
             for kind in kinds:
+                if time.monotonic() > deadline:
+                    typer.echo(f"  {kind.name}: no time")
+                    continue
                 found["kinds"][kind.name] = {
                     "guide": kind.guide, "bound_s": kind.bound_s, "points": sweep(engine, url, key, kind)
                 }  # fmt: skip
-            found["jobs_a_minute"] = round(jobs_a_minute(url, key), 1)
-            found["redis_operations_per_s"] = round(engine.redis_operations())
-            typer.echo(f"  jobs {found['jobs_a_minute']}/min, Redis {found['redis_operations_per_s']}/s")
             result["regimes"][regime] = found
     finally:
         engine.limit(BURST)
-    if quick:
-        return
     (RESULTS / "b2s.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     report.plot(result, RESULTS / "b2s.png")
     DOCUMENT.write_text(report.document(result))

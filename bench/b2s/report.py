@@ -52,6 +52,9 @@ def _held(result: Result) -> str:
     for name, kind in names.items():
         row = [name, kind["guide"] or "-"]
         for regime in result["regimes"].values():
+            if name not in regime["kinds"]:
+                row.append("not measured")
+                continue
             points = regime["kinds"][name]["points"]
             held = [each for each in points if each["held"]]
             if held:
@@ -114,6 +117,8 @@ def plot(result: Result, path: Path) -> None:
     figure, axes = plt.subplots(rows, 4, figsize=(14, 3 * rows), constrained_layout=True, squeeze=False)
     for axis, name in zip(axes.flat, names, strict=False):
         for regime, found in result["regimes"].items():
+            if name not in found["kinds"]:
+                continue
             points = [each for each in found["kinds"][name]["points"] if each["latency_ms"]["p95"] is not None]
             axis.plot(
                 [each["rate_per_s"] for each in points], [each["latency_ms"]["p95"] for each in points],
