@@ -205,7 +205,7 @@ class Doctor:
         except (OSError, ValueError, KeyError, TypeError):  # there is no supervisor, or it is writing the file
             restarts = defaultdict(float)
         for report in self._engine_registry.reports():
-            restarts[f"engine {report['model']}"] += report["epoch"]
+            restarts[f"engine {report['model']}"] += max(0, report["epoch"] - 1)  # the first start is none
         return dict(restarts)
 
     async def _redis_reading(self) -> RedisReading:
