@@ -1,6 +1,6 @@
 """Checks before the start what this machine lacks for the settings, with a remedy for each finding.
 
-Memory sizes are estimates from measured proportional set sizes (docs/architecture.md): well below them is an error, a
+Memory sizes are estimates from sizes measured after load (docs/operating.md): well below them is an error, a
 little below a warning. It changes nothing and does not import the heavy libraries that it looks for.
 """
 
@@ -17,9 +17,9 @@ SUPPORTED_PYTHON = ((3, 11), (3, 12))
 MIB, GIB = 2**20, 2**30
 
 RAY_MIB = 700  # head, dashboard and agents, Serve's controller and proxy, directory
-GATEWAY_MIB = 110  # per gateway worker
-WORKER_MIB = 90  # the Celery worker; plus 60 for each process of its pool
-EMBEDDER_MIB = 560
+GATEWAY_MIB = 175  # per gateway worker
+WORKER_MIB = 150  # the Celery worker; plus 60 for each process of its pool
+EMBEDDER_MIB = 650
 ENGINE_MIB = {"cpu": 1700, "gpu": 4000}  # host memory of an engine whose model file has no estimate
 ENOUGH = 0.75  # of an estimate; less memory than that is an error
 DISK_MIB = 1024
