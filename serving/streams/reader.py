@@ -101,6 +101,8 @@ class RecordingResponse(Response):
         headers = await self._headers_of(head)
         await send({"type": "http.response.start", "status": head.status, "headers": headers})
         streams = any(name == b"content-type" and value.startswith(STREAM) for name, value in headers)
+        if not streams:  # an error instead of the stream that the client resumes, of which it has received nothing
+            self.next_event = 0
         last = b""
         try:
             while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.cache.directives import CacheDirectives, read_directives
-from serving.errors import InvalidRequest, ReaderTooSlow, UnknownStream
+from serving.errors import EngineFailed, InvalidRequest, ReaderTooSlow, UnknownStream
+from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
 from serving.streams.policy import access_key, identity_of, linger_of, read_event_id, with_ids
+from serving.streams.reader import RecordingResponse
 from serving.streams.recording import Recording
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
@@ -211,3 +214,21 @@ def test_what_is_no_id_is_unknown(last: str) -> None:
     """Whatever a client sends as Last-Event-ID, it is an id or a 404."""
     with pytest.raises(UnknownStream):
         read_event_id(last)
+
+
+async def test_a_stream_that_cannot_be_resumed_is_a_whole_error() -> None:
+    """Whoever had three events of a stream whose worker is gone gets the error that stands in for the rest."""
+    recording = make()
+    record = RequestRecord({"id": "b"}, time.monotonic, lambda *_: None)
+    response = RecordingResponse(
+        recording, record=record, generate=pytest.fail, reserve=None, linger_s=None, use="resumed", next_event=3
+    )
+    error = EngineFailed("The worker stopped.")
+    recording.fail(error)
+    sent: list[Any] = []
+
+    async def collect(message: Any) -> None:
+        sent.append(message)
+
+    await response({}, asyncio.get_running_loop().create_future, collect)
+    assert (sent[0]["status"], b"".join(message.get("body", b"") for message in sent)) == (error.status, error.body())
