@@ -10,10 +10,10 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     ordered = sorted(values)
-    place = (len(ordered) - 1) * share / 100
-    below = int(place)
+    position = (len(ordered) - 1) * share / 100
+    below = int(position)
     above = min(below + 1, len(ordered) - 1)
-    return round(ordered[below] + (ordered[above] - ordered[below]) * (place - below), 3)
+    return round(ordered[below] + (ordered[above] - ordered[below]) * (position - below), 3)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float | None]:

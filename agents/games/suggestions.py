@@ -65,8 +65,8 @@ def read_suggestions(path: Path = DATA / "suggestions.tsv") -> Sequence[Suggesti
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") or not line:
             continue
-        name, platform, fewest, most, minutes, moods, why, engine = line.split("\t")
-        players = range(int(fewest), int(most) + 1)
+        name, platform, min_players, max_players, minutes, moods, why, engine = line.split("\t")
+        players = range(int(min_players), int(max_players) + 1)
         played = "" if engine == "-" else engine
         found.append(Suggestion(name, platform, players, int(minutes), frozenset(moods.split()), why, played))
     return found

@@ -54,17 +54,17 @@ def diversify(
     low, high = min(scores.values()), max(scores.values())
     relevance = {id_: (score - low) / (high - low) if high > low else 1.0 for id_, score in scores.items()}
     left = sorted(candidates, key=lambda each: -relevance[each.id])[: max(limit * 10, 50)]
-    taken: list[Candidate] = []
+    chosen: list[Candidate] = []
     groups: Counter[str] = Counter()
     likeness = {each.id: 0.0 for each in left}
-    while left and len(taken) < limit:
+    while left and len(chosen) < limit:
         best = max(left, key=lambda each: lambda_ * relevance[each.id] - (1 - lambda_) * likeness[each.id])
-        taken.append(best)
+        chosen.append(best)
         groups[best.group] += 1
         left = [each for each in left if each.id != best.id and groups[each.group] < max_per_group]
         for each in left:
             likeness[each.id] = max(likeness[each.id], similarity(each, best))
-    return taken
+    return chosen
 
 
 def similarity(one: Candidate, other: Candidate) -> float:

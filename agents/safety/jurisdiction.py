@@ -42,25 +42,25 @@ def read_jurisdictions(path: Path) -> Mapping[str, Duties]:
     """All places in the file; raises JurisdictionError."""
     try:
         written = yaml.safe_load(path.read_text("utf-8"))
-        places = {name: Duties.model_validate(duties) for name, duties in written.items()}
+        jurisdictions = {name: Duties.model_validate(duties) for name, duties in written.items()}
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise JurisdictionError(f"{path}: places with their duties are expected: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise JurisdictionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if DEFAULT not in places:
+    if DEFAULT not in jurisdictions:
         raise JurisdictionError(f"{path}: the place {DEFAULT!r} is missing")
-    return places
+    return jurisdictions
 
 
-def duties_of(places: Mapping[str, Duties], names: Iterable[str]) -> Duties:
+def duties_of(jurisdictions: Mapping[str, Duties], names: Iterable[str]) -> Duties:
     """The strictest duties of these places, or the default's; raises JurisdictionError for an unknown name."""
     chosen = []
     for name in names:
-        if name not in places:
-            raise JurisdictionError(f"no jurisdiction {name!r}; there are {', '.join(sorted(places))}")
-        chosen.append(places[name])
-    chosen = chosen or [places[DEFAULT]]
+        if name not in jurisdictions:
+            raise JurisdictionError(f"no jurisdiction {name!r}; there are {', '.join(sorted(jurisdictions))}")
+        chosen.append(jurisdictions[name])
+    chosen = chosen or [jurisdictions[DEFAULT]]
     if len(chosen) == 1:
         return chosen[0]
     return Duties(

@@ -41,10 +41,10 @@ def plot(result: Result, path: Path) -> None:
 
 
 def _draw_added(axis: Any, conditions: list[Result], stream: bool) -> None:
-    for place, side in enumerate((ON, OFF, LITELLM)):
+    for row, side in enumerate((ON, OFF, LITELLM)):
         for index, each in enumerate(conditions):
             figures = each["added_ms"].get(side)
-            at = index + (place - 1) * 0.25
+            at = index + (row - 1) * 0.25
             if figures is None:
                 if side in each["sides"]:
                     axis.text(

@@ -95,11 +95,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
     """Ratios after / before, with the spread of the runs of each as error bars."""
     rows = result["figures"]
     figure, axes = plt.subplots(figsize=(9, 0.4 * len(rows) + 1))
-    for place, row in enumerate(reversed(rows)):
+    for index, row in enumerate(reversed(rows)):
         least = min(row["after"]) / max(row["before"])
-        most = max(row["after"]) / min(row["before"])
-        axes.plot([least, most], [place, place], color="tab:grey")
-        axes.plot(row["ratio"], place, "o", color="tab:blue")
+        largest = max(row["after"]) / min(row["before"])
+        axes.plot([least, largest], [index, index], color="tab:grey")
+        axes.plot(row["ratio"], index, "o", color="tab:blue")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [row["what"] for row in reversed(rows)], fontsize=7)
     axes.set_xlabel("after / before")

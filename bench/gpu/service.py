@@ -83,7 +83,7 @@ def fetched_weights() -> Path | None:
     assert spec.source is not None, "its weights are fetched"
     source, kept = parse_source(spec.source.name, spec.source.sha256), REPOSITORY / "var/models"
     forms: tuple[Form, ...] = ("checkpoint", spec.source.form)
-    return next((place for form in forms if (place := folder_of(source, form, kept)).is_dir()), None)
+    return next((folder for form in forms if (folder := folder_of(source, form, kept)).is_dir()), None)
 
 
 def prepare(directory: Path, profile: str, real: Path | None, adapter: Path | None, *, tiny: bool) -> Service:

@@ -63,9 +63,9 @@ def _fill_vocabulary(path: Path, size: int) -> dict[str, int]:
     vocabulary: dict[str, int] = document["model"]["vocab"]
     special = {each["content"]: each["id"] for each in document["added_tokens"]}
     vocabulary |= special  # else they are numbered anew, after the words
-    taken = set(vocabulary.values())
+    used_ids = set(vocabulary.values())
     for number in range(size):
-        if number not in taken:
+        if number not in used_ids:
             vocabulary[f"Ġw{number}"] = number
     path.write_text(json.dumps(document, ensure_ascii=False))
     return special

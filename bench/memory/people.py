@@ -124,8 +124,10 @@ class Town:
         for table in Base.metadata.sorted_tables:
             names = [column.name for column in table.columns]
             if times and {"app", "end_user"} <= set(names):
-                taken = [f"t.end_user || '-' || n.i as {name}" if name == "end_user" else f"t.{name}" for name in names]
-                query = f"select {', '.join(taken)} from {table.name} t, n where t.app = :app and t.end_user = :user"
+                columns = [
+                    f"t.end_user || '-' || n.i as {name}" if name == "end_user" else f"t.{name}" for name in names
+                ]
+                query = f"select {', '.join(columns)} from {table.name} t, n where t.app = :app and t.end_user = :user"
                 insert = f"insert into {table.name} ({', '.join(names)}) {numbers} {query}"
                 params = {"times": times, "app": owner.app, "user": owner.user}
                 async with self._engine.connect() as connection:

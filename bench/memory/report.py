@@ -91,9 +91,9 @@ def _pair(values: dict[str, Any]) -> str:
 
 def _draw_recall(axis: Any, stage: Result) -> None:
     sizes = list(stage["people"])
-    for place, (what, label) in enumerate((("hit_ms", "its view is there"), ("miss_ms", "its view is made"))):
-        at = [number + (place - 0.5) * 0.4 for number in range(len(sizes))]
-        axis.bar(at, [stage[what][size]["p50"] or 0 for size in sizes], 0.38, color=COLOURS[place], label=label)
+    for index, (what, label) in enumerate((("hit_ms", "its view is there"), ("miss_ms", "its view is made"))):
+        at = [number + (index - 0.5) * 0.4 for number in range(len(sizes))]
+        axis.bar(at, [stage[what][size]["p50"] or 0 for size in sizes], 0.38, color=COLOURS[index], label=label)
     axis.set_yscale("log")
     axis.set_xticks(range(len(sizes)), [f"{int(size):,}" for size in sizes])
     axis.set_xlabel("turns")
@@ -103,9 +103,9 @@ def _draw_recall(axis: Any, stage: Result) -> None:
 
 def _draw_writes(axis: Any, writes: Result) -> None:
     conditions = [(kind, writers) for kind, by in next(iter(writes.values())).items() for writers in by]
-    for place, (database, by) in enumerate(writes.items()):
-        at = [number + (place - 0.5) * 0.4 for number in range(len(conditions))]
-        axis.bar(at, [by[kind][writers] for kind, writers in conditions], 0.38, color=COLOURS[place], label=database)
+    for index, (database, by) in enumerate(writes.items()):
+        at = [number + (index - 0.5) * 0.4 for number in range(len(conditions))]
+        axis.bar(at, [by[kind][writers] for kind, writers in conditions], 0.38, color=COLOURS[index], label=database)
     axis.set_xticks(range(len(conditions)), [_stacked(kind, writers) for kind, writers in conditions], fontsize=7)
     axis.set_yscale("log")
     axis.set_ylabel("stored/s")
@@ -117,8 +117,8 @@ def _stacked(kind: str, writers: str) -> str:
 
 
 def _draw_search(axis: Any, figures: Result) -> None:
-    for place, (name, ratios) in enumerate(figures["over_ours"].items()):
-        axis.plot([place] * len(ratios), ratios, "o", color=COLOURS[place], alpha=0.6, label=name)
+    for index, (name, ratios) in enumerate(figures["over_ours"].items()):
+        axis.plot([index] * len(ratios), ratios, "o", color=COLOURS[index], alpha=0.6, label=name)
     axis.set_yscale("log")
     axis.set_xticks([])
     axis.set_ylabel(f"{figures['nearest']} nearest of {figures['turns']:,}: time over ours, each round")

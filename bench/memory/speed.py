@@ -61,14 +61,14 @@ async def median_ms(
     work: Callable[[], Awaitable[object]], times: int, *, after: Callable[[], Awaitable[object]] | None = None
 ) -> float:
     """The median of so many runs, each `after` something that is not counted."""
-    taken = []
+    times_ms = []
     for _ in range(times):
         if after is not None:
             await after()
         began = time.perf_counter()
         await work()
-        taken.append((time.perf_counter() - began) * 1000)
-    return statistics.median(taken)
+        times_ms.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times_ms)
 
 
 async def measure(url: str, items: int) -> None:

@@ -94,8 +94,8 @@ def measure(size: int, questions: int, budget_mb: int, seed: int) -> dict[str, A
     dice, process = stock.dice, psutil.Process()
     before = process.memory_info().rss
     people = [Person(size, stock)]
-    told_mb = (people[0].corpus.size_bytes + sum(index.size_bytes for index in people[0].indexes)) / 1e6
-    kept = max(1, min(PEOPLE, int(budget_mb / told_mb)))
+    reported_mb = (people[0].corpus.size_bytes + sum(index.size_bytes for index in people[0].indexes)) / 1e6
+    kept = max(1, min(PEOPLE, int(budget_mb / reported_mb)))
     with console.status(f"{kept} people with {size} turns each"):
         people += [Person(size, stock) for _ in range(kept - 1)]
     grown_mb = (process.memory_info().rss - before) / 1e6 / kept
@@ -122,7 +122,7 @@ def measure(size: int, questions: int, budget_mb: int, seed: int) -> dict[str, A
         "add_ms": percentiles(added),
         "build_vectors_ms": percentiles([1000 * each.vectors_s for each in people]),
         "build_corpus_ms": percentiles([1000 * each.corpus_s for each in people]),
-        "person_mb": round(told_mb, 2),
+        "person_mb": round(reported_mb, 2),
         "person_rss_mb": round(grown_mb, 2),
     }
 

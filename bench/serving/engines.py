@@ -96,8 +96,8 @@ def spec_of(settings: Settings, choice: Choice) -> ModelSpec:
     spec, form = settings.catalogue[choice.model], choice.form
     assert spec.source is not None, "its weights are fetched"
     source = parse_source(spec.source.name, spec.source.sha256, settings.root)
-    place = fetch(source, form, settings.var_dir / "models", lambda step, *_: typer.echo(step, err=True))
-    changed: dict[str, Any] = {"path": str(place / GGUF_FILE if form == "gguf" else place)}
+    folder = fetch(source, form, settings.var_dir / "models", lambda step, *_: typer.echo(step, err=True))
+    changed: dict[str, Any] = {"path": str(folder / GGUF_FILE if form == "gguf" else folder)}
     if choice.own_lora and isinstance(spec.engine, dict):
         kept = {name: value for name, value in spec.engine.items() if name != "lora_target_modules"}
         changed["engine"] = {**kept, "worker_extension_cls": "models.vllm.lora_on_int8.Extension"}

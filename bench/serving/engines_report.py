@@ -52,11 +52,11 @@ def plot(result: Result, path: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
     panels = (("single", "tokens/s, one stream"), ("several", f"tokens/s, {plan['at_once']} streams"))
     for axis, (key, title) in zip(axes, panels, strict=False):
-        for place, (role, colour) in enumerate((("base", "#1d4ed8"), ("companion", "#c2410c"))):
+        for index, (role, colour) in enumerate((("base", "#1d4ed8"), ("companion", "#c2410c"))):
             for at, side in enumerate(sides):
                 values = side[key].get(role)
                 if values:
-                    x = at + (place - 0.5) * 0.4
+                    x = at + (index - 0.5) * 0.4
                     axis.bar(x, median(values), 0.36, color=colour, label=LABELS[role] if at == 0 else None)
                     axis.plot([x, x], [min(values), max(values)], color="black", linewidth=0.8)
         axis.set_title(title)

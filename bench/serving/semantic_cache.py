@@ -115,8 +115,8 @@ def choose(rows: list[dict[str, Any]]) -> float | None:
 def markdown(result: dict[str, Any]) -> str:
     """The table for people."""
     rows = [
-        [f"{threshold:.2f}", *(_cell(result[part][rules][place]) for part in PARTS for rules in ("cosine", "guarded"))]
-        for place, threshold in enumerate(THRESHOLDS)
+        [f"{threshold:.2f}", *(_cell(result[part][rules][index]) for part in PARTS for rules in ("cosine", "guarded"))]
+        for index, threshold in enumerate(THRESHOLDS)
     ]
     head = ["threshold", "cosine only, chosen", "with words, chosen", "cosine only, held out", "with words, held out"]
     caption = "Hits of paraphrases / false hits of near misses (upper bound)."

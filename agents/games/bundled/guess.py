@@ -71,8 +71,8 @@ class Guess:
     def view(self, state: State) -> Mapping[str, Any]:
         """What was asked."""
         game = GuessState.model_validate(state)
-        asked_ids = [{"question": self._words(open_), "answer": reply} for open_, reply in game.answers]
-        return {"asked": asked_ids, "question": self._words(game.open), "left": MAX_QUESTIONS - game.used}
+        answered = [{"question": self._words(open_), "answer": reply} for open_, reply in game.answers]
+        return {"asked": answered, "question": self._words(game.open), "left": MAX_QUESTIONS - game.used}
 
     def moves(self, state: State) -> Sequence[str]:
         """The three answers."""
