@@ -9,7 +9,7 @@ too, but the last message is no longer only the person's. Everything about the p
 (`serving.privacy.markers`), so that it is not sent to an external model. This module does not know what is relevant.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -90,6 +90,26 @@ def profile_lines(profile: Profile, pinned: Iterable[MemoryRecord]) -> list[str]
     lines = [f"They are called {_flat(profile.name)}."] if profile.name else []
     lines += [f"{_flat(str(name))}: {_flat(str(value))}" for name, value in sorted(profile.details.items())]
     return lines + [f"Always remember: {_flat(memory.text)}" for memory in pinned]
+
+
+def fitting(
+    profile: Profile, pinned: Sequence[MemoryRecord], max_tokens: int, count: Callable[[str], int]
+) -> tuple[Profile, list[MemoryRecord]]:
+    """As much of the profile, short details first, then of the pinned memories as fits; the name always stays."""
+    left = max_tokens - sum(map(count, profile_lines(Profile(profile.name, {}), ())))
+    details: dict[str, Any] = {}
+    for name, value in sorted(profile.details.items(), key=lambda each: (len(str(each[1])), each[0])):
+        (line,) = profile_lines(Profile(None, {name: value}), ())
+        if count(line) <= left:
+            left -= count(line)
+            details[name] = value
+    shown: list[MemoryRecord] = []
+    for memory in pinned:
+        (line,) = profile_lines(Profile(None, {}), [memory])
+        if count(line) <= left:
+            left -= count(line)
+            shown.append(memory)
+    return Profile(profile.name, details), shown
 
 
 def recalled_lines(found: Iterable[Recalled]) -> list[str]:

@@ -29,6 +29,7 @@ from memory.service import MemoryService, Recalled, context_item
 from serving.chat_memory.prompt import (
     NOT_DONE,
     UNCLEAR,
+    fitting,
     note_of,
     profile_lines,
     recalled_lines,
@@ -174,7 +175,7 @@ class ChatMemory:
         country = profile.details.get("country")
         if self._request.country is None and isinstance(country, str):
             self._request = replace(self._request, country=country)
-        return profile, pinned
+        return fitting(profile, pinned, self._rules.profile_tokens, self._count)
 
     async def _recall(self, question: str, pinned: Sequence[MemoryRecord], done: Done | None) -> list[Recalled]:
         """Recall items for a question; with the pinned memories they become the reply's context."""

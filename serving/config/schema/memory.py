@@ -11,6 +11,9 @@ class ChatMemorySettings(Frozen):
     """What a chat with memory adds to the prompt about the person."""
 
     recalled_tokens: int = Field(default=512, ge=0, description="maximum recalled tokens (3 bytes each)")
+    profile_tokens: int = Field(
+        default=1024, ge=0, description="maximum tokens of profile and pinned memories (3 bytes each)"
+    )
     max_items: int = Field(default=12, ge=1, le=100, description="maximum recalled turns and memories")
     place: Literal["system", "question"] = Field(
         default="system", description="where to put them: in the system message, or before the text of the last message"

@@ -1,12 +1,15 @@
 """Where a prompt tells of a person's past, and that it leaves for no model outside."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from serving.chat_memory.prompt import INTRODUCTION, with_past
+from serving.chat_memory.prompt import INTRODUCTION, fitting, with_past
 from serving.privacy.markers import check_marks
 from serving.privacy.redaction import redact
+from storage.memory.memories import MemoryRecord
+from storage.memory.people import Profile
 
 PERSONA = {"role": "system", "content": "Be kind."}
 TURNS: list[dict[str, Any]] = [
@@ -52,3 +55,17 @@ def test_only_the_rest_leaves(before: list[Any], place: Any) -> None:
 def test_nothing_to_tell_changes_nothing() -> None:
     """Somebody new is asked for as they asked."""
     assert with_past(TURNS, [], [], place="system") == TURNS
+
+
+def test_profile_and_pinned_keep_to_their_budget() -> None:
+    """The name always stays; a detail or memory that is too long makes room for a later one."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    pinned = [
+        MemoryRecord(text=text, id=text[:3], changed_in=1, created_at=at, updated_at=at)
+        for text in ("word " * 50, "Has a dog", "Has a cat")
+    ]
+    profile = Profile("Ann", {"essay": "word " * 50, "job": "baker"})
+    told, shown = fitting(profile, pinned, 14, lambda line: len(line.split()))
+    assert (told.name, told.details) == ("Ann", {"job": "baker"})
+    assert [each.text for each in shown] == ["Has a dog"]
+    assert fitting(profile, pinned, 0, lambda line: len(line.split())) == (Profile("Ann", {}), [])
