@@ -71,6 +71,8 @@ def sweep(containers: Containers, url: str, key: str, kind: Kind) -> list[dict[s
         before = containers.used()
         fields = asyncio.run(point(url, key, kind, rate_per_s, seed))
         after = containers.used()
+        if not fields["sent"]:  # too short a stretch for so low a rate
+            continue
         cpu_s = {service: round(after[service][0] - before[service][0], 2) for service in after}
         memory_mib = {service: round(after[service][1], 0) for service in after}
         result = Point(**fields, cpu_s=cpu_s, memory_mib=memory_mib)
@@ -90,6 +92,7 @@ def main(
     containers: Annotated[str, typer.Option(help="The command for containers.")] = "docker",
     url: Annotated[str, typer.Option(help="Where the gateway is published.")] = "http://127.0.0.1:18000",
     scale: Annotated[float, typer.Option(help="Of every stretch's length.")] = 1.0,
+    only: Annotated[str, typer.Option(help="Kinds with one of these words, by commas; the others' figures stay.")] = "",
     minutes: Annotated[float, typer.Option(help="Longest time for each regime; kinds beyond it are left out.")] = 30,
 ) -> None:
     """Measure, and write it down."""
@@ -98,7 +101,10 @@ def main(
     seed_person(url, key)
     warm = next(chats(32, 1.0)(random.Random(0)))  # the repeated question is in the cache before it is measured
     ask(url, key, "POST", CHAT, json.loads(warm))
-    kinds = [replace(kind, duration_s=kind.duration_s * scale) for kind in KINDS]
+    words = [word for word in only.split(",") if word]
+    chosen = [kind for kind in KINDS if not words or any(word in kind.name for word in words)]
+    kinds = [replace(kind, duration_s=kind.duration_s * scale) for kind in chosen]
+    before = json.loads((RESULTS / "b2s.json").read_text())["regimes"] if words else {}
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result |= {"machine": machine(), "scale": scale, "regimes": {}}
     try:
@@ -106,11 +112,12 @@ def main(
             typer.echo(f"{regime}: {cores} cores")
             engine.limit(cores)
             time.sleep(SETTLE_S)
-            found: dict[str, Any] = {"cores": cores, "kinds": {}}
+            found: dict[str, Any] = before.get(regime, {"cores": cores, "kinds": {}})
             deadline = time.monotonic() + 60 * minutes
-            found["jobs_a_minute"] = round(jobs_a_minute(url, key, JOBS_S * scale), 1)
-            found["redis_operations_per_s"] = round(engine.redis_operations())
-            typer.echo(f"  jobs {found['jobs_a_minute']}/min, Redis {found['redis_operations_per_s']}/s")
+            if not words:
+                found["jobs_a_minute"] = round(jobs_a_minute(url, key, JOBS_S * scale), 1)
+                found["redis_operations_per_s"] = round(engine.redis_operations())
+                typer.echo(f"  jobs {found['jobs_a_minute']}/min, Redis {found['redis_operations_per_s']}/s")
             for kind in kinds:
                 if time.monotonic() > deadline:
                     typer.echo(f"  {kind.name}: no time")

@@ -13,7 +13,7 @@ import orjson
 
 USER = "bench-b2s"
 OURS = (10.0, 25.0, 100.0, 250.0)  # requests/s: the guide's two rates, and ten times both
-CHATS = (0.25, 0.5, 1.0, 2.0, 3.0)
+CHATS = (0.5, 1.0, 2.0, 3.0)
 TALKING = (10 / 30, 20 / 30, 50 / 30)  # people who say something every half minute
 TURNS = 200  # of the person who is recalled
 

@@ -31,8 +31,9 @@ one is not held. The default model of this machine answers: SmolLM2-135M in 4 bi
 a time.
 
 Measured {result["at"][:10]} at commit {result["commit"][:9]} on {machine["cores"]} cores ({machine["cpu"]}), load
-average before {machine["load_average_before"][0]:.1f}; the load generator ran on the same machine. An Azure machine was
-not measured: its cores differ.
+average before {machine["load_average_before"][0]:.1f}; the load generator ran on the same machine. Each rate was kept
+up for {8 * result.get("scale", 1):.0f} to {30 * result.get("scale", 1):.0f} s, so a tail is a few requests. Other
+work on the machine delays both regimes, and not both alike. An Azure machine was not measured: its cores differ.
 
 {_held(result)}
 
@@ -48,8 +49,7 @@ What each rate came to:
 
 def _held(result: Result) -> str:
     rows = []
-    names = next(iter(result["regimes"].values()))["kinds"]
-    for name, kind in names.items():
+    for name, kind in _kinds(result).items():
         row = [name, kind["guide"] or "-"]
         for regime in result["regimes"].values():
             if name not in regime["kinds"]:
@@ -64,6 +64,11 @@ def _held(result: Result) -> str:
         rows.append(row)
     head = ["", "the guide", *(f"held {TITLES[name]}: rate, p50 / p95" for name in result["regimes"])]
     return table(head, rows)
+
+
+def _kinds(result: Result) -> Result:
+    """Every kind that was measured in one of the regimes."""
+    return {name: kind for regime in result["regimes"].values() for name, kind in regime["kinds"].items()}
 
 
 def _others(result: Result) -> str:
@@ -112,7 +117,7 @@ def plot(result: Result, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    names = list(next(iter(result["regimes"].values()))["kinds"])
+    names = list(_kinds(result))
     rows = -(-len(names) // 4)
     figure, axes = plt.subplots(rows, 4, figsize=(14, 3 * rows), constrained_layout=True, squeeze=False)
     for axis, name in zip(axes.flat, names, strict=False):
