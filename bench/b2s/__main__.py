@@ -67,9 +67,9 @@ def jobs_a_minute(url: str, key: str, for_s: float) -> float:
 def sweep(containers: Containers, url: str, key: str, kind: Kind) -> list[dict[str, Any]]:
     """Rising rates of a kind, until one is not held."""
     found = []
-    for seed, rate_per_s in enumerate(kind.rates):
+    for rate_per_s in kind.rates:
         before = containers.used()
-        fields = asyncio.run(point(url, key, kind, rate_per_s, seed))
+        fields = asyncio.run(point(url, key, kind, rate_per_s, random.randrange(2**32)))
         after = containers.used()
         if not fields["sent"]:  # too short a stretch for so low a rate
             continue

@@ -39,6 +39,8 @@ work on the machine delays both regimes, and not both alike. An Azure machine wa
 
 {_others(result)}
 
+{chr(10).join(result.get("notes", ()))}
+
 What each rate came to:
 
 {_points(result)}
