@@ -21,11 +21,12 @@ from memory.recall.index_cache import IndexCache
 from memory.recall.query_rewriting import rewrite
 from memory.recall.ranking import Matrix, Ranked
 from memory.recall.rerank import CrossEncoder, reranked
-from storage.memory import conversations, export, memories, muting
+from storage.memory import conversations, export, memories
 from storage.memory.conversations import Ingested, MessageRecord, NewMessage
 from storage.memory.deletion import Touched
 from storage.memory.memories import MemoryRecord, NewMemory
-from storage.memory.muted_topics import NewTopic, TopicRecord, list_topics
+from storage.memory.mutes import items as mutes
+from storage.memory.mutes.topics import NewTopic, TopicRecord, list_topics
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_profile
 from storage.memory.reply_context import ContextItem, store_reply
@@ -108,8 +109,8 @@ class MemoryService:
     async def mute(
         self, owner: Owner, *, turns: Sequence[str], memories: Sequence[str], topic: NewTopic | None = None
     ) -> Touched:
-        """Mute these turns and memories, and a topic; see `storage.memory.muting.mute_items`."""
-        touched, version = await muting.mute_items(
+        """Mute these turns and memories, and a topic; see `storage.memory.mutes.items.mute_items`."""
+        touched, version = await mutes.mute_items(
             self._engine, owner, turns=turns, memories=memories, topic=topic, now=self._now()
         )
         if version is not None:
@@ -119,9 +120,9 @@ class MemoryService:
     async def lift(
         self, owner: Owner, about: str, *, turns: Sequence[str] = (), memories: Sequence[str] = ()
     ) -> int | None:
-        """Lift the topics with the same words as `about`, and unmute; see `storage.memory.muting.lift_topics`."""
+        """Lift the topics with the same words as `about`, and unmute; see `storage.memory.mutes.items.lift_topics`."""
         topics = [each.id for each in await self.topics(owner) if is_same_topic(each.about, about)]
-        return await muting.lift_topics(self._engine, owner, topics, turns=turns, memories=memories, now=self._now())
+        return await mutes.lift_topics(self._engine, owner, topics, turns=turns, memories=memories, now=self._now())
 
     async def topics(self, owner: Owner) -> list[TopicRecord]:
         """What the person does not want to be reminded of."""

@@ -34,6 +34,57 @@ OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "max_to
 ChoicesAs = Literal["structured_outputs", "json_schema"]
 _CHOICE = "choice"  # the property of the JSON schema
 
+_TEXT_PARTS = ("input_text", "output_text", "refusal", "thinking")  # types of parts that are text in other protocols
+
+
+def with_plain_messages(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body of a chat with messages as every engine reads them; the same object if they already are."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return body
+    plain = [plain_message(message) for message in messages]
+    return (
+        body
+        if all(each is message for each, message in zip(plain, messages, strict=True))
+        else {**body, "messages": plain}
+    )
+
+
+def plain_message(message: Any) -> Any:
+    """The message with parts of type text, and with arguments that are text.
+
+    Some clients send bare texts as parts, parts of the Responses protocol, or arguments as an object. Anything else is
+    left to the engine, which refuses it.
+    """
+    if not isinstance(message, dict):
+        return message
+    changes: Json = {}
+    content, calls = message.get("content"), message.get("tool_calls")
+    if isinstance(content, list):
+        parts = [_plain_part(part) for part in content]
+        if any(part is not given for part, given in zip(parts, content, strict=True)):
+            changes["content"] = parts
+    if isinstance(calls, list):
+        plain = [_plain_call(call) for call in calls]
+        if any(call is not given for call, given in zip(plain, calls, strict=True)):
+            changes["tool_calls"] = plain
+    return {**message, **changes} if changes else message
+
+
+def _plain_part(part: Any) -> Any:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
+        return {"type": "text", "text": part.get("text") or part.get("refusal") or part.get("thinking") or ""}
+    return part
+
+
+def _plain_call(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), dict):
+        return call
+    return {**call, "function": {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}}
+
 
 def body_of(request: ChatRequest, model: str, *, choices_as: ChoicesAs = "structured_outputs") -> Json:
     """The body of a request that asks `model`; fields of OpenAI's that the request has no name for go along."""

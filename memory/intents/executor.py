@@ -3,7 +3,7 @@
 What it reaches: `memory.intents.reach`. The message with the intent is treated like the items that it names; one that
 only points at the turn before stays. Forgotten items are set aside for a time, because nobody has confirmed them: the
 person can restore them, and afterwards they are deleted for good (`jobs.set_aside`); with no time they are deleted at
-once. What is muted stays muted for later turns (`storage.memory.muted_topics`). This module does not know where an
+once. What is muted stays muted for later turns (`storage.memory.mutes.topics`). This module does not know where an
 intent comes from, or what the person is told about it.
 """
 
@@ -24,7 +24,7 @@ from memory.service import MemoryService
 from storage.memory.conversations import MessageRecord, find_messages, last_exchange
 from storage.memory.deletion import Touched
 from storage.memory.memories import NewMemory
-from storage.memory.muted_topics import NewTopic
+from storage.memory.mutes.topics import NewTopic
 from storage.memory.owner import Owner
 from storage.memory.people import PERSON, names_of, read_profile
 from storage.memory.set_aside import Aside, list_wishes

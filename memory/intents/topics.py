@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from memory.intents.matching import Matcher
 from memory.language.terms import Terms
 from memory.recall.corpus import Corpus
-from storage.memory.muted_topics import NewTopic
+from storage.memory.mutes.topics import NewTopic
 
 
 def is_same_topic(one: str, other: str) -> bool:

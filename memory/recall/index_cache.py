@@ -22,7 +22,7 @@ from memory.recall.person_index import PersonIndex
 from memory.recall.vector_index import use_one_thread
 from storage.database import AWAY
 from storage.memory.change_feed import changes
-from storage.memory.muted_topics import list_topics
+from storage.memory.mutes.topics import list_topics
 from storage.memory.owner import Owner
 from storage.memory.people import Version, read_eras, read_version
 from storage.memory.vectors.embeddings import Space

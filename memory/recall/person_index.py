@@ -18,7 +18,7 @@ from memory.recall.ranking import Dense, Matrix, Ranked, recall
 from memory.recall.time_expressions import Interval, interval
 from memory.recall.vector_index import VectorIndex
 from storage.memory.change_feed import CorpusRow
-from storage.memory.muted_topics import NewTopic
+from storage.memory.mutes.topics import NewTopic
 from storage.memory.people import Version
 from storage.memory.tables import ItemKind
 

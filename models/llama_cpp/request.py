@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.constraints.json_schema import LLAMA_CPP, unenforced
+from models.openai_format import plain_message
 
 Body = dict[str, Any]
 
@@ -53,7 +54,6 @@ _WITHOUT: Mapping[str, tuple[Any, ...]] = {
     "mm_processor_kwargs": ({},),
     "thinking_token_budget": (),
 }
-_TEXTS = ("input_text", "output_text", "refusal", "thinking")  # types of parts that are text in other protocols
 _CONSTRAINTS = ("json", "choice")  # of `structured_outputs`
 
 
@@ -160,41 +160,13 @@ def _of_chat(body: Mapping[str, Any]) -> Body:
         )
     for message in messages:
         _check_calls(message)
-    payload: Body = {"reasoning_format": "none", "messages": [_plain(message) for message in messages]}
+    payload: Body = {"reasoning_format": "none", "messages": [plain_message(message) for message in messages]}
     if body.get("logprobs"):
         payload |= {"logprobs": True, "top_logprobs": max(body.get("top_logprobs") or 0, 1)}  # 0 switches both off
     choice = body.get("tool_choice")
     if choice in ("none", "auto"):
         payload["tool_choice"] = choice
     return payload
-
-
-def _plain(message: Any) -> Any:
-    """The message as llama.cpp reads it: parts are objects of type text, arguments are text."""
-    if not isinstance(message, dict):
-        return message
-    changes: Body = {}
-    content = message.get("content")
-    if isinstance(content, list):
-        changes["content"] = [_plain_part(part) for part in content]
-    calls = message.get("tool_calls")
-    if calls and any(isinstance(call["function"].get("arguments"), dict) for call in calls):
-        changes["tool_calls"] = [_plain_call(call) for call in calls]
-    return {**message, **changes} if changes else message
-
-
-def _plain_part(part: Any) -> Any:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    if isinstance(part, dict) and part.get("type") in _TEXTS:
-        return {**part, "type": "text", "text": part.get("text") or part.get("refusal") or ""}
-    return part
-
-
-def _plain_call(call: Mapping[str, Any]) -> Body:
-    arguments = call["function"].get("arguments")
-    written = json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
-    return {**call, "function": {**call["function"], "arguments": written}}
 
 
 def _check_calls(message: Any) -> None:

@@ -1,10 +1,11 @@
 """Protects vLLM's own server from the content of requests: ASGI middleware that the server loads (`--middleware`).
 
 Control tokens in messages and tools become plain text (`models.control_tokens`), grammars are first compiled in another
-process (`models.grammar_pool`), error messages are sanitised in linear time (`models.vllm.sanitiser`), the calls that a
-request demands have an end (`models.vllm.required_calls`), and no part of a JSON schema is ignored
-(`models.constraints.json_schema`). The control tokens are those of the server's own tokenizer, so they fit every
-model. It knows neither clients nor tiers, which the gateway checks.
+process (`models.grammar_pool`), messages that clients of other protocols write are made plain (`models.openai_format`),
+error messages are sanitised in linear time (`models.vllm.sanitiser`), the calls that a request demands have an end
+(`models.vllm.required_calls`), and no part of a JSON schema is ignored (`models.constraints.json_schema`). The control
+tokens are those of the server's own tokenizer, so they fit every model. It knows
+neither clients nor tiers, which the gateway checks.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import orjson
 from models.constraints.json_schema import XGRAMMAR, unenforced
 from models.control_tokens import Neutraliser, control_tokens, neutral_chat
 from models.grammar_pool import LIMITS_VARIABLE, GrammarLimits, GrammarPool, PoolBusy
+from models.openai_format import with_plain_messages
 from models.vllm import required_calls, sanitiser
 
 Scope = MutableMapping[str, Any]
@@ -71,7 +73,7 @@ class RequestGuard:
     def _without_control_tokens(self, scope: Scope, parsed: dict[str, Any], body: bytes) -> bytes:
         if self._neutraliser is None:
             self._neutraliser = Neutraliser(tokens_of(scope["app"].state))
-        changed = neutral_chat(parsed, self._neutraliser)
+        changed = neutral_chat(with_plain_messages(parsed), self._neutraliser)
         return body if changed is parsed else orjson.dumps(changed)
 
     async def _refused_constraint(self, scope: Scope, parsed: Mapping[str, Any]) -> tuple[str, str] | None:

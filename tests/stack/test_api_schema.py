@@ -41,6 +41,7 @@ OPERATIONS = {
     "GET /api/v1/memories/{id}": "",
     "PATCH /api/v1/memories/{id}": "",
     "DELETE /api/v1/memories/{id}": "",
+    "GET /api/v1/memories/{id}/sources": "",
     "GET /api/v1/messages/{message}/why": "",
     "GET /api/v1/wishes": "",
     "GET /api/v1/wishes/{wish}": "",

@@ -22,6 +22,7 @@ TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, once
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
 

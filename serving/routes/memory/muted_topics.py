@@ -11,7 +11,7 @@ from serving.errors import UnknownMemory
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, User
-from storage.memory.muting import lift_topics
+from storage.memory.mutes.items import lift_topics
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory.deletion import Touched
 from storage.memory.memories import NewMemory, new_row, touch_sources
-from storage.memory.muted_topics import NewTopic, add_topic, delete_topics
+from storage.memory.mutes.topics import NewTopic, add_topic, delete_topics
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Memory, Message
