@@ -77,7 +77,7 @@ $(VENV)/bin/python:
 
 # In two processes: one begins with the tests of the real stack, the other with the rest (tests/support/whole_stack.py).
 test: $(VENV)/.installed-dev $(VENV)/pgbouncer $(VENV)/prometheus
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest tests/faults -m 'not gpu' --write-faults

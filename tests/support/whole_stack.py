@@ -5,10 +5,12 @@ A test that breaks it waits for its recovery, so that the next one finds it read
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.local_stack import LocalStack
 from tests.support.models.llama_service import LlamaService, demo_service
@@ -19,21 +21,33 @@ CLIENT_TIMEOUT_S = 120.0
 FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
 TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 12.0, 5.0  # of the models: an engine that is stopped is noticed within a test
 TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
+WITH_STACK = ("tests/faults/", "tests/stack/", "tests/security/test_prefix_cache.py")
 STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, once
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
 
-    First, because they take longest. Where tests run in two processes (`make test`), one runs all those with a stack,
-    and a file is not divided: there is one stack, and no server of a file starts twice.
+    First, because they take longest, and because the last of them look for anything that the stack left behind.
     """
     items.sort(key=lambda item: not _has_stack(item))
     for item in items:
         if _has_stack(item):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
-        item.add_marker(pytest.mark.xdist_group("stack" if _has_stack(item) else item.nodeid.partition("::")[0]))
+
+
+class OneStack(LoadScopeScheduling):
+    """Gives the tests of a file to one process, and all files whose tests share the stack: it starts once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path: str = nodeid.partition("::")[0]
+        return "stack" if path.startswith(WITH_STACK) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
+    """Share out the tests of `make test`, which runs them in two processes."""
+    return OneStack(config, log)
 
 
 @pytest.hookimpl(trylast=True)
