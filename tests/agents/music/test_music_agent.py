@@ -244,7 +244,7 @@ async def test_an_imported_isrc_goes_into_a_playlist(
 ) -> None:
     """However it is written; the bundled catalogue has none; one that is none is told with its line."""
     lines = [
-        b'{"artist": "A", "title": "T", "genre": "polka", "isrcs": ["us-rc1-76-07839"]}',
+        b'{"artist": "A", "title": "T", "genre": "jazz", "language": "bn", "isrcs": ["us-rc1-76-07839"]}',
         b'{"artist": "B", "title": "U", "isrc": "x"}',
     ]
     track, bad = read_lines(lines)
@@ -255,7 +255,7 @@ async def test_an_imported_isrc_goes_into_a_playlist(
     store = SqlTracks(engine)
     await store.save({track.id: track.model_dump()})
     agent = MusicAgent(MusicServices(playlists=SqlPlaylists(engine, lambda: NOW), imported=store))
-    (card,) = cards_of(await say(agent, make_context(state=states), "make me a polka playlist"))
+    (card,) = cards_of(await say(agent, make_context(state=states), "make me a Bengali jazz playlist"))
     assert [item["isrc"] for item in card.data["items"] if item["title"] == "T"] == ["USRC17607839"]
 
 
