@@ -351,7 +351,7 @@ class Talker:
         if kind in ("not_done", "nothing"):
             return str(SERVICE[kind])
         count = self.rng.choice((1, 1, 2, 3))
-        return str(SERVICE["done"][kind]).format(count)
+        return str(SERVICE["done"][kind]).format(count, "", "")  # without what it was, nor until when it can be undone
 
     def note_turn(self) -> bool:
         """The turn that goes with such a note."""

@@ -123,5 +123,5 @@ def test_models_are_compared_on_the_prompts_that_all_answered(tmp_path: Path) ->
 
 def test_a_card_without_a_place_for_its_figures_is_refused(figures: dict[str, Any]) -> None:
     """A lost marker is said by name."""
-    with pytest.raises(ValueError, match="marked for its training"):
+    with pytest.raises(ValueError, match="no markers for its training"):
         filled("# A card", figures)

@@ -18,8 +18,11 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import regex
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("agents", "jobs", "memory", "models", "serving", "storage")
@@ -29,33 +32,40 @@ CPU_S = 2.0
 LEFT_OUT = ("models.companion", "models.demo", "storage.migrations.env", "models.vllm.describe_arguments")
 FUNCTIONS = {"compile", "match", "search", "sub", "subn", "fullmatch", "findall", "finditer", "split"}
 MADE = object()  # an expression that is put together within a function
+ENGINES = {"re": re, "regex": regex}
+UNICODE_SETS = re.compile(r"\\[pP]\{[^}]*\}|\\X")  # of `regex` alone; a letter stands for each
 
-Found = tuple[str, "re.Pattern[Any]"]
+Found = tuple[str, Any]
 
 
 def found() -> list[Found]:
     """Where each expression stands, and itself."""
-    patterns: dict[tuple[str, str | bytes, int], re.Pattern[Any]] = {}
-    compile_ = re.compile
+    patterns: dict[tuple[str, str | bytes, int], Any] = {}
+    compilers = {engine: module.compile for engine, module in ENGINES.items()}
 
-    def recording(pattern: Any, flags: Any = 0) -> Any:
-        compiled = compile_(pattern, flags)
-        module = sys._getframe(1).f_globals.get("__name__", "")
-        if module.partition(".")[0] in PACKAGES:
-            patterns[module, compiled.pattern, compiled.flags] = compiled
-        return compiled
+    def recording(engine: str) -> Any:
+        def compile_(pattern: Any, flags: Any = 0, **more: Any) -> Any:
+            compiled = compilers[engine](pattern, flags, **more)
+            module = sys._getframe(1).f_globals.get("__name__", "")
+            if module.partition(".")[0] in PACKAGES:
+                patterns[module, compiled.pattern, compiled.flags] = compiled
+            return compiled
 
-    re.compile = recording
+        return compile_
+
+    for engine, module in ENGINES.items():
+        module.compile = recording(engine)  # type: ignore[attr-defined]
     names = [name for name in modules() if not name.startswith(LEFT_OUT)]
     for name in names:
         importlib.import_module(name)
     for name in names:
-        for literal, flags in literals(Path(str(sys.modules[name].__file__)).read_text()):
+        for literal, flags, engine in literals(Path(str(sys.modules[name].__file__)).read_text()):
             if literal is not MADE:
-                compiled = compile_(literal, flags)
+                compiled = compilers[engine](literal, flags)
                 patterns[name, compiled.pattern, compiled.flags] = compiled
     run_time_expressions()
-    re.compile = compile_
+    for engine, module in ENGINES.items():
+        module.compile = compilers[engine]  # type: ignore[attr-defined]
     return [(module, pattern) for (module, _, _), pattern in sorted(patterns.items(), key=lambda each: str(each[0]))]
 
 
@@ -67,41 +77,45 @@ def modules() -> Iterator[str]:
             yield from (each.name for each in pkgutil.walk_packages([str(ROOT / package)], f"{package}."))
 
 
-def literals(source: str) -> Iterator[tuple[Any, int]]:
-    """The expressions in calls of `re`, with their flags; MADE for one that is no literal."""
+def literals(source: str) -> Iterator[tuple[Any, int, str]]:
+    """The expressions in calls of `re` and `regex`, with their flags and which; MADE for one that is no literal."""
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
             continue
-        if isinstance(node.func.value, ast.Name) and node.func.value.id == "re" and node.func.attr in FUNCTIONS:
-            first = node.args[0]
+        if isinstance(node.func.value, ast.Name) and node.func.value.id in ENGINES and node.func.attr in FUNCTIONS:
+            first, engine = node.args[0], node.func.value.id
             names = {
                 each.attr
                 for value in [*node.args, *[k.value for k in node.keywords]]
                 for each in ast.walk(value)
-                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "re"
+                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == engine
             }
             flags = 0
             for name in names & {"S", "M", "I", "DOTALL", "MULTILINE", "IGNORECASE"}:
-                flags |= int(getattr(re, name))
-            yield (first.value if isinstance(first, ast.Constant) else MADE), flags
+                flags |= int(getattr(ENGINES[engine], name))
+            yield (first.value if isinstance(first, ast.Constant) else MADE), flags, engine
 
 
 def run_time_expressions() -> None:
     """Those that are put together within functions, made as the service makes them."""
+    from memory.intents.detector import LANGUAGES
     from models.control_tokens import Neutraliser
     from serving.observability.logs import Redactor
     from serving.privacy.detector import detector  # and, with it, memory.unicode_text
 
     Redactor({"a-secret-of-the-environment"})
-
+    for language in LANGUAGES:
+        for name, member in vars(type(language)).items():
+            if isinstance(member, cached_property):
+                getattr(language, name)
     detector({"more": ("word*", "other words")})
     Neutraliser(["<|end|>", "<|endoftext|>", "[INST]", "[/INST]", "<s>", "</s>"])
 
 
-def texts(pattern: "re.Pattern[Any]") -> Iterator[str]:
+def texts(pattern: Any) -> Iterator[str]:
     """Adversarial texts of LENGTH characters."""
     pumps = {"a", " ", "\n", "0", "/a", "a ", "_", "'", '"', "(", "{", "<", "@a", "\\", "a.", "0 ", "-", "\u00e9", "A0"}
-    tree = parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
+    tree = tree_of(pattern)
     for before, body in repetitions(tree):
         yield (before + body * (LENGTH // max(1, len(body))))[:LENGTH] + "\x00"
         yield ((before + body) * (LENGTH // max(1, len(before + body))))[:LENGTH] + "\x00"
@@ -110,6 +124,13 @@ def texts(pattern: "re.Pattern[Any]") -> Iterator[str]:
     pumps |= {whole, whole[:-1], whole[: len(whole) // 2]} - {""}
     for pump in sorted(pumps):
         yield (pump * (LENGTH // len(pump) + 1))[:LENGTH] + "\x00"
+
+
+def tree_of(pattern: Any) -> Any:
+    """What it consists of; of what only `regex` can say, about."""
+    if isinstance(pattern, re.Pattern):
+        return parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
+    return parser.parse(UNICODE_SETS.sub("a", pattern.pattern), re.IGNORECASE if pattern.flags & regex.I else 0)
 
 
 def repetitions(tree: Any, before: str = "") -> Iterator[tuple[str, str]]:
