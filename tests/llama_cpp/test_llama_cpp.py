@@ -223,13 +223,14 @@ async def _its_steps_are_told(engine: Engine) -> None:
 
 
 async def _an_abandoned_request_frees_its_slot(engine: Engine) -> None:
-    for streams in (False, True):
-        asking = asyncio.create_task(
-            engine.post(CHAT, messages=HELLO, max_tokens=400, ignore_eos=True, stream=streams, temperature=0)
-        )
+    params = {"messages": HELLO, "max_tokens": 400, "ignore_eos": True, "temperature": 0}
+    for streams in (False, True):  # many, as the model is so small that one may be over before it is left
+        asking = [asyncio.create_task(engine.post(CHAT, **params, stream=streams)) for _ in range(16)]
         while (await engine.server.load()).running == 0:
-            assert not asking.done(), "it was too quick to be left"
-        asking.cancel()
+            assert not all(each.done() for each in asking), "they were too quick to be left"
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         assert await engine.server.drain(timeout_s=30)
 
 
