@@ -241,9 +241,9 @@ def test_a_long_turn_is_told_by_what_the_question_is_about(friend: Friend) -> No
     filler = "We walked along the river and talked about the weather. " * 60
     friend.say(filler + "My parrot is called Kiwi. " + filler)
     friend.say("What is my parrot called?", x_bondhu_conversation="later")
-    told = json.dumps(friend.told())
-    assert "My parrot is called Kiwi." in told
-    assert len(told) < len(filler)
+    prompt = json.dumps(friend.prompt())
+    assert "My parrot is called Kiwi." in prompt
+    assert len(prompt) < len(filler)
 
 
 def test_what_is_unclear_is_asked_back(friend: Friend) -> None:

@@ -31,7 +31,8 @@ async def engine(handler: Handler) -> AsyncIterator[tuple[str, list[asyncio.Stre
     finally:
         server.close()
         for writer in connections:
-            writer.transport.abort()
+            if not writer.transport.is_closing():
+                writer.transport.abort()
 
 
 @pytest.fixture

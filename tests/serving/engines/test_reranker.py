@@ -66,7 +66,7 @@ class Place:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[Place]:
+async def place() -> AsyncIterator[Place]:
     """Return a server and a client of it."""
 
     async def handle(request: web.Request) -> web.Response:
