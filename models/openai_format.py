@@ -34,7 +34,7 @@ OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "max_to
 ChoicesAs = Literal["structured_outputs", "json_schema"]
 _CHOICE = "choice"  # the property of the JSON schema
 
-_TEXT_PARTS = ("input_text", "output_text", "refusal", "thinking")  # types of parts that are text in other protocols
+PARTS_OF_TEXT = ("input_text", "output_text", "refusal", "thinking")  # types of parts that are text in other protocols
 
 
 def with_plain_messages(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -74,7 +74,7 @@ def plain_message(message: Any) -> Any:
 def _plain_part(part: Any) -> Any:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    if isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
+    if isinstance(part, dict) and part.get("type") in PARTS_OF_TEXT:
         return {"type": "text", "text": part.get("text") or part.get("refusal") or part.get("thinking") or ""}
     return part
 

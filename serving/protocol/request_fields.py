@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from models.openai_format import PARTS_OF_TEXT
+
 MAX_INT64 = 2**63 - 1
 MAX_TOKENS = 10_000_000  # more than any model's context length
 MAX_TOKEN_ID = 2**31 - 1
@@ -52,6 +54,13 @@ def at_most(entries: int) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    at_most(16),
+    Field(max_length=16),
+]
 
 
 class Fields(BaseModel):
@@ -239,14 +248,7 @@ class Generated(Fields):
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool | None = None
     repetition_detection: RepetitionDetection | None = None
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-            at_most(16),
-            Field(max_length=16),
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     store: bool | None = None
     service_tier: Word | None = None
     safety_identifier: Name | None = None
@@ -327,4 +329,4 @@ NOT_FOR_ENGINES = frozenset(
 )
 """OpenAI's fields that vLLM does not know: accepted because OpenAI's clients send them, and not forwarded."""
 
-TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
+TEXT_PARTS = frozenset({"text", *PARTS_OF_TEXT})

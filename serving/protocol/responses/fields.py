@@ -15,6 +15,7 @@ from serving.protocol.request_fields import (
     MAX_NAME_CHARS,
     Count,
     Fields,
+    Metadata,
     Name,
     Object,
     Open,
@@ -94,14 +95,7 @@ class ResponsesRequest(Fields):
     conversation: None = Field(default=None, description="not available: send the whole input")
     prompt: None = Field(default=None, description="not available: send instructions")
     user: Name | None = None
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-            at_most(16),
-            Field(max_length=16),
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     service_tier: Word | None = None
     safety_identifier: Name | None = None
     prompt_cache_key: Name | None = None
