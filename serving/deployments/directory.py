@@ -5,8 +5,6 @@ HTTP. It only has soft state: after a restart the next reports fill it again. Th
 that changing it restarts nothing.
 """
 
-import os
-import secrets
 import time
 from typing import Any
 
@@ -14,6 +12,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from serving.deployments.cluster_key import ClusterKey
 from serving.engines.wire import ReplicaReport, Routing
 
 STALE_AFTER_S = 15.0  # after several missed reports, the replica or its node is gone
@@ -26,7 +25,7 @@ class Directory:
     def __init__(self) -> None:
         self._routing: Routing = {"alias": "", "active": "", "models": {}}
         self._seen: dict[str, tuple[float, ReplicaReport]] = {}
-        self._key = os.environ["BONDHU_CLUSTER_KEY"]
+        self._key = ClusterKey()
 
     def reconfigure(self, user_config: Routing) -> None:
         """Set the routing table; Serve calls this at start and on every change."""
@@ -41,8 +40,8 @@ class Directory:
 
     async def __call__(self, request: Request) -> Response:
         """The whole table as JSON; 401 without the cluster key."""
-        if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
-            return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
+        if (refusal := self._key.refusal(request)) is not None:
+            return refusal
         oldest = time.monotonic() - STALE_AFTER_S
         self._seen = {name: seen for name, seen in self._seen.items() if seen[0] > oldest}
         return JSONResponse({"routing": self._routing, "replicas": [report for _, report in self._seen.values()]})

@@ -6,8 +6,6 @@ to OpenAI's format. A text longer than the model's context is refused, or trunca
 """
 
 import importlib.resources
-import os
-import secrets
 from typing import Any
 
 import numpy
@@ -16,6 +14,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from serving.deployments.cluster_key import ClusterKey
 from serving.engines.token_ids import problem_of
 
 # Texts in one pass of the model. On a CPU larger ones are slower and leave more memory behind: 32 texts of 120 to 240
@@ -41,14 +40,14 @@ class Embedder:
         self._model = SentenceTransformer(_locate(spec["path"]))
         self._frame = list(self._model.tokenizer("")["input_ids"])  # what stands around every text
         self._window = int(self._model.max_seq_length or 512)
-        self._key = os.environ["BONDHU_CLUSTER_KEY"]
+        self._key = ClusterKey()
         self._embed.set_max_batch_size(spec["max_batch_size"])
         self._embed.set_batch_wait_timeout_s(spec["batch_wait_s"])
 
     async def __call__(self, request: Request) -> Response:
         """The embeddings; 400 with the index of an invalid input; 401 without the cluster key."""
-        if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
-            return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
+        if (refusal := self._key.refusal(request)) is not None:
+            return refusal
         tokenizer = self._model.tokenizer
         texts = []
         body = orjson.loads(await request.body())

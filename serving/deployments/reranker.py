@@ -3,16 +3,15 @@
 POST {"question": text, "texts": [text, …]} with the cluster key; the response is a little-endian float32 per text.
 """
 
-import os
-import secrets
 from typing import Any
 
 import numpy
 import orjson
 from ray import serve
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from serving.deployments.cluster_key import ClusterKey
 from serving.deployments.cross_encoder import Scorer
 
 
@@ -27,14 +26,14 @@ class Reranker:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._scorer = Scorer(spec["path"], spec["threads"])
-        self._key = os.environ["BONDHU_CLUSTER_KEY"]
+        self._key = ClusterKey()
         self._score.set_max_batch_size(spec["max_batch_size"])
         self._score.set_batch_wait_timeout_s(spec["batch_wait_s"])
 
     async def __call__(self, request: Request) -> Response:
         """The scores; 401 without the cluster key."""
-        if not secrets.compare_digest(request.headers.get("x-bondhu-cluster-key", ""), self._key):
-            return JSONResponse({"error": "the cluster key is missing or wrong"}, status_code=401)
+        if (refusal := self._key.refusal(request)) is not None:
+            return refusal
         body = orjson.loads(await request.body())
         scores = await self._score([(body["question"], text) for text in body["texts"]])
         return Response(scores.tobytes(), media_type="application/octet-stream")
