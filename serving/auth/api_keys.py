@@ -8,13 +8,13 @@ import asyncio
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
 
 from serving.auth.throttle import AuthThrottle
 from serving.errors import TooManyKeys, Unauthenticated
+from serving.resilience.ttl_cache import TtlCache
 
 
 class Expiring(Protocol):
@@ -50,9 +50,8 @@ class ApiKeyAuthenticator(Generic[Record]):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._find = find
-        self._clock = clock
         self._now = now
-        self._remembered: OrderedDict[str, tuple[float, Record | None]] = OrderedDict()
+        self._remembered: TtlCache[str, Record | None] = TtlCache(REMEMBER_S, REMEMBER_AT_MOST, clock)
         self._lookups: dict[str, asyncio.Task[Record | None]] = {}
         self._throttle = AuthThrottle(clock)
 
@@ -71,11 +70,11 @@ class ApiKeyAuthenticator(Generic[Record]):
                 "`bondhu keys create`)."
             )
         digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        known = self._remembered.get(digest)
-        if known is None or known[0] < self._clock():
-            record = await self._look_up(digest, None if known is None else known[1], address)
+        known = self._remembered.find(digest)
+        if known is not None and known.is_fresh:
+            record = known.value
         else:
-            record = known[1]
+            record = await self._look_up(digest, None if known is None else known.value, address)
         if record is None or (record.expires_at is not None and record.expires_at <= self._now()):
             # The same text for all cases, so that nobody learns whether a key ever existed.
             raise Unauthenticated("Incorrect API key provided: the key is unknown, revoked or expired.")
@@ -102,16 +101,10 @@ class ApiKeyAuthenticator(Generic[Record]):
         finally:
             if is_new and (record is not None or not succeeded):
                 self._throttle.give_back(address)
-        self._remember(digest, record)
+        self._remembered.put(digest, record)
         return record
 
     def _forget_lookup(self, digest: str, task: "asyncio.Task[Record | None]") -> None:
         del self._lookups[digest]
         if not task.cancelled():
             task.exception()  # marks it as retrieved: those who waited got it, and nobody may be left
-
-    def _remember(self, digest: str, record: Record | None) -> None:
-        self._remembered[digest] = (self._clock() + REMEMBER_S, record)
-        self._remembered.move_to_end(digest)
-        while len(self._remembered) > REMEMBER_AT_MOST:
-            self._remembered.popitem(last=False)

@@ -9,11 +9,11 @@ SQL is unavailable, the answer is no. This module does not know what is private 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from serving.protocol.request import GenerationRequest
+from serving.resilience.ttl_cache import TtlCache
 from storage.consents import ConsentRecord
 from storage.database import AWAY
 
@@ -54,7 +54,9 @@ class Consents:
         self._app_covers_users = app_covers_users
         self._clock = clock
         self._changes = 0
-        self._remembered: OrderedDict[tuple[str, str], tuple[float, ConsentRecord | None]] = OrderedDict()
+        self._remembered: TtlCache[tuple[str, str], ConsentRecord | None] = TtlCache(
+            REMEMBER_S, REMEMBER_AT_MOST, clock
+        )
 
     async def allowed(self, request: GenerationRequest) -> Allowed:
         """What of this request may be sent now."""
@@ -81,19 +83,16 @@ class Consents:
     def changed(self, app: str, user: str) -> None:
         """Forget the cached consent of a person, because it has, or may have, changed in SQL."""
         self._changes += 1
-        self._remembered.pop((app, user), None)
+        self._remembered.drop((app, user))
 
     async def _look_up(self, app: str, user: str) -> ConsentRecord | None:
-        known = self._remembered.get((app, user))
-        if known is not None and self._clock() <= known[0]:
-            return known[1]
+        known = self._remembered.find((app, user))
+        if known is not None and known.is_fresh:
+            return known.value
         while True:
             changes, started_at = self._changes, self._clock()
             record = await self._find(app, user)
             if changes == self._changes:  # otherwise the record may be older than a withdrawal
                 break
-        self._remembered[app, user] = (started_at + REMEMBER_S, record)
-        self._remembered.move_to_end((app, user))
-        while len(self._remembered) > REMEMBER_AT_MOST:
-            self._remembered.popitem(last=False)
+        self._remembered.put((app, user), record, since=started_at)
         return record
