@@ -396,11 +396,6 @@ def envelope(message: str, type_: str, param: str | None, code: str | None) -> b
     return orjson.dumps({"error": {"message": message, "type": type_, "param": param, "code": code}})
 
 
-def stream_event(error: ApiError) -> bytes:
-    """The error as a server-sent event, for a stream whose headers have been sent."""
-    return b"data: " + error.body() + b"\n\n"
-
-
 def http_error(status: int, detail: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes, dict[str, str]]:
     """The envelope for an error of the web framework itself (404 route, 405 method)."""
     type_ = "invalid_request_error" if status < 500 else "api_error"

@@ -24,7 +24,7 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.errors import envelope
-from serving.protocol.disconnect import WATCH
+from serving.routes.disconnect import WATCH
 
 STATE_KEY = "connection_limits"
 ABORTED_ABOVE = 2  # times max_connections; above that, connections are closed without a response

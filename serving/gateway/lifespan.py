@@ -41,6 +41,7 @@ from serving.generation.agent import AgentParts
 from serving.generation.catalogue import ModelCatalogue
 from serving.generation.external_pool import ExternalPool
 from serving.generation.fallback import FallbackChains
+from serving.generation.planner import Planner
 from serving.ledger.ledger import Ledger
 from serving.limits.limiter import Limiter
 from serving.observability import sql_watch
@@ -57,7 +58,6 @@ from serving.routes.counted import LOOKUPS_AT_ONCE, LOOKUPS_PER_S
 from serving.routes.dependencies import Gateway
 from serving.streams.erasure import RecordingErasure
 from serving.streams.recorder import Recorder
-from serving.streams.replicator import Replicator
 from storage.api_keys import find_key
 from storage.erasure.log import ErasureLog
 
@@ -127,14 +127,33 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
     generation = open_generation(stack, settings, telemetry, connections, deployments, reloadable, step, now)
     answers = wiring.open_response_cache(settings, connections.answers_redis, engine_registry, deployments.embedder)
     drain = Drain(settings.gateway.drain_s)
-    recorder, replicator = wiring.open_recorder(settings, connections.recordings_redis, worker, drain)
-    readings = open_readings(connections, accounting, generation, answers, recorder, replicator)
-    doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, engine_registry, redis, database, readings)
     memory = MemoryService(database, index_cache, deployments.memory_embedder, now, deployments.reranker)
+    streams = wiring.open_streams(settings, connections.recordings_redis, worker)
+    cached = DocumentCache(redis, now)
+    forgetter = open_forgetter(settings, connections, index_cache, answers, streams, cached, now)
+    intents = IntentExecutor(database, memory, forgetter, now, undo=timedelta(seconds=settings.memory.undo_s))
+    degraded = wiring.open_degraded(lambda: reloadable.settings, generation.in_crisis)
     safety, referrals = wiring.open_safety(settings, step, database, lambda: reloadable.settings, now)
     stack.push_async_callback(referrals.close)
-    cached = DocumentCache(redis, now)
-    forgetter = open_forgetter(settings, connections, index_cache, answers, recorder, cached, now)
+    planner = Planner(
+        rules=settings.memory.chat,
+        timeout_s=settings.gateway.request_timeout_s,
+        reserved_tokens=settings.gateway.reserve_completion_tokens,
+        models=generation.catalogue,
+        chains=generation.chains,
+        agents=generation.agents,
+        limiter=accounting.limiter,
+        answers=answers,
+        memory=memory,
+        intents=intents,
+        degraded=degraded,
+        safety=safety,
+        drain=drain,
+        now=now,
+    )
+    recorder = wiring.open_recorder(settings, streams, planner)
+    readings = open_readings(connections, accounting, generation, answers, streams, recorder)
+    doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, engine_registry, redis, database, readings)
     works: tuple[Work | None, ...] = (
         engine_registry,
         reloadable,
@@ -145,7 +164,7 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         accounting.limiter,
         answers,
         accounting.ledger,
-        replicator,
+        streams.replicator,
         index_cache,
         doctor,
         Watchdog(settings.gateway.hang_timeout_s),
@@ -165,11 +184,11 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         lookups=Throttle(time.monotonic, burst=LOOKUPS_AT_ONCE, refill_s=1 / LOOKUPS_PER_S),
         sign_ins=AuthThrottle(time.monotonic),
         key_uses=accounting.key_uses,
-        chains=generation.chains,
+        planner=planner,
         recorder=recorder,
         drain=drain,
         consents=generation.consents,
-        degraded=wiring.open_degraded(lambda: reloadable.settings, generation.in_crisis),
+        degraded=degraded,
         safety=safety,
         reloadable=reloadable,
         limiter=accounting.limiter,
@@ -186,7 +205,6 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         memory=memory,
         documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
         forgetter=forgetter,
-        intents=IntentExecutor(database, memory, forgetter, now, undo=timedelta(seconds=settings.memory.undo_s)),
         now=now,
         may_see_all=lambda caller: caller.tier == ADMIN_TIER,
         started_at=int(time.time()),
@@ -265,15 +283,15 @@ def open_readings(
     accounting: Accounting,
     generation: Generation,
     answers: ResponseCache,
+    streams: wiring.Streams,
     recorder: Recorder,
-    replicator: Replicator,
 ) -> Readings:
     """Build the readings of this worker's state, for metrics and doctor."""
 
     def breakers_open() -> dict[str, bool]:
         redis = {
             "redis": accounting.limiter.breaker.is_open,
-            "redis-streams": replicator.breaker.is_open,
+            "redis-streams": streams.replicator.breaker.is_open,
             "redis-answers": answers.store.breaker.is_open,
         }
         return redis | generation.external.breakers()
@@ -293,14 +311,14 @@ def open_forgetter(
     connections: Connections,
     index_cache: IndexCache,
     answers: ResponseCache,
-    recorder: Recorder,
+    streams: wiring.Streams,
     cached: DocumentCache,
     now: Now,
 ) -> Forgetter:
     """Build what erases a person's data, here and in the other places that hold some of it."""
     targets: dict[str, ErasureTarget] = {
         "answers": ResponseErasure(answers),
-        "streams": RecordingErasure(recorder),
+        "streams": RecordingErasure(streams.recordings, streams.store, streams.replicator),
         "documents": cached,
     }
     return Forgetter(connections.database, index_cache, targets, now, open_erasure_log(settings, now))

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -53,13 +53,13 @@ from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry
 from serving.engines.reranker import RerankerClient
 from serving.gateway.http_protocol import ConnectionLimits
-from serving.generation.accounts import Accounts
 from serving.generation.agent import AgentParts
 from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.external_pool import ExternalPool
 from serving.generation.local import LocalTarget
+from serving.generation.planner import Planner
 from serving.ledger.ledger import Ledger
 from serving.ledger.pricing import Prices
 from serving.limits.limiter import Limiter
@@ -72,14 +72,16 @@ from serving.observability.telemetry import Telemetry
 from serving.observability.tracing import Tracing
 from serving.privacy.consent import Consents
 from serving.privacy.detector import Detect
-from serving.resilience.drain import Drain
 from serving.resilience.redis import AWAY
+from serving.routes.agents.accounts import Accounts
 from serving.routes.operations.service_metrics import JOBS_PREFIX, JOBS_QUEUES
 from serving.safety.counting import Referrals
 from serving.safety.gate import SafetyGate
 from serving.safety.people import People
 from serving.safety.sessions import NoticeSessions
+from serving.streams.follower import Follower
 from serving.streams.recorder import Recorder
+from serving.streams.recordings import Recordings
 from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.agents.states import SqlStates
@@ -215,22 +217,38 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
     )
 
 
-def open_recorder(settings: Settings, redis: "Redis", worker: str, drain: Drain) -> tuple[Recorder, Replicator]:
-    """The recorder of responses, and the replicator that copies recordings to Redis."""
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The recordings of this worker and those in Redis; `shares`: identical requests are shared with other workers."""
+
+    recordings: Recordings
+    store: RecordingStore
+    replicator: Replicator
+    shares: bool
+
+
+def open_streams(settings: Settings, redis: "Redis", worker: str) -> Streams:
+    """The recordings, and the replicator that copies them to Redis."""
     streams = settings.streams
     alone = settings.gateway.workers == 1 and settings.redis.url is None
     shares = streams.coalesce == "all" or (streams.coalesce == "auto" and not alone)
-    store = RecordingStore(redis, worker)
-    replicator = Replicator(store, max_bytes=streams.max_recording_bytes, listens=shares)
-    recorder = Recorder(
-        store=store,
-        replicator=replicator,
-        shares=shares,
-        drain=drain,
-        max_bytes=streams.max_recording_bytes,
-        keep_s=streams.keep_s,
+    store, recordings = RecordingStore(redis, worker), Recordings(streams.keep_s)
+    replicator = Replicator(store, recordings, max_bytes=streams.max_recording_bytes, listens=shares)
+    return Streams(recordings, store, replicator, shares)
+
+
+def open_recorder(settings: Settings, streams: Streams, planner: Planner) -> Recorder:
+    """The recorder of responses."""
+    return Recorder(
+        planner=planner,
+        recordings=streams.recordings,
+        follower=Follower(streams.store, streams.replicator.breaker, planner.drain),
+        replicator=streams.replicator,
+        shares=streams.shares,
+        drain=planner.drain,
+        max_bytes=settings.streams.max_recording_bytes,
+        keep_s=settings.streams.keep_s,
     )
-    return recorder, replicator
 
 
 class LocalTargets:

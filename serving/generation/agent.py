@@ -41,7 +41,7 @@ from serving.privacy.markers import FIELD
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
-from serving.protocol.sse import DONE
+from serving.protocol.sse import DONE, event_of
 from storage.agents.states import SqlStates
 from storage.database import AWAY
 from storage.memory.owner import Owner
@@ -271,7 +271,7 @@ class _Writer:
     async def _send(self) -> None:
         self._prepare()
         chunks, self._chunks = self._chunks, []
-        await self._response.event(b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks), self._who())
+        await self._response.event(b"".join(map(event_of, chunks)), self._who())
 
     async def _end(self) -> None:
         if self._request.streams:

@@ -8,13 +8,12 @@ A call has the class of the run: a person waits for it as for a plain chat. This
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
-from starlette.types import Message, Receive, Scope, Send
 
 from models.chat import ChatFailure, ChatReply, ChatRequest, CutStream, Json, TextDelta
 from models.openai_format import StreamedReply, body_of, failure_of, reply_of
@@ -23,16 +22,9 @@ from serving.limits.limiter import Reservation
 from serving.limits.redis_store import Record
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER
+from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER, Collected, Headers, Source
 from serving.protocol.sse import events_of
 from serving.resilience.tasks import stopped
-
-
-class Answers(Protocol):
-    """An ASGI response that may raise ApiError before it starts."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response."""
 
 
 class TakenByTheRun:
@@ -72,7 +64,7 @@ class ChainModel:
         *,
         request: GenerationRequest,
         record: RequestRecord,
-        generate: Callable[[GenerationRequest, RequestRecord], Answers],
+        generate: Callable[[GenerationRequest, RequestRecord], Source],
     ) -> None:
         self.model = model
         self.label = ""
@@ -83,81 +75,92 @@ class ChainModel:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """The whole reply; raises ChatFailure."""
-        blocks: list[bytes] = []
-        status = 0
-
-        async def send(message: Message) -> None:
-            nonlocal status
-            status = self._begun(message) or status
-            blocks.append(message.get("body", b""))
-
+        reply = Collected()
         with _failures():
-            await self._generation(body_of(request, self.model))({}, _never, send)
-            return reply_of(_whole(status, blocks), request, self.model)
+            await self._source(body_of(request, self.model)).run(reply)
+            self._note(reply.headers)
+            return reply_of(_whole(reply.status, reply.body), request, self.model)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | ChatReply, None]:
         """The reply's text as it arrives, and finally the whole reply; raises ChatFailure."""
         body = body_of(request, self.model) | {"stream": True, "stream_options": {"include_usage": True}}
-        streamed = StreamedReply(request, self.model)
-        messages: asyncio.Queue[Message | None] = asyncio.Queue()
-        answering = asyncio.create_task(_run(self._generation(body), messages))
+        streamed, blocks = StreamedReply(request, self.model), _Blocks()
+        answering = asyncio.create_task(_run(self._source(body), blocks))
         refusal: list[bytes] = []
-        status = 0
         try:
             with _failures():
-                while (message := await messages.get()) is not None:
-                    status = self._begun(message) or status
-                    if status != 200:
-                        refusal.append(message.get("body", b""))
+                while (block := await blocks.next()) is not None:
+                    self._note(blocks.headers)
+                    if blocks.status != 200:
+                        refusal.append(block)
                         continue
-                    for event in events_of([message.get("body", b"")]):
+                    for event in events_of([block]):
                         if text := streamed.feed(event):
                             yield TextDelta(text)
                 await answering
-                if status != 200:
-                    _whole(status, refusal)
+                if blocks.status != 200:
+                    _whole(blocks.status, b"".join(refusal))
                 reply = streamed.whole()
             yield reply
         finally:
             if not answering.done():
                 await stopped(answering)
 
-    def _generation(self, body: Json) -> Answers:
+    def _source(self, body: Json) -> Source:
         request = replace(self._request, path=CHAT, parsed=body, model=self.model)
         return self._generate(request, self._record.part())
 
-    def _begun(self, message: Message) -> int | None:
-        """The status if this message starts the response, else None; notes the label and degradation headers."""
-        if message["type"] != "http.response.start":
-            return None
-        headers = dict(message["headers"])
-        self.label = headers.get(MODEL_HEADER, b"").decode()
-        self.degraded = headers.get(DEGRADED_HEADER, b"").decode()
-        return int(message["status"])
+    def _note(self, headers: Headers) -> None:
+        by_name = dict(headers)
+        self.label = by_name.get(MODEL_HEADER, b"").decode()
+        self.degraded = by_name.get(DEGRADED_HEADER, b"").decode()
 
 
-async def _run(generation: Answers, messages: "asyncio.Queue[Message | None]") -> None:
+class _Blocks:
+    """A sink: the blocks of one response, for whoever awaits them."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self._blocks: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Note the status and the headers."""
+        self.status, self.headers = status, headers
+
+    async def write(self, events: bytes) -> None:
+        """Take a block."""
+        self._blocks.put_nowait(events)
+
+    async def end(self, rest: bytes = b"") -> None:
+        """Take the last block."""
+        self._blocks.put_nowait(rest)
+
+    def close(self) -> None:
+        """Let `next` return None after the last block."""
+        self._blocks.put_nowait(None)
+
+    async def next(self) -> bytes | None:
+        """The next block; None after the last one."""
+        return await self._blocks.get()
+
+
+async def _run(source: Source, blocks: _Blocks) -> None:
     try:
-        await generation({}, _never, messages.put)
+        await source.run(blocks)
     finally:
-        messages.put_nowait(None)
+        blocks.close()
 
 
-async def _never() -> Message:
-    """A call's client never disconnects: the run cancels the call instead."""
-    await asyncio.Event().wait()
-    raise AssertionError("the event is never set")
-
-
-def _whole(status: int, blocks: list[bytes]) -> Any:
-    answer = orjson.loads(b"".join(blocks))
+def _whole(status: int, body: bytes) -> Any:
+    answer = orjson.loads(body)
     if status != 200:
         raise failure_of(status, answer.get("error"))
     return answer
 
 
 @contextmanager
-def _failures() -> Any:
+def _failures() -> Iterator[None]:
     """Convert API errors to the failures of `models.chat`."""
     try:
         yield

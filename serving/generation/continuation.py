@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import orjson
-
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.sse import events_of
+from serving.protocol.sse import event_of, events_of
 from serving.protocol.usage import Segment
 
 _WHOLE = ("tools", "functions", "structured_outputs", "echo", "continue_final_message", "prompt_embeds")
@@ -147,7 +145,7 @@ class StreamSplicer:
             "choices": [],
             "bondhu": {"segments": made},
         }
-        return b"data: " + orjson.dumps(one) + b"\n\n"
+        return event_of(one)
 
     def _counted(self, one: dict[str, Any]) -> dict[str, Any]:
         completion_tokens = self._beginning.completion_tokens + (one.get("usage") or {}).get("completion_tokens", 0)

@@ -10,8 +10,6 @@ whether it was meant seriously.
 from collections.abc import Callable, Collection
 from typing import Any
 
-from starlette.responses import Response
-
 from agents.safety.reply import crisis_reply
 from serving.errors import ApiError
 from serving.generation import fixed_text
@@ -19,7 +17,7 @@ from serving.generation.crisis import is_failure, speaks_of_self_harm
 from serving.privacy.detector import SELF_HARM, Detect
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import DEGRADED_HEADER, ResponseWriter
+from serving.protocol.response import DEGRADED_HEADER, ResponseWriter, Source
 
 LABEL = "bondhu-degraded"
 CRISIS = "unanswered; crisis"
@@ -74,12 +72,12 @@ class Degraded:
         record.end("degraded", error_code=error.code)
         return True
 
-    async def crisis_response(self, request: GenerationRequest, error: ApiError) -> Response | None:
+    async def crisis_reply_to(self, request: GenerationRequest, error: ApiError) -> Source | None:
         """In a crisis, the crisis text as a response, for a request that was refused before it began; else None."""
         if not await self._is_crisis(request, error):
             return None
         chunks = self._chunks(request, self._crisis_of(request))
-        return fixed_text.response_of(request, chunks, {DEGRADED_HEADER.decode(): CRISIS}, LABEL)
+        return fixed_text.FixedReply(request, chunks, [(DEGRADED_HEADER, CRISIS.encode())], LABEL)
 
     async def _is_crisis(self, request: GenerationRequest, error: ApiError) -> bool:
         return is_failure(error) and await speaks_of_self_harm(request, self._detect)

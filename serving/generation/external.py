@@ -31,7 +31,7 @@ from serving.protocol.check import with_schema
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import ResponseWriter
-from serving.protocol.sse import DONE
+from serving.protocol.sse import DONE, event_of
 from serving.protocol.usage import Segment, Usage, read_usage
 
 log = logging.getLogger(__name__)
@@ -281,4 +281,4 @@ class _Passing:
         elif not chunk.get("choices") and not self._request.stream_options.get("include_usage"):
             seen = None
         if seen is not None:
-            await self._response.event(b"data: " + orjson.dumps(seen) + b"\n\n", self._target.label)
+            await self._response.event(event_of(seen), self._target.label)

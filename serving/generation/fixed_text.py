@@ -6,12 +6,11 @@ This module does not know the text, nor the reason for it.
 from typing import Any
 
 import orjson
-from starlette.responses import Response
 
 from models.chat_chunks import collect
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import MODEL_HEADER, ResponseWriter
-from serving.protocol.sse import DONE, HEADERS
+from serving.protocol.response import MODEL_HEADER, Headers, ResponseWriter, Sink
+from serving.protocol.sse import DONE, HEADERS, event_of
 
 Json = dict[str, Any]
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -27,13 +26,34 @@ async def send(request: GenerationRequest, writer: ResponseWriter, chunks: list[
         await writer.whole(200, _whole(request, chunks), label)
 
 
-def response_of(request: GenerationRequest, chunks: list[Json], headers: dict[str, str], label: str) -> Response:
-    """Return the text as a complete response."""
-    headers = {MODEL_HEADER.decode(): label, **headers}
-    if request.streams:
-        headers |= {name.decode(): value.decode() for name, value in HEADERS}
-        return Response(_events(chunks), 200, headers)
-    return Response(_whole(request, chunks), 200, headers, media_type="application/json")
+class FixedReply:
+    """The text as a response by itself; a `serving.protocol.response.Source`.
+
+    Args:
+        request: the request.
+        chunks: the text.
+        headers: additional headers.
+        label: the model id.
+
+    """
+
+    def __init__(self, request: GenerationRequest, chunks: list[Json], headers: Headers, label: str) -> None:
+        self._request = request
+        self._chunks = chunks
+        self._headers = [(MODEL_HEADER, label.encode()), *headers]
+
+    async def run(self, sink: Sink) -> None:
+        """Send it."""
+        if self._request.streams:
+            body, headers = _events(self._chunks), [*HEADERS]
+        else:
+            body = _whole(self._request, self._chunks)
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await sink.start(200, [*headers, *self._headers])
+        await sink.end(body)
+
+    def abandon(self) -> None:
+        """Do nothing: it is sent at once."""
 
 
 def chunks_of(request: GenerationRequest, text: str, *, label: str, id_: str, created: int) -> list[Json]:
@@ -56,7 +76,7 @@ def chunks_of(request: GenerationRequest, text: str, *, label: str, id_: str, cr
 
 
 def _events(chunks: list[Json]) -> bytes:
-    return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + DONE
+    return b"".join(map(event_of, chunks)) + DONE
 
 
 def _whole(request: GenerationRequest, chunks: list[Json]) -> bytes:

@@ -27,7 +27,7 @@ from serving.protocol.check import for_engines
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import ResponseWriter
-from serving.protocol.sse import DONE, events_of
+from serving.protocol.sse import CONTENT_TYPE, DATA, DONE, END, ERROR, event_of, events_of
 from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
 from serving.protocol.tool_calls import ToolCallRepair, tools_for_engines
 from serving.protocol.usage import Segment, Usage
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 ENDED_FOR_IT_S = 10.0  # a request with constraints that ran longer than this may have caused the loss of its engine
-ERROR_EVENT = b'data: {"error"'  # unambiguous: quotes inside a string would be escaped
 COUNTED = {"include_usage": True}
 
 
@@ -257,7 +256,7 @@ class _Attempt:
         try:
             if upstream.status != 200:
                 await self._pass_error(upstream.status, await upstream.body())
-            elif limit is not None and upstream.content_type.startswith(b"text/event-stream"):
+            elif limit is not None and upstream.content_type.startswith(CONTENT_TYPE):
                 await self._pass_stream(upstream, limit, stall_timeout_s)
                 self._replica.proven(self._loop.time())
             else:
@@ -287,7 +286,7 @@ class _Attempt:
 
     async def _pass_block(self, block: bytes, limit: asyncio.Timeout, stall: Stall) -> None:
         events = self._meter.feed(block)
-        if ERROR_EVENT in events:  # vLLM validates a part of a streaming request only after its 200
+        if ERROR in events:  # vLLM validates a part of a streaming request only after its 200
             events = await self._error_within(events)
             if self._response.finished:
                 return
@@ -308,8 +307,8 @@ class _Attempt:
 
     async def _error_within(self, events: bytes) -> bytes:
         """Forward the events before an error and then the error; raise TargetFailed if another target may answer."""
-        before, _, rest = events.partition(ERROR_EVENT)
-        error = vllm_errors.translate_event(ERROR_EVENT[len(b"data: ") :] + rest.partition(b"\n\n")[0], self._parts())
+        before, _, rest = events.partition(ERROR)
+        error = vllm_errors.translate_event(ERROR[len(DATA) :] + rest.partition(END)[0], self._parts())
         if error.status >= 500:
             if before:
                 self.forwarded = True
@@ -325,7 +324,7 @@ class _Attempt:
 
     def _spliced(self, splice: StreamSplicer, events: bytes) -> bytes:
         chunks = [splice.chunk(chunk) for chunk in events_of([events])]
-        parts = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks if chunk is not None]
+        parts = [event_of(chunk) for chunk in chunks if chunk is not None]
         if DONE in events:
             parts += [splice.provenance([*self._record.segments, self._segment()]), DONE]
         return b"".join(parts)

@@ -1,8 +1,8 @@
-"""One generation, from admission to its row in the ledger: the response object of the generation routes.
+"""One generation, from admission to its row in the ledger: it executes a plan and sends the response to a sink.
 
 It reserves the limits, looks in the response cache, otherwise runs the model's fallback chain
-(`serving.generation.chain`), settles what was used, and always ends the ledger's record. When the client disconnects,
-everything stops at once. It does not know who answers, nor HTTP beyond ASGI.
+(`serving.generation.chain`), settles what was used, and always ends the ledger's record. When nobody needs the response
+any more, everything stops at once. It does not know who answers, who receives the response, nor HTTP.
 """
 
 import asyncio
@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from serving import errors
 from serving.cache.response_cache import Lookup
@@ -25,13 +22,13 @@ from serving.generation.continuation import can_be_continued
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
 from serving.limits.limiter import Reservation
-from serving.protocol.disconnect import Disconnect
 from serving.protocol.record import RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
-from serving.protocol.response import ResponseWriter
+from serving.protocol.response import ResponseWriter, Sink
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
+from serving.resilience.tasks import CancelScope
 from serving.safety.gate import Opening, SafetyGate
 from serving.safety.reply_guard import ReplyStopped, usage_event
 
@@ -63,13 +60,13 @@ class Limits(Protocol):
         """Refund the reservation."""
 
 
-class Generation(Response):
-    """Generates the response to a request.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a generation uses.
 
-    Args:
+    Attributes:
         request: the request.
         chain: the targets to try in order.
-        record: its record in the ledger.
         limiter: the rate limits.
         lookup: makes the request's lookup in the response cache.
         memory: the person's memory; None: off.
@@ -79,54 +76,53 @@ class Generation(Response):
         tokens: estimate of the maximum tokens that it can use.
         timeout_s: timeout of the whole request.
         drain: ends it when the worker stops.
-        hands_over: whether another worker can continue the stream if this one stops; then the stream just stops, and
+        is_repeatable: whether another worker can continue it; a run of an agent has side effects.
+
+    """
+
+    request: GenerationRequest
+    chain: Sequence[Target]
+    limiter: Limits
+    lookup: Callable[[GenerationRequest], Lookup]
+    memory: ChatMemory | None
+    degraded: Degraded
+    tier: str
+    tokens: int
+    timeout_s: float
+    drain: Drain
+    safety: SafetyGate | None = None
+    is_repeatable: bool = True
+
+
+class Generation:
+    """Generates the response to a request; a `serving.protocol.response.Source`.
+
+    Args:
+        plan: the plan.
+        record: the request's record in the ledger.
+        hands_over: whether another worker may continue the stream if this one stops; then the stream just stops, and
             the record says so.
         sent: its beginning, sent by another worker; None: there is none.
-
-    Raises (when called, before anything was sent):
-        ApiError: a limit refuses it, no target answered, or it timed out.
 
     """
 
     def __init__(
-        self,
-        *,
-        request: GenerationRequest,
-        chain: Sequence[Target],
-        record: RequestRecord,
-        limiter: Limits,
-        lookup: Callable[[GenerationRequest], Lookup],
-        memory: ChatMemory | None,
-        degraded: Degraded,
-        tier: str,
-        tokens: int,
-        timeout_s: float,
-        drain: Drain,
-        safety: SafetyGate | None = None,
-        hands_over: bool = False,
-        sent: SentEvents | None = None,
+        self, plan: Plan, record: RequestRecord, *, hands_over: bool = False, sent: SentEvents | None = None
     ) -> None:
-        super().__init__()
-        self._request = request
-        self._chain = Chain(chain, lambda: self.counted)
+        self._plan = plan
+        self._request = plan.request  # with what safety and memory add
         self._record = record
-        self._limiter = limiter
-        self._lookup_of = lookup
-        self._lookup = lookup(request)
-        self._memory = memory
+        self._chain = Chain(plan.chain, lambda: self.counted)
+        self._lookup = plan.lookup(plan.request)
+        self._hands_over = hands_over and plan.is_repeatable
+        self._sent = sent
+        self._earlier = sent.counted if sent else Usage()
+        self._opening: Opening | None = None
+        self._scope = CancelScope()
+        self._response: ResponseWriter | None = None
         self._handed_over = False
         self._is_charged = False  # the reserved tokens are charged although it failed
         self._is_altered = False  # the response differs from the model's output
-        self._degraded = degraded
-        self._safety = safety
-        self._opening: Opening | None = None
-        self._tier = tier
-        self._tokens = tokens
-        self._timeout_s = timeout_s
-        self._drain = drain
-        self._hands_over = hands_over
-        self._sent = sent
-        self._earlier = sent.counted if sent else Usage()
 
     @property
     def counted(self) -> Usage:
@@ -138,28 +134,37 @@ class Generation(Response):
             earlier.completion_tokens + own.completion_tokens,
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; returns early if the client disconnects."""
-        request = self._request
+    def abandon(self) -> None:
+        """Stop: nobody needs the response any more; a complete one is still settled and stored."""
+        if self._response is None or not self._response.finished:
+            self._scope.cancel()
+
+    async def run(self, sink: Sink) -> None:
+        """Send the response to `sink`; returns early if it is abandoned.
+
+        Raises, before anything was sent:
+            ApiError: a limit refuses it, no target answered, or it timed out.
+        """
+        plan, request = self._plan, self._request
         with self._record as record:
             try:
-                reservation = await self._limiter.reserve(
-                    request.app, request.user, self._tier, self._tokens, record.id, request.sequences
+                reservation = await plan.limiter.reserve(
+                    request.app, request.user, plan.tier, plan.tokens, record.id, request.sequences
                 )
             except errors.ApiError as problem:
-                if await self._degraded.answer_crisis(
-                    request, ResponseWriter(send, record, [], keeps=False), record, problem
+                if await plan.degraded.answer_crisis(
+                    request, ResponseWriter(sink, record, [], keeps=False), record, problem
                 ):
                     return
                 raise
             headers = [(name.encode(), value.encode()) for name, value in reservation.headers.items()]
-            response = ResponseWriter(send, record, headers, keeps=self._keeps())
+            response = self._response = ResponseWriter(sink, record, headers, keeps=self._keeps())
             if self._sent:
                 response.resume(self._sent.events)
             try:
-                await self._until_disconnect(scope, receive, response)
+                await self._until_abandoned(response)
             except errors.ApiError as problem:
-                if not await self._degraded.answer_crisis(self._request, response, record, problem):
+                if not await plan.degraded.answer_crisis(self._request, response, record, problem):
                     record.status = problem.status
                     self._is_charged = isinstance(problem, errors.AnswerTooLarge)
                     record.end(outcome_of(problem.status), error_code=problem.code)
@@ -167,32 +172,30 @@ class Generation(Response):
             finally:
                 await self._settle(reservation, response)
         await self._keep(response)
-        if self._memory is not None and not self._handed_over:
-            await self._memory.remember(response)
-        if self._safety is not None and self._opening is not None and response.started:
-            await self._safety.settle(self._opening)
+        if plan.memory is not None and not self._handed_over:
+            await plan.memory.remember(response)
+        if plan.safety is not None and self._opening is not None and response.started:
+            await plan.safety.settle(self._opening)
 
     def _keeps(self) -> bool:
         """Whether what is sent must be remembered."""
-        return self._lookup.keeps or self._memory is not None or can_be_continued(self._request)
+        return self._lookup.keeps or self._plan.memory is not None or can_be_continued(self._request)
 
-    async def _until_disconnect(self, scope: Scope, receive: Receive, response: ResponseWriter) -> None:
-        with Disconnect(scope, receive, lambda: response.finished) as disconnect:
+    async def _until_abandoned(self, response: ResponseWriter) -> None:
+        with self._scope:
             try:
-                async with asyncio.timeout(self._timeout_s) as limit:
-                    with self._drain.ends(limit):
+                async with asyncio.timeout(self._plan.timeout_s) as limit:
+                    with self._plan.drain.ends(limit):
                         await self._answer(response)
             except TimeoutError:
                 await self._run_out(response)
-            except asyncio.CancelledError:
-                if not disconnect.absorbs():
-                    raise  # the server is shutting down
-                self._record.end("aborted")
+        if self._scope.was_cut:
+            self._record.end("aborted")
 
     async def _answer(self, response: ResponseWriter) -> None:
         """Answer with the fixed text of a danger, from the cache or from a target."""
-        if self._safety is not None:
-            opening = self._opening = await self._safety.open(self._request)
+        if self._plan.safety is not None:
+            opening = self._opening = await self._plan.safety.open(self._request)
             self._request = opening.request
             for name, value in opening.headers:
                 response.add_header(name, value)
@@ -209,12 +212,12 @@ class Generation(Response):
 
     async def _answer_after_safety(self, response: ResponseWriter) -> None:
         parsed = self._request.parsed
-        if self._memory is not None:
-            self._request = await self._memory.augment(response)
+        if self._plan.memory is not None:
+            self._request = await self._plan.memory.augment(response)
         if self._opening is not None:
             self._request = self._opening.applied(self._request)
         if self._request.parsed is not parsed:
-            self._lookup = self._lookup_of(self._request)
+            self._lookup = self._plan.lookup(self._request)
         cached = None if self._sent else await self._lookup.find()
         self._record.cache = self._lookup.use
         if cached is None:
@@ -229,8 +232,8 @@ class Generation(Response):
 
     async def _send_fixed(self, text: str, response: ResponseWriter) -> None:
         """Respond with a fixed text; the person's message is stored as usual, in the background."""
-        if self._memory is not None:
-            self._memory.begin()
+        if self._plan.memory is not None:
+            self._plan.memory.begin()
         chunks = fixed_text.chunks_of(
             self._request, text, label=FIXED_LABEL, id_=self._record.id[-24:], created=int(time.time())
         )
@@ -256,7 +259,7 @@ class Generation(Response):
         except TargetFailed as failure:
             withheld: Collection[str] = failure.classes if isinstance(failure, Withheld) else ()
             if withheld and not response.started and is_for_a_person(self._request):
-                await self._degraded.answer(self._request, response, self._record, withheld)
+                await self._plan.degraded.answer(self._request, response, self._record, withheld)
             else:
                 await self._give_up(response, failure.error)
             return
@@ -264,8 +267,8 @@ class Generation(Response):
 
     async def _run_out(self, response: ResponseWriter) -> None:
         """Handle the timeout of the request, or the end of the worker."""
-        if not self._drain.is_over:
-            message = f"The response was not complete within {self._timeout_s:g} s."
+        if not self._plan.drain.is_over:
+            message = f"The response was not complete within {self._plan.timeout_s:g} s."
             await self._give_up(response, errors.EngineTimeout(message))
         elif self._hands_over and response.started:
             self._handed_over = True
@@ -277,7 +280,7 @@ class Generation(Response):
         """Report a failure as an error response, or as the last event of a stream that has started."""
         if not response.started:
             raise error
-        if await self._degraded.answer_crisis(self._request, response, self._record, error):
+        if await self._plan.degraded.answer_crisis(self._request, response, self._record, error):
             return
         await response.broken(error)
         self._record.end(outcome_of(error.status), error_code=error.code)
@@ -300,9 +303,9 @@ class Generation(Response):
             or (response.degraded and not record.segments)
         )
         if used or (response.started and is_free):
-            await self._limiter.settle(reservation, used)
+            await self._plan.limiter.settle(reservation, used)
         elif response.started or record.status is None or self._is_charged:
             # The client left before the engine reported usage, which it never does for a request without a stream.
-            await self._limiter.settle(reservation, reservation.record.tokens)
+            await self._plan.limiter.settle(reservation, reservation.record.tokens)
         else:
-            await self._limiter.refund(reservation)
+            await self._plan.limiter.refund(reservation)

@@ -1,11 +1,10 @@
-"""Writes the response to one client and remembers what was sent.
+"""Writes a response to wherever it goes, and remembers what was sent.
 
-It does not know which model answers, so another model can continue a stream that broke.
+It does not know which model answers, so another model can continue a stream that broke; nor whether a client, a
+recording or an agent's run receives it.
 """
 
 from typing import Protocol
-
-from starlette.types import Send
 
 from serving import errors
 from serving.protocol import sse
@@ -14,6 +13,61 @@ from serving.protocol.record import RequestRecord
 MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
 DEGRADED_HEADER = b"x-bondhu-degraded"
 KEEP_BYTES = 1 << 20  # a longer response can neither be continued by another model nor cached
+Headers = list[tuple[bytes, bytes]]
+
+
+class Sink(Protocol):
+    """Receives a response: a client, a recording, an agent's run."""
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begin; the list of headers becomes the receiver's own."""
+
+    async def write(self, events: bytes) -> None:
+        """Receive whole events of a stream."""
+
+    async def end(self, rest: bytes = b"") -> None:
+        """Receive the last events, or the whole body of a response without a stream."""
+
+
+class Source(Protocol):
+    """Makes a response: a generation, or the reader of a recording."""
+
+    async def run(self, sink: Sink) -> None:
+        """Send the response to `sink`; raises ApiError before its start, and only then."""
+
+    def abandon(self) -> None:
+        """Note that nobody needs the response any more: `run` ends soon, unless it is complete."""
+
+
+class Collected:
+    """A sink that keeps a response.
+
+    Attributes:
+        status: 0 until the response starts.
+
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self._blocks: list[bytes] = []
+
+    @property
+    def body(self) -> bytes:
+        """What was received of the body."""
+        return b"".join(self._blocks)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Keep the status and the headers."""
+        self.status, self.headers = status, headers
+
+    async def write(self, events: bytes) -> None:
+        """Keep events."""
+        self._blocks.append(events)
+
+    async def end(self, rest: bytes = b"") -> None:
+        """Keep the last bytes."""
+        self._blocks.append(rest)
 
 
 class Guard(Protocol):
@@ -30,18 +84,18 @@ class Guard(Protocol):
 
 
 class ResponseWriter:
-    """One HTTP response.
+    """One response.
 
     Args:
-        send: ASGI's `send`.
+        sink: receives it.
         record: the request's record, which gets the status and the time of the first token.
         headers: additional headers.
         keeps: whether to remember what was sent, for a continuation or for the cache.
 
     """
 
-    def __init__(self, send: Send, record: RequestRecord, headers: list[tuple[bytes, bytes]], *, keeps: bool) -> None:
-        self._send = send
+    def __init__(self, sink: Sink, record: RequestRecord, headers: Headers, *, keeps: bool) -> None:
+        self._sink = sink
         self._record = record
         self._headers = headers
         self._keeps = keeps
@@ -51,7 +105,7 @@ class ResponseWriter:
         self.label = ""  # the model that answers
         self.degraded = ""  # why the response is degraded; sent as a header if set before the start
         self.started = False  # the status line was sent
-        self.finished = False  # the last byte was passed to the server
+        self.finished = False  # the last byte was passed on
 
     @property
     def is_kept(self) -> bool:
@@ -80,12 +134,12 @@ class ResponseWriter:
         if self.guard is not None:
             events = self.guard.on_events(events)
         if events:
-            await self._send({"type": "http.response.body", "body": events, "more_body": True})
+            await self._sink.write(events)
 
     async def end(self) -> None:
         """End a complete stream."""
         self.finished = True
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._sink.end()
 
     async def whole(self, status: int, body: bytes, label: str) -> None:
         """Send a complete JSON response."""
@@ -99,29 +153,29 @@ class ResponseWriter:
         if self._keeps:
             self._keep(kept)
         self.finished = True
-        await self._send({"type": "http.response.body", "body": body})
+        await self._sink.end(body)
 
     async def broken(self, error: errors.ApiError) -> None:
         """End a stream that failed; its last event is the error."""
         await self.unguarded()
         self.finished = True
-        await self._send({"type": "http.response.body", "body": errors.stream_event(error)})
+        await self._sink.end(sse.error_event(error))
 
     async def unguarded(self) -> None:
         """Send the held events and remove the guard: what follows is our own text."""
         held, self.guard = self.guard.release() if self.guard else b"", None
         if held:
-            await self._send({"type": "http.response.body", "body": held, "more_body": True})
+            await self._sink.write(held)
 
     async def stopped(self, closing: bytes, kept: bytes) -> None:
         """End an unsafe stream; `kept` replaces all that was kept of it."""
         self.guard = None
         if self._keeps:
             self.sent = [kept]
-        await self._send({"type": "http.response.body", "body": closing, "more_body": True})
+        await self._sink.write(closing)
         await self.end()
 
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]], label: str) -> None:
+    async def _start(self, status: int, headers: Headers, label: str) -> None:
         self._record.status = status
         self.started, self.label = True, label
         headers = [*headers, *self._headers, (MODEL_HEADER, label.encode())]
@@ -129,7 +183,7 @@ class ResponseWriter:
             headers.append((CACHE_HEADER, self._record.cache.encode()))
         if self.degraded:
             headers.append((DEGRADED_HEADER, self.degraded.encode()))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._sink.start(status, headers)
 
     def _keep(self, events: bytes) -> None:
         self._kept_bytes += len(events)

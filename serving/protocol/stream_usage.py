@@ -12,14 +12,14 @@ from typing import Any
 
 import orjson
 
+from serving.protocol.sse import DATA, DONE, END
 from serving.protocol.usage import Usage, read_usage
 
 _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
 _LAST = b'"choices":[],'  # the event that only has the final counts
-_END = b"\n\n"
 _NONE = b',"usage":null'
-_DATA, _DONE = b"data: ", b"data: [DONE]"
+_DONE = DONE.removesuffix(END)
 
 
 def usage_of_body(body: bytes) -> Usage:
@@ -74,32 +74,32 @@ class StreamMeter:
     def feed(self, block: bytes) -> bytes:
         """The bytes to forward to the client: complete events, b"" while there are none."""
         block = self._rest + block
-        cut = block.rfind(_END) + len(_END)
-        if cut < len(_END):
+        cut = block.rfind(END) + len(END)
+        if cut < len(END):
             self._rest = block
             return b""
         self._rest, events = block[cut:], block[:cut]
-        return b"".join([self._of_event(event) for event in events.split(_END) if event])
+        return b"".join([self._of_event(event) for event in events.split(END) if event])
 
     def _of_event(self, event: bytes) -> bytes:
         if self.problem or event.startswith(b":"):  # a comment of the engine's, which keeps its connection alive
             return b""
         if event == _DONE:
             self.is_complete = True
-            return event + _END
+            return event + END
         try:
-            orjson.loads(event.removeprefix(_DATA))
+            orjson.loads(event.removeprefix(DATA))
         except orjson.JSONDecodeError as problem:
             self.problem = f"an event is not valid JSON: {problem}"
             return b""
         match = _COUNTS.search(event)
         if match is None:
-            return event + _END
+            return event + END
         if _LAST in event:
             self._total = match[1]
-            return event + _END if self._wants_last else b""
+            return event + END if self._wants_last else b""
         choice = _CHOICE.search(event)
         self._usage_by_choice[choice[1] if choice else b"0"] = match[1]
         if self._wants_all:
-            return event + _END
-        return b"".join((event[: match.start()], self._instead, event[match.end() :], _END))
+            return event + END
+        return b"".join((event[: match.start()], self._instead, event[match.end() :], END))

@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
+from serving.protocol.sse import DATA, END
+
 Json = dict[str, Any]
 NO_PARAMETERS: Json = {"type": "object", "properties": {}, "additionalProperties": False}
 CALLS, LENGTH = "tool_calls", "length"
-_DATA, _END = b"data: ", b"\n\n"
 
 
 def tools_for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -52,14 +53,14 @@ class ToolCallRepair:
 
     def on_events(self, events: bytes) -> bytes:
         """The events of a stream to hand out."""
-        return b"".join([self._on_event(event) for event in events.split(_END) if event])
+        return b"".join([self._on_event(event) for event in events.split(END) if event])
 
     def _on_event(self, event: bytes) -> bytes:
-        if not event.startswith(_DATA + b"{"):
-            return event + _END
-        chunk: Json = orjson.loads(event[len(_DATA) :])
+        if not event.startswith(DATA + b"{"):
+            return event + END
+        chunk: Json = orjson.loads(event[len(DATA) :])
         changes = [self._on_choice(choice) for choice in chunk.get("choices") or ()]
-        return (_DATA + orjson.dumps(chunk) if any(changes) else event) + _END
+        return (DATA + orjson.dumps(chunk) if any(changes) else event) + END
 
     def _on_choice(self, choice: Json) -> bool:
         """Note a delta's calls; at the end of the choice, repair it. Returns whether it was changed."""

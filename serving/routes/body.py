@@ -10,14 +10,8 @@ from fastapi import Request
 from serving.errors import BodyTooLarge, EncodedBody, IncompleteBody, InvalidRequest
 from serving.routes.json_values import check_values
 
-BYTES_PER_TOKEN = 3  # for estimates, which are rather too high
 LARGE_BYTES = 2**16
 DEEPEST = 64  # levels; a JSON schema with hundreds crashes vLLM's core, which pickles it recursively
-
-
-def tokens_of(text: str) -> int:
-    """Estimate the number of tokens of a text, rather too high."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 async def read_json(http_request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:

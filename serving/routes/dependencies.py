@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.document_reader import DocumentReader
 from memory.erasure import Forgetter
-from memory.intents.executor import IntentExecutor
 from memory.service import MemoryService
 from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
@@ -26,11 +25,10 @@ from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
 from serving.engines.tokenizer import EngineTokenizer
 from serving.errors import DatabaseAway
-from serving.generation.accounts import Accounts
 from serving.generation.agent import AgentParts
 from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
-from serving.generation.fallback import FallbackChains
+from serving.generation.planner import Planner
 from serving.ledger.ledger import Ledger
 from serving.limits.limiter import Limiter
 from serving.observability.active_users import ActiveUsers
@@ -40,6 +38,7 @@ from serving.observability.telemetry import Telemetry
 from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
 from serving.resilience.throttle import Throttle
+from serving.routes.agents.accounts import Accounts
 from serving.safety.gate import SafetyGate
 from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
@@ -62,7 +61,7 @@ class Gateway:
     lookups: Throttle
     sign_ins: AuthThrottle
     key_uses: KeyUsage
-    chains: FallbackChains
+    planner: Planner
     recorder: Recorder
     drain: Drain
     consents: Consents
@@ -83,7 +82,6 @@ class Gateway:
     memory: MemoryService
     documents: DocumentReader
     forgetter: Forgetter
-    intents: IntentExecutor
     now: Callable[[], datetime]
     may_see_all: Callable[[KeyRecord], bool]  # whether a key may access data of other applications
     started_at: int  # unix seconds

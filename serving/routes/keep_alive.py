@@ -7,77 +7,99 @@ an error that follows it is the stream's last event, and headers that name the m
 
 import asyncio
 
-from fastapi.responses import Response
-from starlette.types import Message, Receive, Scope, Send
-
-from serving.errors import ApiError, stream_event
-from serving.protocol.sse import HEADERS
+from serving.errors import ApiError
+from serving.protocol.response import Headers, Sink, Source
+from serving.protocol.sse import DATA, END, HEADERS, error_event
 
 COMMENT = b": keep-alive\n\n"
 
 
-class KeepAliveResponse(Response):
-    """Sends a stream's response, with comments while it is silent.
+class KeptAlive:
+    """A stream's response with comments while it is silent; a `serving.protocol.response.Source`.
 
     Args:
-        response: the response of a request that wants a stream.
+        source: the response of a request that wants a stream.
         every_s: how long the connection may be silent.
 
     """
 
-    def __init__(self, response: Response, every_s: float) -> None:
-        super().__init__()
-        self._response = response
+    def __init__(self, source: Source, every_s: float) -> None:
+        self._source = source
         self._every_s = every_s
-        self._sent_at = 0.0
-        self._has_begun = False
-        self._has_ended = False
-        self._begun_here = False  # before the response's own start, which is replaced by this one
-        self._status = 200  # of the response, if it is replaced
-        self._comment: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def abandon(self) -> None:
+        """Stop."""
+        self._source.abandon()
+
+    async def run(self, sink: Sink) -> None:
         """Send it; raises what the response does, unless the stream has begun here."""
-        loop = asyncio.get_running_loop()
-        self._sent_at = loop.time()
-
-        async def pass_on(message: Message) -> None:
-            self._sent_at = loop.time()
-            if message["type"] == "http.response.start":
-                self._status = message["status"]
-                if self._begun_here:
-                    return
-                self._has_begun = True
-            else:
-                self._has_ended = not message.get("more_body", False)
-                if self._begun_here and self._status != 200:
-                    message = {**message, "body": b"data: %s\n\n" % message["body"] if message.get("body") else b""}
-            await send(message)
-
-        def look() -> None:
-            silent_s = loop.time() - self._sent_at
-            is_due = silent_s >= self._every_s and (not self._has_begun or self._begun_here or self._status == 200)
-            if is_due and (self._comment is None or self._comment.done()) and not self._has_ended:
-                self._comment = loop.create_task(self._say(send))
-                silent_s = 0.0
-            self._timer = loop.call_later(max(self._every_s - silent_s, 0.05), look)
-
-        self._timer = loop.call_later(self._every_s, look)
+        commented = _Commented(sink, self._every_s)
         try:
-            await self._response(scope, receive, pass_on)
+            await self._source.run(commented)
         except ApiError as problem:
-            if not self._begun_here:
+            if not commented.began_it:
                 raise
-            await send({"type": "http.response.body", "body": stream_event(problem)})
+            await sink.end(error_event(problem))
         finally:
-            self._timer.cancel()
-            if self._comment is not None:
-                self._comment.cancel()
+            commented.close()
 
-    async def _say(self, send: Send) -> None:
-        if not self._has_begun:
-            self._has_begun = self._begun_here = True
-            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        self._sent_at = asyncio.get_running_loop().time()
-        await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+
+class _Commented:
+    """A sink that gets comments while the response is silent.
+
+    Attributes:
+        began_it: the response was begun here, before its own start, which is dropped.
+
+    """
+
+    def __init__(self, sink: Sink, every_s: float) -> None:
+        self.began_it = False
+        self._sink = sink
+        self._every_s = every_s
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._status = 0  # 0: it has not started
+        self._has_ended = False
+        self._comment: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(every_s, self._look)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begin."""
+        self._sent_at, self._status = self._loop.time(), status
+        if not self.began_it:
+            await self._sink.start(status, headers)
+
+    async def write(self, events: bytes) -> None:
+        """Pass on events."""
+        self._sent_at = self._loop.time()
+        await self._sink.write(self._as_event(events))
+
+    async def end(self, rest: bytes = b"") -> None:
+        """Pass on the end."""
+        self._sent_at, self._has_ended = self._loop.time(), True
+        await self._sink.end(self._as_event(rest))
+
+    def close(self) -> None:
+        """Send no more comments."""
+        self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+
+    def _as_event(self, body: bytes) -> bytes:
+        """The body; that of an error as an event, if the stream began here."""
+        return DATA + body + END if body and self.began_it and self._status != 200 else body
+
+    def _look(self) -> None:
+        silent_s = self._loop.time() - self._sent_at
+        is_due = silent_s >= self._every_s and (self.began_it or self._status in (0, 200)) and not self._has_ended
+        if is_due and (self._comment is None or self._comment.done()):
+            self._comment = self._loop.create_task(self._say())
+            silent_s = 0.0
+        self._timer = self._loop.call_later(max(self._every_s - silent_s, 0.05), self._look)
+
+    async def _say(self) -> None:
+        if not self._status and not self.began_it:
+            self.began_it = True
+            await self._sink.start(200, list(HEADERS))
+        self._sent_at = self._loop.time()
+        await self._sink.write(COMMENT)

@@ -10,18 +10,19 @@ from typing import Any, Protocol
 import orjson
 from fastapi import Request
 from fastapi.responses import Response
-from starlette.types import Message, Receive, Scope, Send
 
 from serving.config.schema import ModelSpec
 from serving.errors import ApiError, InvalidRequest
 from serving.protocol.request import CHAT
+from serving.protocol.response import Headers, Sink, Source
+from serving.protocol.sse import DATA, END, is_stream
 from serving.routes.body import read_json
+from serving.routes.client_response import ClientResponse
 from serving.routes.counted import refused
 from serving.routes.dependencies import Gateway, caller_of, gateway_of
 from serving.routes.openai.completions import respond
 from serving.streams.policy import DISCONNECT_HEADER, RESUME_HEADER
 
-STREAM = b"text/event-stream"
 Json = dict[str, Any]
 
 
@@ -72,11 +73,11 @@ async def answer(http_request: Request, endpoint: str, dialect: Dialect) -> Resp
     except ApiError as problem:
         raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
     try:
-        response = await respond(http_request, gateway, caller, CHAT, chat, size_bytes=len(body), endpoint=endpoint)
+        source = await respond(http_request, gateway, caller, CHAT, chat, size_bytes=len(body), endpoint=endpoint)
     except ApiError as problem:
         raise _renamed(problem, dialect) from None
     writer = dialect.writer(parsed, http_request.scope["bondhu.request_id"])
-    return TranslatedResponse(response, writer, lambda problem: _renamed(problem, dialect))
+    return ClientResponse(Translated(source, writer, lambda problem: _renamed(problem, dialect)))
 
 
 def _spec_of(gateway: Gateway, parsed: Mapping[str, Any]) -> ModelSpec | None:
@@ -89,69 +90,77 @@ def _spec_of(gateway: Gateway, parsed: Mapping[str, Any]) -> ModelSpec | None:
     return gateway.settings.catalogue.get(gateway.models.agents_model() if is_agent else model)
 
 
-class TranslatedResponse(Response):
-    """Sends a chat's response in another protocol.
+class Translated:
+    """A chat's response in another protocol; a `serving.protocol.response.Source`.
 
     Args:
-        response: the chat's.
+        source: the chat's response.
         writer: writes it anew.
         renamed: changes an error, which is raised before anything is sent, to the protocol's names.
 
     """
 
-    def __init__(self, response: Response, writer: Writer, renamed: Callable[[ApiError], ApiError]) -> None:
-        super().__init__()
-        self._response = response
+    def __init__(self, source: Source, writer: Writer, renamed: Callable[[ApiError], ApiError]) -> None:
+        self._source = source
         self._writer = writer
         self._renamed = renamed
-        self._start: Message = {}
-        self._rest = b""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def abandon(self) -> None:
+        """Stop."""
+        self._source.abandon()
+
+    async def run(self, sink: Sink) -> None:
         """Send it."""
-
-        async def translate(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._start = message
-                if self._streams:
-                    await send(message)
-                return
-            body, is_last = message.get("body", b""), not message.get("more_body", False)
-            if not self._streams:
-                await self._send_whole(body, send, is_last=is_last)
-                return
-            written = self._written(body) + (self._writer.on_end() if is_last else b"")
-            if written or is_last:
-                await send({"type": "http.response.body", "body": written, "more_body": not is_last})
-
         try:
-            await self._response(scope, receive, translate)
+            await self._source.run(_Translating(sink, self._writer))
         except ApiError as problem:
             raise self._renamed(problem) from None
 
-    @property
-    def _streams(self) -> bool:
-        return any(name == b"content-type" and value.startswith(STREAM) for name, value in self._start["headers"])
 
-    async def _send_whole(self, body: bytes, send: Send, *, is_last: bool) -> None:
-        self._rest += body
-        if not is_last:
+class _Translating:
+    """A sink for a chat's response, which passes it on in another protocol."""
+
+    def __init__(self, sink: Sink, writer: Writer) -> None:
+        self._sink = sink
+        self._writer = writer
+        self._status = 0
+        self._headers: Headers = []
+        self._streams = False
+        self._rest = b""
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begin a stream; the length of another response is not known yet."""
+        self._status, self._headers = status, headers
+        self._streams = is_stream(headers)
+        if self._streams:
+            await self._sink.start(status, headers)
+
+    async def write(self, events: bytes) -> None:
+        """Translate events."""
+        if not self._streams:
+            self._rest += events
+        elif written := self._written(events):
+            await self._sink.write(written)
+
+    async def end(self, rest: bytes = b"") -> None:
+        """Translate the last events, or the body."""
+        if self._streams:
+            await self._sink.end(self._written(rest) + self._writer.on_end())
             return
-        status: int = self._start["status"]
-        written = self._writer.on_body(self._rest) if status == 200 else self._writer.on_error_body(status, self._rest)
-        headers = [(name, value) for name, value in self._start["headers"] if name != b"content-length"]
-        headers.append((b"content-length", str(len(written)).encode()))
-        await send({**self._start, "headers": headers})
-        await send({"type": "http.response.body", "body": written})
+        body = self._rest + rest
+        written = self._writer.on_body(body) if self._status == 200 else self._writer.on_error_body(self._status, body)
+        headers = [(name, value) for name, value in self._headers if name != b"content-length"]
+        await self._sink.start(self._status, [*headers, (b"content-length", str(len(written)).encode())])
+        await self._sink.end(written)
 
     def _written(self, block: bytes) -> bytes:
-        *events, self._rest = (self._rest + block).split(b"\n\n")
+        *events, self._rest = (self._rest + block).split(END)
         return b"".join([self._event(event) for event in events])
 
     def _event(self, event: bytes) -> bytes:
         if event.startswith(b":"):
-            return self._writer.on_comment(event + b"\n\n")
-        data = event[event.find(b"data: ") + len(b"data: ") :]  # a shared stream's events have an id before
+            return self._writer.on_comment(event + END)
+        data = event[event.find(DATA) + len(DATA) :]  # a shared stream's events have an id before
         if not data.startswith(b"{"):
             return b""  # [DONE]
         chunk: Json = orjson.loads(data)

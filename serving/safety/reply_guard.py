@@ -16,6 +16,7 @@ import orjson
 
 from agents.safety.helplines import DIRECTORIES
 from agents.safety.risk import ReplyCheck
+from serving.protocol.sse import DATA, END, event_of
 from serving.protocol.usage import Usage
 
 Json = dict[str, Any]
@@ -24,7 +25,6 @@ ENDS = frozenset((".", "!", "?", "\n", "\N{DEVANAGARI DANDA}", "\N{HORIZONTAL EL
 CHECK_EVERY = 80  # characters, if no sentence ends before
 MAX_HELD = 400  # characters that are held for the end of a sentence
 WINDOW = 240  # earlier characters that are checked again with the new ones: a phrase may have begun there
-_DATA, _END = b"data: ", b"\n\n"
 
 
 class ReplyStopped(Exception):
@@ -87,7 +87,7 @@ class ReplyGuard:
 
     def on_events(self, block: bytes) -> bytes:
         """Return the events to send, which may be none yet; raises ReplyStopped."""
-        passed = [self._event(event) for event in block.split(_END) if event]
+        passed = [self._event(event) for event in block.split(END) if event]
         out = b"".join(passed)
         self._is_sent = self._is_sent or bool(out)
         return out
@@ -128,15 +128,15 @@ class ReplyGuard:
 
     def _event(self, event: bytes) -> bytes:
         if not event.startswith(b"data: {"):
-            return self.release() + event + _END
-        chunk: Json = orjson.loads(event[len(_DATA) :])
+            return self.release() + event + END
+        chunk: Json = orjson.loads(event[len(DATA) :])
         changed, releases = False, not self._held
         for choice in chunk.get("choices") or ():
             delta = _text_of(choice)
             is_checked = self._check_delta(choice, delta, chunk)
             changed = (self._adds and self._wrap_delta(choice, delta)) or changed
             releases = is_checked or (releases and not delta)
-        checked_event = (_DATA + orjson.dumps(chunk) if changed else event) + _END
+        checked_event = (DATA + orjson.dumps(chunk) if changed else event) + END
         if not self._by_sentence:
             return checked_event
         self._held.append(checked_event)
@@ -185,17 +185,17 @@ class ReplyGuard:
         for index in sorted(self._texts):
             fields: Json = {"delta": {"role": "assistant", "content": content}} if is_chat else {"text": content}
             choices.append({"index": index, **fields, "logprobs": None, "finish_reason": STOPPED})
-        closing = b"".join(_DATA + orjson.dumps({**head, "choices": [choice]}) + _END for choice in choices)
+        closing = b"".join(event_of({**head, "choices": [choice]}) for choice in choices)
         self._held = []
         return ReplyStopped(verdict.reasons, closing, text)
 
 
 def usage_event(closing: bytes, usage: Usage) -> bytes:
     """The usage event of a stream that ended with `closing`."""
-    chunk: Json = orjson.loads(closing.split(_END)[0][len(_DATA) :])
+    chunk: Json = orjson.loads(closing.split(END)[0][len(DATA) :])
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
     counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return _DATA + orjson.dumps({**chunk, "choices": [], "usage": counts}) + _END
+    return event_of({**chunk, "choices": [], "usage": counts})
 
 
 def _holder_of(choice: Json) -> tuple[Json, str]:

@@ -1,39 +1,61 @@
 """Erasure of a person's recordings (implements `memory.erasure.ErasureTarget`)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from serving.errors import CacheAway
 from serving.protocol.owner import owner_of, owners_of
+from serving.resilience.deadline import answer_within
 from serving.resilience.redis import AWAY
-from serving.streams.recorder import Recorder
+from serving.streams.recordings import Recordings
+from serving.streams.redis_store import RecordingStore
+from serving.streams.replicator import Replicator
 from storage.memory.owner import Owner
+
+FORGET_WITHIN_S = 5.0
 
 
 class RecordingErasure:
-    """Deletes from `recorder` and counts what is left; both raise CacheAway if Redis is unavailable."""
+    """Deletes recordings and counts what is left; both raise CacheAway if Redis is unavailable.
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    Args:
+        recordings: those of this worker.
+        store: those in Redis.
+        replicator: copies the one to the other.
+
+    """
+
+    def __init__(self, recordings: Recordings, store: RecordingStore, replicator: Replicator) -> None:
+        self._recordings = recordings
+        self._store = store
+        self._replicator = replicator
 
     async def forget(self, whom: Owner | str) -> None:
-        """Delete the recordings of a person, or of a whole application, at all workers, also those in progress."""
-        with _redis_errors():
-            await self._recorder.forget(_digest(whom))
+        """Delete the recordings of a person, or of a whole application, at all workers, also those in progress.
+
+        Current readers get the rest, but cannot resume.
+        """
+        owner = _digest(whom)
+        async with _answered():
+            await self._replicator.drop(owner)
+            await self._store.forget(owner)
 
     async def count(self, whom: Owner | str) -> int:
-        """The number of recordings."""
-        with _redis_errors():
-            return await self._recorder.count(_digest(whom))
+        """The number of recordings, in Redis and at this worker."""
+        owner = _digest(whom)
+        async with _answered():
+            in_redis = await self._store.count(owner)
+        return in_redis + len(self._recordings.of(owner))
 
 
 def _digest(whom: Owner | str) -> str:
     return owners_of(whom) if isinstance(whom, str) else owner_of(whom.app, whom.user)
 
 
-@contextmanager
-def _redis_errors() -> Iterator[None]:
+@asynccontextmanager
+async def _answered() -> AsyncIterator[None]:
     try:
-        yield
+        async with answer_within(FORGET_WITHIN_S):
+            yield
     except AWAY as problem:
         raise CacheAway from problem

@@ -49,14 +49,6 @@ def read_event_id(last: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def with_ids(events: bytes, recording_id: str, first: int) -> bytes:
-    """Server-sent events with ids added: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
-    return b"".join(
-        b"id: %s:%d\n%s\n\n" % (recording_id.encode(), number, event)
-        for number, event in enumerate(events.split(b"\n\n")[:-1], first)
-    )
-
-
 def access_key(app: str, user: str | None, path: str) -> str:
     """A digest of who may read a recording and of its path; it starts with `serving.protocol.owner.owner_of`."""
     return f"{owner_of(app, user)}-{_digest(path)}"

@@ -1,48 +1,49 @@
-"""One reader of a recording: the response object of requests that are shared or can be resumed.
+"""One reader of a recording: the response to a request that is shared or can be resumed.
 
 Its request has a record in the ledger. If it reads another request's generation, its row has no tokens. If nobody
-generates (yet, or any more), one of the readers passes on its record, and its request generates. This module does not
-know where the recording comes from.
+generates (yet, or any more), one of the readers gives its record to the generation. This module does not know where the
+recording comes from.
 """
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import orjson
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from serving import errors
-from serving.generation.pipeline import Generation, SentEvents
-from serving.protocol.disconnect import Disconnect
+from serving.generation.planner import Terms
 from serving.protocol.record import RequestRecord, outcome_of
-from serving.protocol.request import GenerationRequest
-from serving.streams.policy import with_ids
-from serving.streams.recording import Head, Headers, Recording
+from serving.protocol.response import Headers, Sink
+from serving.protocol.sse import DATA, END, ERROR, error_event, is_stream, with_ids
+from serving.resilience.tasks import CancelScope
+from serving.streams.recording import Head, Recording
 from storage.tables import CacheUse, Outcome
 
 LIMIT_HEADERS = b"x-ratelimit-"
-STREAM = b"text/event-stream"
 _OUTCOMES: dict[str | None, Outcome] = {"engine_timeout": "timeout", "shutting_down": "unavailable"}
 
-Generate = Callable[[GenerationRequest, RequestRecord, SentEvents | None, bool], Generation]
+
+class Counter(Protocol):
+    """The limits: see `serving.limits.limiter.Limiter`."""
+
+    async def count(self, app: str, user: str | None, tier: str, request_id: str, requests: int = 1) -> dict[str, str]:
+        """Count a request without tokens and return the headers of its response; raises ApiError."""
 
 
-class RecordingResponse(Response):
-    """Sends the events of a recording.
+class RecordingReader:
+    """Sends the events of a recording; a `serving.protocol.response.Source`.
 
     Args:
         recording: the recording.
         record: the request's record in the ledger.
-        generate: makes its generation, if it has to generate.
-        reserve: counts the request in the limits and returns their headers; None: not counted.
+        terms: what it may use if it has to generate.
+        limits: count it if it only reads.
+        app: the application that sends it.
+        user: its end user.
         linger_s: seconds of generation after the client left; None: as the recording says.
         use: value of the record's `cache` if it only reads.
+        requests: how many requests it counts as.
         next_event: number of the first event that the client has not received.
-
-    Raises (when called, before anything was sent):
-        ApiError: a limit refuses it.
 
     """
 
@@ -51,56 +52,66 @@ class RecordingResponse(Response):
         recording: Recording,
         *,
         record: RequestRecord,
-        generate: Generate,
-        reserve: Callable[[str], Awaitable[dict[str, str]]] | None,
+        terms: Terms,
+        limits: Counter,
+        app: str,
+        user: str | None,
         linger_s: float | None,
         use: CacheUse,
+        requests: int = 1,
         next_event: int = 0,
     ) -> None:
-        super().__init__()
         self.linger_s = linger_s
         self.next_event = next_event
+        self.terms = terms
         self._recording = recording
         self._record: RequestRecord | None = record
-        self._generate = generate
-        self._reserve = reserve
+        self._limits = limits
+        self._sender = (app, user)
         self._use = use
+        self._requests = requests
+        self._scope = CancelScope()
         self._finished = False
-        recording.join(self)  # must come before the recording's task looks for readers
+        recording.join(self)
 
-    def make_generation(self, request: GenerationRequest, sent: SentEvents | None) -> Generation | None:
-        """Make a generation with this request's record; None if its record was passed on before."""
+    def give_record(self) -> RequestRecord | None:
+        """Give the record to a generation; None if it was given before."""
         record, self._record = self._record, None
-        if record is None:
-            return None
-        record.cache = None
-        return self._generate(request, record, sent, self._recording.is_resumable)
+        if record is not None:
+            record.cache = None
+        return record
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; returns early if the client disconnects."""
+    def abandon(self) -> None:
+        """Stop: the client has left; a complete response is still recorded as complete."""
+        if not self._finished:
+            self._scope.cancel()
+
+    async def run(self, sink: Sink) -> None:
+        """Send the response to `sink`; returns early if it is abandoned.
+
+        Raises, before anything was sent:
+            ApiError: a limit refuses it.
+        """
         try:
-            with Disconnect(scope, receive, lambda: self._finished) as disconnect:
-                try:
-                    await self._pass_on(send)
-                except asyncio.CancelledError:
-                    if not disconnect.absorbs():
-                        raise  # the server is shutting down
-                    self._end("aborted")
+            with self._scope:
+                await self._pass_on(sink)
+            if self._scope.was_cut:
+                self._end("aborted")
         finally:
             self._recording.leave(self)
             if self._record is not None:
                 self._record.__exit__(*sys.exc_info())
 
-    async def _pass_on(self, send: Send) -> None:
+    async def _pass_on(self, sink: Sink) -> None:
         recording = self._recording
         while recording.head is None:
-            if recording.end is not None:
+            if recording.ended is not None:
                 raise errors.ShuttingDown
             await recording.news()
         head = recording.head
         headers = await self._headers_of(head)
-        await send({"type": "http.response.start", "status": head.status, "headers": headers})
-        streams = any(name == b"content-type" and value.startswith(STREAM) for name, value in headers)
+        await sink.start(head.status, headers)
+        streams = is_stream(headers)
         if not streams:  # an error instead of the stream that the client resumes, of which it has received nothing
             self.next_event = 0
         last = b""
@@ -112,29 +123,30 @@ class RecordingResponse(Response):
                     last = events
                     sent = with_ids(events, recording.id, first) if recording.is_resumable and streams else events
                     self._finished = not streams and recording.is_over_for(self)
-                    await send({"type": "http.response.body", "body": sent, "more_body": not self._finished})
+                    await (sink.end(sent) if self._finished else sink.write(sent))
                 elif recording.is_over_for(self):
                     break
                 else:
                     await recording.news()
-            if recording.end != "complete":
+            if recording.ended != "complete":
                 raise errors.ShuttingDown
         except errors.ApiError as problem:  # the status was sent: the error becomes the last event
-            last = errors.stream_event(problem)
-            await send({"type": "http.response.body", "body": last, "more_body": True})
+            last = error_event(problem)
+            await sink.write(last)
         if not self._finished:
             self._finished = True
-            await send({"type": "http.response.body", "body": b""})
+            await sink.end()
         self._end_as(head.status, _code_within(last))
 
     async def _headers_of(self, head: Head) -> Headers:
         """The recording's headers, with this request's own limits."""
         record = self._record
         if record is None:
-            return list(head.headers)  # a copy, because middleware changes the list
+            return list(head.headers)
         own: Headers = []
-        if self._reserve is not None and head.status == 200:
-            own = [(name.encode(), value.encode()) for name, value in (await self._reserve(record.id)).items()]
+        if head.status == 200:  # its record may generate later, so this reservation gets another id
+            counted = await self._limits.count(*self._sender, self.terms.tier, f"{record.id}.0", self._requests)
+            own = [(name.encode(), value.encode()) for name, value in counted.items()]
         record.status = head.status
         record.cache = self._use
         return [header for header in head.headers if not header[0].startswith(LIMIT_HEADERS)] + own
@@ -158,9 +170,9 @@ class RecordingResponse(Response):
 
 
 def _code_within(last: bytes) -> str | None:
-    """The code of the error event at the end of a response; None without one."""
-    event = last.rstrip().rpartition(b"\n\n")[2].removeprefix(b"data: ")
-    if not event.startswith(b'{"error"'):
+    """The code of the error at the end of a stream, or in a body; None without one."""
+    event = last.rstrip().rpartition(END)[2].removeprefix(DATA)
+    if not event.startswith(ERROR.removeprefix(DATA)):
         return None
     code = orjson.loads(event)["error"]["code"]
     return None if code is None else str(code)

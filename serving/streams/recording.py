@@ -1,9 +1,10 @@
 """A recording of a response in progress, which several clients can read at their own pace and position.
 
-The producer's ASGI messages are stored as blocks of whole events, counted from 0 (a response without a stream has one
+The response is stored as blocks of whole events, counted from 0 (a response without a stream has one
 block). The oldest block is dropped when more than `max_bytes` are stored and the fastest reader has read it. So one
 reader alone slows the producer down like a direct connection, and of several readers only the slow one is disconnected.
-This module does not know who produces or reads, or that other processes exist.
+A recording is a `serving.protocol.response.Sink`. This module does not know who produces or reads, or that other
+processes exist.
 """
 
 import asyncio
@@ -12,16 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from starlette.types import Message
-
 from serving import errors
+from serving.generation.planner import Terms
+from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
+from serving.protocol.response import Headers
+from serving.protocol.sse import END, error_event
 from serving.protocol.usage import Usage
 
-EVENT_END = b"\n\n"
 NOBODY_S = float("-inf")
 End = Literal["complete", "gone", "dropped"]  # gone: another worker may continue; dropped: nobody needs it
-Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,30 @@ class Head:
     headers: Headers
 
 
-class RecordingReader(Protocol):
+class Reader(Protocol):
     """A reader of a recording; `next_event` is the first that it has not received."""
 
     next_event: int
     linger_s: float | None  # seconds of generation after it left; None: as the recording says
+    terms: Terms  # if its request generates
+
+    def give_record(self) -> RequestRecord | None:
+        """Give its record in the ledger to the generation; None if it was given before."""
+
+
+class Producer(Protocol):
+    """What produces a recording."""
+
+    @property
+    def counted(self) -> Usage:
+        """The tokens so far."""
+
+
+class Listener(Protocol):
+    """Who wants to know of news in a recording."""
+
+    def on_news(self, recording_id: str) -> None:
+        """There are new events, or it has ended."""
 
 
 class Recording:
@@ -70,12 +90,14 @@ class Recording:
         self.is_resumable = is_resumable
         self.linger_s = linger_s
         self.head: Head | None = None
-        self.end: End | None = None
+        self.ended: End | None = None
         self.identity: str | None = None  # digest of the identical requests that it answers
-        self.readers: list[RecordingReader] = []
+        self.has_begun = False  # it is generated or copied, or was
+        self.readers: list[Reader] = []
         self.linger_until = NOBODY_S  # for readers that left
-        self.counted: Callable[[], Usage] = Usage  # tokens so far
-        self.on_news: Callable[[], None] = lambda: None
+        self.producer: Producer | None = None
+        self.copied = Usage()  # tokens of what another worker has produced
+        self.listener: Listener | None = None
         self.is_elsewhere = False  # it is published to other processes
         self.is_forgotten = False  # only current readers get the rest
         self._max_bytes = max_bytes
@@ -100,18 +122,22 @@ class Recording:
         """Whether its beginning is still stored."""
         return not self._starts or self._starts[0] == 0
 
+    def counted(self) -> Usage:
+        """The tokens so far."""
+        return self.copied if self.producer is None else self.producer.counted
+
     def blocks(self) -> list[bytes]:
         """All stored blocks."""
         return list(self._blocks)
 
     # For readers.
 
-    def join(self, reader: RecordingReader) -> None:
+    def join(self, reader: Reader) -> None:
         """Add a reader."""
         self.readers.append(reader)
         self._unread.clear()
 
-    def leave(self, reader: RecordingReader) -> None:
+    def leave(self, reader: Reader) -> None:
         """Remove a reader."""
         self.readers.remove(reader)
         linger_s = self.linger_s if reader.linger_s is None else reader.linger_s
@@ -120,16 +146,16 @@ class Recording:
         if not self.readers:
             self._unread.set()
 
-    def take(self, reader: RecordingReader) -> bytes:
+    def take(self, reader: Reader) -> bytes:
         """Return the new events for a reader, b"" while there are none; raises ReaderTooSlow."""
         events, reader.next_event = self.since(reader.next_event, self._shown)
         if events:
             self._read.set()
         return events
 
-    def is_over_for(self, reader: RecordingReader) -> bool:
+    def is_over_for(self, reader: Reader) -> bool:
         """Whether a reader has received everything."""
-        return self.end is not None and (self._shown is None or reader.next_event >= self._total)
+        return self.ended is not None and (self._shown is None or reader.next_event >= self._total)
 
     async def news(self) -> None:
         """Wait until there may be new events."""
@@ -137,16 +163,22 @@ class Recording:
 
     # For the producer.
 
-    async def send(self, message: Message) -> None:
-        """Record an ASGI message of the response; waits while the fastest reader is far behind."""
-        if message["type"] == "http.response.start":
-            self.head = Head(message["status"], list(message["headers"]))
-        else:
-            if body := message.get("body"):
-                self.add(body)
-            if not message.get("more_body"):
-                self.end = "complete"
+    async def start(self, status: int, headers: Headers) -> None:
+        """Record the status and the headers."""
+        self.head = Head(status, headers)
         self.notify()
+
+    async def write(self, events: bytes) -> None:
+        """Record events; waits while the fastest reader is far behind."""
+        self.add(events)
+        self.notify()
+        await self.make_room()
+
+    async def end(self, rest: bytes = b"") -> None:
+        """Record the last events, or the body; waits like `write`."""
+        if rest:
+            self.add(rest)
+        self.finish("complete")
         await self.make_room()
 
     async def make_room(self) -> None:
@@ -162,7 +194,7 @@ class Recording:
         """Record whole events."""
         self._starts.append(self._total)
         self._blocks.append(block)
-        self._total += max(1, block.count(EVENT_END))
+        self._total += max(1, block.count(END))
         self._bytes += len(block)
 
     def fail(self, error: errors.ApiError) -> None:
@@ -173,12 +205,12 @@ class Recording:
             self.head = Head(error.status, [(name.encode(), value.encode()) for name, value in headers.items()])
             self.add(body)
         else:
-            self.add(errors.stream_event(error))
+            self.add(error_event(error))
         self.finish("complete")
 
     def finish(self, end: End) -> None:
         """End the recording."""
-        self.end = end
+        self.ended = end
         self.notify()
 
     def since(self, event: int, stop: int | None = None) -> tuple[bytes, int]:
@@ -194,7 +226,7 @@ class Recording:
             raise errors.ReaderTooSlow
         blocks = self._blocks[first : bisect_left(self._starts, stop)]
         if skipped := event - self._starts[first]:
-            blocks[0] = blocks[0].split(EVENT_END, skipped)[skipped]
+            blocks[0] = blocks[0].split(END, skipped)[skipped]
         return b"".join(blocks), stop
 
     def hold_back(self) -> None:
@@ -214,7 +246,8 @@ class Recording:
     def notify(self) -> None:
         """Wake readers and the replicator."""
         self._wake()
-        self.on_news()
+        if self.listener is not None:
+            self.listener.on_news(self.id)
 
     async def unread(self) -> None:
         """Wait until there are no readers."""

@@ -217,7 +217,7 @@ class Copy:
         fields: dict[FieldT, EncodableT] = {}
         data, upto = recording.since(self._next)
         is_first = not self._described
-        if is_first or recording.end:
+        if is_first or recording.ended:
             self._file(pipe)
         if is_first:
             pipe.set(writer_key(recording.id), worker, px=ALIVE_MS)
@@ -230,14 +230,14 @@ class Copy:
             counted = recording.counted()
             counts = (counted.prompt_tokens, counted.cached_tokens, counted.completion_tokens)
             fields |= {b"n": b"%d" % self._next, b"d": data, b"u": orjson.dumps(counts)}
-        if recording.end:
-            fields[b"e"] = recording.end.encode()
+        if recording.ended:
+            fields[b"e"] = recording.ended.encode()
         key = stream_key(recording.id, recording.access_key)
         self._described, self._headed, self._next = True, recording.head is not None, upto
-        self.is_complete = recording.end is not None
-        if recording.end:
+        self.is_complete = recording.ended is not None
+        if recording.ended:
             pipe.delete(writer_key(recording.id))
-        if recording.end == "dropped":
+        if recording.ended == "dropped":
             pipe.delete(key)
             return upto
         if fields:
@@ -294,6 +294,5 @@ def apply(recording: Recording, fields: Fields, request_id: str) -> bool:
             return False
         if number == recording.total:  # otherwise it is a duplicate: two workers wrote the recording
             recording.add(fields[b"d"])
-            counts = Usage(*orjson.loads(fields[b"u"]))
-            recording.counted = lambda: counts
+            recording.copied = Usage(*orjson.loads(fields[b"u"]))
     return True

@@ -9,13 +9,14 @@ local from then on.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from serving import errors
 from serving.resilience.breaker import Breaker
 from serving.resilience.deadline import answer_within
 from serving.resilience.redis import AWAY
 from serving.streams.recording import Recording
+from serving.streams.recordings import Recordings
 from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, RecordingStore, flight_key, stream_key
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Replicator:
 
     Args:
         store: the recordings in Redis.
+        recordings: those of this worker.
         max_bytes: maximum size of a copy.
         listens: whether other workers may ask for recordings.
         clock: monotonic seconds.
@@ -39,12 +41,17 @@ class Replicator:
     """
 
     def __init__(
-        self, store: RecordingStore, *, max_bytes: int, listens: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        store: RecordingStore,
+        recordings: Recordings,
+        *,
+        max_bytes: int,
+        listens: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breaker = Breaker("Redis, for streams,", clock=clock)
-        self.find: Callable[[str], Recording | None] = lambda _: None  # finds a recording of this worker
-        self.drop: Callable[[str], Awaitable[None]] = _drop_nothing  # drops the recordings of an erased owner
         self._store = store
+        self._recordings = recordings
         self._max_bytes = max_bytes
         self._listens = listens
         self._clock = clock
@@ -63,8 +70,8 @@ class Replicator:
         recording.is_elsewhere = True
         if recording.is_resumable:
             recording.hold_back()
-        recording.on_news = lambda: self._mark(recording.id)
-        self._mark(recording.id)
+        recording.listener = self
+        self.on_news(recording.id)
 
     def started(self, identity: str) -> None:
         """Note that this worker computes a request, and refresh its claim from now on."""
@@ -87,9 +94,9 @@ class Replicator:
             if self._listens:
                 tasks.create_task(self._repeat(self._listen))
 
-    async def forget(self, recordings: Sequence[Recording]) -> None:
-        """Stop copying these recordings and delete their copies; raises what Redis raises."""
-        written = [copy for recording in recordings if (copy := self._copies.get(recording.id))]
+    async def drop(self, owner: str) -> None:
+        """Drop this worker's recordings of an owner, and delete their copies; raises what Redis raises."""
+        written = [copy for recording in self._recordings.drop(owner) if (copy := self._copies.get(recording.id))]
         for copy in written:
             self._give_up(copy)
         async with self._flushing:  # wait for a write in progress
@@ -157,10 +164,11 @@ class Replicator:
 
     def _give_up(self, copy: Copy) -> None:
         self._copies.pop(copy.recording.id, None)
-        copy.recording.on_news = lambda: None
+        copy.recording.listener = None
         copy.recording.show(None)
 
-    def _mark(self, recording_id: str) -> None:
+    def on_news(self, recording_id: str) -> None:
+        """Copy the news with the next write; see `serving.streams.recording.Listener`."""
         self._dirty.add(recording_id)
         self._news.set()
 
@@ -194,7 +202,7 @@ class Replicator:
                     await self._on_request(recording_id, access_key)
 
     async def _on_request(self, recording_id: str, access_key: str) -> None:
-        recording = self.find(recording_id)
+        recording = self._recordings.find(recording_id)
         if recording is None or recording.access_key != access_key:
             await self._store.say_gone(recording_id, access_key)
         else:
@@ -207,7 +215,3 @@ class Replicator:
             except AWAY as problem:
                 log.debug("streams: Redis does not respond: %r", problem)
             await asyncio.sleep(TICK_S)
-
-
-async def _drop_nothing(_: str) -> None:
-    """Default of Replicator.drop: does nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from serving.protocol.anthropic.errors import error_body, error_of
+from serving.protocol.sse import named_event
 
 Json = dict[str, Any]
 EXTENSION = "bondhu"  # cards of agents, and which model wrote what
@@ -187,4 +188,4 @@ def _usage(usage: Mapping[str, Any]) -> Json:
 
 
 def _event(kind: str, **fields: Any) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps({"type": kind} | fields))
+    return named_event(kind, orjson.dumps({"type": kind} | fields))

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from serving.protocol.responses.output import CallItem, Event, Item, ReasoningItem, TextItem
+from serving.protocol.sse import named_event
 
 Json = dict[str, Any]
 ECHOED = (  # fields of the request that its response repeats
@@ -157,7 +158,7 @@ class ResponsesWriter:
         lines = []
         for kind, fields in events:
             data = orjson.dumps({"type": kind, "sequence_number": self._sequence, **fields})
-            lines.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
+            lines.append(named_event(kind, data))
             self._sequence += 1
         return b"".join(lines)
 

@@ -10,17 +10,18 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, Field, JsonValue
-from starlette.types import Message
 
 from agents.catalogue import PREFIX
 from memory.schemas import Accepted, Name
 from serving.errors import UnknownModel
 from serving.privacy.markers import FIELD
 from serving.protocol.request import CHAT
+from serving.protocol.response import Collected
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.counted import looked_up
 from serving.routes.dependencies import Caller, Gateway, Worker
+from serving.routes.disconnect import on_disconnect
 from serving.routes.openai.completions import respond
 from storage.api_keys import KeyRecord
 
@@ -123,23 +124,17 @@ async def run_whole(
     if user is not None:
         parsed["user"] = user
     size = len(orjson.dumps(parsed))
-    response = await respond(http_request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
-    events: list[Message] = []
-
-    async def keep(message: Message) -> None:
-        events.append(message)
-
-    await response(http_request.scope, http_request.receive, keep)
-    if not events:  # the client has disconnected
+    source = await respond(http_request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
+    collected = Collected()
+    with on_disconnect(http_request.scope, http_request.receive, source.abandon):
+        await source.run(collected)
+    if not collected.status:  # the client has disconnected
         return Response(status_code=499)
-    headers = {
-        name.decode(): value.decode() for name, value in events[0]["headers"] if not name.startswith(b"content-")
-    }
-    content = b"".join(message.get("body", b"") for message in events[1:])
-    status: int = events[0]["status"]
-    if status == 200:
+    headers = {name.decode(): value.decode() for name, value in collected.headers if not name.startswith(b"content-")}
+    content = collected.body
+    if collected.status == 200:
         content = _answer(agent, orjson.loads(content)).model_dump_json().encode()
-    return Response(content, status, headers, media_type="application/json")
+    return Response(content, collected.status, headers, media_type="application/json")
 
 
 def _answer(agent: str, completion: Mapping[str, Any]) -> RunAnswer:

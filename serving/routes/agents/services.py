@@ -18,8 +18,8 @@ from agents.outside.tokens import NotAuthorized
 from agents.outside.vault import Locked
 from memory.schemas import Accepted, Name
 from serving.errors import InvalidRequest, ServiceNotConfigured, TooManyKeys, UnknownService
-from serving.generation.accounts import Accounts
 from serving.routes import openapi
+from serving.routes.agents.accounts import Accounts
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.dependencies import Worker
 from serving.routes.memory.common import Access, MemoryAccess, User

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from memory.recall.token_budget import within_budget
 from memory.schemas import Name, Words
 from memory.service import Recalled
+from serving.protocol.token_estimate import BYTES_PER_TOKEN, tokens_of
 from serving.routes import openapi
-from serving.routes.body import BYTES_PER_TOKEN, tokens_of
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, OfUser
 from serving.routes.memory.memories import MemoryAnswer

@@ -10,8 +10,9 @@ from fastapi.responses import Response
 
 from serving.engines import embedder as embeddings
 from serving.errors import ApiError, InvalidRequest, UnknownModel
+from serving.protocol.token_estimate import BYTES_PER_TOKEN
 from serving.routes import openapi
-from serving.routes.body import BYTES_PER_TOKEN, LARGE_BYTES, model_name, read_json
+from serving.routes.body import LARGE_BYTES, model_name, read_json
 from serving.routes.counted import COUNTED, refused
 from serving.routes.dependencies import Caller, Worker
 from serving.routes.identity import about, class_of, end_user

@@ -1,6 +1,5 @@
 """Which answers a generation hands to the cache, and that a kept one needs nobody: real parts, scripted models."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from itertools import count
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import Message
 
 from serving.cache.directives import CacheDirectives
 from serving.cache.redis_store import ResponseStore
@@ -17,14 +15,14 @@ from serving.config.schema import CacheSettings, TierSpec
 from serving.errors import ApiError, EngineUnavailable
 from serving.generation.continuation import PartialAnswer
 from serving.generation.degraded import Degraded
-from serving.generation.pipeline import Generation
+from serving.generation.pipeline import Generation, Plan
 from serving.generation.target import Target, TargetFailed
 from serving.limits.limiter import Limiter
 from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import ResponseWriter
+from serving.protocol.response import Collected, ResponseWriter
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
@@ -96,19 +94,9 @@ class Worker:
         body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0, "stream": True}
         request = GenerationRequest(CHAT, body, "m", "r", "shop", "maya", "interactive", False)
         head: dict[str, Any] = {}
-        sent: list[Message] = []
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        async def receive() -> Message:
-            await asyncio.Event().wait()  # the client stays
-            raise AssertionError
-
-        generation = Generation(
+        plan = Plan(
             request=request,
             chain=chain,
-            record=RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: head.update(ended)),
             limiter=self._limiter,
             lookup=lambda request: self._cache.lookup(request, CacheDirectives()),
             memory=None,
@@ -124,9 +112,13 @@ class Worker:
                 new_id=lambda: "d",
             ),
         )
+        record, sent = (
+            RequestRecord({"id": f"e{next(self._ids)}"}, lambda: 0.0, lambda _, ended: head.update(ended)),
+            Collected(),
+        )
         with contextlib.suppress(ApiError):
-            await generation({"type": "http"}, receive, send)
-        return head["cache"], b"".join(message.get("body", b"") for message in sent)
+            await Generation(plan, record).run(sent)
+        return head["cache"], sent.body
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from serving.generation.chain_model import ChainModel, TakenByTheRun
 from serving.generation.continuation import PartialAnswer
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
-from serving.generation.pipeline import Generation
+from serving.generation.pipeline import Generation, Plan
 from serving.generation.target import Target, TargetFailed
 from serving.observability.tracing import NoTracing
 from serving.privacy.consent import Allowed
@@ -84,10 +84,9 @@ def chain_of(*targets: Target) -> ChainModel:
     degraded = Degraded(text=str, crisis_text=str, detect=detector({}), now=time.time, new_id=str)
 
     def generate(request: GenerationRequest, record: RequestRecord) -> Generation:
-        return Generation(
+        plan = Plan(
             request=request,
             chain=targets,
-            record=record,
             limiter=TakenByTheRun(),
             lookup=lambda request: cache.lookup(request, CacheDirectives(reads=False, keeps=False)),
             memory=None,
@@ -97,6 +96,7 @@ def chain_of(*targets: Target) -> ChainModel:
             timeout_s=60,
             drain=Drain(0),
         )
+        return Generation(plan, record)
 
     request = GenerationRequest(CHAT, {}, "m", "r", "app", None, "interactive", True)
     record = RequestRecord({"id": "run"}, time.monotonic, lambda *_: None)

@@ -8,12 +8,11 @@ from redis.asyncio import Redis
 from serving.errors import CacheAway
 from serving.protocol.owner import OWNER_DIGITS, owner_of, owners_of
 from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
-from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from serving.streams.erasure import RecordingErasure
 from serving.streams.policy import access_key
-from serving.streams.recorder import Recorder
 from serving.streams.recording import Recording
+from serving.streams.recordings import Recordings
 from serving.streams.redis_store import Copy, RecordingStore, stream_key
 from serving.streams.replicator import Replicator
 from storage.memory.owner import Owner
@@ -39,10 +38,8 @@ def store(redis: "Redis") -> RecordingStore:
 
 def forgetful(store: RecordingStore) -> RecordingErasure:
     """Return the place that forgets them."""
-    publisher = Replicator(store, max_bytes=MAX_BYTES, listens=False)
-    return RecordingErasure(
-        Recorder(store=store, replicator=publisher, shares=False, drain=Drain(1), max_bytes=MAX_BYTES, keep_s=60)
-    )
+    recordings = Recordings(keep_s=60)
+    return RecordingErasure(recordings, store, Replicator(store, recordings, max_bytes=MAX_BYTES, listens=False))
 
 
 def record(owner: Owner, number: int, path: str = CHAT) -> Recording:
@@ -83,7 +80,7 @@ async def test_what_is_forgotten_is_gone_and_stays_gone(redis: "Redis", store: R
     assert [await target.count(each) for each in (MAYA, NOOR, "shop", "other")] == [2, 1, 3, 0]
     await target.forget(MAYA)
     copies[0].recording.add(b"data: more\n\n")
-    copies[0].recording.end = "complete"
+    copies[0].recording.ended = "complete"
     await write(redis, copies[0])
     assert [await target.count(each) for each in (MAYA, NOOR)] == [0, 1]
     assert [await redis.exists(stream_key(each.recording.id, each.recording.access_key)) for each in copies] == [

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from serving.cache.directives import CacheDirectives, read_directives
 from serving.errors import EngineFailed, InvalidRequest, ReaderTooSlow, UnknownStream
+from serving.generation.planner import Terms
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
-from serving.streams.policy import access_key, identity_of, linger_of, read_event_id, with_ids
-from serving.streams.reader import RecordingResponse
+from serving.protocol.response import Collected
+from serving.protocol.sse import with_ids
+from serving.streams.policy import access_key, identity_of, linger_of, read_event_id
+from serving.streams.reader import RecordingReader
 from serving.streams.recording import Recording
 
-START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+HEADERS = [(b"content-type", b"text/event-stream")]
 MAX_BYTES = 1000
 
 
@@ -38,11 +41,6 @@ def make(now: float = 0.0) -> Recording:
 def block(*numbers: int, filling: int = 0) -> bytes:
     """Events that tell their numbers."""
     return b"".join(b"data: %d%s\n\n" % (number, b"." * filling) for number in numbers)
-
-
-async def send(recording: Recording, body: bytes, *, more: bool = True) -> None:
-    """Produce."""
-    await recording.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.data())
@@ -77,12 +75,12 @@ async def test_a_slow_reader_slows_the_producer_down() -> None:
     """One reader that does not read: no more is kept than may be, and nothing of it is lost."""
     recording, reader = make(), Reader()
     recording.join(reader)
-    await recording.send(START)
+    await recording.start(200, HEADERS)
 
     async def produce() -> None:
         for number in range(100):
-            await send(recording, block(number, filling=200))
-        await send(recording, b"", more=False)
+            await recording.write(block(number, filling=200))
+        await recording.end()
 
     producing = asyncio.create_task(produce())
     for _ in range(1000):
@@ -103,7 +101,7 @@ async def test_of_two_readers_the_slow_one_is_cut_off() -> None:
         recording.join(reader)
     got = b""
     for number in range(20):
-        await send(recording, block(number, filling=200))
+        await recording.write(block(number, filling=200))
         got += recording.take(fast)
     assert got == block(*range(20), filling=200)
     with pytest.raises(ReaderTooSlow):
@@ -114,8 +112,8 @@ async def test_readers_wait_for_what_is_held_back() -> None:
     """Nothing is read before it is shown; afterwards all of it."""
     recording, reader = make(), Reader()
     recording.hold_back()
-    await send(recording, block(0, 1))
-    await send(recording, block(2), more=False)
+    await recording.write(block(0, 1))
+    await recording.end(block(2))
     assert recording.take(reader) == b""
     assert not recording.is_over_for(reader)
     recording.show(2)
@@ -216,19 +214,31 @@ def test_what_is_no_id_is_unknown(last: str) -> None:
         read_event_id(last)
 
 
+class Uncounted:
+    """Limits that nobody may ask."""
+
+    async def count(self, *_: Any) -> dict[str, str]:
+        """Fail."""
+        raise AssertionError("an error is not counted again")
+
+
 async def test_a_stream_that_cannot_be_resumed_is_a_whole_error() -> None:
     """Whoever had three events of a stream whose worker is gone gets the error that stands in for the rest."""
     recording = make()
     record = RequestRecord({"id": "b"}, time.monotonic, lambda *_: None)
-    response = RecordingResponse(
-        recording, record=record, generate=pytest.fail, reserve=None, linger_s=None, use="resumed", next_event=3
+    reader = RecordingReader(
+        recording,
+        record=record,
+        terms=Terms("free"),
+        limits=Uncounted(),
+        app="shop",
+        user=None,
+        linger_s=None,
+        use="resumed",
+        next_event=3,
     )
     error = EngineFailed("The worker stopped.")
     recording.fail(error)
-    sent: list[Any] = []
-
-    async def collect(message: Any) -> None:
-        sent.append(message)
-
-    await response({}, asyncio.get_running_loop().create_future, collect)
-    assert (sent[0]["status"], b"".join(message.get("body", b"") for message in sent)) == (error.status, error.body())
+    sent = Collected()
+    await reader.run(sent)
+    assert (sent.status, sent.body) == (error.status, error.body())
