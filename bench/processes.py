@@ -14,8 +14,8 @@ from serving.supervisor.reaper import descendants
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 ROLES = (  # the first whose text is in the command line
-    ("reaper.py", "tethers"),
-    ("serving.cli.main", "bondhu up"),
+    ("reaper.py", "reapers"),
+    ("serving.cli", "bondhu up"),
     ("bin/bondhu", "bondhu up"),
     ("serving.supervisor.supervisor", "supervisor"),
     ("serving.gateway.app:", "gateway"),

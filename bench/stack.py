@@ -67,9 +67,9 @@ class Bondhu:
 
     def start(self) -> None:
         """`bondhu up`; returns at the first token, after `first_token_s`. Raises StartFailed."""
-        command = (sys.executable, "-m", "serving.cli.main", "up")
+        command = (sys.executable, "-m", "serving.cli", "up")
         began = time.monotonic()
-        self._process = tethered(command, self._environ, self.log)
+        self._process = under_reaper(command, self._environ, self.log)
         while True:
             with contextlib.suppress(OSError, KeyError):
                 if generates(self.gateway()):
@@ -99,7 +99,7 @@ class Bondhu:
     def command(self, *words: str, timeout_s: float = START_TIMEOUT_S) -> str:
         """Run `bondhu WORDS` for this stack and return what it printed. Raises StartFailed when it fails."""
         done = subprocess.run(
-            (sys.executable, "-m", "serving.cli.main", *words),
+            (sys.executable, "-m", "serving.cli", *words),
             env=self._environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
         if done.returncode != 0:
@@ -110,7 +110,7 @@ class Bondhu:
         """Its processes by role."""
         details = run_files.holder(self.settings.var_dir)
         assert details is not None, "started"
-        return processes.by_role(details["tether"])
+        return processes.by_role(details["reaper"])
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -143,7 +143,7 @@ class VllmAlone:
     def start(self) -> None:
         """Start it; returns when it has generated. Raises StartFailed."""
         began = time.monotonic()
-        self._process = tethered(self.command, self._environ, self.log)
+        self._process = under_reaper(self.command, self._environ, self.log)
         while not generates(self.target):
             check_alive(self._process, began, self.log)
 
@@ -177,7 +177,7 @@ def generates(target: Target) -> bool:
         return False
 
 
-def tethered(command: Sequence[str], environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def under_reaper(command: Sequence[str], environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start a command that ends with this process, however that ends."""
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -198,7 +198,7 @@ def check_alive(process: subprocess.Popen[bytes], began: float, log: Path) -> No
 
 
 def end(process: subprocess.Popen[bytes] | None) -> None:
-    """End what `tethered` started, if it was; returns when nothing is left."""
+    """End what `under_reaper` started, if it was; returns when nothing is left."""
     if process is not None:
         process.terminate()
         process.wait()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import processes
-from bench.stack import Target, check_alive, end, free_ports, generates, tethered
+from bench.stack import Target, check_alive, end, free_ports, generates, under_reaper
 from serving.config.addresses import database_url, gateway_url
 from serving.config.credentials import load_secrets
 from serving.config.load import load_settings
@@ -94,7 +94,7 @@ class GatewayAlone:
             check_alive(self._processes[-1], began, self._log("gateway"))
 
     def roles(self) -> dict[str, list[int]]:
-        """Its processes by role, without the tethers that would end them."""
+        """Its processes by role, without the reapers that would end them."""
         found: dict[str, list[int]] = {}
         for process in self._processes:
             for role, pids in processes.by_role(process.pid).items():
@@ -107,7 +107,7 @@ class GatewayAlone:
             end(process)
 
     def _start(self, part: Component, environ: Mapping[str, str]) -> None:
-        process = tethered(part.command, {**environ, **part.environment}, self._log(part.name))
+        process = under_reaper(part.command, {**environ, **part.environment}, self._log(part.name))
         self._processes.append(process)
 
     def _log(self, part: str) -> Path:

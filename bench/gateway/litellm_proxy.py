@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from bench import processes
-from bench.stack import Target, check_alive, end, free_ports, generates, tethered
+from bench.stack import Target, check_alive, end, free_ports, generates, under_reaper
 
 PINNED = Path(__file__).with_name("litellm.txt")
 TROJANISED = frozenset({"1.82.7", "1.82.8"})
@@ -103,7 +103,7 @@ class LiteLlm:
             name: text for name, text in os.environ.items() if not name.startswith(("BONDHU", "OTEL_", "PYTHONDONT"))
         }
         began = time.monotonic()
-        self._process = tethered(command, {**kept, **ENVIRON}, log)
+        self._process = under_reaper(command, {**kept, **ENVIRON}, log)
         while not generates(self.target):
             check_alive(self._process, began, log)
 
@@ -111,7 +111,7 @@ class LiteLlm:
         """Its processes."""
         assert self._process is not None, "started"
         found = processes.by_role(self._process.pid)
-        return {self.name: [pid for role, pids in found.items() if role != "tethers" for pid in pids]}
+        return {self.name: [pid for role, pids in found.items() if role != "reapers" for pid in pids]}
 
     def stop(self) -> None:
         """End it; returns when nothing is left."""

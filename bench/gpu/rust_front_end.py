@@ -14,7 +14,7 @@ from typing import Any
 from bench import processes
 from bench.gpu.service import Variant
 from bench.gpu.stages import Run, describe
-from bench.stack import Target, end, free_ports, generates, tethered
+from bench.stack import Target, end, free_ports, generates, under_reaper
 from models.engine_process import KEY_VARIABLE
 
 START_WITHIN_S = 120.0
@@ -39,7 +39,7 @@ def beside_python(run: Run, variant: Variant) -> dict[str, Any]:
     environ = processes.environment(server) | {"VLLM_USE_RUST_FRONTEND": "1"}
     environ.pop(KEY_VARIABLE, None)
     rust, began = Target(f"http://127.0.0.1:{port}", "none", variant.model), time.monotonic()
-    process = tethered(command, environ, log)
+    process = under_reaper(command, environ, log)
     try:
         while not generates(rust):
             if process.poll() is not None or time.monotonic() - began > START_WITHIN_S:

@@ -148,8 +148,8 @@ async def start(name: str, settings: Settings, spec: ModelSpec, log: Path) -> Si
 
 @contextlib.contextmanager
 def stopped(sides: Sequence[Side]) -> Iterator[None]:
-    """Stop these in their tracks meanwhile; their tethers go on."""
-    pids = [pid for side in sides for pid in side.pids if psutil.pid_exists(pid) and not _is_tether(pid)]
+    """Stop these in their tracks meanwhile; their reapers go on."""
+    pids = [pid for side in sides for pid in side.pids if psutil.pid_exists(pid) and not _is_reaper(pid)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -159,7 +159,7 @@ def stopped(sides: Sequence[Side]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def _is_tether(pid: int) -> bool:
+def _is_reaper(pid: int) -> bool:
     return any("reaper.py" in word for word in psutil.Process(pid).cmdline())
 
 

@@ -29,7 +29,7 @@ class Exit(IntEnum):
 EPILOG = (
     "Exit codes: 0 success; 1 failure; 2 invalid configuration or command line; 3 already running; "
     "4 the service (or Ray) is not running; 5 this machine does not meet the requirements; "
-    "6 it works, with warnings."
+    "6 it works, with warnings; 130 interrupted."
 )
 
 

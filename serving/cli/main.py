@@ -175,6 +175,3 @@ app.command(epilog=EPILOG)(restore)
 app.command(epilog=EPILOG)(chat)
 app.command(epilog=EPILOG)(logs)
 app.command(epilog=EPILOG)(trace)
-
-if __name__ == "__main__":
-    app()

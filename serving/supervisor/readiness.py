@@ -51,9 +51,9 @@ def summarise(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> list
 
 
 def starting(ready: Mapping[str, Any] | None, state: Mapping[str, Any]) -> str:
-    """Return what a start waits for, in a line: parts that are starting, then models that are, by their stage.
+    """Return what a start waits for, in one line: the parts that are starting, then the models, each with its stage.
 
-    It leaves out why: until Ray has placed everything, what cannot be reached yet is no fault. `summarise` tells it.
+    Reasons are left out, because unreachable parts are normal until Ray has placed everything; see `summarise`.
     """
     parts = [name for name, status in state.items() if name != "apply" and status["state"] == "starting"]
     failed = [

@@ -43,7 +43,7 @@ def acquire_lock(var_dir: Path) -> int:
 
 
 def write_lock(fd: int, details: Mapping[str, Any]) -> None:
-    """Write the holder's process ids (`tether`, which is the reaper, and `supervisor`) and URLs to the lock file."""
+    """Write the holder's process ids (`reaper` and `supervisor`) and URLs to the lock file."""
     os.ftruncate(fd, 0)
     os.pwrite(fd, json.dumps(details).encode(), 0)
 

@@ -39,7 +39,7 @@ MISSES_ALLOWED = 3
 BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
 SETTLED_S = 60.0  # a process that ran this long resets its restart delay
 LOG_LIMIT_BYTES = 20 * 2**20
-APPLY = (sys.executable, "-m", "serving.cli.main", "apply")
+APPLY = (sys.executable, "-m", "serving.cli", "apply")
 APPLY_RETRY_S = (1, 2, 5, 10, 30, 60)
 APPLY_UNREACHABLE = 4  # exit code of `bondhu apply` when Ray does not respond: retry
 
@@ -273,7 +273,7 @@ def main() -> None:
     def say_started() -> None:
         inner = os.getppid()
         details = {
-            "tether": reaper.parent_of(inner),
+            "reaper": reaper.parent_of(inner),
             "supervisor": os.getpid(),
             "started_at": time.time(),
             "gateway": gateway_url(settings),

@@ -42,7 +42,7 @@ def environ(tmp_path: Path, redis_process: RedisProcess) -> dict[str, str]:
 
 def bondhu(environ: dict[str, str], *words: str) -> subprocess.Popen[str]:
     """Start a command of `bondhu`."""
-    command = [sys.executable, "-m", "serving.cli.main", *words]
+    command = [sys.executable, "-m", "serving.cli", *words]
     return subprocess.Popen(
         command, env=environ, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

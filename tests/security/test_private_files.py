@@ -74,7 +74,7 @@ def test_a_stack_mends_its_folders_before_it_starts(tmp_path: Path) -> None:
         "BONDHU_VAR_DIR": str(var),
         "BONDHU__RUNTIME_DIR": str(tmp_path / "run"),
     }
-    status = [sys.executable, "-m", "serving.cli.main", "status"]
+    status = [sys.executable, "-m", "serving.cli", "status"]
     output = subprocess.run(status, env=environ, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     assert "other users can read" in output
     assert "dump.rdb" in output

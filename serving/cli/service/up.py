@@ -27,7 +27,7 @@ from serving.supervisor.processes import components
 POLL_S = 1.0
 STOPPED_S = 0.1  # between two looks whether everything has stopped
 STOP_MARGIN_S = 30.0  # in addition to the processes' own grace periods, before they are killed
-USUAL_START_S = 60.0  # what is not up after that long is told with its reason
+USUAL_START_S = 60.0  # after that, progress shows why parts are not ready
 
 
 def up(
@@ -66,7 +66,7 @@ def down() -> None:
     with err.status("stopping"):
         signalled: set[int] = set()
         while (details := run_files.holder(settings.var_dir)) is not None:
-            pid = details.get("tether")
+            pid = details.get("reaper") or details.get("tether")  # the latter: of a stack that an older version started
             if pid and pid not in signalled:
                 signalled.add(pid)
                 try:
@@ -102,6 +102,8 @@ def _prepare_and_say(settings: Settings) -> None:
         from serving.supervisor import bootstrap
 
         bootstrap.prepare(settings)
+    except KeyboardInterrupt:
+        os._exit(1)  # the process that waits for this one got the Ctrl-C as well, and says so
     except Exception as problem:  # noqa: BLE001 - the edge of a process, and any error of the database
         err.print(f"[red]error[/red] the database cannot be prepared: {problem}", soft_wrap=True)
         os._exit(1)

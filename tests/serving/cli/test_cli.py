@@ -35,7 +35,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def bondhu(environ: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the command as a user would."""
-    command = [sys.executable, "-m", "serving.cli.main", *arguments]
+    command = [sys.executable, "-m", "serving.cli", *arguments]
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -56,7 +56,7 @@ def test_every_command_explains_itself(environ: dict[str, str], command: str) ->
     assert "Exit codes" in bondhu(environ, "--help").stdout
 
 
-def test_nothing_running_is_said_with_a_code(environ: dict[str, str]) -> None:
+def test_nothing_running_is_reported_with_an_exit_code(environ: dict[str, str]) -> None:
     """`status` 4, `down` 0 (there is nothing to do), `apply` 4 with the remedy."""
     status = bondhu(environ, "status", "--json")
     assert status.returncode == 4

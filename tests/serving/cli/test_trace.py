@@ -49,7 +49,7 @@ async def add_job(url: str) -> None:
     await engine.dispose()
 
 
-def test_one_request_is_told_from_client_to_job(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_request_is_traced_from_client_to_job(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of time, and nothing of another request; an unknown id is an error."""
     key = gateway.make_key("shop", tier="admin")
     for request_id in ("mine-1", "other-2"):

@@ -96,7 +96,7 @@ def test_progress_is_counted_in_sql(tmp_path: Path) -> None:
     environ |= {**variables({**MINILM, "next": OTHER}), "COLUMNS": "200"}
 
     def ask(*options: str) -> str:
-        command = [sys.executable, "-m", "serving.cli.main", "embeddings", *options]
+        command = [sys.executable, "-m", "serving.cli", "embeddings", *options]
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
 
     present, following, old = json.loads(ask("--json", "--over", "0.1"))

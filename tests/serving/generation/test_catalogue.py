@@ -22,16 +22,20 @@ CHAT = [{"role": "user", "content": "Good morning"}]
 
 def bondhu(environ: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of `bondhu`."""
-    command = [sys.executable, "-m", "serving.cli.main", *words]
+    command = [sys.executable, "-m", "serving.cli", *words]
     return subprocess.run(command, env=dict(environ), cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def completed(environ: Mapping[str, str], *words: str) -> list[str]:
     """What a shell is offered in place of the last word."""
-    asked = {"_MAIN_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(["main", *words]), "COMP_CWORD": str(len(words))}
+    variables = {
+        "_MAIN_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(["main", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
     script = "from serving.cli.main import app; app(prog_name='main')"
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env={**environ, **asked}, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**environ, **variables}, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.split()
 
 

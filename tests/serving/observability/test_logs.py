@@ -253,7 +253,7 @@ def test_logs_are_shown_to_people_and_raw_to_programs(tmp_path: Path) -> None:
     environ = {**os.environ, "BONDHU_ROOT": str(ROOT), "BONDHU_VAR_DIR": str(tmp_path / "var")}
 
     def shown(*options: str) -> list[str]:
-        command = [sys.executable, "-m", "serving.cli.main", "logs", "gateway", *options]
+        command = [sys.executable, "-m", "serving.cli", "logs", "gateway", *options]
         done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 

@@ -224,7 +224,7 @@ async def test_the_command_sums_what_the_gateway_wrote(running: Running, environ
         await connection.execute(text(older))
 
     def bondhu(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "serving.cli.main", "usage", *arguments]
+        command = [sys.executable, "-m", "serving.cli", "usage", *arguments]
         whole = os.environ | environ | {"COLUMNS": "200"}
         return subprocess.run(command, env=whole, cwd=ROOT, capture_output=True, text=True, check=False)
 
