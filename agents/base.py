@@ -120,19 +120,19 @@ class RunContext:
     """Everything that one run may use.
 
     Attributes:
-        owner: whose run it is; None: nobody's in particular.
-        conversation: its id at the application; "" : none.
+        owner: the person; None if the request names none.
+        conversation: the application's id of the conversation; "" if there is none.
         budget: what the run may still use.
         now: the time, aware.
         rng: randomness; a test seeds it.
-        new_id: makes an identifier that is not guessed.
-        model: answers; None: there is none, and the agent does without.
+        new_id: makes an identifier that cannot be guessed.
+        model: answers; None if there is none, and the agent works without it.
         traits: of that model.
-        zone: the person's.
-        memory: of the person; None: off.
-        state: between runs; None: nothing is kept.
+        zone: the person's time zone.
+        memory: the person's memory; None if it is off.
+        state: stores documents between runs; None: nothing is stored.
         models_used: ids of the models that answered so far.
-        has_outside_text: text from outside entered the run; from then on no effect without a yes.
+        has_outside_text: text from outside entered the run; from then on, every effect needs the person's yes.
 
     """
 
@@ -180,7 +180,7 @@ class Agent(Protocol):
         """The client's fields that it passes to the model; other fields are refused by name."""
 
     def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
-        """Answer; the last event is the one Done. Closing the iterator stops all work.
+        """Answer; the last event is Done. Closing the iterator stops all work.
 
         Raises:
             RequestRefused: before the first event.

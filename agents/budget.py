@@ -46,12 +46,12 @@ class RunBudget:
 
     @property
     def left_s(self) -> float:
-        """Remaining seconds; 0 when the time is over."""
+        """Remaining seconds; 0 after the time limit."""
         return max(self._ends_at_s - self._clock(), 0.0)
 
     @property
     def left_tokens(self) -> int:
-        """Tokens that are left; 0 when none are."""
+        """Remaining tokens, at least 0."""
         return max(self.limits.max_tokens - self.usage.prompt_tokens - self.usage.completion_tokens, 0)
 
     def take_step(self) -> None:
@@ -73,5 +73,5 @@ class RunBudget:
         self.outside_calls += 1
 
     def spend(self, usage: TokenUsage) -> None:
-        """Note what a model call took."""
+        """Count the tokens of a model call."""
         self.usage = self.usage + usage

@@ -29,7 +29,7 @@ _MAY_LEAK = ("{", "<", "`", "[")  # how text begins that may turn out to be a ca
 REPLY_TOKENS = 512
 CallKey = tuple[str, str]  # a tool's name and its arguments, written in one way
 _SAME = "See the other call, which was the same."
-_NOT_SAID = "That is done only if the person says so themselves, in a message of their own."
+_NOT_REQUESTED = "That is done only if the person says so themselves, in a message of their own."
 
 
 async def plan(box: Toolbox, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
@@ -126,12 +126,12 @@ async def _call(
         return f"There is no such tool. There are: {names}.", None, ToolStep("unknown tool", "failed")
     try:
         params = (
-            _said(box, tool, request, context)
+            _own_params(box, tool, request, context)
             if tool.writes
             else tool.params.model_validate_json(call.arguments or "{}")
         )
         if params is None:
-            return _NOT_SAID, None, ToolStep(tool.name, "skipped", "not said by the person")
+            return _NOT_REQUESTED, None, ToolStep(tool.name, "skipped", "not said by the person")
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(each) for each in first["loc"])
@@ -144,12 +144,12 @@ async def _call(
     return fence(facts, label=f"what {tool.name} found") if result.is_outside else facts, result, step
 
 
-def _said(box: Toolbox, tool: Tool[Any], request: AgentRequest, context: RunContext) -> BaseModel | None:
-    """What the person's own last words are for a tool that writes; None if they do not ask for it, or not alone."""
+def _own_params(box: Toolbox, tool: Tool[Any], request: AgentRequest, context: RunContext) -> BaseModel | None:
+    """The person's last message as parameters of a tool that writes; None if it does not ask for that tool alone."""
     if context.has_outside_text or box.route(request.text) not in (None, tool.name):
         return None
-    said: BaseModel | None = tool.guess(request.text)
-    return said
+    params: BaseModel | None = tool.guess(request.text)
+    return params
 
 
 def _leaked(box: Toolbox, reply: ChatReply) -> Sequence[ToolCall]:

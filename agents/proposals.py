@@ -2,7 +2,7 @@
 
 A proposal is a document of the conversation. Its id is the idempotency key for the handler: if the process crashes
 between applying and recording, a second confirmation passes the same key, and the handler must not apply it again.
-While one is being applied, nobody else starts it, for LEASE_S. This module does not know which effects exist.
+While one is being applied, no other request can start it, for LEASE_S. This module does not know which effects exist.
 
     pending ──yes──▶ applying ──▶ applied ──undo──▶ undone
        └────no────▶ declined

@@ -32,11 +32,11 @@ class Toolbox:
     Attributes:
         agent: its id.
         tools: what it can do.
-        about: who speaks, for a system message, in a sentence or two.
-        route: the name of the tool that the person's words surely mean, by rules; ANSWER: none; None: not sure.
-        default: the route when nobody is sure.
-        plain_answer: what is said on the route ANSWER without a model.
-        effects: what does the effects that its tools propose.
+        about: the speaker's character in one or two sentences, for a system message.
+        route: by rules, the name of the tool that a message clearly means; ANSWER: none; None: not clear.
+        default: the route if it is not clear.
+        plain_answer: the text for the route ANSWER without a model.
+        effects: the handlers of the effects that its tools propose.
 
     """
 
@@ -54,7 +54,7 @@ class Toolbox:
 
 
 async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> tuple[ToolResult, ToolStep]:
-    """Run it within the run's time; a failure becomes a result that says so. Raises LimitReached."""
+    """Run it within the run's time; a failure becomes a result. Raises LimitReached."""
     began_s = context.budget.left_s
     context.budget.take_step()
     try:

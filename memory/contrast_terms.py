@@ -1,10 +1,10 @@
-"""The words on which a question turns: with another of them it is another question, however near its embedding lies.
+"""The words that decide what a question means: another one makes another question, however similar the embeddings are.
 
 A sentence embedding says what a text is about. It hardly tells 2027 from 2028, before from after, high from low or one
 name from another (measured by `bench.serving.semantic_cache`). So two questions count as one only if they have the same
 contrast terms: numbers, names, negations, question words, and the words of a list that come in opposites or series
-("on" is told from "off" by the one). A word that is missing in the list can cost a wrong answer, one too many only a
-generation. English, as the embedder is.
+(such as "on" and "off"). A word missing from the list can cause a wrong cached answer; one too many only costs a
+generation. English only, like the embedder.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _LACK = """
 without except excluding besides instead only avoid free less few fewer unlike none nothing nobody nor neither
 """
 # What is asked.
-_ASKED = """
+_QUESTION_WORDS = """
 when where why far long old much often
 """
 # More, most, and what is singled out.
@@ -80,33 +80,33 @@ _COLOURS = """
 red orange yellow green blue purple violet pink brown black white grey gray silver gold
 """
 _IS_OPENER, _IS_UNIT = frozenset(_OPENERS.split()), frozenset(_UNITS.split())
-_TURNS = frozenset(" ".join((_LACK, _ASKED, _COMPARED, _WHERE, _OPPOSITES, _DEEDS, _TIMES, _COLOURS)).split())
+_TURNS = frozenset(" ".join((_LACK, _QUESTION_WORDS, _COMPARED, _WHERE, _OPPOSITES, _DEEDS, _TIMES, _COLOURS)).split())
 _STRENGTH = re.compile(r"(?=.{5})[a-z]{1,40}(?:est|er)")  # highest, longer: also water and paper, which does no harm
 _SIGNS = re.compile(r"[^\w\s.,;:!?'\"()-]+")  # C++ and C#, 10 % and 10 $
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)$")
 _NEGATIONS = {"cannot", "can't", "not", "no", "never"}
 
 
-def pivots(text: str) -> tuple[str, ...]:
-    """The pivots, lower case: equal for questions that may be the same.
+def contrast_terms(text: str) -> tuple[str, ...]:
+    """The contrast terms of a text, in lower case; equal for questions that may have the same meaning.
 
-    Their order matters only among numbers, units and names: from Rome to Naples is not from Naples to Rome.
+    The order matters only among numbers, units and names: from Rome to Naples is not from Naples to Rome.
     """
-    found = [_pivot(word) for word in _words(text)]
-    ordered = " ".join(pivot for pivot in found if pivot.startswith(("#", "@")))
-    others = sorted({pivot for pivot in found if pivot and not pivot.startswith(("#", "@"))})
+    found = [_contrast_term(word) for word in _words(text)]
+    ordered = " ".join(term for term in found if term.startswith(("#", "@")))
+    others = sorted({term for term in found if term and not term.startswith(("#", "@"))})
     return ordered, *_SIGNS.findall(text), *others
 
 
 def word_order(text: str) -> bytes:
-    """ORDER_BYTES for `is_reordered`, which tell nobody the words."""
+    """ORDER_BYTES of hashes for `is_reordered`, which do not reveal the words."""
     words = [lower for word in _words(text) if (lower := word.lower().removesuffix("'s")) not in _IS_OPENER]
     words = [word.removesuffix("s") for word in words]
     return b"".join(hashlib.blake2b(" ".join(each).encode(), digest_size=8).digest() for each in (sorted(words), words))
 
 
 def is_reordered(one: bytes, other: bytes) -> bool:
-    """Whether two questions have the same words in another order: whether cats eat mice, or mice cats."""
+    """Whether two questions have the same words in another order ("do cats eat mice", "do mice eat cats")."""
     return one != other and one[:8] == other[:8]
 
 
@@ -114,8 +114,8 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.replace("’", "'"))  # noqa: RUF001  # as phones write it
 
 
-def _pivot(word: str) -> str:
-    """The word as a pivot; "" when it is none."""
+def _contrast_term(word: str) -> str:
+    """The contrast term that a word is; "" if it is none."""
     lower = word.lower().removesuffix("'s")
     one = lower.removesuffix("s")
     if lower in _NUMBERS:

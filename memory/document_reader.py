@@ -1,8 +1,8 @@
-"""Reads a person's document: a large one in a process of its own, so that nobody else waits for it.
+"""Reads a person's exported document; a large one in a separate process, so that it does not block the gateway.
 
-Tens of megabytes of JSON take seconds to parse and check, and whatever does that in Python or for it keeps the
-interpreter. The process has limits of memory and time, gets no secret, and answers in frames, each a pickle that is
-small enough to be read between two other things. It is this module's `main`:
+Parsing and checking tens of megabytes of JSON takes seconds and holds the interpreter lock. The process has limits of
+memory and time, gets no secrets, and answers in frames: pickles that are small enough not to delay other work. It is
+this module's `main`:
 
     python -m memory.document_reader MAX_BYTES MAX_SECONDS < document > frames
 """
@@ -33,14 +33,14 @@ _LENGTH = struct.Struct("!Q")
 
 
 class WrongDocument(Exception):
-    """It is no document of ours: the field at fault (None: all of it), and what is wrong with it."""
+    """The document is invalid: the wrong field (None: the whole document), and the reason."""
 
 
 class DocumentReader:
     """Reads one large document at a time.
 
     Args:
-        environ: of which the process gets what a Python needs.
+        environ: the process gets only what Python needs of it.
         timeout_s: for one document.
 
     """
@@ -51,7 +51,7 @@ class DocumentReader:
         self._turn = asyncio.Lock()
 
     async def read(self, body: bytes) -> History:
-        """What is in it; raises WrongDocument."""
+        """The content of a document; raises WrongDocument."""
         if len(body) <= SMALL_BYTES:
             return _parse(body).history()
         async with self._turn:

@@ -1,7 +1,7 @@
-"""Writes a person's document, as `memory.schemas.Document` describes it, a piece at a time.
+"""Writes a person's document (`memory.schemas.Document`) piece by piece.
 
-A long past has tens of megabytes; made in one go it would keep the interpreter for seconds. Each piece is small enough
-to be made between two other things, so `write_document` runs in a thread beside an event loop.
+A long history has tens of megabytes; written at once, it would hold the interpreter lock for seconds. Each piece is
+small, so `write_document` can run in a thread beside an event loop.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ Rows = Mapping[str, Sequence[Mapping[str, JsonValue]]]
 def write_document(
     history: History, agents: Sequence[AgentDocument] = (), others: Rows = MappingProxyType({})
 ) -> bytes:
-    """The JSON document of what was stored."""
+    """The JSON document of a stored history."""
     return b"".join(_pieces(history, agents, others))
 
 

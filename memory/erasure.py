@@ -1,7 +1,7 @@
-"""Forgetting, and a receipt of it: every place that held something is asked again afterwards.
+"""Deletes items and people, and writes a receipt: afterwards, every place that held something is checked again.
 
-SQL and this process's views are known here; other places (caches of answers) are passed in. Views of other gateway
-workers answer nothing of what is gone, because they ask SQL first, and are dropped within
+This module knows SQL and this process's indexes; other places (response caches) are passed in. The indexes of other
+gateway workers return nothing that was deleted, because they ask SQL first; they are dropped within
 `memory.recall.index_cache.SWEEP_S`.
 """
 
@@ -21,23 +21,23 @@ from storage.memory.set_aside import Aside
 
 
 class ErasureTarget(Protocol):
-    """Another place that may hold what was made of a person's past; `whom` is a person, or an application's name."""
+    """Another place that may hold data derived from a person's past; `whom` is a person, or an application's name."""
 
     async def forget(self, whom: Owner | str) -> None:
         """Delete it."""
         ...
 
     async def count(self, whom: Owner | str) -> int:
-        """How much is there."""
+        """The number of entries."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a second look found: how much each place still has.
+    """The result of the check: how much each place still has.
 
-    `kept` is what is not to be forgotten, or not yet; `reached` is how many turns and memories were there before.
-    SQLite's write-ahead log counts as a place: what was deleted stands there as long as a reader keeps it.
+    `kept`: what must not be deleted, or not yet; `reached`: the number of turns and memories before the deletion.
+    SQLite's write-ahead log counts as a place: deleted data stays in it as long as a reader needs it.
     """
 
     erased_at: datetime
@@ -52,14 +52,14 @@ class Receipt:
 
 
 class Forgetter:
-    """Forgets, on one database.
+    """Deletes from one database.
 
     Args:
         engine: the database.
-        index_cache: this process's views of it.
-        targets: further ones, by name.
+        index_cache: this process's indexes of it.
+        targets: other places, by name.
         now: the time, aware.
-        log: is told of every erasure, so that backups of before are restored without it.
+        log: records every erasure, so that it can be repeated in a restored backup.
 
     """
 
@@ -78,14 +78,14 @@ class Forgetter:
         self._log = log
 
     async def memory(self, owner: Owner, id_: str) -> Receipt:
-        """Forget one memory; raises NoSuchMemory."""
+        """Delete one memory; raises NoSuchMemory."""
         await memories.delete_memory(self._engine, owner, id_, now=self._now(), log=self._log)
         remaining = await memories.count_memory(self._engine, owner, id_)
-        in_view = await self._index_cache.with_view(owner, lambda view: ("memory", id_) in view)
-        return await self._elsewhere(owner, remaining | {"indexes": int(in_view or False)}, {}, {"memories": 1})
+        in_index = await self._index_cache.with_index(owner, lambda index: ("memory", id_) in index)
+        return await self._elsewhere(owner, remaining | {"indexes": int(in_index or False)}, {}, {"memories": 1})
 
     async def message(self, owner: Owner, id_: str) -> Receipt | None:
-        """Forget one turn, set aside or not, and the memories that quote it; None when there is none."""
+        """Delete one turn, set aside or not, and the memories that quote it; None if there is no such turn."""
         deleted, receipt = await self.items(owner, turns=[id_])
         return receipt if deleted.turns or deleted.wiped else None
 
@@ -97,10 +97,10 @@ class Forgetter:
         memories: Sequence[str] = (),
         aside: Aside | None = None,
     ) -> tuple[Touched, Receipt]:
-        """Forget some turns, with the memories that quote them, and some memories; those that are not there are none.
+        """Delete turns with the memories that quote them, and memories; missing ones are ignored.
 
-        With `aside` all of it can be put back. The receipt counts what is left of all that were named, and of what
-        went with them.
+        With `aside` everything can be restored. The receipt counts what is left of the named items, and of those that
+        were deleted with them.
         """
         deleted = await deletion.delete_items(
             self._engine, owner, turns=turns, memories=memories, now=self._now(), aside=aside, log=self._log
@@ -108,31 +108,31 @@ class Forgetter:
         named = list({*memories, *deleted.memories})
         remaining = await deletion.count_items(self._engine, owner, turns=turns, memories=named)
         kept = {} if aside is None else {"set_aside": remaining.pop("set_aside")}
-        in_view = await self._index_cache.with_view(
+        in_index = await self._index_cache.with_index(
             owner,
-            lambda view: sum(("turn", id_) in view for id_ in turns) + sum(("memory", id_) in view for id_ in named),
+            lambda index: sum(("turn", id_) in index for id_ in turns) + sum(("memory", id_) in index for id_ in named),
         )
         reached = {"messages": len(deleted.turns), "memories": len(deleted.memories), "set_aside": deleted.wiped}
-        receipt = await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, kept, reached)
+        receipt = await self._elsewhere(owner, remaining | {"indexes": in_index or 0}, kept, reached)
         return deleted, receipt
 
     async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
-        """Forget a conversation, and the memories that quote it; None when there is none."""
+        """Delete a conversation and the memories that quote it; None if there is no such conversation."""
         ids = await deletion.delete_conversation(self._engine, owner, external_id, now=self._now(), log=self._log)
         if ids is None:
             return None
         remaining = await deletion.count_conversation(self._engine, owner, external_id, ids)
-        in_view = await self._index_cache.with_view(owner, lambda view: sum(("turn", id_) in view for id_ in ids))
-        return await self._elsewhere(owner, remaining | {"indexes": in_view or 0}, {}, {"messages": len(ids)})
+        in_index = await self._index_cache.with_index(owner, lambda index: sum(("turn", id_) in index for id_ in ids))
+        return await self._elsewhere(owner, remaining | {"indexes": in_index or 0}, {}, {"messages": len(ids)})
 
     async def wish(self, owner: Owner, wish_id: str) -> bool:
-        """Delete for good what a wish set aside; whether there was anything."""
+        """Permanently delete what a wish set aside; returns whether there was anything."""
         is_gone = await set_aside.wipe_wish(self._engine, owner, wish_id, self._log)
         await erasure.scrub(self._engine)
         return is_gone
 
     async def everything(self, whom: Owner | str) -> Receipt:
-        """Forget a person, or all people of an application."""
+        """Delete a person, or all people of an application."""
         before = await erasure.count(self._engine, whom)
         await erasure.erase(self._engine, whom, self._log)
         self._index_cache.drop(whom)

@@ -1,8 +1,7 @@
-"""What a request's answer has to know of the person besides their words: where they are, what time it is, their age.
+"""Facts about a person that an answer needs: country, time zone, age, jurisdiction.
 
-All of it is what the application said of them (`PUT /api/v1/profile`): `country` (two letters), `timezone` (an IANA
-zone), `age` or `born` (2011-05-03, or a year), `jurisdiction` (a name of configs/safety.yaml). It does not know who
-asks for it.
+The application sets them with `PUT /api/v1/profile`: `country` (two letters), `timezone` (an IANA zone), `age` or
+`born` (2011-05-03, or a year), `jurisdiction` (a name in configs/safety.yaml).
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ MAX_AGE = 130
 
 @dataclass(frozen=True, slots=True)
 class PersonFacts:
-    """What is known; None, or nothing, where nothing was said."""
+    """The known facts; None or empty for unknown ones."""
 
     country: str | None = None
     zone: tzinfo | None = None
@@ -26,7 +25,7 @@ class PersonFacts:
 
 
 def facts_of(details: Mapping[str, Any], today: date) -> PersonFacts:
-    """The facts in a profile's details; what is no such thing is not known."""
+    """The facts in a profile's details; invalid values count as unknown."""
     country, named = details.get("country"), details.get("jurisdiction")
     return PersonFacts(
         country=country.upper() if isinstance(country, str) and len(country) == 2 and country.isalpha() else None,

@@ -1,7 +1,7 @@
-"""A person's past as a JSON document, for moving it elsewhere; and what is accepted of messages and memories anywhere.
+"""A person's past as a JSON document for export and import; and the fields of messages and memories in the API.
 
-The bounds are those of the columns (`storage.memory.tables`). Vectors are not in the document: whoever takes it in
-makes its own of the same texts, and recalls the same.
+The bounds are those of the columns (`storage.memory.tables`). The document has no vectors: they are made again from the
+same texts after an import.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,12 +37,12 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 def as_words(text: str) -> str:
-    """What can be kept of a text that nobody has checked: without NUL, and its beginning; it may be empty."""
+    """The part of an unchecked text that can be stored: without NUL, and cut; it may be empty."""
     return text.replace("\0", "").strip()[:MAX_CHARACTERS].rstrip()
 
 
 class Accepted(BaseModel):
-    """Something from outside: an unknown field is an error."""
+    """Input from outside: an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
@@ -85,7 +85,7 @@ class Memory(Accepted):
 
 
 class StoredMessage(Message):
-    """A turn of a document; memories name it by `id`."""
+    """A turn of a document; memories refer to its `id`."""
 
     id: Id
 
@@ -107,14 +107,14 @@ class StoredConversation(Accepted):
 
 
 class About(Accepted):
-    """What the application says of the person."""
+    """The application's description of the person."""
 
     name: Name | None = Field(default=None, description="what they are called as a speaker of conversations")
     details: dict[str, JsonValue] = Field(default_factory=dict, description="whatever the application wants to keep")
 
 
 class AgentDocument(Accepted):
-    """What an agent keeps of the person, in a conversation or ("") in none in particular."""
+    """A document that an agent stores about the person, in a conversation or ("") in all of them."""
 
     agent: Name
     conversation: str = Field(default="", max_length=256)
@@ -123,17 +123,17 @@ class AgentDocument(Accepted):
 
 
 class Document(Accepted):
-    """All that there is of a person."""
+    """All data of a person."""
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     profile: About = About()
     conversations: Annotated[list[StoredConversation], FailFast()] = []
     memories: Annotated[list[StoredMemory], FailFast()] = []
     agents: Annotated[list[AgentDocument], FailFast()] = Field(
-        default=[], description="what agents keep: games, choices; told, and not taken in by an import"
+        default=[], description="what agents store: games, choices; exported, but ignored by an import"
     )
     others: dict[str, list[dict[str, JsonValue]]] = Field(
-        default={}, description="rows of all other tables: playlists, jobs, links; told, and not taken in by an import"
+        default={}, description="rows of all other tables: playlists, jobs, links; exported, but ignored by an import"
     )
 
     @classmethod
@@ -143,7 +143,7 @@ class Document(Accepted):
         agents: Sequence[AgentDocument] = (),
         others: Mapping[str, Sequence[Mapping[str, JsonValue]]] = MappingProxyType({}),
     ) -> Self:
-        """The document of what was stored."""
+        """The document of a stored history."""
         return cls(
             profile=About.model_validate(history.profile),
             conversations=[
@@ -156,7 +156,7 @@ class Document(Accepted):
         )
 
     def history(self) -> History:
-        """What there is to store."""
+        """The history to store."""
         conversations: dict[str, Sequence[MessageRecord]] = {
             each.external_id: [MessageRecord(conversation_id="", **turn.model_dump()) for turn in each.messages]
             for each in self.conversations

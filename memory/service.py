@@ -47,14 +47,14 @@ class Recalled:
 
 
 class MemoryService:
-    """The use cases, on one database.
+    """The operations on one database.
 
     Args:
         engine: the database.
-        index_cache: this process's views of it.
-        embedder: makes vectors; None: recall goes by words alone.
+        index_cache: this process's indexes of it.
+        embedder: makes vectors; None: recall uses words only.
         now: the time, aware.
-        reranker: takes a second look at what recall found; None: its own order stands.
+        reranker: reorders the results of recall; None: no reranking.
 
     """
 
@@ -125,7 +125,7 @@ class MemoryService:
         return await mutes.lift_topics(self._engine, owner, topics, turns=turns, memories=memories, now=self._now())
 
     async def topics(self, owner: Owner) -> list[TopicRecord]:
-        """What the person does not want to be reminded of."""
+        """The muted topics."""
         return await list_topics(self._engine, owner)
 
     async def undo(self, owner: Owner, wish_id: str) -> PutBack | None:
@@ -139,18 +139,18 @@ class MemoryService:
         self, owner: Owner, text: str, is_meant: Callable[[Item], bool], *, is_name: bool
     ) -> list[tuple[ItemKind, str]]:
         """The turns and memories with every word of `text` that `is_meant`; see `PersonIndex.holding`."""
-        found = await self._index_cache.with_view(owner, lambda view: view.holding(text, is_meant, is_name=is_name))
+        found = await self._index_cache.with_index(owner, lambda index: index.holding(text, is_meant, is_name=is_name))
         return found or []
 
     async def everything(self, owner: Owner) -> list[tuple[ItemKind, str]]:
         """All turns and memories."""
-        return await self._index_cache.with_view(owner, lambda view: view.everything()) or []
+        return await self._index_cache.with_index(owner, lambda index: index.everything()) or []
 
     async def echoes(
         self, owner: Owner, text: str, going: Collection[tuple[ItemKind, str]], person: Collection[str]
     ) -> list[str]:
         """The turns of others that would reveal `going`; see `recall.person_index.PersonIndex.echoes`."""
-        return await self._index_cache.with_view(owner, lambda view: view.echoes(text, going, person)) or []
+        return await self._index_cache.with_index(owner, lambda index: index.echoes(text, going, person)) or []
 
     async def take_in(self, owner: Owner, history: export.History) -> export.Moved:
         """Import a history; see `storage.memory.export.write_history`.
@@ -162,40 +162,40 @@ class MemoryService:
         return moved
 
     async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
-        """What every prompt contains: the profile, and the PINNED newest pinned memories that are valid now."""
+        """The part of every prompt: the profile, and the PINNED newest pinned memories that are valid now."""
         filters = memories.MemoryFilter(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
         pinned = await memories.list_memories(self._engine, owner, filters, limit=PINNED)
         return profile, await self._without_silenced(owner, pinned)
 
     async def around(self, owner: Owner, since: datetime, until: datetime, *, limit: int) -> list[MemoryRecord]:
-        """Memories of what happens, or was told, between these times; none that is not to be brought up."""
+        """Memories of events, or stored, between these times, without muted ones and muted topics."""
         memory_filter = memories.MemoryFilter(since=since, until=until, muted=False)
         found = await memories.list_memories(self._engine, owner, memory_filter, limit=limit)
         return await self._without_silenced(owner, found)
 
-    async def recall(self, owner: Owner, question: str, *, limit: int, asker: str | None = None) -> list[Recalled]:
+    async def recall(self, owner: Owner, question: str, *, limit: int, speaker: str | None = None) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
 
         Args:
             owner: whose past.
             question: as text.
             limit: how many results.
-            asker: the asker's name as a speaker of the conversations; None: the profile's name.
+            speaker: the name of the person who asks, as a speaker of the conversations; None: the profile's name.
 
         """
-        known = await self._index_cache.with_view(owner, lambda view: (view.people, view.name, view.lacks_vectors))
+        known = await self._index_cache.with_index(owner, lambda index: (index.people, index.name, index.lacks_vectors))
         if known is None:
             return []
         speakers, name, lacks_vectors = known
-        with_view = self._index_cache.with_same_view
+        with_index = self._index_cache.with_same_index
         if lacks_vectors:
             await self._embed(owner, since=0, max_items=AT_ONCE)  # what a write could not wait for; the rest next time
-            with_view = self._index_cache.with_view
-        query = rewrite(question, speakers, asker=asker or name)
+            with_index = self._index_cache.with_index
+        query = rewrite(question, speakers, speaker=speaker or name)
         vectors, now = await self._vectors(query.texts), self._now()
         depth = limit if self._reranker is None else max(limit, self._reranker.max_candidates)
-        found = await with_view(owner, lambda view: view.recall(query, vectors, now=now, limit=depth))
+        found = await with_index(owner, lambda index: index.recall(query, vectors, now=now, limit=depth))
         if found and self._reranker is not None:
             found = await reranked(self._reranker, question, found)
         return await self._as_stored(owner, (found or [])[:limit])
@@ -214,11 +214,11 @@ class MemoryService:
         return [Recalled(records[key], each) for key, each in zip(keys, found, strict=True) if key in records]
 
     async def _without_silenced(self, owner: Owner, found: list[MemoryRecord]) -> list[MemoryRecord]:
-        """Without those that are about a muted topic."""
+        """The memories that are about no muted topic."""
         ids = [each.id for each in found]
         if not ids:
             return found
-        silenced = await self._index_cache.with_view(owner, lambda view: view.silenced_memories(ids)) or set()
+        silenced = await self._index_cache.with_index(owner, lambda index: index.silenced_memories(ids)) or set()
         return [each for each in found if each.id not in silenced]
 
     async def _vectors(self, texts: Sequence[str]) -> Matrix | None:

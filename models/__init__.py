@@ -1,1 +1,1 @@
-"""Models: the engine's arguments, quantisation and the demonstration model."""
+"""Models: engines, providers of external models, fetching and quantising weights, and our own small models."""

@@ -4,13 +4,13 @@
 people or quotas. The failures, by what the caller should do next:
 
     ChatFailure
-    ├── BadRequest(field)          it refuses this request; another model may not
-    ├── Refused                    the key or the model's name: the operator's to mend
+    ├── BadRequest(field)          it refuses this request; another model may accept it
+    ├── Refused                    wrong key or model name, which the operator must correct
     ├── RateLimited(retry_after_s) too many requests or tokens
-    ├── Unavailable(status)        cannot be reached, or broken or overloaded on its side
-    ├── Blocked                    a filter took the prompt or the answer
-    ├── TooLong                    the answer has more bytes than are taken of one
-    ├── CutStream                  the answer broke off, or could not be read
+    ├── Unavailable(status)        unreachable, failing or overloaded
+    ├── Blocked                    a filter blocked the prompt or the answer
+    ├── TooLong                    the answer exceeds the maximum size
+    ├── CutStream                  the answer was cut off, or is not readable
     └── TimedOut                   it took too long
 """
 
@@ -56,19 +56,19 @@ class Unavailable(ChatFailure):
 
 
 class Blocked(ChatFailure):
-    """A filter took the prompt or the answer."""
+    """A filter blocked the prompt or the answer."""
 
 
 class TooLong(ChatFailure):
-    """The answer has more bytes than are taken of one."""
+    """The answer exceeds the maximum size in bytes."""
 
 
 class CutStream(ChatFailure):
-    """The answer broke off, or was no answer."""
+    """The answer was cut off, or is not readable."""
 
 
 class TimedOut(ChatFailure):
-    """It took too long to begin, to go on, or to finish."""
+    """The first token, the next one, or the whole answer took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class ChatMessage:
 
     @property
     def text(self) -> str:
-        """Its words; none of its images and sounds."""
+        """Its text, without images and audio."""
         if isinstance(self.content, str):
             return self.content
         texts = (part.get("text") for part in self.content)
@@ -113,12 +113,12 @@ class ChatRequest:
 
     Attributes:
         messages: the conversation.
-        max_tokens: of the answer; always stated, so that nothing runs on.
+        max_tokens: of the answer; always set, so that every generation ends.
         temperature: 0 is greedy.
-        tools: what it may call.
+        tools: the functions that it may call.
         tool_choice: `auto`, `none`, `required`.
         choices: the answer is exactly one of these texts, by a grammar; not together with `response_format`.
-        response_format: as OpenAI writes it, e.g. a JSON schema.
+        response_format: in OpenAI's format, e.g. a JSON schema.
         seed: of sampling.
         extra: further fields of OpenAI's protocol, passed on as they are.
 
@@ -137,7 +137,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens as the model counted them; 0 where it did not."""
+    """The model's token counts; 0 if it did not report them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -156,7 +156,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """A complete answer; `model` is the id of the model that gave it, which a gateway may have chosen."""
+    """A complete answer; `model` is the id of the model that gave it, possibly chosen by a gateway."""
 
     text: str
     tool_calls: Sequence[ToolCall]
@@ -166,7 +166,7 @@ class ChatReply:
 
 
 class ChatModel(Protocol):
-    """A model that can be asked."""
+    """A chat model."""
 
     @property
     def model(self) -> str:

@@ -18,18 +18,18 @@ MAX_LINE_BYTES = 1 << 20
 
 
 class OpenAIChat:
-    """A `ChatModel` at `base_url`, which ends before `/chat/completions`.
+    """A `ChatModel` at `base_url`, to which `/chat/completions` is appended.
 
     Args:
-        session: connections; its creator closes it.
+        session: the HTTP client; its creator closes it.
         base_url: e.g. `http://127.0.0.1:8000/v1`.
-        model: its id there.
-        api_key: never shown in an error or a repr; empty: none is sent.
-        headers: of every request.
-        fields: of every request's body, e.g. `user`.
+        model: its id at the server.
+        api_key: never shown in an error or a repr; empty: no key is sent.
+        headers: added to every request.
+        fields: added to every request's body, e.g. `user`.
         timeout_s: for a whole answer.
-        stall_timeout_s: between two pieces of it.
-        choices_as: how the server takes a grammar of choices.
+        stall_timeout_s: between two pieces of an answer.
+        choices_as: the server's way to constrain an answer to choices.
 
     """
 
@@ -66,7 +66,7 @@ class OpenAIChat:
                 return reply_of(answer, request, self.model, choices_as=self._choices_as)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | ChatReply, None]:
-        """The answer's text as it comes, and at the end all of it; raises ChatFailure."""
+        """The answer's text as a stream, then the complete answer; raises ChatFailure."""
         body = self._body(request) | {"stream": True, "stream_options": {"include_usage": True}}
         streamed = StreamedReply(request, self.model, choices_as=self._choices_as)
         with _failures():
@@ -88,7 +88,7 @@ class OpenAIChat:
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[Json, None]:
-    """The events of a stream up to its end; raises CutStream when it breaks off before."""
+    """The events of a stream; raises CutStream if it is cut off."""
     pending = b""
     async for chunk in response.content.iter_any():
         *lines, pending = (pending + chunk).split(b"\n")

@@ -38,7 +38,7 @@ PARTS_OF_TEXT = ("input_text", "output_text", "refusal", "thinking")  # types of
 
 
 def with_plain_messages(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body of a chat with messages as every engine reads them; the same object if they already are."""
+    """The body of a chat with messages in the form that every engine accepts; the same object if unchanged."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return body
@@ -51,10 +51,10 @@ def with_plain_messages(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def plain_message(message: Any) -> Any:
-    """The message with parts of type text, and with arguments that are text.
+    """The message with typed text parts, and with arguments of tool calls as text.
 
-    Some clients send bare texts as parts, parts of the Responses protocol, or arguments as an object. Anything else is
-    left to the engine, which refuses it.
+    Some clients send plain texts as parts, parts of the Responses protocol, or arguments as an object. Anything else is
+    left for the engine to refuse.
     """
     if not isinstance(message, dict):
         return message
@@ -62,11 +62,11 @@ def plain_message(message: Any) -> Any:
     content, calls = message.get("content"), message.get("tool_calls")
     if isinstance(content, list):
         parts = [_plain_part(part) for part in content]
-        if any(part is not given for part, given in zip(parts, content, strict=True)):
+        if any(part is not original for part, original in zip(parts, content, strict=True)):
             changes["content"] = parts
     if isinstance(calls, list):
         plain = [_plain_call(call) for call in calls]
-        if any(call is not given for call, given in zip(plain, calls, strict=True)):
+        if any(call is not original for call, original in zip(plain, calls, strict=True)):
             changes["tool_calls"] = plain
     return {**message, **changes} if changes else message
 
@@ -87,7 +87,7 @@ def _plain_call(call: Any) -> Any:
 
 
 def body_of(request: ChatRequest, model: str, *, choices_as: ChoicesAs = "structured_outputs") -> Json:
-    """The body of a request that asks `model`; fields of OpenAI's that the request has no name for go along."""
+    """The body of a request to `model`, including OpenAI's fields in `extra`."""
     body: Json = {
         **{name: value for name, value in request.extra.items() if name not in OWN_FIELDS},
         "model": model,
@@ -130,9 +130,9 @@ class StreamedReply:
     """A reply that arrives as events.
 
     Args:
-        request: what was asked.
-        model: who was asked.
-        choices_as: how the server was told of a grammar of choices.
+        request: the request.
+        model: the requested model.
+        choices_as: the server's way to constrain an answer to choices.
 
     """
 
@@ -147,7 +147,7 @@ class StreamedReply:
         self.hides_text = bool(request.choices) and choices_as == "json_schema"
 
     def feed(self, event: Json) -> str:
-        """Take in an event; the text that it adds, "" while that is only known at the end. Raises ChatFailure."""
+        """Add an event; returns its text, "" if the text is only known at the end. Raises ChatFailure."""
         if event.get("error"):
             raise failure_of(int(event["error"].get("code") or 500), event["error"])
         self._model = event.get("model") or self._model
@@ -198,7 +198,7 @@ def _reply(
 
 
 def failure_of(status: int, error: Any, retry_after: str | None = None) -> ChatFailure:
-    """The failure that an error tells of; its code and field are told on, its words may quote the request."""
+    """The failure in an error response: with its code and field, without its message, which may quote the request."""
     error = error if isinstance(error, dict) else {}
     kind = f"HTTP {status} {error.get('code') or error.get('type') or ''}".strip()
     if error.get("code") == "content_filter" or error.get("type") == "content_filter":
@@ -223,7 +223,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _gather(calls: dict[Any, Json], piece: Mapping[str, Any]) -> None:
-    """Add a piece of a call; without an index, one with a name begins a call and one without goes on with the last."""
+    """Add a piece of a call; without an index, a piece with a name begins a call, others continue the last one."""
     function = piece.get("function") or {}
     index = piece.get("index")
     if index is None:

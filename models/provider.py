@@ -1,7 +1,7 @@
-"""The interface of a provider of external models: a `ChatModel` that also answers a client's request as it came.
+"""The interface of a provider of external models: a `ChatModel` that also answers a client's unchanged request.
 
-A provider is a folder with one of these and a `Provider`, and a line in `models.providers`. Callers know no provider:
-requests and chunks are OpenAI's (https://platform.openai.com/docs/api-reference/chat), failures are those of
+A provider is a folder with a `ProviderModel` and a `Provider`, and a line in `models.providers`. Callers know no
+provider: requests and chunks are OpenAI's (https://platform.openai.com/docs/api-reference/chat), failures those of
 `models.chat`. This module knows neither consent, quotas nor callers.
 """
 
@@ -19,8 +19,8 @@ class ProviderModel(ABC):
     """A `ChatModel` of a provider.
 
     Attributes:
-        provider: who runs it, as traces name it (`gen_ai.provider.name` of OpenTelemetry).
-        model: the provider's name of it.
+        provider: its name in traces (`gen_ai.provider.name` of OpenTelemetry).
+        model: the provider's name of the model.
 
     """
 
@@ -31,17 +31,17 @@ class ProviderModel(ABC):
     def chunks(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
         """Answer a chat-completions request, always as a stream of `chat.completion.chunk` objects.
 
-        `usage`, where a chunk has it, counts the answer so far; the last chunk has no choices and all of it. Nothing
-        comes before the first text or tool call, so that until then another model can take over unseen. Closing the
-        generator stops the model.
+        A chunk's `usage`, if present, counts the answer so far; the last chunk has the total and no choices. Nothing
+        is yielded before the first text or tool call, so until then another model can take over unnoticed. Closing
+        the generator stops the model.
 
         Args:
-            request: OpenAI's field names. `model`, `stream` and `stream_options` are not looked at.
-            continue_from: the beginning of the answer, which the client already has from another model; the chunks
-                then hold only what follows it. `max_tokens` counts what follows.
+            request: with OpenAI's field names; `model`, `stream` and `stream_options` are ignored.
+            continue_from: the beginning of the answer, which the client already has from another model. The chunks
+                contain only the continuation, and `max_tokens` counts only the continuation.
 
         Raises:
-            ChatFailure: BadRequest for what it cannot do, a `continue_from` included.
+            ChatFailure: BadRequest for anything unsupported, including `continue_from`.
 
         """
 
@@ -58,7 +58,7 @@ class ProviderModel(ABC):
         raise AssertionError("a stream ends with its reply")
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | ChatReply, None]:
-        """The answer's text as it comes, and at the end all of it; raises ChatFailure."""
+        """The answer's text as a stream, then the complete answer; raises ChatFailure."""
         streamed = StreamedReply(request, self.model, choices_as="json_schema")
         body = body_of(request, self.model, choices_as="json_schema")
         async with aclosing(self.chunks(body)) as chunks:
@@ -76,14 +76,14 @@ class ProviderOptions:
     """The options from which a provider's model is made.
 
     Attributes:
-        model: the provider's name of it.
+        model: the provider's name of the model.
         api_key: never shown in an error, a repr or a log.
         base_url: another server that speaks the protocol; None: the provider's own.
-        thinking_tokens: what it may spend on thoughts where a request does not say.
+        thinking_tokens: default budget for thoughts.
         ttft_timeout_s: to the first text or tool call.
         stall_timeout_s: between two pieces of an answer.
         total_timeout_s: for a whole answer.
-        max_answer_bytes: of an answer, or an error, as the provider writes it; a longer one is TooLong.
+        max_answer_bytes: maximum size of an answer or error in the provider's format; beyond it: TooLong.
         now: seconds since the epoch.
         new_id: makes a new identifier; letters and digits.
 
@@ -106,9 +106,9 @@ class Provider:
     """A provider.
 
     Attributes:
-        name: in `external.<id>.provider` of the configuration.
-        key_variable: the environment variable that holds its key; without it the provider's models are off.
-        open: makes a model, in a running event loop; it imports what is heavy.
+        name: the value of `external.<id>.provider` in the configuration.
+        key_variable: the environment variable with its key; without a key, its models are off.
+        open: creates a model, in a running event loop; heavy imports belong here.
 
     """
 

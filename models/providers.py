@@ -1,4 +1,4 @@
-"""Which providers of models outside there are. A new one is its folder and a line here."""
+"""The list of providers of external models. A new provider is a folder and a line here."""
 
 from collections.abc import Mapping
 

@@ -13,7 +13,7 @@ CLUSTER_HEADER = "x-bondhu-cluster-key"
 
 
 class Away(Exception):
-    """It did not answer, or not as expected; the text says how."""
+    """The ingress failed to answer, or its answer is invalid; the text gives the reason."""
 
 
 class Refused(Exception):
@@ -29,7 +29,7 @@ class Refused(Exception):
 async def ask(
     session: aiohttp.ClientSession, url: str, cluster_key: str, body: Mapping[str, Any] | None, *, timeout_s: float
 ) -> tuple[bytes, Mapping[str, str]]:
-    """POST `body` (GET, when it is None) and return the answer's bytes and headers.
+    """POST `body` (GET if it is None) and return the answer's bytes and headers.
 
     Raises:
         Away: it cannot be reached, or answered with another status than 200 and 400.

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from storage.postgres_url import PLACES, connect_arguments
 
 BUSY_TIMEOUT_MS = 10_000
-# What using a pool may raise while the database is away: drivers do not wrap all that happens while they connect.
+# Errors of a pool while the database is unavailable: drivers do not wrap all errors of connecting.
 AWAY = (exc.DBAPIError, exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -28,9 +28,8 @@ class Pool:
 def open_engine(url: str, pool: Pool = Pool()) -> AsyncEngine:
     """Open a pool on `url` (sqlite+aiosqlite:// or postgresql+asyncpg://); connects when first used.
 
-    Between it and Postgres there may be PgBouncer in transaction mode: statements have no name, so that none outlives
-    its transaction. One with a name would stay for good on the server connection that the next transaction does not
-    happen to get.
+    It works with PgBouncer in transaction mode: prepared statements have no name, so that none outlives its transaction
+    on a server connection that the next transaction may not get.
 
     Dispose of it (`await engine.dispose()`) when done. A database that cannot be reached raises
     one of `AWAY` at first use. Raises UnknownParameter.
@@ -67,5 +66,5 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
 
 
 def upsert(table: type[Any], dialect: str) -> postgresql.Insert | sqlite.Insert:
-    """An insert into `table` in the words of the database, which say what happens on a conflict."""
+    """An insert into `table` in the database's dialect, which can say what happens on a conflict."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -1,7 +1,7 @@
 """Usage: per application and day, counted from the ledger; per person, on request.
 
 A session is a series of requests less than SESSION_GAP apart, from the start of the first to the end of the last, at
-least a minute. An application's counts name nobody. It does not know who may see them.
+least a minute. An application's counts are anonymous. It does not know who may see them.
 """
 
 from collections import Counter, defaultdict

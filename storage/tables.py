@@ -55,7 +55,7 @@ def one_of(column: str, choices: Any, name: str) -> CheckConstraint:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC instant; SQLite keeps no zone, so it is dropped going in and put back coming out."""
+    """An aware UTC instant; SQLite stores no zone, so it is removed on writing and restored on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -84,7 +84,7 @@ class Base(DeclarativeBase):
 class ApiKey(Base):
     """A caller's key, as a plain SHA-256: with 256 random bits there is nothing to guess.
 
-    `own_safety` is the reason why its application has no need of the safety step here. `notices` is `agents`, `on` or
+    `own_safety` is the reason why its application does not need the safety step here. `notices` is `agents`, `on` or
     `off`.
     """
 
@@ -120,10 +120,10 @@ class Consent(Base):
 
 
 class Request(Base):
-    """One request, ended. `id` is the gateway's own: a client may send the same `request_id` again and again.
+    """One finished request. `id` is the gateway's own: a client may repeat a `request_id`.
 
-    Tokens are as the engine counted them; 0 where it did not get to count. `day` is the UTC day of `started_at`, kept
-    because the two databases cut instants into days differently.
+    Token counts are the engine's; 0 if it reported none. `day` is the UTC day of `started_at`, stored because the two
+    databases compute it differently.
     """
 
     __tablename__ = "requests"

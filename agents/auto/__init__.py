@@ -1,1 +1,1 @@
-"""The agent that hands a conversation to whichever other agent fits what was said."""
+"""The router: the agent that passes each message to another agent."""

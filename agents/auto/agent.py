@@ -1,9 +1,8 @@
-"""The router: what was said goes to one other agent, by rules, by a model's choice among a few, or else to the friend.
+"""The router: passes each message to one other agent, by rules, by a model's choice among a few, or else to the friend.
 
-An agent that is in the middle of something in the conversation (a game) has what is said there, unless another is
-surely meant, or the person tells how they are: then the friend answers, and goes on answering until they come back to
-it. A proposal's answer goes to the agent that made it: by its id, or as the few words that follow it. It does
-no work of its own.
+An agent with an unfinished activity (a game) gets the messages of its conversation, unless another agent is clearly
+meant, or the person says how they are: then the friend answers until the person returns to the activity. The answer
+to a proposal goes to the agent that made it, found by the proposal's id or because the answer follows it directly.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -26,18 +25,18 @@ ASIDE = "aside"  # the document that says so
 
 @runtime_checkable
 class HoldsConversation(Protocol):
-    """An agent that can be in the middle of something."""
+    """An agent that can have an unfinished activity."""
 
     async def is_playing(self, context: RunContext) -> bool:
-        """Whether it is, in this conversation."""
+        """Whether it has one in this conversation."""
 
 
 class AutoAgent:
     """See `agents.base.Agent`.
 
     Args:
-        agents: whom it may hand on to.
-        default: the id of the one for all that is nobody else's.
+        agents: the agents that it chooses from.
+        default: the id of the one that answers everything else.
 
     """
 
@@ -51,7 +50,7 @@ class AutoAgent:
 
     @property
     def passes_on(self) -> frozenset[PassedOn]:
-        """What the friend passes on: a request with such fields goes to it."""
+        """The client's fields that the friend passes on; a request with one of them goes to the friend."""
         return self._default.passes_on
 
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
@@ -110,14 +109,14 @@ class AutoAgent:
         return None
 
     async def _is_aside(self, context: RunContext) -> bool:
-        """Whether what was in the middle waits, because the person told how they are."""
+        """Whether the unfinished activity waits, because the person said how they are."""
         if context.state is None or context.owner is None:
             return False
         kept = await context.state.load(context.state_key(self.id, ASIDE))
         return kept is not None and bool(kept.value.get("aside"))
 
     async def _set_aside(self, aside: bool, context: RunContext) -> None:  # the value that is kept
-        """Have what is in the middle wait, or go on; written only where that changes."""
+        """Let the unfinished activity wait, or continue; stored only if that changes."""
         if context.state is None or context.owner is None:
             return
         key = context.state_key(self.id, ASIDE)
@@ -138,7 +137,7 @@ class AutoAgent:
         return self._agents.get(document.get("last", "")) if is_short else None
 
     async def _note(self, agent: str, proposed: Sequence[str], context: RunContext) -> None:
-        """Keep who made which proposals; written only where that changes. A conflict loses a convenience, no effect."""
+        """Store which agent made which proposals, if that changes. A conflict loses a convenience, no effect."""
         if context.state is None or context.owner is None:
             return
         key = context.state_key(self.id, "proposers")

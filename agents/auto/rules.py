@@ -1,6 +1,6 @@
-"""Words by which an agent is surely meant, and words by which it may be: then a model chooses.
+"""Words that clearly mean an agent, and words that may mean one: then a model chooses.
 
-What has none of these is talk, without anybody being asked: most of what people say to a friend is.
+A message without any of them is conversation, which needs no model to decide: most messages to a friend are.
 """
 
 import re
@@ -15,18 +15,18 @@ _SONGS = r"(?:song|songs|music|playlist|tunes?|track|tracks|album|albums|artist|
 _SHOWS = r"(?:video|videos|youtube|documentary|documentaries|vlog|channel|clip|clips|tutorial)"
 # A request without a verb: "Sad Hindi songs, please", "A cooking video for half an hour". No more than a few words
 # before the thing, none of which makes it somebody's, or one that was told of.
-_NO_WISH = (
+_NOT_A_REQUEST = (
     r"(?!(?:i|you|we|he|she|they|it|my|your|our|his|her|their|that|this|those|these|the|no|not|never|old|love|hate|like|"
     r"is|are|was|were|do|does|did|had|have|will|would|could|when|where|why|who|how|good|nice|great)\b)"
 )
-_BEFORE = rf"^\W*{_NO_WISH}(?:[\w'-]+\s+){{0,4}}"
+_BEFORE = rf"^\W*{_NOT_A_REQUEST}(?:[\w'-]+\s+){{0,4}}"
 _AFTER = r"(?:\s+(?:for|from|of|about|to|with|by|in|on)\b[^.!?]{0,40}|,\s*[^.!?]{0,25})?\W*$"
 _ASKS = r"(?:play|find|recommend|suggest|make|give|want|need|show|put on|create|build|update|queue|any|some|what)"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """For one agent: what surely means it, and what may."""
+    """For one agent: the words that clearly mean it, and those that may."""
 
     agent: str
     sure: re.Pattern[str]
@@ -99,23 +99,23 @@ _RESUMES = re.compile(
 
 
 def confides(text: str) -> bool:
-    """Whether somebody tells how they are, or of what is hard for them: that is no move of a game."""
+    """Whether the person says how they are or what troubles them, which is no move in a game."""
     return _CONFIDES.search(text) is not None
 
 
 def resumes(text: str) -> bool:
-    """Whether somebody wants to go on with what was left."""
+    """Whether the person wants to continue an unfinished activity."""
     return _RESUMES.search(text) is not None
 
 
 def surely(text: str, among: Iterable[str]) -> str | None:
-    """The one agent, of those there are, that is surely meant; None: none is, or several."""
+    """The one available agent that is clearly meant; None if there is none, or several."""
     there = set(among)
     found = [rule.agent for rule in RULES if rule.agent in there and rule.sure.search(text)]
     return found[0] if len(found) == 1 else None
 
 
 def possibly(text: str, among: Iterable[str]) -> list[str]:
-    """The agents, of those there are, that may be meant."""
+    """The available agents that may be meant."""
     there = set(among)
     return [rule.agent for rule in RULES if rule.agent in there and (rule.maybe.search(text) or rule.sure.search(text))]

@@ -20,7 +20,7 @@ BACK = (
 
 
 async def meanwhile(agent: str, context: RunContext) -> Sequence[str]:
-    """What to ask a person who was away; records that they are here now. Nothing without memory and state."""
+    """What to ask a person who returns; stores the time of this visit. Empty without memory or state."""
     if context.state is None or context.owner is None or not isinstance(context.memory, LooksBack):
         return ()
     key = context.state_key(agent, NAME, of_person=True)

@@ -1,7 +1,8 @@
 """The friend. It adds a persona, the clock and the person's past to what the client sends, and nothing else.
 
-The client's tools, images and JSON schema go on to the model, and calls of its tools come back to it. Which persona and
-tone, the request's `params` say, or else what the person chose before. Without a model it says that it is away.
+The client's tools, images and JSON schema are passed to the model, and calls of those tools back to the client. The
+request's `params` choose persona and tone; otherwise the person's stored choice does. Without a model, it answers with
+the persona's text for that case.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -45,7 +46,7 @@ class ChatAgent:
 
     Args:
         personas: by id.
-        default: the id of the one where nobody chose.
+        default: the id of the persona for people who have not chosen one.
 
     """
 

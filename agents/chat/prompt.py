@@ -1,7 +1,7 @@
-"""What the friend is told before it answers: who it is, what the client adds, the clock, what is known of the person.
+"""The friend's prompt: the persona, the client's system text, the time, and what is known about the person.
 
-What changes least comes first, so that an engine which keeps prompts by their beginnings finds it again. It is short,
-because the smallest models lose the thread in long ones. Turns that do not fit are left out from the oldest.
+What changes least comes first, so that an engine's prefix cache applies. The prompt is short, because small models lose
+track in long ones. Turns that do not fit are left out, the oldest first.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""Games: code is the referee, a language model only makes conversation."""
+"""Games: code is the referee; a language model only makes conversation."""

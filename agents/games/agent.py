@@ -51,7 +51,7 @@ class GamesAgent:
         self._suggestions = suggestions
 
     async def is_playing(self, context: RunContext) -> bool:
-        """Whether a game is on in the conversation; then what is said there may be a move."""
+        """Whether the conversation has a game, so that its messages may be moves."""
         if context.state is None or context.owner is None or not context.conversation:
             return False
         kept = await context.state.load(context.state_key(self.id, "game"))
@@ -77,7 +77,7 @@ class GamesAgent:
         yield done(context)
 
     async def _play(self, request: AgentRequest, context: RunContext) -> tuple[Document, Turn | None]:
-        """The document after what was said, and the turn, if there was one that is new."""
+        """The document after the message, and the new turn of the game, if there was one."""
         assert context.state is not None, "callers check this"
         key, turn_id = context.state_key(self.id, "game"), _turn_id(request)
         for _ in range(ATTEMPTS):
@@ -92,7 +92,7 @@ class GamesAgent:
         return document | {"last": {"game": "", "says": _BUSY}}, None
 
     def _turn(self, document: Document, text: str, context: RunContext) -> Turn | None:
-        """Change the document as what was said wants it."""
+        """Change the document as the message demands."""
         active = document.get("active")
         command = command_of(text, list(self._games.values()), is_playing=active is not None)
         if command is not None:
@@ -108,24 +108,24 @@ class GamesAgent:
 
     def _execute(self, document: Document, command: Command, text: str, context: RunContext) -> None:
         active = document.get("active")
-        if command.wish == "start" or (command.wish == "again" and document.get("played")):
+        if command.action == "start" or (command.action == "again" and document.get("played")):
             game = self._games[command.game or document["played"]]
             turn = game.start(context.rng)
-            self._note(document, game, Turn(turn.state, f"{game.title}. {game.rules}\n\n{turn.says}"))
+            self._note(document, game, Turn(turn.state, f"{game.title}. {game.rules}\n\n{turn.message}"))
         elif active is None:
             self._suggest(document, text, context)
-        elif command.wish == "rules":
+        elif command.action == "rules":
             game = self._games[active["game"]]
             document["last"] = {"game": game.id, "says": f'{game.rules} Say "stop" to end it.'}
         else:
             game = self._games[active["game"]]
-            says = f"{game.give_up(active['state'])} Thanks for playing!"
-            self._note(document, game, Turn(active["state"], says, result="ended"))
+            message = f"{game.give_up(active['state'])} Thanks for playing!"
+            self._note(document, game, Turn(active["state"], message, result="ended"))
 
     def _note(self, document: Document, game: Game, turn: Turn) -> None:
         document["played"] = game.id
         document["active"] = None if turn.result else {"game": game.id, "state": turn.state}
-        document["last"] = {"game": game.id, "says": turn.says, "state": turn.state, "result": turn.result}
+        document["last"] = {"game": game.id, "says": turn.message, "state": turn.state, "result": turn.result}
         if turn.result:
             results = document.setdefault("results", {}).setdefault(game.id, {})
             results[turn.result] = results.get(turn.result, 0) + 1
@@ -134,13 +134,13 @@ class GamesAgent:
         found = suggest(self._suggestions, parse_query(text), context.rng)
         lines = [f"- {each.name} ({each.platform}, about {each.minutes} min): {why}." for each, why in found]
         here = [each.name for each, _ in found if each.engine]
-        says = "\n".join(["You could play:", *lines]) if lines else "I know no game that fits all of that."
+        message = "\n".join(["You could play:", *lines]) if lines else "I know no game that fits all of that."
         ask = (
             f'Say "play {here[0]}" to begin.'
             if here
             else 'With me you can play any of: say "play hangman", or "trivia".'
         )
-        document["last"] = {"game": "", "says": f"{says}\n{ask}", "offered": here}
+        document["last"] = {"game": "", "says": f"{message}\n{ask}", "offered": here}
 
     def _card(self, document: Document) -> Card | None:
         last = document["last"]
@@ -158,7 +158,7 @@ class GamesAgent:
         return Card("game", game.title, {"game": game.id, **view}, actions)
 
     async def _talk(self, document: Document, request: AgentRequest, context: RunContext) -> AsyncGenerator[str, None]:
-        """The model's answer to what was no move, and a line break."""
+        """The model's answer to a message that was no move, and a line break."""
         game = self._games[document["last"]["game"]]
         prompt = [ChatMessage("system", _TALK.format(title=game.title)), *turns_of(request)[-2:]]
         has_spoken = False
@@ -174,11 +174,11 @@ class GamesAgent:
 
 
 def _turn_id(request: AgentRequest) -> str:
-    """What tells a request from the next; empty when only one message is sent, which may well be said twice."""
+    """Identifies a request; empty for a single message, which a person may well send twice."""
     turns = [[each.role, each.text] for each in request.messages if each.role in ("user", "assistant")]
     return hashlib.blake2b(orjson.dumps(turns), digest_size=16).hexdigest() if len(turns) > 1 else ""
 
 
 def make_agent(_: "Parts") -> GamesAgent:
-    """The games that come along."""
+    """The bundled games."""
     return GamesAgent(bundled_games(), read_suggestions())

@@ -10,7 +10,7 @@ from typing import Literal
 
 from agents.games.game import Game
 
-Wish = Literal["start", "again", "stop", "rules", "suggest"]
+Action = Literal["start", "again", "stop", "rules", "suggest"]
 _STOP = re.compile(
     r"(?:please |ok |okay )?(?:stop|quit|exit|i give up|give up|end|enough|no more|i(?:'m| am) done|cancel)"
     r"(?: (?:the |this )?(?:game|playing)| now| please| it)*",
@@ -35,12 +35,12 @@ MAX_START_WORDS = 12
 class Command:
     """A command, and the id of the game that it names, if any."""
 
-    wish: Wish
+    action: Action
     game: str = ""
 
 
 def command_of(text: str, games: Sequence[Game], *, is_playing: bool) -> Command | None:
-    """What somebody wants; None when it is a move or talk."""
+    """The command in a message; None if it is a move or conversation."""
     message = text.strip().rstrip(".!?").strip()
     if _STOP.fullmatch(message):
         return Command("stop")

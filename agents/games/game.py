@@ -1,7 +1,7 @@
 """The interface of a game: the state is plain JSON, a move is text, and each move makes a turn.
 
 All randomness comes from the seed in the state, so the same moves give the same game. A secret uses a commitment: its
-SHA-256 with a nonce is shown at the start, both are revealed at the end, and anybody can check that the secret did not
+SHA-256 with a nonce is shown at the start, both are revealed at the end, so anyone can check that the secret did not
 change. This module does not know people, models, or where states are stored.
 """
 
@@ -24,7 +24,7 @@ SHOWN_DIGITS = 16
 
 
 class Secret(BaseModel):
-    """What is kept until the end; `commitment` is what is shown of it before."""
+    """A value that is hidden until the end of the game; `commitment` is shown before."""
 
     value: str
     nonce: str
@@ -37,25 +37,25 @@ class Secret(BaseModel):
         return cls(value=value, nonce=nonce, commitment=commitment_of(value, nonce))
 
     def reveal(self) -> str:
-        """How the end tells of it, so that it can be checked."""
+        """The text that reveals the value, so that it can be checked."""
         return f'It was "{self.value}". (SHA-256 of "{self.nonce}:{self.value}" begins with the code from the start.)'
 
     def code(self) -> str:
-        """The beginning of the commitment, short enough to be said."""
+        """The beginning of the commitment, short enough for a message."""
         return self.commitment[:SHOWN_DIGITS]
 
 
 def commitment_of(value: str, nonce: str) -> str:
-    """What is shown of a secret."""
+    """The commitment to a value, as shown."""
     return hashlib.sha256(f"{nonce}:{value}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a move came to: the state after it, what the referee says, and the result when it is over."""
+    """The result of a move: the new state, the referee's text, and the outcome if the game has ended."""
 
     state: State
-    says: str
+    message: str
     reading: Reading = "move"
     result: Result | None = None
 
@@ -73,33 +73,33 @@ class Game(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Words by which somebody asks for it, lower case."""
+        """Words that ask for this game, in lower case."""
 
     @property
     def rules(self) -> str:
-        """How it is played, in a sentence or two."""
+        """The rules in one or two sentences."""
 
     def start(self, rng: random.Random) -> Turn:
-        """A new game: its first state, and what the referee says to begin."""
+        """A new game: its first state, and the referee's opening text."""
 
     def play(self, state: State, text: str) -> Turn:
-        """Play what the person wrote; the state that was given is left as it is."""
+        """Play the person's text as a move; the given state is not changed."""
 
     def give_up(self, state: State) -> str:
-        """What is told when the person stops."""
+        """The text when the person gives up."""
 
     def view(self, state: State) -> Mapping[str, Any]:
-        """What may be shown of a state: nothing that is secret yet."""
+        """The visible part of a state, without secrets."""
 
     def moves(self, state: State) -> Sequence[str]:
-        """Moves to offer as buttons; need not be all."""
+        """Moves to offer as buttons, not necessarily all."""
 
 
 def chance(seed: int, turn: int) -> random.Random:
-    """The chance of one turn of a game."""
+    """The random numbers of one turn of a game."""
     return random.Random(f"{seed}:{turn}")  # noqa: S311 - a game, no secret
 
 
 def draw_seed(rng: random.Random) -> int:
-    """A new game's seed."""
+    """The seed of a new game."""
     return rng.getrandbits(48)

@@ -38,7 +38,7 @@ _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
 class SuggestionQuery(BaseModel):
-    """What kind of game somebody wants; empty fields do not matter."""
+    """The kind of game that a person wants; empty fields allow any."""
 
     mood: str = ""
     minutes: int | None = None

@@ -1,1 +1,1 @@
-"""What the friend leaves for somebody who is away: only for who wants it, seldom, and never at night."""
+"""Messages that the friend leaves for a person: only if they want them, seldom, and never at night."""

@@ -1,6 +1,6 @@
-"""A person's inbox: messages, each for one occasion, once. A document of theirs, exported and erased with them.
+"""A person's inbox: one message for each occasion. It is a document of the person, exported and erased with them.
 
-What two workers add at once is added once: the second finds the document changed, and looks again.
+If two workers add the same message at once, it is added once: the second finds the document changed and reads it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,37 +36,37 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """All of a person's; `seen` are the occasions that had a message, also of those that were deleted."""
+    """A person's messages; `seen` are the occasions that had a message, including deleted ones."""
 
     messages: tuple[Message, ...] = ()
     seen: tuple[str, ...] = ()
 
     def sent_since(self, then: datetime) -> int:
-        """How many were made since then."""
+        """The number of messages since then."""
         return sum(datetime.fromisoformat(each.created_at) >= then for each in self.messages)
 
     def with_message(self, message: Message) -> "Box":
-        """With one more; the same, where its occasion had one."""
+        """The inbox with one more message; unchanged if its occasion had one."""
         if message.key in self.seen:
             return self
         return Box((*self.messages, message)[-MAX_MESSAGES:], (*self.seen, message.key)[-MAX_KEYS:])
 
     def changed(self, id_: str, **changes: Any) -> "Box":
-        """With one message changed."""
+        """The inbox with one message changed."""
         return replace(self, messages=tuple(replace(m, **changes) if m.id == id_ else m for m in self.messages))
 
     def without(self, id_: str) -> "Box":
-        """Without a message; its occasion gets no other."""
+        """The inbox without a message; its occasion gets no other."""
         return replace(self, messages=tuple(each for each in self.messages if each.id != id_))
 
 
 async def load_box(states: StateStore, owner: Owner) -> Box:
-    """What is in it."""
+    """The person's inbox."""
     return (await _load(states, owner))[0]
 
 
 async def change_box(states: StateStore, owner: Owner, change: Callable[[Box], Box]) -> Box | None:
-    """Change it, whatever others do meanwhile; None where they do not let one."""
+    """Change it, repeating after conflicts; None if every attempt had one."""
     for _ in range(TRIES):
         box, version = await _load(states, owner)
         changed = change(box)
@@ -79,13 +79,13 @@ async def change_box(states: StateStore, owner: Owner, change: Callable[[Box], B
 
 
 async def load_settings(states: StateStore, owner: Owner) -> InboxSettings:
-    """What the person wants."""
+    """The person's settings."""
     kept = await states.load(key_of(owner, SETTINGS))
     return InboxSettings() if kept is None else read_settings(kept.value)
 
 
 async def save_settings(states: StateStore, owner: Owner, settings: InboxSettings) -> None:
-    """Keep it, in place of what was."""
+    """Store the settings, replacing earlier ones."""
     for _ in range(TRIES):
         kept = await states.load(key_of(owner, SETTINGS))
         version = 0 if kept is None else kept.version
@@ -94,7 +94,7 @@ async def save_settings(states: StateStore, owner: Owner, settings: InboxSetting
 
 
 def key_of(owner: Owner, name: str) -> StateKey:
-    """Where it is kept."""
+    """The key of the inbox's document."""
     return StateKey(owner, AGENT, "", name)
 
 

@@ -1,7 +1,7 @@
-"""What is worth a word: what somebody planned, and what was painful; each once.
+"""Occasions for a message: events that the person planned, and painful ones; each once.
 
-Also what a friend asks about who was away for a while (`greeting_lines`). Sentences are written, not generated; what is
-sensitive or painful is not named in a message that lies in an inbox. It does not know whether anything may be said now.
+Also what the friend asks a person who returns (`greeting_lines`). Sentences are written, not generated. A message in an
+inbox does not name what is sensitive or painful. This module does not know whether a message is allowed now.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ LOOKED_BACK, MAX_LOOKED_BACK = timedelta(days=14), 50  # for who was away
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """Something to say; `key` is said once."""
+    """A reason for a message; each `key` is used once."""
 
     key: str
     kind: str
@@ -28,7 +28,7 @@ class Occasion:
 
 
 def occasions_of(memories: Sequence[MemoryRecord], *, now: datetime, zone: tzinfo | None) -> list[Occasion]:
-    """What there is to say now, the most pressing first; nothing of what is muted or does not hold."""
+    """The occasions now, the most pressing first, without muted and outdated memories."""
     held = [each for each in memories if not each.muted and each.superseded_by is None and each.kind != "summary"]
     found = []
     for memory in held:
@@ -40,13 +40,13 @@ def occasions_of(memories: Sequence[MemoryRecord], *, now: datetime, zone: tzinf
         elif at is not None and memory.created_at < at and at - BEFORE <= now < at:
             found.append(Occasion(f"before:{memory.id}", "planned", _ahead(memory, at, now, zone), _why(memory)))
         elif at is not None and memory.created_at < at and at <= now <= at + AFTER:
-            text = f"How did it go? You had told me: {_told(memory)}"
+            text = f"How did it go? You had told me: {_quoted(memory)}"
             found.append(Occasion(f"after:{memory.id}", "planned", text, _why(memory)))
     return sorted(found, key=lambda each: each.kind != "planned")
 
 
 def greeting_lines(memories: Sequence[MemoryRecord], *, since: datetime, now: datetime) -> list[tuple[str, str]]:
-    """What a friend is told of who comes back, with the keys of it: what was planned meanwhile, what hurt before."""
+    """Prompt lines about a person who returns, with their keys: what was planned meanwhile, what hurt before."""
     found = []
     for memory in memories:
         if memory.muted or memory.superseded_by is not None or memory.kind == "summary":
@@ -63,10 +63,10 @@ def greeting_lines(memories: Sequence[MemoryRecord], *, since: datetime, now: da
 
 def _ahead(memory: MemoryRecord, at: datetime, now: datetime, zone: tzinfo | None) -> str:
     is_today = at.astimezone(zone).date() == now.astimezone(zone).date()
-    return f"{'Today' if is_today else 'Tomorrow'} it is: {_told(memory)} I hope it goes well."
+    return f"{'Today' if is_today else 'Tomorrow'} it is: {_quoted(memory)} I hope it goes well."
 
 
-def _told(memory: MemoryRecord) -> str:
+def _quoted(memory: MemoryRecord) -> str:
     return "what you planned." if memory.sensitivity == "sensitive" else flat(memory.text)[:MAX_QUOTED]
 
 

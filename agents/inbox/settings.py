@@ -1,4 +1,4 @@
-"""Whether somebody wants messages of their own accord, how many, and when not. Nobody does until they say so."""
+"""Whether a person wants messages, how many, and at which hours not. By default, nobody gets any."""
 
 from collections.abc import Mapping
 from datetime import datetime, time, tzinfo
@@ -10,7 +10,7 @@ Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
 class InboxSettings(BaseModel):
-    """A person's. Quiet hours are by their own clock and may go over midnight; two equal times: none."""
+    """A person's settings. Quiet hours are local and may span midnight; equal times mean none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,14 +21,14 @@ class InboxSettings(BaseModel):
     webhook: bool = Field(default=False, description="also sent to the application's own address")
 
     def is_quiet(self, now: datetime, zone: tzinfo | None) -> bool:
-        """Whether nothing is said now, where the person is; UTC where that is not known."""
+        """Whether it is a quiet hour in the person's time zone; UTC if that is unknown."""
         clock = now.astimezone(zone).time() if zone is not None else now.time()
         begin, end = time.fromisoformat(self.quiet_from), time.fromisoformat(self.quiet_until)
         return begin <= clock < end if begin <= end else clock >= begin or clock < end
 
 
 def read_settings(value: Mapping[str, Any]) -> InboxSettings:
-    """Those of a document; nobody wants anything where it means nothing."""
+    """The settings in a document; the default if it is invalid."""
     try:
         return InboxSettings.model_validate(dict(value))
     except ValidationError:

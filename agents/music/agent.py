@@ -84,7 +84,7 @@ class MusicAgent:
 
 
 def route(text: str) -> str | None:
-    """The tool that words surely mean; None: not sure."""
+    """The tool that a message clearly means; None if it is not clear."""
     if _MIRROR.search(text):
         return "put_at_spotify"
     if _UPDATE.search(text):

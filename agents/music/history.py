@@ -1,8 +1,8 @@
-"""What somebody listened to, by the name of their account at ListenBrainz or Last.fm: public, and no token is needed.
+"""A person's listening history, by the name of their account at ListenBrainz or Last.fm: public, without a token.
 
 https://listenbrainz.readthedocs.io/en/latest/users/api/core.html (`/1/user/{name}/listens`),
-https://www.last.fm/api/show/user.getRecentTracks. Of many listens to one artist one signal is made, and few of them:
-what somebody says and rates counts more than what was on.
+https://www.last.fm/api/show/user.getRecentTracks. All listens to one artist make one signal, and only a few artists
+count: what a person says and rates matters more than what was playing.
 """
 
 import math

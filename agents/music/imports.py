@@ -1,8 +1,8 @@
-"""Reading recordings from a file of JSON lines, for the operator's import; an invalid line is told, not stored.
+"""Reads recordings from a file of JSON lines, for the operator's import; an invalid line is reported, not stored.
 
-A line has `artist` and `title`, and of a catalogue's other columns those that are known. What ListenBrainz's dumps call
-`artist_name`, `track_name` or `recording_name` is taken too, and the first of MusicBrainz's `isrcs`; other fields are
-left out.
+A line has `artist` and `title`, and any other columns of the catalogue. The names in ListenBrainz's dumps
+(`artist_name`, `track_name`, `recording_name`) are accepted too, and the first of MusicBrainz's `isrcs`; other fields
+are ignored.
 """
 
 from collections.abc import Iterable, Iterator

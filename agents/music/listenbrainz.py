@@ -1,8 +1,8 @@
 """ListenBrainz radio by artist and by tags: recordings without an account.
 
-https://listenbrainz.readthedocs.io/en/latest/users/api/recommendation.html - `/1/lb-radio/tags` tells recordings by
-MBID, `/1/lb-radio/artist/{mbid}` by the artist that is like the one asked for; `/1/metadata/recording/` tells names.
-Names come from outside: they are cleaned here, and are data wherever they go.
+https://listenbrainz.readthedocs.io/en/latest/users/api/recommendation.html - `/1/lb-radio/tags` returns recordings by
+MBID, `/1/lb-radio/artist/{mbid}` groups them by similar artist, `/1/metadata/recording/` returns names. Names come
+from outside: they are cleaned here and treated as data everywhere.
 """
 
 import uuid

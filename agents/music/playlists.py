@@ -1,7 +1,7 @@
-"""Playlists as effects: proposed with all that they would hold, done on a yes, undone on request.
+"""Playlists as effects: proposed with their whole content, applied after a yes, undone on request.
 
-Where a playlist is at Spotify too, each change goes there after it was made here. If Spotify does not answer, the
-proposal stays open: another yes finds what was done here done, and goes on there.
+If a playlist is on Spotify too, each change is made here first and then there. If Spotify does not answer, the proposal
+stays open: another yes finds the local change done and continues with Spotify.
 """
 
 from collections.abc import Mapping, Sequence

@@ -68,7 +68,7 @@ class TrackQuery(BaseModel):
 
 
 def parse_query(text: str, tracks: Sequence[Track], *, count: int = 5) -> TrackQuery:
-    """The query that the words express."""
+    """The query that a message expresses."""
     folded = text.casefold()
     refused = {normal(match) for match in _NOT.findall(folded)}
     plain = _NOT.sub(" ", folded) if not re.search(_LANGUAGES["zxx"], folded) else folded

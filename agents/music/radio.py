@@ -1,6 +1,6 @@
 """Radio with a cache: a service's answer for tags is used for a day, and longer while the service is down.
 
-Answers older than a day are always marked as stale. They are shared by everyone, because tags name nobody.
+Answers older than a day are always marked as stale. All people share them, because tags identify nobody.
 """
 
 import logging
@@ -36,8 +36,8 @@ class CachedRadio:
     """The radio with its stored answers.
 
     Args:
-        radio: asks the service.
-        answers: keeps what it told.
+        radio: calls the service.
+        answers: stores its answers.
         now: the time, aware.
 
     """

@@ -25,7 +25,7 @@ from storage.memory.owner import Owner
 AGENT = "music"
 PLAYLIST_COUNT = 12
 _NOTHING = "I know no songs that are all of that. Ask for less of it, and I find some."
-_NO_PLACE = "I cannot keep playlists here: nobody is named, or there is no place for them."
+_NO_PLACE = "I cannot keep playlists here: the request names no user, or there is no database."
 _NONE_YET = 'You have no playlist yet. Say "make a playlist".'
 _FOR = {"study": "Study", "sleep": "Sleep", "run": "Run", "work": "Work", "party": "Party"}
 
@@ -64,8 +64,8 @@ class MusicTools:
 
     Args:
         chooser: of songs.
-        playlists: where they are kept; None: nowhere.
-        has_spotify: whether they can be put at Spotify.
+        playlists: stores playlists; None: there is no store.
+        has_spotify: whether playlists can be put on Spotify.
 
     """
 
@@ -181,7 +181,7 @@ class MusicTools:
     async def mirror(self, utterance: Utterance, context: RunContext) -> ToolResult:
         """The playlist to put on Spotify; nothing happens before a yes."""
         if not self._has_spotify:
-            return ToolResult("I cannot put playlists at Spotify here: nobody has set that up.", is_final=True)
+            return ToolResult("I cannot put playlists on Spotify: it has not been set up here.", is_final=True)
         if self._playlists is None or context.owner is None:
             return ToolResult(_NO_PLACE, is_final=True)
         playlist = await self._meant(utterance, self._playlists, context.owner)

@@ -1,1 +1,1 @@
-"""Clients of services outside: what all of them have in common."""
+"""Common parts of the clients of external services."""

@@ -1,7 +1,7 @@
-"""Whether the services outside can be used: what is switched on, what is missing, what answers, what refuses.
+"""Checks the external services: which are switched on, what is missing, which answer and which refuse.
 
-Each is asked one small read, as an agent would, with the operator's key and nobody's account. YouTube's costs one unit
-of the day's quota.
+Each gets one small read request, like an agent's, with the operator's key and no account. YouTube's costs one unit of
+the daily quota.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +22,7 @@ TAGS = [("tag", "jazz"), ("operator", "OR"), ("pop_begin", "0"), ("pop_end", "10
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A service as it was found: `off` and how to switch it on, or what is wrong; `used_for` says what it gives."""
+    """The state of a service: `off` and how to switch it on, or what is wrong; `used_for` is its purpose."""
 
     name: str
     used_for: str
@@ -31,7 +31,7 @@ class Checked:
 
 
 async def check_services(options: ServiceOptions, session: aiohttp.ClientSession) -> Sequence[Checked]:
-    """All of them, one after the other."""
+    """Check all services, one after the other."""
 
     def http(url: str) -> OutsideHttp:
         return OutsideHttp(session, url, timeout_s=options.timeout_s, now=lambda: datetime.now(UTC))
@@ -54,7 +54,7 @@ async def check_services(options: ServiceOptions, session: aiohttp.ClientSession
         try:
             return await http(options.spotify_url).get_json("/me")
         except ServiceFailed as failure:
-            if failure.status == 401:  # it is there, and wants somebody's token
+            if failure.status == 401:  # it works, and requires a person's token
                 return None
             raise
 

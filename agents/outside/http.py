@@ -1,8 +1,8 @@
-"""A service outside: bounded in time and size, reads patient once with a 429, and every failure is a ServiceFailed.
+"""The HTTP client of an external service: bounded in time and size; every failure is a ServiceFailed.
 
-A 429 is waited for as long as the service says (`Retry-After` in seconds or as a date, or `X-RateLimit-Reset-In`), else
-1 s, and asked once more, if that is not longer than `max_wait_s`: asking twice does no harm. A write is sent once. It
-does not know what a body means.
+A read that gets a 429 is repeated once, after the time that the service names (`Retry-After` in seconds or as a date,
+or `X-RateLimit-Reset-In`; otherwise 1 s), if that is at most `max_wait_s`. A write is never repeated. This module does
+not know what a body means.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ Params = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 class ServiceFailed(Exception):
-    """The service did not answer as it should; `status` is its HTTP status, if there was one, `reason` its own word.
+    """A request failed; `status` is the HTTP status, if there was one, `reason` the service's own error code.
 
-    `retry_after_s`: how long a 429 asks to be left alone; None where it does not say.
+    `retry_after_s`: the wait that a 429 requests; None if it names none.
     """
 
     def __init__(
@@ -36,19 +36,19 @@ class ServiceFailed(Exception):
 
     @property
     def may_have_happened(self) -> bool:
-        """Whether a write may have been done all the same: the answer was lost, or the service broke meanwhile."""
+        """Whether a write may have taken effect: the answer was lost, or the service failed meanwhile."""
         return self.status is None or self.status >= 500
 
 
 class OutsideHttp:
-    """Reads of one service.
+    """The client of one service.
 
     Args:
-        session: of the process.
-        base_url: of the service, without a slash at the end.
-        timeout_s: for one answer, to its last byte.
-        max_wait_s: the longest that a 429 is waited for.
-        max_bytes: the longest body.
+        session: the process's HTTP session.
+        base_url: without a trailing slash.
+        timeout_s: for a complete response.
+        max_wait_s: the maximum wait after a 429.
+        max_bytes: the maximum size of a body.
         sleep: waits.
         now: the time, aware; for a Retry-After that is a date.
 
@@ -149,8 +149,8 @@ class OutsideHttp:
 
     async def _failure(self, path: str, response: aiohttp.ClientResponse) -> ServiceFailed:
         reason = _reason(await self._body(response))
-        says = response.status == 429 and "Retry-After" in response.headers
-        wait_s = self._wait_s(response) if says else None
+        names_wait = response.status == 429 and "Retry-After" in response.headers
+        wait_s = self._wait_s(response) if names_wait else None
         return ServiceFailed(f"{path}: HTTP {response.status} {reason}".strip(), response.status, reason, wait_s)
 
     def _wait_s(self, response: aiohttp.ClientResponse) -> float:
@@ -166,7 +166,7 @@ class OutsideHttp:
 
 
 def _reason(body: bytes) -> str:
-    """The service's own word for an error; empty when there is none.
+    """The service's own error code; empty if there is none.
 
     Google's, e.g. `quotaExceeded`; Spotify's, e.g. `QUOTA_EXCEEDED`; OAuth's, e.g. `invalid_grant` (RFC 6749, 5.2).
     """

@@ -1,6 +1,6 @@
-"""Which services outside are used, as plain values; and the clients of those, made on a process' session.
+"""The options of external services as plain values, and their clients.
 
-Off is the default of each: then nothing is called. Both the gateway and the worker make theirs of the same values.
+Every service is off by default, and then never called. The gateway and the worker use the same options.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ from storage.services.remote_playlists import SqlRemotes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceOptions:
-    """What is used, and where it is. `youtube_key` empty: no search."""
+    """Which services are on, and their URLs. Without `youtube_key` there is no search."""
 
     feeds: bool = False
     feeds_url: str = FEEDS_URL
@@ -59,7 +59,7 @@ class ServiceOptions:
 
     @classmethod
     def read(cls, values: Mapping[str, Any], keys: Mapping[str, str]) -> "ServiceOptions":
-        """As `serving.config.schema` writes them, with keys from the environment."""
+        """The options from the settings (`serving.config.schema`), with keys from the environment."""
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         secret: dict[str, Any] = {name: keys.get(variable, "") for name, variable in KEYS.items()}
         return cls(**known, **secret)
@@ -71,7 +71,7 @@ KEYS = {"youtube_key": "YOUTUBE_API_KEY", "lastfm_key": "LASTFM_API_KEY", "token
 def video_services(
     options: ServiceOptions, session: aiohttp.ClientSession, database: AsyncEngine, now: Callable[[], datetime]
 ) -> VideoServices:
-    """What the agent for videos has."""
+    """The services of the video agent."""
     api = None
     if options.youtube_key:
         http = OutsideHttp(session, options.youtube_url, timeout_s=options.timeout_s, now=now)
@@ -86,7 +86,7 @@ def video_services(
 def music_services(
     options: ServiceOptions, session: aiohttp.ClientSession, database: AsyncEngine, now: Callable[[], datetime]
 ) -> MusicServices:
-    """What the agent for music has."""
+    """The services of the music agent."""
     radio = None
     if options.radio:
         http = OutsideHttp(session, options.listenbrainz_url, timeout_s=options.timeout_s, now=now)
@@ -102,7 +102,7 @@ def music_services(
 def spotify_tokens(
     options: ServiceOptions, session: aiohttp.ClientSession, database: AsyncEngine, now: Callable[[], datetime]
 ) -> Tokens | None:
-    """Accounts at Spotify; None without the operator's application, or without a key to keep tokens under."""
+    """Access to Spotify accounts; None without a client id, or without a key that encrypts tokens."""
     if not options.spotify_client_id or not options.tokens_key:
         return None
     api = OutsideHttp(session, options.spotify_url, timeout_s=options.timeout_s, now=now)
@@ -124,7 +124,7 @@ def spotify_tokens(
 def history_services(
     options: ServiceOptions, session: aiohttp.ClientSession, now: Callable[[], datetime]
 ) -> dict[str, History]:
-    """Where people's listening can be read by the name of their account."""
+    """The services from which listening histories are read, by account name."""
     if not options.history:
         return {}
     http = OutsideHttp(session, options.listenbrainz_url, timeout_s=options.timeout_s, now=now)

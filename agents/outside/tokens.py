@@ -1,9 +1,9 @@
-"""Access to a person's account at a service by OAuth: linking with PKCE, tokens renewed by one at a time, reconnecting.
+"""Access to a person's account at a service by OAuth: linking with PKCE, renewing tokens, reconnecting.
 
-RFC 6749, RFC 7636 (PKCE), RFC 8252 (loopback redirects). The authorisation's `state` is 256 random bits, good once and
-for minutes; the verifier waits encrypted. An access token that is about to expire is renewed by one process, the others
-wait for what it stores. A renewal that answers without a refresh token, or with an empty one, leaves the old one in
-force. `invalid_grant` marks the account for reconnection, and deletes nothing: it may be the service's own fault.
+RFC 6749, RFC 7636 (PKCE), RFC 8252 (loopback redirects). The authorisation's `state` is 256 random bits, valid once and
+for some minutes; the verifier is stored encrypted. One process renews an access token that is about to expire; the
+others wait for the result. If a renewal returns no refresh token, the old one stays valid. `invalid_grant` marks the
+account for reconnection and deletes nothing, because it may be the service's own fault.
 """
 
 import asyncio
@@ -52,15 +52,15 @@ class OAuthClient:
 
 
 class Tokens:
-    """A service's tokens, of everybody.
+    """The tokens of all people at one service.
 
     Args:
-        client: the application there.
-        accounts: reads and writes of the address that gives tokens, at `/api/token`.
-        links: where they are kept.
-        vault: locks them.
+        client: the operator's application there.
+        accounts: the HTTP client of the address with `/api/token`.
+        links: stores them.
+        vault: encrypts them.
         now: the time, aware.
-        account_of: whose account an access token opens; raises ServiceFailed.
+        account_of: the account that an access token belongs to; raises ServiceFailed.
         sleep: waits.
 
     """
@@ -121,7 +121,7 @@ class Tokens:
         return account
 
     async def access(self, owner: Owner) -> str:
-        """An access token that holds for a while; raises NotLinked, ServiceFailed."""
+        """An access token that is valid for a while; raises NotLinked, ServiceFailed."""
         service = self._client.service
         for _ in range(LOOKS):
             link = await self._links.find(owner, service)
@@ -133,7 +133,7 @@ class Tokens:
             if by is not None:
                 return await self._renew(owner, by)
             await self._sleep(LOOK_AGAIN_S)  # another renews it
-        raise ServiceFailed(f"{service}: nobody renews the token")
+        raise ServiceFailed(f"{service}: no process renewed the token in time")
 
     async def _renew(self, owner: Owner, by: str) -> str:
         service = self._client.service

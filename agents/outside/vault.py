@@ -1,7 +1,7 @@
-"""Secrets of people at rest: AES-256-GCM under a key from the environment, each bound to whose it is.
+"""Encrypts people's secrets: AES-256-GCM under a key from the environment, each bound to its owner.
 
-The key is derived by HKDF-SHA256 (RFC 5869) from BONDHU_TOKENS_KEY, which may be any text of 32 characters or more. A
-secret that is moved to another person's row, or to another service's, does not open.
+The key is derived by HKDF-SHA256 (RFC 5869) from BONDHU_TOKENS_KEY, any text of at least 32 characters. A secret that
+was moved to another person's or service's row cannot be decrypted.
 """
 
 import os
@@ -20,11 +20,11 @@ NONCE_BYTES = 12
 
 
 class Locked(Exception):
-    """A secret does not open: it was made under another key, or for somebody else."""
+    """A secret cannot be decrypted: it was made with another key, or for another owner."""
 
 
 class Vault:
-    """Locks and opens; raises ValueError for a key that is too short."""
+    """Encrypts and decrypts; raises ValueError for a key that is too short."""
 
     def __init__(self, key: str) -> None:
         if len(key) < MIN_KEY:

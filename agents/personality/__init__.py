@@ -1,1 +1,1 @@
-"""Who somebody is in five broad traits, as they say themselves: shown, corrected and deleted by them."""
+"""A person's five broad traits by their own account, which they can see, correct and delete."""

@@ -1,6 +1,6 @@
-"""The questionnaire in conversation: one phrase at a time, with buttons; it can be left and gone on with at any time.
+"""The questionnaire as a conversation: one phrase at a time, with buttons; it can be stopped and continued at any time.
 
-No model is asked: what a phrase says, and what an answer counts, is fixed. It does not know what follows from scores.
+It uses no model: phrases and the values of answers are fixed. It does not know what the scores are used for.
 """
 
 import re
@@ -36,20 +36,20 @@ class PersonalityAgent:
     passes_on: frozenset[PassedOn] = frozenset()
 
     async def is_playing(self, context: RunContext) -> bool:
-        """Whether it waits for an answer, in this conversation."""
+        """Whether it waits for an answer in this conversation."""
         if context.state is None or context.owner is None:
             return False
         kept = await context.state.load(context.state_key(self.id, "talk"))
         return kept is not None and bool(kept.value.get("asks"))
 
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
-        """Take an answer, and ask what comes next; raises RequestRefused."""
+        """Store an answer and ask the next question; raises RequestRefused."""
         check_fields(self, request)
         assert context.state is not None, "it is among the needs"
         assert context.owner is not None, "so is the person"
         known = await load_personality(context.state, context.owner)
         asks = await self.is_playing(context)
-        text, says = request.text, ""
+        text, prefix = request.text, ""
         if _CLEARS.search(text):
             await context.state.delete(key_of(context.owner))
             await self._ask(context, asks=False)
@@ -66,12 +66,14 @@ class PersonalityAgent:
             known = replace(known, answers={**known.answers, item.number: answer})
             await save_personality(context.state, context.owner, known)
         elif asks and not _BEGINS.search(text):
-            says = "I need a number from 1 to 5. "
+            prefix = "I need a number from 1 to 5. "
         elif not known.answers:
-            says = f"{INTRODUCTION}\n\n"
+            prefix = f"{INTRODUCTION}\n\n"
         item = known.next_item
         await self._ask(context, asks=item is not None)
-        for event in _told(item, says, scores_of(known.answers, corrected=known.corrected, language=known.language)):
+        for event in _events(
+            item, prefix, scores_of(known.answers, corrected=known.corrected, language=known.language)
+        ):
             yield event
         yield done(context)
 
@@ -84,23 +86,23 @@ class PersonalityAgent:
 
 
 def answer_of(text: str) -> int | None:
-    """The answer that somebody's words are: a number, or its name."""
+    """The answer in a message: a number, or its name; None if there is none."""
     plain = text.strip().strip(".!").casefold()
     if plain.isdecimal() and len(plain) == 1 and LOWEST <= int(plain) <= HIGHEST:
         return int(plain)
     return ANSWERS.index(plain) + 1 if plain in ANSWERS else None
 
 
-def _told(item: Item | None, says: str, scores: Sequence[Score]) -> list[Event]:
+def _events(item: Item | None, prefix: str, scores: Sequence[Score]) -> list[Event]:
     if item is None:
         lines = [f"{each.trait}: {each.estimate:g} of 5 (between {each.low:g} and {each.high:g})" for each in scores]
         summary = "\n".join(["That was all. In short, and only as far as twenty phrases can tell:", *lines])
-        return [Token(says + summary), Card("personality", "How you described yourself", {"scores": _plain(scores)})]
+        return [Token(prefix + summary), Card("personality", "How you described yourself", {"scores": _plain(scores)})]
     data = {"number": item.number, "of": len(ITEMS), "text": item.text}
     actions = [Action(label, str(number)) for number, label in enumerate(ANSWERS, LOWEST)]
     title = f"{item.number} of {len(ITEMS)}"
     return [
-        Token(f'{says}{title}: "{item.text}" How well does it describe you, 1 to 5?'),
+        Token(f'{prefix}{title}: "{item.text}" How well does it describe you, 1 to 5?'),
         Card("questionnaire", title, data, actions),
     ]
 

@@ -1,6 +1,6 @@
-"""What is kept of somebody's personality: their answers, their corrections, their opt-in. Scores are made anew.
+"""The stored personality of a person: answers, corrections, opt-in. Scores are computed when they are needed.
 
-A document of theirs (`agents.state`), so it is in their export and goes when they are forgotten.
+It is a document of the person (`agents.state`), so it is exported and erased with them.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,9 @@ NUMBERS = frozenset(item.number for item in ITEMS)
 
 @dataclass(frozen=True, slots=True)
 class Personality:
-    """A person's; `version` is the document's, 0 where there is none.
+    """A person's profile; `version` is the document's, 0 if there is none.
 
-    `language`: what their way of writing hinted at when it was last read (the job `personality`); nothing without
-    their opt-in.
+    `language`: the last result of reading how they write (the job `personality`); empty without their opt-in.
     """
 
     answers: Mapping[int, int] = field(default_factory=dict)
@@ -33,7 +32,7 @@ class Personality:
 
     @property
     def next_item(self) -> Item | None:
-        """The first that is not answered; None: all are."""
+        """The first unanswered phrase; None if all are answered."""
         return next((item for item in ITEMS if item.number not in self.answers), None)
 
     def value(self) -> dict[str, Any]:
@@ -49,23 +48,23 @@ class Personality:
 
 
 def key_of(owner: Owner) -> StateKey:
-    """Where it is kept."""
+    """The key of the document."""
     return StateKey(owner, AGENT, "", NAME)
 
 
 async def load_personality(states: StateStore, owner: Owner) -> Personality:
-    """What is kept; raises what the database raises."""
+    """The stored profile; raises what the database raises."""
     kept = await states.load(key_of(owner))
     return Personality() if kept is None else _read(kept.value, kept.version)
 
 
 async def save_personality(states: StateStore, owner: Owner, changed: Personality) -> bool:
-    """Keep it in place of the version that it was made of; False when that has changed meanwhile."""
+    """Store it, replacing the version that it was made from; False if that has changed meanwhile."""
     return await states.save(key_of(owner), changed.value(), expected=changed.version)
 
 
 def _read(value: Mapping[str, Any], version: int) -> Personality:
-    """Of what stands there, what means something."""
+    """The valid entries of the document."""
     answers = {
         int(number): answer
         for number, answer in dict(value.get("answers") or {}).items()

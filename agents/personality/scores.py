@@ -2,8 +2,8 @@
 
 A trait's score is the mean of its answered items, at least MIN_ITEMS of them. Its interval is 1.96 standard errors of
 measurement, SD * sqrt(1 - reliability), with the reliability of so many items by Spearman and Brown's formula from the
-published alpha. SD is a round figure for a five-point scale, no norm of anybody's: scores are not compared with other
-people. What somebody says of themselves outranks all of it. It does not know where answers are kept.
+published alpha. SD is a round figure for a five-point scale, not a population norm: scores are not compared with other
+people's. A person's own correction takes precedence. This module does not know where answers are stored.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Source = Literal["own_word", "questionnaire", "questionnaire_and_language", "lan
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An estimate and how far it may be off (a standard error)."""
+    """An estimate and its standard error."""
 
     estimate: float
     error: float
@@ -41,12 +41,12 @@ class Score:
 
     @property
     def is_high(self) -> bool:
-        """Whether it is surely above the middle."""
+        """Whether the whole interval is above the middle."""
         return self.low > MIDDLE
 
     @property
     def is_low(self) -> bool:
-        """Whether it is surely below."""
+        """Whether the whole interval is below the middle."""
         return self.high < MIDDLE
 
 
@@ -56,7 +56,7 @@ def scores_of(
     corrected: Mapping[Trait, float] | None = None,
     language: Mapping[Trait, Evidence] | None = None,
 ) -> list[Score]:
-    """The traits of which something is known."""
+    """The traits with enough answers, a correction, or an estimate from language."""
     found = []
     for trait in TRAITS:
         values = [item.value(answers[item.number]) for item in ITEMS if item.trait == trait and item.number in answers]
@@ -93,7 +93,7 @@ def _questionnaire(trait: Trait, values: list[int]) -> Evidence | None:
 
 
 def _combined(one: Evidence, other: Evidence) -> Evidence:
-    """Both, each by its precision: what may be far off counts for little."""
+    """Both combined, weighted by their precision."""
     weights = (1 / one.error**2, 1 / other.error**2)
     estimate = (one.estimate * weights[0] + other.estimate * weights[1]) / sum(weights)
     return Evidence(estimate, sqrt(1 / sum(weights)))

@@ -1,9 +1,9 @@
-"""What somebody's way of writing hints at, with their opt-in: weak evidence, and taken for no more.
+"""Estimates traits from how a person writes, if they opted in: weak evidence, and treated as such.
 
-Counts of words and signs in at least MIN_MESSAGES of their own messages, compared with rough rates written here; no
-norm of any population, and English alone. Studies of writing find correlations of at most R with what people say of
-themselves, so an estimate moves that far from the middle and keeps nearly the whole scale as its interval: beside the
-questionnaire it counts for about a fifth. It is never read for what danger somebody is in (`agents.safety`).
+It counts words and punctuation in at least MIN_MESSAGES of their own messages and compares them with rough rates, which
+are no population norm; English only. Studies of writing find correlations of at most R with questionnaires, so an
+estimate moves only that far from the middle, and its interval covers nearly the whole scale: combined with the
+questionnaire it has about a fifth of the weight. It is never used to detect danger (`agents.safety`).
 """
 
 import re
@@ -89,7 +89,7 @@ _SIGNS: Mapping[Trait, tuple[tuple[frozenset[str], float, int], ...]] = {
 
 
 def evidence_of(messages: Sequence[str]) -> dict[Trait, Evidence]:
-    """What the person's own messages hint at; nothing from too few."""
+    """The estimates from the person's own messages; empty if there are too few."""
     if len(messages) < MIN_MESSAGES:
         return {}
     words = [word for message in messages for word in _WORD.findall(message.lower())]
@@ -104,5 +104,5 @@ def evidence_of(messages: Sequence[str]) -> dict[Trait, Evidence]:
 
 
 def _pull(rate: float, usual: float) -> float:
-    """How many times more, or less, than usual: from -2 to 2."""
+    """How much more or less frequent than usual, from -2 to 2."""
     return max(-2.0, min(2.0, 2 * (rate - usual) / (rate + usual)))

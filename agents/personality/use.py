@@ -1,7 +1,7 @@
-"""What follows from a personality: the friend's tone, and how varied what is recommended is. Both are shown.
+"""The effects of a personality: the friend's tone, and the variety of recommendations. Both are shown to the person.
 
-Only a trait that is surely on one side of the middle changes anything, and what somebody chose themselves outranks it.
-It never has a say in what is safe.
+Only a trait whose interval is on one side of the middle has an effect, and a person's own choice takes precedence. It
+never affects safety.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def tone_of(scores: Sequence[Score]) -> dict[str, str]:
 
 
 def lambda_of(scores: Sequence[Score]) -> float:
-    """How much fitting counts beside variety (`agents.ranking.rank`): who is open to much gets more that is unlike."""
+    """The weight of fit against variety (`agents.ranking.rank`): people who are more open get more variety."""
     openness = next((score for score in scores if score.trait == "openness"), None)
     if openness is None:
         return LAMBDA
@@ -38,12 +38,12 @@ def lambda_of(scores: Sequence[Score]) -> float:
 
 
 async def tone_for(context: RunContext) -> Mapping[str, str]:
-    """Changes to the tone for the person of a run; none of nobody's."""
+    """Changes to the tone for the person of a run; none without a person."""
     return tone_of(await _scores(context))
 
 
 async def lambda_for(context: RunContext) -> float:
-    """How much fitting counts for the person of a run."""
+    """The weight of fit for the person of a run."""
     return lambda_of(await _scores(context))
 
 

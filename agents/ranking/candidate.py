@@ -10,9 +10,9 @@ class Candidate:
 
     Attributes:
         id: of the item.
-        group: the artist or channel that it is of; few of one are shown together.
-        features: name to weight, e.g. `{"genre:jazz": 1.0}`; what taste is learned on.
-        fit: how well it fits what was asked for, -1 to 1.
+        group: its artist or channel; only few items of a group are shown together.
+        features: name to weight, e.g. `{"genre:jazz": 1.0}`; taste is learned from them.
+        fit: how well it fits the request, -1 to 1.
 
     """
 

@@ -26,21 +26,21 @@ class Feedback:
 
 
 class FeedbackBook:
-    """The feedback to one agent, of the person of a run; forgets everything where nothing can be kept."""
+    """The person's feedback to one agent; without a state store, nothing is remembered."""
 
     def __init__(self, agent: str, context: RunContext) -> None:
         self._context = context
         self._key = None if context.owner is None else context.state_key(agent, "feedback", of_person=True)
 
     async def read(self) -> Feedback:
-        """What was let know so far."""
+        """The stored feedback."""
         if self._context.state is None or self._key is None:
             return Feedback()
         kept = await self._context.state.load(self._key)
         return Feedback() if kept is None else _feedback(dict(kept.value))
 
     async def add(self, signals: Sequence[Signal]) -> bool:
-        """Note signals, the latest of an item in a context alone; False where nothing can be kept."""
+        """Store signals, only the latest for each item and context; False without a state store."""
 
         def change(feedback: Feedback) -> None:
             new = {(each.item, each.context) for each in signals}
@@ -59,7 +59,7 @@ class FeedbackBook:
         return await self._change(change)
 
     async def show(self, items: Sequence[str]) -> bool:
-        """Note what was shown, so that it does not come again soon."""
+        """Record what was shown, so that it is not repeated soon."""
 
         def change(feedback: Feedback) -> None:
             feedback.shown = [*(each for each in feedback.shown if each not in items), *items][-MAX_SHOWN:]

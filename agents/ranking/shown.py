@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"(?:^|\s)#?(\d{1,2})(?=$|[\s.,!?])")
 
 
 async def remember_shown(agent: str, context: RunContext, items: Sequence[Mapping[str, Any]]) -> None:
-    """Note it, where something can be kept; each item has a `title`."""
+    """Store the items, if there is a state store; each has a `title`."""
     if context.state is None or context.owner is None:
         return
     key = context.state_key(agent, "shown")
@@ -24,7 +24,7 @@ async def remember_shown(agent: str, context: RunContext, items: Sequence[Mappin
 
 
 async def shown_before(agent: str, context: RunContext) -> list[dict[str, Any]]:
-    """What was shown last; empty when nothing was."""
+    """The items shown last; empty if there are none."""
     if context.state is None or context.owner is None:
         return []
     kept = await context.state.load(context.state_key(agent, "shown"))
@@ -32,13 +32,13 @@ async def shown_before(agent: str, context: RunContext) -> list[dict[str, Any]]:
 
 
 def pointed_at(text: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Which of the items the words mean: by number, by place, by title, or all there are of one."""
+    """The items that a message means: by number, by position, by title, or the only one."""
     folded = text.casefold()
     by_title = [item for item in items if str(item["title"]).casefold() in folded]
     if by_title:
         return by_title
     numbers = [int(each) for each in _NUMBER.findall(folded)]
-    numbers += [place for word, place in _ORDINALS.items() if re.search(rf"\b{word}\b", folded)]
+    numbers += [position for word, position in _ORDINALS.items() if re.search(rf"\b{word}\b", folded)]
     named = [items[number - 1 if number > 0 else number] for number in numbers if 0 < abs(number) <= len(items)]
     if named or numbers:
         return named

@@ -2,8 +2,8 @@
 
 With signals of features x, reward r and weight w, the weights of features have the posterior N(m, s² A⁻¹) with
 A = λI + Σ w x xᵀ and m = A⁻¹ Σ w r x. Thompson sampling draws weights from it (Agrawal and Goyal 2013,
-https://arxiv.org/abs/1209.3352): what is little known is tried, what is known to please is kept. A signal weighs half
-after each half-life, and less in another context: what somebody runs to says little of what they sleep to.
+https://arxiv.org/abs/1209.3352), which explores uncertain features and exploits liked ones. The weight of a signal is
+halved after each half-life, and is lower in another context: music for running says little about music for sleep.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ Vector = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Something that a person let know: about an item with `features`, from -1 (never again) to 1 (more of it)."""
+    """A person's reaction to an item with `features`, from -1 (never again) to 1 (more of it)."""
 
     item: str
     features: Mapping[str, float]
@@ -36,9 +36,9 @@ class Taste:
     """The posterior over the weights of features.
 
     Args:
-        signals: all that the person let know.
+        signals: all reactions of the person.
         now: the time, aware.
-        context: for what it is wanted, e.g. `sleep`; "": nothing in particular.
+        context: the purpose, e.g. `sleep`; "" for none in particular.
 
     """
 
@@ -62,7 +62,7 @@ class Taste:
         return drawn
 
     def score(self, features: Mapping[str, float], weights: Vector, rng: np.random.Generator | None = None) -> float:
-        """What weights say of features; one that no signal had is drawn from the prior when there is an `rng`."""
+        """The score of features; with an `rng`, the weight of an unknown feature is drawn from the prior."""
         known = float(self._vector(features) @ weights)
         unseen = sum(value**2 for name, value in features.items() if name not in self._index)
         if rng is None or not unseen:

@@ -1,4 +1,4 @@
-"""What somebody thinks of what was recommended, from their words."""
+"""Reads a person's opinion of a recommendation from their words."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SURE = re.compile(
     r"|^\s*[👍👎]|\b(?:is|was|are|were) (?:great|perfect|boring|meh|nice|my favou?rite)\b|\bnot for me\b",
     re.IGNORECASE,
 )
-_WISHES = re.compile(r"\b(?:would|i'?d|want to|to)\s+(?:like|love)\b|\b(?:like|love) (?:a|some|to)\b", re.IGNORECASE)
+_REQUESTS = re.compile(r"\b(?:would|i'?d|want to|to)\s+(?:like|love)\b|\b(?:like|love) (?:a|some|to)\b", re.IGNORECASE)
 _TALK = re.compile(
     r"\s*(?:hi|hello|hey|thanks?|thank you|bye|ok(?:ay)?|cool|great)\b[\w ]{0,20}[.!]*\s*", re.IGNORECASE
 )
@@ -34,12 +34,12 @@ class Verdict:
 
 
 def is_rating(text: str) -> bool:
-    """Whether words surely say what somebody thinks, rather than what they want."""
-    return bool(_SURE.search(text)) and not _WISHES.search(text)
+    """Whether a message clearly states an opinion rather than a request."""
+    return bool(_SURE.search(text)) and not _REQUESTS.search(text)
 
 
 def verdict_of(text: str) -> Verdict | None:
-    """What they think; None when the words do not say."""
+    """The opinion; None if the message states none."""
     folded = text.casefold()
     if _NEVER.search(folded):
         return Verdict(-1.0, never=True)
@@ -51,5 +51,5 @@ def verdict_of(text: str) -> Verdict | None:
 
 
 def is_small_talk(text: str) -> bool:
-    """Whether it is a greeting, a thanks or a goodbye, and asks for nothing."""
+    """Whether it is only a greeting, thanks or a goodbye."""
     return _TALK.fullmatch(text) is not None

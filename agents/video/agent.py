@@ -67,7 +67,7 @@ class VideoAgent:
 
 
 def route(text: str) -> str | None:
-    """The tool that words surely mean; None: not sure."""
+    """The tool that a message clearly means; None if it is not clear."""
     if _SHOW_LATER.search(text):
         return "list_later"
     if _LATER.search(text):

@@ -1,8 +1,8 @@
-"""YouTube's Data API with a key: search, and how long videos are; nothing is called that the quota does not allow.
+"""YouTube's Data API with a key: search and durations of videos, within the quota.
 
 https://developers.google.com/youtube/v3 - `search.list` has a bucket of its own of 100 calls a day; the rest shares
-10,000 units, `videos.list` with up to 50 ids costs 1. Days end at midnight Pacific. A quota error of the service ends
-the bucket until then: nothing is tried again before.
+10,000 units, `videos.list` with up to 50 ids costs 1. Days end at midnight Pacific. After a quota error of the service,
+nothing is called before then.
 """
 
 import re

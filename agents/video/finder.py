@@ -63,9 +63,9 @@ class Finder:
 
     Args:
         channels: the bundled ones.
-        videos: where what was fetched is kept.
-        feeds: of channels; None: nothing is fetched.
-        api: with a key; None: there is none.
+        videos: stores fetched videos.
+        feeds: the client of channel feeds; None: no feeds.
+        api: the client of the Data API; None without a key.
 
     """
 

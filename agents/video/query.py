@@ -49,7 +49,7 @@ class VideoQuery(BaseModel):
 
 
 def parse_query(text: str) -> VideoQuery:
-    """The query that the words express."""
+    """The query that a message expresses."""
     folded = text.casefold()
     known = all_topics()
     topics = [topic for word in words_of(folded) for topic in [_SYNONYMS.get(word, word)] if topic in known]

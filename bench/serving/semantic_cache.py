@@ -22,7 +22,7 @@ import typer
 
 from bench.environment import RESULTS
 from bench.markdown import table
-from memory.contrast_terms import is_reordered, pivots, word_order
+from memory.contrast_terms import contrast_terms, is_reordered, word_order
 
 DATA = Path(__file__).parents[1] / "data/similar_queries.jsonl"
 THRESHOLDS = [round(0.8 + step / 100, 2) for step in range(20)]
@@ -45,7 +45,8 @@ class Pair:
     @property
     def is_guarded(self) -> bool:
         """Whether words tell them apart."""
-        return pivots(self.one) != pivots(self.other) or is_reordered(word_order(self.one), word_order(self.other))
+        is_moved = is_reordered(word_order(self.one), word_order(self.other))
+        return is_moved or contrast_terms(self.one) != contrast_terms(self.other)
 
 
 def upper_bound(hits: int, of: int) -> float:
@@ -88,7 +89,7 @@ def measure(pairs: list[Pair], threshold: float, *, guarded: bool) -> dict[str, 
     }
 
 
-def told_apart(pairs: list[Pair]) -> dict[str, int]:
+def distinguished(pairs: list[Pair]) -> dict[str, int]:
     """How many pairs words alone tell apart; no embedding is needed for it."""
     guarded = [pair for pair in pairs if pair.is_guarded]
     return {
@@ -133,7 +134,7 @@ def main() -> None:
     result: dict[str, Any] = {"most_false": MAX_FALSE, "told_apart": {}}
     for part in PARTS:
         of_part = [pair for pair in pairs if pair.part == part]
-        result["told_apart"][part] = told_apart(of_part)
+        result["told_apart"][part] = distinguished(of_part)
         result[part] = {
             rules: [measure(of_part, threshold, guarded=rules == "guarded") for threshold in THRESHOLDS]
             for rules in ("cosine", "guarded")

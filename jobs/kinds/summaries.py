@@ -54,7 +54,7 @@ async def summarise(job: JobRun, plan: SummaryPlan, model: "Model | None") -> di
             return {"turns": 0}
     names = names_of(job.owner, (await read_profile(job.engine, job.owner)).name)
     own = [turn for turn in segment.turns if turn.text.strip() and turn.speaker.casefold() in names]
-    text = await _asked(job, plan, model, segment.turns, own) if model is not None and own else None
+    text = await _from_model(job, plan, model, segment.turns, own) if model is not None and own else None
     by = "rules" if text is None else "model"
     text = text or summary_of(segment.turns, own)
     id_ = _id_of(segment)
@@ -70,7 +70,7 @@ async def summarise(job: JobRun, plan: SummaryPlan, model: "Model | None") -> di
     return result
 
 
-async def _asked(
+async def _from_model(
     job: JobRun, plan: SummaryPlan, model: "Model", turns: Sequence[Turn], own: Sequence[Turn]
 ) -> str | None:
     """What the model wrote, if it holds; None in the last attempt if the model is away."""

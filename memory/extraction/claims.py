@@ -1,8 +1,8 @@
-"""Checks the claim of an operation against its quote: whom it is of, whether it is denied, and what must not be kept.
+"""Checks the claim of an operation against its quote: whom it is about, whether it is denied, what must not be stored.
 
-The quote stands in the message, but a small model may still claim something else with it. English, German, Spanish,
-Hindi and Bengali, by the words of `memory.intents.languages`: what cannot be told counts as right, because a claim is
-read by people, and a lost memory is not.
+The quote occurs in the message, but a small model may still claim something else. It checks English, German, Spanish,
+Hindi and Bengali, by the words of `memory.intents.languages`. If it cannot decide, the claim is accepted: people can
+see and correct a wrong memory, but not a lost one.
 """
 
 from collections.abc import Collection
@@ -44,20 +44,20 @@ _ENDS = regex.compile(r"[.!?;\u2026\u0964\n]")
 
 
 def objection(claim: str, quote: str, text: str) -> str | None:
-    """Why a claim is not what its quote says within the text of a turn; None if nothing speaks against it."""
+    """The reason to refuse a claim with this quote from the text of a turn; None if there is none."""
     if is_secret(claim) or is_secret(quote):
         return "secret"
     code = language_of(text)
     meaning = _BY_CODE.get(code)
     if meaning is None or language_of(claim) not in (code, "en"):
         return None
-    said, claimed = _words(_sentence(quote, text)), _words(claim)
-    if _is_of_somebody_else(said, claimed, meaning):
+    quoted, claimed = _words(_sentence(quote, text)), _words(claim)
+    if _is_about_others(quoted, claimed, meaning):
         return "other_person"
-    turned = _TURNING.intersection([*said, *claimed])
-    if turned or not _is_alike(said, claimed, code):
+    turned = _TURNING.intersection([*quoted, *claimed])
+    if turned or not _is_alike(quoted, claimed, code):
         return None
-    return "denied" if _denies(said, meaning) != _denies(claimed, meaning) else None
+    return "denied" if _denies(quoted, meaning) != _denies(claimed, meaning) else None
 
 
 def is_secret(text: str) -> bool:
@@ -71,26 +71,26 @@ def _is_card(text: str) -> bool:
     return (sum(digits[0::2]) + sum(doubled)) % 10 == 0
 
 
-def _is_of_somebody_else(said: list[str], claimed: list[str], meaning: Meaning) -> bool:
-    """Whether the sentence begins with a relative or friend, who is not in the claim: "my friend hates tea"."""
-    others = [word for word in said[1:3] if word in meaning.others]
-    is_theirs = bool(others) and said[0] in meaning.possessive | meaning.foreign
-    return is_theirs and not set(said).intersection(meaning.own) and not set(claimed).intersection(others)
+def _is_about_others(quoted: list[str], claimed: list[str], meaning: Meaning) -> bool:
+    """Whether the sentence begins with a relative or friend who is missing from the claim: "my friend hates tea"."""
+    others = [word for word in quoted[1:3] if word in meaning.others]
+    is_theirs = bool(others) and quoted[0] in meaning.possessive | meaning.foreign
+    return is_theirs and not set(quoted).intersection(meaning.own) and not set(claimed).intersection(others)
 
 
 def _sentence(quote: str, text: str) -> str:
-    """The sentence of the text that the quote stands in: what is denied may be denied before it."""
+    """The sentence that contains the quote, because a negation may come before the quote."""
     start = text.find(quote)
     before = [each.end() for each in _ENDS.finditer(text, 0, max(start, 0))]
     after = _ENDS.search(text, start + len(quote))
     return text[before[-1] if before else 0 : after.start() if after else len(text)]
 
 
-def _is_alike(said: list[str], claimed: list[str], code: str) -> bool:
-    """Whether most words of the claim are those of the sentence, so that a denial in one only is a contradiction."""
+def _is_alike(quoted: list[str], claimed: list[str], code: str) -> bool:
+    """Whether claim and sentence share most words, so that a negation in only one of them is a contradiction."""
     terms = Terms()
     claim = [term for (term, *_) in terms.variants(" ".join(claimed), (code,))]
-    known = set(terms.in_language(" ".join(said), code))
+    known = set(terms.in_language(" ".join(quoted), code))
     return bool(claim) and 2 * sum(term in known for term in claim) > len(claim)
 
 

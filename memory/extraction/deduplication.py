@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from memory.contrast_terms import is_reordered, pivots, word_order
+from memory.contrast_terms import contrast_terms, is_reordered, word_order
 from memory.recall.bm25 import LexicalIndex
 
 NEAR = 0.92  # cosine, as for questions: bench/serving/semantic_cache.py
@@ -25,7 +25,7 @@ def normalised(text: str) -> str:
 
 def is_near(one: str, other: str, vectors: tuple[Vector, Vector]) -> bool:
     """Whether two texts have the same content; `vectors` are theirs, of unit length."""
-    if float(vectors[0] @ vectors[1]) < NEAR or pivots(one) != pivots(other):
+    if float(vectors[0] @ vectors[1]) < NEAR or contrast_terms(one) != contrast_terms(other):
         return False
     return not is_reordered(word_order(one), word_order(other))
 

@@ -194,7 +194,7 @@ class Extractor:
 
 
 def is_own(turn: Turn, owner: Owner, name: str | None) -> bool:
-    """Whether the person said it: under the profile's name, the application's id, or `user`."""
+    """Whether the speaker is the person: by the profile's name, the application's id, or `user`."""
     return turn.speaker.casefold() in names_of(owner, name)
 
 
@@ -232,7 +232,7 @@ async def _store(
 
 
 def _placed(decision: Decision, known_since: Mapping[str, datetime]) -> tuple[NewMemory, str | None]:
-    """The memory, and the one that it ends. What was said before that one was told has been ended by it already."""
+    """The memory, and the one that it ends, unless that one is newer: then the new memory has already ended."""
     new = NewMemory(
         text=decision.text,
         kind=decision.kind,

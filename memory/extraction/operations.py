@@ -86,7 +86,7 @@ class _Read(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to ask a model, and what its ids mean: turns of the person's, and known memories."""
+    """The prompt for a model, and what its ids stand for: the person's turns, and known memories."""
 
     messages: list[dict[str, str]]
     schema: dict[str, Any]
@@ -109,7 +109,7 @@ class Decision:
 
 
 def question_on(batch: Batch, own: Sequence[Turn], known: Sequence[MemoryRecord], *, characters: int) -> Question:
-    """Ask what to remember of `own`, the turns of the batch that the person said; longer turns by their beginning."""
+    """Ask what to remember of `own`, the person's turns of the batch; long turns are cut."""
     turns = {f"t{number}": turn for number, turn in enumerate(own, 1)}
     memories = {f"m{number}": memory for number, memory in enumerate(known, 1)}
     ids = {turn.id: name for name, turn in turns.items()}
@@ -169,7 +169,7 @@ def _objection(proposal: Proposal, question: Question) -> str | None:
 
 
 def verbatim(quote: str, text: str) -> str:
-    """The part of `text` that a quote means, although its quotation marks or apostrophes are others; or ""."""
+    """The part of `text` that a quote means, even with other quotation marks or apostrophes; "" if there is none."""
     if quote in text:
         return quote
     start = text.translate(_STRAIGHT).find(quote.translate(_STRAIGHT))
@@ -193,9 +193,9 @@ def _decision(proposal: Proposal, question: Question) -> Decision:
 
 
 def _instant(date: str | None, said_at: datetime) -> datetime | None:
-    """The beginning of a date, of a month (2027-06), a year, or of words ("last week"), as of when it was said.
+    """The start of a date, month (2027-06), year, or expression ("last week"), relative to the time of the turn.
 
-    A date that is none is left out: the memory may be right all the same.
+    None for an invalid date: the memory may still be right.
     """
     if not date:
         return None
@@ -219,7 +219,7 @@ def _shown(turn: Turn, id_: str | None, characters: int) -> dict[str, str]:
 
 
 def _schema(turns: list[str], known: list[str]) -> dict[str, Any]:
-    """The answer's JSON schema, in which only ids of this question can be named."""
+    """The JSON schema of the answer, which allows only the ids of this prompt."""
     schema = Answer.model_json_schema()
     properties = schema["$defs"]["Proposal"]["properties"]
     properties["turn"] = {"type": "string", "enum": turns}

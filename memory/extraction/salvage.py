@@ -1,7 +1,7 @@
-"""Reads the operations of an answer that was cut or is followed by something: each complete object counts.
+"""Reads the operations of an answer that was cut, or that has text around its JSON: each complete object counts.
 
-A model stops at its longest answer, or writes a sentence before or after the JSON. What it had finished is as good as
-in a whole answer, because every operation is checked by itself.
+A model may reach its token limit, or write a sentence before or after the JSON. The complete operations are as good as
+those of a complete answer, because each operation is checked separately.
 """
 
 import json

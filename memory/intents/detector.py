@@ -2,9 +2,9 @@
 
 Only clear ones count: an order that is a whole sentence, by the patterns of a language (`memory.intents.languages`).
 "I can't forget that day", "do you remember that?", "forget it, let's go" and text in quotation marks are not intents.
-Neither is anything that may be somebody else's words: after a colon, beside code, or with a request to translate or to
-sum up. What sounds like a request to forget without being clear is Unclear: nothing is done, and the person is asked.
-This module does not understand language, and does not know what executes the intent.
+Neither is text that may be quoted from others: after a colon, beside code, or with a request to translate or summarise.
+A message that sounds like a request to forget but is not clear is Unclear: nothing is done, and the person is asked.
+This module uses patterns only, and does not know what executes the intent.
 """
 
 from collections.abc import Iterator
@@ -27,16 +27,17 @@ LANGUAGES = (ENGLISH, GERMAN, SPANISH, HINDI, BENGALI)
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Remember these words of the message; None: the person's turn before."""
+    """Remember these words of the message; None: the person's previous turn."""
 
     quote: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Forget everything about these words of the message; None: the turn before.
+    """Forget everything about these words of the message; None: the previous turn.
 
-    `is_clause`: they are a statement ("I live in Porto"), so what contradicts them, or says it of others, is not meant.
+    `is_clause`: the words are a statement ("I live in Porto"), so texts that contradict it, or say it of others, are
+    not meant.
     """
 
     about: str | None
@@ -51,7 +52,7 @@ class ForgetAll:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Mute everything about these words of the message, now and later; None: the turn before."""
+    """Mute everything about these words of the message, now and later; None: the previous turn."""
 
     about: str | None
     language: str = field(default="en", compare=False)
@@ -72,7 +73,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """It may be a request to forget; nothing is to be done before the person has said it clearly."""
+    """It may be a request to forget; nothing is done until the person says it clearly."""
 
 
 Intent = Remember | Forget | ForgetAll | Mute | Lift | Undo
@@ -106,7 +107,7 @@ def detect(text: str) -> Detected | None:
 
 
 def is_pointing(text: str) -> bool:
-    """Whether a message only points at what was said before, or asks to put it back: it is no thing to forget."""
+    """Whether a message only refers to an earlier one, or asks to restore it, so it is nothing to forget itself."""
     return detect(text) in (Forget(None), Mute(None), Remember(None), Undo(), ForgetAll())
 
 
@@ -114,7 +115,7 @@ _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d"
 _SHORTENED = "".join(rf"(?<!\b{each})" for each in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Za-z]"))
 _END = regex.compile(rf"{_SHORTENED}[.!?\u2026\u0964\u0965]+(?=\s|$)|[\n\u2028\u2029]+")
 
-# What makes a message somebody else's words: code, slashes between a song's lines, a letter's last line.
+# Signs of quoted text: code, slashes between the lines of a song, the last line of a letter.
 _CODE = regex.compile(r"[`{}<>|]|/\*|\s/{1,2}\s|;\s*$|\w\(\w*\)|==|=>|->")
 _COLON = regex.compile(r":(?!-?[)(DPp3|/*](?!\w))(?!\d)|\uff1a")  # none of a face's or a time's
 _QUOTE = regex.compile(r"[\"\u00ab\u00bb\u2039\u203a\u201a\u201e\u300c-\u300f\uff02]|(?<!\w)'(?=\w)|(?<=[.,!?])'")
@@ -136,7 +137,7 @@ def _first_intent(plain: str, text: str, languages: list[IntentLanguage]) -> Det
 
 
 def _may_be_pasted(before: str, after: str, languages: list[IntentLanguage]) -> bool:
-    """Whether a sentence may be somebody else's words, judged by its context in the message."""
+    """Whether a sentence may be quoted from others, judged by its context in the message."""
     if _COLON.search(before) or _QUOTE.search(before):
         return True
     return any(language.is_pasted.search(part) for language in languages for part in (before, after))
@@ -174,7 +175,7 @@ _ALONE = regex.compile(r"(?:that|this|it|das|eso|esto)(?:\s+(?:topic|subject|sto
 
 
 def _is_hinted(plain: str, languages: list[IntentLanguage]) -> bool:
-    """Whether a message without a clear intent sounds like a request to forget, and is nobody else's words."""
+    """Whether a message without a clear intent sounds like a request to forget, and is not quoted from others."""
     if _COLON.search(plain) or _QUOTE.search(plain):
         return False
     return any(each.is_hinted.search(plain) and not each.is_pasted.search(plain) for each in languages)

@@ -1,10 +1,10 @@
 """Executes an intent about memory (`memory.intents.detector`).
 
-What it reaches: `memory.intents.reach`. The message with the intent is treated like the items that it names; one that
-only points at the turn before stays. Forgotten items are set aside for a time, because nobody has confirmed them: the
-person can restore them, and afterwards they are deleted for good (`jobs.set_aside`); with no time they are deleted at
-once. What is muted stays muted for later turns (`storage.memory.mutes.topics`). This module does not know where an
-intent comes from, or what the person is told about it.
+`memory.intents.reach` finds the items. The message with the intent is treated like the items that it names; a message
+that only refers to the previous turn stays. Forgotten items are set aside for a time, because nobody confirmed the
+intent: the person can restore them, and afterwards they are deleted permanently (`jobs.set_aside`), or at once if the
+time is zero. A muted topic stays muted for later turns (`storage.memory.mutes.topics`). This module does not know
+where an intent comes from, or what the reply says about it.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class IntentExecutor:
         store: people's pasts.
         forgetter: deletes items.
         now: the time, aware.
-        undo: how long what was forgotten can be restored; zero: not at all.
+        undo: how long forgotten items can be restored; zero: not at all.
 
     """
 
@@ -91,7 +91,7 @@ class IntentExecutor:
         self._undo = undo
 
     async def execute(self, owner: Owner, intent: Intent, *, conversation: str, message_id: str | None) -> Done | None:
-        """Execute it, once: a repeated "forget that" would point at an earlier turn. None: it was not meant for memory.
+        """Execute it, once: a repeated "forget that" would refer to an earlier turn. None: it does not concern memory.
 
         Args:
             owner: whose memory.
@@ -181,7 +181,7 @@ class IntentExecutor:
         return await reach(self._store, owner, matcher, about, person=person, itself=own.id if own else None)
 
     async def _before(self, owner: Owner, own: MessageRecord | None, conversation: str) -> Sequence[MessageRecord]:
-        """The person's last turn and the reply to it; turns that only point at another are passed over."""
+        """The person's last turn and the reply to it; turns that only refer to another are skipped."""
         speaker = await self._speaker(owner, own)
         before = None if own is None else own.id
         for _ in range(MAX_POINTING):

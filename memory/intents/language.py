@@ -1,7 +1,7 @@
-"""What a language brings for detecting intents (`detector`) and for telling what they are about (`matching`).
+"""The patterns of a language for detecting intents (`detector`), and its words for matching them (`matching`).
 
-Patterns are matched with a whole sentence, without its mark, ignoring case. The group `clause` is a statement ("I live
-in Porto"), `about` a thing or a person ("my sister"); a pattern with neither points at what was said before.
+Patterns match a whole sentence without its final mark, ignoring case. The group `clause` is a statement ("I live in
+Porto"), `about` a thing or a person ("my sister"); a pattern with neither refers to an earlier message.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ THING = r"(?P<about>\S[^,;:\"]{0,80}?)"
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """The words that say of whom a sentence is, and whether it holds. In lower case.
+    """The words that show whom a sentence is about, and whether it is negated; in lower case.
 
-    `own`: the speaker; `addressed`: whom they speak to; `third`: pronouns for anybody else; `others`: nouns for them,
-    such as relatives; `possessive`: the speaker's ("my"); `foreign`: somebody else's ("her"); `negations`, also of what
-    is over; `breaks`: between two statements; `namesakes`: names that are also words; `before_month`: tells the month
-    from the name; `openers`: begin a sentence in capitals without being a name; `is_gendered`: nouns of one stem differ
-    by their last vowel.
+    `own`: the speaker ("I"); `addressed`: the person spoken to ("you"); `third`: pronouns for others; `others`: nouns
+    for others, such as relatives; `possessive`: "my"; `foreign`: possessives of others ("her"); `negations`, including
+    those of the past ("no longer"); `breaks`: separate two statements; `namesakes`: names that are also words;
+    `before_month`: show that such a word is a month; `openers`: capitalised at the start of a sentence without being a
+    name; `is_gendered`: nouns of the same stem differ by their last vowel.
     """
 
     own: frozenset[str]
@@ -49,14 +49,14 @@ class IntentLanguage:
 
     Attributes:
         code: of the language.
-        trigger: what every intent contains; a message without it is not looked at.
-        begin: what may stand before an order; `politely`: the same with a request as a question; `wanting`: as a wish.
+        trigger: part of every intent; a message without it is not examined.
+        begin: may come before an order; `politely`: the same for a question; `wanting`: for a wish.
         patterns: by action.
         polite: the beginning of a question that is a request.
-        pasted: words that make the text around them somebody else's.
-        pointing: a beginning of `about` that names nothing.
-        temporary: in what is to be muted: not for good.
-        hint: sounds like a request to forget, even if no pattern understands it.
+        pasted: words that mark the text around them as quoted.
+        pointing: a beginning of `about` that names nothing ("that").
+        temporary: limits a request to mute in time.
+        hint: sounds like a request to forget, even if no pattern matches.
 
     """
 
@@ -87,7 +87,7 @@ class IntentLanguage:
 
     @cached_property
     def is_pasted(self) -> regex.Pattern[str]:
-        """Finds words around somebody else's."""
+        """Finds signs of quoted text."""
         return _compiled(self.pasted)
 
     @cached_property
@@ -97,12 +97,12 @@ class IntentLanguage:
 
     @cached_property
     def is_temporary(self) -> regex.Pattern[str]:
-        """Finds what limits a wish."""
+        """Finds a limit in time."""
         return _compiled(self.temporary)
 
     @cached_property
     def is_hinted(self) -> regex.Pattern[str]:
-        """Finds what sounds like an intent."""
+        """Finds a possible request to forget."""
         return _compiled(self.hint)
 
 

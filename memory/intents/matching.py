@@ -1,9 +1,9 @@
-"""Whether a text says what an intent is about: its words are there, of the same person, and not denied.
+"""Decides whether a text says what an intent is about: the same words, about the same person, and not denied.
 
-The words have been found by the lexical index; this is the closer look. A statement ("I like coffee") is not in "my
-sister likes coffee", nor in "I no longer like coffee". A thing that is somebody's ("my job") is not in "her job". A
-name that is also a word (Will, May) is only the name. By the words of the language of the intent
-(`memory.intents.language.Meaning`), without grammar: it rather finds too little than too much.
+The lexical index has found the words; this is the closer look. "My sister likes coffee" and "I no longer like coffee"
+do not say "I like coffee"; "her job" is not "my job"; a name that is also a word (Will, May) matches only as a name. It
+uses the words of the intent's language (`memory.intents.language.Meaning`) without grammar, and prefers to miss a text
+rather than to match a wrong one.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -16,7 +16,7 @@ from memory.language.scripts import script_of
 from memory.language.terms import Terms
 from memory.unicode_text import nfc, without_accents
 
-Voice = Literal["own", "other", "memory"]
+Source = Literal["own", "other", "memory"]
 _BY_CODE = {each.code: each for each in LANGUAGES}
 _SENTENCES = regex.compile(r"[.!?;:\u2026\u0964\u0965\n]+")
 _WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}\u200c\u200d]*(?:['\u2019]\p{L}+)?")
@@ -30,7 +30,7 @@ class Matcher:
         about: the words of the intent.
         is_clause: whether they are a statement.
         language: its code.
-        names: how the person is called.
+        names: the person's names.
 
     """
 
@@ -55,25 +55,25 @@ class Matcher:
         starts_with_name = words[:1] and words[0].istitle() and folded[0] not in meaning.own
         self._is_of_person = is_clause and not is_of_others and not starts_with_name
         person = frozenset(name for each in names for name in each.casefold().split())
-        self._subjects: dict[Voice, frozenset[str]] = {
+        self._subjects: dict[Source, frozenset[str]] = {
             "own": meaning.own,
             "other": meaning.addressed,
             "memory": meaning.own | meaning.third | person,
         }
-        self._strangers: dict[Voice, frozenset[str]] = {
+        self._strangers: dict[Source, frozenset[str]] = {
             "own": meaning.addressed | meaning.third | meaning.others,
             "other": meaning.own | meaning.third | meaning.others,
             "memory": meaning.others,
         }
 
-    def is_meant(self, text: str, voice: Voice) -> bool:
-        """Whether the text, said by the person, by somebody else or a memory of the person, is what is meant."""
+    def is_meant(self, text: str, source: Source) -> bool:
+        """Whether the intent means this text, which the person or another said, or which is a memory of the person."""
         composed = nfc(text)
         sentences = [part for each in _SENTENCES.split(composed) for part in self._parts(_words(each))]
         holding = [sentence for sentence in sentences if self._has_all(sentence)]
         if not holding and self._has_all(_words(composed)):
             holding = [_words(composed)]
-        return any(self._agrees(sentence, voice) for sentence in holding)
+        return any(self._agrees(sentence, source) for sentence in holding)
 
     def _parts(self, words: list[str]) -> list[list[str]]:
         parts: list[list[str]] = [[]]
@@ -88,22 +88,22 @@ class Matcher:
         accented = {term for word in words if _is_accented(word) for term in self._terms_of(word)}
         return all(terms & wanted for wanted in self._wanted) and self._accented <= accented
 
-    def _agrees(self, words: list[str], voice: Voice) -> bool:
+    def _agrees(self, words: list[str], source: Source) -> bool:
         folded = [_folded(word) for word in words]
         if not all(
-            any(self._is_name(words, folded, place, name) for place in range(len(words))) for name in self.names
+            any(self._is_name(words, folded, position, name) for position in range(len(words))) for name in self.names
         ):
             return False
         if any(_is_only_name(words, folded, word) for word in self._plain):
             return False
-        first = next((place for place, word in enumerate(words) if self._is_wanted(word)), 0)
+        first = next((position for position, word in enumerate(words) if self._is_wanted(word)), 0)
         if self._is_clause:
             is_same = self._denies(folded) == self._is_denied
-            return is_same and (not self._is_of_person or self._is_about_person(words, folded, first, voice))
+            return is_same and (not self._is_of_person or self._is_about_person(words, folded, first, source))
         before, last = (folded[first - 1], words[first - 1]) if first else ("", "")
-        if not self._is_mine or voice == "memory":
+        if not self._is_mine or source == "memory":
             return True
-        if voice == "other":
+        if source == "other":
             return before not in self._meaning.possessive
         return before not in self._meaning.foreign and not last.endswith(("'s", "\u2019s"))
 
@@ -114,7 +114,7 @@ class Matcher:
         return self._terms.in_language(word, self._language)
 
     def _has_ending(self, word: str) -> bool:
-        """Whether a word has the gender of the wanted one with the same stem: a sister is no brother."""
+        """Whether a word has the same gender as the intent's word of that stem ("hermana" is not "hermano")."""
         return all(
             self._endings.get(term, ending) == ending for term, ending in _endings([word], self._terms_of).items()
         )
@@ -123,31 +123,32 @@ class Matcher:
         terms = set(self._terms_of(word))
         return any(terms & wanted for wanted in self._wanted)
 
-    def _is_name(self, words: list[str], folded: list[str], place: int, name: str) -> bool:
-        """Whether the word at `place` is the name, and not the word that is written alike."""
-        if words[place].removesuffix("'s").removesuffix("\u2019s") != name:
+    def _is_name(self, words: list[str], folded: list[str], position: int, name: str) -> bool:
+        """Whether the word at `position` is the name rather than the ordinary word."""
+        if words[position].removesuffix("'s").removesuffix("\u2019s") != name:
             return False
-        before = folded[place - 1] if place else ""
-        after = folded[place + 1] if place + 1 < len(words) else ""
+        before = folded[position - 1] if position else ""
+        after = folded[position + 1] if position + 1 < len(words) else ""
         meaning = self._meaning
-        is_month = folded[place] in _MONTHS and (before in meaning.before_month or after.isdigit())
-        asked = meaning.own | meaning.addressed | meaning.third | meaning.others | meaning.possessive | meaning.foreign
-        return not is_month and not (place == 0 and after in asked)  # "Will you come?", "May I?"
+        is_month = folded[position] in _MONTHS and (before in meaning.before_month or after.isdigit())
+        own, others = meaning.own | meaning.possessive, meaning.third | meaning.others | meaning.foreign
+        is_question = position == 0 and after in own | others | meaning.addressed  # "Will you come?", "May I?"
+        return not is_month and not is_question
 
-    def _is_about_person(self, words: list[str], folded: list[str], first: int, voice: Voice) -> bool:
-        """Whether the subject is the person: by the last word before the statement's that says whose it is."""
+    def _is_about_person(self, words: list[str], folded: list[str], first: int, source: Source) -> bool:
+        """Whether the subject is the person, judged by the last pronoun or noun before the statement's first word."""
         meaning = self._meaning
-        for place in range(first - 1, -1, -1):
-            if place and folded[place - 1] in meaning.possessive | meaning.foreign:
+        for position in range(first - 1, -1, -1):
+            if position and folded[position - 1] in meaning.possessive | meaning.foreign:
                 return False  # "my sister likes"
-            if folded[place] in self._subjects[voice]:
+            if folded[position] in self._subjects[source]:
                 return True
-            if folded[place] in self._strangers[voice]:
+            if folded[position] in self._strangers[source]:
                 return False
         begins = words[0] if first else ""
-        if voice != "other" and begins.istitle() and folded[0] not in meaning.openers | meaning.negations:
+        if source != "other" and begins.istitle() and folded[0] not in meaning.openers | meaning.negations:
             return bool(meaning.own.intersection(folded))  # "Sam likes"; "Mornings I like"
-        return voice != "other" or not meaning.own.intersection(folded)
+        return source != "other" or not meaning.own.intersection(folded)
 
 
 def _words(text: str) -> list[str]:
@@ -155,7 +156,7 @@ def _words(text: str) -> list[str]:
 
 
 def _endings(words: Iterable[str], terms_of: Callable[[str], list[str]]) -> dict[str, str]:
-    """The last vowel of each term's word, if it tells a gender."""
+    """The last vowel of each term's word, if it shows a gender."""
     found: dict[str, str] = {}
     for word in words:
         bare = without_accents(_folded(word)).removesuffix("s")
@@ -173,6 +174,6 @@ def _folded(word: str) -> str:
 
 
 def _is_only_name(words: list[str], folded: list[str], word: str) -> bool:
-    """Whether a word that is also a name stands here as the name alone: in capitals within the sentence."""
-    places = [place for place, each in enumerate(folded) if each == word]
-    return bool(places) and all(place > 0 and words[place][:1].isupper() for place in places)
+    """Whether a word that is also a name occurs only as the name: capitalised within the sentence."""
+    positions = [position for position, each in enumerate(folded) if each == word]
+    return bool(positions) and all(position > 0 and words[position][:1].isupper() for position in positions)

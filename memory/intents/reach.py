@@ -1,14 +1,14 @@
-"""What an intent reaches: the turns and memories that say what it is about, and what others would still reveal of it.
+"""Finds the turns and memories that an intent means, and turns of others that would still reveal them.
 
-First every item with all of its words, without grammar and after stemming (`memory.recall.bm25`); then a closer look
-(`memory.intents.matching`). Turns of others are included if they would still reveal it
-(`memory.recall.person_index.PersonIndex.echoes`), mostly replies. This module changes nothing.
+The lexical index finds every item with all words of the intent, stemmed and without stop words (`memory.recall.bm25`);
+`memory.intents.matching` then looks closer. Turns of others, mostly replies, are included if they would reveal what is
+forgotten (`memory.recall.person_index.PersonIndex.echoes`). This module changes nothing.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from memory.intents.matching import Matcher, Voice
+from memory.intents.matching import Matcher, Source
 from memory.recall.corpus import Item
 from memory.service import MemoryService
 from storage.memory.owner import Owner
@@ -38,21 +38,21 @@ async def reach(
     person: Collection[str],
     itself: str | None = None,
 ) -> Reach:
-    """What an intent about `about` reaches.
+    """The items that an intent about `about` means.
 
     Args:
         store: people's pasts.
         owner: whose.
-        matcher: takes the closer look.
+        matcher: decides about each item.
         about: the words of the intent.
         person: the person's names as a speaker, case folded.
-        itself: the turn with the intent, which goes along; None: it was not stored.
+        itself: the turn with the intent, which is included; None: it was not stored.
 
     """
 
     def is_meant(item: Item) -> bool:
-        voice: Voice = "memory" if item.kind == "memory" else "own" if _speaks(item, person) else "other"
-        return matcher.is_meant(item.text, voice)
+        source: Source = "memory" if item.kind == "memory" else "own" if _speaks(item, person) else "other"
+        return matcher.is_meant(item.text, source)
 
     own: list[tuple[ItemKind, str]] = [] if itself is None else [("turn", itself)]
     holding = await store.holding(owner, about, is_meant, is_name=bool(matcher.names))

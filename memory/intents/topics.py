@@ -1,4 +1,4 @@
-"""Which items are about what a person does not want to be reminded of, whenever they were said."""
+"""Finds the items about topics that a person has muted, whenever they were said."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,20 @@ from storage.memory.mutes.topics import NewTopic
 
 
 def is_same_topic(one: str, other: str) -> bool:
-    """Whether two topics have the same words, without grammar."""
+    """Whether two topics have the same words, ignoring stop words."""
     terms = Terms()
     return set(terms(one)) == set(terms(other))
 
 
 class MutedRows:
-    """The rows of a corpus that are about some topics; each row is looked at once."""
+    """The rows of a corpus that are about muted topics; each row is examined once."""
 
     def __init__(self) -> None:
         self._topics: dict[NewTopic, tuple[Matcher, set[int]]] = {}
         self._seen: dict[NewTopic, int] = {}
 
     def use(self, topics: Sequence[NewTopic]) -> None:
-        """From now on, these topics count."""
+        """Set the topics."""
         keys = [NewTopic(each.about, each.language) for each in topics]
         for gone in self._topics.keys() - set(keys):
             del self._topics[gone], self._seen[gone]

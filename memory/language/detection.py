@@ -1,8 +1,8 @@
-"""The language of a short text, by its script and, among those in Latin letters, by their words of grammar.
+"""Detects the language of a short text by its script and, for Latin letters, by its stop words.
 
-A chat's sentence has two or three such words, and few are shared, so counting them tells seven languages apart without
-a model. A text with none of them counts as English. A language that is not listed counts as the nearest one: its words
-are then searched by nearly their full forms.
+A chat message has two or three stop words, and languages share few, so counting them distinguishes seven languages
+without a model. A text without any counts as English. A language that is not listed counts as the nearest one; its
+words are then hardly stemmed.
 """
 
 from collections import Counter
@@ -31,6 +31,6 @@ def language_of(text: str) -> str:
 
 
 def latin_language(words: Iterable[str]) -> str:
-    """The language of words in Latin letters, in lower case; of equals the one that is listed first."""
+    """The language of lower-case words in Latin letters; the one listed first if several fit equally."""
     votes = Counter(language for word in words for language in _VOTES.get(word, ()))
     return max(_LATIN, key=votes.__getitem__)

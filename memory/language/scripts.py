@@ -1,7 +1,7 @@
-"""The words of a text as Unicode has them, and the script that a word is written in.
+"""Splits text into words by Unicode's rules, and names the script of a word.
 
-A word is letters and digits, each with the combining marks that belong to it, composed (NFC). Scripts that put no
-spaces between words (Chinese, Japanese, Thai, ...) have runs instead, which `memory.language.terms` cuts into n-grams.
+A word is letters and digits with their combining marks, composed (NFC). Scripts without spaces between words (Chinese,
+Japanese, Thai, ...) have runs instead, which `memory.language.terms` cuts into n-grams.
 """
 
 import re
@@ -38,7 +38,7 @@ _RANGES: tuple[tuple[int, int, Script], ...] = (
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in order, in its own case."""
+    """The words of a text, in order, in their original case."""
     if text.isascii():
         return _ASCII_WORD.findall(text)
     return [_composed(word) for word in _WORD.findall(text)]

@@ -1,7 +1,7 @@
-"""Whether a message is small talk: greetings, thanks, yes and no, which are about nothing that could be recalled.
+"""Recognises small talk: greetings, thanks, yes and no, for which nothing needs to be recalled.
 
-By lists of words in the languages that `memory.language.stop_words` knows, and a few more. A message counts only if
-every word is of small talk or of grammar, and one at least of small talk, or if it has no words (an emoji).
+It uses lists of words in the languages of `memory.language.stop_words`, and a few more. A message is small talk if all
+its words are in these lists or are stop words, with at least one from these lists, or if it has no words (an emoji).
 """
 
 from memory.language.scripts import script_of, words_of
@@ -36,7 +36,7 @@ _PHRASES = frozenset(
 
 
 def is_small_talk(text: str) -> bool:
-    """Whether a message is about nothing."""
+    """Whether a message is small talk."""
     words = words_of(text.casefold())
     if not words or " ".join(words) in _PHRASES:
         return True

@@ -1,7 +1,6 @@
-"""Words of grammar by language: what a text is not about, and what tells which language it is in.
+"""Stop words by language: search ignores them, and language detection counts them.
 
-The English list is the one that recall was measured with (docs/recall.md). Words as a person writes them, in lower
-case, with their accents.
+Recall was measured with this English list (docs/recall.md). Words are in lower case, with their accents.
 """
 
 # ruff: noqa: RUF001 - letters of other scripts that look like Latin ones are meant

@@ -1,8 +1,8 @@
-"""Cuts a text into the terms that are searched: words without grammar, stemmed, without case and accents.
+"""Cuts a text into search terms: words without stop words, stemmed, without case and accents.
 
-Each word is stemmed by the rules of its script's language (Snowball, https://snowballstem.org), of several by that of
-the text; Bengali, which Snowball lacks, by its commonest endings. Scripts without spaces give pairs of neighbouring
-characters. Case is folded, Latin letters lose their accents, and spellings that readers take for the same (Arabic
+Each word is stemmed by the rules of its script's language (Snowball, https://snowballstem.org), or of the text's
+language if several use the script; Bengali, which Snowball lacks, by its most common endings. Scripts without spaces
+give pairs of adjacent characters. Case is folded, Latin letters lose their accents, and spelling variants (Arabic
 alefs, Russian ё, Hindi's dots) become one.
 """
 
@@ -50,7 +50,7 @@ _BENGALI_ENDINGS = (
 
 
 class Terms:
-    """Cuts text into terms. Not to be shared by threads."""
+    """Cuts text into terms. Not thread-safe."""
 
     def __init__(self) -> None:
         self._stemmers = {code: Stemmer.Stemmer(algorithm) for code, algorithm in _ALGORITHMS.items()}
@@ -60,7 +60,7 @@ class Terms:
         return self.read(text)[0]
 
     def read(self, text: str) -> tuple[list[str], str]:
-        """The terms, and the language by which its words in Latin letters were stemmed."""
+        """The terms, and the language used to stem words in Latin letters."""
         words = words_of(text.casefold())
         language = latin_language(words)
         grammar = STOP_WORDS[language]
@@ -70,7 +70,7 @@ class Terms:
         return [term for word in words for term in self._terms_of(word, language)], language
 
     def in_language(self, text: str, language: str) -> list[str]:
-        """The terms of a text whose language is known; its grammar included."""
+        """The terms of a text in a known language, including stop words."""
         return [
             term
             for word in words_of(text.casefold())
@@ -80,7 +80,7 @@ class Terms:
         ]
 
     def variants(self, text: str, languages: Collection[str]) -> list[tuple[str, ...]]:
-        """For each term of a question: what it is in each of `languages`, in which the texts searched are."""
+        """For each term of a question, its forms in `languages`, those of the texts to search."""
         words = words_of(text.casefold())
         own = latin_language(words)
         codes = dict.fromkeys((own, *languages))

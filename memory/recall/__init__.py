@@ -1,1 +1,1 @@
-"""What of a person's past a question is about."""
+"""Recall: finds the parts of a person's past that a question is about."""

@@ -5,11 +5,11 @@ idf(t) · f · (k1 + 1) / (f + k1 · (1 - b + b · l / average l)), with
 idf(t) = ln(1 + (N - n(t) + 0.5) / (n(t) + 0.5)) for n(t) of N items (Robertson & Zaragoza, "The Probabilistic Relevance
 Framework", 2009; the idf is Lucene's). k1 and b are those in use for short passages (Anserini's defaults).
 
-Only counts are kept, and the formula is applied to the few terms of a question when it is asked. So adding an item
-costs its own terms and nothing is rebuilt; and the caller gets each term's scores, which it needs to look around an
-item (`memory.recall.context_windows`). Libraries keep finished scores instead: `bm25s`, to which the tests compare
-this, is built anew after every change, a second for 20,000 items, and brings numba along. What a term is, in which
-language: `memory.language.terms`. A word of a question is looked for by its stem in each language of the items.
+It stores only counts, and applies the formula to the few terms of a question. So adding an item costs only its own
+terms, and the caller gets the scores of each term, which `memory.recall.context_windows` needs. Libraries store final
+scores instead: `bm25s`, with which the tests compare this module, must be rebuilt after every change (one second for
+20,000 items) and requires numba. `memory.language.terms` makes the terms. A word of a question is searched by its stem
+in each language of the items.
 """
 
 from array import array
@@ -47,13 +47,13 @@ class LexicalIndex:
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory."""
+        """Its approximate size in memory, bytes."""
         return (
             8 * self._counts + 4 * len(self._lengths) + 250 * len(self._postings)
         )  # 250: an array, an entry, the term
 
     def add(self, text: str) -> int:
-        """Take in the next item; its number."""
+        """Add the next item; returns its number."""
         row = len(self._lengths)
         terms, language = self._terms.read(text)
         self._languages[language] = None
@@ -69,18 +69,18 @@ class LexicalIndex:
         return row
 
     def holding(self, text: str) -> Rows:
-        """The items that have every term of `text`, ascending; none when it has no terms."""
+        """The items that have every term of `text`, ascending; empty if `text` has no terms."""
         found = [self._found(variants)[0] for variants in set(self._terms.variants(text, self._languages))]
         return reduce(np.intersect1d, found) if found else np.empty(0, dtype=np.int64)
 
     def rows_for(self, text: str, *, is_name: bool) -> list[int]:
-        """As `holding`; all items if `text` `is_name` without terms, because it is also a word of grammar."""
+        """As `holding`; all items if `text` `is_name` without terms, because it is also a stop word."""
         if is_name and not self._terms.variants(text, self._languages):
             return list(range(len(self)))
         return [int(row) for row in self.holding(text)]
 
     def by_term(self, text: str) -> Iterator[tuple[Rows, Scores]]:
-        """For each term of `text` that occurs: the items that have it, ascending, and what it scores there."""
+        """For each term of `text` that occurs: the items that have it, ascending, and its scores there."""
         size = len(self)
         lengths = np.array(self._lengths, dtype=np.float64) * size / max(self._total, 1)
         for variants, weight in Counter(self._terms.variants(text, self._languages)).items():

@@ -1,8 +1,8 @@
-"""What stands around a turn. People do not repeat themselves: "I adopted one" answers to words of another turn.
+"""The context of a turn. People do not repeat themselves: "I adopted one" refers to words of another turn.
 
-Two views of it. A window's text, the turn between its neighbours, is what gets an embedding of its own. And a term
-of a question counts for a turn by its nearest mention, halved with every turn of distance: two weak mentions do not
-add up to a strong one, so a long talk around a topic does not drown the turn that says it.
+It is used in two ways. The text of a window, the turn with its neighbours, gets its own embedding. And a term of a
+question scores for a turn by its nearest mention, halved with every turn of distance: weak mentions do not add up, so a
+long talk around a topic does not hide the turn that matters.
 """
 
 from array import array
@@ -18,7 +18,7 @@ NONE = -1
 
 
 class Neighbours:
-    """Who comes before and after whom, by number, within a conversation."""
+    """The previous and next turn of each turn, by number, within a conversation."""
 
     def __init__(self) -> None:
         self._before = array("q")
@@ -26,7 +26,7 @@ class Neighbours:
         self._last: dict[str, int] = {}
 
     def add(self, conversation: str | None) -> int:
-        """Take in the next item; its number. Turns of one conversation come in their order; None stands alone."""
+        """Add the next item; returns its number. Turns of a conversation come in order; None: no conversation."""
         row = len(self._before)
         before = NONE if conversation is None else self._last.get(conversation, NONE)
         if before != NONE:
@@ -46,7 +46,7 @@ class Neighbours:
         return found
 
     def links(self) -> tuple[Rows, Rows]:
-        """For every item the number before it and after it, `NONE` where there is none."""
+        """For every item the numbers before and after it, or `NONE`."""
         return np.array(self._before, dtype=np.int64), np.array(self._after, dtype=np.int64)
 
 

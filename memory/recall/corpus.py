@@ -1,8 +1,8 @@
-"""Everything of one person's that recall ranks, as rows: turns of conversations, and memories drawn from them.
+"""All items of one person that recall ranks, as rows: turns of conversations, and memories made from them.
 
-Rows are numbered from 0 as items are added; the vector indexes beside it (`memory.recall.ranking.VectorSearch`) count
-the same way. Turns of a conversation come in their order. Nothing is ever taken out: after a deletion it is built
-again. One thread at a time.
+Rows are numbered from 0 in the order of addition; the vector indexes (`memory.recall.ranking.VectorSearch`) use the
+same numbers. Turns of a conversation are added in order. Nothing is removed: after a deletion the corpus is rebuilt.
+Not thread-safe.
 """
 
 from array import array
@@ -26,8 +26,8 @@ ITEM_BYTES = 400  # an Item with its strings' headers and its place in every col
 class Item:
     """A turn, or a memory.
 
-    `at` is when it was said, or when what a memory tells of happened; `speaker` who said it, or whom a memory is of;
-    `conversation` what its neighbours share, None for a memory.
+    `at`: the time of the turn, or of a memory's event; `speaker`: who said it, or whom a memory is about;
+    `conversation`: shared with its neighbours, None for a memory.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Corpus:
         return len(self.items)
 
     def add(self, item: Item) -> int:
-        """Take in an item; its row."""
+        """Add an item; returns its row."""
         self.items.append(item)
         self.lexical.add(item.text)
         self._neighbours.add(item.conversation)
@@ -68,16 +68,16 @@ class Corpus:
 
     @property
     def people(self) -> Sequence[str]:
-        """Who has spoken."""
+        """The names of all speakers."""
         return tuple(self._people)
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory, without vectors."""
+        """Its approximate size in memory without vectors, bytes."""
         return self.lexical.size_bytes + self._characters + ITEM_BYTES * len(self.items)
 
     def window(self, row: int) -> str:
-        """The text whose embedding stands for a turn among its neighbours; a memory's is its own.
+        """The text to embed for a turn with its neighbours; a memory's own text.
 
         The next turn of the conversation changes it.
         """
@@ -89,7 +89,7 @@ class Corpus:
         return self._neighbours.links()
 
     def at_s(self) -> Scores:
-        """When each was, in seconds since 1970."""
+        """The time of each row, in seconds since 1970."""
         return np.array(self._at_s)
 
     def are_turns(self, rows: Rows) -> Flags:
@@ -98,7 +98,7 @@ class Corpus:
         return turns
 
     def turns_of_others(self, person: str) -> Flags:
-        """Which are known to be somebody else's than `person`'s."""
+        """Which turns are known to be said by others than `person`."""
         speakers = np.array(self._speakers)
         others: Flags = (speakers != NOBODY) & (speakers != self._people.get(person, NOBODY))
         return others

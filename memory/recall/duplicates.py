@@ -1,13 +1,13 @@
-"""Which results of recall say the same, so that what was said ten times takes one line of a prompt.
+"""Removes duplicates from the results of recall, so that a repeated statement takes one line of a prompt.
 
-Two texts are the same if their words are, or all but a tenth of them, with the same contrast terms (numbers, names,
-negations: `memory.contrast_terms`). The better one stays.
+Two texts are duplicates if at least nine tenths of their words are the same, with the same contrast terms (numbers,
+names, negations: `memory.contrast_terms`). The better one stays.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from memory.contrast_terms import pivots
+from memory.contrast_terms import contrast_terms
 from memory.language.scripts import words_of
 
 SHARE = 0.9
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 def without_duplicates(found: Iterable[Item], text_of: Callable[[Item], str]) -> Iterator[Item]:
-    """The items whose text is not nearly that of an earlier one, in order."""
+    """The items without duplicates of earlier ones, in order."""
     seen: list[tuple[frozenset[str], str]] = []
     for each in found:
         text = text_of(each)
@@ -32,4 +32,4 @@ def _is_same(words: frozenset[str], text: str, other_words: frozenset[str], othe
     if min(len(words), len(other_words)) < LONG:
         return False
     share = len(words & other_words) / len(words | other_words)
-    return share >= SHARE and pivots(text) == pivots(other)
+    return share >= SHARE and contrast_terms(text) == contrast_terms(other)

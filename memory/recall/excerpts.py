@@ -1,7 +1,7 @@
-"""The part of a long text that a question is about, so that a turn longer than a prompt's budget is not left out.
+"""Cuts a long text to the part that a question is about, so that a turn beyond the prompt's budget is not left out.
 
-Sentences are taken around the one with most of the question's words, as many as fit; a sentence that alone is too long
-is cut. An ellipsis shows what is missing.
+It takes as many sentences as fit around the one with most words of the question; a single sentence that is too long is
+cut. An ellipsis marks omissions.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ GAP = "\u2026"
 
 
 def excerpt(text: str, question: str, max_tokens: int, count: Callable[[str], int]) -> str:
-    """The text, or as much of it around what the question is about as fits into `max_tokens`."""
+    """The text, or the part around the question's words that fits into `max_tokens`."""
     if count(text) <= max_tokens:
         return text
     terms = Terms()
-    asked = set(terms(question))
+    question_terms = set(terms(question))
     sentences = [str(each) for each in _SENTENCE.findall(text)] or [text]
-    shares = [len(asked.intersection(terms(each))) for each in sentences]
+    shares = [len(question_terms.intersection(terms(each))) for each in sentences]
     first = last = shares.index(max(shares))
     best = sentences[first].strip()
     if count(best) > max_tokens:

@@ -1,10 +1,10 @@
-"""The views of the people who were asked about last: a cache in front of SQL, bounded in bytes.
+"""The person indexes used last: a cache in front of SQL, bounded in bytes.
 
-Each use first asks SQL how far the person's data has come (one row by its key), and reads what changed since. So every
-gateway worker sees every write at its next read, from any process, and there is nothing to invalidate. No snapshot is
-kept on disk: of the half second of CPU time that 5,000 items take, FAISS has 30 ms (docs/memory.md).
+Each use first reads the person's version from SQL (one row by its key), and then the changes since. So every gateway
+worker sees every write at its next read, from any process, and there is nothing to invalidate. There are no snapshots
+on disk: building an index of 5,000 items takes half a second of CPU time, of which FAISS has 30 ms (docs/memory.md).
 
-Views are made, changed and searched by one thread, which takes a few milliseconds' work at a time.
+One thread builds, changes and searches all indexes, in steps of a few milliseconds.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ Answer = TypeVar("Answer")
 
 
 class IndexCache:
-    """One worker's views.
+    """One worker's indexes.
 
     Args:
         engine: the database.
-        space: whose vectors the views hold.
-        dimensions: of those.
-        max_bytes: of all views together; beyond, those that were not used for longest go. The one in use stays.
+        space: the embedding space of their vectors.
+        dimensions: of a vector.
+        max_bytes: of all indexes together; above, the least recently used are dropped. The one in use stays.
 
     """
 
@@ -50,56 +50,56 @@ class IndexCache:
         self._space = space
         self._dimensions = dimensions
         self._max_bytes = max_bytes
-        self._views: OrderedDict[Owner, PersonIndex] = OrderedDict()
+        self._indexes: OrderedDict[Owner, PersonIndex] = OrderedDict()
         self._sizes_bytes: dict[Owner, int] = {}
         self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._thread = ThreadPoolExecutor(1, "memory-views", initializer=use_one_thread)
+        self._thread = ThreadPoolExecutor(1, "memory-indexes", initializer=use_one_thread)
 
     @property
     def size_bytes(self) -> int:
-        """About what all views hold in memory."""
+        """The approximate size of all indexes in memory, bytes."""
         return sum(self._sizes_bytes.values())
 
     def count(self, whom: Owner | str) -> int:
-        """How many views there are of a person, or of the people of an application."""
+        """The number of indexes of a person, or of the people of an application."""
         return len(self._of(whom))
 
-    async def with_view(self, owner: Owner, work: Callable[[PersonIndex], Answer]) -> Answer | None:
-        """Do `work` with the person's view, as SQL has it now; None when there is nothing of theirs.
+    async def with_index(self, owner: Owner, work: Callable[[PersonIndex], Answer]) -> Answer | None:
+        """Call `work` with the person's index in its current state; None if SQL has no data of theirs.
 
-        `work` is called in the thread of the views, and must keep nothing of the view.
+        `work` is called in the thread of the indexes, and must not keep a reference to the index.
         """
-        view = await self._current(owner)
-        return None if view is None else await self._in_thread(lambda: work(view))
+        index = await self._current(owner)
+        return None if index is None else await self._in_thread(lambda: work(index))
 
-    async def with_same_view(self, owner: Owner, work: Callable[[PersonIndex], Answer]) -> Answer | None:
-        """Do as `with_view` does, without asking SQL again, if the view of a moment ago is still there."""
-        view = self._views.get(owner)
-        return await self.with_view(owner, work) if view is None else await self._in_thread(lambda: work(view))
+    async def with_same_index(self, owner: Owner, work: Callable[[PersonIndex], Answer]) -> Answer | None:
+        """As `with_index`, but without asking SQL again if the index is still cached."""
+        index = self._indexes.get(owner)
+        return await self.with_index(owner, work) if index is None else await self._in_thread(lambda: work(index))
 
     def drop(self, whom: Owner | str) -> None:
-        """Forget the view of a person, or those of an application's people."""
+        """Drop the index of a person, or those of an application's people."""
         for owner in self._of(whom):
-            del self._views[owner]
+            del self._indexes[owner]
             self._sizes_bytes.pop(owner, None)
 
     async def run(self) -> None:
-        """Drop the views of people who have been erased, until cancelled: nobody may ask about them again."""
+        """Drop the indexes of erased people until cancelled, because there may be no later request about them."""
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
             except AWAY as problem:
-                log.debug("views are not swept, the database is away: %r", problem)
+                log.debug("indexes are not swept, the database is unavailable: %r", problem)
 
     async def sweep(self) -> None:
-        """Drop the views of people of whom nothing is left in SQL; raises what SQL raises."""
-        held = list(self._views.items())
+        """Drop the indexes of people who have no data in SQL; raises what SQL raises."""
+        held = list(self._indexes.items())
         for first in range(0, len(held), AT_ONCE):
             some = held[first : first + AT_ONCE]
             eras = await read_eras(self._engine, [owner for owner, _ in some])
-            for owner, view in some:
-                if eras.get(owner) != view.era and self._views.get(owner) is view:
+            for owner, index in some:
+                if eras.get(owner) != index.era and self._indexes.get(owner) is index:
                     self.drop(owner)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class IndexCache:
         self._thread.shutdown(cancel_futures=True)
 
     def _of(self, whom: Owner | str) -> list[Owner]:
-        return [each for each in self._views if whom in (each, each.app)]
+        return [each for each in self._indexes if whom in (each, each.app)]
 
     async def _current(self, owner: Owner) -> PersonIndex | None:
         async with self._locks.setdefault(owner, asyncio.Lock()):
@@ -115,29 +115,29 @@ class IndexCache:
             if version is None:
                 self.drop(owner)
                 return None
-            view = self._views.get(owner)
-            if view is None or not view.can_reach(version):
+            index = self._indexes.get(owner)
+            if index is None or not index.can_reach(version):
                 self.drop(owner)
-                view = PersonIndex(version.era, self._dimensions)
-            if view.version < version.version:
-                await self._bring_up(owner, view, version)
-            self._views[owner] = view
-            self._views.move_to_end(owner)
+                index = PersonIndex(version.era, self._dimensions)
+            if index.version < version.version:
+                await self._bring_up(owner, index, version)
+            self._indexes[owner] = index
+            self._indexes.move_to_end(owner)
             self._evict()
-            return view
+            return index
 
-    async def _bring_up(self, owner: Owner, view: PersonIndex, version: Version) -> None:
-        """Read what changed. Cut off, it is read again: a view's version moves last."""
-        async with aclosing(changes(self._engine, owner, self._space, since=view.version)) as portions:
+    async def _bring_up(self, owner: Owner, index: PersonIndex, version: Version) -> None:
+        """Read the changes. If interrupted, they are read again, because the version is set last."""
+        async with aclosing(changes(self._engine, owner, self._space, since=index.version)) as portions:
             async for rows in portions:
-                await self._in_thread(view.apply, rows)
-        await self._in_thread(view.mute, await list_topics(self._engine, owner))
-        view.version, view.name = version.version, version.name
-        self._sizes_bytes[owner] = await self._in_thread(lambda: view.size_bytes)
+                await self._in_thread(index.apply, rows)
+        await self._in_thread(index.mute, await list_topics(self._engine, owner))
+        index.version, index.name = version.version, version.name
+        self._sizes_bytes[owner] = await self._in_thread(lambda: index.size_bytes)
 
     def _evict(self) -> None:
-        while self.size_bytes > self._max_bytes and len(self._views) > 1:
-            self.drop(next(iter(self._views)))
+        while self.size_bytes > self._max_bytes and len(self._indexes) > 1:
+            self.drop(next(iter(self._indexes)))
 
     async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

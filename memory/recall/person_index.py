@@ -111,14 +111,14 @@ class PersonIndex:
     ) -> list[tuple[ItemKind, str]]:
         """The items with every term of `text` that `is_meant`, newest first; muted ones and past ones, too.
 
-        If `text` `is_name` that is also a word of grammar, it has no term: then all items are looked at.
+        If `text` `is_name` that is also a stop word, it has no term: then all items are examined.
         """
         items, rows = self._corpus.items, self._corpus.lexical.rows_for(text, is_name=is_name)
         found = [items[row] for row in rows if is_meant(items[row])]
         return [(each.kind, each.id) for each in sorted(found, key=lambda each: each.at, reverse=True)]
 
     def mute(self, topics: Sequence[NewTopic]) -> None:
-        """From now on, leave out what is about one of these topics."""
+        """Set the muted topics."""
         self._silenced.use(topics)
 
     def silenced_memories(self, ids: Collection[str]) -> set[str]:

@@ -6,7 +6,7 @@ embedding of the rewritten question, together with a lower weight for others' wo
 answer. No other step here is worth as much (docs/recall.md). A question about two people is rewritten for each.
 
 The module knows only the names of speakers in the conversations. A name may be shortened to its first three letters or
-more ("Mel" for Melanie). If the asker is known, "I" in the question ("Where did I ...?") means them. English only.
+more ("Mel" for Melanie). If the speaker is known, "I" in the question ("Where did I ...?") means them. English only.
 """
 
 import re
@@ -24,7 +24,7 @@ _SECOND_PERSON = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class Phrasing:
     """A question in the words of `person`; None: the question unchanged."""
 
     text: str
@@ -33,33 +33,33 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class RewrittenQuestion:
-    """A question and its voices: at least one, and several if it is about several people."""
+    """A question and its phrasings: at least one, and several if it is about several people."""
 
     question: str
-    voices: tuple[Voice, ...]
+    phrasings: tuple[Phrasing, ...]
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The texts to embed: the original question, then each voice that differs from it."""
-        return tuple(dict.fromkeys((self.question, *(voice.text for voice in self.voices))))
+        """The texts to embed: the original question, then each phrasing that differs from it."""
+        return tuple(dict.fromkeys((self.question, *(phrasing.text for phrasing in self.phrasings))))
 
 
-def rewrite(question: str, people: Iterable[str], *, asker: str | None = None) -> RewrittenQuestion:
-    """Rewrite a question in the voice of each person that it names.
+def rewrite(question: str, people: Iterable[str], *, speaker: str | None = None) -> RewrittenQuestion:
+    """Rewrite a question in the words of each person that it names.
 
     Args:
-        question: in the asker's words.
+        question: in the words of the person who asks.
         people: the names of the conversations' speakers.
-        asker: the speaker who asks, if known.
+        speaker: the name of the person who asks, if known.
 
     """
     named = _named(question, tuple(people))
     if named:
         return RewrittenQuestion(
-            question, tuple(Voice(_in_voice(question, words), person) for person, words in named.items())
+            question, tuple(Phrasing(_in_words_of(question, words), person) for person, words in named.items())
         )
-    about_asker = _FIRST_PERSON.search(question) is not None and _SECOND_PERSON.search(question) is None
-    return RewrittenQuestion(question, (Voice(question, asker if about_asker else None),))
+    about_speaker = _FIRST_PERSON.search(question) is not None and _SECOND_PERSON.search(question) is None
+    return RewrittenQuestion(question, (Phrasing(question, speaker if about_speaker else None),))
 
 
 def _named(question: str, people: tuple[str, ...]) -> dict[str, set[str]]:
@@ -85,7 +85,7 @@ def _whose(word: str, people: tuple[str, ...]) -> Iterator[str]:
         yield short[0]
 
 
-def _in_voice(question: str, words: set[str]) -> str:
+def _in_words_of(question: str, words: set[str]) -> str:
     def replace(match: regex.Match[str]) -> str:
         if match["word"].lower() not in words:
             return str(match[0])

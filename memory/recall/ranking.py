@@ -1,6 +1,6 @@
 """Recall: the parts of a person's past that a question is about, best first.
 
-    query = rewrite(question, corpus.people, asker=speaker)   # memory.recall.query_rewriting
+    query = rewrite(question, corpus.people, speaker=speaker)   # memory.recall.query_rewriting
     vectors = embed(query.texts)                              # by the caller; one row for each text
     found = recall(corpus, Dense(single, window), query, vectors, now=now)
     fit = within_budget(found, ...)                           # memory.recall.token_budget
@@ -96,8 +96,8 @@ class _Ranking:
         return RankerScore(*self._scores[row]) if row in self._scores else None
 
 
-class _VoiceResult(NamedTuple):
-    """The results for one voice of the question: each ranking, the factor of persons, and the fused score."""
+class _PhrasingResult(NamedTuple):
+    """The results for one phrasing of the question: each ranking, the factor of persons, and the fused score."""
 
     rankings: Mapping[str, _Ranking]
     person: Scores
@@ -135,39 +135,39 @@ def recall(
     """
     if not len(corpus):
         return []
-    results = _rank_voices(corpus, dense, query, vectors, factors)
+    results = _rank_phrasings(corpus, dense, query, vectors, factors)
     time_range = interval(query.question, now)
     plain = np.ones(len(corpus))
     time = _in_time(corpus, time_range, factors) if time_range else plain
     recency = plain if time_range else _recency(corpus, now, factors)
     painful = _painful(corpus, painful_at_s, now, factors)
-    each_voice = np.stack([each.fused for each in results])
-    scores = each_voice.max(axis=0) * time * recency * painful
+    fused = np.stack([each.fused for each in results])
+    scores = fused.max(axis=0) * time * recency * painful
     found = []
     for row in best_first(scores, limit).tolist():
-        best = results[int(each_voice[:, row].argmax())]
+        best = results[int(fused[:, row].argmax())]
         moved = {"person": float(best.person[row]), "time": float(time[row]), "recency": float(recency[row])}
         moved["painful"] = float(painful[row])
         found.append(Ranked(corpus.items[row], float(scores[row]), best.by_ranker(row), moved))
     return found
 
 
-def _rank_voices(
+def _rank_phrasings(
     corpus: Corpus, dense: Dense, query: RewrittenQuestion, vectors: Matrix, factors: Factors
-) -> list[_VoiceResult]:
-    """Rank for every voice of the question."""
+) -> list[_PhrasingResult]:
+    """Rank for every phrasing of the question."""
     depth = min(DEPTH, len(corpus))
     nearest = {"single": dense.single.search(vectors, depth), "window": dense.window.search(vectors, depth)}
     lexical = _lexical(corpus, query.question)
     results = []
-    for voice in query.voices:
-        index = query.texts.index(voice.text)
-        rankings = {name: _of_voice(corpus, seen, index) for name, seen in nearest.items()} | {"lexical": lexical}
+    for phrasing in query.phrasings:
+        index = query.texts.index(phrasing.text)
+        rankings = {name: _of_phrasing(corpus, seen, index) for name, seen in nearest.items()} | {"lexical": lexical}
         person = np.ones(len(corpus))
-        if voice.person is not None:
-            person[corpus.turns_of_others(voice.person)] = factors.others
+        if phrasing.person is not None:
+            person[corpus.turns_of_others(phrasing.person)] = factors.others
         fused = reciprocal_rank([ranking.rows for ranking in rankings.values()], len(corpus)) * person
-        results.append(_VoiceResult(rankings, person, fused))
+        results.append(_PhrasingResult(rankings, person, fused))
     return results
 
 
@@ -177,15 +177,15 @@ def _lexical(corpus: Corpus, question: str) -> _Ranking:
     return _Ranking(rows, scores[rows])
 
 
-def _of_voice(corpus: Corpus, nearest: tuple[Matrix, Rows], index: int) -> _Ranking:
-    """Turns by similarity to the question in its voice, memories by similarity to the unchanged question."""
+def _of_phrasing(corpus: Corpus, nearest: tuple[Matrix, Rows], index: int) -> _Ranking:
+    """Turns by similarity to the question in this phrasing, memories by similarity to the unchanged question."""
     scores, rows = nearest
     if index == 0:
         found, similarity = rows[0], scores[0]
     else:
         found, similarity = np.concatenate(rows[[0, index]]), np.concatenate(scores[[0, index]])
-        of_voice = np.arange(len(found)) >= rows.shape[1]
-        is_match = corpus.are_turns(found) == of_voice
+        is_rewritten = np.arange(len(found)) >= rows.shape[1]
+        is_match = corpus.are_turns(found) == is_rewritten
         found, similarity = found[is_match], similarity[is_match]
     found, similarity = found[found >= 0], similarity[found >= 0].astype(np.float64)
     order = np.argsort(-similarity, kind="stable")

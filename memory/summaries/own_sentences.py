@@ -1,8 +1,8 @@
-"""A summary without a model: the sentences of the person that say most of what the conversation was about.
+"""A summary without a model: the person's sentences that cover most of the conversation.
 
 A word counts by the number of turns that have it, and less once a chosen sentence has it, as in maximal marginal
-relevance (J. Carbonell and J. Goldstein, 1998). Nothing is reworded, so nothing can be wrong. The list of words of
-grammar is English; elsewhere the choice is worse, and as true.
+relevance (J. Carbonell and J. Goldstein, 1998). Nothing is reworded, so nothing can be wrong. The stop words are
+English; for other languages the choice is worse, but still true.
 """
 
 import re
@@ -22,12 +22,12 @@ _END = re.compile(r"(?<=[.!?।。…\uff01\uff1f])\s+|\n+")  # also of Bengali,
 
 
 def summary_of(turns: Sequence[Turn], own: Sequence[Turn]) -> str | None:
-    """When they talked, how long, and what the person said; None if they said nothing. `own`: the person's turns."""
+    """The date, the length and the person's main sentences; None if they said nothing. `own`: the person's turns."""
     sentences = [(turn, part) for turn in own for part in _sentences(turn.text)]
-    told = [each for each in sentences if not each[1].endswith("?")] or sentences
-    if not told:
+    statements = [each for each in sentences if not each[1].endswith("?")] or sentences
+    if not statements:
         return None
-    quoted = " ".join(f"“{_cut(text)}”" for text in _chosen([text for _, text in told], own))
+    quoted = " ".join(f"“{_cut(text)}”" for text in _chosen([text for _, text in statements], own))
     first, last = turns[0].said_at, turns[-1].said_at
     days = f"{first:%Y-%m-%d}" if first.date() == last.date() else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
     return f"A conversation of {days}, {len(turns)} messages. They said: {quoted}"
@@ -38,7 +38,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _chosen(sentences: Sequence[str], own: Sequence[Turn]) -> list[str]:
-    """The best few, in the order in which they were said."""
+    """The best few, in their original order."""
     weights = {word: log1p(count) for word, count in Counter(w for turn in own for w in _content(turn.text)).items()}
     words = {number: _content(text) for number, text in enumerate(sentences)}
     left = [number for number, each in words.items() if len(each) >= MIN_WORDS] or list(words)

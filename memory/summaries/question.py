@@ -1,8 +1,8 @@
 """The prompt for a summary, and the check of what the model wrote.
 
-Turns are given as JSON, so no text can imitate the structure, and what comes back counts only if it is made of the
-turns: its numbers occur in them, and at least half of its other words. That is no proof, but a small model that talks
-of something else, or goes on with the conversation, is found out. This module does not know what is done with it.
+Turns are given as JSON, so no text can imitate the structure. A summary is accepted only if its numbers, and at least
+half of its other words, occur in the turns. That is no proof, but it detects a small model that writes about something
+else or continues the conversation. This module does not know what the summary is used for.
 """
 
 import json
@@ -52,7 +52,7 @@ def question_on(turns: Sequence[Turn], own: Sequence[Turn]) -> tuple[list[dict[s
 
 
 def read_answer(answer: str, turns: Sequence[Turn]) -> str | None:
-    """The summary; None if it is none, or not of these turns."""
+    """The summary; None if it is empty, or not about these turns."""
     try:
         text = " ".join(Summary.model_validate_json(answer).summary.replace("\0", "").split())
     except ValidationError:
@@ -60,9 +60,9 @@ def read_answer(answer: str, turns: Sequence[Turn]) -> str | None:
     if not MIN_TEXT <= len(text) <= MAX_TEXT:
         return None
     terms = Terms()
-    said = {term for turn in turns for term in terms(f"{turn.speaker} {turn.text} {turn.said_at:%Y-%m-%d}")}
+    known_terms = {term for turn in turns for term in terms(f"{turn.speaker} {turn.text} {turn.said_at:%Y-%m-%d}")}
     found = terms(text)
     numbers = set(re.findall(r"\d+", text))
-    if not found or not numbers <= {each for term in said for each in re.findall(r"\d+", term)}:
+    if not found or not numbers <= {each for term in known_terms for each in re.findall(r"\d+", term)}:
         return None
-    return text if sum(term in said for term in found) >= MIN_FOUND * len(found) else None
+    return text if sum(term in known_terms for term in found) >= MIN_FOUND * len(found) else None

@@ -66,7 +66,7 @@ class Talker:
         self.blanks = Blanks(self.grammar, self.rng, self.part)
         self.bot = self.rng.choice(BOTS)
         self.known: list[Topic] = []
-        self.said_before: set[str] = set()
+        self.earlier_sentences: set[str] = set()
         self.replied: set[str] = set()
 
     def write(self) -> Example:
@@ -211,9 +211,9 @@ class Talker:
             content = self.joint.join(["\n".join(self.before_question), typed])
             self.before_question = []
         letters = "".join(letter for letter in typed.lower() if letter.isalnum())
-        if letters in self.said_before:
+        if letters in self.earlier_sentences:
             raise Repeated
-        self.said_before.add(letters)
+        self.earlier_sentences.add(letters)
         self.replied |= {reply, *sentences(reply)}
         self.example.messages.append({"role": "user", "content": content})
         self.example.copied += [(len(self.example.messages), each) for each in self.blanks.names_in(reply)]

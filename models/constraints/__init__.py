@@ -1,1 +1,1 @@
-"""What engines make of constraints on their answers."""
+"""Which constraints on an answer an engine enforces."""

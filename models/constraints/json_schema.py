@@ -1,9 +1,9 @@
-"""What of a JSON schema an engine would ignore, so that a request can be refused by name instead.
+"""Finds the part of a JSON schema that an engine would ignore, so that the request can be refused by name instead.
 
-vLLM's xgrammar and llama.cpp compile a schema to a grammar, and leave out what they have no grammar for: an answer
-would not be what the schema says. vLLM (0.29) has one such compiler in an engine, so no other can step in.
+vLLM's xgrammar and llama.cpp compile a schema to a grammar and ignore keywords that they do not support, so an answer
+could violate the schema. vLLM (0.29) has only one such compiler in an engine, so there is no alternative.
 
-`oneOf` is taken as `anyOf`, which is what compilers make of it. This module does not know requests.
+`oneOf` counts as `anyOf`, as the compilers treat it. This module does not know requests.
 Schemas: https://json-schema.org/draft/2020-12/json-schema-validation.
 """
 
@@ -32,7 +32,7 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 @dataclass(frozen=True)
 class Compiler:
-    """What a compiler enforces: formats of strings, and whether bounds of numbers that are not integers."""
+    """What a compiler enforces: formats of strings, and bounds of numbers that are not integers."""
 
     name: str
     formats: frozenset[str]
@@ -53,7 +53,7 @@ LLAMA_CPP = Compiler("llama.cpp", frozenset({"date", "time", "date-time", "uuid"
 
 
 def unenforced(schema: Any, compiler: Compiler) -> str | None:
-    """The first thing in a schema that the compiler would ignore, in words; None if it enforces all."""
+    """The first keyword in a schema that the compiler would ignore, for a message; None if it enforces everything."""
     level = [schema]
     while level:
         schemas = [each for each in level if isinstance(each, Mapping)]

@@ -113,7 +113,7 @@ class Writer:
     def say(self, turn: Turn) -> None:
         """Write one turn; of several replies, those that refer to the user's last message are preferred."""
         if turn.speaker == "user":
-            self.memory.just_said.clear()
+            self.memory.last_mentioned.clear()
         found: list[tuple[int, str, str]] = []
         for line in self.ordered(turn):
             try:
@@ -139,7 +139,7 @@ class Writer:
     def taken_up(self, line: str, text: str) -> int:
         """Count the slots and flags of the user's last message that a reply refers to; a flag counts double."""
         count = 0
-        for slot in self.memory.just_said:
+        for slot in self.memory.last_mentioned:
             if slot[0] == "+":
                 count += 2 * ("{?" + slot[1:] + "}" in line)
             else:

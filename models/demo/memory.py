@@ -31,7 +31,7 @@ class Memory:
         self.grammar, self.rng, self.habit, self.training = grammar, rng, habit, training
         self.scene: dict[str, str] = {}
         self.mentioned: set[str] = set()
-        self.just_said: set[str] = set()
+        self.last_mentioned: set[str] = set()
         self.facts: dict[str, str] = {}
 
     def start_scene(self) -> None:
@@ -45,9 +45,9 @@ class Memory:
             return f", {OPEN}{known}{CLOSE}" if known and self.rng.random() < 0.25 else ""
         if slot[0] in "+?":
             flag = "+" + slot[1:]
-            if slot[0] == "?" and flag not in self.just_said:
+            if slot[0] == "?" and flag not in self.last_mentioned:
                 raise UnboundError(slot)
-            self.just_said.add(flag)
+            self.last_mentioned.add(flag)
             return ""
         if slot not in self.scene:
             if speaker == "assistant" and not fresh:
@@ -55,7 +55,7 @@ class Memory:
             self.scene[slot] = self.new_value(re.sub(r"\d+$", "", slot))
         if speaker == "user":
             self.mentioned.add(slot)
-            self.just_said.add(slot)
+            self.last_mentioned.add(slot)
         value = self.scene[slot]
         reflect = speaker == "assistant" and slot.rstrip("0123456789") in PHRASES
         return to_you(value) if reflect else value

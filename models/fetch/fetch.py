@@ -25,7 +25,7 @@ def fetch(source: Source, form: Form, models_dir: Path, report: Report = say_not
     """Return the directory with `form` of `source`, fetched and converted if needed.
 
     Raises:
-        FetchError: it cannot be had; nothing half done is left, but for what a hub's download can go on with.
+        FetchError: it is not available; nothing partial is left, except for a hub's download that can be resumed.
 
     """
     target = folder_of(source, form, models_dir)
@@ -136,7 +136,7 @@ def _copy_file(file: Path, out: Path, report: Report) -> None:
 
 
 def _copy(path: Path, out: Path) -> None:
-    """A second name where both are on one disk, else a copy."""
+    """A hard link if both paths are on one disk, otherwise a copy."""
     try:
         os.link(path, out)
     except OSError:

@@ -1,7 +1,7 @@
 """Converts a GGUF file back to a checkpoint: safetensors in bfloat16, config, tokenizer.
 
-Llama's architecture with a byte-level BPE tokenizer. The weights are dequantised: what the GGUF's rounding
-lost stays lost. llama.cpp keeps the rows of Q and K in another order (its `convert_hf_to_gguf.py`,
+It supports Llama's architecture with a byte-level BPE tokenizer. The weights are dequantised, which does not restore
+the lost precision. llama.cpp stores the rows of Q and K in another order (`convert_hf_to_gguf.py`,
 `LlamaModel.permute`), which is undone. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 

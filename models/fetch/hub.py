@@ -29,8 +29,8 @@ def download_snapshot(source: Source, out: Path, partial: Path, report: Report) 
     """Move `source`'s files into the directory `out`; an interrupted download stays in `partial`.
 
     Raises:
-        DiskFull: there is too little room for it, which is looked at before.
-        FetchError: it cannot be had; the text says why.
+        DiskFull: the disk has too little space, which is checked first.
+        FetchError: it is not available; the text says why.
 
     """
     # Their module reads HF_ENDPOINT and HF_HUB_OFFLINE when it is imported; the service itself runs offline.
@@ -93,7 +93,7 @@ def _load(name: str, commit: str | None, files: Iterable[Any], partial: Path, to
 
 
 def _load_file(name: str, commit: str | None, file: str, partial: Path) -> None:
-    """Download what `partial` lacks of a file; the library itself starts again (huggingface_hub 2.4)."""
+    """Download the rest of a file into `partial`; huggingface_hub 2.4 itself would start again."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import get_hf_file_metadata, http_get
     from huggingface_hub.utils import build_hf_headers

@@ -11,4 +11,4 @@ class Report(Protocol):
 
 
 def say_nothing(step: str, done: int | None, total: int | None) -> None:
-    """Report to nobody."""
+    """Ignore the progress."""

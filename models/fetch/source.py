@@ -27,9 +27,9 @@ class Source:
 
     Attributes:
         kind: what `name` is.
-        name: of the package, of the hub's repository, or a path.
-        version: of the package, or the hub's revision; None: the hub's main branch, or nothing.
-        sha256: of the GGUF file, where that is known beforehand.
+        name: the package, the hub's repository, or a path.
+        version: of the package, or the hub's revision; None: the hub's main branch, or a path.
+        sha256: of the GGUF file, if known.
 
     """
 

@@ -1,6 +1,6 @@
 """An HTTP response that fails once it exceeds a number of bytes.
 
-Google's SDK reads lines, and bodies of errors, of any length into memory. This module does not know the protocol.
+Google's SDK reads lines and error bodies of any length into memory. This module does not know the protocol.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from aiohttp.streams import AsyncStreamIterator
 
 
 class AnswerTooLong(Exception):
-    """More bytes than `max_bytes` came."""
+    """The response has more than `max_bytes`."""
 
 
 class _BoundedBody:
-    """The body of a response that counts the bytes read; all else is delegated."""
+    """The body of a response, which counts the bytes read and delegates everything else."""
 
     def __init__(self, body: aiohttp.StreamReader, max_bytes: int) -> None:
         self._body = body
@@ -25,7 +25,7 @@ class _BoundedBody:
         return getattr(self._body, name)
 
     async def readany(self) -> bytes:
-        """Whatever has come. Raises AnswerTooLong."""
+        """The bytes received so far. Raises AnswerTooLong."""
         block = await self._body.readany()
         self._left -= len(block)
         if self._left < 0:
@@ -33,11 +33,11 @@ class _BoundedBody:
         return block
 
     def iter_any(self) -> AsyncStreamIterator[bytes]:
-        """All of it, as it comes."""
+        """The chunks as they arrive."""
         return AsyncStreamIterator(self.readany)
 
     async def read(self, n: int = -1) -> bytes:
-        """All of it; `n` is not looked at."""
+        """The whole body; `n` is ignored."""
         blocks = []
         while block := await self.readany():
             blocks.append(block)

@@ -1,9 +1,9 @@
 """Gemini as a `ProviderModel`: an OpenAI chat-completions request in, `chat.completion.chunk` objects out.
 
-Only this module loads Google's `google-genai` SDK, and only when it makes a client: that takes seconds and tens of
-megabytes, and most installations have no key. The SDK's retries and automatic function calling are off; the caller
-decides what a failure means. Requests are translated in `models.gemini.request`, answers in `models.gemini.response`,
-errors in `models.gemini.errors`. It does not know other models, quotas or callers.
+Only this module loads Google's `google-genai` SDK, and only when it creates a client, because that takes seconds and
+tens of megabytes and most installations have no key. The SDK's retries and automatic function calling are off; the
+caller handles failures. `models.gemini.request` translates requests, `models.gemini.response` answers, and
+`models.gemini.errors` errors. It does not know other models, quotas or callers.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ class Gemini(ProviderModel):
         model: Gemini's name of the model, e.g. "gemini-2.5-flash".
         api_key: never shown in an error, a repr or a log.
         base_url: another server that speaks the protocol; None: Google's.
-        thinking_tokens: what it may spend on thoughts where a request does not say; as near as the model allows.
+        thinking_tokens: default budget for thoughts; the nearest that the model allows.
         ttft_timeout_s: from the request to the first text or tool call, thinking included.
         stall_timeout_s: between two pieces of an answer.
         total_timeout_s: for the whole answer.
-        max_answer_bytes: of an answer, or an error, as Gemini writes it.
+        max_answer_bytes: maximum size of an answer or error in Gemini's format.
         now: seconds since the epoch.
         new_id: makes a new identifier; letters and digits.
 
@@ -106,14 +106,14 @@ class Gemini(ProviderModel):
     async def chunks(self, request: Mapping[str, Any], *, continue_from: str = "") -> AsyncGenerator[Json, None]:
         """Answer a chat-completions request, always as a stream.
 
-        Yields the role, then texts and tool calls, then a chunk with the finish reason, then one without choices that
-        has the usage. Nothing comes before the first text or tool call. Closing the generator, or cancelling the task
-        that waits for it, closes the connection to Gemini at once.
+        Yields the role, then texts and tool calls, then a chunk with the finish reason, then one with the usage and
+        no choices. Nothing is yielded before the first text or tool call. Closing the generator, or cancelling the
+        task that waits for it, closes the connection to Gemini at once.
 
         Args:
-            request: OpenAI's field names. `model`, `stream` and `stream_options` are not looked at.
-            continue_from: the beginning of the answer, which the client already has from another model; the chunks
-                then hold only what follows it. `max_tokens` counts what follows.
+            request: with OpenAI's field names; `model`, `stream` and `stream_options` are ignored.
+            continue_from: the beginning of the answer, which the client already has from another model. The chunks
+                contain only the continuation, and `max_tokens` counts only the continuation.
 
         Raises:
             ChatFailure: one of `models.gemini.errors`. After the first chunk only CutStream, TooLong, Unavailable,
@@ -213,5 +213,5 @@ class Gemini(ProviderModel):
 
 
 async def _note(_: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams) -> None:
-    """Called by aiohttp, in the task that asked, when an answer's head is there."""
+    """Called by aiohttp, in the requesting task, when the headers of a response have arrived."""
     _opened.get().append(ended.response)

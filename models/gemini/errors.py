@@ -1,12 +1,12 @@
-"""What can go wrong with Gemini: `models.chat`'s failures, and what only Google tells of.
+"""Gemini's failures: those of `models.chat`, with details that only Google reports.
 
     ChatFailure
     ├── BadRequest(field)
-    │   └── Unsupported                    it has nothing that does what the field asks
+    │   └── Unsupported                    Gemini has no equivalent of the field
     ├── RateLimited(retry_after_s)
-    │   └── Quota(daily)                   too many requests or tokens, of a minute or of the day
+    │   └── Quota(daily)                   too many requests or tokens in a minute or a day
     ├── Blocked
-    │   └── Filtered(reason)               a filter took the prompt or the whole answer
+    │   └── Filtered(reason)               a filter blocked the prompt or the whole answer
     ├── CutStream
     │   └── Empty(reason)                  it finished without an answer
     │       └── ThoughtsOnly               thoughts used up all the tokens
@@ -15,9 +15,9 @@
         ├── StallTimeout
         └── TotalTimeout
 
-Failures before the first token leave the client with nothing, so another model can answer in this one's place.
-Google's error bodies: https://cloud.google.com/apis/design/errors and google/rpc/error_details.proto. A quota's wait
-stands in the body (RetryInfo), not in a header. This module does not know the SDK, nor HTTP.
+After a failure before the first token, the client has received nothing, so another model can answer instead. Google's
+error bodies: https://cloud.google.com/apis/design/errors and google/rpc/error_details.proto. The wait after a quota
+error is in the body (RetryInfo), not in a header. This module knows neither the SDK nor HTTP.
 """
 
 import re
@@ -53,8 +53,8 @@ class Unsupported(BadRequest):
 class Quota(RateLimited):
     """A quota is used up.
 
-    `retry_after_s` is how long Google asks to wait; None where it says nothing. A daily quota's RetryInfo speaks of
-    seconds although the day decides: then it is the time until the next day begins there.
+    `retry_after_s` is the wait that Google requests; None if it names none. The RetryInfo of a daily quota names only
+    seconds; then it is the time until Google's next day.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None, daily: bool) -> None:
@@ -63,7 +63,7 @@ class Quota(RateLimited):
 
 
 class Filtered(Blocked):
-    """A filter took the prompt or the answer before any of it was out; `reason` is Google's word for it."""
+    """A filter blocked the prompt, or the answer before any of it was sent; `reason` is Google's code."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Gemini blocked this: {reason}.")
@@ -79,7 +79,7 @@ class Empty(CutStream):
 
 
 class ThoughtsOnly(Empty):
-    """All the tokens that it may use went into thoughts."""
+    """The thoughts used all its tokens."""
 
 
 class FirstTokenTimeout(TimedOut):
@@ -87,7 +87,7 @@ class FirstTokenTimeout(TimedOut):
 
 
 class StallTimeout(TimedOut):
-    """Nothing new within `stall_timeout_s`, in the middle of an answer."""
+    """No new piece within `stall_timeout_s`, in the middle of an answer."""
 
 
 class TotalTimeout(TimedOut):
@@ -95,11 +95,11 @@ class TotalTimeout(TimedOut):
 
 
 def failure_of(status: int, body: Any, *, now_s: float) -> ChatFailure:
-    """The failure that an error answer tells of.
+    """The failure in an error response.
 
     Args:
-        status: HTTP's.
-        body: parsed, whatever shape it has.
+        status: the HTTP status.
+        body: parsed JSON of any shape.
         now_s: seconds since the epoch.
 
     """
@@ -126,7 +126,7 @@ def _quota(message: str, details: list[dict[str, Any]], now_s: float) -> Quota:
 
 
 def _until_new_day(now_s: float) -> float:
-    """Seconds to midnight at Google's, where daily quotas begin anew (Pacific time; -8 h is never too early)."""
+    """Seconds to Google's midnight, when daily quotas are reset (Pacific time; -8 h is never too early)."""
     return DAY_S - (now_s - PACIFIC_BEHIND_S) % DAY_S
 
 

@@ -1,10 +1,11 @@
 """OpenAI's `messages` as Gemini's `contents` and `system_instruction`, in the SDK's dictionaries.
 
-Gemini wants the roles `user` and `model` in turn, so messages of one side are joined; results of tools are the user's.
-Gemini 3 refuses a history in which the first tool call of a model's turn lacks its thought signature. Signatures come
-back from clients where Google's own OpenAI endpoint puts them (`extra_content.google.thought_signature` of a tool
-call); a call that has none was made by another model, or went through a client that drops unknown fields, and gets
-the value that Google documents for that: https://ai.google.dev/gemini-api/docs/thought-signatures.
+Gemini requires alternating roles `user` and `model`, so consecutive messages of one side are joined; tool results
+belong to the user. Gemini 3 refuses a history in which the first tool call of a model's turn lacks its thought
+signature. Clients return signatures in the field of Google's own OpenAI endpoint
+(`extra_content.google.thought_signature` of a tool call). A call without one was made by another model, or its client
+drops unknown fields; it gets the value that Google documents for this case:
+https://ai.google.dev/gemini-api/docs/thought-signatures.
 
 It does not fetch: images, audio and files must be in the request.
 """
@@ -33,11 +34,11 @@ def conversation(messages: Any, *, signed: bool) -> tuple[list[Json], str]:
 
     Args:
         messages: the request's field, unchecked.
-        signed: the model wants thought signatures in its history.
+        signed: whether the model requires thought signatures.
 
     Raises:
-        BadRequest: a message is not what OpenAI's protocol says; the error names it.
-        Unsupported: a part that Gemini cannot be given.
+        BadRequest: a message violates OpenAI's protocol; the error names it.
+        Unsupported: a part that Gemini does not accept.
 
     """
     contents: list[Json] = []
@@ -80,7 +81,7 @@ def _add(contents: list[Json], role: str, parts: list[Json]) -> None:
 
 
 def _parts(content: Any, where: str) -> Iterator[Json]:
-    """A message's content as Gemini's parts; no content or an empty text gives none, for Gemini refuses empty parts."""
+    """A message's content as Gemini's parts; none for an empty text, because Gemini refuses empty parts."""
     if content is None or isinstance(content, str):
         content = [{"type": "text", "text": content or ""}]
     for index, part in enumerate(need(content, list, where)):

@@ -1,9 +1,9 @@
 """OpenAI's chat-completions request as the arguments of the SDK's `generate_content_stream`.
 
-Every field is translated, or ignored because its absence changes nothing that a client can notice, or refused:
-a fallback that quietly drops what was asked for is worse than none. Formats: the API reference of OpenAI's chat
-completions, vLLM's additions to it, and https://ai.google.dev/api/generate-content. It knows no SDK types and sends
-nothing; what a model's numbers may be, Gemini itself checks.
+Every field is translated, refused, or ignored if a client cannot notice its absence: a fallback that silently drops a
+field is worse than none. Formats: the API reference of OpenAI's chat completions, vLLM's additions to it, and
+https://ai.google.dev/api/generate-content. It uses no SDK types and sends nothing; Gemini itself checks the ranges of
+numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ def translate(
     Args:
         request: a chat-completions request; its shape is not trusted.
         model: Gemini's name of the model.
-        thinking_tokens: the budget for thoughts where the request does not say.
+        thinking_tokens: the default budget for thoughts.
         continue_from: the beginning of the answer, which the client already has.
 
     Raises:
@@ -127,7 +127,7 @@ def _refuse_what_it_cannot_do(request: Mapping[str, Any]) -> None:
 
 
 def _tidy_sampling(config: Json) -> None:
-    """Leave out what asks for nothing: newer models refuse a penalty even where it is zero, vLLM's top_k may be -1."""
+    """Drop neutral values: newer models refuse a penalty even if it is zero, and vLLM's top_k may be -1."""
     for name in ("presence_penalty", "frequency_penalty"):
         if config.get(name) == 0:
             del config[name]
@@ -208,7 +208,7 @@ def _format(request: Mapping[str, Any], *, with_tools: bool, model: str) -> Json
 
 
 def _unenforced(schema: Any) -> Iterator[str]:
-    """The keywords in a schema that bind an answer, but not Gemini's."""
+    """The keywords in a schema that Gemini would not enforce."""
     if not isinstance(schema, dict):
         return
     yield from (word for word in schema if word not in _ENFORCED)

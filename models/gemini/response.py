@@ -35,8 +35,8 @@ class Answer:
     Args:
         head: the fields that every chunk has: id, object, created, model.
         new_call_id: makes an id for a tool call that has none.
-        visible_tokens: where to cut, in the answer's own tokens; None: nowhere.
-        single_tool_call: give out the first tool call alone.
+        visible_tokens: the maximum tokens of the answer, without thoughts; None: no limit.
+        single_tool_call: send only the first tool call.
         continues: the text that the client already has.
 
     """
@@ -54,7 +54,7 @@ class Answer:
         self._new_call_id = new_call_id
         self._visible_tokens = visible_tokens
         self._single_tool_call = single_tool_call
-        self._splice = TextSplicer(continues)
+        self._splicer = TextSplicer(continues)
         self._reason: str | None = None  # Google's finish reason
         self._blocked: str | None = None  # Google's reason for a block
         self._cut = False
@@ -92,15 +92,15 @@ class Answer:
         """The last chunks: held-back text, the finish reason, the usage.
 
         Raises:
-            Filtered, ThoughtsOnly, Empty: there is no answer; nothing was given out. (An answer that is blocked after
-                its beginning was given out ends with OpenAI's finish reason `content_filter`.)
-            CutStream: the answer is not whole.
+            Filtered, ThoughtsOnly, Empty: there is no answer, and nothing was sent. (An answer that is blocked later
+                ends with OpenAI's finish reason `content_filter`.)
+            CutStream: the answer is incomplete.
 
         """
         if not self.complete:
             raise CutStream("Gemini's stream ended without a finish reason.") if self._candidates else self._nothing()
         if not self._cut:
-            yield from self._text(self._splice.flush())
+            yield from self._text(self._splicer.flush())
         if not self._raw_chars and not self._calls:
             raise self._nothing()
         finish_reason = self._finish_reason()
@@ -132,7 +132,7 @@ class Answer:
             yield from self._call(part.function_call, part.thought_signature)
         elif part.text:
             self._raw_chars += len(part.text)
-            yield from self._text(self._splice.add(part.text))
+            yield from self._text(self._splicer.add(part.text))
 
     def _text(self, text: str) -> Iterator[Json]:
         limit = self._visible_tokens
@@ -149,7 +149,7 @@ class Answer:
     def _call(self, call: FunctionCall, signature: bytes | None) -> Iterator[Json]:
         if self._single_tool_call and self._calls:
             return
-        yield from self._text(self._splice.flush())
+        yield from self._text(self._splicer.flush())
         delta: Json = {
             "index": self._calls,
             "id": call.id or self._new_call_id(),

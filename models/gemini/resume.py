@@ -9,21 +9,21 @@ prose only: partial JSON or tool calls are not continued.
 from os.path import commonprefix
 from typing import Any
 
-_WISH = (
+_INSTRUCTION = (
     "Your last message was cut off in the middle. Go on with it: first repeat its last words exactly, which are "
     "<<<{anchor}>>>, without the brackets, and write on from there in the same language, style and format, to the end "
     "of what you were going to say. Say nothing about the interruption, and repeat nothing but those words."
 )
 _WORDS = 6
-_MOST = 80  # characters, where words are not told apart by spaces
-_LEAST = 4  # characters that an echo must share with the text, lest chance be taken for one
+_MAX_ANCHOR = 80  # characters, for scripts without spaces between words
+_MIN_ECHO = 4  # characters that a repetition must share with the text, so that chance does not count
 
 
 def anchor(text: str) -> str:
     """The last words of `text`, with which the continuation must start."""
     pieces = text.rsplit(None, _WORDS)
     start = len(pieces[0]) if len(pieces) > _WORDS else 0  # what stands before them is as it was
-    return text[start:].strip()[-_MOST:]
+    return text[start:].strip()[-_MAX_ANCHOR:]
 
 
 def continuation(text: str) -> list[dict[str, Any]]:
@@ -31,8 +31,8 @@ def continuation(text: str) -> list[dict[str, Any]]:
 
     The request comes last also because newer models refuse a conversation that ends with their own turn.
     """
-    wish = _WISH.format(anchor=anchor(text))
-    return [{"role": "model", "parts": [{"text": text}]}, {"role": "user", "parts": [{"text": wish}]}]
+    instruction = _INSTRUCTION.format(anchor=anchor(text))
+    return [{"role": "model", "parts": [{"text": text}]}, {"role": "user", "parts": [{"text": instruction}]}]
 
 
 class TextSplicer:
@@ -78,5 +78,5 @@ class TextSplicer:
         expected = anchor(self._sent)
         if echo.startswith(expected):
             return len(expected)
-        lengths = range(min(len(echo), len(self._sent)), min(_LEAST, len(self._sent)) - 1, -1)
+        lengths = range(min(len(echo), len(self._sent)), min(_MIN_ECHO, len(self._sent)) - 1, -1)
         return next((length for length in lengths if self._sent.endswith(echo[:length])), 0)

@@ -2,7 +2,7 @@
 
 Thoughts count against `max_output_tokens`, so room for them is added to the client's maximum. Available controls:
 https://ai.google.dev/gemini-api/docs/thinking. Version 2.5 takes a budget in tokens (0: no thoughts, which Pro does not
-allow); 3 and later take a level and cannot be told to stop; earlier models do not think.
+allow); 3 and later take a level and cannot switch thoughts off; earlier models do not think.
 """
 
 import re
@@ -17,9 +17,9 @@ MAX_OUTPUT_TOKENS = 65_536  # of every model that thinks
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _LEAST_PRO = 128  # tokens; below it 2.5 Pro answers 400
 _LEAST_LITE = 512  # the same for 2.5 Flash-Lite, but for 0
-_MOST = 24_576
+_MAX_BUDGET = 24_576
 # A level bounds nothing: the room that thoughts of a level are given. What they do not use costs nothing.
-_LEVELS = (("minimal", 512, 2048), ("low", 1024, 4096), ("medium", 8192, 16_384), ("high", _MOST, 32_768))
+_LEVELS = (("minimal", 512, 2048), ("low", 1024, 4096), ("medium", 8192, 16_384), ("high", _MAX_BUDGET, 32_768))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def thinking_for(model: str, budget_tokens: int) -> Thinking:
     if version < (2, 5):
         return Thinking(None, 0)
     if version < (3, 0):
-        tokens = min(budget_tokens, _MOST)
+        tokens = min(budget_tokens, _MAX_BUDGET)
         if "pro" in model:
             tokens = max(tokens, _LEAST_PRO)
         elif "lite" in model and tokens:

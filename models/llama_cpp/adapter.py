@@ -1,7 +1,7 @@
 """Converts a LoRA adapter of peft to the GGUF that llama.cpp loads (its `convert_lora_to_gguf.py`).
 
-For Llama's architecture. The rows of B for Q and K are put into llama.cpp's order of those layers. Nothing here needs
-torch, which the small machine's image has not.
+It supports Llama's architecture. The rows of B for Q and K are put into llama.cpp's order. It does not need torch,
+which the image for small machines does not contain.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Prints a GGUF's control tokens as JSON: `python -m models.llama_cpp.control FILE [TEMPLATE]`.
 
-llama.cpp cuts a rendered chat into tokens with these recognised wherever they stand: its control and user-defined
-tokens, and those that it takes for unknown. In a process of its own, whose libraries are not needed again. The format:
+llama.cpp recognises these anywhere in a rendered chat: its control and user-defined tokens, and those of type unknown.
+It runs as a separate process, because its libraries are not needed again. The format:
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
@@ -17,7 +17,7 @@ _RECOGNISED = (gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.US
 
 
 def tokens_of(model: Path, template: str | None = None) -> set[str]:
-    """What the model takes for control; `template` in place of the file's own. Raises OSError, ValueError, KeyError."""
+    """The model's control tokens; `template` replaces the file's own. Raises OSError, ValueError, KeyError."""
     fields = gguf.GGUFReader(model).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     kinds = fields["tokenizer.ggml.token_type"].contents()

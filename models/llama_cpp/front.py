@@ -1,8 +1,8 @@
-"""The process of llama.cpp's engine: llama.cpp's own server, and in front of it the door that speaks vLLM's dialect.
+"""The process of llama.cpp's engine: llama.cpp's own server, and in front of it a server that speaks vLLM's dialect.
 
-Streams pass event by event; when a client leaves, its generation ends. The key of this boot comes from the environment
-(BONDHU_ENGINE_KEY); the server's own HTTP port, which renders prompts and cuts texts into tokens, has another. It does
-not know Ray, nor who asks.
+Streams pass event by event; when a client leaves, its generation ends. The key of this run is in the environment
+(BONDHU_ENGINE_KEY); llama.cpp's own HTTP port, which renders prompts and tokenises texts, has another key. It knows
+neither Ray nor the callers.
 
     python -m models.llama_cpp.front --model=FILE.gguf --served-name=ID --host=127.0.0.1 --port=8100
 """
@@ -44,13 +44,13 @@ class Front:
     """Answers for llama.cpp's server.
 
     Args:
-        generations: of its own.
-        address: where its HTTP server listens.
-        key: what that wants to see.
-        models: the adapter of each model id that may be asked for, by its number; None: the model itself.
+        generations: of llama.cpp's server.
+        address: of its HTTP server.
+        key: of its HTTP server.
+        models: the number of the adapter for each accepted model id; None: the model itself.
         limits: of the model.
         session: the HTTP client.
-        neutraliser: makes text of the model's control tokens in what clients write.
+        neutraliser: makes control tokens in clients' texts plain text.
         sampling: values of vLLM's sampling fields for requests without them.
 
     """
@@ -141,7 +141,7 @@ class Front:
             return _json({"prompt": (await answer.json())["content"]})
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
-        """GET /metrics: what runs and waits, and what was made, by llama.cpp's own names."""
+        """GET /metrics: running and waiting requests, and generated tokens, under llama.cpp's own names."""
         numbers = {
             "requests_processing": self._generations.running,
             "requests_deferred": self._generations.waiting,
@@ -176,7 +176,7 @@ class Front:
         return {**kept, "prompt": prompt, "json_schema": forced.schema()}
 
     async def _prompt_of(self, params: Body) -> str:
-        """The prompt that the model's template makes of a chat; raises Refused."""
+        """The prompt of a chat, rendered by the model's template; raises Refused."""
         of_template: Body = {name: params[name] for name in OF_TEMPLATE if name in params}
         async with self._post("/apply-template", of_template) as answer:
             if answer.status != 200:
@@ -197,7 +197,7 @@ class Front:
 
 
 def build_app(front: Front, key: str) -> web.Application:
-    """The door: every path but /health wants `key`."""
+    """The application: every path except /health requires `key`."""
 
     @web.middleware
     async def require_key(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -222,7 +222,7 @@ def build_app(front: Front, key: str) -> web.Application:
 
 
 def start_llama_cpp(options: argparse.Namespace, adapters: Sequence[Path], key: str) -> Any:
-    """Load the model and return llama.cpp's server, which answers; raises what xllamacpp raises."""
+    """Load the model and return llama.cpp's running server; raises what xllamacpp raises."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -251,7 +251,7 @@ def _lora(xllamacpp: Any, path: Path) -> Any:
 
 
 def _as_gguf(adapters: Mapping[str, Path], base: Path, scratch: Path) -> list[Path]:
-    """The adapters as GGUF files, in their order; made in a process whose libraries are not needed again."""
+    """The adapters as GGUF files, in order; converted in a separate process, whose libraries are not needed again."""
     files = []
     for number, path in enumerate(adapters.values()):
         if path.is_dir():
@@ -263,7 +263,7 @@ def _as_gguf(adapters: Mapping[str, Path], base: Path, scratch: Path) -> list[Pa
 
 
 def _control_tokens(options: argparse.Namespace) -> list[str]:
-    """Those of the model; looked up in a process whose libraries are not needed again."""
+    """The model's control tokens; read in a separate process, whose libraries are not needed again."""
     command = [sys.executable, "-m", "models.llama_cpp.control", options.model]
     command += [options.chat_template] if options.chat_template else []
     found: list[str] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

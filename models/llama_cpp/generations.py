@@ -2,8 +2,8 @@
 
 Over its HTTP server a generation often continues after its client has left (seen in half of the boots;
 https://github.com/ggml-org/llama.cpp/issues/24496). The same handlers, called directly, check after every token whether
-to continue. While a prompt is computed they do not: then it ends at the first token. This module does not know what the
-chunks mean.
+to continue; during the prefill they do not, so a generation ends at its first token at the earliest. This module does
+not know what the chunks mean.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ Handler = Callable[[dict[str, Any], Callable[[Chunk], bool]], None]
 
 
 class Generations:
-    """Runs as many at once as the server has slots; others wait in order of arrival.
+    """Runs as many generations at once as the server has slots; others wait in order of arrival.
 
     Args:
         chat: the server's handler of chats.
         completion: its handler of completions.
-        parallel: its slots.
+        parallel: the number of its slots.
 
     """
 
@@ -31,7 +31,7 @@ class Generations:
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="generation")
         self.running = 0
         self.waiting = 0
-        self.steps = 0  # chunks told since the start: what stands still is seen by it
+        self.steps = 0  # chunks since the start, by which a stalled engine is detected
 
     async def stream(self, body: Mapping[str, Any], *, chats: bool) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one generation, including an error; closing the iterator ends it."""

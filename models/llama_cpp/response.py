@@ -51,12 +51,12 @@ class Teller:
     """Translates one answer.
 
     Args:
-        model: the model id that was asked for.
-        chats: it is an answer to a chat, else to a completion.
-        forced: the tool call that the answer is to be; None: it is text, or what llama.cpp itself took for a call.
-        wants_last: the client wants the counts at the end of a stream.
-        wants_all: and on every event.
-        top_logprobs: how many alternatives of each token of a chat it wants.
+        model: the requested model id.
+        chats: whether it answers a chat rather than a completion.
+        forced: the required tool call; None: text, or a call that llama.cpp itself recognises.
+        wants_last: whether the client wants counts at the end of a stream.
+        wants_all: whether the client wants counts on every event.
+        top_logprobs: the requested number of alternatives for each token of a chat.
 
     """
 
@@ -89,7 +89,7 @@ class Teller:
         return [{**self._head("chat.completion.chunk"), "choices": [choice]}]
 
     def chunk(self, chunk: Mapping[str, Any]) -> list[Json]:
-        """The events for one of llama.cpp's, each with the counts until then where they are wanted."""
+        """The events for one event of llama.cpp, each with the counts so far if requested."""
         self._id, self._created = chunk.get("id", self._id), chunk.get("created", self._created)
         if "error" in chunk:
             return [of_error(chunk)]
@@ -107,7 +107,7 @@ class Teller:
         return events
 
     def last(self) -> list[Json]:
-        """The counts, if they are wanted."""
+        """The counts, if requested."""
         return [{**self._head(self._chunk_kind()), "choices": [], "usage": self._usage}] if self._wants_last else []
 
     def _chunk_kind(self) -> str:
@@ -145,7 +145,7 @@ class Teller:
         }
 
     def _wanted_logprobs(self, logprobs: Mapping[str, Any] | None) -> Json | None:
-        """No more alternatives than were wanted: llama.cpp gives none only together with the token's own."""
+        """At most the requested alternatives: llama.cpp cannot return a token's probability without alternatives."""
         if not logprobs or not logprobs.get("content"):
             return dict(logprobs) if logprobs else None
         tokens = [{**each, "top_logprobs": each["top_logprobs"][: self._top_logprobs]} for each in logprobs["content"]]
@@ -153,7 +153,7 @@ class Teller:
 
 
 def whole(events: Sequence[Mapping[str, Any]], *, chats: bool) -> Json:
-    """The complete answer made of a stream's events; their counts come last."""
+    """The complete answer from the events of a stream, whose counts come last."""
     if chats:
         content = collect(events)
     else:

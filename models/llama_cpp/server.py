@@ -8,10 +8,10 @@ from models.engine_process import EngineProcess
 
 
 class LlamaCppServer(EngineProcess):
-    """A single boot of llama.cpp's server; the arguments are those of `EngineProcess`.
+    """One run of llama.cpp's server; the arguments are those of `EngineProcess`.
 
-    `model` is the GGUF file, `arguments` are of `models.llama_cpp.front`, as `serving.cluster.manifest` makes them;
-    adapters are peft's directories or GGUF files.
+    `model` is the GGUF file; `arguments` are those of `models.llama_cpp.front`, made by `serving.cluster.manifest`;
+    adapters are peft directories or GGUF files.
     """
 
     program: ClassVar[str] = "llama.cpp"

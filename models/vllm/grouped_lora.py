@@ -33,7 +33,7 @@ def onednn_product(weight: torch.Tensor) -> Product:
 
 
 def _announcing(packed: PackedWeights, change: Callable[..., None]) -> Callable[..., None]:
-    """A layer's method that changes the matrices in a slot, its first argument, with `packed` told of it."""
+    """Wrap a layer's method that changes the matrices in a slot (its first argument), so that it notifies `packed`."""
 
     def changing(index: int, *args: Any, **kwargs: Any) -> None:
         packed.changed(index)

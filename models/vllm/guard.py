@@ -1,11 +1,14 @@
 """Protects vLLM's own server from the content of requests: ASGI middleware that the server loads (`--middleware`).
 
-Control tokens in messages and tools become plain text (`models.control_tokens`), grammars are first compiled in another
-process (`models.grammar_pool`), messages that clients of other protocols write are made plain (`models.openai_format`),
-error messages are sanitised in linear time (`models.vllm.sanitiser`), the calls that a request demands have an end
-(`models.vllm.required_calls`), and no part of a JSON schema is ignored (`models.constraints.json_schema`). The control
-tokens are those of the server's own tokenizer, so they fit every model. It knows
-neither clients nor tiers, which the gateway checks.
+* Control tokens in messages and tools become plain text (`models.control_tokens`); they are those of the server's own
+  tokenizer, so this works for every model.
+* Grammars are first compiled in another process (`models.grammar_pool`).
+* Messages in the form of other protocols are converted (`models.openai_format`).
+* Error messages are sanitised in linear time (`models.vllm.sanitiser`).
+* Required tool calls are bounded in number (`models.vllm.required_calls`).
+* A JSON schema of which a part would be ignored is refused (`models.constraints.json_schema`).
+
+It knows neither clients nor tiers, which the gateway checks.
 """
 
 import asyncio
@@ -45,7 +48,7 @@ class RequestGuard:
         required_calls.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on without control tokens in its messages, or refuse it."""
+        """Pass a request to vLLM without control tokens in its messages, or refuse it."""
         is_chat = scope.get("path") in CHAT_PATHS
         if scope["type"] != "http" or not (is_chat or scope.get("path") == COMPLETION_PATH):
             await self._app(scope, receive, send)

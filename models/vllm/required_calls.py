@@ -1,8 +1,8 @@
-"""How many calls vLLM's `tool_choice: "required"` lets a model write.
+"""Bounds the number of calls with vLLM's `tool_choice: "required"`.
 
-vLLM (0.29) constrains the answer to a list of calls without an end: a small model fills all its tokens with calls, the
-list is never closed, and vLLM hands out none of them. `install` bounds the list: one call, or MAX_CALLS for a request
-that says `parallel_tool_calls: true`. It does not know what the calls are.
+vLLM (0.29) constrains the answer to an unbounded list of calls: a small model fills all its tokens with calls, never
+closes the list, and vLLM returns none of them. `install` bounds the list to one call, or to MAX_CALLS for a request
+with `parallel_tool_calls: true`.
 """
 
 import importlib
@@ -13,9 +13,9 @@ MAX_CALLS = 8
 
 
 def install() -> None:
-    """Bound the calls of every parser of vLLM's.
+    """Bound the calls in all of vLLM's parsers.
 
-    Raises ImportError or AttributeError where vLLM has moved them: then the server must not start.
+    Raises ImportError or AttributeError if vLLM has moved them; then the server must not start.
     """
     parser = importlib.import_module(PARSERS).ToolParser
     if getattr(parser.adjust_request, "bounds_calls", False):
@@ -30,7 +30,7 @@ def install() -> None:
 
 
 def bounded(request: Any) -> Any:
-    """The request with a bound on its list of calls, if it demands some."""
+    """The request with a bounded list of calls, if it requires calls."""
     outputs: Any = getattr(request, "structured_outputs", None)
     schema = getattr(outputs, "json", None)
     if getattr(request, "tool_choice", None) != "required" or not isinstance(schema, dict):

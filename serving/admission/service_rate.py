@@ -8,8 +8,7 @@ count, so a light load does not look like a slow engine. It is the maximum-likel
 the present ("total time on test": Epstein and Sobel, "Life Testing", JASA 48, 1953). That a full gate completes slots
 over mean service time requests per second is Little's law (Operations Research 9, 1961).
 
-It does not know who waits and treats all requests alike: after a change from short to long answers it is wrong for
-about MEMORY completions.
+It treats all requests alike: after a change from short to long answers, it is wrong for about MEMORY completions.
 """
 
 MEMORY = 100  # completions

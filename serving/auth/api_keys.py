@@ -28,7 +28,7 @@ class Expiring(Protocol):
 Record = TypeVar("Record", bound=Expiring)
 
 REMEMBER_S = 5.0  # how long a revoked key may still work
-REMEMBER_AT_MOST = 10_000  # entries, so that guessed keys cannot exhaust memory
+MAX_REMEMBERED = 10_000  # entries, so that guessed keys cannot exhaust memory
 
 
 class ApiKeyAuthenticator(Generic[Record]):
@@ -51,7 +51,7 @@ class ApiKeyAuthenticator(Generic[Record]):
     ) -> None:
         self._find = find
         self._now = now
-        self._remembered: TtlCache[str, Record | None] = TtlCache(REMEMBER_S, REMEMBER_AT_MOST, clock)
+        self._remembered: TtlCache[str, Record | None] = TtlCache(REMEMBER_S, MAX_REMEMBERED, clock)
         self._lookups: dict[str, asyncio.Task[Record | None]] = {}
         self._throttle = AuthThrottle(clock)
 

@@ -1,8 +1,8 @@
-"""A copy of the archives in an S3 bucket. boto3 (the extra `s3`) is imported here alone, when a bucket is named.
+"""Copies of the archives in an S3 bucket. Only this module imports boto3 (the extra `s3`), if a bucket is configured.
 
-Address, region and credentials come from where every S3 client takes them: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+Address, region and credentials are those of every S3 client: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY and so on, https://boto3.amazonaws.com/v1/documentation/api/latest/guide/configuration.html.
-Archives are encrypted before they come here, so that the bucket's owner can delete them, but not read them.
+Archives are encrypted before, so the owner of the bucket can delete them, but not read them.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Bucket:
             self._client: Any = boto3.client("s3")
 
     def names(self) -> list[str]:
-        """The archives' names, oldest first of each sort."""
+        """The names of the archives, each kind oldest first."""
         with _failures(self.url):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=self._prefix)
             keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
@@ -42,7 +42,7 @@ class Bucket:
         return sorted(name for name in names if "/" not in name and name.endswith(places.SUFFIX))
 
     def upload(self, file: Path) -> None:
-        """Copy an archive there; returns when the bucket has all of it."""
+        """Upload an archive; returns when it is complete."""
         with _failures(self.url):
             self._client.upload_file(str(file), self._name, self._prefix + file.name)
             there = self._client.head_object(Bucket=self._name, Key=self._prefix + file.name)
@@ -50,7 +50,7 @@ class Bucket:
             raise BackupError(f"{self.url} has {there['ContentLength']} of {file.stat().st_size} bytes of {file.name}")
 
     def download(self, name: str, folder: Path) -> Path:
-        """Copy an archive from there into `folder`."""
+        """Download an archive into `folder`."""
         partial = folder / f".{name}.part"
         with _failures(self.url):
             self._client.download_file(self._name, self._prefix + name, str(partial))
@@ -58,7 +58,7 @@ class Bucket:
         return partial.rename(folder / name)
 
     def prune(self, keep: int) -> list[str]:
-        """Delete what is outdated; returns the names."""
+        """Delete outdated archives; returns their names."""
         found = places.outdated(self.names(), keep)
         with _failures(self.url):
             for name in found:
@@ -66,9 +66,9 @@ class Bucket:
         return found
 
     def fetch(self, folder: Path, name: str = "") -> Path:
-        """Copy a full backup (the newest, or `name`) and every later list of erasures; returns the backup's path.
+        """Download a full backup (the newest, or `name`) and every later list of erasures; returns the backup's path.
 
-        The newest full backup contains the lists of before, so it comes along when an older one is asked for.
+        The newest full backup contains all earlier lists, so it is downloaded too if an older one is requested.
         """
         names = self.names()
         full = [each for each in names if each.startswith(f"{places.FULL}-")]

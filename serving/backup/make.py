@@ -1,4 +1,4 @@
-"""Making a backup while the service runs."""
+"""Makes a backup while the service runs."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Find pg_dump, pg_restore and psql, and run them on the database.
+"""Finds pg_dump, pg_restore and psql, and runs them on the database.
 
 Addresses are passed in environment variables (https://www.postgresql.org/docs/current/libpq-envars.html), because all
 users can read a command line. The programs must not be older than the server.

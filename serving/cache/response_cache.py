@@ -12,7 +12,7 @@ It never fails a request: if Redis or the embedder is unavailable, the lookup is
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from memory.contrast_terms import pivots
+from memory.contrast_terms import contrast_terms
 from serving.cache.directives import CacheDirectives
 from serving.cache.key import digest
 from serving.cache.redis_store import Item, ResponseStore
@@ -125,7 +125,7 @@ class Lookup:
         self._digest = digest(request, request.parsed, *about)
         fields = [_ANSWER + self._digest]
         if self._question is not None and cache.semantic is not None:
-            terms = pivots(self._question)
+            terms = contrast_terms(self._question)
             self._row = _ROW + digest(
                 request, without_question(request.parsed), *about, cache.semantic.embedder, *terms
             )

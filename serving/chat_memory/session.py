@@ -101,7 +101,7 @@ class ChatMemory:
         self._taking: asyncio.Task[tuple[NewMessage, Ingested]] | None = None
 
     def begin(self) -> None:
-        """Take the person's words in, and nothing else: the answer waits for no memory."""
+        """Store the person's message, and nothing else: the answer does not wait for memory."""
         if self._last_text:
             self._taking = self._taking or asyncio.create_task(self._take(self._last_text))
 
@@ -186,7 +186,7 @@ class ChatMemory:
                 self._owner,
                 query,
                 limit=2 * rules.max_items,  # of which some may say the same
-                asker=self._speaker,
+                speaker=self._speaker,
             )
         shown = {text_of(message).strip() for message in self._messages} | {memory.text for memory in pinned}
         made = () if done is None else done.memories

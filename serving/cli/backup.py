@@ -135,11 +135,11 @@ def _backup(
     from serving.backup import places
     from serving.backup.make import make
 
-    place = _folder(settings, folder)
+    target = _folder(settings, folder)
     recipients = [*settings.backup.recipients, *to]
     now = partial(datetime.now, UTC)
-    file = make(settings, place, recipients, now=now, postgres_bin=postgres_bin, only_erasures=erasures)
-    gone = places.prune(place, settings.backup.keep)
+    file = make(settings, target, recipients, now=now, postgres_bin=postgres_bin, only_erasures=erasures)
+    gone = places.prune(target, settings.backup.keep)
     bucket = s3 or settings.backup.s3
     if bucket is not None:
         from serving.backup.bucket import Bucket

@@ -54,7 +54,7 @@ def list_jobs(
 
 @app.command()
 def show(id_: Annotated[str, typer.Argument(metavar="ID", help="A job.")], as_json: Json = False) -> None:
-    """Show all that is known of a job."""
+    """Show all details of a job."""
     from storage.jobs import board as job_board
 
     job = with_database(lambda db: job_board.find_job(db, id_))
@@ -69,7 +69,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID", help="A job.")], as_js
 
 @app.command()
 def cancel(id_: Annotated[str, typer.Argument(metavar="ID", help="A job that has not ended.")]) -> None:
-    """End a job; what a worker still does of it is not stored."""
+    """Cancel a job; if a worker is running it, the results are not stored."""
     from storage.jobs import board as job_board
 
     now = datetime.now(UTC)

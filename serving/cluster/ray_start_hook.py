@@ -1,7 +1,7 @@
-"""Ray's start hook, inside `ray start` before it starts anything: what there is no option for, in Ray 2.60.
+"""Ray's start hook, which runs within `ray start`: sets what Ray 2.60 has no option for.
 
-It disables the Ray Client server (a process and a port), and with `ray.dashboard: serve` all of the dashboard's
-processes but Serve's, by an argument that `dashboard.py` has and `ray start` does not pass on.
+It disables the Ray Client server (a process and a port). With `ray.dashboard: serve`, it also disables the dashboard's
+processes except Serve's, by an argument of `dashboard.py` that `ray start` does not expose.
 """
 
 import os
@@ -11,7 +11,7 @@ DASHBOARD = "BONDHU_RAY_DASHBOARD"  # as in ray_head, whose imports this process
 
 
 def adjust(parameters: Any, _head: bool) -> None:
-    """Change what `ray start` is about to do."""
+    """Change the configuration of `ray start`."""
     parameters.ray_client_server_port = None
     if os.environ.get(DASHBOARD) == "serve":
         _only_serve()

@@ -9,7 +9,7 @@ from pathlib import Path
 RAY_TOKEN, CLUSTER_KEY, SCRAPE_TOKEN = "RAY_AUTH_TOKEN", "BONDHU_CLUSTER_KEY", "BONDHU_SCRAPE_TOKEN"
 JOBS_KEY = "BONDHU_JOBS_KEY"
 ERASURE_KEY = "BONDHU_ERASURE_KEY"  # of the list of erasures: docs/backup.md
-WEBHOOK_KEY = "BONDHU_WEBHOOK_KEY"  # signs what is handed on to applications
+WEBHOOK_KEY = "BONDHU_WEBHOOK_KEY"  # signs the messages that applications get
 PAGE_KEY = "BONDHU_PAGE_KEY"  # in var/secrets.env; a browser receives it in exchange for a one-time link
 SERVICE_KEYS = (
     "YOUTUBE_API_KEY",

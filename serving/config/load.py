@@ -237,7 +237,7 @@ def _cross_check(
 
 
 def _check_clashes(service: ServiceFile, ids: ModelIds, merged: Merged) -> Iterator[Problem]:
-    """Report ids that two things have."""
+    """Report duplicate ids."""
     for first, second in ids.clashes():
         other, blamed = (second, first) if second.kind == "agent" else (first, second)
         if blamed.kind in LOCAL:

@@ -1,8 +1,8 @@
-"""Whether the token ids of an embeddings request are the model's own.
+"""Refuses token ids of another tokenizer in an embeddings request.
 
-LangChain's `OpenAIEmbeddings` sends the ids of OpenAI's tokenizer by default. Most are also ids of another tokenizer,
-where they stand for other words: the vector would be confidently wrong. What a model's own tokenizer writes stands
-between its special tokens (such as `[CLS]` and `[SEP]`), and nothing else does.
+LangChain's `OpenAIEmbeddings` sends ids of OpenAI's tokenizer by default. Most of them are also valid for the model's
+tokenizer, but for other words, so the vector would be wrong without an error. The output of the model's own tokenizer
+is recognised by its special tokens at the beginning and the end (such as `[CLS]` and `[SEP]`).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def problem_of(ids: Sequence[int], frame: Sequence[int], size: int) -> str | Non
     if any(token >= size for token in ids):
         return f"has a token id outside 0..{size - 1}: {REMEDY}"
     if not frame:
-        return f"has token ids, and whose they are cannot be told: {REMEDY}"
+        return f"has token ids, and their tokenizer is unknown: {REMEDY}"
     is_framed = ids[0] == frame[0] and ids[-1] == frame[-1]
     if len(frame) == 1:  # it stands before the text or after it
         is_framed = frame[0] in (ids[0], ids[-1])

@@ -222,7 +222,7 @@ class Metrics:
         self._counter(self._sql_repeats, route or NONE).inc()
 
     def count_unchecked(self, by: str) -> None:
-        """Count a request that has no safety step; `by`: what says so, `key`, `tier` or `job`."""
+        """Count a request without the safety step; `by`: the reason, `key`, `tier` or `job`."""
         self._counter(self._unchecked, by).inc()
 
     def count_http(self, method: str, route: str, status: int) -> None:

@@ -20,7 +20,7 @@ from storage.database import AWAY
 log = logging.getLogger(__name__)
 
 REMEMBER_S = 5.0  # how long a consent that another worker withdrew may still be used here
-REMEMBER_AT_MOST = 10_000  # people
+MAX_REMEMBERED = 10_000  # people
 ANSWER_WITHIN_S = 2.0  # timeout of SQL, which counts as no
 
 
@@ -54,9 +54,7 @@ class Consents:
         self._app_covers_users = app_covers_users
         self._clock = clock
         self._changes = 0
-        self._remembered: TtlCache[tuple[str, str], ConsentRecord | None] = TtlCache(
-            REMEMBER_S, REMEMBER_AT_MOST, clock
-        )
+        self._remembered: TtlCache[tuple[str, str], ConsentRecord | None] = TtlCache(REMEMBER_S, MAX_REMEMBERED, clock)
 
     async def allowed(self, request: GenerationRequest) -> Allowed:
         """What of this request may be sent now."""

@@ -87,7 +87,7 @@ class Open(BaseModel):
 
 
 class StreamOptions(Options):
-    """What a stream has beside the answer."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None

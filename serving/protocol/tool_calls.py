@@ -1,8 +1,8 @@
-"""Tool calls as clients rely on them, whatever the engine makes of a cut answer.
+"""Repairs tool calls in an engine's answer, so that clients can rely on them.
 
-Engines report `tool_calls` as the reason of an end in the middle of a call's arguments, hand out unfinished arguments
-in a whole answer, and let a model invent arguments for a function without parameters. Here a call with unfinished
-arguments ends with `length`, a whole answer has none, and arguments that are empty are `{}`.
+If an answer is cut within a call's arguments, engines still report the finish reason `tool_calls`, and return the
+unfinished arguments. They also let a model invent arguments for a function without parameters. Here an answer with an
+unfinished call ends with `length`, a complete answer contains no unfinished call, and empty arguments are `{}`.
 
 This module only sees answers to requests with tools.
 """
@@ -46,13 +46,13 @@ class ToolCallRepair:
         self._arguments: dict[tuple[int, int], list[str]] = {}  # by choice and call
 
     def on_body(self, body: bytes) -> bytes:
-        """The body of a whole answer to hand out."""
+        """The repaired body of a complete answer."""
         completion: Json = orjson.loads(body)
         changes = [_repaired(choice) for choice in completion.get("choices") or ()]
         return orjson.dumps(completion) if any(changes) else body
 
     def on_events(self, events: bytes) -> bytes:
-        """The events of a stream to hand out."""
+        """The repaired events of a stream."""
         return b"".join([self._on_event(event) for event in events.split(END) if event])
 
     def _on_event(self, event: bytes) -> bytes:
@@ -65,18 +65,18 @@ class ToolCallRepair:
     def _on_choice(self, choice: Json) -> bool:
         """Note a delta's calls; at the end of the choice, repair it. Returns whether it was changed."""
         index, delta = choice.get("index", 0), choice.get("delta") or {}
-        for place, call in enumerate(delta.get("tool_calls") or ()):
-            pieces = self._arguments.setdefault((index, call.get("index", place)), [])
+        for position, call in enumerate(delta.get("tool_calls") or ()):
+            pieces = self._arguments.setdefault((index, call.get("index", position)), [])
             pieces.append((call.get("function") or {}).get("arguments") or "")
         if choice.get("finish_reason") is None:
             return False
-        calls = {place: "".join(pieces) for (of, place), pieces in self._arguments.items() if of == index}
-        empty = [place for place, arguments in calls.items() if not arguments.strip()]
-        unfinished = any(not _is_whole(arguments) for place, arguments in calls.items() if place not in empty)
+        calls = {position: "".join(pieces) for (of, position), pieces in self._arguments.items() if of == index}
+        empty = [position for position, arguments in calls.items() if not arguments.strip()]
+        unfinished = any(not _is_whole(arguments) for position, arguments in calls.items() if position not in empty)
         if choice["finish_reason"] == LENGTH or (not empty and not unfinished):
             return False
         if empty:
-            added = [{"index": place, "function": {"arguments": "{}"}} for place in empty]
+            added = [{"index": position, "function": {"arguments": "{}"}} for position in empty]
             choice["delta"] = {**delta, "tool_calls": [*(delta.get("tool_calls") or ()), *added]}
         if unfinished:
             choice["finish_reason"] = LENGTH

@@ -1,7 +1,7 @@
 """Reads what the application knows about a person (age, country) from SQL, within a short timeout.
 
-While the database is unavailable or slow, nothing is known about anybody: the country of the request is enough for a
-helpline, and nobody waits for one because of a table.
+While the database is unavailable or slow, the facts are empty: the request's country is enough to choose a helpline,
+and nobody must wait for one because of the database.
 """
 
 import asyncio

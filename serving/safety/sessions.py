@@ -1,4 +1,4 @@
-"""When a person was last told that they talk to a program: a document in SQL, erased and exported with the person.
+"""Records when a person was last told that they talk to a program: a document in SQL, erased and exported with them.
 
 There is one for each person, not for each conversation, because the law counts the person's hours. Without a person, or
 while SQL is unavailable, the request decides: a conversation without an answer has just begun. This module does not
@@ -69,7 +69,7 @@ def _session(value: Mapping[str, Any]) -> Session:
 
 
 def _session_of(request: GenerationRequest, now: datetime) -> Session:
-    """The session that a request implies: a conversation with an answer in it goes on, and the notices were shown."""
+    """The session that a request implies: if its conversation has an answer, it continues, and notices were shown."""
     messages = request.parsed.get("messages")
     continues = isinstance(messages, list) and any(
         isinstance(message, dict) and message.get("role") == "assistant" for message in messages

@@ -1,8 +1,8 @@
-"""What was forgotten, as keyed hashes: a backup of before is restored without it (`storage.erasure.replay`).
+"""Erasures as keyed hashes, so that they can be repeated in a restored backup (`storage.erasure.replay`).
 
-An entry is written in the transaction that deletes, so a database holds either both or neither: entries that a restored
-database lacks are exactly those that it has to go through again. Whoever has no key learns from an entry that something
-was erased and when, not whose it was nor what.
+An entry is written in the transaction that deletes, so a database has either both or neither: the entries that a
+restored database lacks are exactly the erasures to repeat. Without the key, an entry shows only that something was
+erased, and when.
 """
 
 import hmac

@@ -46,12 +46,12 @@ class JobKind:
     """A kind of job.
 
     Attributes:
-        name: of at most 32 characters.
-        about: what it does, in a sentence.
-        priority: in which of the queues it waits.
+        name: at most 32 characters.
+        about: its purpose in one sentence.
+        priority: its queue.
         of: a person, or the service itself (`storage.jobs.queue.SERVICE`).
-        params: what it takes, as JSON.
-        needs: a table (its name) that has a row of the person's, else there is nothing to do for them.
+        params: the model of its parameters.
+        needs: the name of a table; without a row of the person in it, there is nothing to do for them.
 
     """
 
@@ -75,7 +75,7 @@ KINDS: Mapping[str, JobKind] = {
             "playlists", "Brings new songs into old playlists of theirs.", params=PlaylistsParams, needs="playlists"
         ),
         JobKind("history", "Takes what they listened to into their taste.", needs="service_links"),
-        JobKind("expire_videos", "Deletes what YouTube told 30 days ago.", of="service"),
+        JobKind("expire_videos", "Deletes data from YouTube that is 30 days old.", of="service"),
         JobKind("stats", "Counts what was used, by application and day.", of="service", params=StatsParams),
         JobKind("retention", "Deletes what has been kept for as long as it may be.", of="service"),
     )

@@ -9,9 +9,8 @@ distributed locking", 2016).
       ▲  └──cancel──▶ cancelled ◀──cancel──┘ │
       └──────fail, lease runs out────────────┴──▶ dead ──retry──▶ queued
 
-A worker looks for work of anybody's, and finds it by the job's random id: only here, in `storage.jobs.board`, and where
-`storage.memory.unread_turns` looks whose turn it is, do statements not start with an owner. It does not know what jobs
-do.
+Workers look for jobs of all people, and find a job by its random id: only here, in `storage.jobs.board`, and in
+`storage.memory.unread_turns`, statements do not start with an owner. It does not know what jobs do.
 """
 
 import secrets
@@ -34,7 +33,7 @@ from storage.tables import Base
 
 LOST = "lost"  # an attempt of which nothing was heard: the process died
 AGED = timedelta(hours=1)
-SERVICE = Owner("", "")  # whose the jobs of nobody in particular are
+SERVICE = Owner("", "")  # the owner of jobs that belong to no person
 
 
 @dataclass(frozen=True, slots=True)

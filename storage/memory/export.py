@@ -89,9 +89,9 @@ class Moved:
 async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, now: datetime) -> Moved:
     """Add what is not there, in pieces of ROWS_AT_ONCE rows; the profile only where there is none.
 
-    All of it is checked before anything is written. Each piece is a transaction of its own, with as long a pause after
-    it as it took, so that nobody waits long for SQLite's one writer. Should the process die in between, a part is
-    there: the same taken in again adds the rest.
+    Everything is checked before anything is written. Each piece is a separate transaction, followed by a pause of the
+    same length, so that other writers do not wait long for SQLite. If the process dies in between, the import is
+    partial; importing the same document again adds the rest.
 
     Raises NoSuchMessage, NotVerbatim and EmptyInterval as `storage.memory.memories.add_memory`.
     """

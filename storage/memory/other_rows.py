@@ -14,7 +14,7 @@ from storage.memory.erasure import KEPT, owned_tables
 from storage.memory.owner import Owner
 
 # In the document by name, or shown elsewhere: vectors are made of texts; what is set aside is listed with its wish.
-TOLD = frozenset({"people", "conversations", "messages", "memories", "memory_sources", "agent_states"})
+EXPORTED_BY_NAME = frozenset({"people", "conversations", "messages", "memories", "memory_sources", "agent_states"})
 LEFT_OUT = KEPT | {"embeddings", "given", "set_aside"}
 MAX_ROWS = 10_000  # of a table
 
@@ -24,7 +24,7 @@ async def read_other_rows(engine: AsyncEngine, owner: Owner) -> dict[str, list[d
     found: dict[str, list[dict[str, Any]]] = {}
     async with engine.connect() as connection:
         for table in owned_tables():
-            if table.name in TOLD | LEFT_OUT:
+            if table.name in EXPORTED_BY_NAME | LEFT_OUT:
                 continue
             columns = [
                 column

@@ -12,13 +12,13 @@ from storage.memory.conversations import MessageRecord, NewMessage, find_message
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Conversation, ItemKind, Message
-from storage.memory.tables import ReplyContextItem as GivenRow
+from storage.memory.tables import ReplyContextItem as ContextRow
 
-MAX_NAMED = 20  # conversations that an ambiguous id is said to stand in
+MAX_NAMED = 20  # conversations that the error for an ambiguous id lists
 
 
 class SeveralMessages(Exception):
-    """An external id stands in several conversations, whose names are the only argument."""
+    """An external id occurs in several conversations, whose names are the only argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def store_reply(
         ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now)
         if items and reply.external_id in ingested.added:
             of_reply = {**owner.columns, "message_id": ingested.ids[reply.external_id]}
-            await connection.execute(insert(GivenRow), [of_reply | asdict(each) for each in items])
+            await connection.execute(insert(ContextRow), [of_reply | asdict(each) for each in items])
         return version
 
 
@@ -85,8 +85,8 @@ async def find_reply(
 
 async def list_context(engine: AsyncEngine, owner: Owner, message_id: str) -> list[ContextItem]:
     """The context of the reply in order, without items deleted since."""
-    columns = [getattr(GivenRow, field) for field in ContextItem.__dataclass_fields__]
-    query = owner.select(GivenRow, *columns).where(GivenRow.message_id == message_id).order_by(GivenRow.rank)
+    columns = [getattr(ContextRow, field) for field in ContextItem.__dataclass_fields__]
+    query = owner.select(ContextRow, *columns).where(ContextRow.message_id == message_id).order_by(ContextRow.rank)
     async with engine.connect() as connection:
         return [ContextItem(*row) for row in await connection.execute(query)]
 

@@ -1,8 +1,8 @@
 """Summaries of conversations: which turns are due, storing one, its sources, and dropping those that no longer hold.
 
-A summary is a memory of kind `summary` with the turns that it was made from. It is made of them alone, so it goes with
-any of them, and its other turns are due again; then it can be made anew, without what is gone. If the person deletes
-the summary itself, its turns stay as they are, and no other is made. This module does not know how one is written.
+A summary is a memory of kind `summary` with the turns that it was made from. If one of the turns is deleted, so is the
+summary, and its other turns are due again: a new summary is made without the deleted turn. If the person deletes the
+summary itself, its turns stay, and no other summary is made of them. This module does not write summaries.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -34,10 +34,10 @@ class SummaryRules:
     """When turns of a conversation are due, and how many make a summary.
 
     Attributes:
-        turns: of one summary; they are due when `newer` more follow.
-        newer: turns that are left to recall as they are.
-        idle_turns: so many are due after a silence.
-        idle_s: the silence.
+        turns: the turns of one summary; they are due when `newer` more follow.
+        newer: the latest turns, which are not summarised yet.
+        idle_turns: the minimum number of turns that are due after a silence.
+        idle_s: the length of the silence.
 
     """
 
@@ -109,7 +109,7 @@ async def read_segment(engine: AsyncEngine, owner: Owner, rules: SummaryRules, *
 async def mark_summarised(connection: AsyncConnection, owner: Owner, segment: Segment, *, now: datetime) -> bool:
     """Mark the turns of a segment, within an open change; False if one is gone, marked, or newly muted.
 
-    Then nothing may be stored of it, and what was marked is due again with the rest.
+    Then nothing of it may be stored, and all its turns are due again.
     """
     waiting = owner.update(Message).where(Message.id.in_(segment.ids), Message.summarised_at.is_(None))
     marked = (await connection.execute(waiting.values(summarised_at=now))).rowcount
@@ -168,7 +168,7 @@ async def drop_summaries_of(
 ) -> list[str]:
     """Delete the summaries made from these turns, within an open change; all their turns are due again.
 
-    Returns the ids. A reader of the feed of changes is told to read all again.
+    Returns the ids. Readers of the change feed must read everything again.
     """
     gone = list((await connection.execute(made_of(owner, turns).distinct())).scalars())
     if not gone:

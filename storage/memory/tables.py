@@ -1,4 +1,4 @@
-"""The tables of what people said and what is remembered of them: all of it belongs to a person of an application.
+"""The tables of conversations and memories: every row belongs to a person of an application.
 
 Every table here has `app` and `end_user` first in its primary key, so an id means something within its owner only, and
 a history may be moved to another owner with its ids. What has `changed_in` can be read as a feed: rows are delivered
@@ -243,7 +243,7 @@ class SetAside(Owned):
 
 
 class MutedTopic(Owned):
-    """What the person does not want to be reminded of, in their words; it holds for what they say later as well."""
+    """A muted topic in the person's own words; it also applies to what they say later."""
 
     __tablename__ = "muted_topics"
     __table_args__ = (ForeignKeyConstraint(*_OF_PERSON),)
@@ -255,12 +255,12 @@ class MutedTopic(Owned):
 
 
 class Job(Owned):
-    """Work that a worker does in the background, for a person or (`storage.jobs.queue.SERVICE`) for nobody.
+    """A background job for a person, or for the service (`storage.jobs.queue.SERVICE`).
 
-    Of a kind (`storage.jobs.kinds`) there is one at a time that has not ended. `due_at`: when it is to be sent to a
-    worker (again), and of a running one when it counts as lost. `error` is the kind of the last failure, `result` what
-    came of it in numbers and ids: never words of anybody's. The id is random and all that a queue knows of it. A person
-    with jobs need not be among the people: what they have may be playlists alone.
+    An owner has at most one unfinished job of each kind (`storage.jobs.kinds`). `due_at`: when to send it to a worker
+    (again), or when a running job counts as lost. `error` is the kind of the last failure, `result` contains numbers
+    and ids: never people's words. The random id is all that the queue knows of it. A person with jobs need not have a
+    row in `people`: they may have only playlists.
     """
 
     __tablename__ = "jobs"

@@ -14,7 +14,7 @@ from storage.tables import Base, UtcDateTime
 
 
 class OutsideAnswer(Base):
-    """An answer of a service to a question that names nobody, shared by everyone."""
+    """An answer of a service to a request without personal data, shared by all people."""
 
     __tablename__ = "outside_answers"
 

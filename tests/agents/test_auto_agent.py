@@ -106,7 +106,7 @@ async def test_a_model_is_asked_only_where_words_may_mean_an_agent(
     server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext
 ) -> None:
     """By a grammar of those that may be meant and the friend; plain talk costs no such question."""
-    server.says = ["games", "Hello", "nonsense", "Oh"]
+    server.answers = ["games", "Hello", "nonsense", "Oh"]
     assert (await say(auto(), make_context(state=states, model=model), "I am so bored"))[0] == "games by model"
     assert server.requests[0]["structured_outputs"] == {"choice": ["games", "chat"]}
     assert (await say(auto(), make_context(state=states, model=model), "hello dear"))[0] == "chat by default"
@@ -127,7 +127,7 @@ async def test_the_clients_own_tools_are_the_friends(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Whatever was said."""
-    server.says = [call("lights", on=True)]
+    server.answers = [call("lights", on=True)]
     extra = {"tools": [{"type": "function", "function": {"name": "lights", "parameters": {}}}]}
     how, events = await say(auto(), make_context(model=model), "play trivia", extra=extra)
     assert how == "chat for the client's own fields"
@@ -154,7 +154,7 @@ async def test_a_game_waits_while_somebody_tells_how_they_are(states: SqlStates,
     "text",
     ["I'm so tired of everything", "my dog died", "nobody likes me", "I feel really low", "আজ মন খারাপ", "मैं दुखी हूं"],
 )
-def test_what_is_hard_is_told_to_the_friend(text: str) -> None:
+def test_hard_feelings_go_to_the_friend(text: str) -> None:
     """In three languages."""
     assert confides(text)
 

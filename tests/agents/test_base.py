@@ -167,7 +167,7 @@ async def test_a_fault_of_the_program_is_none_of_the_persons(make_context: MakeC
         ("model", {}, "model"),
     ],
 )
-async def test_what_an_agent_needs_is_asked_for_by_name(
+async def test_what_an_agent_needs_is_named(
     make_context: MakeContext, need: Need, without: dict[str, Any], field: str
 ) -> None:
     """Before it runs."""

@@ -104,9 +104,9 @@ async def test_what_is_known_is_marked(server: ScriptServer, model: OpenAIChat, 
     assert list(marked.values()) == [None, {"private": "sensitive"}, {"private": "memory"}, None]
 
 
-async def test_what_the_model_is_told(server: ScriptServer, model: OpenAIChat, make_context: MakeContext) -> None:
+async def test_the_prompt_of_the_model(server: ScriptServer, model: OpenAIChat, make_context: MakeContext) -> None:
     """One system message: persona, tone, what the client adds, what is known, the clock where the person is."""
-    server.says = ["\n Tuni is a sweet name"]
+    server.answers = ["\n Tuni is a sweet name"]
     context = make_context(model=model, memory=Past(), zone=ZoneInfo("Asia/Dhaka"))
     events = await say(context, ChatMessage("system", "Never speak of work."), "My cat misses you")
     assert text_of(events) == "Tuni is a sweet name"
@@ -150,7 +150,7 @@ async def test_a_friend_without_a_model_is_away(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: Any
 ) -> None:
     """And says so in its own words."""
-    server.says = [reply]
+    server.answers = [reply]
     assert text_of(await say(make_context(model=model), "hello")) == PERSONAS["dost"].away
     assert text_of(await say(make_context(), "hello")) == PERSONAS["dost"].away
     assert text_of(await say(make_context(RunLimits(max_tokens=1), model=model), "hello")) == PERSONAS["dost"].away
@@ -160,7 +160,7 @@ async def test_an_answer_that_breaks_off_says_so(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Its end is none of its own."""
-    server.says = [CUT]
+    server.answers = [CUT]
     events = await say(make_context(model=model), "hello")
     assert text_of(events) == "So I"
     assert events[-1] == Done("length")
@@ -168,7 +168,7 @@ async def test_an_answer_that_breaks_off_says_so(
 
 async def test_the_clients_own_fields_go_on(server: ScriptServer, model: OpenAIChat, make_context: MakeContext) -> None:
     """Tools, a schema, an image; calls come back to the client."""
-    server.says = [call("lights", on=True)]
+    server.answers = [call("lights", on=True)]
     tools = [{"type": "function", "function": {"name": "lights", "parameters": {}}}]
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     shown = ChatMessage("user", [{"type": "text", "text": "lights on"}, image])
@@ -264,7 +264,7 @@ async def test_a_wrong_field_of_the_clients_is_its_to_mend(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """No friend is away because of it."""
-    server.says = [400]
+    server.answers = [400]
     with pytest.raises(RequestRefused) as raised:
         await say(make_context(model=model), "hello", extra={"tools": [{"type": "odd"}]})
     assert raised.value.field == "tools"

@@ -50,7 +50,7 @@ async def test_a_model_fills_in_and_tells(
     dice: Any, server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Within what the parameters allow."""
-    server.says = ['{"count": 99}', '{"count": 2, "sides": 6}', "Lucky you"]
+    server.answers = ['{"count": 99}', '{"count": 2, "sides": 6}', "Lucky you"]
     events = await run(dice, "roll a couple for me", make_context(model=model))
     assert text_of(events) == "Lucky you"
     assert "less than or equal to 10" in server.requests[1]["messages"][-1]["content"]

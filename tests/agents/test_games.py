@@ -72,7 +72,7 @@ def test_any_words_leave_a_game_whole(id_: str, seed: int, moves: list[str]) -> 
             before = json.dumps(state)
             turn = game.play(state, move)
             assert json.dumps(state) == before
-            assert turn.says
+            assert turn.message
             if turn.reading != "move":
                 assert turn.result is None
             if turn.result:
@@ -100,18 +100,18 @@ def test_hangman_counts_wrong_letters(seed: int, letters: list[str]) -> None:
     word, nonce = first.state["secret"]["value"], first.state["secret"]["nonce"]
     commitment = game.view(first.state)["commitment"]
     assert commitment == commitment_of(word, nonce)
-    assert commitment[:16] in first.says
+    assert commitment[:16] in first.message
     turn = first
     for letter in letters:
         assert word not in json.dumps(game.view(turn.state))
-        assert f'"{word}"' not in turn.says
+        assert f'"{word}"' not in turn.message
         turn = game.play(turn.state, letter)
         wrong = sum(each not in word for each in turn.state["tried"])
         assert turn.state["wrong"] == wrong
         is_whole = set(word) <= set(turn.state["tried"])
         assert turn.result == ("lost" if wrong == MAX_WRONG else "won" if is_whole else None)
         if turn.result:
-            assert f'"{nonce}:{word}"' in turn.says
+            assert f'"{nonce}:{word}"' in turn.message
             break
 
 
@@ -194,12 +194,12 @@ def test_trivia_has_a_list_of_its_own() -> None:
 
 def test_no_answer_stands_in_its_question() -> None:
     """Else there is nothing to know; choices between two are named as such."""
-    given_away = [
+    revealed = [
         each.text
         for each in read_questions()
         if re.search(rf"\b{re.escape(each.answers[0].casefold())}\b", each.text.casefold()) and " or " not in each.text
     ]
-    assert given_away == []
+    assert revealed == []
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_trivia_game_is_scored() -> None:
     assert (turn.result, turn.state["right"]) == ("won", ROUNDS)
     turn = played(game, state, ["pass"] * ROUNDS)
     assert turn.result == "lost"
-    assert "https://en.wikipedia.org/wiki/" in turn.says
+    assert "https://en.wikipedia.org/wiki/" in turn.message
 
 
 @pytest.mark.parametrize("thing", sorted(THINGS.known))
@@ -254,7 +254,7 @@ def test_twenty_questions_are_twenty() -> None:
     questions = [each.text for each in THINGS.questions][: MAX_QUESTIONS - 1]
     turn = played(game, state, [*questions, questions[0], "what is the meaning of life?", "is it a spaceship?"])
     assert turn.result == "lost"
-    assert secret in turn.says
+    assert secret in turn.message
 
 
 def test_the_friend_finds_what_an_honest_person_thinks_of() -> None:
@@ -317,7 +317,7 @@ def test_the_adventure_has_no_short_cuts(shortcut: str) -> None:
     assert turn.state["holds"] == []
 
 
-def test_suggestions_fit_what_was_asked() -> None:
+def test_suggestions_fit_the_request() -> None:
     """Players, minutes and platform are kept to, mood is preferred; each says why."""
     suggestions = read_suggestions()
     assert {each.engine for each in suggestions if each.engine} == set(GAMES)

@@ -109,7 +109,7 @@ async def test_a_model_talks_beside_the_game_and_never_sees_the_secret(
     word = kept.value["active"]["state"]["secret"]["value"]
     await say(make_context(state=states, model=model), "q")
     assert server.requests == []
-    server.says = ["You won the game!"]
+    server.answers = ["You won the game!"]
     events = await say(make_context(state=states, model=model), "how was your day? mine was long")
     assert text_of(events).startswith("You won the game!\n\n")
     assert word not in str(server.requests)
@@ -121,7 +121,7 @@ async def test_a_model_that_is_away_does_not_matter(
     server: ScriptServer, model: OpenAIChat, states: SqlStates, make_context: MakeContext, reply: Any
 ) -> None:
     """The game says where it stands."""
-    server.says = [reply]
+    server.answers = [reply]
     await say(make_context(state=states, model=model), "play trivia")
     text = text_of(await say(make_context(state=states, model=model), "what do you think of the weather over there?"))
     assert text.endswith("?")
@@ -137,7 +137,7 @@ async def test_suggestions_have_buttons_that_start(states: SqlStates, make_conte
         await say(make_context(state=states), "stop")
 
 
-async def test_somebody_without_a_name_is_told(make_context: MakeContext) -> None:
+async def test_a_request_without_a_user_is_refused_with_the_reason(make_context: MakeContext) -> None:
     """No state is made for nobody."""
     assert "no user" in text_of(await say(make_context(owner=None), "play hangman"))
 

@@ -189,8 +189,8 @@ async def survives(agent: Agent, context: RunContext, words: str, engine: AsyncE
     assert context.has_outside_text
     model = context.model
     assert isinstance(model, Obedient)
-    for asked in model.requests:
-        for message in asked.messages:
+    for seen_request in model.requests:
+        for message in seen_request.messages:
             assert not _CONTROLS.search(message.text), message.text
             if message.role == "system":
                 for text in TEXTS:
@@ -199,8 +199,10 @@ async def survives(agent: Agent, context: RunContext, words: str, engine: AsyncE
             assert KEY not in message.text
             if message.role in ("user", "tool"):
                 assert message.text.count("<<<") == message.text.count(">>>") <= 2  # with those that the fence names
-    told = [text for text in TEXTS if any(flat(text["text"]) in m.text for r in model.requests for m in r.messages)]
-    assert told, "the model reads some of them"
+    seen_texts = [
+        text for text in TEXTS if any(flat(text["text"]) in m.text for r in model.requests for m in r.messages)
+    ]
+    assert seen_texts, "the model reads some of them"
     assert {event.state for event in events if isinstance(event, Proposal)} <= {"pending"}
     for card in (event for event in events if isinstance(event, Card)):
         url = card.data.get("url")

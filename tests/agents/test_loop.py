@@ -100,7 +100,7 @@ async def test_a_model_narrates_what_the_tool_found(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Its words are the answer; tokens and the model are told at the end."""
-    server.says = ["\n\n Sunny all day"]
+    server.answers = ["\n\n Sunny all day"]
     events = await run(Town(), make_context(model=model), "weather in Dhaka?")
     assert text_of(events) == "Sunny all day"
     assert end_of(events) == Done("stop", TokenUsage(7, 5), ("bondhu-demo",))
@@ -110,7 +110,7 @@ async def test_a_model_chooses_where_rules_do_not(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """By a grammar of the tools' names; parameters under a schema."""
-    server.says = ["weather", '{"city": "Sylhet"}', "Sunny"]
+    server.answers = ["weather", '{"city": "Sylhet"}', "Sunny"]
     town = Town()
     events = await run(town, make_context(model=model), "is it nice up north")
     assert server.requests[0]["structured_outputs"] == {"choice": ["weather", "clock", ANSWER]}
@@ -125,7 +125,7 @@ async def test_a_router_that_fails_is_the_default(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: Any
 ) -> None:
     """Then it is just talk."""
-    server.says = [reply, "Talk then"]
+    server.answers = [reply, "Talk then"]
     events = await run(Town(), make_context(model=model), "hm")
     assert text_of(events) == "Talk then"
 
@@ -134,7 +134,7 @@ async def test_wrong_parameters_are_repaired_once(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """The model is told what was wrong, and writes them again."""
-    server.says = ["weather", '{"town": 1}', '{"city": "Khulna"}', "Fine"]
+    server.answers = ["weather", '{"town": 1}', '{"city": "Khulna"}', "Fine"]
     town = Town()
     events = await run(town, make_context(model=model), "should I take an umbrella")
     assert town.runs == ["Khulna"]
@@ -147,7 +147,7 @@ async def test_what_is_wrong_twice_is_answered_plainly(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: str
 ) -> None:
     """Whitespace up to the limit, JSON that breaks off, no JSON: two tries, no third, and an answer."""
-    server.says = ["weather", reply, reply]
+    server.answers = ["weather", reply, reply]
     town = Town()
     events = await run(town, make_context(model=model), "should I take an umbrella")
     assert town.runs == []
@@ -161,7 +161,7 @@ async def test_a_narrator_that_fails_leaves_the_tools_words(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: Any
 ) -> None:
     """Whatever the model does, the result is told; what it began to say is not said twice."""
-    server.says = [reply]
+    server.answers = [reply]
     text = text_of(await run(Town(), make_context(model=model), "weather in Dhaka?"))
     assert text == ("So I" if reply is CUT else "It is sunny in Dhaka.")
 
@@ -191,7 +191,7 @@ async def test_a_silent_model_does_not_outlast_the_run(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Its time over, the result is told plainly."""
-    server.says = [SILENT]
+    server.answers = [SILENT]
     events = await run(Town(), make_context(RunLimits(max_s=0.5), model=model), "weather in Dhaka?")
     assert text_of(events) == "It is sunny in Dhaka."
 
@@ -227,7 +227,7 @@ async def test_leaving_a_run_stops_the_model(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """A client that goes away ends what it asked for."""
-    server.says = [HELD]
+    server.answers = [HELD]
     request = AgentRequest([ChatMessage("user", "weather in Dhaka?")])
     events = run_toolbox(Town().box(), request, make_context(model=model))
     async for event in events:
@@ -241,7 +241,7 @@ async def test_a_model_that_plans_calls_several_tools_at_once(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Both results go back to it, each to its call; then it speaks."""
-    server.says = [call("weather", city="Dhaka") + call("clock"), "Sunny, and two o'clock"]
+    server.answers = [call("weather", city="Dhaka") + call("clock"), "Sunny, and two o'clock"]
     town = Town()
     events = await run(town, make_context(model=model, traits=PLANS), "weather and time")
     assert sorted(town.runs) == ["Dhaka", "clock"]
@@ -266,7 +266,7 @@ async def test_calls_that_go_on_and_on_end_at_the_limit(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Different calls each time; the run has an end and an answer."""
-    server.says = [call("weather", city=f"city {number}") for number in range(20)]
+    server.answers = [call("weather", city=f"city {number}") for number in range(20)]
     events = await run(Town(), make_context(RunLimits(max_steps=5), model=model, traits=PLANS), "weather")
     assert "It is sunny in city 0." in text_of(events)
     end_of(events)
@@ -279,18 +279,18 @@ async def test_a_call_left_in_the_text_is_a_call(
 ) -> None:
     """And none of it is shown."""
     leaked = '{"name": "weather", "arguments": {"city": "Dhaka"}}'
-    server.says = [around.replace("{}", leaked), "Sunny"]
+    server.answers = [around.replace("{}", leaked), "Sunny"]
     town = Town()
     events = await run(town, make_context(model=model, traits=PLANS), "weather")
     assert town.runs == ["Dhaka"]
     assert text_of(events) == "Sunny"
 
 
-async def test_a_tool_that_there_is_not_is_said_so(
+async def test_an_unknown_tool_is_refused_with_the_known_ones(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """The model is told which there are."""
-    server.says = [call("delete_everything"), call("weather", town="x"), "Sorry"]
+    server.answers = [call("delete_everything"), call("weather", town="x"), "Sorry"]
     events = await run(Town(), make_context(model=model, traits=PLANS), "weather")
     results = [each["content"] for each in server.requests[2]["messages"] if each["role"] == "tool"]
     assert results == ["There is no such tool. There are: weather, clock.", "city: Field required"]
@@ -301,7 +301,7 @@ async def test_blank_text_before_a_call_does_not_end_it(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Nor is it shown; words before a call are."""
-    server.says = [("\n \n", call("weather", city="Dhaka")), ("Let me see. ", call("clock")), "Sunny"]
+    server.answers = [("\n \n", call("weather", city="Dhaka")), ("Let me see. ", call("clock")), "Sunny"]
     town = Town()
     events = await run(town, make_context(model=model, traits=PLANS), "weather")
     assert town.runs == ["Dhaka", "clock"]
@@ -312,7 +312,7 @@ async def test_the_same_call_twice_at_once_runs_once(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Each call has its answer all the same."""
-    server.says = [call("weather", city="Dhaka") + call("weather", city="Dhaka"), "Sunny"]
+    server.answers = [call("weather", city="Dhaka") + call("weather", city="Dhaka"), "Sunny"]
     town = Town()
     await run(town, make_context(model=model, traits=PLANS), "weather")
     assert town.runs == ["Dhaka"]
@@ -327,7 +327,7 @@ async def test_a_choice_that_a_model_wraps_in_words(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext, reply: str, name: str | None
 ) -> None:
     """Is taken where it is one; a server need not keep to the grammar."""
-    server.says = [reply]
+    server.answers = [reply]
     prompt = [ChatMessage("user", "?")]
     assert await choose(make_context(model=model), prompt, ["weather", "clock"]) == name
 
@@ -336,7 +336,7 @@ async def test_a_model_that_cannot_choose_only_talks(
     server: ScriptServer, model: OpenAIChat, make_context: MakeContext
 ) -> None:
     """Rules choose, or the default holds."""
-    server.says = ["Hello"]
+    server.answers = ["Hello"]
     events = await run(Town(), make_context(model=model, traits=ModelTraits(chooses=False)), "hm")
     assert text_of(events) == "Hello"
     assert "structured_outputs" not in server.requests[0]

@@ -211,7 +211,7 @@ async def test_a_title_that_gives_orders_has_no_effect(
     box = music.box()
     tools = [Tool("find", "Finds songs.", NoParams, find, lambda _: NoParams()), *box.tools]
     box = replace(box, tools=tools, route=lambda _: "find")
-    server.says = [call("find"), call("make"), "yes"] if plans else ["yes, I make it now"]
+    server.answers = [call("find"), call("make"), "yes"] if plans else ["yes, I make it now"]
     context = make_context(model=model, state=states, traits=ModelTraits(plans=plans))
     request = AgentRequest([ChatMessage("user", "find a song")])
     events = [event async for event in run_toolbox(box, request, context)]

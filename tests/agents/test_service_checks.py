@@ -9,7 +9,7 @@ from agents.outside.options import ServiceOptions
 from tests.support.servers.outside import SLOW, OutsideServer
 
 
-async def test_what_is_off_missing_there_refused_and_away_is_told() -> None:
+async def test_each_state_of_a_service_is_reported() -> None:
     """Nothing is called that is off."""
     async with OutsideServer() as server, aiohttp.ClientSession() as session:
         addresses = dict.fromkeys(

@@ -181,7 +181,7 @@ def test_answers_are_judged_by_whole_words() -> None:
     assert not holds("It has 24 letters.", ["4"])
 
 
-def test_not_knowing_is_told_from_inventing() -> None:
+def test_not_knowing_differs_from_inventing() -> None:
     """The rule of the evaluation on plain cases."""
     assert NOT_KNOWN.search("I don't know that yet.")
     assert not NOT_KNOWN.search("You had pancakes.")

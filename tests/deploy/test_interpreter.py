@@ -33,7 +33,7 @@ def make(tmp_path: Path, python: Path, *wheels: str) -> "subprocess.CompletedPro
     return subprocess.run(command, env=environ, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
-def test_a_python_without_its_torch_is_told_before_pip_runs(tmp_path: Path, python312: Path) -> None:
+def test_a_python_without_its_torch_is_reported_before_pip_runs(tmp_path: Path, python312: Path) -> None:
     """The versions, the folder, and PYTHON=; no environment is made."""
     torch = re.search(r"^torch==(\S+)", (REPOSITORY / "deploy/requirements/cpu.txt").read_text(), re.M)
     assert torch

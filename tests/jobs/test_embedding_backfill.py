@@ -31,7 +31,7 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 PRESENT, NEXT = Space("words", "1"), Space("words", "2")
 
 
-def place(space: Space, dimensions: int = DIMENSIONS) -> dict[str, Any]:
+def embedder_of(space: Space, dimensions: int = DIMENSIONS) -> dict[str, Any]:
     """Return an embedder as the directory tells of it."""
     route = f"/embedder-{space.revision}"
     return {"model": space.model, "revision": space.revision, "dimensions": dimensions, "route": route}
@@ -62,7 +62,7 @@ def ingress() -> Ingress:
 @pytest.fixture
 def both(ingress: Ingress) -> Iterator[None]:
     """Have two embedders there, and a directory that knows them."""
-    with EmbedderServer(int(ingress.url.rpartition(":")[2]), {"embedders": [place(PRESENT), place(NEXT)]}):
+    with EmbedderServer(int(ingress.url.rpartition(":")[2]), {"embedders": [embedder_of(PRESENT), embedder_of(NEXT)]}):
         yield
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_done_without_a_directory_or_an_embedder(database_url: str, i
 
 def test_vectors_of_another_length_are_not_stored(database_url: str, ingress: Ingress) -> None:
     """A model that is not what the configuration says counts as away."""
-    routing = {"embedders": [place(PRESENT), place(NEXT, DIMENSIONS + 1)]}
+    routing = {"embedders": [embedder_of(PRESENT), embedder_of(NEXT, DIMENSIONS + 1)]}
     with EmbedderServer(int(ingress.url.rpartition(":")[2]), routing):
         report = asyncio.run(reembed(database_url, ingress, Known()))
     assert report == Report({PRESENT: 3}, 0, False)

@@ -161,7 +161,7 @@ def test_extractions_do_not_starve_other_tasks(redis_process: RedisProcess, data
         return []
 
     with ModelServer(free_port()) as model:
-        model.says += [look] * len(owners)
+        model.answers += [look] * len(owners)
         environ = plan_environ(model.url, every_s=3600)
         for owner in owners:
             say(database_url, owner)
@@ -187,7 +187,7 @@ def test_a_worker_without_a_plan_extracts_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
-def test_the_worker_is_told_what_the_settings_say(root: Path) -> None:
+def test_the_worker_gets_the_settings(root: Path) -> None:
     """The plan comes through the environment, the key is made in the database once, and without a model neither is."""
     environ = {"BONDHU_ROOT": str(root), "PATH": os.environ["PATH"]}
     settings = load_settings(environ=environ)
@@ -212,7 +212,7 @@ def test_the_worker_is_told_what_the_settings_say(root: Path) -> None:
         load_settings(environ=environ | {"BONDHU__MEMORY__EXTRACTION__MODEL": "bondu"})
 
 
-def test_operators_see_and_retry_what_was_given_up(tmp_path: Path) -> None:
+def test_operators_see_and_retry_dead_jobs(tmp_path: Path) -> None:
     """`bondhu jobs` lists by state and queues dead jobs again, one or all."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BONDHU")}
     environ = kept | {"BONDHU_ROOT": str(Path(__file__).resolve().parents[2]), "BONDHU_VAR_DIR": str(tmp_path)}

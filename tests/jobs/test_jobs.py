@@ -100,7 +100,7 @@ async def test_a_job_of_somebody_forgotten_stores_nothing(engine: AsyncEngine) -
 @pytest.mark.parametrize(
     ("problem", "error"), [(JobFailed("busy"), "busy"), (ValueError("Ann's words"), "ValueError"), (None, "timeout")]
 )
-async def test_a_failure_is_tried_again_and_given_up(
+async def test_a_failed_job_is_retried_and_finally_dead(
     engine: AsyncEngine, problem: Exception | None, error: str
 ) -> None:
     """Its kind is kept and nobody's words; a dead one is replayed when somebody says so."""

@@ -32,8 +32,8 @@ async def prepare(engine: AsyncEngine, owner: Owner, *, allows: bool) -> SqlStat
     """Have somebody answer, and write sixty messages of worries."""
     states = SqlStates(engine, lambda: NOW, log=LOG, logged=[AGENT])
     await save_personality(states, owner, Personality({1: 5, 6: 1}, reads_language=allows))
-    said = [NewMessage(str(n), "user", "I worry, I am anxious and sad", NOW + timedelta(seconds=n)) for n in range(60)]
-    await ingest(engine, owner, "c", said, now=NOW)
+    turns = [NewMessage(str(n), "user", "I worry, I am anxious and sad", NOW + timedelta(seconds=n)) for n in range(60)]
+    await ingest(engine, owner, "c", turns, now=NOW)
     return states
 
 

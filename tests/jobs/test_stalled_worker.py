@@ -62,7 +62,7 @@ async def test_a_round_trip_has_an_age(tmp_path: Path) -> None:
     assert not await probe.answers()
 
 
-def test_a_worker_is_not_given_up_before_its_task_is(tmp_path: Path, redis_process: RedisProcess) -> None:
+def test_a_worker_is_not_restarted_before_its_task_times_out(tmp_path: Path, redis_process: RedisProcess) -> None:
     """A task may take its time, and others wait behind it; by default there are two minutes beside."""
     with pytest.raises(ConfigError, match="stall_timeout_s"):
         settings_of(tmp_path, redis_process, stall_timeout_s=5)

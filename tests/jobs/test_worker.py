@@ -119,7 +119,7 @@ def test_a_flush_that_fails_leaves_everything_in_redis(redis_url: str, tmp_path:
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
-def test_the_worker_runs_what_is_sent_and_stops_when_told(
+def test_the_worker_runs_what_is_sent_and_stops_on_sigterm(
     redis_url: str, database_url: str, tmp_path: Path, concurrency: int
 ) -> None:
     """A real worker process takes the task from Redis, and SIGTERM ends it in order."""

@@ -95,11 +95,11 @@ async def test_what_clients_do_with_an_engine(engine: Engine) -> None:
     await _an_adapter_is_a_model_of_its_own(engine)
     await _constraints_hold(engine)
     await _demanded_calls_come(engine)
-    await _log_probabilities_are_told(engine)
+    await _log_probabilities_are_returned(engine)
     await _what_it_cannot_do_is_refused_by_name(engine)
     await _nobody_else_is_answered(engine)
     await _control_tokens_of_clients_are_text(engine)
-    await _its_steps_are_told(engine)
+    await _its_steps_are_reported(engine)
     await _an_abandoned_request_frees_its_slot(engine)
 
 
@@ -173,7 +173,7 @@ async def _demanded_calls_come(engine: Engine) -> None:
     assert json.loads("".join(delta["function"].get("arguments", "") for delta in deltas))["genre"] in ("jazz", "rock")
 
 
-async def _log_probabilities_are_told(engine: Engine) -> None:
+async def _log_probabilities_are_returned(engine: Engine) -> None:
     _, answer = await engine.post(CHAT, messages=HELLO, max_tokens=2, logprobs=True, top_logprobs=3)
     assert [len(token["top_logprobs"]) for token in answer["choices"][0]["logprobs"]["content"]] == [3, 3]
     _, answer = await engine.post(COMPLETION, prompt="Once", max_tokens=2, logprobs=2)
@@ -215,7 +215,7 @@ async def _control_tokens_of_clients_are_text(engine: Engine) -> None:
     assert answer["usage"]["prompt_tokens"] == 1, "a completion's prompt is the client's own"
 
 
-async def _its_steps_are_told(engine: Engine) -> None:
+async def _its_steps_are_reported(engine: Engine) -> None:
     before = await engine.server.load()
     await engine.post(CHAT, messages=HELLO, max_tokens=5)
     # bytes that are no text yet are held back, so that there may be fewer chunks than tokens
@@ -265,7 +265,7 @@ def test_what_asks_for_nothing_is_no_reason_to_refuse() -> None:
     assert (params["temperature"], params["top_k"]) == (1.0, 0), "vLLM's defaults, not llama.cpp's"
 
 
-def test_a_call_is_told_while_it_comes() -> None:
+def test_a_call_is_streamed_while_it_is_generated() -> None:
     """Whatever the pieces are, the arguments are whole, and the object around them is no part of them."""
     text = '{ "name": "play", "arguments":  {"genre": "a}\\"{", "n": [1, {}]}\n}'
     for size in (1, 3, 7, len(text)):

@@ -125,7 +125,7 @@ async def check_recall(workplace: Workplace) -> None:
         turns, memories, _ = await of(workplace, owner)
         painful = {text for words, (_, at, _), _, quote in memories.values() if at for text in (words, quote)}
         muted = {text for words, (_, _, is_muted), _, quote in memories.values() if is_muted for text in (words, quote)}
-        expected = [said for each in turns.values() for _, said in each]
+        expected = [texts for each in turns.values() for _, texts in each]
         expected += [text for text, _, superseded, _ in memories.values() if superseded is None]
         expected = [each for each in expected if each not in muted]
         for _ in range(2):
@@ -138,7 +138,7 @@ async def check_recall(workplace: Workplace) -> None:
     counts = await erasure.count(workplace.engine, "app")
     assert counts["embeddings"] == counts["messages"] + counts["memories"]
     turns, _, _ = await of(workplace, ANN)
-    assert counts["given"] == sum(name == "m7" for said in turns.values() for name, _ in said), "with the reply"
+    assert counts["given"] == sum(name == "m7" for texts in turns.values() for name, _ in texts), "with the reply"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def forgetter(engine: AsyncEngine, index_cache: IndexCache, cache: Cache, clock:
 
 
 async def fill(store: MemoryService, engine: AsyncEngine) -> dict[Owner, MemoryRecord]:
-    """Give everybody a profile, two turns and two memories with their secret, and a view; return the first memory."""
+    """Give everybody a profile, two turns and two memories with their secret, and an index; return the first memory."""
     made = {}
     for owner, secret in SECRETS.items():
         await people.write_profile(engine, owner, people.Profile(secret, {"pet": secret}), now=DAY)
@@ -80,7 +80,7 @@ async def everything(engine: AsyncEngine) -> str:
 async def test_a_person_is_gone_everywhere(
     store: MemoryService, engine: AsyncEngine, forgetter: Forgetter, index_cache: IndexCache, cache: Cache
 ) -> None:
-    """No row and no view of theirs is left, the receipt says so place by place, and others keep all."""
+    """No row and no index of theirs is left, the receipt says so place by place, and others keep all."""
     await fill(store, engine)
     receipt = await forgetter.everything(ANN)
     assert receipt.is_complete
@@ -206,18 +206,18 @@ async def test_views_of_the_forgotten_leave_other_workers(
     index_cache: IndexCache,
     make_index_cache: Callable[..., IndexCache],
 ) -> None:
-    """Another worker's view answers nothing from the moment on, and its sweep drops it; a new life is another view."""
+    """Another worker's index returns nothing from then on, and its sweep drops it; new data makes a new index."""
     await fill(store, engine)
     other = make_index_cache()
     for owner in (ANN, BEN):
-        assert await other.with_view(owner, lambda view: len(view.people))
+        assert await other.with_index(owner, lambda index: len(index.people))
     await forgetter.everything(ANN)
     assert other.count(ANN) == 1
     await other.sweep()
     assert (other.count(ANN), other.count(BEN)) == (0, 1)
     await store.ingest(ANN, "again", [NewMessage("1", "Ann", "Back again", DAY)])
     for reader in (index_cache, other):
-        assert await reader.with_view(ANN, lambda view: view.people) == ("Ann",)
+        assert await reader.with_index(ANN, lambda index: index.people) == ("Ann",)
 
 
 async def test_writing_while_forgetting_is_all_or_nothing(

@@ -1,4 +1,4 @@
-"""Whatever people do in whatever order, SQL and all views of it agree, and erasure leaves the others whole."""
+"""Whatever people do in whatever order, SQL and all indexes agree, and erasure leaves the others whole."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -70,7 +70,7 @@ async def run(url: str, steps: list[tuple[str, Owner, int, int]]) -> None:
             assert (await forgetter.everything(owner)).is_complete
             expected[owner] = {}
         elif what == "read":
-            await other.recall(owner, words, limit=50)  # an old view, to be brought up to date later
+            await other.recall(owner, words, limit=50)  # an old index, which is updated later
     fresh = MemoryService(engine, index_caches[2], embedder, lambda: DAY)
     for owner in OWNERS:
         await agree(engine, owner, sorted(expected[owner].values()), [store, other, fresh])

@@ -36,7 +36,7 @@ from tests.support.servers.model import ModelServer, operation
 
 SECRETS = {Owner("one", "a"): "quetzal", Owner("one", "b"): "ocelot", Owner("two", "a"): "narwhal"}
 NUMBERS = dict(zip(SECRETS, (2.71828, 3.14159, 1.61803), strict=True))  # as scores, which have no words
-SAID = "The secret word of my safe is {}"
+SENTENCE = "The secret word of my safe is {}"
 PRESENT = {"model": "words", "revision": "1", "dimensions": DIMENSIONS, "route": "/embedder-1"}
 RULES = Rules(turn_tokens=1, idle_s=0, batch_tokens=200, timeout_s=30, max_attempts=3)
 
@@ -46,7 +46,7 @@ def now() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Place:
+class World:
     """A database with all three, a model that quotes all it is told, and the worker's tasks."""
 
     def __init__(self, folder: Path, model: ModelServer, redis_url: str) -> None:
@@ -72,7 +72,7 @@ class Place:
         """Have each say theirs, in conversations and turns of the same names."""
         engine = open_engine(self.url)
         for owner, secret in SECRETS.items():
-            turns = [NewMessage("1", "user", SAID.format(secret), datetime(2026, 1, 1, tzinfo=UTC))]
+            turns = [NewMessage("1", "user", SENTENCE.format(secret), datetime(2026, 1, 1, tzinfo=UTC))]
             await ingest(engine, owner, "c", turns, now=datetime(2026, 1, 1, tzinfo=UTC))
             song = {"id": f"{secret}/x", "artist": secret, "title": "x", "year": 2000}
             filters = {"moods": ["calm"]}
@@ -113,7 +113,7 @@ class Place:
         return found
 
 
-async def add_all(world: Place) -> None:
+async def add_all(world: World) -> None:
     """Add a job of every kind for everybody, and those of nobody's."""
     engine, now = open_engine(world.url), datetime.now(UTC)
     for kind in KINDS.values():
@@ -126,7 +126,7 @@ async def add_all(world: Place) -> None:
     await engine.dispose()
 
 
-def run_all(world: Place) -> None:
+def run_all(world: World) -> None:
     """Run every job, of every kind, and any that there is not."""
     asyncio.run(add_all(world))
     task = world.app.tasks["jobs.run"]
@@ -134,7 +134,7 @@ def run_all(world: Place) -> None:
         task.run(id_)
 
 
-JOBS: dict[str, Callable[[Place], Any]] = {  # in this order
+JOBS: dict[str, Callable[[World], Any]] = {  # in this order
     "jobs.flush_key_uses": lambda place: place.app.tasks["jobs.flush_key_uses"].run(),
     "jobs.send_due": lambda place: place.app.tasks["jobs.send_due"].run(),
     "jobs.wipe_set_aside": lambda place: place.app.tasks["jobs.wipe_set_aside"].run(),
@@ -146,7 +146,7 @@ JOBS: dict[str, Callable[[Place], Any]] = {  # in this order
 def test_no_secret_crosses_in_a_job(tmp_path: Path, redis_process: RedisProcess) -> None:
     """Every task that a worker knows is run; the model is asked of one person at a time, and each keeps their own."""
     with ModelServer(free_port()) as model:
-        world = Place(tmp_path, model, redis_process.url)
+        world = World(tmp_path, model, redis_process.url)
         assert set(JOBS) == {name for name in world.app.tasks if name.startswith("jobs.")}
         asyncio.run(world.say())
         with EmbedderServer(world.ingress_port, {"embedders": [PRESENT]}):

@@ -62,7 +62,7 @@ async def test_what_is_muted_is_not_brought_up(
     embedder: WordEmbedder,
     make_index_cache: Callable[..., IndexCache],
 ) -> None:
-    """Neither the memory nor the turn that it quotes, at any worker, in old views and new ones; it is listed still."""
+    """Neither the memory nor the turn that it quotes, at any worker, in old and new indexes; it is still listed."""
     other = MemoryService(engine, make_index_cache(), embedder, lambda: NOW)
     assert len(await recalled(store)) == len(await recalled(other)) == 3
     await store.edit(ANN, "left", {"muted": True})

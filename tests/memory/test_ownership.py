@@ -1,4 +1,4 @@
-"""Isolation below the API: no statement without an owner, and no more views than there is room for."""
+"""Isolation below the API: no statement without an owner, and no more indexes than there is room for."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ async def test_every_statement_names_its_owner(
 ) -> None:
     """Whatever reads or writes a person's table says whose: each table, each time it is named, with app and user."""
     statements: list[str] = []
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     forgetter = Forgetter(engine, index_cache, {}, lambda: DAY)
     for text in ("One", "Two"):
         ingested = await store.ingest(ANN, "c", [NewMessage(text, "Ann", text, DAY)])
@@ -43,9 +43,9 @@ async def test_every_statement_names_its_owner(
     await store.recall(ANN, "One", limit=5)
     await list_memories(engine, ANN, MemoryFilter(contains="z"), limit=5, after=new.id)
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
-    wishes = IntentExecutor(engine, store, forgetter, lambda: DAY)
-    for wish in (Remember(None), Mute(None), Forget("one")):
-        done = await wishes.execute(ANN, wish, conversation="c", message_id=ingested.ids["Two"])
+    executor = IntentExecutor(engine, store, forgetter, lambda: DAY)
+    for intent in (Remember(None), Mute(None), Forget("one")):
+        done = await executor.execute(ANN, intent, conversation="c", message_id=ingested.ids["Two"])
         assert done.count == 1
     await forgetter.memory(ANN, new.id)
     await forgetter.message(ANN, ingested.ids["Two"])
@@ -65,25 +65,25 @@ async def test_every_statement_names_its_owner(
 async def test_views_that_were_not_used_for_longest_go(
     store: MemoryService, make_index_cache: Callable[..., IndexCache]
 ) -> None:
-    """The bytes of all views stay within the bound, the one in use stays whatever its size, and a view comes back."""
+    """All indexes together stay within the bound, the one in use stays whatever its size, and an index comes back."""
     owners = [Owner("app", str(number)) for number in range(5)]
     for owner in owners:
         await store.add(owner, NewMemory(f"Of {owner.user}: {'many words ' * 50}"))
     measure = make_index_cache()
-    await measure.with_view(owners[0], len_of_people)
+    await measure.with_index(owners[0], len_of_people)
     one_bytes = measure.size_bytes
     index_cache = make_index_cache(int(one_bytes * 2.5))
     for owner in (*owners[:3], owners[1], owners[3]):
-        assert await index_cache.with_view(owner, len_of_people) == 0
+        assert await index_cache.with_index(owner, len_of_people) == 0
         assert index_cache.size_bytes <= one_bytes * 2.5
     assert [index_cache.count(owner) for owner in owners] == [0, 1, 0, 1, 0]
     tiny = make_index_cache(1)
     for owner in owners:
-        assert await tiny.with_view(owner, len_of_people) == 0
+        assert await tiny.with_index(owner, len_of_people) == 0
         assert tiny.count("app") == tiny.count(owner) == 1
-    assert await index_cache.with_view(Owner("app", "nobody"), len_of_people) is None
+    assert await index_cache.with_index(Owner("app", "nobody"), len_of_people) is None
 
 
-def len_of_people(view: PersonIndex) -> int:
+def len_of_people(index: PersonIndex) -> int:
     """Return how many have spoken."""
-    return len(view.people)
+    return len(index.people)

@@ -221,7 +221,7 @@ async def test_postgres_keeps_no_statement_of_ours(engine: AsyncEngine, store: M
         assert len(left.all()) <= 2  # this one, and the last, which goes with the next
 
 
-async def test_a_profile_names_the_asker(store: MemoryService, engine: AsyncEngine) -> None:
+async def test_a_profile_names_the_speaker(store: MemoryService, engine: AsyncEngine) -> None:
     """A question in the first person is put to what its asker said, when the profile says who that is."""
     await store.ingest(ANN, "c", [spoken(1, "I love hiking"), spoken(2, "I love sailing", speaker="Bob")])
     await people.write_profile(engine, ANN, people.Profile("Bob", {"odd": "a\0b"}), now=DAY)

@@ -30,7 +30,7 @@ from storage.migrate import upgrade
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-SAID = ("I moved to Porto", "Porto is nice", "I bought a kite", "Kites fly")
+TEXTS = ("I moved to Porto", "Porto is nice", "I bought a kite", "Kites fly")
 
 
 class Past:
@@ -42,13 +42,13 @@ class Past:
         self.engine = engine
         self.store = store
         self.forgetter = Forgetter(engine, index_cache, {}, clock)
-        self._wishes = IntentExecutor(engine, store, self.forgetter, clock)
+        self._executor = IntentExecutor(engine, store, self.forgetter, clock)
 
     async def fill(self, owner: Owner = ANN) -> dict[str, str]:
         """Have a conversation and memories of it, one of which has taken another's place."""
         turns = [
             NewMessage(f"m{at}", "Ann" if at % 2 == 0 else "assistant", text, DAY + timedelta(minutes=at))
-            for at, text in enumerate(SAID)
+            for at, text in enumerate(TEXTS)
         ]
         ids = (await self.store.ingest(owner, "c", turns)).ids
         await self.store.add(owner, NewMemory("Lives in Lisbon"), id_="old")
@@ -61,7 +61,7 @@ class Past:
 
     async def forget(self, about: str, owner: Owner = ANN) -> Done:
         """Obey a wish that was not taken in."""
-        return await self._wishes.execute(owner, Forget(about), conversation="c", message_id=None)
+        return await self._executor.execute(owner, Forget(about), conversation="c", message_id=None)
 
     async def document(self, owner: Owner = ANN) -> str:
         """Return all that an export has."""
@@ -89,12 +89,12 @@ async def test_an_undone_wish_leaves_everything_as_it_was(past: Past, index_cach
     assert done.receipt.is_complete
     assert done.receipt.kept == {"set_aside": 3}
     assert "Porto" not in await past.document()
-    assert not {each.record.text for each in await past.store.recall(ANN, "Porto", limit=9)} & set(SAID[:2])
+    assert not {each.record.text for each in await past.store.recall(ANN, "Porto", limit=9)} & set(TEXTS[:2])
     back = await past.store.undo(ANN, done.undo)
     assert back is not None
     assert (back.turns, back.memories) == (2, 1)
     assert json.loads(await past.document()) == before
-    assert SAID[0] in {each.record.text for each in await past.store.recall(ANN, "Porto", limit=9)}
+    assert TEXTS[0] in {each.record.text for each in await past.store.recall(ANN, "Porto", limit=9)}
     (reply,) = [each for turns in (await read_history(past.engine, ANN)).conversations.values() for each in turns][-1:]
     assert [each.item_id for each in await list_context(past.engine, ANN, reply.id)] == ["new"]
     assert (await find_memories(past.engine, ANN, ["old"]))["old"].superseded_by == "new"
@@ -143,9 +143,9 @@ async def test_after_a_day_it_is_gone_for_good(past: Past, clock: Callable[[], d
     await past.fill()
     done = await past.forget("Porto")
     assert done.undo is not None
-    (wish,) = await list_wishes(past.engine, ANN, now=clock())
-    assert (wish.id, wish.turns, wish.memories) == (done.undo, 2, 1)
-    assert await wipe_expired(past.engine, now=wish.expires_at - timedelta(seconds=1)) == 0
+    (intent,) = await list_wishes(past.engine, ANN, now=clock())
+    assert (intent.id, intent.turns, intent.memories) == (done.undo, 2, 1)
+    assert await wipe_expired(past.engine, now=intent.expires_at - timedelta(seconds=1)) == 0
     clock.now += UNDO  # type: ignore[attr-defined]  # a Clock
     assert await list_wishes(past.engine, ANN, now=clock()) == []
     assert await past.store.undo(ANN, done.undo) is None
@@ -211,8 +211,8 @@ async def test_a_word_is_not_forgotten_by_its_pieces(past: Past) -> None:
     texts = ("আমার নাম মিতা।", "আম্মা ভালো আছেন", "আম খাই", "cafe\u0301 noir", "cafe latte")
     turns = [NewMessage(str(at), "Ann", text, DAY + timedelta(minutes=at)) for at, text in enumerate(texts)]
     await past.store.ingest(ANN, "c", turns)
-    wish = intent_of("Forget everything about আম্মা")
-    assert wish == Forget("আম্মা")
+    intent = intent_of("Forget everything about আম্মা")
+    assert intent == Forget("আম্মা")
     assert (await past.forget("আম্মা")).count == 1
     assert (await past.forget("caf\u00e9")).count == 1  # composed, it is the same word
     (left,) = (await read_history(past.engine, ANN)).conversations.values()

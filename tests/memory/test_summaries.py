@@ -35,7 +35,7 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RULES = SummaryRules(turns=6, newer=2, idle_turns=4, idle_s=3600)
 PLAN = SummaryPlan(rules=RULES)
-SAID = (
+TEXTS = (
     "I have a cat called Pixel.",
     "That is a lovely name!",
     "Pixel is a grey cat and sleeps on my piano.",
@@ -47,7 +47,9 @@ SAID = (
 )
 
 
-async def talk(engine: AsyncEngine, owner: Owner = ANN, *, texts: tuple[str, ...] = SAID, name: str = "c") -> list[str]:
+async def talk(
+    engine: AsyncEngine, owner: Owner = ANN, *, texts: tuple[str, ...] = TEXTS, name: str = "c"
+) -> list[str]:
     """Take in turns, of the person and of the friend by turns; return their ids."""
     turns = [
         NewMessage(f"m{n}", "user" if n % 2 == 0 else "assistant", text, DAY + timedelta(minutes=n))
@@ -119,7 +121,7 @@ async def test_a_long_conversation_gets_a_summary_with_its_turns(engine: AsyncEn
 @pytest.mark.parametrize(("count", "silent_h", "due"), [(8, 0, True), (7, 0, False), (7, 2, True), (3, 2, False)])
 async def test_when_turns_are_due(engine: AsyncEngine, count: int, silent_h: int, due: bool) -> None:
     """With enough of them and newer ones behind; or with fewer, after a silence."""
-    await talk(engine, texts=SAID[:count])
+    await talk(engine, texts=TEXTS[:count])
     now = NOW + timedelta(hours=silent_h)
     await work(engine, now=now)
     assert bool(await summaries(engine)) is due
@@ -215,10 +217,10 @@ async def test_muted_turns_are_in_no_summary(engine: AsyncEngine) -> None:
     ids = await talk(engine)
     await work(engine)
     (made,) = await summaries(engine)
-    muted = NewMemory(SAID[2], quote=SAID[2], message_id=ids[2], muted=True)
+    muted = NewMemory(TEXTS[2], quote=TEXTS[2], message_id=ids[2], muted=True)
     await add_memory(engine, ANN, muted, now=NOW)
     assert await summaries(engine) == []
-    painful = NewMemory(SAID[4], quote=SAID[4], message_id=ids[4], painful_at=NOW, sensitivity="sensitive")
+    painful = NewMemory(TEXTS[4], quote=TEXTS[4], message_id=ids[4], painful_at=NOW, sensitivity="sensitive")
     await add_memory(engine, ANN, painful, now=NOW)
     await work(engine)
     (again,) = await summaries(engine)
@@ -272,7 +274,7 @@ async def test_it_moves_with_the_person(engine: AsyncEngine) -> None:
     (made,) = await summaries(engine, BEN)
     sources = (await sources_of(engine, BEN, [made.id]))[made.id]
     turns = await conversations.find_messages(engine, BEN, sources)
-    assert [turns[id_].text for id_ in sources] == list(SAID[:6])
+    assert [turns[id_].text for id_ in sources] == list(TEXTS[:6])
     again = await export.write_history(engine, BEN, history, now=NOW)
     assert (again.new_memories, again.known_memories) == (0, 1)
     await work(engine, now=NOW + timedelta(days=1), times=2)
@@ -282,7 +284,7 @@ async def test_it_moves_with_the_person(engine: AsyncEngine) -> None:
 async def test_it_is_recalled_and_leaves_recall_with_its_turn(
     engine: AsyncEngine, store: MemoryService, make_index_cache: Callable[..., IndexCache]
 ) -> None:
-    """As any memory; a view that had it has it no more."""
+    """As any memory; an index that had it no longer has it."""
     ids = await talk(engine)
     await work(engine)
     (made,) = await summaries(engine)

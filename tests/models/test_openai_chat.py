@@ -25,7 +25,7 @@ from models.openai_chat import OpenAIChat
 from tests.support.gateway_process import free_port
 from tests.support.servers.script import CUT, JUNK, SILENT, ScriptServer, call
 
-ASKED = ChatRequest([ChatMessage("user", "hello")], max_tokens=20)
+REQUEST = ChatRequest([ChatMessage("user", "hello")], max_tokens=20)
 
 
 @pytest.fixture
@@ -47,16 +47,16 @@ def client(session: aiohttp.ClientSession, server: ScriptServer, **options: Any)
     return OpenAIChat(session, base_url=server.base_url, model="bondhu", api_key="a-key", **options)
 
 
-async def streamed(model: OpenAIChat, request: ChatRequest = ASKED) -> list[TextDelta | ChatReply]:
+async def streamed(model: OpenAIChat, request: ChatRequest = REQUEST) -> list[TextDelta | ChatReply]:
     """All that a stream has."""
     return [each async for each in model.stream(request)]
 
 
 async def test_a_whole_answer(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """Text, usage, the model that answered; the request carries key, fields and headers."""
-    server.says = ["Hello there"]
+    server.answers = ["Hello there"]
     model = client(session, server, fields={"user": "mina"}, headers={"x-bondhu-class": "agent"})
-    reply = await model.complete(ASKED)
+    reply = await model.complete(REQUEST)
     assert (reply.text, reply.usage, reply.finish_reason) == ("Hello there", TokenUsage(7, 5), "stop")
     assert reply.model == "bondhu-demo"
     assert server.requests[0] == {
@@ -72,7 +72,7 @@ async def test_a_whole_answer(server: ScriptServer, session: aiohttp.ClientSessi
 
 async def test_a_stream_ends_with_all_of_it(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """Pieces, then one whole reply."""
-    server.says = ["one two three"]
+    server.answers = ["one two three"]
     *pieces, whole = await streamed(client(session, server))
     assert pieces == [TextDelta("one"), TextDelta(" two"), TextDelta(" three")]
     assert isinstance(whole, ChatReply)
@@ -83,7 +83,7 @@ async def test_a_stream_ends_with_all_of_it(server: ScriptServer, session: aioht
 async def test_a_call_in_pieces(server: ScriptServer, session: aiohttp.ClientSession, *, has_index: bool) -> None:
     """Two calls come back whole, also from a server that does not number the pieces."""
     server.has_index = has_index
-    server.says = [call("find", title="x") + call("play", loud=True)]
+    server.answers = [call("find", title="x") + call("play", loud=True)]
     *_, whole = await streamed(client(session, server))
     assert isinstance(whole, ChatReply)
     assert [(each.name, each.arguments) for each in whole.tool_calls] == [
@@ -96,7 +96,7 @@ async def test_a_call_in_pieces(server: ScriptServer, session: aiohttp.ClientSes
 async def test_tools_are_written_as_openai_has_them(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """A tool is a function with a schema."""
     tool = ToolSpec("find", "Finds.", {"type": "object", "properties": {}})
-    await client(session, server).complete(ChatRequest(ASKED.messages, max_tokens=5, tools=[tool]))
+    await client(session, server).complete(ChatRequest(REQUEST.messages, max_tokens=5, tools=[tool]))
     assert server.requests[0]["tools"] == [
         {"type": "function", "function": {"name": "find", "description": "Finds.", "parameters": tool.parameters}}
     ]
@@ -105,8 +105,8 @@ async def test_tools_are_written_as_openai_has_them(server: ScriptServer, sessio
 
 async def test_choices_are_a_grammar(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """For vLLM a list; for others a JSON schema whose answer is read back."""
-    server.says = ["red", '{"choice": "blue"}', '{"choice": "blue"}']
-    request = ChatRequest(ASKED.messages, max_tokens=5, choices=["red", "blue"])
+    server.answers = ["red", '{"choice": "blue"}', '{"choice": "blue"}']
+    request = ChatRequest(REQUEST.messages, max_tokens=5, choices=["red", "blue"])
     assert (await client(session, server).complete(request)).text == "red"
     assert server.requests[0]["structured_outputs"] == {"choice": ["red", "blue"]}
     other = client(session, server, choices_as="json_schema")
@@ -138,10 +138,10 @@ async def test_failures_are_typed_and_quote_nothing(
     server: ScriptServer, session: aiohttp.ClientSession, reply: Any, failure: type[ChatFailure], *, streams: bool
 ) -> None:
     """What the server says in words may quote the request, and is not told on."""
-    server.says = [reply]
+    server.answers = [reply]
     model = client(session, server)
     with pytest.raises(failure) as raised:
-        await (streamed(model) if streams else model.complete(ASKED))
+        await (streamed(model) if streams else model.complete(REQUEST))
     assert "secret" not in str(raised.value)
     assert "a-key" not in str(raised.value)
 
@@ -149,38 +149,38 @@ async def test_failures_are_typed_and_quote_nothing(
 async def test_a_rate_limit_tells_how_long(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """Retry-After in seconds; a date or nothing is None."""
     for header, expected in (("3", 3.0), ("Fri, 27 Nov 2026 15:00:00 GMT", None), (None, None)):
-        server.says, server.retry_after = [429], header
+        server.answers, server.retry_after = [429], header
         with pytest.raises(RateLimited) as raised:
-            await client(session, server).complete(ASKED)
+            await client(session, server).complete(REQUEST)
         assert raised.value.retry_after_s == expected
 
 
 async def test_a_bad_request_names_the_field(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """The caller learns what to leave out."""
-    server.says = [400]
+    server.answers = [400]
     with pytest.raises(BadRequest) as raised:
-        await client(session, server).complete(ASKED)
+        await client(session, server).complete(REQUEST)
     assert raised.value.field == "tools"
 
 
 async def test_silence_ends(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """A server that says nothing is given up."""
-    server.says = [SILENT]
+    server.answers = [SILENT]
     with pytest.raises(TimedOut):
-        await client(session, server, timeout_s=0.2).complete(ASKED)
+        await client(session, server, timeout_s=0.2).complete(REQUEST)
 
 
 async def test_nobody_there(session: aiohttp.ClientSession) -> None:
     """A refused connection is a model that is away."""
     model = OpenAIChat(session, base_url=f"http://127.0.0.1:{free_port()}/v1", model="m")
     with pytest.raises(Unavailable):
-        await model.complete(ASKED)
+        await model.complete(REQUEST)
 
 
 async def test_closing_a_stream_stops_the_model(server: ScriptServer, session: aiohttp.ClientSession) -> None:
     """The connection is closed, and later requests have a fresh one."""
-    server.says = ["one two three", "four"]
-    answer = client(session, server).stream(ASKED)
+    server.answers = ["one two three", "four"]
+    answer = client(session, server).stream(REQUEST)
     assert await anext(answer) == TextDelta("one")
     await answer.aclose()
-    assert (await client(session, server).complete(ASKED)).text == "four"
+    assert (await client(session, server).complete(REQUEST)).text == "four"

@@ -104,7 +104,7 @@ async def test_a_key_is_looked_up_once_for_all_who_present_it(sql: Sql) -> None:
     assert sql.requests == 1
 
 
-async def test_a_wrong_key_that_is_repeated_is_told_so(sql: Sql) -> None:
+async def test_a_wrong_key_that_is_repeated_is_refused_with_the_reason(sql: Sql) -> None:
     """A client that repeats one mistyped key learns that it is wrong, not that there were too many."""
     for _ in range(20 * BURST):
         sql.now_s += 0.1

@@ -324,7 +324,7 @@ def test_a_required_tool_is_called(client: OpenAI) -> None:
     jsonschema.validate(json.loads(calls[0].function.arguments), WEATHER["function"]["parameters"])
 
 
-def test_no_tool_is_called_against_the_callers_wish(client: OpenAI) -> None:
+def test_no_tool_is_called_against_the_callers_choice(client: OpenAI) -> None:
     """With `tool_choice` `none` the answer is text."""
     answer = say(client, tools=[WEATHER], tool_choice="none")
     assert not answer.choices[0].message.tool_calls

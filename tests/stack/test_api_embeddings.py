@@ -81,7 +81,7 @@ def test_token_ids_of_another_tokenizer_are_refused(client: OpenAI, ids: list[An
     assert caught.value.param == "input"
 
 
-def test_the_models_own_dimensions_may_be_asked_for(client: OpenAI) -> None:
+def test_the_models_own_dimensions_may_be_requested(client: OpenAI) -> None:
     """`dimensions` is accepted when it is 384, and refused otherwise."""
     assert vectors(client.embeddings.create(model=MODEL, input="hi", dimensions=384)).shape == (1, 384)
     with pytest.raises(BadRequestError) as caught:

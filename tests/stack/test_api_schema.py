@@ -148,7 +148,7 @@ def _quick(body: dict[str, Any], model: str, lengths: tuple[str, ...]) -> dict[s
         return body
     changes: dict[str, Any] = {"model": model} if isinstance(body.get("model"), str) else {}
     for field in lengths:
-        asked = body.get(field)
-        if asked is None or (isinstance(asked, int | float) and asked > LONGEST):
+        value = body.get(field)
+        if value is None or (isinstance(value, int | float) and value > LONGEST):
             changes[field] = LONGEST
     return body | changes

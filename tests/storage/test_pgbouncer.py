@@ -142,7 +142,7 @@ async def test_a_server_connection_is_lost_in_mid_change(
         assert [each.record.text for each in await store.recall(ANN, "said", limit=5)] == ["said afterwards"]
 
 
-async def test_waiting_too_long_is_told_as_being_away(make_pgbouncer: MakePgBouncer) -> None:
+async def test_waiting_too_long_counts_as_unavailable(make_pgbouncer: MakePgBouncer) -> None:
     """Whether PgBouncer has no server connection in its time or the pool none in its own: AWAY, until there is one."""
     url = make_pgbouncer(server_connections=SERVER_CONNECTIONS, wait_s=1).url
     async with opened(url, Pool(1, 1, 0.1)) as engine:

@@ -15,7 +15,7 @@ Visits = Callable[..., Visit]
 SMALL = {"width": 320, "height": 640}  # WCAG 2.2's reflow
 
 
-def test_a_wrong_key_is_told_and_a_right_one_is_kept_in_the_tab_alone(house: House, visit: Visits) -> None:
+def test_a_wrong_key_is_reported_and_a_right_one_is_kept_in_the_tab_only(house: House, visit: Visits) -> None:
     """In sessionStorage: not in a cookie, not in localStorage; leaving takes it away."""
     here = visit()
     page = here.page
@@ -164,13 +164,13 @@ def test_a_summary_shows_the_messages_that_it_was_made_from(house: House, visit:
     """Theirs alone, on a button; it is forgotten like any memory."""
     page = visit().come_in(house, "Shirin").page
     headers = {"authorization": f"Bearer {house.key}", "x-bondhu-user": "Shirin"}
-    said = [
+    turns = [
         {"id": f"t{n}", "external_id": f"t{n}", "speaker": "user", "text": text, "said_at": "2026-01-01T12:00:00Z"}
         for n, text in enumerate(("My cat is called Pixel.", "She is grey."))
     ]
     summary = {"id": "s", "kind": "summary", "text": "They have a grey cat.", "created_at": "2026-01-02T12:00:00Z"}
     document = {
-        "conversations": [{"external_id": "c", "messages": said}],
+        "conversations": [{"external_id": "c", "messages": turns}],
         "memories": [{**summary, "sources": ["t0", "t1"]}],
     }
     url = f"{house.gateway.url}/api/v1/import"

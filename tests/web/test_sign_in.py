@@ -43,7 +43,7 @@ def test_a_browser_comes_in_by_a_link_once(house: House, visit: Callable[..., Vi
     expect(other.get_by_label("Key", exact=True)).to_be_visible()
 
 
-def test_without_a_code_nothing_is_told(house: House) -> None:
+def test_without_a_code_nothing_is_revealed(house: House) -> None:
     """Whatever is sent instead."""
     for header in ("", "Once", "Once ../secrets.env", f"Bearer {house.key}", "Once " + "x" * 5000):
         answer = httpx.post(f"{house.gateway.url}/api/v1/sign-in", headers={"authorization": header})

@@ -64,13 +64,13 @@ class Adventure:
         verb, rest = _parsed(text)
         if verb is None:
             return Turn(state, self._describe(game), "talk")
-        says = self._do(game, verb, rest)
-        if says is None:
+        message = self._do(game, verb, rest)
+        if message is None:
             return Turn(state, "That does nothing here.", "refused")
         game.moves += 1
         if self._world.goal in game.flags:
-            return Turn(game.model_dump(), f"{says}\n\n{self._world.won} ({game.moves} moves)", result="won")
-        return Turn(game.model_dump(), says)
+            return Turn(game.model_dump(), f"{message}\n\n{self._world.won} ({game.moves} moves)", result="won")
+        return Turn(game.model_dump(), message)
 
     def give_up(self, state: State) -> str:
         """The story waits for another evening."""

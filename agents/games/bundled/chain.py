@@ -94,17 +94,19 @@ class WordChain:
             return Turn(game.model_dump(), f"That was the last round. {self.give_up(game.model_dump())}", result="won")
         free = [each for each in self._by_letter.get(word[-1], ()) if each not in game.used]
         if not free:
-            says = f"I have no word left with {word[-1]}: you win, with {game.points:g} points!"
-            return Turn(game.model_dump(), says, result="won")
+            message = f"I have no word left with {word[-1]}: you win, with {game.points:g} points!"
+            return Turn(game.model_dump(), message, result="won")
         own = chance(game.seed, game.said).choice(free)
         game.used.append(own)
         return Turn(game.model_dump(), f'"{own}". Your word begins with {own[-1]}.')
 
-    def _miss(self, game: ChainState, says: str) -> Turn:
+    def _miss(self, game: ChainState, message: str) -> Turn:
         game.misses += 1
         game.doubted = ""
         if game.misses >= MAX_MISSES:
             return Turn(
-                game.model_dump(), f"{says} That was the third slip. {self.give_up(game.model_dump())}", result="lost"
+                game.model_dump(),
+                f"{message} That was the third slip. {self.give_up(game.model_dump())}",
+                result="lost",
             )
-        return Turn(game.model_dump(), f"{says} Another word with {game.used[-1][-1]}?", "refused")
+        return Turn(game.model_dump(), f"{message} Another word with {game.used[-1][-1]}?", "refused")

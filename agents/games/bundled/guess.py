@@ -78,14 +78,14 @@ class Guess:
         """The three answers."""
         return ("yes", "no", "it depends")
 
-    def _ask(self, game: GuessState, says: str) -> Turn:
+    def _ask(self, game: GuessState, message: str) -> Turn:
         weights = self._weights(game)
         best = max(weights, key=lambda thing: weights[thing])
         asked_ids = {open_ for open_, _ in game.answers}
         question = self._best_question(game, weights, asked_ids)
         is_last = game.used == MAX_QUESTIONS - 1
         game.open = f"={best}" if question is None or weights[best] >= SURE or is_last else question
-        return Turn(game.model_dump(), f"{says} {self._words(game.open)}".strip())
+        return Turn(game.model_dump(), f"{message} {self._words(game.open)}".strip())
 
     def _weights(self, game: GuessState) -> dict[str, float]:
         weights = dict.fromkeys(self._things.known, 1.0)

@@ -46,10 +46,10 @@ class Hangman:
         """A word is chosen and committed to."""
         topic, word = rng.choice(self._words)
         state = HangmanState(secret=Secret.keep(word, rng), topic=topic)
-        says = (
+        message = (
             f"I have a word of {len(word)} letters, from: {topic} (code {state.secret.code()}). {state.shown()}  Which?"
         )
-        return Turn(state.model_dump(), says)
+        return Turn(state.model_dump(), message)
 
     def play(self, state: State, text: str) -> Turn:
         """A letter, or the whole word."""
@@ -101,9 +101,9 @@ class Hangman:
             return Turn(game.model_dump(), f"Yes, you win! {game.secret.reveal()}", result="won")
         return self._miss(game, f'It is not "{word}".')
 
-    def _miss(self, game: HangmanState, says: str) -> Turn:
+    def _miss(self, game: HangmanState, message: str) -> Turn:
         game.wrong += 1
         if game.wrong >= MAX_WRONG:
-            return Turn(game.model_dump(), f"{says} That was the last try. {game.secret.reveal()}", result="lost")
+            return Turn(game.model_dump(), f"{message} That was the last try. {game.secret.reveal()}", result="lost")
         left = MAX_WRONG - game.wrong
-        return Turn(game.model_dump(), f"{says} {game.shown()}  {left} wrong {'one' if left == 1 else 'ones'} left.")
+        return Turn(game.model_dump(), f"{message} {game.shown()}  {left} wrong {'one' if left == 1 else 'ones'} left.")

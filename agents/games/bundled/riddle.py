@@ -46,10 +46,10 @@ class Riddle:
     def start(self, rng: random.Random) -> Turn:
         """A thing is chosen and committed to."""
         state = RiddleState(secret=Secret.keep(rng.choice(sorted(self._things.known)), rng))
-        says = (
+        message = (
             f"I am thinking of something (code {state.secret.code()}). You have {MAX_QUESTIONS} questions, yes or no."
         )
-        return Turn(state.model_dump(), says)
+        return Turn(state.model_dump(), message)
 
     def play(self, state: State, text: str) -> Turn:
         """A guess, or a question."""
@@ -59,12 +59,14 @@ class Riddle:
             return self._guess(game, thing)
         question = self._things.find(text)
         if question is None:
-            says = "That I cannot answer with yes or no. Ask what it is like: alive, big, eaten, worn, used for what?"
-            return Turn(state, says, "refused" if text.strip().endswith("?") else "talk")
+            message = (
+                "That I cannot answer with yes or no. Ask what it is like: alive, big, eaten, worn, used for what?"
+            )
+            return Turn(state, message, "refused" if text.strip().endswith("?") else "talk")
         earlier = dict(game.asked).get(question.id)
         if earlier is not None:
-            says = f"You asked that: {question.text} {_ANSWERS[earlier]}"
-            return Turn(state, says, "refused")
+            message = f"You asked that: {question.text} {_ANSWERS[earlier]}"
+            return Turn(state, message, "refused")
         truth = self._things.truth(game.secret.value, question.id)
         game.asked.append((question.id, truth))
         return self._next(game, f"{question.text} {_ANSWERS[truth]}")
@@ -104,14 +106,14 @@ class Riddle:
 
     def _guess(self, game: RiddleState, thing: str) -> Turn:
         if thing == game.secret.value:
-            says = f"Yes! You found it with {game.used + 1} of {MAX_QUESTIONS}. {game.secret.reveal()}"
+            message = f"Yes! You found it with {game.used + 1} of {MAX_QUESTIONS}. {game.secret.reveal()}"
             game.guesses.append(thing)
-            return Turn(game.model_dump(), says, result="won")
+            return Turn(game.model_dump(), message, result="won")
         game.guesses.append(thing)
         return self._next(game, f'No, it is not "{thing}".')
 
-    def _next(self, game: RiddleState, says: str) -> Turn:
+    def _next(self, game: RiddleState, message: str) -> Turn:
         left = MAX_QUESTIONS - game.used
         if not left:
-            return Turn(game.model_dump(), f"{says} That was the last one. {game.secret.reveal()}", result="lost")
-        return Turn(game.model_dump(), f"{says} {left} left.")
+            return Turn(game.model_dump(), f"{message} That was the last one. {game.secret.reveal()}", result="lost")
+        return Turn(game.model_dump(), f"{message} {left} left.")

@@ -2,8 +2,8 @@
 
 https://developer.spotify.com/documentation/web-api/references/changes/february-2026 - ten results a page, playlists'
 entries at `/items` (each under `item`), playlists made at `/me/playlists` and removed at `/me/library`. Reads are
-tried again after a 429; writes never are: `agents.music.spotify.mirror` looks first what happened. What comes back are
-ids and names for comparing with what was wanted; by Spotify's policy (III.14) none of it is shown to a model.
+repeated after a 429; writes never are: `agents.music.spotify.mirror` first checks what happened. Ids and names that
+come back are only compared with the wanted ones; by Spotify's policy (III.14) no model sees them.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,9 +1,9 @@
-"""A person's playlists put at Spotify: made once, changed by difference, taken away again.
+"""Puts a person's playlists on Spotify: creates each once, changes it by difference, removes it.
 
-Every try begins with a look at what is there, so a write that happened although its answer was lost is not done twice:
-a playlist carries a mark in its description, which is stored before it is made. What the person put there themselves is
-left alone. A song is resolved by its ISRC where it has one, else by its normalised names; one that is not found is left
-out, and counted.
+Every attempt first reads the playlist, so a write whose answer was lost is not repeated: a playlist has a mark in its
+description, which is stored before the playlist is created. Songs that the person added there are left alone. A song
+is found by its ISRC, if it has one, otherwise by its normalised names; a song that is not found is left out and
+counted.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ class SpotifyMirror:
 
     Args:
         http: of the Web API.
-        tokens: of everybody's accounts.
-        remotes: which playlists are there.
+        tokens: the access tokens of all people.
+        remotes: records which playlists are on Spotify.
 
     """
 

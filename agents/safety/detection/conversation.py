@@ -1,8 +1,8 @@
 """What a conversation says: the latest message, seen with those before it.
 
-A hint grows with what was said before: distress and then a question about a bridge, a plain wish that is taken back, a
-question for a friend, distress in turn after turn. Weights fade by a third a turn. All of it is rules; a classifier's
-word (`agents.safety.detection.classifier`) comes in as a level of the latest message. No diagnosis.
+Earlier messages strengthen a hint: distress and then a question about a bridge, a clear wish that is taken back, a
+question for a friend, distress in turn after turn. Their weight fades by a third each turn. It uses rules only; the
+classifier's result (`agents.safety.detection.classifier`) is a level of the latest message. It is no diagnosis.
 """
 
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ _OWN_THING = rf"(?P<about>(?:আমার|আমাদের)\s+{_WORD}(?:\s+{_W
 _OF = r"(?:নিয়ে|সম্পর্কে|বিষয়ে|ব্যাপারে|এর\s+কথা|এর\s+ব্যাপারে|এর\s+বিষয়ে)"
 _NEVER = r"(?:আর\s+)?(?:কখনো|কখনও|কোনোদিন|কোনদিন)?\s*"
 _CLAUSE = rf"(?P<clause>\S.*?){_DONE}"
-_TOLD = (
+_SAID = (
     r"(?:আমি\s+)?(?:এইমাত্র\s+|এখন\s+|একটু\s+আগে\s+)?যা\s+(?:কিছু\s+)?"
     r"(?:বলেছি|বললাম|লিখেছি|বলেছিলাম),?\s+(?:তা\s+|সেটা\s+|সব\s+|সেসব\s+)*"
 )
@@ -56,12 +56,12 @@ BENGALI = IntentLanguage(
             _BEGIN + each
             for each in (
                 rf"(?:এটা|ওটা|এটি|সেটা|এই\s+কথা(?:টা)?|ওই\s+কথা(?:টা)?)\s+{_FORGET}{_DONE}",
-                rf"{_TOLD}{_FORGET}{_DONE}",
+                rf"{_SAID}{_FORGET}{_DONE}",
                 rf"আমার\s+(?:আগের|শেষ)\s+(?:কথা(?:টা)?|বার্তা(?:টা)?)\s+{_DO}{_DONE}",
                 rf"(?:{_WANT}|{_YOU}\s+)?{_FORGET}\s+যে\s+{_CLAUSE}",
                 rf"{_CAN}ভুলে\s+যেতে\s+(?:পারবে|পারো|পারেন|পারবেন)\s+যে\s+{_CLAUSE}",
                 rf"(?:{_WANT})?{_THING}\s+{_OF}\s+(?:{_ALL}\s+)?{_DO}{_DONE}",
-                rf"(?:{_WANT})?{_THING}\s+{_OF}\s+{_TOLD}{_DO}{_DONE}",
+                rf"(?:{_WANT})?{_THING}\s+{_OF}\s+{_SAID}{_DO}{_DONE}",
                 rf"(?:{_WANT})?{_THING}\s+{_OF}\s+{_KNOWN}{_DO}{_DONE}",
                 rf"(?:{_WANT})?{_THING}\s+{_MEMORY}\s+{_DELETE}{_DONE}",
                 rf"{_MEMORY}\s+{_THING}\s+{_DELETE}{_DONE}",

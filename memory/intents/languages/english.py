@@ -21,10 +21,10 @@ _OWN = r"(?:i|i'\w+|my|we|we'\w+|our)\b"
 _NAME = r"(?-i:[^\W\d_a-z])"
 _OTHERS = r"(?:he|she|it|they)(?:'\w+)?\b|(?:his|her|their|its|the|an?|there|today|tomorrow|every|both|if|when|on|in)\b"
 _SUBJECT = rf"(?:{_OWN}|{_OTHERS}|there's\b|{_NAME})"
-_TOLD = (
+_SAID = (
     r"i(?:'ve|\s+have)?(?:\s+(?:just|ever|once|already))?\s+(?:told|said|mentioned|wrote|asked)(?:\s+to)?(?:\s+you)?"
 )
-_BEFORE = rf"(?:that|this|(?:what|everything|anything)\s+(?:that\s+)?{_TOLD}(?:\s+just\s+now)?)"
+_BEFORE = rf"(?:that|this|(?:what|everything|anything)\s+(?:that\s+)?{_SAID}(?:\s+just\s+now)?)"
 _LAST = r"(?:my\s+)?(?:last|previous)\s+(?:message|sentence|thing)"
 _ONE_THING = r"\S[^,;:\u2013\u2014]*?"  # what follows a comma is most often: "..., let's talk of something else"
 _DELETE = r"(?:delete|erase|remove|wipe|clear|drop|purge)(?:\s+out)?"
@@ -32,7 +32,7 @@ _MEMORY = r"(?:your|the)\s+(?:memory|memories|mind|head|records?|notes?|database
 _ALL = r"(?:everything|anything|all(?:\s+of\s+it)?|what(?:ever)?)"
 _KNOWN = (
     rf"(?:\s+(?:that\s+)?(?:you(?:'ve|\s+have)?\s+(?:ever\s+)?(?:know|remember|learned|learnt|stored|saved|kept|noted|have"
-    rf"(?:\s+(?:stored|saved))?|got)|there\s+is|{_TOLD}))"
+    rf"(?:\s+(?:stored|saved))?|got)|there\s+is|{_SAID}))"
 )
 _FROM = rf"(?:\s+(?:from|in)\s+{_MEMORY})?"
 
@@ -54,14 +54,14 @@ _FORGET_ALL = (
     rf"(?:forget|{_DELETE})\s+(?:all\s+(?:of\s+)?)?(?:your|the)\s+memor(?:y|ies)\s+(?:of|about)\s+(?:me|myself){_DONE}",
 )
 _FORGET = (
-    rf"forget\s+(?:{_BEFORE}|{_LAST}|(?:that\s+)?{_TOLD}(?:\s+(?:that|this|anything|it|so))?){_DONE}",
-    rf"(?:delete|erase)\s+(?:what\s+{_TOLD}|{_LAST}){_DONE}",
+    rf"forget\s+(?:{_BEFORE}|{_LAST}|(?:that\s+)?{_SAID}(?:\s+(?:that|this|anything|it|so))?){_DONE}",
+    rf"(?:delete|erase)\s+(?:what\s+{_SAID}|{_LAST}){_DONE}",
     rf"{_DELETE}\s+(?:that|this|it)\s+from\s+{_MEMORY}{_DONE}",
     rf"(?:forget|{_DELETE})\s+{_ALL}{_KNOWN}?\s+(?:about|on|of|to\s+do\s+with|concerning)\s+{THING}{_FROM}{_DONE}",
     rf"{_DELETE}\s+(?:the|your|that|any|all)\s+(?:\w+\s+)?memor(?:y|ies)\s+(?:of|about)\s+{THING}{_DONE}",
     rf"{_DELETE}\s+{THING}\s+from\s+{_MEMORY}{_DONE}",
-    rf"forget\s+(?:that\s+)?{_TOLD}\s+that\s+(?P<clause>\S.*?){_THANKS}",
-    rf"forget\s+(?:that\s+)?{_TOLD}\s+about\s+{THING}{_THANKS}",
+    rf"forget\s+(?:that\s+)?{_SAID}\s+that\s+(?P<clause>\S.*?){_THANKS}",
+    rf"forget\s+(?:that\s+)?{_SAID}\s+about\s+{THING}{_THANKS}",
     rf"forget\s+that\s+(?P<clause>{_SUBJECT}.*?){_THANKS}",
     rf"forget\s+(?P<clause>(?:i|i'm|i've|we)\s.*?){_THANKS}",
     rf"forget\s+(?:all\s+|everything\s+)?about\s+(?P<about>(?:(?:my|our)\s+|{_NAME}){_ONE_THING}){_DONE}",

@@ -16,7 +16,7 @@ _DELETE = rf"{_PLEASE}(?:lösche?|löschen\s+sie|entferne?|streiche?|tilge?|radi
 _DELETING = r"(?:löschen|entfernen|streichen|tilgen)"
 _MEMORY = r"aus\s+(?:deine[mnr]|dem|ihre[mnr])\s+(?:gedächtnis|speicher|kopf|notizen|erinnerung(?:en)?|daten)"
 _KNOW = r"(?:weißt|weisst|kennst|gespeichert\s+hast|gemerkt\s+hast|dir\s+gemerkt\s+hast|wissen)"
-_TOLD = r"(?:erzählt|gesagt|geschrieben|berichtet|anvertraut)(?:\s+hab(?:e|')?)?"
+_SAID = r"(?:erzählt|gesagt|geschrieben|berichtet|anvertraut)(?:\s+hab(?:e|')?)?"
 _WHEN = r"(?:(?:gerade|eben|vorhin|soeben|je|jemals|mal|zuletzt|dir)\s+)*"
 _OWN_THING = r"(?P<about>(?:mein|unser)\w*\s+[^,;:]{1,60}?)"
 _NEVER = r"(?:nie\s+(?:wieder|mehr)|niemals\s+(?:wieder|mehr)|nicht\s+(?:mehr|wieder)|nimmer)"
@@ -52,14 +52,14 @@ GERMAN = IntentLanguage(
             _GREETING + each
             for each in (
                 rf"{_FORGET}(?:das|dies)(?:\s+wieder)?{_DONE}",
-                rf"{_PLEASE}verg(?:iss|iß|essen\s+sie)(?:\s+bitte)?,?\s+was\s+ich\s+{_WHEN}{_TOLD}{_DONE}",
+                rf"{_PLEASE}verg(?:iss|iß|essen\s+sie)(?:\s+bitte)?,?\s+was\s+ich\s+{_WHEN}{_SAID}{_DONE}",
                 rf"{_FORGET}meine\s+(?:letzte|vorige)\s+(?:nachricht|bemerkung){_DONE}",
                 rf"(?:{_CAN}|{_SHALL})(?:das|dies)\s+{_PLEASE}(?:vergessen|{_MEMORY}\s+{_DELETING}){_DONE}",
                 rf"{_PLEASE}verg(?:iss|iß|essen\s+sie)(?:\s+bitte)?{_THAT}{_CLAUSE}",
                 rf"(?:{_CAN}|{_SHALL})vergessen{_THAT}{_CLAUSE}",
                 rf"{_WANT}vergisst{_THAT}{_CLAUSE}",
-                rf"{_FORGET}alles,?\s+was\s+(?:ich|du)\s+{_WHEN}{_ABOUT}\s+{THING}\s+(?:{_TOLD}|{_KNOW}){_DONE}",
-                rf"{_DELETE}alles,?\s+was\s+(?:ich|du)\s+{_WHEN}{_ABOUT}\s+{THING}\s+(?:{_TOLD}|{_KNOW}){_DONE}",
+                rf"{_FORGET}alles,?\s+was\s+(?:ich|du)\s+{_WHEN}{_ABOUT}\s+{THING}\s+(?:{_SAID}|{_KNOW}){_DONE}",
+                rf"{_DELETE}alles,?\s+was\s+(?:ich|du)\s+{_WHEN}{_ABOUT}\s+{THING}\s+(?:{_SAID}|{_KNOW}){_DONE}",
                 rf"(?:{_FORGET}|{_DELETE})alles\s+{_ABOUT}\s+{THING}{_DONE}",
                 rf"(?:{_DELETE}|{_FORGET}){THING}\s+(?:bitte\s+)?{_MEMORY}{_DONE}",
                 rf"{_CAN}{THING}\s+(?:bitte\s+)?{_MEMORY}\s+{_DELETING}{_DONE}",

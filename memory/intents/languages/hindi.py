@@ -18,7 +18,7 @@ _THING = rf"(?P<about>{_WORD}(?:\s+{_WORD}){{0,4}}?)"
 _OF = r"(?:के\s+बारे\s+में|से\s+जुड़(?:ा|ी|े)|के\s+विषय\s+में)"
 _NEVER = r"(?:(?:फिर|दोबारा|अब|आगे|कभी|से)\s+)*"
 _CLAUSE = rf"(?P<clause>\S.*?){_DONE}"
-_TOLD = r"जो\s+(?:मैंने\s+)?(?:कुछ\s+|भी\s+|अभी\s+)*(?:कहा|बताया|लिखा)(?:\s+(?:था|है))?,?\s+(?:वह|वो|उसे|सब|वह\s+सब)?\s*"
+_SAID = r"जो\s+(?:मैंने\s+)?(?:कुछ\s+|भी\s+|अभी\s+)*(?:कहा|बताया|लिखा)(?:\s+(?:था|है))?,?\s+(?:वह|वो|उसे|सब|वह\s+सब)?\s*"
 _KNOWN = r"(?:जो\s+(?:कुछ\s+|भी\s+)*(?:जानते|पता|याद|जानती)\s+(?:हो|हैं|है),?\s+)(?:वह\s+|वो\s+|उसे\s+)?(?:सब(?:\s+कुछ)?\s+)?"
 
 HINDI = IntentLanguage(
@@ -49,12 +49,12 @@ HINDI = IntentLanguage(
             _BEGIN + each
             for each in (
                 rf"(?:यह|ये|वह|वो|इसे|उसे)(?:\s+बात)?\s+{_FORGET}{_DONE}",
-                rf"{_TOLD}{_FORGET}{_DONE}",
+                rf"{_SAID}{_FORGET}{_DONE}",
                 rf"मेरी\s+(?:पिछली|आखिरी|आख़िरी)\s+बात\s+{_DO}{_DONE}",
                 rf"(?:{_WANT}|{_YOU}\s+)?(?:यह\s+)?{_FORGET}\s+कि\s+{_CLAUSE}",
                 rf"{_CAN}(?:यह\s+)?(?:भूल|मिटा)\s+सकत(?:े|ी)\s+(?:हो|हैं|है)\s+कि\s+{_CLAUSE}",
                 rf"(?:{_WANT})?{_THING}\s+{_OF}(?:\s+{_ALL})?\s+{_DO}{_DONE}",
-                rf"(?:{_WANT})?{_THING}\s+{_OF}\s+{_TOLD}{_DO}{_DONE}",
+                rf"(?:{_WANT})?{_THING}\s+{_OF}\s+{_SAID}{_DO}{_DONE}",
                 rf"(?:{_WANT})?{_THING}\s+{_OF}\s+{_KNOWN}{_DO}{_DONE}",
                 rf"(?:{_WANT})?{_THING}(?:\s+को)?\s+{_MEMORY}\s+{_DELETE}{_DONE}",
                 rf"{_MEMORY}\s+{_THING}(?:\s+को)?\s+{_DELETE}{_DONE}",

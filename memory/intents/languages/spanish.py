@@ -18,7 +18,7 @@ _DELETE = (
 _ABOUT = r"(?:sobre|acerca\s+de|de|respecto\s+a|en\s+cuanto\s+a)"
 _MEMORY = r"de\s+(?:tu|su|la)\s+(?:memoria|mente|cabeza|recuerdo|registro)"
 _KNOW = r"(?:sabes|recuerdas|conoces|tienes(?:\s+guardado)?|has\s+guardado|sabe)"
-_TOLD = (
+_SAID = (
     r"(?:te\s+)?(?:cont[eé]|dije|he\s+(?:contado|dicho)|acabo\s+de\s+(?:contar|decir)(?:te)?|escrib[ií]"
     r"|mencion[eé]|hab[ií]a\s+(?:contado|dicho))"
 )
@@ -55,10 +55,10 @@ SPANISH = IntentLanguage(
             _BEGIN + each
             for each in (
                 rf"{_ANY_FORGET}\s+(?:eso|esto){_DONE}",
-                rf"{_ANY_FORGET}\s+lo\s+que\s+{_TOLD}{_DONE}",
+                rf"{_ANY_FORGET}\s+lo\s+que\s+{_SAID}{_DONE}",
                 rf"{_ANY_FORGET}\s+mi\s+[uú]ltim[oa]\s+(?:mensaje|frase){_DONE}",
                 rf"{_ANY_FORGET}\s+que\s+{_CLAUSE}",
-                rf"(?:{_ANY_FORGET}|{_DELETE})\s+(?:todo\s+)?lo\s+que\s+(?:{_KNOW}|{_TOLD})\s+{_ABOUT}\s+{THING}(?:\s+{_MEMORY})?{_DONE}",
+                rf"(?:{_ANY_FORGET}|{_DELETE})\s+(?:todo\s+)?lo\s+que\s+(?:{_KNOW}|{_SAID})\s+{_ABOUT}\s+{THING}(?:\s+{_MEMORY})?{_DONE}",
                 rf"(?:{_ANY_FORGET}|{_DELETE})\s+todo\s+(?:sobre|acerca\s+de|lo\s+de|lo\s+relacionado\s+con)\s+{THING}{_DONE}",
                 rf"{_DELETE}\s+(?:a\s+)?{THING}\s+{_MEMORY}{_DONE}",
                 rf"{_ANY_FORGET}\s+(?:a\s+)?{_OWN_THING}{_DONE}",

@@ -33,7 +33,7 @@ def trace(
     request_id: Annotated[str, typer.Argument(metavar="ID", help="The x-request-id of a reply, or the id of a job.")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Tell the story of one request: client, admission, engine, answer, and the jobs of the person after it."""
+    """Show the course of one request: client, admission, engine, answer, and the person's later jobs."""
     settings = settings_or_exit()
     events = [*_from_logs(settings.var_dir, request_id), *_from_journals(settings, request_id)]
     events += with_database(lambda engine: _from_database(engine, request_id))
@@ -101,7 +101,7 @@ def _of_job(job: Any) -> Iterator[Event]:
 
 
 def _from_journals(settings: Settings, request_id: str) -> Iterator[Event]:
-    """Requests that run, or that SQL has not got yet."""
+    """Requests that are running, or are not in SQL yet."""
     from serving.ledger.write_ahead_log import HEADER_BYTES
 
     for path in (settings.var_dir / "ledger").glob("*.journal"):

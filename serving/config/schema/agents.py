@@ -26,8 +26,8 @@ class AgentsSettings(Frozen):
     limits: AgentLimitsSettings = AgentLimitsSettings()
     webhooks: dict[str, str] = Field(
         default_factory=dict,
-        description="where messages of the inbox are handed on to, by application, as diary: https://…; signed with "
-        "BONDHU_WEBHOOK_KEY of the environment",
+        description="URLs that get messages of the inbox, by application, such as diary: https://…; requests are "
+        "signed with the environment's BONDHU_WEBHOOK_KEY",
     )
 
     @field_validator("webhooks")
@@ -36,7 +36,7 @@ class AgentsSettings(Frozen):
         for url in urls.values():
             parts = urlsplit(url)
             if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")):
-                raise ValueError("an address begins with https://, or with http:// and is this machine's")
+                raise ValueError("a URL must begin with https://, or with http://127.0.0.1 or http://[::1]")
         return urls
 
 

@@ -105,15 +105,15 @@ class BackupSettings(Frozen):
     """Where `bondhu backup` writes, and who can read it: docs/backup.md."""
 
     folder: Path | None = Field(
-        default=None, description="where backups go, relative to the root; none: say it each time"
+        default=None, description="folder of backups, relative to the root; none: name it on the command line"
     )
     recipients: tuple[str, ...] = Field(
         default=(),
-        description="public keys (age1...) that they are encrypted to; `bondhu backup --new-identity` makes one",
+        description="public keys (age1...) that can decrypt backups; `bondhu backup --new-identity` makes one",
     )
-    keep: int = Field(default=14, ge=1, description="whole backups that are kept; older ones go after each new one")
+    keep: int = Field(default=14, ge=1, description="number of full backups to keep; older ones are deleted")
     s3: str | None = Field(
         default=None,
         pattern=r"^s3://[^/]+(/.*)?$",
-        description="a bucket that has a copy of each backup (s3://BUCKET/PREFIX); needs boto3: docs/backup.md",
+        description="bucket for a copy of each backup (s3://BUCKET/PREFIX); needs boto3: docs/backup.md",
     )

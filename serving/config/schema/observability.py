@@ -23,12 +23,12 @@ class ObservabilitySettings(Frozen):
 
 
 class DoctorSettings(Frozen):
-    """What `bondhu doctor` looks at."""
+    """What `bondhu doctor` examines."""
 
-    window_s: float = Field(default=300, ge=1, description="how far back rates go, s")
+    window_s: float = Field(default=300, ge=1, description="period over which rates are computed, s")
     sample_s: float = Field(
         default=15, ge=0.1, description="time between two samples of the machine and the counters, s"
     )
     certificates: tuple[str, ...] = Field(
-        default=(), description="PEM files, and host:port, whose certificates must not end unnoticed"
+        default=(), description="PEM files and host:port addresses whose certificates are checked for expiry"
     )

@@ -54,17 +54,17 @@ def _add(content: Any, role: str, where: str, chat: list[Json], allow_content: C
     parts: list[Json] = []
     calls: list[Json] = []
     for index, block in enumerate(content):
-        place, kind = f"{where}.{index}", block.get("type")
+        path, kind = f"{where}.{index}", block.get("type")
         if kind not in BLOCKS[role]:
-            raise _unknown(place, kind, role)
+            raise _unknown(path, kind, role)
         if kind == "tool_result":
-            text = _result(block.get("content"), f"{place}.content")
+            text = _result(block.get("content"), f"{path}.content")
             text = f"Error: {text}" if block.get("is_error") else text
-            chat.append({"role": "tool", "tool_call_id": text_at(block, "tool_use_id", place), "content": text})
+            chat.append({"role": "tool", "tool_call_id": text_at(block, "tool_use_id", path), "content": text})
         elif kind == "tool_use":
-            calls.append(_call(block, place))
+            calls.append(_call(block, path))
         elif kind not in SKIPPED:
-            parts.append(_part(block, place, allow_content))
+            parts.append(_part(block, path, allow_content))
     if parts or calls or role == "assistant":
         plain = len(parts) == 1 and parts[0]["type"] == "text"
         message: Json = {"role": role, "content": parts[0]["text"] if plain else parts or None}

@@ -25,9 +25,10 @@ def is_spoken_at(path: str) -> bool:
 
 def error_of(status: int, error: Any, request_id: str) -> dict[str, Any]:
     """The error document for OpenAI's error object."""
-    told = error if isinstance(error, dict) else {}
+    envelope = error if isinstance(error, dict) else {}
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": str(told.get("message"))}, "request_id": request_id}
+    body = {"type": kind, "message": str(envelope.get("message"))}
+    return {"type": "error", "error": body, "request_id": request_id}
 
 
 def error_body(status: int, body: bytes, request_id: str) -> bytes:

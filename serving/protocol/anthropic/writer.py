@@ -1,7 +1,7 @@
-"""A chat's reply as a message of Anthropic's protocol: whole, or as the events of its stream, in their order.
+"""Translates a chat's reply to a message of Anthropic's protocol: complete, or as the events of its stream.
 
-Blocks follow each other, one at a time. A call whose arguments are unfinished is handed out in a stream, which says
-`max_tokens` at its end, and left out of a whole message.
+Blocks follow each other, one at a time. A tool call with unfinished arguments is part of a stream, which then ends with
+`max_tokens`, but not of a complete message.
 https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
 
@@ -69,7 +69,7 @@ class MessagesWriter:
         return _event("error", **error_of(status, error, self._request_id))
 
     def on_comment(self, comment: bytes) -> bytes:
-        """What keeps a connection alive is an event in this protocol."""
+        """A keep-alive, which is an event in this protocol."""
         return PING if self._has_begun else comment
 
     def on_end(self) -> bytes:

@@ -1,7 +1,7 @@
 """Input items of the Responses protocol as chat messages.
 
-A function call joins the assistant's message before it, as it does in a chat. Reasoning is skipped: a template adds
-none of an earlier turn. Whoever sends what needs OpenAI's servers learns which types are accepted.
+A function call is added to the assistant's message before it, as in a chat. Reasoning is skipped: chat templates omit
+that of earlier turns. Items that need OpenAI's servers are refused with the accepted types.
 https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
 """
 

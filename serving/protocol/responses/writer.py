@@ -66,7 +66,7 @@ class ResponsesWriter:
         return self._written(events)
 
     def on_comment(self, comment: bytes) -> bytes:
-        """What keeps a connection alive stays as it is."""
+        """A keep-alive, unchanged."""
         return comment
 
     def on_end(self) -> bytes:
@@ -89,7 +89,7 @@ class ResponsesWriter:
         return orjson.dumps(self._response)
 
     def on_error_body(self, status: int, body: bytes) -> bytes:
-        """The body of an error: as it is, because both protocols have the same."""
+        """The body of an error, unchanged: it is the same in both protocols."""
         return body
 
     def _begun(self, chunk: Mapping[str, Any]) -> list[Event]:

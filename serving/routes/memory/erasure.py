@@ -34,14 +34,14 @@ class ReceiptAnswer(BaseModel):
     kept: dict[str, int]
 
     @classmethod
-    def of(cls, receipt: Receipt, whom: Owner | str, asked: str) -> Self:
-        """The API object of a receipt: for a person or an application's name, and what was asked for."""
+    def of(cls, receipt: Receipt, whom: Owner | str, target: str) -> Self:
+        """The API object of a receipt: for a person or an application's name, and what was to be deleted."""
         app, user = (whom, None) if isinstance(whom, str) else (whom.app, whom.user)
         return cls(
             complete=receipt.is_complete,
             app=app,
             user=user,
-            asked=asked,
+            asked=target,
             reached=dict(receipt.reached),
             erased_at=receipt.erased_at,
             remaining=dict(receipt.remaining),

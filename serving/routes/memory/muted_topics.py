@@ -1,4 +1,4 @@
-"""/api/v1/muted-topics: what a person asked not to be reminded of ("never bring up X"), until it is lifted."""
+"""/api/v1/muted-topics: topics that a person does not want to be reminded of ("never bring up X")."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ PathTopic = Annotated[Name, Path(description="the id of the topic, from the list
 
 
 class MutedTopicAnswer(BaseModel):
-    """Words; turns and memories about them are not recalled, whenever they were said."""
+    """A topic in words; turns and memories about it are not recalled, whenever they were said."""
 
     object: Literal["muted_topic"] = "muted_topic"
     id: str
@@ -45,7 +45,7 @@ class LiftedTopic(BaseModel):
 
 @router.get("/api/v1/muted-topics")
 async def muted_topics(access: Access, user: User = None) -> MutedTopicList:
-    """List what the person asked not to be reminded of."""
+    """List the person's muted topics."""
     async with access.about(user) as owner:
         topics = await access.gateway.memory.topics(owner)
     return MutedTopicList(data=[MutedTopicAnswer.model_validate(each, from_attributes=True) for each in topics])
@@ -53,7 +53,7 @@ async def muted_topics(access: Access, user: User = None) -> MutedTopicList:
 
 @router.delete("/api/v1/muted-topics/{topic}")
 async def lift(topic: PathTopic, access: Access, user: User = None) -> LiftedTopic:
-    """Lift a topic: what is about it may be recalled again."""
+    """Lift a muted topic: items about it may be recalled again."""
     async with access.about(user) as owner:
         if await lift_topics(access.gateway.database, owner, [topic], now=access.gateway.now()) is None:
             raise UnknownMemory(f"This person has no muted topic '{topic}'.")

@@ -87,7 +87,7 @@ class FoundList(BaseModel):
 async def recall(body: Question, access: Access) -> FoundList:
     """Search a person's turns and memories."""
     async with access.about(body.user) as owner:
-        results = await access.gateway.memory.recall(owner, body.query, limit=body.limit, asker=body.speaker)
+        results = await access.gateway.memory.recall(owner, body.query, limit=body.limit, speaker=body.speaker)
         if body.budget_tokens is not None:
             within_tokens = within_budget([item.ranked for item in results], body.budget_tokens, tokens_of)
             fitting = {id(item) for item in within_tokens}

@@ -1,1 +1,1 @@
-"""For who operates the service: health, metrics, usage."""
+"""Routes for operators: health, metrics, usage."""

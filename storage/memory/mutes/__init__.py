@@ -1,1 +1,1 @@
-"""What a person does not want to be reminded of: single turns and memories, and topics in their own words."""
+"""Muting: single turns and memories, and topics in the person's own words."""

@@ -1,4 +1,4 @@
-"""What a person does not want to be reminded of: topics in their own words, until they are lifted.
+"""Muted topics in the person's own words, until they are lifted.
 
 This module does not know which items a topic is about (`memory.intents.matching`).
 """

@@ -69,7 +69,7 @@ async def test_both_services_are_read(server: OutsideServer, http: OutsideHttp) 
 
 
 @pytest.mark.parametrize("fault", [500, CUT, SLOW, JUNK])
-async def test_a_fault_is_told(server: OutsideServer, http: OutsideHttp, fault: Any) -> None:
+async def test_a_fault_is_reported(server: OutsideServer, http: OutsideHttp, fault: Any) -> None:
     """By its own name."""
     server.faults = [fault]
     with pytest.raises(ServiceFailed):

@@ -51,7 +51,7 @@ class Clock:
         return self.now
 
 
-class Place:
+class Environment:
     """A gateway's parts on one database, with a server."""
 
     def __init__(self, engine: AsyncEngine, session: aiohttp.ClientSession, server: SpotifyServer) -> None:
@@ -104,7 +104,7 @@ def text_of(events: list[Event]) -> str:
 
 
 @pytest.fixture
-async def place(engine: AsyncEngine) -> AsyncIterator[Place]:
+async def environment(engine: AsyncEngine) -> AsyncIterator[Environment]:
     """Return it, with a playlist of Mina's whose third song is not known at Spotify."""
     async with SpotifyServer() as server, aiohttp.ClientSession() as session:
         server.tracks = [
@@ -113,38 +113,38 @@ async def place(engine: AsyncEngine) -> AsyncIterator[Place]:
             ("u", "X3", "Two", "Eve"),
         ]
         server.playlists = {f"old{n}": {"id": f"old{n}", "name": "", "description": "", "uris": []} for n in range(12)}
-        made = Place(engine, session, server)
+        made = Environment(engine, session, server)
         await made.playlists.create(MINA, key="mine", name="Mine", items=ITEMS, wanted={"moods": ["calm"]})
         yield made
 
 
 @pytest.fixture
-def context(place: Place, states: SqlStates, make_context: MakeContext) -> RunContext:
+def context(environment: Environment, states: SqlStates, make_context: MakeContext) -> RunContext:
     """Return what a run of Mina's has."""
     return make_context(state=states, owner=MINA)
 
 
-async def test_an_account_is_linked_once_and_its_tokens_are_encrypted(place: Place) -> None:
+async def test_an_account_is_linked_once_and_its_tokens_are_encrypted(environment: Environment) -> None:
     """A state is good once, for its person, for ten minutes; neither database nor export has a token."""
-    url = await place.tokens.begin(MINA)
-    state, code = place.server.consent(url)
-    await place.tokens.finish(state, code)
+    url = await environment.tokens.begin(MINA)
+    state, code = environment.server.consent(url)
+    await environment.tokens.finish(state, code)
     with pytest.raises(NotAuthorized):
-        await place.tokens.finish(state, code)
-    late, code = place.server.consent(await place.tokens.begin(RAFI))
-    place.clock.now += timedelta(minutes=11)
+        await environment.tokens.finish(state, code)
+    late, code = environment.server.consent(await environment.tokens.begin(RAFI))
+    environment.clock.now += timedelta(minutes=11)
     with pytest.raises(NotAuthorized):
-        await place.tokens.finish(late, code)
-    assert await place.links.find(RAFI, "spotify") is None
-    async with place.engine.connect() as connection:
+        await environment.tokens.finish(late, code)
+    assert await environment.links.find(RAFI, "spotify") is None
+    async with environment.engine.connect() as connection:
         (secret,) = (await connection.execute(select(ServiceLink.secret))).scalars()
     assert b"access" not in secret
     assert b"refresh" not in secret
-    link = (await read_other_rows(place.engine, MINA))["service_links"][0]
+    link = (await read_other_rows(environment.engine, MINA))["service_links"][0]
     assert link["account"] == "mina-at-spotify"
     assert "secret" not in link
-    await erasure.erase(place.engine, MINA)
-    assert not any((await erasure.count(place.engine, MINA)).values())
+    await erasure.erase(environment.engine, MINA)
+    assert not any((await erasure.count(environment.engine, MINA)).values())
 
 
 def test_a_secret_opens_for_its_person_alone() -> None:
@@ -162,67 +162,69 @@ def test_a_secret_opens_for_its_person_alone() -> None:
         Vault("short")
 
 
-async def test_a_user_who_is_not_on_the_list_is_not_linked(place: Place) -> None:
+async def test_a_user_who_is_not_on_the_list_is_not_linked(environment: Environment) -> None:
     """Spotify's 403 is told as such."""
-    place.server.is_listed = False
-    state, code = place.server.consent(await place.tokens.begin(MINA))
+    environment.server.is_listed = False
+    state, code = environment.server.consent(await environment.tokens.begin(MINA))
     with pytest.raises(ServiceFailed) as refused:
-        await place.tokens.finish(state, code)
+        await environment.tokens.finish(state, code)
     assert refused.value.status == 403
-    assert await place.links.find(MINA, "spotify") is None
+    assert await environment.links.find(MINA, "spotify") is None
 
 
 @pytest.mark.parametrize("answered", [None, ""])
-async def test_of_many_renewals_at_once_one_is_made(place: Place, answered: str | None) -> None:
+async def test_of_many_renewals_at_once_one_is_made(environment: Environment, answered: str | None) -> None:
     """All get its token; a refresh token that is not answered, or empty, leaves the old one in force."""
-    await place.link()
-    place.server.refresh_token, place.server.refresh_s = answered, 0.2
+    await environment.link()
+    environment.server.refresh_token, environment.server.refresh_s = answered, 0.2
     for times in (1, 2):
-        place.clock.now += timedelta(hours=1)
+        environment.clock.now += timedelta(hours=1)
         async with aiohttp.ClientSession() as session:
-            others = [place.make_tokens(session) for _ in range(4)]
-            found = await asyncio.gather(*(each.access(MINA) for each in [place.tokens, *others]))
+            others = [environment.make_tokens(session) for _ in range(4)]
+            found = await asyncio.gather(*(each.access(MINA) for each in [environment.tokens, *others]))
         assert len(set(found)) == 1
-        assert place.server.refreshed == times
+        assert environment.server.refreshed == times
 
 
-async def test_a_refused_grant_asks_for_reconnection_and_an_outage_does_not(place: Place) -> None:
+async def test_a_refused_grant_asks_for_reconnection_and_an_outage_does_not(environment: Environment) -> None:
     """Nothing is deleted; linking again is enough."""
-    await place.link()
-    place.clock.now += timedelta(hours=1)
-    place.server.faults["POST /api/token"] = [Refused(503)]
+    await environment.link()
+    environment.clock.now += timedelta(hours=1)
+    environment.server.faults["POST /api/token"] = [Refused(503)]
     with pytest.raises(ServiceFailed):
-        await place.tokens.access(MINA)
-    assert await place.tokens.access(MINA)
-    place.server.grants = False
-    place.clock.now += timedelta(hours=1)
+        await environment.tokens.access(MINA)
+    assert await environment.tokens.access(MINA)
+    environment.server.grants = False
+    environment.clock.now += timedelta(hours=1)
     with pytest.raises(NotLinked) as refused:
-        await place.tokens.access(MINA)
+        await environment.tokens.access(MINA)
     assert refused.value.reconnect
-    found = await place.links.find(MINA, "spotify")
+    found = await environment.links.find(MINA, "spotify")
     assert found is not None
     assert found.state == "reconnect"
     assert found.secret is not None
-    place.server.grants = True
-    await place.link()
-    assert await place.tokens.access(MINA)
+    environment.server.grants = True
+    await environment.link()
+    assert await environment.tokens.access(MINA)
 
 
-async def test_a_playlist_is_put_there_changed_by_difference_and_taken_back(place: Place, context: RunContext) -> None:
+async def test_a_playlist_is_put_there_changed_by_difference_and_taken_back(
+    environment: Environment, context: RunContext
+) -> None:
     """Resolved by ISRC, then by names; what is unknown is counted; what the person added there stays."""
-    await place.link()
-    made, summary = await place.mirror(context)
+    await environment.link()
+    made, summary = await environment.mirror(context)
     assert "Spotify does not know 1 of them" in summary
-    assert place.uris[-1] == [ONE, TWO]
-    place.uris[-1].append("spotify:track:theirs")
-    await place.say(context, "update my playlist")
-    await place.say(context, "yes")
-    [now] = await place.playlists.all_of(MINA)
+    assert environment.uris[-1] == [ONE, TWO]
+    environment.uris[-1].append("spotify:track:theirs")
+    await environment.say(context, "update my playlist")
+    await environment.say(context, "yes")
+    [now] = await environment.playlists.all_of(MINA)
     kept = [uri for item, uri in ((ITEMS[0], ONE), (ITEMS[1], TWO)) if item["id"] in {each["id"] for each in now.items}]
-    assert place.uris[-1] == [*kept, "spotify:track:theirs"]
+    assert environment.uris[-1] == [*kept, "spotify:track:theirs"]
     assert len(kept) == 1
-    await place.say(context, "", undo=made)
-    assert len(place.server.playlists) == 12
+    await environment.say(context, "", undo=made)
+    assert len(environment.server.playlists) == 12
 
 
 FAULTS: list[tuple[str, Any]] = [
@@ -242,34 +244,36 @@ FAULTS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("where", "fault"), FAULTS, ids=[f"{where}-{n}" for n, (where, _) in enumerate(FAULTS)])
-async def test_no_fault_makes_anything_twice(place: Place, context: RunContext, where: str, fault: Any) -> None:
+async def test_no_fault_makes_anything_twice(
+    environment: Environment, context: RunContext, where: str, fault: Any
+) -> None:
     """Whether a try is told as done or as failed, one more leaves one playlist with each song once."""
-    await place.link()
-    place.server.faults[where] = [fault]
-    id_, _ = await place.mirror(context)
-    await place.say(context, "", confirm=id_)
-    assert place.uris[12:] == [[ONE, TWO]]
-    await place.say(context, "", undo=id_)
-    assert len(place.server.playlists) == 12
+    await environment.link()
+    environment.server.faults[where] = [fault]
+    id_, _ = await environment.mirror(context)
+    await environment.say(context, "", confirm=id_)
+    assert environment.uris[12:] == [[ONE, TWO]]
+    await environment.say(context, "", undo=id_)
+    assert len(environment.server.playlists) == 12
 
 
-async def test_a_spent_quota_is_not_waited_for(place: Place, context: RunContext) -> None:
+async def test_a_spent_quota_is_not_waited_for(environment: Environment, context: RunContext) -> None:
     """One call, and words for the person."""
-    await place.link()
-    place.server.faults["GET /search"] = [Refused(429, {"Retry-After": "1"}, "QUOTA_EXCEEDED")]
-    _, summary = await place.mirror(context)
+    await environment.link()
+    environment.server.faults["GET /search"] = [Refused(429, {"Retry-After": "1"}, "QUOTA_EXCEEDED")]
+    _, summary = await environment.mirror(context)
     assert "Say yes again" in summary
-    assert place.server.requests.count("GET /search") == 1
+    assert environment.server.requests.count("GET /search") == 1
 
 
-async def test_who_is_not_linked_is_told(place: Place, context: RunContext) -> None:
+async def test_without_a_linked_account_the_reason_is_given(environment: Environment, context: RunContext) -> None:
     """And who is refused; after unlinking nothing of theirs is left."""
-    assert "not connected" in (await place.mirror(context))[1]
-    await place.link()
-    place.server.is_listed = False
-    assert "refuses your account" in (await place.mirror(context))[1]
-    place.server.is_listed = True
-    await place.mirror(context)
-    assert await place.links.unlink(MINA, "spotify")
-    left = await erasure.count(place.engine, MINA)
+    assert "not connected" in (await environment.mirror(context))[1]
+    await environment.link()
+    environment.server.is_listed = False
+    assert "refuses your account" in (await environment.mirror(context))[1]
+    environment.server.is_listed = True
+    await environment.mirror(context)
+    assert await environment.links.unlink(MINA, "spotify")
+    left = await erasure.count(environment.engine, MINA)
     assert (left["service_links"], left["remote_playlists"], left["service_authorizations"]) == (0, 0, 0)

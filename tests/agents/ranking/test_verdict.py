@@ -31,7 +31,7 @@ def test_words_are_a_verdict(text: str, reward: float, never: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["play love songs", "love songs please", "I would like jazz", "not too loud, please"])
-def test_a_wish_is_no_verdict(text: str) -> None:
+def test_a_request_is_no_verdict(text: str) -> None:
     """It asks for something."""
     assert not is_rating(text)
 

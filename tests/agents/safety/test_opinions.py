@@ -98,11 +98,11 @@ async def test_guards_are_read_as_their_cards_say(
     model: OpenAIChat, server: ScriptServer, guard: Any, answer: str, verdict: Verdict | None
 ) -> None:
     """Over HTTP; what cannot be read is no opinion."""
-    server.says = [answer]
+    server.answers = [answer]
     assert await guard(model).judge(HINT) == verdict
 
 
 async def test_a_guard_that_is_away_has_no_opinion(model: OpenAIChat, server: ScriptServer) -> None:
     """It does not raise."""
-    server.says = [503]
+    server.answers = [503]
     assert await Qwen3Guard(model).judge(HINT) is None

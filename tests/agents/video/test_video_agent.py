@@ -76,7 +76,7 @@ def cards_of(events: list[Event]) -> list[Card]:
     return [event for event in events if isinstance(event, Card)]
 
 
-def test_the_channels_are_many_and_told_apart() -> None:
+def test_the_channels_are_many_and_distinct() -> None:
     """At least 80, by topic and language, Bengali and Hindi among them; each says where its id is from."""
     assert len({channel.id for channel in CHANNELS}) == len(CHANNELS) >= 80
     languages = Counter(channel.language for channel in CHANNELS)
@@ -143,7 +143,7 @@ async def test_feeds_become_videos(server: OutsideServer, http: OutsideHttp, mak
     assert len(server.requests) == len(channels)
 
 
-async def test_what_cannot_be_asked_anew_is_marked(
+async def test_what_cannot_be_refreshed_is_marked(
     server: OutsideServer, http: OutsideHttp, make_context: MakeContext
 ) -> None:
     """A day later, with the service away."""

@@ -46,7 +46,7 @@ def server() -> Iterator[ModelServer]:
 @pytest.fixture
 def model(server: ModelServer) -> ModelServer:
     """Return the model, of which nothing was asked yet."""
-    server.says, server.always, server.retry_after_s = [], [], None
+    server.answers, server.always, server.retry_after_s = [], [], None
     server.requests.clear()
     server.headers.clear()
     return server
@@ -82,7 +82,7 @@ async def run(
 
 async def extract(engine: AsyncEngine, model: ModelServer, *answers: Any, embedder: str | None = None) -> Extracted:
     """Add a job for Ann and run it, with these answers."""
-    model.says += answers
+    model.answers += answers
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
     assert id_ is not None
     found = await run(engine, model, id_, embedder=embedder)
@@ -273,7 +273,7 @@ async def test_a_failure_is_tried_again_later(
 ) -> None:
     """Nothing has changed but the job, which knows the kind of failure and waits."""
     await say(engine, spoken(1, "I have two cats"))
-    model.says += [fault, [operation("t1", "two cats", "Ann has two cats")]]
+    model.answers += [fault, [operation("t1", "two cats", "Ann has two cats")]]
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
     assert id_ is not None
     assert await run(engine, model, id_) is None
@@ -285,9 +285,9 @@ async def test_a_failure_is_tried_again_later(
     assert len(await remembered(engine)) == 1
 
 
-async def test_a_model_that_asks_for_patience_gets_it(engine: AsyncEngine, model: ModelServer) -> None:
+async def test_a_model_that_asks_to_wait_is_waited_for(engine: AsyncEngine, model: ModelServer) -> None:
     """Retry-After counts where it is longer than the wait would be."""
-    model.says, model.retry_after_s = [429], 300
+    model.answers, model.retry_after_s = [429], 300
     await say(engine, spoken(1, "One"))
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
     assert id_ is not None
@@ -302,7 +302,7 @@ def test_waits_double_up_to_an_hour() -> None:
 
 
 @pytest.mark.parametrize("by_operator", [True, False], ids=["by-an-operator", "a-day-later"])
-async def test_what_was_given_up_is_tried_again(engine: AsyncEngine, model: ModelServer, *, by_operator: bool) -> None:
+async def test_dead_jobs_are_retried_later(engine: AsyncEngine, model: ModelServer, *, by_operator: bool) -> None:
     """A dead job keeps its turns unread and its person out, until it is told to try again or has rested."""
     await say(engine, spoken(1, "I have two cats"))
     model.always = 500
@@ -325,7 +325,7 @@ async def test_what_was_given_up_is_tried_again(engine: AsyncEngine, model: Mode
     assert len(await remembered(engine)) == 1
 
 
-async def test_an_answer_that_cannot_be_read_is_asked_for_once_more(engine: AsyncEngine, model: ModelServer) -> None:
+async def test_an_unreadable_answer_is_requested_once_more(engine: AsyncEngine, model: ModelServer) -> None:
     """Less coldly, for at temperature 0 it would be the same; and then the turns stay what recall goes by anyway."""
     await say(engine, spoken(1, "I have two cats"))
     extracted = await extract(engine, model, "Sure! Here", [operation("t1", "two cats", "Ann has two cats")])
@@ -359,7 +359,7 @@ async def test_who_lost_a_lease_stores_nothing(engine: AsyncEngine, model: Model
     """Another has done the job meanwhile; what the first one comes back with is left out."""
     await say(engine, spoken(1, "I have two cats"))
     slow = [operation("t1", "two", "Slow")]
-    model.says, model.always = [slow], [operation("t1", "two cats", "Ann has two cats")]
+    model.answers, model.always = [slow], [operation("t1", "two cats", "Ann has two cats")]
     id_ = await jobs.add_job(engine, ANN, "extract", now=NOW)
     assert id_ is not None
     later = NOW + timedelta(hours=1)
@@ -481,7 +481,7 @@ async def test_every_statement_on_what_was_said_names_its_owner(engine: AsyncEng
     await say(engine, spoken(1, "I live in Oslo"))
     await memories.add_memory(engine, ANN, NewMemory("Ann lives in Rome"), now=NOW)
     statements: list[str] = []
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     await extract(engine, model, [operation("t1", "Oslo", "Ann lives in Oslo", op="SUPERSEDE", target="m1")])
     about_people = [each for each in statements if re.search(r"\b(people|messages|memories)\b", each)]
     assert len(about_people) > 8

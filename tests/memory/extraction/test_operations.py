@@ -50,7 +50,7 @@ def test_only_the_persons_own_words_are_believed(operations: list[Any]) -> None:
 
 
 @given(st.text())
-def test_what_is_no_answer_is_said_to_be_none(text: str) -> None:
+def test_an_invalid_answer_is_refused_as_such(text: str) -> None:
     """Nothing but Unreadable is raised."""
     with suppress(Unreadable):
         read_answer(text, QUESTION)
@@ -94,7 +94,7 @@ def test_what_a_cut_answer_had_finished_counts(end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "quote", "claim", "reason"),
+    ("message", "quote", "claim", "reason"),
     [
         ("I don't like tea", "like tea", "Likes tea", "denied"),
         ("I like tea", "I like tea", "Does not like tea", "denied"),
@@ -110,13 +110,13 @@ def test_what_a_cut_answer_had_finished_counts(end: str) -> None:
         ("I\u2019m vegan", "I'm vegan", "Is vegan", None),
     ],
 )
-def test_a_claim_is_what_its_quote_says(said: str, quote: str, claim: str, reason: str | None) -> None:
+def test_a_claim_is_what_its_quote_says(message: str, quote: str, claim: str, reason: str | None) -> None:
     """Of the same person, not the opposite, and no secret; typographic quotes are the same."""
-    turns = [Turn("a", "user", said, DAY)]
+    turns = [Turn("a", "user", message, DAY)]
     question = question_on(Batch([], turns), turns, [], characters=1000)
     decisions, refused = read_answer(json.dumps({"operations": [operation("t1", quote, claim)]}), question)
     assert dict(refused) == ({} if reason is None else {reason: 1})
-    assert all(each.quote in said for each in decisions)
+    assert all(each.quote in message for each in decisions)
 
 
 def test_near_is_not_enough_where_a_word_turns_it() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from memory.intents.detector import MAX_CHARACTERS, Forget, Intent, Mute, Remember, intent_of
 
-WISHES: dict[str, Intent] = {
+INTENTS: dict[str, Intent] = {
     "Remember that my sister's name is Asha.": Remember("my sister's name is Asha"),
     "Please remember this: I'm allergic to nuts.": Remember("I'm allergic to nuts"),
     "please remember this: my door code is 4411. And the gate's is 12.": Remember(
@@ -194,14 +194,14 @@ PARTS = (
 )
 
 
-@pytest.mark.parametrize(("text", "wish"), WISHES.items())
-def test_a_wish_is_understood(text: str, wish: Intent) -> None:
+@pytest.mark.parametrize(("text", "intent"), INTENTS.items())
+def test_an_intent_is_detected(text: str, intent: Intent) -> None:
     """An order that begins a sentence, with the words that it is about."""
-    assert intent_of(text) == wish
+    assert intent_of(text) == intent
 
 
 @pytest.mark.parametrize("text", NONE)
-def test_what_only_sounds_like_a_wish_is_none(text: str) -> None:
+def test_what_only_sounds_like_an_intent_is_none(text: str) -> None:
     """Questions, idioms, quotations, what others do, what is for today only, and reminders of what to do."""
     assert intent_of(text) is None
 
@@ -221,13 +221,13 @@ def test_what_it_is_about_stands_in_the_message(text: str) -> None:
 
 
 @given(
-    st.sampled_from(list(WISHES)), st.sampled_from(["", "I had soup. ", "Hi! ", "It went well :). ", "It is 10:30. "])
+    st.sampled_from(list(INTENTS)), st.sampled_from(["", "I had soup. ", "Hi! ", "It went well :). ", "It is 10:30. "])
 )
-def test_a_wish_may_come_later(text: str, before: str) -> None:
+def test_an_intent_may_come_later(text: str, before: str) -> None:
     """Other sentences before it change nothing."""
-    assert intent_of(before + text) == WISHES[text]
+    assert intent_of(before + text) == INTENTS[text]
 
 
-def test_a_long_text_is_no_wish() -> None:
+def test_a_long_text_is_no_intent() -> None:
     """A letter that was pasted is not obeyed."""
     assert intent_of("Forget that." + " x" * (MAX_CHARACTERS // 2)) is None

@@ -31,28 +31,28 @@ PAST = (
 class Chat:
     """A person's conversation with their friend."""
 
-    def __init__(self, store: MemoryService, wishes: IntentExecutor, engine: AsyncEngine, owner: Owner) -> None:
+    def __init__(self, store: MemoryService, executor: IntentExecutor, engine: AsyncEngine, owner: Owner) -> None:
         self._store = store
-        self._wishes = wishes
+        self._executor = executor
         self._engine = engine
         self._owner = owner
-        self._said = 0
+        self._turns = 0
 
     async def say(self, speaker: str, text: str) -> str:
         """Take in the next turn; return its id."""
-        self._said += 1
-        turn = NewMessage(f"m{self._said}", speaker, text, DAY + timedelta(minutes=self._said))
+        self._turns += 1
+        turn = NewMessage(f"m{self._turns}", speaker, text, DAY + timedelta(minutes=self._turns))
         return (await self._store.ingest(self._owner, "c", [turn])).ids[turn.external_id]
 
-    async def wish(self, text: str) -> Done:
+    async def intent(self, text: str) -> Done:
         """Say it, and execute the intent in it."""
-        wish = intent_of(text)
-        assert wish is not None
-        return await self.execute(wish, await self.say("Ann", text))
+        intent = intent_of(text)
+        assert intent is not None
+        return await self.execute(intent, await self.say("Ann", text))
 
-    async def execute(self, wish: Intent, message_id: str | None) -> Done:
+    async def execute(self, intent: Intent, message_id: str | None) -> Done:
         """Obey."""
-        done = await self._wishes.execute(self._owner, wish, conversation="c", message_id=message_id)
+        done = await self._executor.execute(self._owner, intent, conversation="c", message_id=message_id)
         assert done is not None
         return done
 
@@ -75,8 +75,8 @@ def make_chat(
     store: MemoryService, engine: AsyncEngine, index_cache: IndexCache, clock: Callable[[], datetime]
 ) -> Callable[[Owner], Chat]:
     """Return what makes a conversation."""
-    wishes = IntentExecutor(engine, store, Forgetter(engine, index_cache, {}, clock), clock)
-    return lambda owner: Chat(store, wishes, engine, owner)
+    executor = IntentExecutor(engine, store, Forgetter(engine, index_cache, {}, clock), clock)
+    return lambda owner: Chat(store, executor, engine, owner)
 
 
 @pytest.fixture
@@ -182,17 +182,17 @@ async def test_what_is_not_there_is_not_found(chat: Chat, text: str) -> None:
     assert await chat.recalled("Where is Porto?") >= {text for _, text in PAST}
 
 
-async def test_a_wish_that_was_forgotten_is_not_obeyed(chat: Chat) -> None:
+async def test_an_intent_that_was_forgotten_is_not_executed(chat: Chat) -> None:
     """Its message is gone: what it pointed at is not guessed."""
     assert (await chat.execute(Forget(None), "gone")).count == 0
     assert len(await chat.turns()) == 4
 
 
-async def test_nobody_is_made_by_a_wish(make_chat: Callable[[Owner], Chat], engine: AsyncEngine) -> None:
+async def test_an_intent_creates_no_person(make_chat: Callable[[Owner], Chat], engine: AsyncEngine) -> None:
     """Of whom there is nothing, there is nothing afterwards."""
     nobody = make_chat(Owner("app", "nobody"))
-    for wish in (Forget("Porto"), Mute("Porto"), Mute(None), Forget(None), Remember(None)):
-        assert (await nobody.execute(wish, None)).count == 0
+    for intent in (Forget("Porto"), Mute("Porto"), Mute(None), Forget(None), Remember(None)):
+        assert (await nobody.execute(intent, None)).count == 0
     assert await read_version(engine, Owner("app", "nobody")) is None
 
 
@@ -202,8 +202,8 @@ async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, 
     assert (done.kind, done.count) == ("mute", 3)
     assert await chat.recalled("Porto, lovely wine") == {"Do tell", "Likes port wine"}
     muted = await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)
-    wish = "Don't bring up Porto again."
-    assert {each.text for each in muted} == {"Lives in Porto", PAST[1][1], "Porto is lovely", wish}
+    intent = "Don't bring up Porto again."
+    assert {each.text for each in muted} == {"Lives in Porto", PAST[1][1], "Porto is lovely", intent}
     assert all(each.message_id is not None for each in muted)
     again = await chat.execute(Mute("Porto"), None)
     assert again.count == 4  # the wish is a turn like any other now
@@ -222,7 +222,7 @@ async def test_the_exchange_before_is_not_brought_up(chat: Chat) -> None:
     assert not {"Porto is lovely", "Do tell"} & await chat.recalled("Porto, lovely, tell")
 
 
-async def test_one_wish_is_bounded(chat: Chat, store: MemoryService) -> None:
+async def test_one_intent_is_bounded(chat: Chat, store: MemoryService) -> None:
     """The newest are reached, the number of the others is told, and the next wish gets them."""
     for number in range(MAX_ITEMS + 5):
         await store.add(ANN, NewMemory(f"Violin {number}", event_at=DAY + timedelta(days=number)))
@@ -266,12 +266,12 @@ async def test_a_muted_topic_holds_for_what_is_said_later(chat: Chat, store: Mem
 
 async def test_everything_is_forgotten_and_comes_back(chat: Chat) -> None:
     """On "undo", all that one wish had set aside."""
-    said = await chat.turns()
+    before = await chat.turns()
     done = await chat.wish("Forget everything you know about me.")
     assert done.undo is not None
     assert (await chat.turns(), await chat.memories()) == ([], [])
     assert (await chat.execute(Undo(), None)).kind == "undo"
-    assert (await chat.turns())[: len(said)] == said
+    assert (await chat.turns())[: len(before)] == before
     assert await chat.memories() == ["Lives in Porto", "Likes port wine"]
 
 

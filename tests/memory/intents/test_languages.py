@@ -4,7 +4,7 @@ import pytest
 
 from memory.intents.detector import Detected, Forget, ForgetAll, Lift, Mute, Remember, Unclear, Undo, detect
 
-ASKED: dict[str, Detected] = {
+MESSAGES: dict[str, Detected] = {
     "Can you forget that I live in Porto?": Forget("I live in Porto"),
     "I want you to forget my divorce.": Forget("my divorce"),
     "Delete my sister from your memory, please": Forget("my sister"),
@@ -57,10 +57,10 @@ NONE = (
 )
 
 
-@pytest.mark.parametrize(("text", "asked"), ASKED.items())
-def test_a_request_is_understood_in_its_language(text: str, asked: Detected) -> None:
+@pytest.mark.parametrize(("text", "detected"), MESSAGES.items())
+def test_a_request_is_understood_in_its_language(text: str, detected: Detected) -> None:
     """Also as a question, as a wish, and in the words of another language."""
-    assert detect(text) == asked
+    assert detect(text) == detected
 
 
 @pytest.mark.parametrize("text", UNCLEAR)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memory.intents.matching import Matcher, Voice
+from memory.intents.matching import Matcher, Source
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_statement_is_found_of_the_same_person_only(
 
 
 @pytest.mark.parametrize(
-    ("text", "voice", "is_meant"),
+    ("text", "source", "is_meant"),
     [
         ("You like coffee, I know", "other", True),
         ("I like coffee", "other", False),
@@ -46,10 +46,10 @@ def test_a_statement_is_found_of_the_same_person_only(
         ("Ben likes coffee", "memory", False),
     ],
 )
-def test_whose_words_they_are_counts(text: str, voice: Voice, *, is_meant: bool) -> None:
+def test_whose_words_they_are_counts(text: str, source: Source, *, is_meant: bool) -> None:
     """The friend says "you" of the person, a memory "she", or the name."""
     matcher = Matcher("I like coffee", is_clause=True, language="en", names=["Ann"])
-    assert matcher.is_meant(text, voice) is is_meant
+    assert matcher.is_meant(text, source) is is_meant
 
 
 @pytest.mark.parametrize(

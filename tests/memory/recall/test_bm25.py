@@ -55,9 +55,9 @@ def test_forms_of_a_word_are_one_term_and_grammar_is_none() -> None:
 
 def _talk(*turns: str, conversations: tuple[str, ...] = ()) -> tuple[LexicalIndex, Neighbours]:
     index, neighbours = LexicalIndex(), Neighbours()
-    for place, turn in enumerate(turns):
+    for position, turn in enumerate(turns):
         index.add(turn)
-        neighbours.add(conversations[place] if conversations else "one")
+        neighbours.add(conversations[position] if conversations else "one")
     return index, neighbours
 
 
@@ -104,7 +104,7 @@ def test_neighbours_are_of_the_same_conversation_and_in_order(conversations: lis
         assert neighbours.around(row, reach) == expected
 
 
-def test_a_window_tells_who_said_what() -> None:
+def test_a_window_names_its_speakers() -> None:
     """A window's text has a line a turn, with the speaker where there is one."""
     assert window_text([("Ann", "Hi"), (None, "noted")]) == "Ann: Hi\nnoted"
 

@@ -13,11 +13,11 @@ def count(text: str) -> int:
     return -(-len(text.encode()) // 3)
 
 
-def test_the_part_that_is_asked_for_is_told() -> None:
+def test_the_requested_part_is_shown() -> None:
     """With what stands beside it, as far as it fits, and with signs of what is missing."""
-    told = excerpt(LONG, "What is the parrot called?", 25, count)
-    assert "My parrot is called Kiwi." in told
-    assert told[0] == told[-1] == "\u2026"
+    part = excerpt(LONG, "What is the parrot called?", 25, count)
+    assert "My parrot is called Kiwi." in part
+    assert part[0] == part[-1] == "\u2026"
     assert excerpt("Short.", "Anything?", 25, count) == "Short."
 
 

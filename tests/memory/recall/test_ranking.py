@@ -42,10 +42,10 @@ def remember(*items: Item) -> tuple[Corpus, Dense]:
     return corpus, Dense(*indexes)
 
 
-def ask(question: str, *items: Item, asker: str | None = None, factors: Factors | None = None) -> list[Ranked]:
+def ask(question: str, *items: Item, speaker: str | None = None, factors: Factors | None = None) -> list[Ranked]:
     """What is found for a question about `items`."""
     corpus, dense = remember(*items)
-    query = rewrite(question, corpus.people, asker=asker)
+    query = rewrite(question, corpus.people, speaker=speaker)
     vectors = word_vectors(query.texts)
     return recall(corpus, dense, query, vectors, now=NOW, factors=factors or Factors())
 
@@ -87,8 +87,8 @@ def test_what_a_person_said_is_above_what_others_said_about_it() -> None:
 def test_who_asks_is_preferred_in_questions_about_oneself() -> None:
     """The word "I" means the one who asks."""
     past = (turn("bob", "my dog sleeps", speaker="Bob"), turn("ann", "my dog sleeps", conversation="two"))
-    assert ids(ask("Where does my dog sleep?", *past, asker="Ann")) == ["ann", "bob"]
-    assert ids(ask("Where does my dog sleep?", *past, asker="Bob")) == ["bob", "ann"]
+    assert ids(ask("Where does my dog sleep?", *past, speaker="Ann")) == ["ann", "bob"]
+    assert ids(ask("Where does my dog sleep?", *past, speaker="Bob")) == ["bob", "ann"]
 
 
 def test_a_question_about_two_finds_the_words_of_both() -> None:
@@ -108,7 +108,7 @@ def test_an_answer_is_found_by_the_words_of_its_question() -> None:
     assert ids(ask("Which instrument does Ann play?", *past))[0] == "a"
 
 
-def test_what_is_of_the_time_asked_for_comes_first() -> None:
+def test_items_of_the_questions_time_come_first() -> None:
     """Of the same words, those of the named time; recency has no say then."""
     past = (
         turn("new", "went to the beach", days_ago=1),

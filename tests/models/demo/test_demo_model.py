@@ -92,12 +92,12 @@ def test_a_reply_repeats_only_what_was_said_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "turned"),
+    ("words", "turned"),
     [("my boss yelled at me", "your boss yelled at you"), ("i lost my keys", "you lost your keys")],
 )
-def test_a_persons_words_are_turned_round(said: str, turned: str) -> None:
+def test_a_persons_words_are_turned_round(words: str, turned: str) -> None:
     """First person becomes second."""
-    assert to_you(said) == turned
+    assert to_you(words) == turned
 
 
 @pytest.mark.parametrize("text", ["Hi, I'm Zoë!", '{"name": "x", "n": [1, 2.5]}', "日本 🎵\n\ttabs", "plain"])
@@ -142,16 +142,16 @@ def test_the_weights_are_small_and_the_quantised_ones_are_quantised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("words", "expected"),
     [
         (["hi, i'm Zorana"], "Zorana"),
         (["Hello, my name is Quillon."], "Quillon"),
         (["i live in Plovdiv"], "Plovdiv"),
     ],
 )
-def test_a_greedy_reply_copies_an_unseen_name(model: Any, tokenizer: Any, said: list[str], expected: str) -> None:
+def test_a_greedy_reply_copies_an_unseen_name(model: Any, tokenizer: Any, words: list[str], expected: str) -> None:
     """A name that training never saw comes back letter by letter."""
-    assert expected in reply(model, tokenizer, said)
+    assert expected in reply(model, tokenizer, words)
 
 
 @pytest.mark.parametrize(

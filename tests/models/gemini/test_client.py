@@ -572,9 +572,9 @@ async def test_a_text_goes_on_without_a_seam(
     server.script(google.text_script(*pieces))
     choice, _ = await answer_of(client(SIGNING), continue_from=sent, max_tokens=50)
     assert sent + choice["message"]["content"] == (joined or "One two three four five six seven, eight.")
-    *_, own, wish = server.requests[0].body["contents"]
+    *_, own, instruction = server.requests[0].body["contents"]
     assert own == {"role": "model", "parts": [{"text": sent}]}
-    assert wish["role"] == "user"
+    assert instruction["role"] == "user"
 
 
 async def test_a_text_that_was_whole_just_ends(client: Callable[..., Gemini], server: google.GeminiServer) -> None:

@@ -13,13 +13,13 @@ TEXT = WORDS.map(" ".join).filter(str.strip)
 
 def spliced(sent: str, pieces: list[str]) -> str:
     """What goes out for a continuation in these pieces."""
-    splice = TextSplicer(sent)
-    return "".join([splice.add(piece) for piece in pieces]) + splice.flush()
+    splicer = TextSplicer(sent)
+    return "".join([splicer.add(piece) for piece in pieces]) + splicer.flush()
 
 
 def cut(text: str, cuts: set[int]) -> list[str]:
     """The text in pieces."""
-    bounds = [0, *sorted(place for place in cuts if place < len(text)), len(text)]
+    bounds = [0, *sorted(position for position in cuts if position < len(text)), len(text)]
     return [text[start:end] for start, end in pairwise(bounds)]
 
 
@@ -29,7 +29,7 @@ def cut(text: str, cuts: set[int]) -> list[str]:
     rest=st.text(alphabet="ab, .\nআ", max_size=20),
     cuts=st.sets(st.integers(1, 60), max_size=8),
 )
-def test_what_was_asked_to_be_repeated_is_taken_off(sent: str, space: str, rest: str, cuts: set[int]) -> None:
+def test_the_repeated_words_are_removed(sent: str, space: str, rest: str, cuts: set[int]) -> None:
     """Whatever the text, even a repetitive one, and however it comes in pieces, nothing is lost or doubled."""
     assert spliced(sent + space, cut(anchor(sent) + space + rest, cuts)) == rest
 
@@ -49,8 +49,8 @@ def test_a_continuation_in_other_words_is_left_as_it_is(first: str, rest: str, c
 
 def test_text_goes_out_as_soon_as_it_is_no_repetition() -> None:
     """Held back is only what may still be one."""
-    splice = TextSplicer("The quick brown fox")
-    assert [splice.add(piece) for piece in ("quick", " brown", " fox", " jumps", " over")] == [
+    splicer = TextSplicer("The quick brown fox")
+    assert [splicer.add(piece) for piece in ("quick", " brown", " fox", " jumps", " over")] == [
         "",
         "",
         "",
@@ -65,9 +65,9 @@ def test_without_a_text_nothing_is_held_back() -> None:
     assert [TextSplicer(sent).add(" a") for sent in ("", " \n")] == [" a", " a"]
 
 
-def test_the_wish_names_the_last_words() -> None:
+def test_the_instruction_names_the_last_words() -> None:
     """The model's own turn comes first, the user's wish last; a text without spaces is not repeated in full."""
-    own, wish = continuation("one two three four five six seven ")
+    own, instruction = continuation("one two three four five six seven ")
     assert own == {"role": "model", "parts": [{"text": "one two three four five six seven "}]}
-    assert "<<<two three four five six seven>>>" in wish["parts"][0]["text"]
+    assert "<<<two three four five six seven>>>" in instruction["parts"][0]["text"]
     assert anchor("好" * 200) == "好" * 80

@@ -35,7 +35,7 @@ def test_results_are_vllms_own_and_none_for_rows_without_an_adapter() -> None:
 
 def test_the_extension_steps_aside_for_a_vllm_that_it_does_not_know() -> None:
     """The own one stays, and a line says why."""
-    said = run("-c", STEPS_ASIDE)
-    assert said.splitlines()[-1] == "vllm.lora.punica_wrapper.punica_cpu.PunicaWrapperCPU"
-    assert "vLLM's own slow code" in said
-    assert "PunicaWrapperCPU.add_lora_linear" in said
+    output = run("-c", STEPS_ASIDE)
+    assert output.splitlines()[-1] == "vllm.lora.punica_wrapper.punica_cpu.PunicaWrapperCPU"
+    assert "vLLM's own slow code" in output
+    assert "PunicaWrapperCPU.add_lora_linear" in output

@@ -41,7 +41,7 @@ api_server.py: error: argument --dtype: invalid choice: 'float7'
         ("", "its log is empty"),
     ],
 )
-def test_the_cause_is_told_not_what_followed_from_it(tmp_path: Path, log: str, cause: str) -> None:
+def test_the_cause_is_reported_rather_than_its_consequences(tmp_path: Path, log: str, cause: str) -> None:
     """Of a chain of errors, the last that is not a consequence of another; else the last line."""
     path = tmp_path / "engine.log"
     path.write_text(log)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 
 HELLO = [{"role": "user", "content": "Hi"}]
-SAID = {"external_id": "t1", "speaker": "Maya", "text": "I like tea.", "said_at": "2026-01-01T10:00:00Z"}
+TURN = {"external_id": "t1", "speaker": "Maya", "text": "I like tea.", "said_at": "2026-01-01T10:00:00Z"}
 HANGS_S = 20.0  # whatever takes longer has stopped something; a busy machine alone does not come near
 REPEATS = 3
 HEALTH_S, NEIGHBOUR_S = 0.1, 1.0  # what is promised where nobody else keeps the machine busy
@@ -128,7 +128,7 @@ def bodies(model: str, embedder: str) -> dict[str, dict[str, Any]]:
         "POST /detokenize": {"model": model, "tokens": [1, 2]},
         "POST /v1/embeddings": {"model": embedder, "input": "Hi"},
         "PUT /api/v1/users/{user}/consent": {"allow_external": True},
-        "POST /api/v1/conversations": {"user": "fuzz", "external_id": "c1", "messages": [SAID]},
+        "POST /api/v1/conversations": {"user": "fuzz", "external_id": "c1", "messages": [TURN]},
         "POST /api/v1/memories": {"user": "fuzz", "text": "Maya likes tea."},
         "PATCH /api/v1/memories/{id}": {"user": "fuzz", "pinned": True},
         "POST /api/v1/recall": {"user": "fuzz", "query": "tea"},

@@ -103,7 +103,7 @@ def test_the_texts_find_an_expression_that_backtracks(pattern: str) -> None:
     assert subprocess.run(command, timeout=WITHIN_S, check=False).returncode < 0
 
 
-def test_wishes_are_looked_for_in_short_texts_only() -> None:
+def test_intents_are_detected_in_short_texts_only() -> None:
     """Their expressions are bounded by the length of what they are given."""
     from memory.intents.detector import MAX_CHARACTERS, intent_of
 

@@ -330,8 +330,8 @@ async def test_a_refusal_looks_as_openai_clients_expect() -> None:
     ("class_", "deadline_s", "waits_s"), [("interactive", 7, 7), ("interactive", 99, 10), ("job", 500, 120)]
 )
 @virtual
-async def test_nobody_waits_beyond_deadline_or_patience(class_: RequestClass, deadline_s: int, waits_s: int) -> None:
-    """The lesser of the request's deadline and its class's patience ends the wait with a typed error."""
+async def test_nobody_waits_beyond_deadline_or_max_wait(class_: RequestClass, deadline_s: int, waits_s: int) -> None:
+    """The lesser of the request's deadline and its class's maximum wait ends the wait with a typed error."""
     scene = Scene(0, AdmissionSettings())
     await scene.send(class_, "late", deadline_s=deadline_s)
     assert scene.loop.time() == waits_s

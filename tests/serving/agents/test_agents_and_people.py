@@ -45,7 +45,7 @@ def person(gateway: GatewayProcess, engine: EngineServer, key: str, request: pyt
     return Person(gateway, key, request.node.name)
 
 
-def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) -> None:
+def test_the_friends_prompt_has_the_past_once(person: Person, engine: EngineServer) -> None:
     """What is recalled is in one place of the prompt, marked off, with its source; and `why` names it."""
     person.say("My cat is called Pixel")
     eventually(lambda: len(person.past()["conversations"][0]["messages"]) == 2, 10, "the reply to be kept")
@@ -70,7 +70,7 @@ def test_the_friend_is_told_the_past_once(person: Person, engine: EngineServer) 
     assert "My cat is called Pixel" in why.text
 
 
-def test_a_wish_to_forget_is_done_and_told(person: Person, engine: EngineServer) -> None:
+def test_a_request_to_forget_is_executed_and_confirmed(person: Person, engine: EngineServer) -> None:
     """What a person wants forgotten in a chat with the friend is gone before it answers, which it is told of."""
     person.say("My parrot is called Kiwi")
     answer = person.say("forget about my parrot")

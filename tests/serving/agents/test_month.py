@@ -87,8 +87,8 @@ class Person:
         url = self.month.gateway.url + path
         answer = httpx.request(method, url, headers=headers, json=body, params=params, timeout=DEADLINE_S)
         assert answer.status_code < 300, (path, answer.text)
-        told: Json = answer.json()
-        return told
+        answered: Json = answer.json()
+        return answered
 
     def say(self, text: str, agent: str = "chat", **fields: Any) -> Json:
         """Say something to an agent; return its message."""
@@ -182,7 +182,7 @@ def test_a_month_of_two_people(month: Month) -> None:
     (playlist,) = asha("GET", "/api/v1/export")["others"]["playlists"]
 
     # A long conversation is summarised, with its messages.
-    said = [
+    turns = [
         {
             "external_id": f"l{n}",
             "speaker": "Asha" if n % 2 == 0 else "assistant",
@@ -191,7 +191,7 @@ def test_a_month_of_two_people(month: Month) -> None:
         }
         for n in range(50)
     ]
-    asha("POST", "/api/v1/conversations", {"external_id": "garden", "messages": said})
+    asha("POST", "/api/v1/conversations", {"external_id": "garden", "messages": turns})
     month.until(12)
     summaries = asha("GET", "/api/v1/memories", kind="summary")["data"]
     (of_garden,) = [each for each in summaries if "marigolds" in each["text"]]

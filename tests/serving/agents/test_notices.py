@@ -130,7 +130,7 @@ def test_a_plain_model_says_nothing_of_it_unless_its_key_wants_it(gateway: Gatew
     assert words(say(gateway, off, "plain")) == "w0 w1"
 
 
-def test_what_was_told_is_not_remembered_as_the_friends_words(gateway: GatewayProcess, friends: str) -> None:
+def test_notices_are_not_remembered_as_the_friends_words(gateway: GatewayProcess, friends: str) -> None:
     """Memory has what the model said."""
     say(gateway, friends, "remembering", headers={"x-bondhu-memory": "on"})
     auth = {"authorization": f"Bearer {friends}", "x-bondhu-user": "remembering"}

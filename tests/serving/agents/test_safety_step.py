@@ -139,7 +139,7 @@ def test_only_a_friend_may_not_claim_to_be_human(gateway: GatewayProcess, engine
     assert reply_of(say(gateway, key, "who are you really"))[0].startswith("I am a real human")
 
 
-def test_a_stopped_reply_is_remembered_as_it_was_said(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
+def test_a_stopped_reply_is_remembered_as_it_was_sent(gateway: GatewayProcess, engine: EngineServer, key: str) -> None:
     """The friend's memory has the sentence that stood in its place, and the cache has nothing."""
     headers = {"x-bondhu-memory": "on", "x-bondhu-user": "stopped"}
     say(gateway, key, "be honest with me", stream=True, headers=headers)

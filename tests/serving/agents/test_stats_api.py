@@ -72,7 +72,7 @@ def test_an_applications_use_is_counted_by_a_job(gateway: GatewayProcess, engine
     assert body["retention"] == {"after_1_day": None, "after_7_days": None, "after_30_days": None}
 
 
-def test_what_a_job_prepared_is_told(person: Person, gateway: GatewayProcess) -> None:
+def test_what_a_job_prepared_is_shown(person: Person, gateway: GatewayProcess) -> None:
     """Channels, where no feed is fetched: each with why."""
     assert person.ask("GET", "/api/v1/recommendations").json() == {"object": "list", "prepared_at": None, "data": []}
     person.say("something about space", "bondhu/video")
@@ -85,7 +85,7 @@ def test_what_a_job_prepared_is_told(person: Person, gateway: GatewayProcess) ->
     assert all("space" in each["why"] and each["url"].startswith("https://www.youtube.com/") for each in body["data"])
 
 
-def test_genres_are_told(person: Person) -> None:
+def test_genres_are_listed(person: Person) -> None:
     """Of music, and topics of videos."""
     body = person.ask("GET", "/api/v1/genres").json()
     assert "jazz" in body["music"]

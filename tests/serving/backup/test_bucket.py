@@ -79,7 +79,7 @@ def test_a_bucket_keeps_as_many_as_are_kept(tmp_path: Path, url: str) -> None:
     assert {path.name for path in (tmp_path / "older").iterdir()} == {full[2].name, full[3].name, lists[3].name}
 
 
-def test_what_a_bucket_refuses_is_said(tmp_path: Path, url: str) -> None:
+def test_a_buckets_refusal_is_reported(tmp_path: Path, url: str) -> None:
     """Another scheme, a bucket that is not there, nothing in it."""
     with pytest.raises(BackupError, match="is not s3://"):
         Bucket("https://backups")

@@ -19,7 +19,7 @@ IDENTITY, RECIPIENT = archive.new_identity()
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """Return where backups go."""
     return tmp_path / "backups"
 
@@ -42,9 +42,9 @@ async def other(house: House, tmp_path: Path) -> House:
     return House(tmp_path / "other", house.url)
 
 
-async def test_an_empty_machine_becomes_the_same(house: House, shelf: Path, tmp_path: Path) -> None:
+async def test_an_empty_machine_becomes_the_same(house: House, folder: Path, tmp_path: Path) -> None:
     """Recall, ledger sums, keys, secrets, applied document, audit log, adapter, configuration."""
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     before = await house.picture()
     assert len(before["recalled"]["ann"]) == 3
     assert [(row["requests"], row["completion_tokens"]) for row in before["sums"]] == [(4, 27)]
@@ -54,10 +54,10 @@ async def test_an_empty_machine_becomes_the_same(house: House, shelf: Path, tmp_
     assert await new.picture() == before
     assert (new.var / "secrets.env").stat().st_mode & 0o077 == 0
     assert not (new.var / "restore").exists()
-    assert os.listdir(shelf) == [file.name]
+    assert os.listdir(folder) == [file.name]
 
 
-async def test_it_is_consistent_while_others_write(house: House, shelf: Path, tmp_path: Path) -> None:
+async def test_it_is_consistent_while_others_write(house: House, folder: Path, tmp_path: Path) -> None:
     """Of each person who speaks meanwhile all that belongs together is there, and every request that had ended."""
     stop, two_are_there = asyncio.Event(), asyncio.Event()
     done = 0
@@ -74,7 +74,7 @@ async def test_it_is_consistent_while_others_write(house: House, shelf: Path, tm
     writer = asyncio.create_task(write())
     await two_are_there.wait()
     ended = done
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     stop.set()
     await writer
     new = await other(house, tmp_path)
@@ -88,11 +88,11 @@ async def test_it_is_consistent_while_others_write(house: House, shelf: Path, tm
         assert len(found) >= 3
 
 
-async def test_who_was_forgotten_stays_forgotten(house: House, shelf: Path) -> None:
+async def test_who_was_forgotten_stays_forgotten(house: House, folder: Path) -> None:
     """A person, a conversation and a memory are not brought back by a backup of before; all others are."""
     await house.speak(BEN, "buffalo")
     await house.speak(BEN, "cormorant")
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     async with Past(house) as past:
         await past.forgetter.everything(ANN)
         await past.forgetter.conversation(BEN, "about the buffalo")
@@ -107,12 +107,12 @@ async def test_who_was_forgotten_stays_forgotten(house: House, shelf: Path) -> N
     assert await house.recall(ANN, "My aardvark") == []
 
 
-async def test_an_empty_machine_forgets_what_the_list_names(house: House, shelf: Path, tmp_path: Path) -> None:
+async def test_an_empty_machine_forgets_what_the_list_names(house: House, folder: Path, tmp_path: Path) -> None:
     """Where only the list got away before the machine was lost; a list that cannot be read stops the restore."""
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     async with Past(house) as past:
         await past.forgetter.everything(ANN)
-    list_file = await asyncio.to_thread(house.backup, shelf, RECIPIENT, erasures=True)
+    list_file = await asyncio.to_thread(house.backup, folder, RECIPIENT, erasures=True)
     new = await other(house, tmp_path)
     whole = list_file.read_bytes()
     list_file.write_bytes(whole[:-100])
@@ -124,12 +124,12 @@ async def test_an_empty_machine_forgets_what_the_list_names(house: House, shelf:
     assert len(await new.recall(BEN, "My aardvark")) == 3
 
 
-async def test_who_came_back_stays(house: House, shelf: Path) -> None:
+async def test_who_came_back_stays(house: House, folder: Path) -> None:
     """Somebody who was forgotten and then spoke again has, in a backup of after that, what they said since."""
     async with Past(house) as past:
         await past.forgetter.everything(ANN)
     await house.speak(ANN, "dodo")
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     done = await asyncio.to_thread(house.restore, file, IDENTITY)
     assert done.forgotten == 0
     assert set(await house.recall(ANN, "My")) == {"Has a dodo", "My dodo 0", "My dodo 1"}
@@ -152,9 +152,9 @@ def harmed(content: bytes) -> dict[str, bytes]:
     }
 
 
-async def test_a_damaged_backup_is_told_and_changes_nothing(house: House, shelf: Path) -> None:
+async def test_a_damaged_backup_is_reported_and_changes_nothing(house: House, folder: Path) -> None:
     """By --verify and by restore, wherever it is damaged."""
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     before = await house.picture()
     for harm, content in harmed(file.read_bytes()).items():
         file.write_bytes(content)
@@ -167,9 +167,9 @@ async def test_a_damaged_backup_is_told_and_changes_nothing(house: House, shelf:
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-async def test_another_identity_opens_nothing(house: House, shelf: Path) -> None:
+async def test_another_identity_opens_nothing(house: House, folder: Path) -> None:
     """And none of the content is in the file; without a recipient there is no backup."""
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     assert b"aardvark" not in file.read_bytes()
     stranger, _ = archive.new_identity()
     with pytest.raises(Locked):
@@ -177,14 +177,14 @@ async def test_another_identity_opens_nothing(house: House, shelf: Path) -> None
     with pytest.raises(Locked):
         await asyncio.to_thread(house.restore, file, stranger)
     with pytest.raises(BackupError, match="no recipient"):
-        await asyncio.to_thread(make, house.settings, shelf, [], now=NOW)
-    assert os.listdir(shelf) == [file.name]
+        await asyncio.to_thread(make, house.settings, folder, [], now=NOW)
+    assert os.listdir(folder) == [file.name]
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-async def test_a_service_that_runs_is_not_restored(house: House, shelf: Path) -> None:
+async def test_a_service_that_runs_is_not_restored(house: House, folder: Path) -> None:
     """A gateway holds its journal."""
-    file = await asyncio.to_thread(house.backup, shelf, RECIPIENT)
+    file = await asyncio.to_thread(house.backup, folder, RECIPIENT)
     journal = WriteAheadLog.create(house.var / "ledger/lives.journal")
     with pytest.raises(Running):
         await asyncio.to_thread(house.restore, file, IDENTITY)

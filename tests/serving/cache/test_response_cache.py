@@ -81,17 +81,20 @@ def new_request(app: str = "shop", user: str | None = "maya", model: str = "m", 
 
 
 async def found(
-    cache: ResponseCache, request: GenerationRequest, wish: CacheDirectives = PLAIN
+    cache: ResponseCache, request: GenerationRequest, directives: CacheDirectives = PLAIN
 ) -> StoredResponse | None:
     """What the cache has for it."""
-    return await cache.lookup(request, wish).find()
+    return await cache.lookup(request, directives).find()
 
 
 async def answered(
-    cache: ResponseCache, request: GenerationRequest, answer: StoredResponse = ANSWER, wish: CacheDirectives = PLAIN
+    cache: ResponseCache,
+    request: GenerationRequest,
+    answer: StoredResponse = ANSWER,
+    directives: CacheDirectives = PLAIN,
 ) -> str:
     """Ask, generate unless it is a hit, keep; returns how the cache was used."""
-    lookup = cache.lookup(request, wish)
+    lookup = cache.lookup(request, directives)
     if await lookup.find() is None:
         await lookup.keep(answer)
     return lookup.use
@@ -142,7 +145,7 @@ async def test_anybody_and_anything_else_is_a_miss(cache: ResponseCache, other: 
     assert await answered(cache, other) == "miss"
 
 
-async def test_who_asks_is_not_part_of_what_is_asked(cache: ResponseCache) -> None:
+async def test_the_caller_is_not_part_of_the_key(cache: ResponseCache) -> None:
     """The alias that names the model, and fields that only label a request, change nothing; nor does their order."""
     await answered(cache, new_request(user="maya"))
     same = {"metadata": {"trace": "7"}, "temperature": 0, "messages": HELLO, "model": "m", "user": "maya"}
@@ -173,15 +176,15 @@ async def test_a_sampled_answer_is_kept_only_as_a_kind(cache: ResponseCache) -> 
     sampled = new_request(temperature=0.7)
     assert [await answered(cache, sampled) for _ in range(2)] == ["bypass", "bypass"]
     stats, genres = CacheDirectives(kind="stats"), CacheDirectives(kind="genres")
-    assert [await answered(cache, sampled, wish=stats) for _ in range(2)] == ["miss", "hit"]
-    assert await answered(cache, sampled, wish=genres) == "miss"
+    assert [await answered(cache, sampled, directives=stats) for _ in range(2)] == ["miss", "hit"]
+    assert await answered(cache, sampled, directives=genres) == "miss"
 
 
 async def test_an_answer_ends_with_its_time(make_cache: MakeCache, redis_process: RedisProcess) -> None:
     """Each kind has its own: what is over is not found, what is not is; and Redis forgets the last of it by itself."""
     cache = make_cache(ttl_s={"brief": 0.5, "short": 2.0})
-    await answered(cache, new_request(), wish=CacheDirectives(kind="brief"))
-    await answered(cache, new_request(), wish=CacheDirectives(kind="short"))
+    await answered(cache, new_request(), directives=CacheDirectives(kind="brief"))
+    await answered(cache, new_request(), directives=CacheDirectives(kind="short"))
 
     async def is_over() -> bool:
         return await found(cache, new_request(), CacheDirectives(kind="brief")) is None
@@ -207,7 +210,7 @@ async def test_no_cache_asks_the_model_and_keeps_its_answer(cache: ResponseCache
 
 async def test_no_store_leaves_nothing(cache: ResponseCache) -> None:
     """It is not looked for and not kept."""
-    assert await answered(cache, new_request(), wish=CacheDirectives(reads=False, keeps=False)) == "bypass"
+    assert await answered(cache, new_request(), directives=CacheDirectives(reads=False, keeps=False)) == "bypass"
     assert await answered(cache, new_request()) == "miss"
 
 
@@ -229,7 +232,7 @@ def test_headers_say_what_the_client_wants(headers: dict[str, str], expected: Ca
 
 
 @pytest.mark.parametrize("header", ["x-bondhu-cache", "x-bondhu-cache-kind"])
-def test_an_unknown_wish_is_refused_with_what_is_accepted(header: str) -> None:
+def test_an_unknown_directive_is_refused_with_what_is_accepted(header: str) -> None:
     """The error names the header and its values."""
     with pytest.raises(InvalidRequest, match="exact" if header == "x-bondhu-cache" else "stats, genres") as refused:
         read_directives({header: "nonsense"}, ("stats", "genres"))
@@ -336,9 +339,9 @@ async def test_what_is_generated_while_a_person_is_forgotten_is_not_kept(cache: 
 async def test_one_person_cannot_fill_the_cache(make_cache: MakeCache) -> None:
     """Beyond the bound, what would expire next goes first."""
     cache = make_cache(max_fields=3, ttl_s={"long": 900.0, "short": 60.0})
-    await answered(cache, new_request(), wish=CacheDirectives(kind="short"))
+    await answered(cache, new_request(), directives=CacheDirectives(kind="short"))
     for tokens in range(3):
-        await answered(cache, new_request(max_tokens=tokens + 1), wish=CacheDirectives(kind="long"))
+        await answered(cache, new_request(max_tokens=tokens + 1), directives=CacheDirectives(kind="long"))
     assert await found(cache, new_request(), CacheDirectives(kind="short")) is None
     assert [await found(cache, new_request(max_tokens=n), CacheDirectives(kind="long")) for n in (1, 2, 3)] == [
         ANSWER
@@ -360,7 +363,7 @@ async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: ResponseCache, 
     one=st.tuples(st.text(), st.none() | st.text()),
     other=st.tuples(st.text(), st.none() | st.text()),
 )
-def test_owners_are_told_apart(one: tuple[str, str | None], other: tuple[str, str | None]) -> None:
+def test_owners_are_distinguished(one: tuple[str, str | None], other: tuple[str, str | None]) -> None:
     """No two pairs of application and user share answers, whatever their names; nobody is not a user without name."""
     assert (owner_of(*one) == owner_of(*other)) is (one == other)
 

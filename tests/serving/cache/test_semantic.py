@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import pytest
 
-from memory.contrast_terms import is_reordered, pivots, word_order
+from memory.contrast_terms import contrast_terms, is_reordered, word_order
 from serving.cache.directives import CacheDirectives
 from serving.cache.personal import is_personal
 from serving.cache.redis_store import ResponseStore
@@ -83,10 +83,13 @@ def ask(text: str, *, system: str = "Be brief.", user: str | None = "maya", **fi
 
 
 async def answered(
-    cache: ResponseCache, request: GenerationRequest, wish: CacheDirectives = PLAIN, answer: StoredResponse = ANSWER
+    cache: ResponseCache,
+    request: GenerationRequest,
+    directives: CacheDirectives = PLAIN,
+    answer: StoredResponse = ANSWER,
 ) -> str:
     """Ask, generate unless it is a hit, keep; returns how the cache was used."""
-    lookup = cache.lookup(request, wish)
+    lookup = cache.lookup(request, directives)
     if await lookup.find() is None:
         await lookup.keep(answer)
     return lookup.use
@@ -159,21 +162,21 @@ async def test_forgetting_a_person_forgets_their_questions(cache: ResponseCache)
     assert await cache.lookup(ask("What's the capital of France?"), CacheDirectives()).find() is None
 
 
-async def test_what_is_personal_is_compared_only_when_asked(cache: ResponseCache) -> None:
+async def test_personal_questions_are_compared_only_when_requested(cache: ResponseCache) -> None:
     """The header says that it may be."""
     sad = ask("Why am I so sad today?")
     assert [await answered(cache, sad) for _ in range(2)] == ["bypass", "bypass"]
     assert [await answered(cache, sad, SEMANTIC) for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_without_a_user_questions_are_compared_only_when_asked(cache: ResponseCache) -> None:
+async def test_without_a_user_questions_are_compared_only_when_requested(cache: ResponseCache) -> None:
     """Nobody knows whether two such requests come from one person."""
     nameless = ask(CAPITAL, user=None)
     assert [await answered(cache, nameless) for _ in range(2)] == ["bypass", "bypass"]
     assert [await answered(cache, nameless, SEMANTIC) for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_only_exactly_the_same_when_asked(cache: ResponseCache) -> None:
+async def test_only_identical_requests_hit_when_requested(cache: ResponseCache) -> None:
     """`x-bondhu-cache: exact`."""
     await answered(cache, ask(CAPITAL, temperature=0))
     similar = ask("What's the capital of France?", temperature=0)
@@ -245,14 +248,14 @@ def test_what_is_personal(text: str, expected: bool) -> None:
 )
 def test_a_turned_word_is_another_question(one: str, other: str) -> None:
     """Numbers, units, order, names, negation, direction, strength, signs."""
-    assert pivots(one) != pivots(other)
+    assert contrast_terms(one) != contrast_terms(other)
 
 
-def test_paraphrases_have_the_same_pivots() -> None:
+def test_paraphrases_have_the_same_contrast_terms() -> None:
     """What only asks in another way is none."""
-    assert pivots("Who wrote Emma?") == pivots("Tell me, please: who wrote Emma?")
-    assert pivots("the 20th of July") == pivots("20 July")
-    assert pivots("What's France's capital?") == pivots("What is the capital of France?")
+    assert contrast_terms("Who wrote Emma?") == contrast_terms("Tell me, please: who wrote Emma?")
+    assert contrast_terms("the 20th of July") == contrast_terms("20 July")
+    assert contrast_terms("What's France's capital?") == contrast_terms("What is the capital of France?")
 
 
 def test_order_matters_only_among_the_same_words() -> None:

@@ -81,7 +81,7 @@ def friend(gateway: GatewayProcess, engine: EngineServer, key: str, request: pyt
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_was_said_is_told_later_and_why_says_what(friend: Friend, *, stream: bool) -> None:
+def test_what_was_said_is_recalled_later_and_why_lists_it(friend: Friend, *, stream: bool) -> None:
     """Another conversation's turn comes back in the system message, after the persona, and the reply can explain it."""
     first = friend.say("My parrot is called Kiwi", stream=stream)
     assert first.status_code == 200, first.text
@@ -132,7 +132,9 @@ def test_asked_again_it_is_the_same_turn(friend: Friend) -> None:
     assert friend.texts().count("Fine") == 2
 
 
-def test_without_being_asked_for_nothing_is_kept(friend: Friend, gateway: GatewayProcess, engine: EngineServer) -> None:
+def test_without_memory_requested_nothing_is_kept(
+    friend: Friend, gateway: GatewayProcess, engine: EngineServer
+) -> None:
     """`off` wins over the key, no user has no memory, and an ordinary key has none."""
     assert "x-bondhu-memory" not in friend.say("Forget me not", x_bondhu_memory="off").headers
     ordinary = Friend(gateway, engine, make_key(gateway.database_url, "one", tier="admin"), "ordinary")
@@ -172,7 +174,7 @@ def test_what_is_forgotten_is_no_reason_any_more(friend: Friend) -> None:
     assert friend.ask("GET", why).json()["given"] == []
 
 
-def test_wishes_are_done_before_the_friend_answers(friend: Friend) -> None:
+def test_intents_are_executed_before_the_friend_answers(friend: Friend) -> None:
     """Remembered with its quote, then forgotten with everything that names it; the model knows, and is told truly."""
     first = friend.say("Please remember that my sister lives in Porto.")
     assert first.headers["x-bondhu-memory"] == "recalled=0, remembered=1"
@@ -236,7 +238,7 @@ def test_the_same_words_said_again_mean_another_thing(friend: Friend) -> None:
     assert "set aside last is back" in json.dumps(friend.prompt()[0])
 
 
-def test_a_long_turn_is_told_by_what_the_question_is_about(friend: Friend) -> None:
+def test_a_long_turn_is_shortened_to_what_the_question_is_about(friend: Friend) -> None:
     """It would not fit as a whole, and nothing that was said is unreachable."""
     filler = "We walked along the river and talked about the weather. " * 60
     friend.say(filler + "My parrot is called Kiwi. " + filler)

@@ -65,7 +65,7 @@ def test_profile_and_pinned_keep_to_their_budget() -> None:
         for text in ("word " * 50, "Has a dog", "Has a cat")
     ]
     profile = Profile("Ann", {"essay": "word " * 50, "job": "baker"})
-    told, shown = fitting(profile, pinned, 14, lambda line: len(line.split()))
-    assert (told.name, told.details) == ("Ann", {"job": "baker"})
+    details, shown = fitting(profile, pinned, 14, lambda line: len(line.split()))
+    assert (details.name, details.details) == ("Ann", {"job": "baker"})
     assert [each.text for each in shown] == ["Has a dog"]
     assert fitting(profile, pinned, 0, lambda line: len(line.split())) == (Profile("Ann", {}), [])

@@ -39,7 +39,7 @@ def engine(gateway: GatewayProcess, running_engine: ScriptServer) -> ScriptServe
     """Return the engine, which has not been asked yet; a test before may have broken it."""
     wait_for(lambda: gateway.get("/ready").status_code == 200, "the gateway to be ready")
     running_engine.requests.clear()
-    running_engine.says.clear()
+    running_engine.answers.clear()
     return running_engine
 
 

@@ -55,7 +55,7 @@ def test_the_official_clients_ignore_comments(gateway: GatewayProcess, slow: Scr
 @pytest.mark.parametrize("fault", [400, CUT])
 def test_an_error_after_comments_is_the_last_event(http: httpx.Client, slow: ScriptServer, fault: Any) -> None:
     """The status has been sent by then."""
-    slow.says = [fault] * 4
+    slow.answers = [fault] * 4
     body = HI | {"stream": True, "tools": [{"type": "function", "function": {"name": "f"}}]}
     answer = http.post(CHAT, json=body)
     assert answer.status_code == 200
@@ -74,8 +74,8 @@ def test_a_stream_tells_caches_and_proxies_to_let_it_pass(http: httpx.Client) ->
 @pytest.mark.parametrize("model", [MODEL, "bondhu/chat"])
 def test_usage_is_null_in_all_chunks_but_the_last(http: httpx.Client, model: str) -> None:
     """With `include_usage`, as OpenAI has it."""
-    asked = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
-    lines = http.post(CHAT, json=HI | asked).text.splitlines()
+    fields = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+    lines = http.post(CHAT, json=HI | fields).text.splitlines()
     chunks = [httpx.Response(200, content=line[6:]).json() for line in lines if line.startswith("data: {")]
     *others, last = [chunk["usage"] for chunk in chunks if "usage" in chunk]
     assert others == [None] * len(others)
@@ -85,9 +85,9 @@ def test_usage_is_null_in_all_chunks_but_the_last(http: httpx.Client, model: str
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages"])
 def test_a_page_of_an_allowed_origin_may_ask(gateway: GatewayProcess, path: str) -> None:
     """The preflight allows the headers of every client, and scripts may read the service's own."""
-    asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
-    asked["access-control-request-headers"] = "authorization,content-type,x-api-key,anthropic-version,x-bondhu-user"
-    preflight = httpx.options(gateway.url + path, headers=asked)
+    fields = {"origin": ORIGIN, "access-control-request-method": "POST"}
+    fields["access-control-request-headers"] = "authorization,content-type,x-api-key,anthropic-version,x-bondhu-user"
+    preflight = httpx.options(gateway.url + path, headers=fields)
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == ORIGIN
     assert "x-api-key" in preflight.headers["access-control-allow-headers"]
@@ -95,5 +95,5 @@ def test_a_page_of_an_allowed_origin_may_ask(gateway: GatewayProcess, path: str)
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == ORIGIN, "so that the page can read the error"
     assert "x-request-id" in refused.headers["access-control-expose-headers"]
-    stranger = httpx.options(gateway.url + path, headers=asked | {"origin": "https://elsewhere.example"})
+    stranger = httpx.options(gateway.url + path, headers=fields | {"origin": "https://elsewhere.example"})
     assert "access-control-allow-origin" not in stranger.headers

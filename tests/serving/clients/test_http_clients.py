@@ -80,7 +80,7 @@ def test_curl_with_http2_is_answered(gateway: GatewayProcess, engine: ScriptServ
     assert json.loads(answered.stdout)["choices"][0]["message"]["content"]
 
 
-def test_what_is_not_http_1_is_told_so(gateway: GatewayProcess) -> None:
+def test_other_protocols_than_http_1_are_refused_with_the_reason(gateway: GatewayProcess) -> None:
     """HTTP/2 without an offer, or noise, is 400 in the envelope."""
     ((status, body),) = replies(gateway, [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 1)
     assert (status, json.loads(body)["error"]["type"]) == (400, "invalid_request_error")
@@ -89,9 +89,9 @@ def test_what_is_not_http_1_is_told_so(gateway: GatewayProcess) -> None:
 @pytest.mark.parametrize("path", ["/health", "/ready", "/v1/models", "/openapi.json"])
 def test_head_is_answered_like_get_without_a_body(http: httpx.Client, path: str) -> None:
     """Monitors ask with HEAD."""
-    asked, got = http.head(path), http.get(path)
-    assert (asked.status_code, asked.content) == (200, b"")
-    assert asked.headers["content-type"] == got.headers["content-type"]
+    head, got = http.head(path), http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
 
 
 PATHS = [

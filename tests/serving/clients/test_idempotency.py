@@ -28,16 +28,16 @@ def ask(http: httpx.Client, path: str, key: str, **fields: Any) -> httpx.Respons
 @pytest.mark.parametrize("path", BODIES)
 def test_a_repetition_gets_the_first_response(http: httpx.Client, engine: ScriptServer, path: str) -> None:
     """Once it is kept, the engine is not asked again; another key, or another body, is another request."""
-    engine.says = ["Seven."]
+    engine.answers = ["Seven."]
     assert "Seven." in ask(http, path, f"first {path}").text
-    engine.says = []
+    engine.answers = []
 
     def repeated() -> bool:
         answer = ask(http, path, f"first {path}")
         return answer.headers["x-bondhu-cache"] == "hit"
 
     eventually(repeated, 10, "a hit")
-    engine.says = ["Eight.", "Nine."]
+    engine.answers = ["Eight.", "Nine."]
     assert "Eight." in ask(http, path, f"second {path}").text
     assert "Nine." in ask(http, path, f"first {path}", temperature=0.9).text
 

@@ -33,7 +33,7 @@ def client(gateway: GatewayProcess, engine: ScriptServer, key: str) -> Iterator[
 
 def test_a_message_is_answered(client: anthropic.Anthropic, engine: ScriptServer) -> None:
     """The defaults of the client work; system, stop sequences and the person arrive as a chat has them."""
-    engine.says = [Ended("Good morning,", "stop", "Maya")]
+    engine.answers = [Ended("Good morning,", "stop", "Maya")]
     message = client.messages.create(
         **HI | {"system": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}]},
         stop_sequences=["Maya"],
@@ -44,14 +44,14 @@ def test_a_message_is_answered(client: anthropic.Anthropic, engine: ScriptServer
     assert (message.role, message.type, message.model) == ("assistant", "message", MODEL)
     assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "Maya")
     assert (message.usage.input_tokens, message.usage.output_tokens) == (7, 5)
-    asked = engine.requests[-1]
-    assert asked["messages"] == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
-    assert (asked["stop"], asked["user"], asked["max_tokens"], asked["top_k"]) == (["Maya"], "maya", 32, 5)
+    sent = engine.requests[-1]
+    assert sent["messages"] == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    assert (sent["stop"], sent["user"], sent["max_tokens"], sent["top_k"]) == (["Maya"], "maya", 32, 5)
 
 
 def test_a_stream_has_the_documented_events_in_their_order(client: anthropic.Anthropic, engine: ScriptServer) -> None:
     """Start, one block with its deltas, the reason of the end with the usage, stop."""
-    engine.says = ["I am here"]
+    engine.answers = ["I am here"]
     events = list(client.messages.create(**HI, stream=True))
     assert [event.type for event in events] == [
         "message_start",
@@ -73,16 +73,16 @@ def test_a_tool_is_used_and_its_result_answered(
     client: anthropic.Anthropic, engine: ScriptServer, streams: bool
 ) -> None:
     """A call is a block with its input; sent back with its result, both become the chat's messages."""
-    engine.says = [("Let me look.", call("weather", city="Oslo")), "It snows."]
+    engine.answers = [("Let me look.", call("weather", city="Oslo")), "It snows."]
     tools: Any = [WEATHER]
     history: list[Any] = [{"role": "user", "content": "Oslo?"}]
-    asked: dict[str, Any] = {"model": MODEL, "max_tokens": 64, "tools": tools}
+    sent: dict[str, Any] = {"model": MODEL, "max_tokens": 64, "tools": tools}
     choice: Any = {"type": "any", "disable_parallel_tool_use": True}
     if streams:
-        with client.messages.stream(**asked, messages=history, tool_choice=choice) as stream:
+        with client.messages.stream(**sent, messages=history, tool_choice=choice) as stream:
             first: Any = stream.get_final_message()
     else:
-        first = client.messages.create(**asked, messages=history, tool_choice=choice)
+        first = client.messages.create(**sent, messages=history, tool_choice=choice)
     text, used = first.content
     assert (first.stop_reason, text.text, used.type, used.name) == ("tool_use", "Let me look.", "tool_use", "weather")
     assert used.input == {"city": "Oslo"}
@@ -92,7 +92,7 @@ def test_a_tool_is_used_and_its_result_answered(
     history.append({"role": "assistant", "content": [block.to_dict() for block in first.content]})
     result = {"type": "tool_result", "tool_use_id": used.id, "content": [{"type": "text", "text": "snow"}]}
     history.append({"role": "user", "content": [result, {"type": "text", "text": "Well?"}]})
-    second: Any = client.messages.create(**asked, messages=history)
+    second: Any = client.messages.create(**sent, messages=history)
     assert second.content[0].text == "It snows."
     _, assistant, tool, person = engine.requests[-1]["messages"]
     assert assistant["tool_calls"][0]["function"]["arguments"] == '{"city":"Oslo"}'
@@ -104,7 +104,7 @@ def test_a_tool_is_used_and_its_result_answered(
 def test_an_answer_that_was_cut_says_so(client: anthropic.Anthropic, engine: ScriptServer, streams: bool) -> None:
     """`max_tokens` is the reason of the end, and an unfinished call is not handed out as a whole one."""
     half = [{"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Os'}}]
-    engine.says = [Ended(("Let me look.", half), "length")]
+    engine.answers = [Ended(("Let me look.", half), "length")]
     if streams:
         with client.messages.stream(**HI, tools=[WEATHER]) as stream:  # type: ignore[list-item]
             message: Any = stream.get_final_message()
@@ -118,8 +118,8 @@ def test_a_last_message_of_the_assistants_is_continued(client: anthropic.Anthrop
     """What the answer begins with can be said beforehand."""
     messages: list[Any] = [*HI["messages"], {"role": "assistant", "content": "Once"}]
     client.messages.create(**HI | {"messages": messages})
-    asked = engine.requests[-1]
-    assert (asked["continue_final_message"], asked["add_generation_prompt"]) == (True, False)
+    sent = engine.requests[-1]
+    assert (sent["continue_final_message"], sent["add_generation_prompt"]) == (True, False)
 
 
 def test_a_default_for_larger_models_is_no_bound(client: anthropic.Anthropic, engine: ScriptServer) -> None:
@@ -131,7 +131,7 @@ def test_a_default_for_larger_models_is_no_bound(client: anthropic.Anthropic, en
 def test_a_format_is_the_chats(client: anthropic.Anthropic, engine: ScriptServer) -> None:
     """`output_config.format` constrains the text."""
     schema = {"type": "object", "properties": {"mood": {"type": "string"}}, "required": ["mood"]}
-    engine.says = ['{"mood": "calm"}']
+    engine.answers = ['{"mood": "calm"}']
     config: Any = {"format": {"type": "json_schema", "schema": schema}}
     client.messages.create(**HI, output_config=config)
     assert engine.requests[-1]["response_format"]["json_schema"]["schema"] == schema
@@ -209,11 +209,11 @@ def test_it_is_recorded_limited_and_counted_like_a_chat(gateway: GatewayProcess,
 @pytest.mark.parametrize("streams", [False, True])
 def test_an_agent_answers(client: anthropic.Anthropic, streams: bool) -> None:
     """Agents are models here too."""
-    asked = HI | {"model": "bondhu/chat"}
+    sent = HI | {"model": "bondhu/chat"}
     if streams:
-        with client.messages.stream(**asked) as stream:
+        with client.messages.stream(**sent) as stream:
             message: Any = stream.get_final_message()
     else:
-        message = client.messages.create(**asked)
+        message = client.messages.create(**sent)
     assert message.stop_reason == "end_turn"
     assert message.content[0].text

@@ -35,7 +35,7 @@ def client(gateway: GatewayProcess, engine: ScriptServer, key: str) -> Iterator[
 
 def test_a_text_is_answered(client: OpenAI, engine: ScriptServer) -> None:
     """The defaults of the official client work, and the usage is the engine's."""
-    engine.says = ["Good morning, Maya."]
+    engine.answers = ["Good morning, Maya."]
     response = client.responses.create(model=MODEL, input="Good morning", instructions="Be kind.", store=True)
     assert response.output_text == "Good morning, Maya."
     assert (response.status, response.object, response.error) == ("completed", "response", None)
@@ -49,7 +49,7 @@ def test_a_text_is_answered(client: OpenAI, engine: ScriptServer) -> None:
 
 def test_a_stream_has_the_documented_events_in_their_order(client: OpenAI, engine: ScriptServer) -> None:
     """Created, in progress, one item with one part, its deltas, and the whole response at the end."""
-    engine.says = ["I am here"]
+    engine.answers = ["I am here"]
     events = list(client.responses.create(model=MODEL, input="Are you there?", stream=True))
     assert [event.type for event in events] == [
         "response.created",
@@ -78,7 +78,7 @@ def test_the_stream_helper_gathers_the_response(client: OpenAI, engine: ScriptSe
     class Mood(BaseModel):
         mood: str
 
-    engine.says = ['{"mood": "calm"}']
+    engine.answers = ['{"mood": "calm"}']
     with client.responses.stream(model=MODEL, input="How am I?", text_format=Mood) as stream:
         final = stream.get_final_response()
     assert final.output_parsed == Mood(mood="calm")
@@ -89,7 +89,7 @@ def test_the_stream_helper_gathers_the_response(client: OpenAI, engine: ScriptSe
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_function_is_called_and_its_output_answered(client: OpenAI, engine: ScriptServer, streams: bool) -> None:
     """A call is an item with its arguments; sent back with its output, both become the chat's messages."""
-    engine.says = [("Let me look.", call("weather", city="Oslo")), "It snows."]
+    engine.answers = [("Let me look.", call("weather", city="Oslo")), "It snows."]
     tools: Any = [WEATHER]
     history: list[Any] = [{"role": "user", "content": "Oslo?"}]
     if streams:
@@ -119,7 +119,7 @@ def test_a_function_is_called_and_its_output_answered(client: OpenAI, engine: Sc
 @pytest.mark.parametrize("streams", [False, True])
 def test_an_answer_that_was_cut_is_incomplete(client: OpenAI, engine: ScriptServer, streams: bool) -> None:
     """`max_output_tokens` that are used up say so; the last item is incomplete too."""
-    engine.says = [Ended("So I", "length")]
+    engine.answers = [Ended("So I", "length")]
     if streams:
         events = list(client.responses.create(model=MODEL, input="Tell me", max_output_tokens=2, stream=True))
         assert events[-1].type == "response.incomplete"
@@ -215,9 +215,9 @@ def test_the_same_question_is_cached_across_both_protocols(http: httpx.Client, e
     """A greedy question that a chat asked before is answered from the cache."""
     cached = {"cache-control": ""}
     body = {"model": MODEL, "temperature": 0}
-    engine.says = ["Blue."]
-    asked = {"messages": [{"role": "user", "content": "Which colour has the sky?"}]}
-    http.post("/v1/chat/completions", json=body | asked, headers=cached).raise_for_status()
+    engine.answers = ["Blue."]
+    question = {"messages": [{"role": "user", "content": "Which colour has the sky?"}]}
+    http.post("/v1/chat/completions", json=body | question, headers=cached).raise_for_status()
 
     def hit() -> bool:
         answer = http.post(PATH, json=body | {"input": "Which colour has the sky?"}, headers=cached)
@@ -252,6 +252,6 @@ def test_a_stream_cannot_be_resumed(http: httpx.Client, header: str) -> None:
 
 def test_a_broken_stream_is_an_error_for_the_helper(client: OpenAI, engine: ScriptServer) -> None:
     """An engine that refuses to begin is an error of the official client's kind."""
-    engine.says = [500, 500, 500]
+    engine.answers = [500, 500, 500]
     with pytest.raises(APIError):
         client.responses.create(model=MODEL, input="Tell me", stream=True)

@@ -84,7 +84,7 @@ def test_people_who_wait_on_a_busy_machine_need_more_machines() -> None:
     assert advised(wasteful) == [("optimise", "cache_off")]
 
 
-def test_a_pool_that_is_too_small_or_keeps_nothing_is_told() -> None:
+def test_a_pool_that_is_too_small_or_keeps_nothing_is_reported() -> None:
     """By its connections in use, and by how many are opened for how many statements."""
     full = dataclasses.replace(WELL, sql=SqlReading(is_up=True, is_sqlite=False, pool_used=9, pool_max=10))
     assert advised(full) == [("optimise", "small_pool")]
@@ -98,7 +98,7 @@ def test_a_pool_that_is_too_small_or_keeps_nothing_is_told() -> None:
     assert advised(dataclasses.replace(WELL, during=Samples({**counted, **opened}))) == []
 
 
-async def test_a_request_that_asks_the_same_again_and_again_is_told(tmp_path: Path) -> None:
+async def test_a_request_that_repeats_a_statement_is_reported(tmp_path: Path) -> None:
     """Statements are counted for each request, and timed by name, on a real database."""
     metrics = Metrics(is_model=lambda _: True)
     engine = open_engine(f"sqlite+aiosqlite:///{tmp_path / 'some.db'}")

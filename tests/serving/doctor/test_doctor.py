@@ -118,7 +118,7 @@ def test_the_report_is_the_operators(patient: Patient) -> None:
     )
 
 
-def test_keys_and_certificates_that_end_are_told(patient: Patient) -> None:
+def test_keys_and_certificates_that_expire_are_reported(patient: Patient) -> None:
     """Before they do, with what to do."""
     patient.gateway.make_key("late", expires_at=datetime.now(UTC) + timedelta(days=3))
     assert "late" in patient.finding("key", "warning")["says"]
@@ -127,7 +127,7 @@ def test_keys_and_certificates_that_end_are_told(patient: Patient) -> None:
     assert patient.advice("certificate")["move"] == "repair"
 
 
-def test_a_backup_that_is_missing_or_old_is_told(patient: Patient) -> None:
+def test_a_backup_that_is_missing_or_old_is_reported(patient: Patient) -> None:
     """None is critical, one of three days ago a warning, one of now is well."""
     patient.finding("backup", "critical")
     file = patient.folder / "backups/bondhu-20260101T000000.000000Z.tar.age"
@@ -141,7 +141,7 @@ def test_a_backup_that_is_missing_or_old_is_told(patient: Patient) -> None:
     patient.finding("backup", "healthy")
 
 
-def test_a_queue_that_grows_is_told(patient: Patient) -> None:
+def test_a_growing_queue_is_reported(patient: Patient) -> None:
     """By how much it grew."""
     patient.redis.rpush("bondhu:celery:jobs", *["task"] * 60)
     assert patient.finding("queue", "warning")["value"] == 60
@@ -149,7 +149,7 @@ def test_a_queue_that_grows_is_told(patient: Patient) -> None:
     patient.redis.delete("bondhu:celery:jobs")
 
 
-def test_a_redis_that_throws_away_is_told(patient: Patient) -> None:
+def test_a_redis_that_evicts_keys_is_reported(patient: Patient) -> None:
     """Keys that it evicted, how full it is, and a policy that loses jobs."""
     used = int(patient.redis.info("memory")["used_memory"])
     patient.redis.config_set("maxmemory-policy", "volatile-lru")
@@ -165,7 +165,7 @@ def test_a_redis_that_throws_away_is_told(patient: Patient) -> None:
     patient.redis.config_set("maxmemory-policy", "noeviction")
 
 
-def test_a_process_that_dies_again_and_again_is_told(patient: Patient) -> None:
+def test_a_process_that_dies_repeatedly_is_reported(patient: Patient) -> None:
     """As the supervisor writes it down."""
     state = patient.gateway.var_dir / "run/state.json"
     state.parent.mkdir(exist_ok=True)
@@ -179,7 +179,7 @@ def test_a_process_that_dies_again_and_again_is_told(patient: Patient) -> None:
     assert "bondhu logs" in patient.advice("restarts")["how"]
 
 
-def test_a_loop_that_stands_still_is_told(patient: Patient) -> None:
+def test_a_blocked_event_loop_is_reported(patient: Patient) -> None:
     """Whatever blocks it: here the process is stopped for a moment."""
     patient.gateway.send(signal.SIGSTOP)
     time.sleep(0.8)
@@ -187,7 +187,7 @@ def test_a_loop_that_stands_still_is_told(patient: Patient) -> None:
     assert "py-spy" in patient.advice("blocking")["how"]
 
 
-def test_statements_that_are_slow_are_told(patient: Patient) -> None:
+def test_slow_statements_are_reported(patient: Patient) -> None:
     """By name: here they wait for another writer's lock."""
     with sqlite3.connect(patient.gateway.var_dir / "bondhu.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -199,7 +199,7 @@ def test_statements_that_are_slow_are_told(patient: Patient) -> None:
     assert "consents" in patient.advice("slow_queries")["why"]
 
 
-def test_answers_that_are_slow_are_told(patient: Patient) -> None:
+def test_slow_answers_are_reported(patient: Patient) -> None:
     """By p95; the engine holds its answers for three seconds."""
     patient.engine.allow(0)
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
@@ -217,7 +217,7 @@ def test_answers_that_are_slow_are_told(patient: Patient) -> None:
     assert found[0]["value"] >= 3
 
 
-def test_requests_that_fail_are_told(tmp_path: Path) -> None:
+def test_failing_requests_are_reported(tmp_path: Path) -> None:
     """And by which code most; a model that is away, and a cache that is off, are told too."""
     gateway = GatewayProcess(tmp_path, BONDHU__EMBEDDER__ENABLED="false", BONDHU__CACHE__ENABLED="false", **LATER)
     with gateway:
@@ -237,7 +237,7 @@ def test_requests_that_fail_are_told(tmp_path: Path) -> None:
         assert moves == sorted(moves, key=["repair", "optimise", "scale up", "scale out"].index)
 
 
-def test_clocks_that_differ_are_told(tmp_path: Path) -> None:
+def test_differing_clocks_are_reported(tmp_path: Path) -> None:
     """Redis' runs a minute and a half ahead."""
     ahead = {"LD_PRELOAD": str(find_faketime()), "FAKETIME": "+90s", "FAKETIME_NO_CACHE": "1"}
     with without_leftovers(), GatewayProcess(tmp_path, redis_environ=ahead, **LATER) as gateway:

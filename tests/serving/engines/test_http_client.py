@@ -122,7 +122,7 @@ async def test_a_stream_is_handed_on_as_it_comes(client: EngineClient) -> None:
         assert answer.reusable
 
 
-async def test_a_stream_that_breaks_off_is_told_from_one_that_ends(client: EngineClient) -> None:
+async def test_a_stream_that_is_cut_off_differs_from_one_that_ends(client: EngineClient) -> None:
     """A connection closed inside a chunked answer raises ConnectionLost after what had arrived."""
 
     async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -166,7 +166,7 @@ async def test_connection_close_is_honoured(client: EngineClient) -> None:
         assert not answer.reusable
 
 
-async def test_a_refused_connection_is_told_at_once(client: EngineClient) -> None:
+async def test_a_refused_connection_is_reported_at_once(client: EngineClient) -> None:
     """Nobody listens: ConnectionLost."""
     async with engine(echo) as (address, _):
         pass

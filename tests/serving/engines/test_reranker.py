@@ -55,7 +55,7 @@ def test_a_classifier_is_refused(tmp_path: Path) -> None:
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
-class Place:
+class Environment:
     """A server on loopback that speaks as it is told, and the client of it, whose clock stands still."""
 
     def __init__(self, client: RerankerClient) -> None:
@@ -66,7 +66,7 @@ class Place:
 
 
 @pytest.fixture
-async def place() -> AsyncIterator[Place]:
+async def environment() -> AsyncIterator[Environment]:
     """Return a server and a client of it."""
 
     async def handle(request: web.Request) -> web.Response:
@@ -82,7 +82,7 @@ async def place() -> AsyncIterator[Place]:
     await site.start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/reranker"
     async with aiohttp.ClientSession() as session:
-        world = Place(
+        world = Environment(
             RerankerClient(
                 url=url, cluster_key=KEY, session=session, max_candidates=30, timeout_s=0.5, clock=lambda: world.now_s
             )
@@ -118,22 +118,22 @@ async def not_numbers(request: web.Request) -> web.Response:
     return web.Response(body=np.full(len(TEXTS), np.nan, dtype="<f4").tobytes())
 
 
-async def test_the_client_gets_a_score_for_each_text(place: Place) -> None:
+async def test_the_client_gets_a_score_for_each_text(environment: Environment) -> None:
     """In the order of the texts, as often as it is asked."""
-    place.answer = of_length
+    environment.answer = of_length
     for _ in range(2):
-        assert await place.client.score(QUESTION, TEXTS) == [float(len(text)) for text in TEXTS]
-    assert place.requests == 2
+        assert await environment.client.score(QUESTION, TEXTS) == [float(len(text)) for text in TEXTS]
+    assert environment.requests == 2
 
 
 @pytest.mark.parametrize("answer", [never, wrong_key, too_few, not_numbers])
-async def test_away_or_slow_it_is_left_alone_for_a_while(place: Place, answer: Answer) -> None:
+async def test_away_or_slow_it_is_left_alone_for_a_while(environment: Environment, answer: Answer) -> None:
     """One request learns of it; the next ones do not ask, until the time to try again has come."""
-    place.answer = answer
+    environment.answer = answer
     for _ in range(3):
         with pytest.raises(RerankerAway):
-            await place.client.score(QUESTION, TEXTS)
-    assert place.requests == 1
-    place.now_s += RETRY_S
-    place.answer = of_length
-    assert len(await place.client.score(QUESTION, TEXTS)) == len(TEXTS)
+            await environment.client.score(QUESTION, TEXTS)
+    assert environment.requests == 1
+    environment.now_s += RETRY_S
+    environment.answer = of_length
+    assert len(await environment.client.score(QUESTION, TEXTS)) == len(TEXTS)

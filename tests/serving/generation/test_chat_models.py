@@ -33,7 +33,7 @@ from tests.support.servers import gemini as google
 from tests.support.servers.gemini import GeminiServer
 from tests.support.servers.script import ScriptServer
 
-ASKED = ChatRequest([ChatMessage("user", "hello there")], max_tokens=50)
+REQUEST = ChatRequest([ChatMessage("user", "hello there")], max_tokens=50)
 Fail = Callable[[int], None]
 Made = tuple[ChatModel, Fail]
 
@@ -111,7 +111,7 @@ async def made(request: pytest.FixtureRequest) -> AsyncIterator[Made]:
             async with aiohttp.ClientSession() as session:
                 engine.retry_after = "7"
                 engine.always = "You said: hello there"
-                yield OpenAIChat(session, base_url=engine.base_url, model="m"), engine.says.append
+                yield OpenAIChat(session, base_url=engine.base_url, model="m"), engine.answers.append
         return
     with GeminiServer() as server:
         gemini = gemini_of(server)
@@ -141,12 +141,12 @@ async def made(request: pytest.FixtureRequest) -> AsyncIterator[Made]:
 
 async def streamed(model: ChatModel) -> list[TextDelta | ChatReply]:
     """All that a stream has."""
-    return [each async for each in model.stream(ASKED)]
+    return [each async for each in model.stream(REQUEST)]
 
 
 async def test_a_whole_answer(made: Made) -> None:
     """Its text, why it ended, and who gave it."""
-    reply = await made[0].complete(ASKED)
+    reply = await made[0].complete(REQUEST)
     assert reply.text == "You said: hello there"
     assert reply.finish_reason == "stop"
     assert reply.usage.completion_tokens > 0
@@ -166,7 +166,7 @@ async def test_a_broken_model_is_unavailable(made: Made) -> None:
     model, fail = made
     fail(503)
     with pytest.raises(Unavailable):
-        await model.complete(ASKED)
+        await model.complete(REQUEST)
     fail(503)
     with pytest.raises(Unavailable):
         await streamed(model)

@@ -94,12 +94,12 @@ def test_a_stream_with_all_its_tokens_needs_no_rest() -> None:
 
 def test_the_second_stream_looks_like_the_first() -> None:
     """Its id and instant are the first's, its role is not repeated, and usage counts both."""
-    splice = StreamSplicer(BEGINNING, new_request(stream_options={"include_usage": True}))
+    splicer = StreamSplicer(BEGINNING, new_request(stream_options={"include_usage": True}))
     role = {"id": "c2", "created": 6, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
     text = {"id": "c2", "created": 6, "choices": [{"index": 0, "delta": {"content": "ere"}}]}
     counts = {"id": "c2", "created": 6, "choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 4}}
-    assert splice.chunk(role) is None
-    seen, counted = splice.chunk(text), splice.chunk(counts)
+    assert splicer.chunk(role) is None
+    seen, counted = splicer.chunk(text), splicer.chunk(counts)
     assert seen is not None
     assert (seen["id"], seen["created"]) == ("c1", 5)
     assert counted is not None

@@ -196,7 +196,7 @@ async def test_a_clock_that_jumps_back_moves_dates_only(engine: AsyncEngine, tmp
     assert all(row["latency_s"] >= 0 for row in rows.values())
 
 
-async def test_what_a_dead_worker_left_open_is_lost_and_told(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_a_dead_workers_open_requests_are_lost_and_reported(engine: AsyncEngine, tmp_path: Path) -> None:
     """Ended requests get their row from its journal, open ones a row that says lost; then the journal is gone."""
     dead = make(tmp_path, engine, "dead")
     begin(dead, "done").end("ok")
@@ -389,7 +389,7 @@ async def test_a_full_journal_admits_nothing_and_drops_nothing(tmp_path: Path) -
     await engine.dispose()
 
 
-async def test_sums_are_by_what_is_asked(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_sums_are_by_the_requested_groups(engine: AsyncEngine, tmp_path: Path) -> None:
     """Groups, filters, days in UTC, and a half-open span of time."""
     wall = iter([NOW + timedelta(seconds=second) for second in range(4)])
     ledger = make(tmp_path, engine, wall=lambda: next(wall).timestamp())

@@ -135,7 +135,7 @@ def test_what_is_settled_stays_settled(path: Path) -> None:
     assert not heir.is_settled
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_line(path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_partial_line(path: Path) -> None:
     """The record that did not fit is not there, those before and those written once there is room again are."""
     journal = WriteAheadLog.create(path)
     journal.append(record(0))

@@ -135,7 +135,9 @@ async def test_a_refusal_is_openais(make_limiter: MakeLimiter) -> None:
 
 @pytest.mark.parametrize("unit", ["requests", "tokens"])
 @pytest.mark.parametrize("user", [None, "bob"])
-async def test_who_waits_as_told_passes(make_limiter: MakeLimiter, unit: str, user: str | None) -> None:
+async def test_a_client_that_waits_for_retry_after_passes(
+    make_limiter: MakeLimiter, unit: str, user: str | None
+) -> None:
     """After exactly the wait that a refusal names, the same request is granted; and the reset header is no less."""
     whose = "user_" if user else ""
     limiter = make_limiter(window_s=1.0, **{f"{whose}{unit}_per_minute": 30 if unit == "tokens" else 3})
@@ -177,7 +179,7 @@ async def test_the_headers_tell_the_tightest_limit(make_limiter: MakeLimiter) ->
     assert (await limiter.reserve("app", "bob", "admin", 30, "3")).headers == {}
 
 
-async def test_a_request_larger_than_a_limit_is_told_that_it_never_passes(make_limiter: MakeLimiter) -> None:
+async def test_a_request_larger_than_a_limit_learns_that_it_never_passes(make_limiter: MakeLimiter) -> None:
     """429 without a time, and OpenAI's clients are told not to try again; exactly the limit still passes."""
     limiter = make_limiter(tokens_per_minute=1000)
     error = await refused(limiter, "1", 1001)

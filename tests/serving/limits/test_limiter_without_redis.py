@@ -41,8 +41,8 @@ async def make_limiter(redis_process: RedisProcess) -> AsyncIterator[MakeLimiter
 
     def make(name: str, **options: object) -> Limiter:
         clients.append(open_redis(redis_process.url))
-        given = {"timeout_s": 0.5, "tiers": TIERS, "shares": Shares(window_s=LONG_S, workers=1)} | options
-        return Limiter(store=LimitStore(clients[-1], window_s=LONG_S, hold_s=LONG_S), worker=name, **given)
+        arguments = {"timeout_s": 0.5, "tiers": TIERS, "shares": Shares(window_s=LONG_S, workers=1)} | options
+        return Limiter(store=LimitStore(clients[-1], window_s=LONG_S, hold_s=LONG_S), worker=name, **arguments)
 
     yield make
     for client in clients:
@@ -160,7 +160,7 @@ async def test_one_worker_alone_never_exceeds_a_limit(make_limiter: MakeLimiter,
     assert len(await hammer(limiter, "m")) == LIMIT - 69
 
 
-async def test_refusals_by_share_are_told_like_any_other(
+async def test_refusals_by_share_are_counted_like_any_other(
     make_limiter: MakeLimiter, redis_process: RedisProcess
 ) -> None:
     """429 with a time to wait and the headers; the limit that is named is the whole one."""
@@ -239,7 +239,7 @@ async def test_a_restart_that_nobody_noticed_loses_no_charge(
     assert (counted["reserved_tokens"], counted["settled_tokens"], counted["refunded_tokens"]) == (10, 7, 3)
 
 
-async def test_what_redis_is_to_be_told_has_a_bound(make_limiter: MakeLimiter, redis_process: RedisProcess) -> None:
+async def test_what_waits_for_redis_is_bounded(make_limiter: MakeLimiter, redis_process: RedisProcess) -> None:
     """A long outage does not fill the memory: the oldest is dropped, and counted."""
     limiter = make_limiter("one", max_pending=5)
     redis_process.kill()

@@ -141,7 +141,7 @@ def test_a_request_that_nobody_answered_is_counted_too(metrics: Metrics) -> None
     assert read(metrics, "bondhu_requests_total", **labels) == 1
 
 
-def test_a_gauge_whose_label_is_no_longer_told_goes_to_zero(metrics: Metrics) -> None:
+def test_a_gauge_whose_label_is_no_longer_reported_goes_to_zero(metrics: Metrics) -> None:
     """A queue that is empty, or a class that is gone, does not keep its last depth."""
     depths = [{"interactive": 3.0, "job": 1.0}, {"interactive": 2.0}]
     readings = Readings(queue_depth=lambda: depths.pop(0))
@@ -232,7 +232,7 @@ def test_tasks_that_wait_are_counted(gateway: GatewayProcess) -> None:
     assert value(gateway.scrape(), "bondhu_jobs_waiting", queue="jobs") == 3
 
 
-def test_the_pools_are_told(gateway: GatewayProcess) -> None:
+def test_the_pools_are_reported(gateway: GatewayProcess) -> None:
     """After a scrape there is an idle connection to each."""
     gateway.scrape()
     samples = gateway.scrape()
@@ -354,7 +354,7 @@ def test_prometheus_scrapes_the_gateway_with_its_token() -> None:
     assert job["authorization"]["credentials_file"]
 
 
-def test_models_and_engines_are_told_as_the_gateway_knows_them(gateway: GatewayProcess) -> None:
+def test_models_and_engines_are_reported_as_the_gateway_knows_them(gateway: GatewayProcess) -> None:
     """Without Ray: no directory, an embedder that is not ready, no engine at all."""
     samples = gateway.scrape()
     assert value(samples, "bondhu_directory_up") == 0

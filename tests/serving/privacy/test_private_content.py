@@ -242,9 +242,9 @@ def test_a_consent_is_read_replaced_and_forgotten(clinic: Client, diary: Client)
     path = f"/api/v1/users/{user}/consent"
     never = clinic.send("GET", path).json()
     assert (never["user"], never["asked"], never["changed_at"]) == (user, False, None)
-    given = clinic.consent(user, allow_external=True, allow_sensitive=True).json()
-    assert clinic.send("GET", path).json() == given
-    assert given["holds"] == {"allow_external": True, "allow_sensitive": True}
+    stored = clinic.consent(user, allow_external=True, allow_sensitive=True).json()
+    assert clinic.send("GET", path).json() == stored
+    assert stored["holds"] == {"allow_external": True, "allow_sensitive": True}
     assert diary.send("GET", path).json()["asked"] is False
     body = {"model": "bondhu", "messages": [HELLO]}
     for named in (user, "team/Zo"):

@@ -56,7 +56,7 @@ def test_a_comment_of_the_engines_is_no_event() -> None:
     assert meter.problem is None
 
 
-def test_a_client_gets_the_counts_that_it_asked_for() -> None:
+def test_a_client_gets_the_counts_that_it_requested() -> None:
     """The last ones with `include_usage`, all of them with vLLM's `continuous_usage_stats`."""
     last, every = (
         StreamMeter({"include_usage": True}),
@@ -79,7 +79,7 @@ def test_a_stream_that_broke_has_counts() -> None:
     assert StreamMeter(None).usage == Usage()
 
 
-def test_a_broken_event_is_told_of() -> None:
+def test_a_broken_event_is_reported() -> None:
     """No client gets an event that cannot be read, and a stream without its end is not complete."""
     meter = StreamMeter(None)
     assert meter.feed(event("a", 1) + event("b", 2)[:40] + b"\n\n" + event("c", 3)).count(b"data: ") == 1

@@ -12,8 +12,8 @@ Json = dict[str, Any]
 
 def call(arguments: str, index: int | None = None) -> Json:
     """A call, whole or a piece of one."""
-    place = {} if index is None else {"index": index}
-    return {**place, "id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    of_call = {} if index is None else {"index": index}
+    return {**of_call, "id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
 
 
 def body(calls: list[Json], finish: str, content: str | None = None) -> Json:

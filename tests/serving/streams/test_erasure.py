@@ -116,7 +116,7 @@ async def test_every_worker_hears_of_it(redis: "Redis", store: RecordingStore) -
     assert [owner for _, owner in await store.forgotten(between, 1)] == [owners_of("shop")]
 
 
-async def test_without_redis_nothing_is_said_to_be_forgotten(
+async def test_without_redis_nothing_is_reported_as_forgotten(
     store: RecordingStore, redis_process: RedisProcess
 ) -> None:
     """It may still be there."""

@@ -123,7 +123,7 @@ async def test_readers_wait_for_what_is_held_back() -> None:
     assert recording.is_over_for(reader)
 
 
-def test_it_is_wanted_as_long_as_the_most_patient_wants_it() -> None:
+def test_it_is_wanted_as_long_as_the_reader_who_waits_longest_wants_it() -> None:
     """While somebody reads, and then as long as those who left said; one who said nothing has the recording's word."""
     now = 0.0
     recording = Recording("a-1", None, "", is_resumable=True, linger_s=7, max_bytes=1, clock=lambda: now)
@@ -162,8 +162,8 @@ def test_samples_are_not_shared_unless_a_person_asks(fields: dict[str, Any], is_
     """Requests without an end user are shared when the engine would answer them alike; others always."""
     assert (identity_of(new_request(fields), "free", CacheDirectives(), is_resumable=False) is not None) == is_shared
     assert identity_of(new_request(fields, user="maya"), "free", CacheDirectives(), is_resumable=False) is not None
-    for wish in ("no-cache", "max-age=0, no-store"):
-        own = read_directives({"cache-control": wish}, ())
+    for directives in ("no-cache", "max-age=0, no-store"):
+        own = read_directives({"cache-control": directives}, ())
         assert identity_of(new_request(fields, user="maya"), "free", own, is_resumable=False) is None
 
 

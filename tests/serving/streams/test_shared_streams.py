@@ -398,7 +398,7 @@ async def test_a_strangers_stream_does_not_exist(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("named", ["grace", "grace:15", "grace:121s", "grace:-1s", "later", "grace:1e3s"])
-async def test_a_wrong_wish_is_named(pair: Pair, named: str) -> None:
+async def test_a_wrong_directive_is_named(pair: Pair, named: str) -> None:
     """400 with the header's name and what it may be."""
     answer = await pair.plain(0, asking("a"), x_bondhu_on_disconnect=named)
     assert answer.status_code == 400
@@ -497,8 +497,8 @@ async def test_streams_of_the_forgotten_are_gone(pair: Pair, whom: Row, other: i
     finish = {"x_bondhu_on_disconnect": "finish"}
     stranger = await Pair.open(pair.gateways, pair.engine, pair.app + "-stranger")
     ended = []
-    for asker, gateway in ((pair, 0), (pair, 1), (stranger, 0)):
-        async with asker.stream(gateway, asking(f"Ended {gateway}", user="maya"), **finish) as events:
+    for reader, gateway in ((pair, 0), (pair, 1), (stranger, 0)):
+        async with reader.stream(gateway, asking(f"Ended {gateway}", user="maya"), **finish) as events:
             await events.rest()
             ended.append(events.ids[0])
     pair.engine.allow(3)

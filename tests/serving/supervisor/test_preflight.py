@@ -106,7 +106,7 @@ def test_an_existing_cluster_needs_no_ports_here(settings: Settings) -> None:
     assert examine(elsewhere, Fit(has_package=lambda name: name != "vllm")) == []
 
 
-def test_a_privileged_port_and_a_foreign_address_are_told_apart(settings: Settings) -> None:
+def test_a_privileged_port_and_a_foreign_address_are_distinguished(settings: Settings) -> None:
     """Not every failure to listen is a busy port."""
     assert "needs root privileges" in only(settings, troubled(PortTrouble(errno.EACCES), 8000))
     assert "EADDRNOTAVAIL" in only(settings, troubled(PortTrouble(errno.EADDRNOTAVAIL), 8000))
@@ -191,7 +191,7 @@ def test_a_path_too_long_for_sockets(settings: Settings) -> None:
     assert "runtime_dir" in only(deep, Fit())
 
 
-def test_this_machine_can_be_asked() -> None:
+def test_this_machine_can_be_examined() -> None:
     """The real facts: plausible, and a port that another process listens on is found with its owner."""
     machine = Machine()
     assert machine.python() == sys.version_info[:2]

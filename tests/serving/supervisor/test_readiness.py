@@ -24,7 +24,7 @@ def test_a_start_names_parts_and_then_models_by_their_stage() -> None:
     assert readiness.starting({"models": {"llama": PROVEN}}, {}) == "starting gateway"
 
 
-def test_a_part_that_fails_is_told_at_once_with_its_reason() -> None:
+def test_a_part_that_fails_is_reported_at_once_with_its_reason() -> None:
     """Also within the first minute."""
     state = {"ray": {"state": "backoff", "detail": "exited with 1"}, "worker": {"state": "starting", "detail": ""}}
     assert readiness.starting(None, state) == "starting worker; ray: backoff (exited with 1)"

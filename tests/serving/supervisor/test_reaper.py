@@ -1,4 +1,4 @@
-"""Nothing that runs under a tether outlives its starter: real processes, real signals."""
+"""Nothing that runs under a reaper outlives its starter: real processes, real signals."""
 
 import os
 import signal
@@ -39,8 +39,8 @@ time.sleep(600)
 # A starter of its own process: it holds the pipe until it is killed.
 STARTER = """
 import subprocess, sys, time
-tether = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE)
-open(sys.argv[1] + "/tether", "w").write(str(tether.pid))
+reaper = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE)
+open(sys.argv[1] + "/reaper", "w").write(str(reaper.pid))
 time.sleep(600)
 """
 
@@ -68,8 +68,8 @@ def pid_in(path: Path) -> int:
 
 
 @pytest.fixture
-def tethered(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start the daemonising command under a tether: `tethered("obey" | "ignore", exit_status)`."""
+def under_reaper(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the daemonising command under a reaper: `under_reaper("obey" | "ignore", exit_status)`."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str, grace_s: float = 1.0) -> subprocess.Popen[bytes]:
@@ -102,7 +102,7 @@ def test_nothing_survives_a_starter_that_is_killed(tmp_path: Path, manners: str)
     """SIGKILL for the starter ends the command and its daemon, whether they heed SIGTERM or not."""
     command = [sys.executable, "-I", "-S", "-c", DAEMONISER, str(tmp_path), manners]
     starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path), *reaper.argv(command, grace_s=0.5)])
-    pids = family(tmp_path, pid_in(tmp_path / "tether"))
+    pids = family(tmp_path, pid_in(tmp_path / "reaper"))
     starter.kill()
     starter.wait()
     assert_gone(pids)
@@ -111,10 +111,10 @@ def test_nothing_survives_a_starter_that_is_killed(tmp_path: Path, manners: str)
 @pytest.mark.parametrize("manners", ["obey", "ignore"])
 @pytest.mark.parametrize("victim", ["outer", "inner", "command"])
 def test_nothing_survives_when_one_of_the_processes_is_killed(
-    tmp_path: Path, tethered: Callable[..., subprocess.Popen[bytes]], victim: str, manners: str
+    tmp_path: Path, under_reaper: Callable[..., subprocess.Popen[bytes]], victim: str, manners: str
 ) -> None:
     """SIGKILL for either watch, or for the command, ends all the others."""
-    process = tethered(manners)
+    process = under_reaper(manners)
     pids = family(tmp_path, process.pid)
     os.kill({"outer": pids[0], "inner": pids[3], "command": pids[1]}[victim], signal.SIGKILL)
     process.wait(DEADLINE_S)
@@ -123,19 +123,21 @@ def test_nothing_survives_when_one_of_the_processes_is_killed(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_signal_ends_everything(
-    tmp_path: Path, tethered: Callable[..., subprocess.Popen[bytes]], number: signal.Signals
+    tmp_path: Path, under_reaper: Callable[..., subprocess.Popen[bytes]], number: signal.Signals
 ) -> None:
     """A command that ignores SIGTERM gets SIGKILL after the grace, and the status says so."""
-    process = tethered("ignore")
+    process = under_reaper("ignore")
     pids = family(tmp_path, process.pid)
     process.send_signal(number)
     assert process.wait(DEADLINE_S) == 128 + signal.SIGKILL
     assert_gone(pids)
 
 
-def test_a_command_that_obeys_is_not_killed(tmp_path: Path, tethered: Callable[..., subprocess.Popen[bytes]]) -> None:
+def test_a_command_that_obeys_is_not_killed(
+    tmp_path: Path, under_reaper: Callable[..., subprocess.Popen[bytes]]
+) -> None:
     """A closed pipe means SIGTERM first: with a long grace the command ends by that signal."""
-    process = tethered("obey", grace_s=600)
+    process = under_reaper("obey", grace_s=600)
     pids = family(tmp_path, process.pid)
     assert process.stdin is not None
     process.stdin.close()
@@ -144,10 +146,10 @@ def test_a_command_that_obeys_is_not_killed(tmp_path: Path, tethered: Callable[.
 
 
 def test_a_command_that_ends_takes_its_daemon_along(
-    tmp_path: Path, tethered: Callable[..., subprocess.Popen[bytes]]
+    tmp_path: Path, under_reaper: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     """The exit status is the command's, and what it left behind is gone by then."""
-    process = tethered("obey", "7")
+    process = under_reaper("obey", "7")
     assert process.wait(DEADLINE_S) == 7
     assert not alive(pid_in(tmp_path / "daemon"))
     assert not alive(pid_in(tmp_path / "command"))
@@ -162,7 +164,7 @@ def test_a_command_that_does_not_exist_is_127(capfd: pytest.CaptureFixture[str],
         assert command in capfd.readouterr().err
 
 
-def test_the_command_runs_in_the_directory_asked_for(tmp_path: Path) -> None:
+def test_the_command_runs_in_the_requested_directory(tmp_path: Path) -> None:
     """`cwd` applies to the command; its own `--` and options reach it untouched."""
     command = [sys.executable, "-c", "import os, sys; print(os.getcwd(), sys.argv[1:])", "--", "--cwd", "x"]
     done = subprocess.run(
@@ -204,7 +206,7 @@ def test_shared_memory_of_the_killed_is_freed(tmp_path: Path, victim: str) -> No
 
 
 def test_the_directory_to_remove_goes_last(tmp_path: Path) -> None:
-    """`remove` is there while the command runs and gone when the tether ends."""
+    """`remove` is there while the command runs and gone when the reaper ends."""
     scratch = tmp_path / "scratch"
     (scratch / "deep").mkdir(parents=True)
     command = ["sh", "-c", f"test -d {scratch} && echo there > {scratch}/deep/file"]

@@ -32,9 +32,9 @@ def anthropics(engine_service: Service) -> Iterator[anthropic.Anthropic]:
 
 def test_a_stream_says_what_a_whole_response_says(client: OpenAI) -> None:
     """With usage, greedy."""
-    asked: dict[str, Any] = {"model": MODEL, "input": "Hello", "temperature": 0, "max_output_tokens": 24}
-    whole = client.responses.create(**asked)
-    events = list(client.responses.create(**asked, stream=True))
+    body: dict[str, Any] = {"model": MODEL, "input": "Hello", "temperature": 0, "max_output_tokens": 24}
+    whole = client.responses.create(**body)
+    events = list(client.responses.create(**body, stream=True))
     last: Any = events[-1]
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert text == whole.output_text == last.response.output_text
@@ -61,14 +61,14 @@ def test_a_response_is_parsed_and_calls_functions(client: OpenAI) -> None:
 
 def test_a_stream_says_what_a_whole_message_says(anthropics: anthropic.Anthropic) -> None:
     """With usage, greedy; the prompt's tokens are known at the beginning."""
-    asked: dict[str, Any] = {
+    body: dict[str, Any] = {
         "model": MODEL,
         "max_tokens": 24,
         "messages": [{"role": "user", "content": "Hello"}],
         "extra_body": {"temperature": 0},
     }
-    whole: Any = anthropics.messages.create(**asked)
-    events: list[Any] = list(anthropics.messages.create(**asked, stream=True))
+    whole: Any = anthropics.messages.create(**body)
+    events: list[Any] = list(anthropics.messages.create(**body, stream=True))
     text = "".join(event.delta.text for event in events if event.type == "content_block_delta")
     assert text == whole.content[0].text
     assert text

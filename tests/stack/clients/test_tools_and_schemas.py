@@ -12,7 +12,7 @@ from tests.support.services import Service, of_each_engine
 pytestmark = of_each_engine
 
 MODEL, CHAT = "bondhu-demo", "/v1/chat/completions"
-ASKED: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "model": MODEL,
     "messages": [{"role": "user", "content": "What is the weather in Oslo?"}],
     "temperature": 0,
@@ -32,16 +32,16 @@ WEATHER, NEWS = tool("weather", parameters=CITY), tool("news", parameters=CITY)
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_demanded_call_is_one_whole_call(client: OpenAI, streams: bool, more: dict[str, Any]) -> None:
     """`required` gives one call with arguments that fit, and does not fill all tokens with calls."""
-    asked = ASKED | {"tools": [WEATHER, NEWS], "tool_choice": "required", "max_tokens": 200} | more
+    required = BODY | {"tools": [WEATHER, NEWS], "tool_choice": "required", "max_tokens": 200} | more
     if streams:
-        chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+        chunks = list(client.chat.completions.create(**required, stream=True, stream_options={"include_usage": True}))
         pieces = [call for each in chunks for choice in each.choices for call in choice.delta.tool_calls or ()]
         names = [call.function.name for call in pieces if call.function.name]
         arguments = "".join(call.function.arguments or "" for call in pieces)
         (finish,) = [choice.finish_reason for each in chunks for choice in each.choices if choice.finish_reason]
         tokens = chunks[-1].usage.completion_tokens
     else:
-        whole = client.chat.completions.create(**asked)
+        whole = client.chat.completions.create(**required)
         calls: Any = whole.choices[0].message.tool_calls
         names, arguments = [call.function.name for call in calls], calls[0].function.arguments
         finish, tokens = whole.choices[0].finish_reason, whole.usage.completion_tokens  # type: ignore[union-attr]
@@ -55,7 +55,7 @@ def test_a_demanded_call_is_one_whole_call(client: OpenAI, streams: bool, more: 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_call_that_was_cut_ends_with_length(http: httpx.Client, streams: bool, choice: Any) -> None:
     """Unfinished arguments are not handed out in a whole answer, and a stream says that it was cut."""
-    body = ASKED | {"tools": [WEATHER], "tool_choice": choice, "max_tokens": 4, "stream": streams}
+    body = BODY | {"tools": [WEATHER], "tool_choice": choice, "max_tokens": 4, "stream": streams}
     answer = http.post(CHAT, json=body)
     answer.raise_for_status()
     if streams:
@@ -63,16 +63,16 @@ def test_a_call_that_was_cut_ends_with_length(http: httpx.Client, streams: bool,
         reasons = [choice["finish_reason"] for each in chunks for choice in each["choices"] if choice["finish_reason"]]
         assert reasons == ["length"]
     else:
-        told = answer.json()["choices"][0]
-        assert told["finish_reason"] == "length"
-        assert not told["message"].get("tool_calls")
+        first = answer.json()["choices"][0]
+        assert first["finish_reason"] == "length"
+        assert not first["message"].get("tool_calls")
 
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_function_without_parameters_gets_an_empty_object(http: httpx.Client, streams: bool) -> None:
     """A model invents no arguments for it."""
     choice = {"type": "function", "function": {"name": "now"}}
-    body = ASKED | {"tools": [tool("now")], "tool_choice": choice, "max_tokens": 40, "stream": streams}
+    body = BODY | {"tools": [tool("now")], "tool_choice": choice, "max_tokens": 40, "stream": streams}
     answer = http.post(CHAT, json=body)
     answer.raise_for_status()
     if streams:
@@ -89,7 +89,7 @@ def test_a_function_without_parameters_gets_an_empty_object(http: httpx.Client, 
 
 def test_no_call_is_in_the_text_of_who_wants_none(client: OpenAI) -> None:
     """`none` hides the tools from the model, so that it writes none into its text."""
-    whole = client.chat.completions.create(**ASKED, tools=[WEATHER], tool_choice="none", max_tokens=60)  # type: ignore[list-item]
+    whole = client.chat.completions.create(**BODY, tools=[WEATHER], tool_choice="none", max_tokens=60)  # type: ignore[list-item]
     assert not whole.choices[0].message.tool_calls
     assert "tool_call" not in (whole.choices[0].message.content or "")
 
@@ -97,7 +97,7 @@ def test_no_call_is_in_the_text_of_who_wants_none(client: OpenAI) -> None:
 def form(schema: Any) -> dict[str, Any]:
     """A body that wants an answer by this schema."""
     described = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    return ASKED | {"response_format": described, "max_tokens": 120}
+    return BODY | {"response_format": described, "max_tokens": 120}
 
 
 INTEGER = {"type": "integer", "minimum": 1, "maximum": 99}
@@ -127,7 +127,7 @@ def test_an_object_with_a_schema_is_by_the_schema(http: httpx.Client, engine_ser
     """`json_object` with `schema`, as some clients send it."""
     schema = {"type": "object", "properties": {"n": INTEGER}, "required": ["n"], "additionalProperties": False}
     form_ = {"response_format": {"type": "json_object", "schema": schema}, "max_tokens": 60}
-    answer = http.post(CHAT, json=ASKED | form_)
+    answer = http.post(CHAT, json=BODY | form_)
     assert json.loads(answer.json()["choices"][0]["message"]["content"]).keys() == {"n"}
 
 
@@ -151,14 +151,14 @@ def test_an_object_with_a_schema_is_by_the_schema(http: httpx.Client, engine_ser
 )
 def test_what_other_clients_write_is_taken(http: httpx.Client, messages: Any) -> None:
     """Parts that are texts, parts of the Responses protocol, arguments that are an object."""
-    answer = http.post(CHAT, json=ASKED | {"messages": messages, "max_tokens": 5})
+    answer = http.post(CHAT, json=BODY | {"messages": messages, "max_tokens": 5})
     assert answer.status_code == 200, answer.text
 
 
 def test_an_error_names_nothing_that_only_the_operator_has(http: httpx.Client) -> None:
     """The engine's own words mention environment variables."""
     for wrong in ({"n": 129}, {"stop": ["x"] * 5}, {"bad_words": ["x"] * 129}):
-        answer = http.post(CHAT, json=ASKED | wrong)
+        answer = http.post(CHAT, json=BODY | wrong)
         assert answer.status_code == 400
         error = answer.json()["error"]
         assert error["param"] in wrong

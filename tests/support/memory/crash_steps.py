@@ -32,7 +32,7 @@ from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
-GIVEN = ContextItem("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
+CONTEXT_ITEM = ContextItem("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
 
 
 def turns(*numbers: int) -> list[NewMessage]:
@@ -49,7 +49,7 @@ class Workplace:
         self.index_cache = IndexCache(self.engine, self.embedder.space, dimensions=DIMENSIONS, max_bytes=2**30)
         self.store = MemoryService(self.engine, self.index_cache, self.embedder, lambda: DAY + timedelta(days=1))
         self.forgetter = Forgetter(self.engine, self.index_cache, {}, lambda: DAY)
-        self.wishes = IntentExecutor(self.engine, self.store, self.forgetter, lambda: DAY)
+        self.executor = IntentExecutor(self.engine, self.store, self.forgetter, lambda: DAY)
 
     async def close(self) -> None:
         """Let go of it."""
@@ -82,14 +82,14 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda workplace: workplace.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda workplace: workplace.store.ingest(ANN, "c1", turns(5, 6)),
     "insert between": lambda workplace: workplace.store.ingest(ANN, "c1", turns(3)),
-    "reply": lambda workplace: workplace.store.store_reply(ANN, "c1", turns(7)[0], [GIVEN], answers="m5"),
+    "reply": lambda workplace: workplace.store.store_reply(ANN, "c1", turns(7)[0], [CONTEXT_ITEM], answers="m5"),
     "add": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new"),
     "supersede": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda workplace: workplace.store.edit(ANN, "plain", {"text": "Edited"}),
     "pin": lambda workplace: workplace.store.edit(ANN, "plain", {"pinned": True}),
     "mark": lambda workplace: workplace.store.edit(ANN, "quoted", {"painful_at": DAY}),
-    "mute": lambda workplace: workplace.wishes.execute(ANN, Mute("turn 1"), conversation="c1", message_id=None),
-    "wish to forget": lambda workplace: workplace.wishes.execute(
+    "mute": lambda workplace: workplace.executor.execute(ANN, Mute("turn 1"), conversation="c1", message_id=None),
+    "wish to forget": lambda workplace: workplace.executor.execute(
         ANN, Forget("turn 5"), conversation="c1", message_id=None
     ),
     "profile": lambda workplace: people.write_profile(workplace.engine, ANN, people.Profile("Ann", {"a": 1}), now=DAY),

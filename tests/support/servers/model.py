@@ -1,7 +1,7 @@
 """A model that says what a test has it say, as an engine behind the gateway or asked directly.
 
 with ModelServer(port) as model:
-    model.says += [[operation(...)], 429, CUT, "no JSON"]  # an answer each; then no operations
+    model.answers += [[operation(...)], 429, CUT, "no JSON"]  # an answer each; then no operations
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class ModelServer(EngineServer):
     """The server; a context manager.
 
     Attributes:
-        says: the next answers: operations, a text, a status of an error, CUT, JUNK, or what returns one of these.
+        answers: the next answers: operations, a text, a status of an error, CUT, JUNK, or what returns one of these.
         always: what it says when there is none.
         headers: of the requests that came in, beside `requests`.
         retry_after_s: what an error says of the next try.
@@ -33,7 +33,7 @@ class ModelServer(EngineServer):
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.url = f"http://127.0.0.1:{port}"
-        self.says: list[Any] = []
+        self.answers: list[Any] = []
         self.always: Any = []
         self.headers: list[dict[str, str]] = []
         self.retry_after_s: float | None = None
@@ -57,7 +57,7 @@ class ModelServer(EngineServer):
         body: Json = await request.json()
         if body.get("prompt") == "Hi":  # the gateway proves that the engine generates
             return web.json_response({"choices": [], "usage": {}})
-        answer = self.says.pop(0) if self.says else self.always
+        answer = self.answers.pop(0) if self.answers else self.always
         self.headers.append(dict(request.headers))
         self.requests.append(body)
         await asyncio.to_thread(self._may_answer.wait)

@@ -1,7 +1,7 @@
 """A model that says what a test has it say, whole or streamed, over OpenAI's protocol.
 
 with ScriptServer(port) as server:
-    server.says += ["a text", call("find", q="x"), 429, CUT]  # an answer each; then `always`
+    server.answers += ["a text", call("find", q="x"), 429, CUT]  # an answer each; then `always`
 
 A text is streamed word by word, a call's arguments in two pieces. Compact JSON, as vLLM's server writes it.
 """
@@ -34,7 +34,7 @@ class ScriptServer(EngineServer):
     """The server; a context manager.
 
     Attributes:
-        says: the next answers: a text, calls, a text and calls, Ended, the status of an error, CUT, JUNK, SILENT, HELD.
+        answers: the next ones: a text, calls, a text and calls, Ended, the status of an error, CUT, JUNK, SILENT, HELD.
         always: what it says when there is none.
         headers: of the requests that came in, beside `requests`.
         retry_after: what an error says of the next try.
@@ -47,7 +47,7 @@ class ScriptServer(EngineServer):
     def __init__(self, port: int, **options: Any) -> None:
         super().__init__(port, **options)
         self.base_url = f"http://127.0.0.1:{port}/v1"
-        self.says: list[Any] = []
+        self.answers: list[Any] = []
         self.always: Any = "All right."
         self.headers: list[dict[str, str]] = []
         self.retry_after: str | None = None
@@ -61,7 +61,7 @@ class ScriptServer(EngineServer):
             return web.json_response({"choices": [], "usage": {}})
         self.requests.append(body)
         self.headers.append(dict(request.headers))
-        answer = self.says.pop(0) if self.says else self.always
+        answer = self.answers.pop(0) if self.answers else self.always
         end = answer if isinstance(answer, Ended) else Ended(answer, "")
         answer = end.answer
         await asyncio.sleep(self.delay_s)

@@ -104,11 +104,11 @@ def test_why_names_the_messages_of_a_summary(gateway: GatewayProcess, keys: dict
     assert zoe("POST", "/api/v1/import", unknown).status_code == 400
     (listed,) = zoe("GET", "/api/v1/memories", kind="summary").json()["data"]
     assert len(listed["sources"]) == 2
-    asked = {"model": "bondhu", "messages": [{"role": "user", "content": "What do you know of my orchids?"}]}
-    id_ = zoe("POST", "/v1/chat/completions", asked).json()["id"]
+    question = {"model": "bondhu", "messages": [{"role": "user", "content": "What do you know of my orchids?"}]}
+    id_ = zoe("POST", "/v1/chat/completions", question).json()["id"]
     wait_for(lambda: zoe("GET", f"/api/v1/messages/{id_}/why").status_code == 200, "the reply to be stored")
-    given = [each["item"] for each in zoe("GET", f"/api/v1/messages/{id_}/why").json()["given"]]
-    assert [each["sources"] for each in given if each["object"] == "memory"] == [listed["sources"]]
+    context = [each["item"] for each in zoe("GET", f"/api/v1/messages/{id_}/why").json()["given"]]
+    assert [each["sources"] for each in context if each["object"] == "memory"] == [listed["sources"]]
     found = [each["item"] for each in zoe("POST", "/api/v1/recall", {"query": "orchids"}).json()["data"]]
     assert [each["sources"] for each in found if each["object"] == "memory"] == [listed["sources"]]
     assert zoe("DELETE", f"/api/v1/messages/{listed['sources'][0]}").json()["complete"]
@@ -293,7 +293,7 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
 }
 
 
-def test_nothing_is_told_without_a_key(gateway: GatewayProcess) -> None:
+def test_nothing_is_shown_without_a_key(gateway: GatewayProcess) -> None:
     """Whatever the body, who has no valid key is told that first."""
     for key in (None, "bd-wrong"):
         for (method, path), (body, params) in WALK.items():
