@@ -60,7 +60,7 @@ class Past:
         return ids
 
     async def forget(self, about: str, owner: Owner = ANN) -> Done:
-        """Obey a wish that was not taken in."""
+        """Execute an intent whose message was not stored."""
         return await self._executor.execute(owner, Forget(about), conversation="c", message_id=None)
 
     async def document(self, owner: Owner = ANN) -> str:

@@ -44,14 +44,14 @@ class Chat:
         turn = NewMessage(f"m{self._turns}", speaker, text, DAY + timedelta(minutes=self._turns))
         return (await self._store.ingest(self._owner, "c", [turn])).ids[turn.external_id]
 
-    async def intent(self, text: str) -> Done:
+    async def ask(self, text: str) -> Done:
         """Say it, and execute the intent in it."""
         intent = intent_of(text)
         assert intent is not None
         return await self.execute(intent, await self.say("Ann", text))
 
     async def execute(self, intent: Intent, message_id: str | None) -> Done:
-        """Obey."""
+        """Execute an intent."""
         done = await self._executor.execute(self._owner, intent, conversation="c", message_id=message_id)
         assert done is not None
         return done
@@ -92,7 +92,7 @@ async def chat(make_chat: Callable[[Owner], Chat], store: MemoryService) -> Chat
 
 async def test_what_is_named_is_remembered(chat: Chat, engine: AsyncEngine) -> None:
     """At once, in the person's own words, with the message that says so; twice is once."""
-    done = await chat.wish("Remember that my sister's name is Asha.")
+    done = await chat.ask("Remember that my sister's name is Asha.")
     assert (done.kind, done.count) == ("remember", 1)
     record = (await find_memories(engine, ANN, done.memories))[done.memories[0]]
     assert (record.text, record.quote, record.speaker) == ("my sister's name is Asha", record.text, "Ann")
@@ -105,7 +105,7 @@ async def test_what_is_named_is_remembered(chat: Chat, engine: AsyncEngine) -> N
 
 async def test_what_was_said_before_is_remembered(chat: Chat) -> None:
     """A word like "this" is about the person's own last words, not the friend's; without any, nothing is done."""
-    done = await chat.wish("Remember this!")
+    done = await chat.ask("Remember this!")
     assert done.count == 1
     assert await chat.memories() == ["Lives in Porto", "Likes port wine", "Porto is lovely"]
     again = await chat.execute(Remember(None), None)
@@ -124,7 +124,7 @@ async def test_without_a_message_the_profile_says_who_speaks(chat: Chat, engine:
 
 async def test_what_is_named_is_forgotten(chat: Chat, make_chat: Callable[[Owner], Chat]) -> None:
     """Every turn and memory with all of its words, by any speaker, their quotes, and the wish; a receipt."""
-    done = await chat.wish("Forget that I live in Porto.")
+    done = await chat.ask("Forget that I live in Porto.")
     assert (done.kind, done.count, done.left) == ("forget", 2, 0)  # two turns; the memory was drawn from one of them
     assert done.receipt is not None
     assert done.receipt.is_complete
@@ -151,7 +151,7 @@ async def test_what_others_say_of_it_goes_along(chat: Chat, speaker: str, elsewh
     ]
     for each in lines:
         await chat.say(*each)
-    done = await chat.wish("Forget that my parrot is called Kiwi")
+    done = await chat.ask("Forget that my parrot is called Kiwi")
     assert done.receipt is not None
     assert done.receipt.is_complete
     left = [text for _, text in lines[1:] if text not in gone]
@@ -160,7 +160,7 @@ async def test_what_others_say_of_it_goes_along(chat: Chat, speaker: str, elsewh
 
 async def test_the_exchange_before_is_forgotten(chat: Chat) -> None:
     """Without a name: the person's last turn and the reply to it; the wish, which names nothing, stays."""
-    done = await chat.wish("Forget that, please.")
+    done = await chat.ask("Forget that, please.")
     assert done.count == 2
     assert await chat.turns() == [*(text for _, text in PAST[:2]), "Forget that, please."]
     assert await chat.memories() == ["Lives in Porto", "Likes port wine"]
@@ -168,15 +168,15 @@ async def test_the_exchange_before_is_forgotten(chat: Chat) -> None:
 
 async def test_said_twice_it_means_two_exchanges(chat: Chat) -> None:
     """The request itself is nothing to forget."""
-    assert (await chat.wish("Forget that.")).count == 2
-    assert (await chat.wish("Forget that.")).count == 2
+    assert (await chat.ask("Forget that.")).count == 2
+    assert (await chat.ask("Forget that.")).count == 2
     assert await chat.turns() == ["Forget that.", "Forget that."]
 
 
 @pytest.mark.parametrize("text", ["Forget about Lisbon", "Forget our own", "Don't bring up my violin again"])
 async def test_what_is_not_there_is_not_found(chat: Chat, text: str) -> None:
     """Nothing happens to the rest, and the person can be told so; words of grammar alone name nothing."""
-    done = await chat.wish(text)
+    done = await chat.ask(text)
     assert done.count == 0
     assert set(await chat.turns()) >= {text for _, text in PAST}
     assert await chat.recalled("Where is Porto?") >= {text for _, text in PAST}
@@ -198,7 +198,7 @@ async def test_an_intent_creates_no_person(make_chat: Callable[[Owner], Chat], e
 
 async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, store: MemoryService) -> None:
     """Neither turns, nor memories, nor the wish; all of it stays in the list, from which it can be taken back."""
-    done = await chat.wish("Don't bring up Porto again.")
+    done = await chat.ask("Don't bring up Porto again.")
     assert (done.kind, done.count) == ("mute", 3)
     assert await chat.recalled("Porto, lovely wine") == {"Do tell", "Likes port wine"}
     muted = await list_memories(engine, ANN, MemoryFilter(muted=True), limit=9)
@@ -211,13 +211,13 @@ async def test_what_is_named_is_not_brought_up(chat: Chat, engine: AsyncEngine, 
     for each in muted:
         await store.edit(ANN, each.id, {"muted": False})
     assert await chat.recalled("Porto, lovely wine") == {"Do tell", "Likes port wine"}
-    assert (await chat.wish("You can talk about Porto again.")).kind == "lift"
+    assert (await chat.ask("You can talk about Porto again.")).kind == "lift"
     assert await chat.recalled("Porto, lovely wine") >= {text for _, text in PAST}
 
 
 async def test_the_exchange_before_is_not_brought_up(chat: Chat) -> None:
     """Without a name: the person's last turn and the reply."""
-    done = await chat.wish("Don't bring that up again")
+    done = await chat.ask("Don't bring that up again")
     assert done.count == 2
     assert not {"Porto is lovely", "Do tell"} & await chat.recalled("Porto, lovely, tell")
 
@@ -236,7 +236,7 @@ async def test_a_statement_reaches_what_says_so_of_the_person(chat: Chat) -> Non
     """Not what is said of others, nor what says the opposite."""
     for text in ("I like coffee", "My sister likes coffee", "I no longer like coffee"):
         await chat.say("Ann", text)
-    done = await chat.wish("Forget that I like coffee.")
+    done = await chat.ask("Forget that I like coffee.")
     assert (done.count, done.about) == (1, "I like coffee")
     assert (await chat.turns())[-2:] == ["My sister likes coffee", "I no longer like coffee"]
 
@@ -245,29 +245,29 @@ async def test_a_name_that_is_a_word_is_found(chat: Chat) -> None:
     """Although it is grammar in lower case."""
     for text in ("Will called me", "I will sleep"):
         await chat.say("Ann", text)
-    assert (await chat.wish("Forget about Will.")).count == 1
+    assert (await chat.ask("Forget about Will.")).count == 1
     assert (await chat.turns())[-1] == "I will sleep"
 
 
 async def test_a_muted_topic_holds_for_what_is_said_later(chat: Chat, store: MemoryService) -> None:
     """Until the person lifts it; forgetting it takes its words away as well."""
-    await chat.wish("Never bring up my aunt Zelda again.")
+    await chat.ask("Never bring up my aunt Zelda again.")
     await chat.say("Ann", "My aunt Zelda called")
     await store.add(ANN, NewMemory("Has an aunt Zelda", pinned=True))
     assert not any("Zelda" in text for text in await chat.recalled("Zelda, my aunt"))
     assert (await store.brief(ANN))[1] == []
-    assert (await chat.wish("You can talk about my aunt Zelda again.")).kind == "lift"
+    assert (await chat.ask("You can talk about my aunt Zelda again.")).kind == "lift"
     assert "My aunt Zelda called" in await chat.recalled("Zelda, my aunt")
     assert len((await store.brief(ANN))[1]) == 1
-    await chat.wish("Never bring up my aunt Zelda again.")
-    await chat.wish("Forget my aunt Zelda.")
+    await chat.ask("Never bring up my aunt Zelda again.")
+    await chat.ask("Forget my aunt Zelda.")
     assert await store.topics(ANN) == []
 
 
 async def test_everything_is_forgotten_and_comes_back(chat: Chat) -> None:
     """On "undo", all that one wish had set aside."""
     before = await chat.turns()
-    done = await chat.wish("Forget everything you know about me.")
+    done = await chat.ask("Forget everything you know about me.")
     assert done.undo is not None
     assert (await chat.turns(), await chat.memories()) == ([], [])
     assert (await chat.execute(Undo(), None)).kind == "undo"
