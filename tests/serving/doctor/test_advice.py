@@ -120,12 +120,21 @@ async def test_a_request_that_repeats_a_statement_is_reported(tmp_path: Path) ->
 
 
 def test_a_container_is_measured_by_its_own_limits(tmp_path: Path) -> None:
-    """Memory without what the page cache would give back, CPU by quota; without limits the machine counts."""
+    """By both versions of control groups: memory without inactive page cache, CPU by quota; else the machine."""
     files = {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 1\ninactive_file 200\n"}
     files |= {"cpu.max": "50000 100000", "cpu.stat": "usage_usec 3000000\nuser_usec 1\n"}
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     limited = read_host(tmp_path, tmp_path)
+    assert (limited.memory_ratio, limited.cores, limited.cpu_used_s) == (0.7, 0.5, 3.0)
+    older = {"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "900"}
+    older |= {"memory/memory.stat": "inactive_file 1\ntotal_inactive_file 200\n", "cpuacct/cpuacct.usage": "3000000000"}
+    older |= {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}
+    for name, content in older.items():
+        file = tmp_path / "older" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    limited = read_host(tmp_path, tmp_path / "older")
     assert (limited.memory_ratio, limited.cores, limited.cpu_used_s) == (0.7, 0.5, 3.0)
     whole = read_host(tmp_path, tmp_path / "nothing")
     assert whole.memory_bytes > GIB
