@@ -16,7 +16,7 @@ PROCESSES  ?= 2
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
 
-.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape up down install test test-slow faults test-gpu gpu-check check bench audit clean
+.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape compose-test-upgrade up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 help:
@@ -28,7 +28,7 @@ help:
 	@echo "make bench         the gateway beside bare vLLM and LiteLLM, about forty minutes"
 	@echo "make faults        break every part on purpose, write docs/faults.md"
 	@echo "make gpu-check     the whole service on a GPU, eight minutes"
-	@echo "make compose-test  the small machine's containers; compose-test-gpu-shape: the GPU's, without a GPU"
+	@echo "make compose-test  the small machine's containers; -gpu-shape: the GPU's, without a GPU; -upgrade: blue and green"
 	@echo "make audit         known vulnerabilities of pinned packages"
 	@echo "make licences      docs/licences.md; sbom: CycloneDX; secrets: strings in the repository that look like some"
 	@echo "make clean         remove the virtual environments"
@@ -110,6 +110,10 @@ compose-test-gpu-shape: $(STAMP)
 	@BUILDAH_FORMAT=docker $(CONTAINERS) build --file deploy/docker/Dockerfile --target worker --tag localhost/bondhu:worker .
 	@$(BIN)/python deploy/docker/compose_test/gpu_shape.py --compose "$(COMPOSE)" --containers "$(CONTAINERS)" $(COMPOSE_TEST)
 
+# Blue, green and blue again under load, the images of compose-test: docs/deploy.md, "Upgrading without an interruption".
+compose-test-upgrade:
+	@BUILDAH_FORMAT=docker $(PYTHON) deploy/docker/compose_test/upgrade.py --compose "$(COMPOSE)" --containers "$(CONTAINERS)" $(COMPOSE_TEST)
+
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.serving --model bondhu-demo
 	@$(BIN)/python -m bench.serving --model smollm2-135m-instruct --name serving-default --concurrency 1,8 --rounds 4
@@ -119,10 +123,7 @@ bench: $(VENV)/.installed-dev
 
 # In an environment of its own, so that what it needs is none of ours. It asks PyPI's advisories: it needs the internet.
 audit: $(VENV)-audit/bin/cyclonedx-py
-	@for lock in cpu gpu dev build; do echo "$$lock:"; \
-	sed -E '/--hash/d; s/ *\\$$//; s/^(torch==[0-9.]+)\+cpu/\1/' $(LOCKS)/$$lock.txt > $(VENV)-audit/$$lock.txt; \
-	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-audit/$$lock.txt || failed=1; done; \
-	exit $${failed:-0}
+	@$(BIN)/python deploy/audit.py $(VENV)-audit/bin/pip-audit $(foreach lock,cpu gpu dev build,$(LOCKS)/$(lock).txt)
 
 # What is installed, as CycloneDX (https://cyclonedx.org), and strings in the repository that look like secrets: nothing
 # beyond deploy/secrets-baseline.json, which has the made-up ones of tests and examples.
