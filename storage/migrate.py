@@ -4,6 +4,7 @@ Write a new revision with `python -m storage.migrate revision -m "what changes"`
 (`BONDHU_MIGRATE_URL`, default `sqlite+aiosqlite:///migrate.db`): any command of alembic's own works there.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -13,10 +14,20 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from storage.database import open_engine
+
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Apply every migration up to `revision`; does nothing if it is applied. Not within a running event loop."""
     command.upgrade(_config(url), revision)
+
+
+def upgrade_unless_ahead(url: str) -> bool:
+    """Apply every migration; False, and nothing is changed, if a newer version has migrated the database already."""
+    if asyncio.run(_is_ahead(url)):
+        return False
+    upgrade(url)
+    return True
 
 
 def downgrade(url: str, revision: str = "base") -> None:
@@ -31,10 +42,25 @@ def check(url: str) -> None:
 
 def is_at_least(connection: Connection) -> bool:
     """Whether a database has all of this version's migrations, or is ahead at a revision that this version lacks."""
+    found, heads, known = _revisions(connection)
+    return bool(found) and (found == heads or not found <= known)
+
+
+async def _is_ahead(url: str) -> bool:
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            found, _, known = await connection.run_sync(_revisions)
+    finally:
+        await engine.dispose()
+    return not found <= known
+
+
+def _revisions(connection: Connection) -> tuple[set[str], set[str], set[str]]:
+    """The revisions of the database, this version's newest, and all that this version knows."""
     scripts = ScriptDirectory.from_config(_config(""))
     found = set(MigrationContext.configure(connection).get_current_heads())
-    known = {revision.revision for revision in scripts.walk_revisions()}
-    return bool(found) and (found == set(scripts.get_heads()) or not found <= known)
+    return found, set(scripts.get_heads()), {revision.revision for revision in scripts.walk_revisions()}
 
 
 def _config(url: str) -> Config:

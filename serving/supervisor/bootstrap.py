@@ -4,6 +4,7 @@ There is a key for development, one for the Celery worker and one for the web pa
 """
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from serving.config.schema import Settings
 from storage import api_keys, migrate
 from storage.database import open_engine
 
+log = logging.getLogger(__name__)
+
 DEV_TIER = "admin"  # the key is for the operator
 PAGE_APP, PAGE_TIER = "page", "standard"  # a key in a browser must not be an admin key
 JOBS_APP, JOBS_TIER = "bondhu", "standard"  # not an admin key: requests that a limit refuses are retried later
@@ -39,7 +42,8 @@ def prepare(settings: Settings) -> None:
 
         resume(settings, now=lambda: datetime.now(UTC))
     load_secrets(settings.var_dir)
-    migrate.upgrade(database_url(settings))
+    if not migrate.upgrade_unless_ahead(database_url(settings)):
+        log.warning("a newer version has migrated the database: this one uses it as it is")
     asyncio.run(_ensure_keys(settings))
 
 
