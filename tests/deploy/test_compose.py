@@ -23,9 +23,9 @@ def read(name: str) -> dict[str, Any]:
 
 
 def services(name: str) -> dict[str, Any]:
-    """Return its services."""
+    """Return its services, without those that an override only switches off."""
     found: dict[str, Any] = read(name)["services"]
-    return found
+    return {service: about for service, about in found.items() if set(about) != {"profiles"}}
 
 
 def mib(text: str) -> float:

@@ -9,6 +9,7 @@ something was lost. Standard library only.
 """
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -87,6 +88,7 @@ def drive(engine: Engine, url: str, chats: int, *, with_faults: bool) -> list[st
     wrong = [*unhealthy(engine, ("api", "celery-worker"))]
     if with_faults:
         fill_page_cache(engine, client)
+    wrong += examined(engine)
     if restarts := client.metric("bondhu_restarts_total", key):
         wrong.append(f"{restarts:.0f} processes inside the containers were started again")
     wrong += readings.table(engine, SERVICES)
@@ -123,6 +125,26 @@ def use(client: Client, chats: int) -> None:
         print(f"bondhu/{agent} after {took_s:.1f} s: {' '.join(answer.split())[:70]!r}")
     took_s = client.wait_done(client.job("stats"), 180)
     print(f"the job stats was done after {took_s:.0f} s", flush=True)
+
+
+def examined(engine: Engine) -> list[str]:
+    """Print what `bondhu doctor` says in the api's container; return what is wrong with that."""
+    _, text = engine.inside("api", "bondhu", "doctor", "--json")
+    try:
+        report, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+    except ValueError:
+        return [f"bondhu doctor has no report: {text.strip()[:300]}"]
+    print(f"bondhu doctor: {report['status']}")
+    for finding in report["findings"]:
+        if finding["level"] != "healthy" or finding["code"] in ("memory", "cpu"):
+            print(f"  {finding['level']}: {finding['says']}")
+    for advice in report["advice"]:
+        print(f"  {advice['move']}: {advice['why']}: {advice['how']}")
+    seen = next((each["value"] for each in report["findings"] if each["code"] == "memory"), 0.0)
+    about = readings.used(engine, "api")
+    if not about["anonymous"] / about["limit"] - 0.1 < seen < 0.97:
+        return [f"the doctor sees {seen:.0%} of the memory in use, which is not the container's"]
+    return []
 
 
 def unhealthy(engine: Engine, services: tuple[str, ...]) -> list[str]:
