@@ -1,4 +1,4 @@
-"""The router: passes each message to one other agent, by rules, by a model's choice among a few, or else to the friend.
+"""The router: passes each message to one other agent, by rules, by names that it knows, by a model, or else to the friend.
 
 An agent with an unfinished activity (a game) gets the messages of its conversation, unless another agent is clearly
 meant, or the person says how they are: then the friend answers until the person returns to the activity. The answer
@@ -29,6 +29,14 @@ class HoldsConversation(Protocol):
 
     async def is_playing(self, context: RunContext) -> bool:
         """Whether it has one in this conversation."""
+
+
+@runtime_checkable
+class KnowsNames(Protocol):
+    """An agent that knows things by their names, which rules do not have."""
+
+    async def is_named(self, text: str, context: RunContext) -> bool:
+        """Whether a text asks for one."""
 
 
 class AutoAgent:
@@ -86,6 +94,9 @@ class AutoAgent:
                 await self._set_aside(False, context)
                 return playing, "as it goes on"
             return self._default, "as it goes on"
+        named = [agent for agent in self._agents.values() if await _is_named(agent, request, context)]
+        if len(named) == 1:
+            return named[0], "by name"
         maybe = possibly(request.text, self._agents)
         if maybe and context.model is not None and context.traits.chooses:
             choice = await self._ask([*maybe, self._default.id], request, context)
@@ -149,3 +160,7 @@ class AutoAgent:
         made = {**document.get("made", {}), **dict.fromkeys(proposed, agent)}
         value = {"last": last, "made": dict(list(made.items())[-MAX_KEPT:])}
         await context.state.save(key, value, expected=0 if kept is None else kept.version)
+
+
+async def _is_named(agent: Agent, request: AgentRequest, context: RunContext) -> bool:
+    return isinstance(agent, KnowsNames) and await agent.is_named(request.text, context)

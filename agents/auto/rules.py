@@ -1,18 +1,28 @@
 """Words that clearly mean an agent, and words that may mean one: then a model chooses.
 
-A message without any of them is conversation, which needs no model to decide: most messages to a friend are.
+A message without any of them is conversation, which needs no model to decide: most messages to a friend are. Other
+languages are in `agents.auto.words`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from agents.auto.words import MAYBE, SURE
 
 _GAME = (
     r"(?:hangman|trivia|quiz|text adventure|tic[- ]?tac[- ]?toe|noughts and crosses|word ?chain|"
-    r"(?:twenty|20) questions|riddles?)"
+    r"(?:twenty|20) questions|riddles?|brain ?teasers?|guessing game)"
 )
-_SONGS = r"(?:song|songs|music|playlist|tunes?|track|tracks|album|albums|artist|band|singer|gaan|gana)"
-_SHOWS = r"(?:video|videos|youtube|documentary|documentaries|vlog|channel|clip|clips|tutorial)"
+_SONGS = (
+    r"(?:song|songs|music|playlist|tunes?|track|tracks|album|albums|artist|band|singer|lullaby|lullabies|gaan|gana)"
+)
+_SHOWS = r"(?:video|videos|youtube|documentary|documentaries|vlog|channel|clip|clips|tutorial|tutorials)"
+_LECTURES = r"(?:lecture|lectures|talk|interview|trailer)"  # as something to watch, only where one is to be found
+_TIME = (
+    r"(?:(?:\d{1,3}|five|ten|fifteen|twenty|thirty|forty|sixty) (?:minutes?|mins?)|(?:\d|an|one|two) hours?|"
+    r"half an hour)"
+)
 # A request without a verb: "Sad Hindi songs, please", "A cooking video for half an hour". No more than a few words
 # before the thing, none of which makes it somebody's, or one that was told of.
 _NOT_A_REQUEST = (
@@ -21,7 +31,15 @@ _NOT_A_REQUEST = (
 )
 _BEFORE = rf"^\W*{_NOT_A_REQUEST}(?:[\w'-]+\s+){{0,4}}"
 _AFTER = r"(?:\s+(?:for|from|of|about|to|with|by|in|on)\b[^.!?]{0,40}|,\s*[^.!?]{0,25})?\W*$"
-_ASKS = r"(?:play|find|recommend|suggest|make|give|want|need|show|put on|create|build|update|queue|any|some|what)"
+_ASKS = (
+    r"(?:play|find|recommend|suggest|make|give|want|need|show|put on|turn on|create|build|update|queue|line up|pull up|"
+    r"look up|is there|are there|any|some|what)"
+)
+_MOOD = r"(?:sad|happy|calm|loud|soft|slow|mellow|gentle|quiet|relaxing|upbeat|romantic|soothing|cheerful|groovy)"
+_MOMENT = (
+    r"(?:fall asleep|sleep|study|work|run|work out|dance|relax|drive|cook|read|unwind|wake up|sleeping|studying|"
+    r"working|running|dancing|driving|cooking|reading)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +47,23 @@ class Rule:
     """For one agent: the words that clearly mean it, and those that may."""
 
     agent: str
-    sure: re.Pattern[str]
-    maybe: re.Pattern[str]
+    sure: Sequence[re.Pattern[str]]
+    maybe: Sequence[re.Pattern[str]]
 
 
 def _rule(agent: str, sure: str, maybe: str) -> Rule:
-    return Rule(agent, re.compile(sure, re.IGNORECASE), re.compile(maybe, re.IGNORECASE))
+    english = re.compile(sure, re.IGNORECASE), re.compile(maybe, re.IGNORECASE)
+    return Rule(agent, (english[0], *SURE.get(agent, ())), (english[1], *MAYBE.get(agent, ())))
 
 
 RULES = (
     _rule(
         "games",
-        rf"\b(?:play|start|let'?s|try|another|want|round of)\b.{{0,20}}\b{_GAME}\b|^\s*{_GAME}[.!?\s]*$|"
+        rf"\b(?:play|start|let'?s|try|another|want|round of)\b.{{0,20}}\b{_GAME}\b|^\s*{_GAME}(?:[.!?\s]*$|,)|"
         r"\b(?:play|suggest|recommend|want|know|have)\b.{0,20}\bgames?\b|"
+        rf"\b(?:ask|tell|give|challenge|test|entertain|quiz) (?:me|us)\b.{{0,30}}\b{_GAME}|\bquiz (?:me|us)\b|"
+        rf"\b(?:any(?:one|body)? for|up for|fancy|how about|care for) (?:a|an|some) (?:\w{{1,20}} ){{0,3}}{_GAME}|"
+        r"\bguess (?:what|who) i(?:'?m| am) thinking\b|"
         r"\blet'?s play\b(?! it\b)(?!.*\b(?:music|song|video))",
         rf"\b(?:games?|bored|{_GAME}|puzzle)\b",
     ),
@@ -49,14 +71,27 @@ RULES = (
         "music",
         rf"\b{_ASKS}\b.{{0,30}}\b{_SONGS}\b|\b{_SONGS}\b.{{0,20}}\b(?:for|like|to)\b.{{0,30}}\b(?:sleep|study|run|work|"
         r"relax|party|mood|today|dance)|\bsomething to listen to\b|"
-        rf"\bwhat (?:should|can|could) (?:i|we) listen to\b|{_BEFORE}(?:songs?|music|playlist|tunes?){_AFTER}|"
-        r"\bplay (?:me )?something (?:sad|happy|calm|loud|soft|slow)\b",
+        r"\b(?:feel like|want to|love to|like to|let me) (?:hear|hearing|listening to|listen to)\b.{0,30}"
+        rf"\b{_SONGS}\b|"
+        r"\bwhat (?:should|can|could) (?:i|we) listen to\b|"
+        rf"{_BEFORE}(?:songs?|music|playlist|tunes?|lullaby|lullabies){_AFTER}|"
+        rf"\b(?:play|put on|turn on|hear) (?:me |us )?something (?:\w{{1,12}} )?{_MOOD}\b|"
+        rf"^\W*something (?:\w{{1,12}} )?{_MOOD} (?:to|for) {_MOMENT}\b|"
+        r"\bsomething with an? (?:\w{1,12} )?(?:beat|groove|melody)\b",
         rf"\b(?:{_SONGS}|listen|listening|lyrics|spotify)\b",
     ),
     _rule(
         "video",
         rf"\b{_ASKS}\b.{{0,30}}\b{_SHOWS}\b|\bsomething to watch\b|\bwhat (?:should|can|could) (?:i|we) watch\b|"
-        rf"\bwatch later\b|{_BEFORE}(?:videos?|documentary|documentaries|tutorial|clips?){_AFTER}",
+        rf"\bwatch later\b|{_BEFORE}(?:videos?|documentary|documentaries|tutorials?|clips?){_AFTER}|"
+        r"\b(?:find|show|recommend|suggest|pull up|look up)(?: me| us)? (?:an? |the |some )?(?:\w{1,20} ){0,2}"
+        rf"{_LECTURES} (?:on|about|of|by|with)\b|"
+        r"\b(?:like|love|want) to (?:see something (?:about|on|with)|watch (?:something|somebody|someone|people))\b|"
+        r"\banything (?:good |worth watching )?(?:to watch|on youtube)\b|"
+        r"\bworth watching\b.{0,10}\b(?:on|about|today|tonight)\b|\bshow (?:me|us) how (?:to|they|you|it|people)\b|"
+        rf"\bhow (?:do|can|should) (?:i|you|we)\b.{{3,60}}\bshow me\b|"
+        rf"\bi(?:'ve| have)(?: got)?(?: about| only)? {_TIME}\b.{{0,20}}\b(?:something|anything|(?:like|want|love) to "
+        r"(?:learn|see|watch)|entertain|show)\b",
         rf"\b(?:{_SHOWS}|watch|watching)\b",
     ),
     _rule(
@@ -111,11 +146,15 @@ def resumes(text: str) -> bool:
 def surely(text: str, among: Iterable[str]) -> str | None:
     """The one available agent that is clearly meant; None if there is none, or several."""
     there = set(among)
-    found = [rule.agent for rule in RULES if rule.agent in there and rule.sure.search(text)]
+    found = [rule.agent for rule in RULES if rule.agent in there and _any(rule.sure, text)]
     return found[0] if len(found) == 1 else None
 
 
 def possibly(text: str, among: Iterable[str]) -> list[str]:
     """The available agents that may be meant."""
     there = set(among)
-    return [rule.agent for rule in RULES if rule.agent in there and (rule.maybe.search(text) or rule.sure.search(text))]
+    return [rule.agent for rule in RULES if rule.agent in there and (_any(rule.maybe, text) or _any(rule.sure, text))]
+
+
+def _any(patterns: Sequence[re.Pattern[str]], text: str) -> bool:
+    return any(pattern.search(text) for pattern in patterns)

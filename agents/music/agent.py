@@ -55,7 +55,7 @@ class MusicAgent:
     passes_on: frozenset[PassedOn] = frozenset()
 
     def __init__(self, services: MusicServices = MusicServices()) -> None:
-        chooser = Chooser(read_tracks(), services.imported, services.radio)
+        self._chooser = chooser = Chooser(read_tracks(), services.imported, services.radio)
         tools = MusicTools(chooser, services.playlists, has_spotify=services.spotify is not None)
         effects: dict[str, EffectHandler] = {}
         if services.playlists is not None:
@@ -75,9 +75,14 @@ class MusicAgent:
             effects=effects,
         )
 
+    async def is_named(self, text: str, context: RunContext) -> bool:
+        """Whether a genre or an artist is asked for by name: "Could you find me some reggae?"."""
+        return (await self._chooser.refresh(context.now())).is_wanted(text)
+
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; raises Unsupported."""
         check_fields(self, request)
+        await self._chooser.refresh(context.now())
         async with aclosing(run_toolbox(self._box, request, context)) as events:
             async for event in events:
                 yield event

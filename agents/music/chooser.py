@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from agents.music.catalogue import Track, features_of, normal
 from agents.music.query import TrackQuery, fit_of
 from agents.music.radio import CachedRadio, Heard
 from agents.music.reasons import why_of
+from agents.music.vocabulary import Known, Vocabulary
 from agents.outside.http import ServiceFailed
 from agents.personality.use import lambda_for
 from agents.ranking.candidate import Candidate, Ranked
@@ -31,6 +33,9 @@ class ImportedTracks(Protocol):
         self, *, genres: Collection[str] = (), languages: Collection[str] = (), limit: int = 500
     ) -> Sequence[Mapping[str, Any]]:
         """The documents of matching recordings."""
+
+    async def genres(self, *, limit: int) -> Sequence[str]:
+        """The genres of all, the shortest names first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,16 @@ class Chooser:
         self.tracks = tracks
         self._imported = imported
         self._radio = radio
+        self._known = Known(tracks, imported)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names in requests, as last read."""
+        return self._known.vocabulary
+
+    async def refresh(self, now: datetime) -> Vocabulary:
+        """The names in requests; what was imported meanwhile is among them a minute later."""
+        return await self._known.refresh(now)
 
     async def choose(
         self, query: TrackQuery, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()

@@ -1,34 +1,34 @@
 """Reads a request for music from words: mood, genre, language, decade, artist, occasion."""
 
 import re
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from agents.music.catalogue import Track, normal
+from agents.music.vocabulary import Vocabulary
 
 Context = Literal["", "study", "sleep", "run", "work", "party"]
 MAX_COUNT = 30
 _CONTEXTS: dict[Context, str] = {
-    "study": r"study(?:ing)?|focus|concentrat\w+|read(?:ing)?|homework|exam",
-    "sleep": r"sleep(?:ing|y)?|bed ?time|fall asleep|nap",
-    "run": r"run(?:ning)?|jog(?:ging)?|work ?out|gym|exercise|cardio",
+    "study": r"পড়া\S*|पढ़ाई|पढ़ने|study(?:ing)?|focus|concentrat\w+|read(?:ing)?|homework|exam",
+    "sleep": r"ঘুম\S*|सोने|नींद|sleep(?:ing|y)?|bed ?time|fall asleep|nap",
+    "run": r"দৌড়\S*|दौड़\S*|run(?:ning)?|jog(?:ging)?|work ?out|gym|exercise|cardio",
     "work": r"work(?:ing)?(?! ?out)|office|coding",
-    "party": r"party|danc(?:e|ing)|celebrat\w+",
+    "party": r"পার্টি\S*|নাচ\S*|पार्टी|नाच\S*|party|danc(?:e|ing)|celebrat\w+",
 }
 MOOD_WORDS = {
-    "calm": r"calm(?:ing)?|chill|relax\w*|quiet|peaceful|soft|slow|gentle|unwind|shanto|शांत|শান্ত",
+    "calm": r"calm(?:ing)?|mellow|soothing|chill|relax\w*|quiet|peaceful|soft|slow|gentle|unwind|shanto|शांत|শান্ত",
     "cool": r"cool|groovy",
     "dark": r"dark|gloomy|brooding",
     "dreamy": r"dreamy|atmospheric|floating",
-    "happy": r"happy|cheer\w*|upbeat|joyful|sunny|good mood|khushi|anondo|খুশি|खुश",
+    "happy": r"happy|cheer\w*|upbeat|joyful|sunny|good mood|khushi|anondo|খুশি|মন ভালো|আনন্দ|खुश|खुशी",
     "hopeful": r"hope(?:ful)?|uplift\w*|inspir\w+|motivat\w+",
     "intense": r"intense|angry|loud|hard|energetic|energy|pump\w*",
     "longing": r"longing|nostalgi\w+|miss(?:ing)?|melanchol\w+|bittersweet",
     "party": r"party|danc(?:e|ing)",
     "romantic": r"romantic|love songs?|romance|valentine\w*",
-    "sad": r"sad|heartbr\w+|cry(?:ing)?|blue|lonely|dukkho|দুঃখ|उदास",
+    "sad": r"sad|heartbr\w+|cry(?:ing)?|blue|lonely|dukkho|দুঃখ|উদাস|उदास|दुखी|दर्द",
 }
 _LANGUAGES = {
     "bn": r"bengali|bangla|বাংলা",
@@ -67,23 +67,18 @@ class TrackQuery(BaseModel):
     explicit: bool = True
 
 
-def parse_query(text: str, tracks: Sequence[Track], *, count: int = 5) -> TrackQuery:
+def parse_query(text: str, vocabulary: Vocabulary, *, count: int = 5) -> TrackQuery:
     """The query that a message expresses."""
     folded = text.casefold()
     refused = {normal(match) for match in _NOT.findall(folded)}
     plain = _NOT.sub(" ", folded) if not re.search(_LANGUAGES["zxx"], folded) else folded
-    genres = sorted({track.genre for track in tracks if track.genre}, key=len, reverse=True)
-    named = f"-{normal(plain)}-"
-    artists = sorted(
-        {track.artist for track in tracks if len(track.artist) > 3 and f"-{normal(track.artist)}-" in named}
-    )
+    artists = vocabulary.artists_in(plain)
     for artist in artists:
         plain = plain.replace(artist.casefold(), " ")
     number, decade = _COUNT.search(plain), _DECADE.search(plain)
-    found = [genre for genre in genres if re.search(rf"\b{re.escape(genre)}s?\b", plain)]
     return TrackQuery(
         moods=_named(MOOD_WORDS, plain)[:4],
-        genres=[each for each in found if normal(each) not in refused][:4],
+        genres=[each for each in vocabulary.genres_in(plain) if normal(each) not in refused][:4],
         languages=_named(_LANGUAGES, plain)[:4],
         artists=artists[:4],
         decade=_decade(decade[1]) if decade else 0,

@@ -1,10 +1,10 @@
 """The genres, languages and artists in a sentence, as features from which taste is learned."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from agents.music.catalogue import Track
 from agents.music.query import TrackQuery, parse_query
+from agents.music.vocabulary import Vocabulary
 
 
 def features_of_query(query: TrackQuery) -> dict[str, float]:
@@ -18,7 +18,7 @@ def features_of_query(query: TrackQuery) -> dict[str, float]:
     }
 
 
-def parse_feedback(text: str, tracks: Sequence[Track]) -> tuple[TrackQuery, Mapping[str, float]]:
+def parse_feedback(text: str, vocabulary: Vocabulary) -> tuple[TrackQuery, Mapping[str, float]]:
     """The subjects of a rating."""
-    about = parse_query(re.sub(r"\b(?:no|not|without|don'?t want)\b", " ", text, flags=re.IGNORECASE), tracks)
+    about = parse_query(re.sub(r"\b(?:no|not|without|don'?t want)\b", " ", text, flags=re.IGNORECASE), vocabulary)
     return about, features_of_query(about)

@@ -73,14 +73,13 @@ class MusicTools:
         self._chooser = chooser
         self._playlists = playlists
         self._has_spotify = has_spotify
-        tracks = chooser.tracks
         self.tools: Sequence[Tool[Any]] = (
             Tool(
                 "find_songs",
                 "Finds songs by mood, genre, language, artist, decade, or what they are for.",
                 TrackQuery,
                 self.find,
-                lambda text: parse_query(text, tracks),
+                lambda text: parse_query(text, chooser.vocabulary),
             ),
             Tool(
                 "rate",
@@ -95,7 +94,7 @@ class MusicTools:
                 "Makes a playlist.",
                 TrackQuery,
                 self.make,
-                lambda text: parse_query(text, tracks, count=PLAYLIST_COUNT),
+                lambda text: parse_query(text, chooser.vocabulary, count=PLAYLIST_COUNT),
             ),
             Tool(
                 "update_playlist",
@@ -132,7 +131,7 @@ class MusicTools:
             return ToolResult("Say what you think of a song, e.g. like 2 or skip 1.", is_final=True)
         book, now = FeedbackBook(AGENT, context), context.now()
         before = await shown_before(AGENT, context)
-        about, features = parse_feedback(utterance.words, self._chooser.tracks)
+        about, features = parse_feedback(utterance.words, self._chooser.vocabulary)
         items = [] if features and about.artists else pointed_at(utterance.words, before)
         if not items and not features:
             return ToolResult("Which song do you mean? Say its number.", is_final=True)

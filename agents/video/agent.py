@@ -16,6 +16,7 @@ from agents.video.channels import read_channels
 from agents.video.data_api import DataApi
 from agents.video.feeds import Feeds
 from agents.video.finder import Finder, Videos
+from agents.video.query import is_named
 from agents.video.tools import AGENT, VideoTools
 from storage.media.videos import MemoryVideos
 
@@ -57,6 +58,10 @@ class VideoAgent:
             default="find_videos",
             plain_answer='Tell me a topic and how long you have: "something about space, 10 minutes".',
         )
+
+    async def is_named(self, text: str, context: RunContext) -> bool:
+        """Whether a topic of the channels is asked for by name, with how long: "Ten minutes of comedy"."""
+        return is_named(text)
 
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; raises Unsupported."""

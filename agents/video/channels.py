@@ -54,5 +54,5 @@ def all_topics() -> frozenset[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words in lower case."""
-    return re.findall(r"\w+", text.casefold())
+    r"""The words in lower case, with the vowel signs of Bengali and Hindi, which `\w` leaves out."""
+    return re.findall(r"[\w\u0900-\u0963\u0970-\u09ff]+", text.casefold())

@@ -18,6 +18,9 @@ _SYNONYMS = {
     "learn": "learning", "study": "learning", "educational": "learning", "mind": "psychology",
     "podcast": "conversation", "interview": "conversation", "city": "cities", "language": "languages",
     "engineer": "engineering", "documentary": "explainers", "documentaries": "explainers", "cartoon": "animation",
+    "বিজ্ঞান": "science", "বিজ্ঞানের": "science", "রান্না": "food", "রান্নার": "food", "মজার": "comedy", "হাসির": "comedy",
+    "খবর": "news", "খবরের": "news", "ইতিহাস": "history", "ইতিহাসের": "history", "विज्ञान": "science", "खाना": "food",
+    "मज़ेदार": "comedy", "समाचार": "news", "खबर": "news", "इतिहास": "history",
 }  # fmt: skip
 _LANGUAGES = {
     "bn": r"bengali|bangla|বাংলা",
@@ -31,7 +34,16 @@ _LANGUAGES = {
     "tr": r"turkish",
     "fa": r"persian|farsi",
 }
-_MINUTES = re.compile(r"\b(\d{1,3})\s*(?:-\s*)?(?:min|mins|minutes?)\b")
+_NUMBERS = {"five": 5, "ten": 10, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "sixty": 60} | {
+    "দশ": 10,
+    "दस": 10,
+}
+_MINUTES = re.compile(
+    r"(?<!\w)(\d{1,3}|" + "|".join(_NUMBERS) + r")\s*(?:-\s*)?(?:mins?(?!\w)|minutes?(?!\w)|মিনিট|मिनट)", re.IGNORECASE
+)
+_TIME_OF = re.compile(
+    r"^\W*(?:[\w-]{1,12} ){1,3}(?:minutes?|mins?|hours?) (?:of|on|about) (\w{2,20}(?: \w{2,20})?)\W*$"
+)
 _HOURS = re.compile(r"\b(?:(\d|an?|one|two|half an)\s+)hours?\b|\bhalf an hour\b")
 _SHORT = re.compile(r"\b(?:short|quick|brief)\b")
 _LONG = re.compile(r"\b(?:long|in depth|lecture)\b")
@@ -57,10 +69,17 @@ def parse_query(text: str) -> VideoQuery:
     return VideoQuery(topics=list(dict.fromkeys(topics))[:5], languages=languages[:3], minutes=_minutes_of(folded))
 
 
+def is_named(text: str) -> bool:
+    """Whether a text asks for so much time of a topic, and nothing else: "Ten minutes of comedy"."""
+    found = _TIME_OF.match(text.casefold())
+    return found is not None and len(parse_query(found[1]).topics) > 0
+
+
 def _minutes_of(text: str) -> int:
     minutes, hours = _MINUTES.search(text), _HOURS.search(text)
     if minutes:
-        return min(int(minutes[1]), 600)
+        named = minutes[1]
+        return min(int(named) if named.isdigit() else _NUMBERS[named], 600)
     if "half an hour" in text:
         return 30
     if hours:

@@ -113,7 +113,7 @@ def _routes(answers: Sequence[Answer]) -> dict[str, Any]:
     for name, some in {
         "all": routed,
         "by which rules were mended": [each for each in routed if each.message not in FRESH],
-        "written after that": [each for each in routed if each.message in FRESH],
+        "by which they were not": [each for each in routed if each.message in FRESH],
         "without a word of its kind": [each for each in routed if each.message.is_plain],
     }.items():
         found[name] = share(sum(each.routed_to.split(" ")[0] == each.message.agent for each in some), len(some))

@@ -39,6 +39,13 @@ class SqlTracks:
         async with self._engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
 
+    async def genres(self, *, limit: int) -> Sequence[str]:
+        """The genres that there are, the shortest names first."""
+        genre = ImportedTrack.genre
+        query = select(genre).where(genre != "").group_by(genre).order_by(func.length(genre), genre).limit(limit)
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(query)).scalars())
+
     async def count(self) -> int:
         """The number of imported recordings."""
         async with self._engine.connect() as connection:

@@ -65,6 +65,30 @@ def test_every_agent_is_a_model_id() -> None:
         ("a cooking video for half an hour", "video"),
         ("A Bengali news video, 10 minutes", "video"),
         ("a round of trivia?", "games"),
+        ("a riddle, please", None),
+        ("quiz me", "games"),
+        ("tell me a riddle", "games"),
+        ("something gentle to fall asleep to", "music"),
+        ("show me how to fold a crane", "video"),
+        ("I have twenty minutes, something about stars?", "video"),
+        ("গান শোনাও।", "music"),
+        ("কিছু শান্ত গান", "music"),
+        ("আমার প্রিয় গান", None),
+        ("সারা দিন গান শুনলাম", None),
+        ("কাল খেলা হবে?", None),
+        ("মজার ভিডিও দেখাও", "video"),
+        ("दो गाने सुने", None),
+        ("एक गाना सुनाओ", "music"),
+        ("खेल का स्कोर बताओ", None),
+        ("ponme una canción", "music"),
+        ("zeig mir ein Video", "video"),
+        ("she sang such lovely songs", None),
+        ("will there be a quiz?", None),
+        ("my leg hurts when I hear songs", None),
+        ("I see people all day", None),
+        ("I want to see somebody about my panic", None),
+        ("I got a new video card", None),
+        ("a minute of silence", None),
         ("I love songs", None),
         ("sad songs make me cry", None),
         ("our wedding music", None),
@@ -91,6 +115,12 @@ def test_an_agent_that_there_is_not_is_not_meant() -> None:
     """Without a music agent, songs are talk."""
     assert surely("play some music", ("chat", "games")) is None
     assert possibly("I was listening to songs", ("chat", "games")) == []
+
+
+async def test_what_an_agent_knows_by_its_name_is_its_own(states: SqlStates, make_context: MakeContext) -> None:
+    """A genre or an artist of the catalogue that is loaded, which no rule lists."""
+    assert (await say(auto(), make_context(state=states), "Could you find me some reggae?"))[0] == "music by name"
+    assert (await say(auto(), make_context(state=states), "Could you find me some peace?"))[0] == "chat by default"
 
 
 async def test_a_game_holds_the_conversation(states: SqlStates, make_context: MakeContext) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue
 
 from agents.music.catalogue import read_tracks
 from agents.music.moods import mood_of
+from agents.music.vocabulary import MAX_GENRES
 from agents.video.channels import all_topics
 from agents.video.tools import AGENT as VIDEO
 from agents.video.tools import PREPARED
@@ -22,6 +23,7 @@ from serving.routes.body_limit import BoundedRoute
 from serving.routes.memory.common import Access, MemoryAccess, User
 from storage import stats
 from storage.agents.states import StateKey
+from storage.media.imported_tracks import SqlTracks
 from storage.memory.owner import Owner
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
@@ -127,11 +129,14 @@ async def genres(access: Access) -> Genres:
     """List the available genres and topics."""
     ttl_s = access.gateway.settings.cache.ttl_s.get("genres", 86_400.0)
     async with access.counted(None):
-        return Genres.model_validate(await access.gateway.cached.get(EVERYBODY, "genres", ttl_s, _genres))
+        return Genres.model_validate(
+            await access.gateway.cached.get(EVERYBODY, "genres", ttl_s, lambda: _genres(access))
+        )
 
 
-async def _genres() -> dict[str, Any]:
-    music = sorted({track.genre for track in read_tracks() if track.genre})
+async def _genres(access: MemoryAccess) -> dict[str, Any]:
+    imported = await SqlTracks(access.gateway.database).genres(limit=MAX_GENRES)
+    music = sorted({*(track.genre for track in read_tracks() if track.genre), *imported})
     return {"music": music, "video": sorted(all_topics())}
 
 

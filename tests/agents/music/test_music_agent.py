@@ -15,6 +15,7 @@ from agents.music.imports import BadLine, read_lines
 from agents.music.listenbrainz import ListenBrainz
 from agents.music.query import parse_query
 from agents.music.radio import CachedRadio, Heard
+from agents.music.vocabulary import vocabulary_of
 from agents.outside.http import OutsideHttp, ServiceFailed
 from agents.running import run_agent
 from models.chat import ChatMessage
@@ -28,6 +29,7 @@ from tests.agents.run_context import NOW, MakeContext
 from tests.support.servers.outside import OutsideServer
 
 TRACKS = read_tracks()
+NAMES = vocabulary_of(TRACKS)
 MINA, RAFI = Owner("app", "mina"), Owner("app", "rafi")
 
 
@@ -79,7 +81,7 @@ def test_words_mean_a_tool(text: str, expected: str) -> None:
 
 def test_words_say_what_is_wanted() -> None:
     """Mood, language, decade, artist, what it is for, how many; what is refused is not wanted."""
-    query = parse_query("7 happy Bengali songs from the 90s for a run", TRACKS)
+    query = parse_query("7 happy Bengali songs from the 90s for a run", NAMES)
     assert (query.moods, query.languages, query.decade, query.context, query.count) == (
         ["happy"],
         ["bn"],
@@ -87,8 +89,8 @@ def test_words_say_what_is_wanted() -> None:
         "run",
         7,
     )
-    assert parse_query("something by Nina Simone", TRACKS).artists == ["Nina Simone"]
-    assert parse_query("rock but not metal", TRACKS).genres == ["rock"]
+    assert parse_query("something by Nina Simone", NAMES).artists == ["Nina Simone"]
+    assert parse_query("rock but not metal", NAMES).genres == ["rock"]
 
 
 async def test_it_works_for_nobody_in_particular(make_context: MakeContext) -> None:
@@ -263,3 +265,50 @@ def test_two_spellings_are_one() -> None:
     """Accents, capitals and marks."""
     assert normal("Édith PIAF") == normal("edith piaf")
     assert Track(artist="Sigur Rós", title="Hoppípolla!", year=2005).id == "sigur-ros/hoppipolla"
+
+
+async def test_a_genre_that_only_an_import_knows_is_understood(engine: AsyncEngine, make_context: MakeContext) -> None:
+    """Within a minute of the import; in its own spelling, and only there."""
+    store = SqlTracks(engine)
+    agent = MusicAgent(MusicServices(imported=store))
+    assert not await agent.is_named("Could you find me some polka?", make_context())
+    track = Track(artist="Frankie", title="Who Stole the Kishka", year=1963, genre="Polka", language="pl")
+    await store.save({track.id: track.model_dump()})
+    later = make_context(now=lambda: NOW + timedelta(minutes=1))
+    assert await agent.is_named("Could you find me some polka?", later)
+    [card] = cards_of(await say(agent, later, "Could you find me some polka?"))
+    assert card.title == track.title
+    assert not await MusicAgent().is_named("Could you find me some polka?", later)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Could you find me some reggae?",
+        "put some jazz on while I cook",
+        "Put on a bit of Nina Simone",
+        "play bossa nova tonight",
+        "let me hear some blues",
+        "I want Nina Simone, please",
+    ],
+)
+def test_what_is_asked_for_by_its_name_is_music(text: str) -> None:
+    """A genre or an artist, at the end of the request or before what it is for."""
+    assert NAMES.is_wanted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "give me some country advice",
+        "find me a soul mate",
+        "I saw Nina Simone once",
+        "I want my son back",
+        "play with the dog",
+        "show me some film",
+        "I hit rock bottom",
+    ],
+)
+def test_a_name_within_other_words_is_no_request(text: str) -> None:
+    """Nor a genre whose word means something else."""
+    assert not NAMES.is_wanted(text)
