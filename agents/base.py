@@ -4,11 +4,14 @@
 agent takes the clients of services in its constructor and reads no globals. It knows neither HTTP nor its caller.
 """
 
+import hashlib
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Literal, Protocol, runtime_checkable
+
+import orjson
 
 from agents.budget import RunBudget
 from agents.events import Event
@@ -72,6 +75,15 @@ class AgentRequest:
     def text(self) -> str:
         """The text of the person's last message, cut to MAX_TEXT characters; empty if there is none."""
         return next((each.text for each in reversed(self.messages) if each.role == "user"), "").strip()[:MAX_TEXT]
+
+    @property
+    def turn_id(self) -> str:
+        """What tells it from the next request, the same when it is repeated; empty if only one message is sent.
+
+        A single message may well be said twice.
+        """
+        turns = [[each.role, each.text] for each in self.messages if each.role in ("user", "assistant")]
+        return hashlib.blake2b(orjson.dumps(turns), digest_size=16).hexdigest() if len(turns) > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

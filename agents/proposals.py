@@ -92,10 +92,14 @@ class ProposalBook:
     async def resolve(self, text: str) -> Outcome | None:
         """Apply a plain yes or no to the proposal that was just made; None if the text is neither."""
         document = await self._read()
-        open_ids = document.get("asked") or []
-        if not open_ids:
-            return None
+        open_ids, applied = document.get("asked") or [], document.get("applied")
         is_yes, is_no = bool(_YES.fullmatch(text.strip())), bool(_NO.fullmatch(text.strip()))
+        if not open_ids:
+            if applied and is_yes:  # once more: the answer to the first did not arrive
+                return await self.confirm(applied)
+            if applied:
+                await self._change(lambda document: document.update(applied=None))
+            return None
         if is_yes and len(open_ids) == 1:
             return await self.confirm(open_ids[0])
         if is_no:
@@ -115,8 +119,8 @@ class ProposalBook:
         def begin(document: Document) -> None:
             nonlocal entry
             entry = document.get("entries", {}).get(id_)
-            document["asked"] = [each for each in document.get("asked", ()) if each != id_]
             if entry is None or entry["state"] not in ("pending", "applying"):
+                _no_longer_asked(document, id_)
                 return
             is_held = entry["state"] == "applying" and now.isoformat() < entry["until"]
             entry["begins"] = not is_held
@@ -165,7 +169,13 @@ class ProposalBook:
         return Outcome("All right, I leave it.", None if entry is None else self._shown(id_, entry))
 
     async def _set(self, id_: str, **changes: Any) -> Proposal:
-        document = await self._change(lambda document: document["entries"][id_].update(changes))
+        def change(document: Document) -> None:
+            document["entries"][id_].update(changes)
+            if changes["state"] != "pending":
+                _no_longer_asked(document, id_)
+            document["applied"] = id_ if changes["state"] == "applied" else None
+
+        document = await self._change(change)
         return self._shown(id_, document["entries"][id_])
 
     def _shown(self, id_: str, entry: Document) -> Proposal:
@@ -186,3 +196,8 @@ class ProposalBook:
             if await self._store.save(self._key, document, expected=0 if stored is None else stored.version):
                 return document
         raise ToolFailed("Too much happens at once here. Try again in a moment.")
+
+
+def _no_longer_asked(document: Document, id_: str) -> None:
+    """A plain yes no longer means it. Until it is applied it does: a run may fail, or its process die."""
+    document["asked"] = [each for each in document.get("asked", ()) if each != id_]

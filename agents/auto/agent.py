@@ -1,4 +1,4 @@
-"""The router: passes each message to one other agent, by rules, by names that it knows, by a model, or else to the friend.
+"""The router: passes each message to one other agent, by rules, by names that it knows, by a model, or to the friend.
 
 An agent with an unfinished activity (a game) gets the messages of its conversation, unless another agent is clearly
 meant, or the person says how they are: then the friend answers until the person returns to the activity. The answer

@@ -5,12 +5,9 @@ the same last one) gets the same answer and makes no move. A model, if there is 
 moves. It sees the visible part of the game, never a secret, and judges nothing.
 """
 
-import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from agents.asking import narrate
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
@@ -79,7 +76,7 @@ class GamesAgent:
     async def _play(self, request: AgentRequest, context: RunContext) -> tuple[Document, Turn | None]:
         """The document after the message, and the new turn of the game, if there was one."""
         assert context.state is not None, "callers check this"
-        key, turn_id = context.state_key(self.id, "game"), _turn_id(request)
+        key, turn_id = context.state_key(self.id, "game"), request.turn_id
         for _ in range(ATTEMPTS):
             kept = await context.state.load(key)
             document: Document = {} if kept is None else dict(kept.value)
@@ -171,12 +168,6 @@ class GamesAgent:
             return
         if has_spoken:
             yield "\n\n"
-
-
-def _turn_id(request: AgentRequest) -> str:
-    """Identifies a request; empty for a single message, which a person may well send twice."""
-    turns = [[each.role, each.text] for each in request.messages if each.role in ("user", "assistant")]
-    return hashlib.blake2b(orjson.dumps(turns), digest_size=16).hexdigest() if len(turns) > 1 else ""
 
 
 def make_agent(_: "Parts") -> GamesAgent:

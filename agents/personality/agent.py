@@ -4,9 +4,9 @@ It uses no model: phrases and the values of answers are fixed. It does not know 
 """
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.base import AgentRequest, Need, PassedOn, RunContext, check_fields
 from agents.events import Action, Card, Event, Token
@@ -39,8 +39,7 @@ class PersonalityAgent:
         """Whether it waits for an answer in this conversation."""
         if context.state is None or context.owner is None:
             return False
-        kept = await context.state.load(context.state_key(self.id, "talk"))
-        return kept is not None and bool(kept.value.get("asks"))
+        return bool((await self._talk(context)).get("asks"))
 
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Store an answer and ask the next question; raises RequestRefused."""
@@ -48,41 +47,53 @@ class PersonalityAgent:
         assert context.state is not None, "it is among the needs"
         assert context.owner is not None, "so is the person"
         known = await load_personality(context.state, context.owner)
-        asks = await self.is_playing(context)
+        talk = await self._talk(context)
+        asks = bool(talk.get("asks"))
         text, prefix = request.text, ""
         if _CLEARS.search(text):
             await context.state.delete(key_of(context.owner))
-            await self._ask(context, asks=False)
+            await self._note(context, {"asks": False})
             yield Token("Your answers are deleted.")
             yield done(context)
             return
         if _STOPS.search(text):
-            await self._ask(context, asks=False)
+            await self._note(context, {"asks": False})
             yield Token("All right. We can go on with it whenever you like.")
             yield done(context)
             return
         item, answer = known.next_item, answer_of(text) if asks else None
-        if item is not None and answer is not None:
-            known = replace(known, answers={**known.answers, item.number: answer})
+        if request.turn_id and request.turn_id == talk.get("turn"):
+            pass  # a request that is repeated, because its answer did not arrive, is no second answer
+        elif item is not None and answer is not None:
+            number = int(talk.get("item") or item.number)  # of what was asked; a repeated answer counts for the same
+            known = replace(known, answers={**known.answers, number: answer})
             await save_personality(context.state, context.owner, known)
-        elif asks and not _BEGINS.search(text):
+        elif asks and item is not None and not _BEGINS.search(text):
             prefix = "I need a number from 1 to 5. "
         elif not known.answers:
             prefix = f"{INTRODUCTION}\n\n"
         item = known.next_item
-        await self._ask(context, asks=item is not None)
+        asked = {"asks": item is not None, "item": None if item is None else item.number, "turn": request.turn_id}
+        await self._note(context, asked)
         for event in _events(
             item, prefix, scores_of(known.answers, corrected=known.corrected, language=known.language)
         ):
             yield event
         yield done(context)
 
-    async def _ask(self, context: RunContext, *, asks: bool) -> None:
+    async def _talk(self, context: RunContext) -> Mapping[str, Any]:
+        """What was asked last, in this conversation, and by which request."""
+        if context.state is None or context.owner is None:
+            return {}
+        kept = await context.state.load(context.state_key(self.id, "talk"))
+        return {} if kept is None else kept.value
+
+    async def _note(self, context: RunContext, talk: Mapping[str, Any]) -> None:
         assert context.state is not None, "it is among the needs"
         key = context.state_key(self.id, "talk")
         kept = await context.state.load(key)
-        if asks != (kept is not None and bool(kept.value.get("asks"))):
-            await context.state.save(key, {"asks": asks}, expected=0 if kept is None else kept.version)
+        if talk != (None if kept is None else kept.value):
+            await context.state.save(key, talk, expected=0 if kept is None else kept.version)
 
 
 def answer_of(text: str) -> int | None:

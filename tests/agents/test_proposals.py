@@ -147,7 +147,20 @@ async def test_a_failure_can_be_tried_again(states: SqlStates, make_context: Mak
     assert events[0] == Token("The service is away.")
     assert proposal_of(events).state == "pending"
     music.service.fails = False
-    assert proposal_of(await run(music, make_context(state=states), "", confirm=proposed.id)).state == "applied"
+    again = proposal_of(await run(music, make_context(state=states), "yes"))
+    assert (again.id, again.state) == (proposed.id, "applied")
+
+
+async def test_a_yes_whose_answer_was_lost_is_answered_again(states: SqlStates, make_context: MakeContext) -> None:
+    """It is done already; after something else was said, a yes is one to something else."""
+    music = Music()
+    await run(music, make_context(state=states), "a playlist")
+    for text in ("yes", "yes"):
+        assert proposal_of(await run(music, make_context(state=states), text)).state == "applied"
+    assert music.service.calls == 1
+    await run(music, make_context(state=states), "do you like rain?")
+    events = await run(music, make_context(state=states), "yes")
+    assert not any(isinstance(event, Proposal) for event in events)
 
 
 async def test_nobody_confirms_anothers(states: SqlStates, make_context: MakeContext) -> None:
