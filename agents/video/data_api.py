@@ -45,13 +45,20 @@ class DataApi:
         self._region = region
 
     async def search(self, words: str, *, language: str = "", limit: int = 15) -> list[StoredVideo]:
-        """Videos that match a query, with durations; raises QuotaSpent, ServiceFailed."""
+        """Videos that match a query, with durations; raises QuotaSpent, ServiceFailed.
+
+        A search is one of a hundred a day: when only the durations cannot be had, what was found is not thrown away.
+        """
         params = {"part": "snippet", "type": "video", "q": words, "maxResults": str(limit)}
         params |= {"safeSearch": "strict", "videoEmbeddable": "true"}
         params |= {"relevanceLanguage": language} if language else {}
         params |= {"regionCode": self._region} if self._region else {}
         found = [_found(item, self._now()) for item in await self._items(SEARCH, "/search", params)]
-        return await self.with_durations([video for video in found if video is not None])
+        videos = [video for video in found if video is not None]
+        try:
+            return await self.with_durations(videos)
+        except ServiceFailed:
+            return videos
 
     async def with_durations(self, videos: Sequence[StoredVideo]) -> list[StoredVideo]:
         """The videos with durations, as far as the quota allows, without deleted ones; raises ServiceFailed."""

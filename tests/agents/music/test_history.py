@@ -1,13 +1,13 @@
 """What somebody listened to, against a local server that speaks ListenBrainz's and Last.fm's protocols."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agents.music.history import LastFmHistory, ListenBrainzHistory, signals_of
+from agents.music.history import History, LastFmHistory, ListenBrainzHistory, signals_of
 from agents.music.tools import AGENT
 from agents.outside.http import OutsideHttp, ServiceFailed
 from agents.ranking.feedback import FeedbackBook
@@ -24,6 +24,10 @@ from tests.support.servers.outside import CUT, JUNK, SLOW, OutsideServer
 
 MINA = Owner("app", "mina")
 AT = int(NOW.timestamp())
+SERVICES: dict[str, Callable[[OutsideHttp], History]] = {
+    "listenbrainz": ListenBrainzHistory,
+    "lastfm": lambda http: LastFmHistory(http, "key"),
+}
 
 
 def listens(*names: tuple[str, str, int]) -> dict[str, Any]:
@@ -68,12 +72,67 @@ async def test_both_services_are_read(server: OutsideServer, http: OutsideHttp) 
     assert unknown.value.status == 404
 
 
-@pytest.mark.parametrize("fault", [500, CUT, SLOW, JUNK])
-async def test_a_fault_is_reported(server: OutsideServer, http: OutsideHttp, fault: Any) -> None:
-    """By its own name."""
+@pytest.mark.parametrize("fault", [403, 500, 502, CUT, SLOW, JUNK])
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_fault_is_reported(server: OutsideServer, http: OutsideHttp, service: str, fault: Any) -> None:
+    """By its own name, of each service."""
     server.faults = [fault]
+    with pytest.raises(ServiceFailed) as failure:
+        await SERVICES[service](http).since("mina b", None)
+    assert failure.value.status in (None, fault)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    ("headers", "waits"),
+    [({"Retry-After": "2"}, [2.0]), ({}, [1.0]), ({"X-RateLimit-Reset-In": "3"}, [3.0]), ({"Retry-After": "90"}, [])],
+)
+async def test_a_429_is_waited_for_once(
+    server: OutsideServer, service: str, headers: dict[str, str], waits: list[float]
+) -> None:
+    """As long as the service says, a second when it says nothing; what takes longer is told, with how long."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    server.headers, server.faults = headers, [429]
+    async with aiohttp.ClientSession() as session:
+        history = SERVICES[service](OutsideHttp(session, server.url, timeout_s=1.0, sleep=sleep))
+        if waits:
+            assert await history.since("mina b", None)
+        else:
+            with pytest.raises(ServiceFailed) as failure:
+                await history.since("mina b", None)
+            assert (failure.value.status, failure.value.retry_after_s) == (429, 90.0)
+    assert slept == waits
+
+
+@pytest.mark.parametrize("body", [{"error": 29, "message": "Rate Limit Exceeded"}, {"recenttracks": {}}, []])
+async def test_an_error_of_lastfm_in_a_whole_answer_is_one(server: OutsideServer, http: OutsideHttp, body: Any) -> None:
+    """It tells some with a status of 200."""
+    server.bodies["/2.0/"] = body
     with pytest.raises(ServiceFailed):
-        await ListenBrainzHistory(http).since("mina b", None)
+        await LastFmHistory(http, "key").since("mina", None)
+
+
+async def test_a_job_leaves_a_service_alone_for_as_long_as_it_asks(
+    engine: AsyncEngine, server: OutsideServer, http: OutsideHttp
+) -> None:
+    """A Retry-After of an hour is an hour, however soon a first retry would be."""
+    server.headers, server.faults = {"Retry-After": "3600"}, [429]
+
+    async def read(job: Any) -> Any:
+        return await read_history(job, {"listenbrainz": ListenBrainzHistory(http)})
+
+    await SqlLinks(engine, lambda: NOW).link(MINA, "listenbrainz", "mina b", secret=None, expires_at=None)
+    id_ = await add_job(engine, MINA, "history", now=NOW)
+    assert id_ is not None
+    await run_job(engine, {"history": Handler(read)}, id_, now=lambda: NOW, jitter=lambda: 0.0)
+    job = await board.find_job(engine, id_)
+    assert job is not None
+    assert (job.state, job.error) == ("queued", "listenbrainz 429")
+    assert (job.due_at - NOW).total_seconds() == 3600
 
 
 async def test_what_was_heard_becomes_taste_once(

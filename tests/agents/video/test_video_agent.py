@@ -260,6 +260,48 @@ async def test_a_spent_quota_is_not_tried_again(server: OutsideServer, http: Out
     assert await quota.used(SEARCH) == 2
 
 
+@pytest.mark.parametrize("fault", [CUT, SLOW, JUNK, 403, 404, 500, 502])
+async def test_every_fault_of_a_search_is_one_failure(
+    server: OutsideServer, http: OutsideHttp, engine: AsyncEngine, fault: object
+) -> None:
+    """It was counted, as the service may have counted it; of the lengths alone, what was found is kept."""
+    quota = SqlQuota(engine, lambda: NOW)
+    api = DataApi(http, "a-key", quota, lambda: NOW)
+    server.bodies["/search"] = listed("aaaaaaaaaaa")
+    server.bodies["/videos"] = {"items": [{"id": "aaaaaaaaaaa", "contentDetails": {"duration": "PT9M"}}]}
+    server.faults = [fault]
+    with pytest.raises(ServiceFailed):
+        await api.search("space")
+    assert await quota.used(SEARCH) == 1
+    server.faults = [None, fault]
+    [found] = await api.search("space")
+    assert (found.id, found.duration_s) == ("aaaaaaaaaaa", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits"), [({"Retry-After": "2"}, [2.0]), ({}, [1.0]), ({"Retry-After": "600"}, [])]
+)
+async def test_a_search_that_is_too_many_waits_once_or_not_at_all(
+    server: OutsideServer, engine: AsyncEngine, headers: dict[str, str], waits: list[float]
+) -> None:
+    """As long as the service says, a second when it says nothing; what takes minutes is left."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    server.headers, server.faults, server.bodies["/search"] = headers, [429], {"items": []}
+    async with aiohttp.ClientSession() as session:
+        http = OutsideHttp(session, server.url, timeout_s=1.0, sleep=sleep)
+        api = DataApi(http, "a-key", SqlQuota(engine, lambda: NOW), lambda: NOW)
+        if waits:
+            assert await api.search("space") == []
+        else:
+            with pytest.raises(ServiceFailed):
+                await api.search("space")
+    assert slept == waits
+
+
 async def test_a_known_length_fits_the_time(
     server: OutsideServer, http: OutsideHttp, engine: AsyncEngine, make_context: MakeContext
 ) -> None:
