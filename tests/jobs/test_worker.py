@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from redis import Redis
 
+from jobs import tasks
 from jobs.app import create_app
 from jobs.key_usage import KEY_USED, flush_key_uses
+from jobs.schedule import Schedules
 from serving.supervisor.processes import redis_server
 from storage import api_keys, migrate
 from storage.database import open_engine
@@ -137,6 +140,16 @@ def test_the_worker_runs_what_is_sent_and_stops_on_sigterm(
     finally:
         worker.kill()
         worker.wait()
+
+
+def test_a_look_that_took_its_whole_interval_leaves_the_worker_to_the_jobs(database_url: str) -> None:
+    """The next one that waits in the queue already is skipped: it would come before every job, again and again."""
+    app, now = Celery(set_as_current=False), 0.0
+    tasks.register(app, database_url, {}, Schedules(), every_s=10, clock=lambda: now)
+    look = app.tasks[tasks.SEND_DUE]
+    assert [look(), look()] == [0, None]
+    now = 5.0
+    assert look() == 0
 
 
 def test_the_flush_is_scheduled_each_minute() -> None:
