@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from agents import catalogue
 from agents.inbox.box import Box, Message, change_box
 from storage.agents.states import SqlStates
 from storage.database import open_engine
+from storage.media.playlists import SqlPlaylists
 from storage.memory.owner import Owner
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
@@ -36,6 +38,18 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 def keys(gateway: GatewayProcess) -> dict[str, str]:
     """Return a key without limits, with memory, for each of two applications."""
     return {app: gateway.make_key(app, tier="admin", memory=True) for app in ("one", "two")}
+
+
+AGENTS = (*catalogue.AGENTS, catalogue.ROUTER)
+SAYS = {
+    "chat": "The secret word of my safe is",
+    "games": "play hangman with",
+    "music": "I love songs by",
+    "video": "I like videos about",
+    "personality": "start the personality test, says",
+    "auto": "play some music by",
+}
+ASKS = ("What is the secret word of the safe?", "show my playlists", "show my watch later list")
 
 
 class Client:
@@ -336,11 +350,14 @@ def number_of(secret: str) -> str:
 
 
 async def leave(gateway: GatewayProcess, owner: Owner, secret: str) -> None:
-    """Leave a message in somebody's inbox, as the worker does."""
+    """Leave a message in somebody's inbox, as the worker does, and a playlist."""
     engine = open_engine(gateway.database_url)
     message = Message("m-" + secret[::-1], f"before:{secret}", "planned", f"Tomorrow it is: {secret}", secret, AT)
     states = SqlStates(engine, lambda: datetime.now(UTC))
     assert await change_box(states, owner, lambda box: Box(seen=()).with_message(message)) is not None
+    song = {"id": f"{secret}/x", "artist": secret, "title": secret, "year": 2000}
+    playlists = SqlPlaylists(engine, lambda: datetime.now(UTC))
+    await playlists.create(owner, key=secret, name=secret, items=[song], wanted={})
     await engine.dispose()
 
 
@@ -355,6 +372,9 @@ def plant(gateway: GatewayProcess, who: tuple[str, str], client: Client, secret:
     ingested = client("POST", "/api/v1/conversations", {"external_id": name, "messages": messages}).json()
     new = {"text": f"Safe: {secret}", "quote": secret, "message_id": ingested["messages"][0]["id"], "speaker": secret}
     made = client("POST", "/api/v1/memories", new).json()
+    for agent in AGENTS:  # each keeps what it keeps of it
+        said = {"messages": [{"role": "user", "content": f"{SAYS[agent]} {secret}"}]}
+        assert client("POST", f"/api/v1/agents/{agent}/runs", said).status_code == 200, agent
     client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
     (body,) = WALK["post", "/v1/chat/completions"][:1]
     answer = client("POST", "/v1/chat/completions", body)
@@ -392,6 +412,12 @@ def walk(client: Client, ids: dict[str, str], secrets: list[str]) -> None:
             text = text.replace(name, value)
         return text
 
+    for agent in AGENTS:
+        for text in ASKS:
+            said = {"messages": [{"role": "user", "content": text}]}
+            answer = client("POST", f"/api/v1/agents/{agent}/runs", said)
+            for secret in secrets:
+                assert secret not in answer.text + str(answer.headers), (agent, text)
     for (method, path), (body, params) in WALK.items():
         request = None if body is None else json.loads(fill(json.dumps(body)))
         query = {name: fill(value) for name, value in params.items()}
