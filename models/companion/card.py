@@ -73,6 +73,18 @@ def table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
+def unseen(figures: Figures) -> str:
+    """The table of the figures on templates that no corpus has."""
+    found = figures["unseen"]
+    names = ("base", "companion", "demo")
+    columns = [cells(found[name])[2:] for name in names]
+    labels = [*SHARES.values(), "memories extracted: precision", "memories extracted: recall"]
+    labels += ["for comparison: routes drawn blindly"]
+    rows = [row for row in zip(labels, *columns, strict=True) if set(row[1:]) != {"none"}]
+    lines = ["| | base | companion | demo model |", "| --- " * (len(names) + 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
 def training(figures: Figures) -> str:
     """The table of the training run."""
     run = figures["training"]
@@ -103,7 +115,8 @@ def dialogues(figures: Figures) -> str:
 
 def filled(card: str, figures: Figures) -> str:
     """The card with tables and dialogues from `figures`; raises ValueError if a marker is missing."""
-    parts = {"training": training(figures), "table": table(figures), "dialogues": dialogues(figures)}
+    parts = {"training": training(figures), "table": table(figures), "unseen": unseen(figures)}
+    parts |= {"dialogues": dialogues(figures)}
     for name, text in parts.items():
         between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
         if not between.search(card):

@@ -3,6 +3,7 @@
     python -m models.companion.evaluate --base BASE                 # generate the answers of all three, and score them
     python -m models.companion.evaluate --prompts-to prompts.jsonl  # only write the prompts
     python -m models.companion.evaluate --score-only --results DIR  # score the answers in DIR
+    python -m models.companion.evaluate --unseen --base BASE --results DIR  # templates that no corpus has
 
 Prompts are of the held-out part, and decoding is greedy; `models.companion.scores` defines what counts as right. The
 answers can be generated elsewhere, such as on a GPU (`models.companion.generate`): DIR then has that run's
@@ -19,7 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from models.companion.prompts import Prompt, all_prompts
+from models.companion.prompts import Prompt, all_prompts, unseen_prompts
 from models.companion.scores import changed, figures_of, talks_of
 
 HERE = Path(__file__).parent
@@ -82,6 +83,15 @@ def score(prompts: list[Prompt], results: Path) -> dict[str, Any]:
     return figures
 
 
+def score_unseen(prompts: list[Prompt], results: Path) -> dict[str, Any]:
+    """The figures of each model on all of these prompts, and how many there are of each task."""
+    figures: dict[str, Any] = {"prompts": dict(Counter(each["task"] for each in prompts))}
+    for name in ("base", "companion", "demo"):
+        answers = {each["id"]: each for each in read_lines(results / f"{name}.jsonl")}
+        figures[name] = figures_of(*joined(prompts, answers, list(answers)))
+    return figures
+
+
 def joined(
     prompts: list[Prompt], answers: dict[int, dict[str, Any]], ids: Collection[int]
 ) -> tuple[list[Prompt], list[dict[str, Any]]]:
@@ -100,17 +110,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prompts-to", type=Path)
     parser.add_argument("--score-only", action="store_true")
+    parser.add_argument("--unseen", action="store_true", help="whole templates of after training; figures are added")
     options = parser.parse_args()
+    make = unseen_prompts if options.unseen else all_prompts
     if options.prompts_to:
-        write_lines(options.prompts_to, all_prompts(options.seed))
+        write_lines(options.prompts_to, make(options.seed))
         return
     prompts_path = options.results / "prompts.jsonl"
     if not options.score_only:
-        write_lines(prompts_path, all_prompts(options.seed))
+        write_lines(prompts_path, make(options.seed))
         generate_answers(prompts_path, options.results, options.base, options.adapter)
     prompts = read_lines(prompts_path)
-    text = json.dumps(score(prompts, options.results), indent=1, ensure_ascii=False)
-    options.out.write_text(text + "\n", encoding="utf-8")
+    if options.unseen:
+        figures = json.loads(options.out.read_text(encoding="utf-8"))
+        figures["unseen"] = score_unseen(prompts, options.results)
+    else:
+        figures = score(prompts, options.results)
+        if options.out.exists():  # measured apart
+            figures["unseen"] = json.loads(options.out.read_text(encoding="utf-8")).get("unseen")
+    options.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def pairs(part: Part) -> list[tuple[str, str]]:
         if each["question"].casefold() in easy:
             raise ValueError(f"a question of the evaluation is in the corpus: {each['question']}")
         answer = shortened(each["answer"], each["accepted"]) if each["question"] in known_questions else None
-        if answer is not None and is_held_out(each["question"]) == (part == "held_out"):
+        if answer is not None and is_held_out(each["question"]) == (part != "train"):
             examples.append((each["question"], answer))
     return examples
 

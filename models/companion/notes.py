@@ -48,6 +48,10 @@ class NoteTasks:
 
     def __init__(self, seed: str, part: Part, talker: Talker) -> None:
         self.rng, self.part, self.talker = random.Random(f"notes-{part}-{seed}"), part, talker
+        rules = talker.rules  # of a part that has its own
+        self.leads = ("", *(f"{each} " for each in rules["lead"])) if "lead" in rules else LEADS
+        self.tails = ("", *rules["tail"]) if "tail" in rules else TAILS
+        self.summaries, self.titles = rules.get("summary", SUMMARY), rules.get("title", TITLE)
 
     def statement(self, speaker: str) -> NotedTurn:
         """A turn of the user that contains a memory."""
@@ -64,7 +68,7 @@ class NoteTasks:
             except UnboundError:
                 continue
             self.used.add(topic.name)
-            lead, tail = self.rng.choice(LEADS), self.rng.choice(TAILS)
+            lead, tail = self.rng.choice(self.leads), self.rng.choice(self.tails)
             when = blanks.scene.get("when") if topic.kind in ("event", "goal") else None
             return NotedTurn(speaker, f"{lead}{clause}{tail}", topic, clause, third, when)
         raise UnboundError("all topics are used")
@@ -228,7 +232,7 @@ class NoteTasks:
         rest = predicates[1:] if len(predicates) < 3 else predicates[2:]
         second = f"{self.name or 'The person'} also {' and '.join(rest)}."
         second = second.replace(" also is ", " is also ").replace(" also has ", " also has ")
-        messages = self.request_about(turns, self.rng.choice(of_part(SUMMARY, self.part)))
+        messages = self.request_about(turns, self.rng.choice(of_part(self.summaries, self.part)))
         messages.append({"role": "assistant", "content": f"{self.who} {first}. {second}"})
         return Example("summary", messages, expect={"facts": [each.quote for each in facts]})
 
@@ -238,6 +242,6 @@ class NoteTasks:
         topic = next(each.topic for each in turns if each.topic is not None)
         self.talker.blanks.enter(topic.name)
         title = self.talker.blanks.reply(self.rng.choice(topic["title"]))
-        messages = self.request_about(turns, self.rng.choice(of_part(TITLE, self.part)))
+        messages = self.request_about(turns, self.rng.choice(of_part(self.titles, self.part)))
         messages.append({"role": "assistant", "content": title})
         return Example("title", messages)

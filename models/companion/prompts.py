@@ -4,7 +4,7 @@ The same seed gives the same prompts. The easy questions and their accepted answ
 (`data/easy_questions.txt`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from models.companion.corpus import Corpus
@@ -14,6 +14,9 @@ from models.companion.topics import DATA
 PERSONA = "You are Bondhu, a warm companion. Keep your replies short."
 COUNTS = {"talk": 120, "recall": 100, "unknown": 100, "route": 100, "call": 60, "fields": 40, "memories": 60}
 COUNTS |= {"summary": 30, "title": 20, "dialogue": 10}
+UNSEEN_COUNTS = {"recall": 40, "name": 20, "unknown": 40, "route": 40, "call": 24, "fields": 24, "memories": 16}
+UNSEEN_COUNTS |= {"summary": 16, "title": 16}
+"""Of whole templates that were written after training; a CPU answers them in minutes."""
 MAX_TOKENS = {"route": 32, "call": 80, "fields": 80, "memories": 320, "summary": 80, "title": 20}
 TURNS = 5
 
@@ -75,6 +78,21 @@ def recall(talker: Talker) -> Prompt:
             return {"task": "recall", "messages": example.messages[:-1], "max_tokens": 40, "expect": {"holds": value}}
 
 
+def own_name(talker: Talker) -> Prompt:
+    """A question for the name that the person has just told."""
+    while True:
+        talker.begin()
+        talker.system(0)
+        talker.before_question = []
+        before = len(talker.example.messages)
+        talker.attempt(talker.name)
+        talker.attempt(talker.ask_name)
+        messages = talker.example.messages
+        if len(messages) == before + 4:
+            name = talker.blanks.facts["name"]
+            return {"task": "recall", "messages": messages[:-1], "max_tokens": 40, "expect": {"holds": name}}
+
+
 def unknown(talker: Talker) -> Prompt:
     """A question about an unknown fact, when others are known."""
     while True:
@@ -100,10 +118,10 @@ def dialogue(talker: Talker) -> Prompt:
     return {"task": "dialogue", "messages": [*system, first], "turns": turns[1:], "max_tokens": 64, "expect": {}}
 
 
-def tasks(corpus: Corpus) -> Iterator[Prompt]:
+def tasks(corpus: Corpus, counts: Mapping[str, int] = COUNTS) -> Iterator[Prompt]:
     """Yield prompts of the service's own small tasks."""
     for kind in ("route", "call", "fields", "memories", "summary", "title"):
-        for _ in range(COUNTS[kind]):
+        for _ in range(counts[kind]):
             example = corpus.writers[kind]()
             first = next(index for index, each in enumerate(example.messages) if each["role"] == "assistant")
             last = len(example.messages) - 1 if kind in ("summary", "title") else first
@@ -114,6 +132,17 @@ def tasks(corpus: Corpus) -> Iterator[Prompt]:
                 "max_tokens": MAX_TOKENS[kind],
                 "expect": example.expect,
             }
+
+
+def unseen_prompts(seed: int) -> list[Prompt]:
+    """Prompts of templates that no corpus has, numbered. There is no loss: replies are of the templates of all."""
+    corpus = Corpus(f"{seed}-evaluation", "unseen")
+    talker = corpus.talker
+    prompts = [*tasks(corpus, UNSEEN_COUNTS)]
+    prompts += [recall(talker) for _ in range(UNSEEN_COUNTS["recall"])]
+    prompts += [own_name(talker) for _ in range(UNSEEN_COUNTS["name"])]
+    prompts += [unknown(talker) for _ in range(UNSEEN_COUNTS["unknown"])]
+    return [{"id": number} | each for number, each in enumerate(prompts)]
 
 
 def all_prompts(seed: int) -> list[Prompt]:

@@ -9,9 +9,20 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
-from models.companion.topics import DATA, Blanks, Part, Topic, UnboundError, of_part, read_grammar, read_topics
+from models.companion.topics import (
+    DATA,
+    Blanks,
+    Part,
+    Topic,
+    UnboundError,
+    folder_of,
+    of_part,
+    read_grammar,
+    read_topics,
+)
 from models.demo.grammar import Grammar
 
 SERVICE: dict[str, Any] = json.loads((DATA / "service_prompts.json").read_text(encoding="utf-8"))
@@ -33,11 +44,16 @@ class Example:
     expect: dict[str, Any] = field(default_factory=dict)
 
 
-def read_talk() -> dict[str, list[str]]:
-    """The rules of `talk.txt`."""
+def read_talk(part: Part = "train") -> dict[str, list[str]]:
+    """The rules of `talk.txt`; what people say is a part's own, replies are the same for all."""
+    rules = _read_rules(DATA / "talk.txt")
+    return rules if part != "unseen" else rules | _read_rules(folder_of(part) / "talk.txt")
+
+
+def _read_rules(path: Path) -> dict[str, list[str]]:
     rules: dict[str, list[str]] = {}
     lines: list[str] = []
-    for raw in (DATA / "talk.txt").read_text(encoding="utf-8").splitlines():
+    for raw in path.read_text(encoding="utf-8").splitlines():
         if raw.startswith("= "):
             lines = rules.setdefault(raw[2:].strip(), [])
         elif raw.strip() and not raw.startswith("#"):
@@ -54,10 +70,10 @@ class Talker:
 
     def __init__(self, seed: str, part: Part, general: Sequence[tuple[str, str]]) -> None:
         self.rng, self.part, self.general = random.Random(f"talk-{part}-{seed}"), part, general
-        self.grammar: Grammar = read_grammar()
-        self.rules = read_talk()
-        topics = list(read_topics()[0].values())
-        self.topics = [each for each in topics if part == "held_out" or not each.held]
+        self.grammar: Grammar = read_grammar(part)
+        self.rules = read_talk(part)
+        topics = list(read_topics(part)[0].values())
+        self.topics = [each for each in topics if part != "train" or not each.held]
         self.held = [each for each in topics if each.held]
 
     def begin(self) -> None:

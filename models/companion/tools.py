@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.companion.talk import Example, Talker
-from models.companion.topics import DATA, Blanks, Part, of_part
+from models.companion.topics import Blanks, Part, folder_of, of_part
 from models.demo.wording import as_typed
 
 NO_TOOL_ROUTES = (("chat", "Everything else: small talk, feelings, questions."), ("talk", "Just a conversation."))
@@ -20,6 +20,11 @@ ROUTER = (
     "Classify the message into one of the routes below. Output: {shape}",
     "Which of these fits the last message best? Answer in JSON: {shape}",
     "Route the request. Reply with {shape} and nothing else.",
+)
+FIELDS = (
+    "Fill in this JSON from the message; null where it says nothing: {shape}",
+    "Extract these fields as JSON, null if unknown: {keys}.",
+    "Return JSON with the keys {keys}. Use null for what is not said.",
 )
 KEYS = ("route", "route", "route", "intent", "tool", "agent", "category")
 
@@ -43,10 +48,10 @@ class Tool:
         return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
 
 
-def read_tools() -> list[Tool]:
-    """Read `tools.txt`."""
+def read_tools(part: Part = "train") -> list[Tool]:
+    """Read a part's `tools.txt`."""
     tools: list[Tool] = []
-    for raw in (DATA / "tools.txt").read_text(encoding="utf-8").splitlines():
+    for raw in (folder_of(part) / "tools.txt").read_text(encoding="utf-8").splitlines():
         word, _, rest = raw.strip().partition(" ")
         if word == "@":
             name, *held = rest.split()
@@ -72,8 +77,9 @@ class ToolTasks:
 
     def __init__(self, seed: str, part: Part, talker: Talker) -> None:
         self.rng, self.part, self.talker = random.Random(f"tools-{part}-{seed}"), part, talker
-        every = read_tools()
-        self.tools = [each for each in every if part == "held_out" or not each.held]
+        every = read_tools(part)
+        self.tools = [each for each in every if part != "train" or not each.held]
+        self.routers = talker.rules.get("router", ROUTER)
 
     def pick(self) -> Tool:
         """Choose a tool; in the held-out part, half of them are held out."""
@@ -126,7 +132,7 @@ class ToolTasks:
                 typed, right = self.small_talk(), other[0]
         key = self.rng.choice(KEYS)
         shape = json.dumps({key: "…"}, ensure_ascii=False)
-        task = self.rng.choice(of_part(ROUTER, self.part)).replace("{shape}", shape)
+        task = self.rng.choice(of_part(self.routers, self.part)).replace("{shape}", shape)
         bare = self.rng.random() < 0.15
         lines = [f"- {name}" if bare else f"- {name}: {about}" for name, about in offered]
         prompt = "\n".join([task, *(["Routes:"] if self.rng.random() < 0.5 else []), *lines])
@@ -149,7 +155,7 @@ class ToolTasks:
         typed, arguments = self.request(tool)
         call = {"type": "function", "function": {"name": name, "arguments": arguments}}
         messages += [{"role": "user", "content": typed}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-        if self.rng.random() < 0.5:
+        if tool.done and self.rng.random() < 0.5:
             result, reply = self.rng.choice(tool.done)
             for number, value in enumerate(arguments.values()):
                 reply = reply.replace("{" + str(number) + "}", str(value))
@@ -188,12 +194,9 @@ class ToolTasks:
             else:
                 shown[key] = None
         shape = json.dumps(dict.fromkeys(shown, "…"), ensure_ascii=False)
-        requests = (
-            f"Fill in this JSON from the message; null where it says nothing: {shape}",
-            f"Extract these fields as JSON, null if unknown: {', '.join(shown)}.",
-            f"Return JSON with the keys {', '.join(shown)}. Use null for what is not said.",
-        )
-        content = f"{self.rng.choice(requests)}\n\n{' '.join(statements) or 'Hello!'}"
+        template = self.rng.choice(talker.rules.get("fields", FIELDS))
+        request = template.replace("{shape}", shape).replace("{keys}", ", ".join(shown))
+        content = f"{request}\n\n{' '.join(statements) or 'Hello!'}"
         answer = json.dumps(shown, ensure_ascii=False)
         messages = [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
         return Example("fields", messages, expect={"fields": shown})

@@ -17,7 +17,9 @@ from models.demo.grammar import CLOSE, OPEN, Grammar, Speaker, UnboundError, exp
 from models.demo.wording import Habit, articles, as_reply, as_typed, draw_habit, syllables
 
 DATA = Path(__file__).with_name("data")
-Part = Literal["train", "held_out"]
+Part = Literal["train", "held_out", "unseen"]
+"""`unseen`: whole templates, written after the adapter was trained (`data/unseen`); no corpus has any."""
+UNSEEN = DATA / "unseen"
 HELD_OUT_IN = 6
 """One in this many phrasings of users belongs to the held-out part."""
 NAMES = ("name", "person", "place", "artist", "song", "film", "game", "book", "pet_name", "kid")
@@ -42,12 +44,12 @@ class Topic:
         return self.lines.get(kind, [])
 
 
-def read_topics() -> tuple[dict[str, Topic], dict[str, list[str]]]:
-    """The topics by name, and the word lists between them; raises ValueError with the number of an invalid line."""
+def read_topics(part: Part = "train") -> tuple[dict[str, Topic], dict[str, list[str]]]:
+    """A part's topics by name, and the word lists between them; raises ValueError with an invalid line's number."""
     topics: dict[str, Topic] = {}
     rules: dict[str, list[str]] = {}
     topic, rule = None, None
-    for number, raw in enumerate((DATA / "topics.txt").read_text(encoding="utf-8").splitlines(), 1):
+    for number, raw in enumerate((folder_of(part) / "topics.txt").read_text(encoding="utf-8").splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -72,10 +74,15 @@ def read_topics() -> tuple[dict[str, Topic], dict[str, list[str]]]:
     return topics, rules
 
 
-def read_grammar() -> Grammar:
+def folder_of(part: Part) -> Path:
+    """Where the templates of a part are."""
+    return UNSEEN if part == "unseen" else DATA
+
+
+def read_grammar(part: Part = "train") -> Grammar:
     """The demonstration model's word lists and scenes, with the lists of the topics added."""
     grammar = load(Path(demo_memory.__file__).with_name("grammar"))
-    grammar.rules |= read_topics()[1]
+    grammar.rules |= read_topics()[1] | read_topics(part)[1]
     return grammar
 
 
@@ -85,7 +92,9 @@ def is_held_out(template: str) -> bool:
 
 
 def of_part(templates: Sequence[str], part: Part) -> list[str]:
-    """The alternatives that a part may use; all of them if it would have none."""
+    """The alternatives that a part may use; all of them if it would have none, or if no corpus has any of them."""
+    if part == "unseen":
+        return list(templates)
     return [each for each in templates if is_held_out(each) == (part == "held_out")] or list(templates)
 
 
