@@ -97,6 +97,25 @@ class Generation:
     chains: FallbackChains
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Responses that are kept: cached ones, documents, and recordings of streams."""
+
+    answers: ResponseCache
+    documents: DocumentCache
+    streams: wiring.Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What people said, and what erases it."""
+
+    index_cache: IndexCache
+    service: MemoryService
+    forgetter: Forgetter
+    intents: IntentExecutor
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[dict[str, Any]]:
     """Provide `app.state.gateway` while the application runs."""
@@ -115,26 +134,17 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
     now = partial(datetime.now, UTC)
     worker = secrets.token_hex(8)  # unique name of this process
     connections = await open_connections(stack, settings)
-    database, redis = connections.database, connections.redis
-    sql_watch.watch(database, telemetry.metrics)
+    sql_watch.watch(connections.database, telemetry.metrics)
     deployments = open_deployments(settings, connections.session)
-    engine_registry = deployments.engine_registry
-    index_cache = wiring.open_index_cache(settings, database, deployments.memory_embedder)
-    stack.callback(index_cache.close)
-    reloadable = wiring.open_settings_watcher(settings, engine_registry)
+    reloadable = wiring.open_settings_watcher(settings, deployments.engine_registry)
     accounting = open_accounting(stack, settings, telemetry, connections, reloadable, worker)
     step = wiring.open_safety_step(settings, deployments.memory_embedder)
     generation = open_generation(stack, settings, telemetry, connections, deployments, reloadable, step, now)
-    answers = wiring.open_response_cache(settings, connections.answers_redis, engine_registry, deployments.embedder)
-    drain = Drain(settings.gateway.drain_s)
-    memory = MemoryService(database, index_cache, deployments.memory_embedder, now, deployments.reranker)
-    streams = wiring.open_streams(settings, connections.recordings_redis, worker)
-    cached = DocumentCache(redis, now)
-    forgetter = open_forgetter(settings, connections, index_cache, answers, streams, cached, now)
-    intents = IntentExecutor(database, memory, forgetter, now, undo=timedelta(seconds=settings.memory.undo_s))
-    degraded = wiring.open_degraded(lambda: reloadable.settings, generation.in_crisis)
-    safety, referrals = wiring.open_safety(settings, step, database, lambda: reloadable.settings, now)
+    kept = open_kept(settings, connections, deployments, worker, now)
+    memory = open_memory(stack, settings, connections, deployments, kept, now)
+    safety, referrals = wiring.open_safety(settings, step, connections.database, lambda: reloadable.settings, now)
     stack.push_async_callback(referrals.close)
+    drain = Drain(settings.gateway.drain_s)
     planner = Planner(
         rules=settings.memory.chat,
         timeout_s=settings.gateway.request_timeout_s,
@@ -143,41 +153,30 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         chains=generation.chains,
         agents=generation.agents,
         limiter=accounting.limiter,
-        answers=answers,
-        memory=memory,
-        intents=intents,
-        degraded=degraded,
+        answers=kept.answers,
+        memory=memory.service,
+        intents=memory.intents,
+        degraded=wiring.open_degraded(lambda: reloadable.settings, generation.in_crisis),
         safety=safety,
         drain=drain,
         now=now,
     )
-    recorder = wiring.open_recorder(settings, streams, planner)
-    readings = open_readings(connections, accounting, generation, answers, streams, recorder)
-    doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, engine_registry, redis, database, readings)
-    works: tuple[Work | None, ...] = (
-        engine_registry,
-        reloadable,
-        deployments.embedder,
-        accounting.key_uses,
-        referrals,
-        accounting.active_users,
-        accounting.limiter,
-        answers,
-        accounting.ledger,
-        streams.replicator,
-        index_cache,
-        doctor,
-        Watchdog(settings.gateway.hang_timeout_s),
-    )
-    start(stack, works)
+    recorder = wiring.open_recorder(settings, kept.streams, planner)
+    readings = open_readings(connections, accounting, generation, kept, recorder)
+    registry, redis, database = deployments.engine_registry, connections.redis, connections.database
+    doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, registry, redis, database, readings)
+    works = (reloadable, accounting.key_uses, referrals, accounting.active_users, accounting.limiter, kept.answers)
+    start(stack, (registry, deployments.embedder, *works))
+    start(stack, (accounting.ledger, kept.streams.replicator, memory.index_cache, doctor))
+    start(stack, (Watchdog(settings.gateway.hang_timeout_s),))
     stack.push_async_callback(stopped, asyncio.create_task(telemetry.metrics.run(readings)))
     stack.push_async_callback(recorder.close)  # while the replicator still runs
     stack.callback(drain.begin)
     return Gateway(
         settings=settings,
-        engine_registry=engine_registry,
+        engine_registry=registry,
         embedder=deployments.embedder,
-        tokenizer=EngineTokenizer(engine_registry, connections.engines),
+        tokenizer=EngineTokenizer(registry, connections.engines),
         models=generation.catalogue,
         agents=generation.agents,
         keys=ApiKeyAuthenticator(partial(find_key, database)),
@@ -188,12 +187,11 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         recorder=recorder,
         drain=drain,
         consents=generation.consents,
-        degraded=degraded,
+        degraded=planner.degraded,
         safety=safety,
         reloadable=reloadable,
         limiter=accounting.limiter,
-        answers=answers,
-        cached=cached,
+        cached=kept.documents,
         accounts=wiring.open_accounts(settings, database, connections.session, now),
         database=database,
         redis=redis,
@@ -202,9 +200,9 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         readings=readings,
         active_users=accounting.active_users,
         doctor=doctor,
-        memory=memory,
+        memory=memory.service,
         documents=DocumentReader(os.environ, settings.memory.import_timeout_s),
-        forgetter=forgetter,
+        forgetter=memory.forgetter,
         now=now,
         may_see_all=lambda caller: caller.tier == ADMIN_TIER,
         started_at=int(time.time()),
@@ -282,8 +280,7 @@ def open_readings(
     connections: Connections,
     accounting: Accounting,
     generation: Generation,
-    answers: ResponseCache,
-    streams: wiring.Streams,
+    kept: Kept,
     recorder: Recorder,
 ) -> Readings:
     """Build the readings of this worker's state, for metrics and doctor."""
@@ -291,8 +288,8 @@ def open_readings(
     def breakers_open() -> dict[str, bool]:
         redis = {
             "redis": accounting.limiter.breaker.is_open,
-            "redis-streams": streams.replicator.breaker.is_open,
-            "redis-answers": answers.store.breaker.is_open,
+            "redis-streams": kept.streams.replicator.breaker.is_open,
+            "redis-answers": kept.answers.store.breaker.is_open,
         }
         return redis | generation.external.breakers()
 
@@ -306,22 +303,38 @@ def open_readings(
     )
 
 
-def open_forgetter(
+def open_kept(settings: Settings, connections: Connections, deployments: Deployments, worker: str, now: Now) -> Kept:
+    """Build what keeps responses."""
+    return Kept(
+        wiring.open_response_cache(
+            settings, connections.answers_redis, deployments.engine_registry, deployments.embedder
+        ),
+        DocumentCache(connections.redis, now),
+        wiring.open_streams(settings, connections.recordings_redis, worker),
+    )
+
+
+def open_memory(
+    stack: AsyncExitStack,
     settings: Settings,
     connections: Connections,
-    index_cache: IndexCache,
-    answers: ResponseCache,
-    streams: wiring.Streams,
-    cached: DocumentCache,
+    deployments: Deployments,
+    kept: Kept,
     now: Now,
-) -> Forgetter:
-    """Build what erases a person's data, here and in the other places that hold some of it."""
+) -> Memory:
+    """Build people's memory, and what erases a person's data here and in the other places that hold some of it."""
+    database, embedder = connections.database, deployments.memory_embedder
+    index_cache = wiring.open_index_cache(settings, database, embedder)
+    stack.callback(index_cache.close)
+    service = MemoryService(database, index_cache, embedder, now, deployments.reranker)
     targets: dict[str, ErasureTarget] = {
-        "answers": ResponseErasure(answers),
-        "streams": RecordingErasure(streams.recordings, streams.store, streams.replicator),
-        "documents": cached,
+        "answers": ResponseErasure(kept.answers),
+        "streams": RecordingErasure(kept.streams.recordings, kept.streams.store, kept.streams.replicator),
+        "documents": kept.documents,
     }
-    return Forgetter(connections.database, index_cache, targets, now, open_erasure_log(settings, now))
+    forgetter = Forgetter(database, index_cache, targets, now, open_erasure_log(settings, now))
+    undo = timedelta(seconds=settings.memory.undo_s)
+    return Memory(index_cache, service, forgetter, IntentExecutor(database, service, forgetter, now, undo=undo))
 
 
 def open_erasure_log(settings: Settings, now: Now) -> ErasureLog:

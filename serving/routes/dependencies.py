@@ -17,7 +17,6 @@ from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
 from serving.auth.throttle import AuthThrottle
 from serving.cache.documents import DocumentCache
-from serving.cache.response_cache import ResponseCache
 from serving.config.reloadable import SettingsWatcher
 from serving.config.schema import Settings
 from serving.doctor.collector import Doctor
@@ -69,7 +68,6 @@ class Gateway:
     safety: SafetyGate
     reloadable: SettingsWatcher
     limiter: Limiter
-    answers: ResponseCache
     cached: DocumentCache
     accounts: Accounts
     database: AsyncEngine

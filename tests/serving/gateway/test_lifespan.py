@@ -72,3 +72,20 @@ async def test_a_start_that_fails_closes_what_it_had_opened(settings: Settings, 
         async with lifespan(FastAPI(), wrong, telemetry):
             pass
     assert telemetry.tracing.is_closed
+
+
+async def test_a_closer_that_fails_skips_no_other(settings: Settings, telemetry: Telemetry) -> None:
+    """The ledger cannot remove its journal, as its folder is none any more: SQL and tracing are closed after it."""
+    assert isinstance(telemetry.tracing, Closing)
+    await asyncio.to_thread(migrate.upgrade, f"sqlite+aiosqlite:///{settings.var_dir / 'bondhu.db'}")
+    app = FastAPI()
+    running = lifespan(app, settings, telemetry)
+    await running.__aenter__()
+    database = app.state.gateway.database
+    pool = database.pool
+    (settings.var_dir / "ledger").rename(settings.var_dir / "elsewhere")
+    (settings.var_dir / "ledger").touch()
+    with pytest.raises(NotADirectoryError):
+        await running.__aexit__(None, None, None)
+    assert database.pool is not pool, "its connections were closed"
+    assert telemetry.tracing.is_closed
