@@ -5,7 +5,7 @@ the response where it stopped. It does not know what the targets are, nor what a
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from serving import errors
 from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
@@ -26,13 +26,13 @@ class Chain:
 
     Args:
         targets: the targets in order.
-        counted: the tokens of the response so far, including those of an earlier worker.
+        earlier: the tokens of an earlier worker.
 
     """
 
-    def __init__(self, targets: Sequence[Target], counted: Callable[[], Usage]) -> None:
+    def __init__(self, targets: Sequence[Target], earlier: Usage) -> None:
         self._targets = targets
-        self._counted = counted
+        self._earlier = earlier
 
     @property
     def model(self) -> str:
@@ -61,7 +61,7 @@ class Chain:
         why = reason
         for _ in range(MAX_SWITCHES):
             if response.started:
-                beginning = self._beginning(request, response)
+                beginning = self._beginning(request, response, record)
                 if beginning is None:
                     break
                 if beginning.finished or is_spent(request, beginning):
@@ -82,21 +82,23 @@ class Chain:
                         withheld |= failure.classes
                     if not response.started:
                         reason = why
-                    if response.started and self._has_gone_on(beginning):
+                    if response.started and self._has_gone_on(beginning, record):
                         break
             else:
                 break  # no target is left
         error = first_error or errors.EngineFailed("No model is configured for this request.")
         raise Withheld(error, withheld) if withheld else TargetFailed(why, error)
 
-    def _has_gone_on(self, beginning: PartialAnswer | None) -> bool:
+    def _has_gone_on(self, beginning: PartialAnswer | None, record: RequestRecord) -> bool:
         """Whether the client has received more since the target was tried."""
-        return beginning is None or self._counted().completion_tokens > beginning.completion_tokens
+        return beginning is None or record.so_far(self._earlier).completion_tokens > beginning.completion_tokens
 
-    def _beginning(self, request: GenerationRequest, response: ResponseWriter) -> PartialAnswer | None:
+    def _beginning(
+        self, request: GenerationRequest, response: ResponseWriter, record: RequestRecord
+    ) -> PartialAnswer | None:
         if not response.is_kept or not can_be_continued(request):
             return None
-        counted = self._counted()
+        counted = record.so_far(self._earlier)
         return read_back(
             response.sent, completion_tokens=counted.completion_tokens, prompt_tokens=counted.prompt_tokens
         )

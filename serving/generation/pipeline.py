@@ -22,7 +22,7 @@ from serving.generation.continuation import can_be_continued
 from serving.generation.degraded import Degraded, is_for_a_person
 from serving.generation.target import Target, TargetFailed, Withheld
 from serving.limits.limiter import Reservation
-from serving.protocol.record import RequestRecord, outcome_of
+from serving.protocol.record import NOTHING, RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter, Sink
 from serving.protocol.sse import DONE
@@ -112,11 +112,11 @@ class Generation:
         self._plan = plan
         self._request = plan.request  # with what safety and memory add
         self._record = record
-        self._chain = Chain(plan.chain, lambda: self.counted)
         self._lookup = plan.lookup(plan.request)
         self._hands_over = hands_over and plan.is_repeatable
         self._sent = sent
-        self._earlier = sent.counted if sent else Usage()
+        self._earlier = sent.counted if sent else NOTHING
+        self._chain = Chain(plan.chain, self._earlier)
         self._opening: Opening | None = None
         self._scope = CancelScope()
         self._response: ResponseWriter | None = None
@@ -127,12 +127,7 @@ class Generation:
     @property
     def counted(self) -> Usage:
         """The tokens so far, including those of an earlier worker."""
-        earlier, own = self._earlier, self._record.so_far()
-        return Usage(
-            earlier.prompt_tokens or own.prompt_tokens,
-            earlier.cached_tokens or own.cached_tokens,
-            earlier.completion_tokens + own.completion_tokens,
-        )
+        return self._record.so_far(self._earlier)
 
     def abandon(self) -> None:
         """Stop: nobody needs the response any more; a complete one is still settled and stored."""

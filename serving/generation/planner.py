@@ -39,15 +39,19 @@ NO_CACHE = CacheDirectives(reads=False, keeps=False)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a request may use.
+    """Who sends a request, and what it may use.
 
     Attributes:
+        app: the application.
+        user: its end user.
         tier: the key's tier.
         directives: of the response cache.
         tokens: estimate of the maximum tokens; None: estimated when it is planned.
 
     """
 
+    app: str
+    user: str | None
     tier: str
     directives: CacheDirectives = NO_CACHE
     tokens: int | None = None

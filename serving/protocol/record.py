@@ -16,6 +16,7 @@ from storage.tables import CacheUse, Outcome
 
 log = logging.getLogger(__name__)
 
+NOTHING = Usage()
 _OUTCOMES: dict[int, Outcome] = {408: "aborted", 429: "rate_limited", 503: "unavailable", 504: "timeout"}
 
 
@@ -85,13 +86,13 @@ class RequestRecord:
         if self._ttft_s is None:
             self._ttft_s = self._clock() - self._started_s
 
-    def so_far(self) -> Usage:
-        """The usage so far, including that of the engine that is generating."""
-        running = self.counting() if self.counting else Usage()
+    def so_far(self, earlier: Usage = NOTHING) -> Usage:
+        """The usage so far, including that of the engine that is generating, after that of an `earlier` worker."""
+        running = self.counting() if self.counting else NOTHING
         return Usage(
-            self.prompt_tokens or running.prompt_tokens,
-            self.cached_tokens,
-            self.completion_tokens + running.completion_tokens,
+            earlier.prompt_tokens or self.prompt_tokens or running.prompt_tokens,
+            earlier.cached_tokens or self.cached_tokens,
+            earlier.completion_tokens + self.completion_tokens + running.completion_tokens,
         )
 
     def segment(

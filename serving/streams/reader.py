@@ -36,10 +36,8 @@ class RecordingReader:
     Args:
         recording: the recording.
         record: the request's record in the ledger.
-        terms: what it may use if it has to generate.
+        terms: who sends it, and what it may use if it has to generate.
         limits: count it if it only reads.
-        app: the application that sends it.
-        user: its end user.
         linger_s: seconds of generation after the client left; None: as the recording says.
         use: value of the record's `cache` if it only reads.
         requests: how many requests it counts as.
@@ -54,8 +52,6 @@ class RecordingReader:
         record: RequestRecord,
         terms: Terms,
         limits: Counter,
-        app: str,
-        user: str | None,
         linger_s: float | None,
         use: CacheUse,
         requests: int = 1,
@@ -67,7 +63,6 @@ class RecordingReader:
         self._recording = recording
         self._record: RequestRecord | None = record
         self._limits = limits
-        self._sender = (app, user)
         self._use = use
         self._requests = requests
         self._scope = CancelScope()
@@ -145,7 +140,8 @@ class RecordingReader:
             return list(head.headers)
         own: Headers = []
         if head.status == 200:  # its record may generate later, so this reservation gets another id
-            counted = await self._limits.count(*self._sender, self.terms.tier, f"{record.id}.0", self._requests)
+            terms = self.terms
+            counted = await self._limits.count(terms.app, terms.user, terms.tier, f"{record.id}.0", self._requests)
             own = [(name.encode(), value.encode()) for name, value in counted.items()]
         record.status = head.status
         record.cache = self._use

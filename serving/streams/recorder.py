@@ -86,7 +86,7 @@ class Recorder:
 
         Args:
             request: the request.
-            terms: what it may use.
+            terms: who sends it, and what it may use.
             record: its record in the ledger.
             identity: digest of identical requests; None: not shared.
             linger_s: seconds of generation after its client left.
@@ -107,8 +107,6 @@ class Recorder:
             record=record,
             terms=terms,
             limits=self._planner.limiter,
-            app=request.app,
-            user=request.user,
             requests=request.sequences,
             linger_s=linger_s,
             use="shared",
@@ -132,8 +130,6 @@ class Recorder:
         terms: Terms,
         record: RequestRecord,
         *,
-        app: str,
-        user: str | None,
         linger_s: float | None,
         next_event: int,
     ) -> RecordingReader:
@@ -141,10 +137,8 @@ class Recorder:
 
         Args:
             recording: what `find` has just returned.
-            terms: what the request may use.
+            terms: who sends the request, and what it may use.
             record: its record in the ledger.
-            app: the application that sends it.
-            user: its end user.
             linger_s: seconds of generation after the client left; None: as the recording says.
             next_event: number of the first event that the client has not received.
 
@@ -154,8 +148,6 @@ class Recorder:
             record=record,
             terms=terms,
             limits=self._planner.limiter,
-            app=app,
-            user=user,
             linger_s=linger_s,
             use="resumed",
             next_event=next_event,

@@ -107,7 +107,7 @@ async def respond(
             return crisis
         raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
     http_request.scope[COUNTED] = True
-    terms = Terms(caller.tier, directives, tokens)
+    terms = Terms(request.app, request.user, caller.tier, directives, tokens)
     identity = None
     if gateway.settings.streams.coalesce != "off" and gateway.models.agent(request.model) is None:
         identity = identity_of(request, caller.tier, directives, is_resumable=request.streams and linger_s > 0)
@@ -134,15 +134,8 @@ async def _resume(http_request: Request, gateway: Gateway, caller: KeyRecord, pa
     except ApiError as problem:
         raise await refused(problem, http_request, gateway, caller, path, parsed) from None
     http_request.scope[COUNTED] = True
-    return gateway.recorder.resume(
-        recording,
-        Terms(caller.tier),
-        record,
-        app=caller.app,
-        user=user,
-        linger_s=linger_s,
-        next_event=event + 1,
-    )
+    terms = Terms(caller.app, user, caller.tier)
+    return gateway.recorder.resume(recording, terms, record, linger_s=linger_s, next_event=event + 1)
 
 
 def _read_request(

@@ -229,10 +229,8 @@ async def test_a_stream_that_cannot_be_resumed_is_a_whole_error() -> None:
     reader = RecordingReader(
         recording,
         record=record,
-        terms=Terms("free"),
+        terms=Terms("shop", None, "free"),
         limits=Uncounted(),
-        app="shop",
-        user=None,
         linger_s=None,
         use="resumed",
         next_event=3,
