@@ -242,6 +242,7 @@ class Recorder:
             recording.fail(errors.ApiError("Internal error of the gateway; see its log.", code="internal_error"))
         finally:
             await stopped(watching)
+            recording.copied, recording.producer = generation.counted, None  # they refer to each other
 
     async def _abandon_if_unneeded(self, recording: Recording, generation: Generation) -> None:
         """Abandon a generation when nobody needs it any more; from then on nobody can join."""

@@ -96,7 +96,7 @@ class Recording:
         self.readers: list[Reader] = []
         self.linger_until = NOBODY_S  # for readers that left
         self.producer: Producer | None = None
-        self.copied = Usage()  # tokens of what another worker has produced
+        self.copied = Usage()  # tokens, while nothing produces it here
         self.listener: Listener | None = None
         self.is_elsewhere = False  # it is published to other processes
         self.is_forgotten = False  # only current readers get the rest
