@@ -115,8 +115,9 @@ def dialogues(figures: Figures) -> str:
 
 def filled(card: str, figures: Figures) -> str:
     """The card with tables and dialogues from `figures`; raises ValueError if a marker is missing."""
-    parts = {"training": training(figures), "table": table(figures), "unseen": unseen(figures)}
-    parts |= {"dialogues": dialogues(figures)}
+    parts = {"training": training(figures), "table": table(figures), "dialogues": dialogues(figures)}
+    if figures.get("unseen"):
+        parts["unseen"] = unseen(figures)
     for name, text in parts.items():
         between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
         if not between.search(card):

@@ -14,8 +14,8 @@ from models.companion.topics import DATA
 PERSONA = "You are Bondhu, a warm companion. Keep your replies short."
 COUNTS = {"talk": 120, "recall": 100, "unknown": 100, "route": 100, "call": 60, "fields": 40, "memories": 60}
 COUNTS |= {"summary": 30, "title": 20, "dialogue": 10}
-UNSEEN_COUNTS = {"recall": 40, "name": 20, "unknown": 40, "route": 40, "call": 24, "fields": 24, "memories": 16}
-UNSEEN_COUNTS |= {"summary": 16, "title": 16}
+UNSEEN_COUNTS = {"recall": 20, "name": 12, "unknown": 20, "route": 24, "call": 16, "fields": 12, "memories": 6}
+UNSEEN_COUNTS |= {"summary": 8, "title": 8}
 """Of whole templates that were written after training; a CPU answers them in minutes."""
 MAX_TOKENS = {"route": 32, "call": 80, "fields": 80, "memories": 320, "summary": 80, "title": 20}
 TURNS = 5
