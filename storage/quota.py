@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import upsert
@@ -76,12 +76,6 @@ class SqlQuota:
         query = select(QuotaUse.used).where(QuotaUse.bucket == bucket.name, QuotaUse.day == self._day(bucket))
         async with self._engine.connect() as connection:
             return int((await connection.execute(query)).scalar_one_or_none() or 0)
-
-    async def forget_old(self) -> None:
-        """Delete old counts."""
-        old = self._now().date() - timedelta(days=KEPT_DAYS)
-        async with self._engine.begin() as connection:
-            await connection.execute(delete(QuotaUse).where(QuotaUse.day < old))
 
     def _day(self, bucket: Bucket) -> date:
         return self._now().astimezone(bucket.zone).date()

@@ -1,8 +1,8 @@
-"""ListenBrainz radio by artist and by tags: recordings without an account.
+"""ListenBrainz radio by tags: recordings without an account.
 
 https://listenbrainz.readthedocs.io/en/latest/users/api/recommendation.html - `/1/lb-radio/tags` returns recordings by
-MBID, `/1/lb-radio/artist/{mbid}` groups them by similar artist, `/1/metadata/recording/` returns names. Names come
-from outside: they are cleaned here and treated as data everywhere.
+MBID, `/1/metadata/recording/` their names. Names come from outside: they are cleaned here and treated as data
+everywhere.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from agents.music.catalogue import Track
 from agents.outside.http import OutsideHttp, Params, ServiceFailed
 
 BASE_URL = "https://api.listenbrainz.org"
-MAX_RECORDINGS = 25  # that names are asked for in one call
+MAX_RECORDINGS = 25  # whose names are requested in one call
 
 
 class ListenBrainz:
@@ -34,19 +34,6 @@ class ListenBrainz:
         params += [("operator", "OR"), ("pop_begin", "0"), ("pop_end", "100"), ("count", str(MAX_RECORDINGS))]
         found = await self._json("/1/lb-radio/tags", params)
         return await self._tracks(_mbids(found if isinstance(found, list) else []), tags[0] if tags else "")
-
-    async def by_artist(self, mbid: str) -> list[Track]:
-        """Recordings of an artist and of similar ones; raises ServiceFailed."""
-        params = {
-            "mode": "easy",
-            "max_similar_artists": "8",
-            "max_recordings_per_artist": "3",
-            "pop_begin": "0",
-            "pop_end": "100",
-        }
-        found = await self._json(f"/1/lb-radio/artist/{uuid.UUID(mbid)}", params)
-        rows = [row for rows in found.values() for row in rows] if isinstance(found, dict) else []
-        return await self._tracks(_mbids(rows), "")
 
     async def _tracks(self, mbids: Sequence[str], genre: str) -> list[Track]:
         if not mbids:

@@ -1,8 +1,7 @@
 """What the yearly report counts: how often help was named, by category, level and month. No person is in it.
 
 California's SB 243 and Washington's HB 2225 ask for the number of referrals. There is no text, no person, no key and no
-time finer than a month, and small numbers can be hidden. Kept in SQL (`SqlCounts`), or in one process
-alone (`MemoryCounts`).
+time finer than a month, and small numbers can be hidden. Kept in SQL.
 """
 
 from collections import Counter
@@ -33,21 +32,6 @@ class Counts(Protocol):
 
     async def read(self, year: int) -> Mapping[Count, int]:
         """All counts of a year."""
-
-
-class MemoryCounts:
-    """Counts in this process only."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[Count] = Counter()
-
-    async def add(self, count: Count) -> None:
-        """As `Counts`."""
-        self._counts[count] += 1
-
-    async def read(self, year: int) -> Mapping[Count, int]:
-        """As `Counts`."""
-        return {count: number for count, number in self._counts.items() if count.month.startswith(f"{year:04d}-")}
 
 
 class SqlCounts:

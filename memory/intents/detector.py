@@ -80,12 +80,6 @@ Intent = Remember | Forget | ForgetAll | Mute | Lift | Undo
 Detected = Intent | Unclear
 
 
-def intent_of(text: str) -> Intent | None:
-    """The first clear intent in a person's message, or None."""
-    detected = detect(text)
-    return None if isinstance(detected, Unclear) else detected
-
-
 def detect(text: str) -> Detected | None:
     """The first intent in a person's message; Unclear if there may be one; None if there is none."""
     lines = text.strip().splitlines()

@@ -94,11 +94,6 @@ class Ledger:
         """Whether no request may begin because the journal cannot be moved to SQL."""
         return self._journal.size_bytes >= self._max_bytes or bool(self._unwritten)
 
-    @property
-    def backlog_bytes(self) -> int:
-        """The part of the journal that is not in SQL yet, bytes."""
-        return self._journal.size_bytes - self._journal.settled
-
     def new_id(self) -> str:
         """A request id that is unique over all workers."""
         return f"{self._boot_id}-{next(self._numbers):x}"

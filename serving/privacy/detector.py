@@ -89,23 +89,35 @@ WORDS: Mapping[str, tuple[str, ...]] = {
         *("one~time code*", "login is", "log in is", "security code*", "cvv", "cvc"),
     ),
 }
-SHAPES: Mapping[str, tuple[str, ...]] = {  # case-sensitive; bounded, so that no text makes them slow
-    "contact": (
-        r"@\w[\w-]{0,62}\.\w",
-        r"\+\d(?:[ ().-]{0,2}\d){6,14}",
-        r"(?<![\w.])\(?\d(?:[ ().-]{0,2}\d){8,14}(?!\d)",
-        r"(?<!\w)\d{3}[ .-]\d{4}(?!\w)",
-    ),
-    "identity": (
-        r"(?<!\d)\d{3}[ -]\d{2}[ -]\d{4}(?!\d)",  # a US social security number
-        r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?!\w)",  # an IBAN
-    ),
+# Case-sensitive; bounded, so that no text makes them slow.
+SHAPES: Mapping[str, tuple[str, ...]] = {
+    "contact": (r"@\w[\w-]{0,62}\.\w",),
     "secret": (
         r"(?<!\w)(?:sk|pk|rk|bd|xox[abp])-[\w-]{16}",
         r"(?<!\w)(?:gh[pousr]_\w{20}|AKIA[0-9A-Z]{16}|AIza[\w-]{30}|eyJ[\w-]{10})",
         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY",
     ),
 }
+NUMBERS: Mapping[str, tuple[str, ...]] = {  # looked for only in a text with four digits close together
+    "contact": (
+        r"\+\d(?:[ ().-]{0,2}\d){6,14}",
+        r"(?<![\w.])\(?\d(?:[ ().-]{0,2}\d){8,14}(?!\d)",
+        r"(?<!\w)\d{3}[ .-]\d{4}(?!\w)",
+        # Eight digits or less, as countries without area codes write numbers; not years, nor thousands.
+        r"(?<![\w.,-])(?:(?!(?:19|20)\d\d[ -](?:19|20)\d\d)\d{4}[ -]\d{4}|(?!(?:19|20)\d{6}|\d{5}000)\d{8}|\d \d{7}"
+        r"|\d{2}(?: \d{2}){2,3}|\d{2} \d{5,6}|\d{2} \d{3} \d{3,4}|\d{3} \d{2} \d{2,4}|\d{3} \d{5})(?![\w.,-]?\d)",
+    ),
+    "identity": (
+        r"(?<!\d)\d{3}[ -]\d{2}[ -]\d{4}(?!\d)",  # a US social security number
+        r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?!\w)",  # an IBAN
+        # Numbers of persons with letters or a slash, or of 16 to 18 digits: Spain (DNI, NIE), India (PAN, EPIC), Mexico
+        # (CURP, RFC), Italy, Czechia and Slovakia, Corsica, Britain (NINO), China, Indonesia.
+        r"(?<!\w)(?:(?:\d{8}|[XYZxyz]-?\d{7})-?[A-Za-z]|\d{6}/\d{3,4}|\d{5}2[ABab]\d{6,8}|\d{16,18}[Xx]?"
+        r"|[A-Z]{5}\d{4}[A-Z]|[A-Z]{3}\d{7}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]|[A-Z]{2}(?: ?\d{2}){3} ?[A-D]"
+        r"|[A-Z]{3,4}-?\d{6}-?(?:[HM][A-Z]{5}[A-Z0-9]\d|[A-Z0-9]{3}))(?!\w)",
+    ),
+}
+_FOUR_DIGITS = re.compile(r"\d(?:\D{0,4}\d){3}")
 _DATES = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?!\d)")  # not phone numbers
 _DIGITS = re.compile(r"\d(?:[ -]?\d){12,}")
 _FIRST_OF_CARDS = "23456"
@@ -123,17 +135,24 @@ def detector(more_words: Mapping[str, Iterable[str]]) -> Detect:
         for name, listed in words.items():
             for word in listed:
                 phrases.add(name, word)
-    shapes = [(name, re.compile("|".join(patterns))) for name, patterns in SHAPES.items()]
+    shapes, numbers = _compiled(SHAPES), _compiled(NUMBERS)
 
     def detect(text: str) -> frozenset[str]:
         if len(text) > MAX_CHARACTERS:
             return frozenset({UNREAD})
         plain = _plain(text)
         undated = _DATES.sub(" ", plain)
-        found = phrases.found_in(plain) | {name for name, shape in shapes if shape.search(undated)}
-        return frozenset(found | ({"card"} if has_card(undated) else set()))
+        found = phrases.found_in(plain) | {name for name, shape in shapes if shape.search(plain)}
+        if _FOUR_DIGITS.search(undated):
+            found |= {name for name, shape in numbers if shape.search(undated)}
+            found |= {"card"} if has_card(undated) else set()
+        return frozenset(found)
 
     return detect
+
+
+def _compiled(shapes: Mapping[str, tuple[str, ...]]) -> list[tuple[str, re.Pattern[str]]]:
+    return [(name, re.compile("|".join(patterns))) for name, patterns in shapes.items()]
 
 
 class _Phrases:

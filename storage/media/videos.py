@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.database import upsert
@@ -62,12 +62,6 @@ class SqlVideos:
             StoredVideo(row.id, row.channel, row.title, row.published_at, row.fetched_at, row.duration_s)
             for row in rows
         ]
-
-    async def delete_old(self) -> int:
-        """Delete videos fetched more than 30 days ago; returns how many."""
-        async with self._engine.begin() as connection:
-            old = delete(FeedVideo).where(FeedVideo.fetched_at <= self._now() - MAX_AGE)
-            return int((await connection.execute(old)).rowcount)
 
 
 class MemoryVideos:

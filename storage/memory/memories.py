@@ -77,11 +77,6 @@ class MemoryRecord(NewMemory):
     created_at: datetime
     updated_at: datetime
 
-    def holds_at(self, instant: datetime) -> bool:
-        """Whether the memory is valid at this time."""
-        begun = self.valid_from is None or self.valid_from <= instant
-        return begun and (self.valid_until is None or instant < self.valid_until)
-
 
 @dataclass(frozen=True, slots=True)
 class MemoryFilter:

@@ -16,8 +16,8 @@ from storage.memory import erasure
 from storage.memory.export import MovedMemory, read_history
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
-from storage.memory.vectors.embeddings import read_progress
 from tests.support.memory.crash_steps import ANN, BEN, OPERATIONS, Workplace, run
+from tests.support.memory.records import read_progress
 
 QUICK = {
     "append",

@@ -20,6 +20,7 @@ from storage.memory.memories import MemoryRecord, NewMemory
 from storage.memory.owner import Owner
 from storage.memory.tables import Owned
 from storage.tables import Base
+from tests.support.memory.records import holds_at
 from tests.support.memory.word_embedder import WordEmbedder
 
 ANN, BEN, CAT = Owner("one", "ann"), Owner("one", "ben"), Owner("two", "ann")
@@ -250,11 +251,11 @@ def test_an_interval_has_its_beginning_and_not_its_end(
     )
     smallest = timedelta(microseconds=1)
     if valid_from is not None:
-        assert record.holds_at(valid_from)
-        assert not record.holds_at(valid_from - smallest)
+        assert holds_at(record, valid_from)
+        assert not holds_at(record, valid_from - smallest)
     if valid_until is not None:
-        assert not record.holds_at(valid_until)
-        assert record.holds_at(valid_until - smallest)
-    assert record.holds_at(instant) == (
+        assert not holds_at(record, valid_until)
+        assert holds_at(record, valid_until - smallest)
+    assert holds_at(record, instant) == (
         (valid_from or instant) <= instant and (valid_until or instant + smallest) > instant
     )

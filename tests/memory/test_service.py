@@ -14,7 +14,7 @@ from storage.memory import memories, people
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import MemoryFilter, NewMemory
 from storage.memory.owner import Owner
-from storage.memory.vectors import embeddings
+from tests.support.memory.records import Progress, read_progress
 from tests.support.memory.word_embedder import WordEmbedder
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
@@ -56,7 +56,7 @@ async def test_ingesting_twice_is_once(store: MemoryService, engine: AsyncEngine
     assert sorted(texts(await store.recall(ANN, "One Two Three", limit=9))) == ["One", "Three", "Two"]
     elsewhere = await store.ingest(ANN, "c2", [spoken(1, "One in another conversation")])
     assert elsewhere.added == {"m1"}
-    assert await embeddings.read_progress(engine, ANN, WordEmbedder().space) == embeddings.Progress(4, 4)
+    assert await read_progress(engine, ANN, WordEmbedder().space) == Progress(4, 4)
 
 
 async def test_windows_follow_their_neighbours(store: MemoryService, embedder: WordEmbedder) -> None:
@@ -110,11 +110,11 @@ async def test_another_model_replaces_vectors_while_the_old_ones_work(
     newer = WordEmbedder("2")
     index_cache = IndexCache(engine, newer.space, dimensions=newer.dimensions, max_bytes=2**30)
     moved = MemoryService(engine, index_cache, newer, clock)
-    assert await embeddings.read_progress(engine, ANN, newer.space) == embeddings.Progress(0, 100)
+    assert await read_progress(engine, ANN, newer.space) == Progress(0, 100)
     for done in (64, 100):
         assert await moved.recall(ANN, "Number 7", limit=1)
-        assert await embeddings.read_progress(engine, ANN, newer.space) == embeddings.Progress(done, 100)
-        assert await embeddings.read_progress(engine, ANN, WordEmbedder().space) == embeddings.Progress(100, 100)
+        assert await read_progress(engine, ANN, newer.space) == Progress(done, 100)
+        assert await read_progress(engine, ANN, WordEmbedder().space) == Progress(100, 100)
     index_cache.close()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jobs.set_aside import wipe
 from memory.erasure import Forgetter
-from memory.intents.detector import Forget, intent_of
+from memory.intents.detector import Forget
 from memory.intents.executor import UNDO, Done, IntentExecutor
 from memory.recall.index_cache import IndexCache
 from memory.schemas import Document
@@ -27,6 +27,7 @@ from storage.memory.reply_context import ContextItem, list_context
 from storage.memory.set_aside import Aside, list_wishes, wipe_expired
 from storage.memory.tables import SetAside
 from storage.migrate import upgrade
+from tests.support.memory.intents import intent_of
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

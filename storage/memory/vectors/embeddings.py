@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Insert, Integer, ScalarSelect, Select, and_, bindparam, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
@@ -51,14 +51,6 @@ class Embedded:
     window: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How many of a person's items have all their vectors in a space."""
-
-    embedded: int
-    items: int
-
-
 async def find_unembedded(
     engine: AsyncEngine, owner: Owner, space: Space, *, limit: int, since: int = 0
 ) -> list[Unembedded]:
@@ -96,17 +88,6 @@ async def store_embeddings(
             await connection.rollback()
             return
         await connection.execute(_put(engine.dialect.name), rows)
-
-
-async def read_progress(engine: AsyncEngine, owner: Owner, space: Space) -> Progress:
-    """The progress of a person's embeddings in `space`."""
-    done = owner.select(Embedding, func.count()).where(
-        _in(Embedding, space), or_(Embedding.kind == "memory", Embedding.window.is_not(None))
-    )
-    queries = (done, owner.select(Message, func.count()), owner.select(Memory, func.count()))
-    async with engine.connect() as connection:
-        embedded, turns, memories = [int((await connection.execute(query)).scalar_one()) for query in queries]
-    return Progress(embedded, turns + memories)
 
 
 @cache

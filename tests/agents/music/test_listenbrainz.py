@@ -60,13 +60,6 @@ async def test_tags_make_recordings(server: OutsideServer, radio: ListenBrainz) 
     assert server.requests[1][1]["recording_mbids"] == [f"{A},{B}"]
 
 
-async def test_an_artist_makes_recordings(radio: ListenBrainz) -> None:
-    """Of theirs, and of those like them."""
-    assert [each.title for each in await radio.by_artist(ARTIST)] == ["A song"]
-    with pytest.raises(ValueError, match="badly formed"):
-        await radio.by_artist("../admin")
-
-
 @pytest.mark.parametrize(
     ("headers", "waits"), [({"Retry-After": "2"}, 2.0), ({}, 1.0), ({"X-RateLimit-Reset-In": "3"}, 3.0)]
 )

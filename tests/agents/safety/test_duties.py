@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agents.safety.counts import Count, Counts, MemoryCounts, SqlCounts, counted, yearly_report
+from agents.safety.counts import Count, Counts, SqlCounts, counted, yearly_report
 from agents.safety.helplines import DIRECTORIES
 from agents.safety.jurisdiction import JurisdictionError, duties_of, read_jurisdictions
 from agents.safety.notices import BREAK, DISCLOSURE, Session, notices
@@ -99,13 +99,8 @@ async def assert_counts(counts: Counts) -> None:
     assert yearly_report(await counts.read(2025)) == {"all": 0}
 
 
-async def test_referrals_are_counted_without_a_person() -> None:
-    """By month and kind alone; small numbers can be hidden."""
-    await assert_counts(MemoryCounts())
-
-
 async def test_referrals_are_counted_in_sql(engine: AsyncEngine) -> None:
-    """In each database, by all processes together, and no column is anybody's."""
+    """By month and kind, in each database, by all processes together; no column is personal."""
     await assert_counts(SqlCounts(engine))
     assert set(SafetyCount.__table__.columns.keys()) == {"month", "category", "level", "action", "number"}
 

@@ -75,24 +75,13 @@ async def test_a_day_ends_at_midnight_pacific(engine: AsyncEngine, before: datet
     assert await quota.used(bucket) == 1
 
 
-async def test_old_days_are_forgotten(engine: AsyncEngine) -> None:
-    """After a month."""
-    clock = Clock()
-    quota, bucket = SqlQuota(engine, clock), Bucket("b", 5)
-    await quota.take(bucket)
-    clock.now += timedelta(days=40)
-    await quota.forget_old()
-    clock.now = NOW
-    assert await quota.used(bucket) == 0
-
-
 def video(id_: str, fetched_at: datetime = NOW, duration_s: int | None = None) -> StoredVideo:
     """A video of channel c."""
     return StoredVideo(id_, "c", f"title {id_}", NOW, fetched_at, duration_s)
 
 
 async def test_nothing_is_kept_longer_than_30_days(engine: AsyncEngine) -> None:
-    """Not shown after it, and deleted by the job; fetched anew, it counts from then."""
+    """It is not shown any more; if it is fetched again, the time counts from then."""
     clock = Clock()
     for store in (SqlVideos(engine, clock), MemoryVideos(clock)):
         clock.now = NOW
@@ -101,7 +90,6 @@ async def test_nothing_is_kept_longer_than_30_days(engine: AsyncEngine) -> None:
         await store.save([video("b", clock.now)])
         clock.now = NOW + timedelta(days=30, seconds=1)
         assert [each.id for each in await store.of_channels(["c"])] == ["b"]
-    assert await SqlVideos(engine, clock).delete_old() == 1
 
 
 async def test_a_known_length_stays_known(engine: AsyncEngine) -> None:

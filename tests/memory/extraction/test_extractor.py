@@ -27,6 +27,7 @@ from storage.memory.owner import Owner
 from storage.memory.unread_turns import read_batch
 from tests.support.gateway_process import free_port
 from tests.support.memory.extraction_steps import run_job, send_due
+from tests.support.memory.records import holds_at
 from tests.support.polling import eventually
 from tests.support.servers.model import CUT, JUNK, ModelServer, operation
 
@@ -123,7 +124,7 @@ async def test_what_was_said_becomes_a_memory_with_its_quote(engine: AsyncEngine
     (memory,) = await remembered(engine)
     assert (memory.text, memory.quote, memory.speaker) == ("Ann lives in Oslo.", "I moved to Oslo", "user")
     assert (memory.kind, memory.event_at, memory.sensitivity, memory.confidence) == ("event", DAY, "sensitive", 0.9)
-    assert memory.holds_at(DAY - timedelta(days=365))
+    assert holds_at(memory, DAY - timedelta(days=365))
     assert (await job_of(engine)).state == "done"
     assert await read_batch(engine, ANN, characters=100, around=1) is None
 
@@ -223,7 +224,7 @@ async def test_of_two_that_end_the_same_memory_the_second_holds(engine: AsyncEng
     found = {each.text.split()[-1]: each for each in await remembered(engine)}
     assert found["Oslo"].superseded_by == found["Rome"].id
     assert found["Rome"].superseded_by == found["Bonn"].id
-    assert [name for name, each in found.items() if each.holds_at(NOW)] == ["Bonn"]
+    assert [name for name, each in found.items() if holds_at(each, NOW)] == ["Bonn"]
 
 
 async def test_what_was_said_before_does_not_end_what_was_said_since(engine: AsyncEngine, model: ModelServer) -> None:

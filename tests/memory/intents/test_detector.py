@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.intents.detector import MAX_CHARACTERS, Forget, Intent, Mute, Remember, intent_of
+from memory.intents.detector import MAX_CHARACTERS, Forget, Intent, Mute, Remember
+from tests.support.memory.intents import intent_of
 
 INTENTS: dict[str, Intent] = {
     "Remember that my sister's name is Asha.": Remember("my sister's name is Asha"),

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.erasure import Forgetter
-from memory.intents.detector import Forget, Intent, Mute, Remember, Undo, intent_of
+from memory.intents.detector import Forget, Intent, Mute, Remember, Undo
 from memory.intents.executor import Done, IntentExecutor
 from memory.intents.reach import MAX_ITEMS
 from memory.recall.index_cache import IndexCache
@@ -17,6 +17,7 @@ from storage.memory.export import read_history
 from storage.memory.memories import MemoryFilter, NewMemory, NotVerbatim, find_memories, list_memories
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_version, write_profile
+from tests.support.memory.intents import intent_of
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

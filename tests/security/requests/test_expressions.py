@@ -105,7 +105,8 @@ def test_the_texts_find_an_expression_that_backtracks(pattern: str) -> None:
 
 def test_intents_are_detected_in_short_texts_only() -> None:
     """Their expressions are bounded by the length of what they are given."""
-    from memory.intents.detector import MAX_CHARACTERS, intent_of
+    from memory.intents.detector import MAX_CHARACTERS
+    from tests.support.memory.intents import intent_of
 
     assert BOUNDED["memory.intents.detector"] >= MAX_CHARACTERS
     assert intent_of("remember that " + "my cat is old " * 10_000) is None

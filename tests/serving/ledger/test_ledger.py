@@ -332,10 +332,8 @@ async def test_postgres_may_go_and_come_back(postgres: PostgresServer, tmp_path:
     begin(ledger, str(begun)).end("ok")
     with pytest.raises(AWAY):
         await ledger.flush()
-    assert ledger.backlog_bytes > 0
     await asyncio.to_thread(postgres.start)
     await ledger.flush()
-    assert ledger.backlog_bytes == 0
     rows = await rows_of(engine)
     assert Counter(row["request_id"] for row in rows) == Counter(map(str, range(begun + 1)))
     await engine.dispose()

@@ -61,6 +61,25 @@ def redacted(*messages: Message) -> Redacted:
         ("order 12, card 4111-1111-1111-1111, thanks", {"card", "contact"}),
         ("write to maya@example.org", {"contact"}),
         ("call +49 170 1234567", {"contact"}),
+        *(
+            (f"call me at {number} tonight", {"contact"})
+            for number in ("34 41 23 45", "8123 4567", "6123-4567", "71 123 456", "500 12345", "7 1123456", "57123456")
+        ),
+        *(
+            (f"it is {number}, you know", {"identity"})
+            for number in (
+                "54362315-K",
+                "x-2482300w",
+                "ACUPA7085R",
+                "WKH1186253",
+                "BOXW310820HNERXN09",
+                "VACE-460910-SX6",
+            )
+        ),
+        *(
+            (f"it is {number}, you know", {"identity"})
+            for number in ("RCCMNL83S18D969H", "710319/2745", "253072B07300470", "QQ 12 34 56 C", "3171011708450001")
+        ),
         ("x" * (MAX_CHARACTERS + 1), {"unread"}),
     ],
 )
@@ -76,6 +95,7 @@ def test_private_things_are_found(text: str, classes: set[str]) -> None:
         "Hello! I am Maya, and I live in Lyon with my cat.",
         "It was on 2026-11-24 10:30:00, the 3rd time in 14 days.",
         "I have 1000000 reasons; version 3.11.2 has 7 of 12.",
+        "From 2019-2020 to 2021 2022, on 12.04.2024 and 20240131, and 12000000 grains of rice for 1,250.00 euros.",
         "essex, shipped, therefore, stilton, transport",
         "",
     ],
