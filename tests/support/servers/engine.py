@@ -36,6 +36,7 @@ class EngineServer:
     Attributes:
         requests: the bodies of the requests that came in, without probes.
         aborted: how many of them were left by their client before their end.
+        reported: what the directory says of the engine besides the usual; None: the directory fails.
 
     """
 
@@ -55,6 +56,7 @@ class EngineServer:
         self._ids = count(1)
         self.requests: list[Json] = []
         self.aborted = 0
+        self.reported: Json | None = {}
         self._port = port
         self._allowed: int | None = None
         self._spoilt: tuple[int, bytes] | None = None
@@ -108,6 +110,8 @@ class EngineServer:
         await runner.cleanup()
 
     async def _directory(self, _: web.Request) -> web.Response:
+        if self.reported is None:
+            return web.Response(status=503)
         report = {
             "replica_id": "scripted",
             "epoch": 1,
@@ -126,7 +130,7 @@ class EngineServer:
         }
         models = dict.fromkeys((MODEL, *self._adapters), "f") | dict.fromkeys(self._absent, "g")
         routing = {"alias": "bondhu", "active": MODEL, "models": models}
-        return web.json_response({"routing": routing, "replicas": [report]})
+        return web.json_response({"routing": routing, "replicas": [report | self.reported]})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body: Json = await request.json()
