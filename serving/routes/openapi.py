@@ -52,6 +52,8 @@ def _inlined(schema: Any, definitions: Mapping[str, Schema]) -> Any:
         return schema
     if (name := schema.get("$ref")) is not None:
         return _inlined(definitions[name.rpartition("/")[2]], definitions)
+    if schema.get("type") == "object" and "maxLength" in schema:  # pydantic's word for it behind a validator
+        schema = {"maxProperties" if key == "maxLength" else key: value for key, value in schema.items()}
     return {key: _inlined(value, definitions) for key, value in schema.items() if key not in ("$defs", "title")}
 
 
