@@ -1,7 +1,8 @@
 """Bring a database to a revision of `storage/migrations` (alembic), without an alembic.ini.
 
-Write a new revision with `python -m storage.migrate revision -m "what changes"` against a scratch database
-(`BONDHU_MIGRATE_URL`, default `sqlite+aiosqlite:///migrate.db`): any command of alembic's own works there.
+Any command of alembic's works with `python -m storage.migrate`, on a scratch database (`BONDHU_MIGRATE_URL`, default
+`sqlite+aiosqlite:///migrate.db`). A new revision: `upgrade head`, then `revision --autogenerate --rev-id NNNN -m "what
+changes"`.
 """
 
 import asyncio

@@ -53,7 +53,11 @@ def maker(name: str, choice: dict[str, Any]) -> Callable[[int], Any] | None:
     """What makes a value of a size; None for lists and objects of a form of their own."""
     if choice["type"] == "string":
         return lambda size: "x" * size
-    if choice["type"] == "array" and choice["items"].get("type") in ITEMS and not {"enum", "const"} & choice["items"].keys():
+    if (
+        choice["type"] == "array"
+        and choice["items"].get("type") in ITEMS
+        and not {"enum", "const"} & choice["items"].keys()
+    ):
         return lambda size: [ITEMS[choice["items"]["type"]]] * size
     if choice["type"] == "object" and name in ENTRIES:
         key = "{}" if name == "logit_bias" else "k{}"
