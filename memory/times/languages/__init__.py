@@ -1,0 +1,1 @@
+"""The words and templates of each language."""

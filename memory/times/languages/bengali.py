@@ -1,0 +1,66 @@
+"""Bengali."""
+
+from memory.times.grammar import TimeLanguage
+
+_IN = "(?:ে|তে|ের|এ|য়|র)?"
+
+BENGALI = TimeLanguage(
+    months=(
+        *("জানুয়ারি|জানুয়ারী", "ফেব্রুয়ারি|ফেব্রুয়ারী", "মার্চ", "এপ্রিল", "মে", "জুন", "জুলাই", "আগস্ট|অগাস্ট"),
+        *("সেপ্টেম্বর", "অক্টোবর", "নভেম্বর", "ডিসেম্বর"),
+    ),
+    weekdays=(*("সোমবার", "মঙ্গলবার", "বুধবার", "বৃহস্পতিবার", "শুক্রবার", "শনিবার", "রবিবার"),),
+    numbers={
+        "এক": 1,
+        "দুই|দু": 2,
+        "তিন|কয়েক": 3,
+        "চার": 4,
+        "পাঁচ": 5,
+        "ছয়": 6,
+        "সাত": 7,
+        "আট": 8,
+        "নয়": 9,
+        "দশ": 10,
+        "এগারো": 11,
+        "বারো": 12,
+    },
+    units={
+        "day": f"দিন{_IN}",
+        "weekend": f"সপ্তাহান্ত{_IN}",
+        "week": f"সপ্তাহ{_IN}",
+        "month": f"মাস{_IN}",
+        "year": f"বছর{_IN}|বৎসর{_IN}",
+    },
+    days={"গত পরশু": -2, "গতকাল": -1, "আজ": 0, "আজকে": 0, "আগামীকাল": 1, "আগামী পরশু": 2},
+    days_by_tense={"কাল|কালকে": 1, "পরশু": 2},
+    parts={
+        "morning": f"সকাল{_IN}|ভোর{_IN}",
+        "noon": f"দুপুর{_IN}",
+        "afternoon": f"বিকাল{_IN}|বিকেল{_IN}",
+        "evening": f"সন্ধ্যা{_IN}",
+        "night": f"রাত{_IN}",
+    },
+    seasons=(f"বসন্ত{_IN}", f"গ্রীষ্ম{_IN}|গরম{_IN}", f"শরৎ{_IN}|হেমন্ত{_IN}", f"শীত{_IN}"),
+    holidays={f"বড়দিন{_IN}|ক্রিসমাস{_IN}": (12, 24, 3), f"নববর্ষ{_IN}": (4, 14, 1)},
+    which={"last": "গত|বিগত", "this": "এই|চলতি", "next": "আগামী|সামনের"},
+    days_between=(r"{day} (?:থেকে|ও|এবং) {day2} {month}(?:,? {year})?",),
+    months_between=(r"{month} (?:থেকে|ও|এবং) {month2}(?:,? {year})?",),
+    dates=(r"{day}(?:ই|শে|লা|রা|ঠা)? {month}(?:,? {year})?",),
+    month_of_year=(r"{month},? {year}", r"{year} সালের {month}"),
+    decade=(r"(?P<decade>(?:19|20)?\d0) ?(?:এর|ের|-এর) দশক\w*",),
+    ago=(r"{n} {unit} আগে",),
+    lately=(r"(?:গত|বিগত) {n} {unit}",),
+    ahead=(r"{n} {unit} (?:পরে|পর|মধ্যে)", r"আগামী {n} {unit}"),
+    last_night=(f"(?:গতকাল|কাল|গত) রাত{_IN}",),
+    tonight=(f"আজ(?:কে)? রাত{_IN}",),
+    day_with_part=("{name_of_day} {part}",),
+    this_part=(r"এই {part}",),
+    relative=(r"{which} {unit}",),
+    on_weekday=(rf"(?:{{which}} )?{{weekday}}{_IN}(?: {{part}})?",),
+    in_season=(r"{which} {season}", r"{year} সালের {season}"),
+    on_holiday=(r"{which} {holiday}", r"{year} সালের {holiday}", "{holiday}(?: {year})?"),
+    month=(rf"{{which}} {{month}}(?: মাস{_IN})?", rf"{{month}} (?:মাস{_IN}|থেকে)"),
+    year=(r"{year} (?:সালে|সালের|সাল|এ|থেকে)",),
+    since=r"\u25cf (?:সাল )?থেকে|থেকে\u25cf",
+    future=r"[\p{L}\p{M}](?<!স)(?:ব|বো|বে|বেন|বি)(?![\p{L}\p{M}])|করার কথা",
+)

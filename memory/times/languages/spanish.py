@@ -1,0 +1,92 @@
+"""Spanish."""
+
+from memory.times.grammar import TimeLanguage
+
+_OF = "(?:de(?:l)? )?"
+
+SPANISH = TimeLanguage(
+    months=(
+        *(
+            "enero|ene[.]?",
+            "febrero|feb[.]?",
+            "marzo|mar[.]?",
+            "abril|abr[.]?",
+            "mayo",
+            "junio|jun[.]?",
+            "julio|jul[.]?",
+        ),
+        *("agosto|ago[.]?", "sep?tiembre|sept?[.]?", "octubre|oct[.]?", "noviembre|nov[.]?", "diciembre|dic[.]?"),
+    ),
+    weekdays=("lunes", "martes", "mi[eé]rcoles", "jueves", "viernes", "s[aá]bado", "domingo"),
+    numbers={
+        "una?": 1,
+        "dos|un par de": 2,
+        "tres|unos pocos|unas pocas": 3,
+        "cuatro": 4,
+        "cinco": 5,
+        "seis": 6,
+        "siete": 7,
+        "ocho": 8,
+        "nueve": 9,
+        "diez": 10,
+        "once": 11,
+        "doce": 12,
+    },
+    units={
+        "day": "d[ií]as?",
+        "weekend": "fin(?:es)? de semana",
+        "week": "semanas?",
+        "month": "mes(?:es)?",
+        "year": "años?",
+    },
+    days={
+        "anteayer|antier|antes de ayer": -2,
+        "ayer": -1,
+        "hoy": 0,
+        "pasado mañana": 2,
+        "(?<!la )mañana": 1,
+    },
+    parts={
+        "evening": "tarde-noche",
+        "morning": "mañana",
+        "noon": "mediod[ií]a",
+        "afternoon": "tarde",
+        "night": "noche",
+    },
+    seasons=("primavera", "verano", "otoño", "invierno"),
+    holidays={
+        "navidad(?:es)?|nochebuena": (12, 24, 3),
+        "nochevieja|fin de año": (12, 31, 1),
+        "año nuevo": (1, 1, 1),
+        "halloween": (10, 31, 1),
+        "san valent[ií]n": (2, 14, 1),
+    },
+    which={
+        "last": "pasad[oa]s?|últim[oa]s?|anterior",
+        "this": "est[ea]",
+        "next": "pr[oó]xim[oa]s?|que viene|siguiente|que entra",
+    },
+    days_between=(rf"(?:del|entre el) {{day}} (?:al|y el) {{day2}} (?:de )?{{month}}(?:,? {_OF}{{year}})?",),
+    months_between=(rf"(?:entre|de|desde) {{month}} (?:y|a|hasta) {{month2}}(?:,? {_OF}{{year}})?",),
+    dates=(rf"{{day}}(?:º)? (?:de )?{{month}}(?:,? {_OF}{{year}})?",),
+    month_of_year=(rf"{{month}},? {_OF}{{year}}",),
+    decade=(r"los (?:años )?(?P<decade>(?:19|20)?\d0)s?",),
+    ago=(r"hace {n} {unit}", r"{n} {unit} atr[aá]s"),
+    lately=(r"(?:los |las )?(?:últim|pasad)[oa]s {n} {unit}",),
+    ahead=(r"(?:dentro de|en) {n} {unit}",),
+    last_night=("anoche", "la noche pasada", "ayer por la noche"),
+    tonight=("esta noche", "hoy por la noche"),
+    day_with_part=(r"{name_of_day} (?:por|en|a) (?:la |el )?{part}",),
+    this_part=(r"esta {part}",),
+    relative=(r"{unit} {which}", r"{which} {unit}"),
+    on_weekday=(
+        r"{which} {weekday}(?: (?:por|en) la {part})?",
+        r"el {weekday}(?: {which})?(?: (?:por|en) la {part})?",
+    ),
+    in_season=(r"{season} {which}", r"{which} {season}", rf"{{season}} {_OF}{{year}}"),
+    on_holiday=(r"{which} {holiday}", r"{holiday} {which}", rf"{{holiday}}(?: {_OF}{{year}})?"),
+    month=(r"{month} {which}", r"(?:en|desde|hasta|{which}) {month}"),
+    year=(r"(?:en|desde|hasta|durante|año) {year}",),
+    since=r"\bdesde (?:el |la )?\u25cf|\u25cfdesde\b",
+    future=r"\b(?:voy|vas|va|vamos|van|iré) a\b|\b\w{2,20}(?:aré|eré|iré|drá|drás|rás|rán|remos)\b|\bplan(?:es|eo)\b",
+)
