@@ -52,7 +52,9 @@ western inside outside upstairs downstairs around through across away near rever
 # Opposites.
 _OPPOSITES = """
 start end begin finish stop continue open close opening closing opened closed increase decrease raise lower rise fall
-set sunrise sunset gain lose win lost won loser winner buy sell lend borrow send receive give take push pull add
+set sunrise sunset gain lose win lost won loser winner buy sell bought sold lend borrow lent borrowed send receive give
+take gave took alive dead living died dying marry married divorce divorced single engaged separated hire hired fire
+fired employed unemployed retired pregnant sober drunk friend enemy quit quits stopped started joined left push pull add
 remove install uninstall connect disconnect enable disable activate deactivate lock unlock tie untie subscribe
 unsubscribe cancel renew accept reject allow block import export upload download encrypt decrypt freeze melt freezing
 boiling melting heat cool build built destroy destroyed born died birth death arrive leave arrival departure attract

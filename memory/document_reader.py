@@ -81,6 +81,7 @@ async def _put_together(frames: memoryview) -> History:
     profile = Profile(None, {})
     conversations: dict[str, list[MessageRecord]] = {}
     memories: list[MovedMemory] = []
+    left: dict[str, int] = {}
     at = 0
     while at < len(frames):
         (length,) = _LENGTH.unpack(frames[at : at + _LENGTH.size])
@@ -96,8 +97,10 @@ async def _put_together(frames: memoryview) -> History:
                 conversations.setdefault(content[0], []).extend(content[1])
             case "memories":
                 memories += content[0]
+            case "left":
+                left = content[0]
         await asyncio.sleep(0)
-    return History(profile, dict[str, Sequence[MessageRecord]](conversations), memories)
+    return History(profile, dict[str, Sequence[MessageRecord]](conversations), memories, left)
 
 
 def _parse(body: bytes) -> Document:
@@ -119,6 +122,7 @@ def _frames(body: bytes) -> Iterator[tuple[Any, ...]]:
         yield "wrong", *problem.args
         return
     yield "profile", history.profile.name, history.profile.details
+    yield "left", dict(history.left)
     for external_id, messages in history.conversations.items():
         for first in range(0, max(len(messages), 1), ITEMS_A_FRAME):  # one without messages is a conversation too
             yield "turns", external_id, messages[first : first + ITEMS_A_FRAME]

@@ -14,11 +14,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailF
 from storage.memory.conversations import MessageRecord, NewMessage
 from storage.memory.export import History, MovedMemory
 from storage.memory.memories import NewMemory
-from storage.memory.people import Profile
+from storage.memory.people import ZONE, Profile, zone_of
 from storage.memory.tables import MemoryKind, Sensitivity
 
-# Since 2 memories have painful_at and muted, since 3 there are summaries; what is of 1 or 2 is taken in as well.
-SCHEMA_VERSION: Literal[3] = 3
+# Since 2 memories have painful_at and muted, since 3 there are summaries, since 4 memories have tags and former texts,
+# and may belong to a persona or a conversation. What is of an earlier version is taken in as well.
+SCHEMA_VERSION: Literal[4] = 4
 NO_NUL = r"^[^\x00]*$"  # Postgres knows none
 MAX_CHARACTERS = 32_768
 
@@ -30,10 +31,19 @@ def _in_utc(instant: datetime) -> datetime:
         raise ValueError("not a date that UTC has") from None
 
 
+def _zone(name: str) -> str:
+    if zone_of({ZONE: name}) is None:
+        raise ValueError("not a time zone of the IANA database, such as Europe/Lisbon")
+    return name
+
+
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
 Words = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS, pattern=NO_NUL)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_NUL)]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=20)]
 
 
 def as_words(text: str) -> str:
@@ -78,6 +88,11 @@ class Memory(Accepted):
         default=None, description="when it was marked as painful: from then on it is recalled less and less"
     )
     muted: bool = Field(default=False, description="kept, and not recalled")
+    tags: Tags = Field(default=(), description="the application's words for it, to list and to search by")
+    persona: Name | None = Field(default=None, description="recalled only as this persona; null: as any")
+    conversation: Name | None = Field(
+        default=None, description="recalled only in this conversation (the application's id); null: in any"
+    )
 
     def as_new(self) -> NewMemory:
         """For storing."""
@@ -125,7 +140,7 @@ class AgentDocument(Accepted):
 class Document(Accepted):
     """All data of a person."""
 
-    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
     profile: About = About()
     conversations: Annotated[list[StoredConversation], FailFast()] = []
     memories: Annotated[list[StoredMemory], FailFast()] = []
@@ -162,4 +177,6 @@ class Document(Accepted):
             for each in self.conversations
         }
         memories = [MovedMemory(**each.model_dump()) for each in self.memories]
-        return History(Profile(self.profile.name, dict(self.profile.details)), conversations, memories)
+        left = {name: len(rows) for name, rows in self.others.items() if rows}
+        left |= {"agents": len(self.agents)} if self.agents else {}
+        return History(Profile(self.profile.name, dict(self.profile.details)), conversations, memories, left)

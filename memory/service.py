@@ -9,13 +9,14 @@ import asyncio
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.embedding.embedder import Embedder, EmbedderAway, embedded
 from memory.intents.topics import is_same_topic
+from memory.language.small_talk import is_small_talk
 from memory.recall.corpus import Item
 from memory.recall.index_cache import IndexCache
 from memory.recall.query_rewriting import rewrite
@@ -24,7 +25,8 @@ from memory.recall.rerank import CrossEncoder, reranked
 from storage.memory import conversations, export, memories
 from storage.memory.conversations import Ingested, MessageRecord, NewMessage
 from storage.memory.deletion import Touched
-from storage.memory.memories import MemoryRecord, NewMemory
+from storage.memory.listing.within import RecallFilter, items_within
+from storage.memory.memories import ANYWHERE, MemoryRecord, NewMemory, Scope
 from storage.memory.mutes import items as mutes
 from storage.memory.mutes.topics import NewTopic, TopicRecord, list_topics
 from storage.memory.owner import Owner
@@ -36,6 +38,7 @@ from storage.memory.vectors.embeddings import find_unembedded, store_embeddings
 
 AT_ONCE = 64  # items embedded between two writes
 PINNED = 20  # the newest ones
+RELEVANCE = "relevance"  # is stored with the factors of a reply's context
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +164,36 @@ class MemoryService:
         await self._embed(owner, since=moved.since, max_items=AT_ONCE)
         return moved
 
-    async def brief(self, owner: Owner) -> tuple[Profile, list[MemoryRecord]]:
-        """The part of every prompt: the profile, and the PINNED newest pinned memories that are valid now."""
+    async def brief(self, owner: Owner, scope: Scope = ANYWHERE) -> tuple[Profile, list[MemoryRecord]]:
+        """What every prompt contains: the profile, and the PINNED newest pinned memories that are valid now.
+
+        Memories that belong elsewhere than in `scope` are left out.
+        """
         filters = memories.MemoryFilter(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
         pinned = await memories.list_memories(self._engine, owner, filters, limit=PINNED)
-        return profile, await self._without_silenced(owner, pinned)
+        here = [each for each in pinned if scope.admits(each.persona, each.conversation)]
+        return profile, await self._without_silenced(owner, here)
 
     async def around(self, owner: Owner, since: datetime, until: datetime, *, limit: int) -> list[MemoryRecord]:
         """Memories of events, or stored, between these times, without muted ones and muted topics."""
         memory_filter = memories.MemoryFilter(since=since, until=until, muted=False)
         found = await memories.list_memories(self._engine, owner, memory_filter, limit=limit)
-        return await self._without_silenced(owner, found)
+        everywhere = [each for each in found if ANYWHERE.admits(each.persona, each.conversation)]
+        return await self._without_silenced(owner, everywhere)
 
-    async def recall(self, owner: Owner, question: str, *, limit: int, speaker: str | None = None) -> list[Recalled]:
+    async def recall(
+        self,
+        owner: Owner,
+        question: str,
+        *,
+        limit: int,
+        speaker: str | None = None,
+        min_relevance: float = 0.0,
+        scope: Scope = ANYWHERE,
+        only: RecallFilter | None = None,
+        zone: tzinfo | None = None,
+    ) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
 
         Args:
@@ -182,8 +201,14 @@ class MemoryService:
             question: as text.
             limit: how many results.
             speaker: the name of the person who asks, as a speaker of the conversations; None: the profile's name.
+            min_relevance: see `memory.recall.person_index.PersonIndex.recall`; above 0, small talk recalls nothing.
+            scope: where it is asked; memories that belong elsewhere are not recalled.
+            only: nothing else is recalled.
+            zone: where the person is, if it is not where their profile says.
 
         """
+        if min_relevance and is_small_talk(question):
+            return []
         known = await self._index_cache.with_index(owner, lambda index: (index.people, index.name, index.lacks_vectors))
         if known is None:
             return []
@@ -195,10 +220,16 @@ class MemoryService:
         query = rewrite(question, speakers, speaker=speaker or name)
         vectors, now = await self._vectors(query.texts), self._now()
         depth = limit if self._reranker is None else max(limit, self._reranker.max_candidates)
-        found = await with_index(owner, lambda index: index.recall(query, vectors, now=now, limit=depth))
+        among = None if only is None else await items_within(self._engine, owner, only)
+        found = await with_index(
+            owner,
+            lambda index: index.recall(
+                query, vectors, now=now, limit=depth, min_relevance=min_relevance, scope=scope, only=among, zone=zone
+            ),
+        )
         if found and self._reranker is not None:
-            found = await reranked(self._reranker, question, found)
-        return await self._as_stored(owner, (found or [])[:limit])
+            found = (await reranked(self._reranker, question, found))[:limit]
+        return await self._as_stored(owner, found or [])
 
     async def _as_stored(self, owner: Owner, found: Sequence[Ranked]) -> list[Recalled]:
         """With their records; items that have just been deleted are left out."""
@@ -255,4 +286,5 @@ def context_item(rank: int, recalled: Recalled) -> ContextItem:
     """What to store about an item in a reply's context, at this rank."""
     ranked = recalled.ranked
     ranks = {name: list(each) for name, each in ranked.by_ranker.items()}
-    return ContextItem(ranked.item.kind, ranked.item.id, rank, ranked.score, ranks, dict(ranked.factors))
+    factors = dict(ranked.factors) if ranked.relevance is None else {**ranked.factors, RELEVANCE: ranked.relevance}
+    return ContextItem(ranked.item.kind, ranked.item.id, rank, ranked.score, ranks, factors)

@@ -4,8 +4,8 @@
 
 A question is right if its interval is the expected one, or if neither names a time. Libraries give moments, not
 intervals: theirs is right if it lies in the expected interval (more than they say: "last month" is then any moment of
-it). Those that are not installed are left out (`pip install dateparser parsedatetime`). Odd questions are the half
-that rules were not written for.
+it). Those that are not installed are left out (`pip install dateparser parsedatetime`). The 300 were written before the
+rules, by the same hand, and rules were mended until they read them; the 50 afterwards, and read once.
 """
 
 import importlib
@@ -23,6 +23,7 @@ from memory.times.expressions import interval
 from memory.times.interval import Interval
 
 DATA = Path(__file__).with_name("times.yaml")
+UNSEEN = Path(__file__).with_name("times_unseen.yaml")
 LANGUAGES = ("en", "de", "es", "hi", "bn")
 NOW = datetime(2026, 3, 11, 15, 30, tzinfo=timezone(timedelta(hours=1)))
 Reader = Callable[[str, str], Interval | datetime | None]
@@ -31,6 +32,7 @@ Reader = Callable[[str, str], Interval | datetime | None]
 def main(misses: Annotated[bool, typer.Option(help="List what is read wrongly by the rules.")] = False) -> None:
     """Print the table of docs/recall.md."""
     entries = yaml.safe_load(DATA.read_text())
+    unseen = yaml.safe_load(UNSEEN.read_text())
     readers: dict[str, Reader] = {"rules": lambda text, _: interval(text, NOW)}
     if importlib.util.find_spec("dateparser"):
         readers["dateparser"] = _dateparser
@@ -38,16 +40,13 @@ def main(misses: Annotated[bool, typer.Option(help="List what is read wrongly by
         readers["parsedatetime"] = _parsedatetime
     rows = []
     for name, reader in readers.items():
-        for half in (0, 1):
-            right = {
-                language: sum(is_right(entry, language, reader) for entry in entries[half::2]) for language in LANGUAGES
-            }
-            cells = [f"{count} of {len(entries[half::2])}" for count in right.values()]
-            total = f"{sum(right.values())} of {len(LANGUAGES) * len(entries[half::2])}"
-            rows.append([name, ("development", "held out")[half], *cells, total])
-    typer.echo(table(["reader", "half", *LANGUAGES, "all"], rows))
+        for part, some in (("300 questions", entries), ("50 unseen", unseen)):
+            right = {language: sum(is_right(entry, language, reader) for entry in some) for language in LANGUAGES}
+            cells = [f"{count} of {len(some)}" for count in right.values()]
+            rows.append([name, part, *cells, f"{sum(right.values())} of {len(LANGUAGES) * len(some)}"])
+    typer.echo(table(["reader", "set", *LANGUAGES, "all"], rows))
     if misses:
-        for number, entry in enumerate(entries):
+        for number, entry in enumerate([*entries, *unseen]):
             for language in LANGUAGES:
                 if not is_right(entry, language, readers["rules"]):
                     found = interval(entry[language], NOW)

@@ -1,6 +1,7 @@
 """Extracts memories from conversations: when turns are due, and one batch of them."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -9,8 +10,10 @@ from jobs.config import Plan, Rules
 from jobs.gateway_client import Endpoint
 from jobs.runner import Handler, JobFailed, JobRun, NotOurs
 from memory.extraction.extractor import Extracted, Extractor, Model, ModelAway
+from storage.jobs.kinds import ExtractParams
+from storage.jobs.queue import add_job
 from storage.memory.owner import Owner
-from storage.memory.unread_turns import find_people
+from storage.memory.unread_turns import find_people, has_unread
 
 CHARACTERS_PER_TOKEN = 4
 MARGIN_S = 30.0  # beside what the model is asked, which has its own time
@@ -21,8 +24,12 @@ def extraction_handler(plan: Plan) -> Handler:
     """The handler of this plan; it opens connections to the gateway for each job."""
 
     async def run(job: JobRun) -> Extracted:
-        async with Endpoint.open(plan.target, job.id) as model:
-            return await extract(job, plan.rules, model)
+        named = job.params.model if isinstance(job.params, ExtractParams) else None
+        async with Endpoint.open(replace(plan.target, model=named or plan.target.model), job.id) as model:
+            extracted = await extract(job, plan.rules, model)
+        if named is not None and await has_unread(job.engine, job.owner):
+            await add_job(job.engine, job.owner, "extract", now=job.now(), params={"model": named})
+        return extracted
 
     return handler(plan.rules, run)
 

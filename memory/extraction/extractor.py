@@ -17,10 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, get_args
 
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from memory.extraction.deduplication import Vector, is_near, nearest, normalised
+from memory.embedding.parts import parts_of
+from memory.extraction.deduplication import Vector, is_near, nearest, nearest_by_meaning, normalised
 from memory.extraction.operations import Decision, Question, Unreadable, question_on, read_answer
+from memory.recall.rank_fusion import best_first, reciprocal_rank
 from storage.jobs.queue import Claim, finish_job
 from storage.memory.conversations import find_messages
 from storage.memory.memories import (
@@ -28,6 +31,7 @@ from storage.memory.memories import (
     MemoryFilter,
     MemoryRecord,
     NewMemory,
+    drop_memories,
     list_memories,
     present_memories,
     put_memory,
@@ -36,12 +40,14 @@ from storage.memory.owner import Owner
 from storage.memory.people import bump, names_of, read_profile
 from storage.memory.tables import MemoryKind, StatedKind
 from storage.memory.unread_turns import Batch, Turn, mark_read, read_batch
+from storage.memory.vectors.embeddings import vectors_of_memories
 
 log = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable"
 AROUND = 4  # turns before, as context
 MAX_SHOWN = 20  # known memories that a model may point at
+MAX_PARTS = 64  # of turns that are embedded
 MAX_KNOWN = 2000  # that are compared word for word
 STATED: Sequence[MemoryKind] = get_args(StatedKind)  # summaries are made of the same turns
 TEMPERATURES = (0.0, 0.5)  # of the first try and of the second, which at 0 would only say the same again
@@ -82,6 +88,7 @@ class Extracted:
 @dataclass(frozen=True, slots=True)
 class _Decided:
     decisions: Sequence[Decision] = ()
+    made_before: Sequence[MemoryRecord] = ()
     merged: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
@@ -125,6 +132,10 @@ class Extractor:
                 return None
             unread = await mark_read(connection, claim.owner, turns, now=now)
             of_unread = [each for each in decided.decisions if each.turn.id in unread]
+            if decided.error is None:
+                kept = {memory_id(each.turn.id, each.text) for each in of_unread}
+                gone = [each for each in decided.made_before if each.id not in kept and each.message_id in unread]
+                await drop_memories(connection, claim.owner, gone, version=version, now=now)
             added = await _store(connection, claim.owner, of_unread, known_since, version=version, now=now)
         return Extracted(len(unread), added, decided.merged, decided.refused, decided.error)
 
@@ -133,22 +144,38 @@ class Extractor:
         own = [turn for turn in batch.turns if turn.text.strip() and is_own(turn, owner, name)]
         if not own:
             return _Decided()
-        known = await list_memories(
-            self._engine, owner, MemoryFilter(kinds=STATED, holding_at=self._now()), limit=MAX_KNOWN
-        )
-        own_text = "\n".join(turn.text for turn in own)
-        shown = [known[row] for row in nearest(own_text, [each.text for each in known], limit=MAX_SHOWN)]
-        question = question_on(batch, own, shown, characters=self._characters)
+        holding = MemoryFilter(kinds=STATED, holding_at=self._now())
+        remembered = await list_memories(self._engine, owner, holding, limit=MAX_KNOWN)
+        read = {turn.id for turn in batch.turns}
+        made_before = [each for each in remembered if each.message_id in read and _is_untouched(each)]
+        known = [each for each in remembered if each not in made_before]
         try:
             async with asyncio.timeout(self._timeout_s):
+                shown = await self._nearest(owner, own, known)
+                question = question_on(batch, own, shown, characters=self._characters)
                 found = await self._ask(question)
                 if found is None:
-                    return _Decided(error=UNREADABLE)
+                    return _Decided(error=UNREADABLE)  # and what an earlier reading made stays
                 decisions, refused = found
                 fresh = await self._without_known(decisions, known, shown)
         except TimeoutError as problem:
             raise ModelAway("timeout") from problem
-        return _Decided(fresh, len(decisions) - len(fresh), refused)
+        return _Decided(fresh, made_before, len(decisions) - len(fresh), refused)
+
+    async def _nearest(self, owner: Owner, own: Sequence[Turn], known: Sequence[MemoryRecord]) -> list[MemoryRecord]:
+        """The known memories that are nearest to the turns, by words and by meaning: Lisbon, said of Porto."""
+        texts = [each.text for each in known]
+        by_words = nearest("\n".join(turn.text for turn in own), texts, limit=MAX_SHOWN)
+        parts = [part for turn in own for part in parts_of(turn.text) or [turn.text]][:MAX_PARTS]
+        rows = await self._model.embed(parts) if known else None
+        if not rows:
+            return [known[number] for number in by_words]
+        size_bytes = 4 * len(rows[0])
+        stored = await vectors_of_memories(self._engine, owner, {each.id for each in known}, size_bytes=size_bytes)
+        vectors = [np.frombuffer(stored[each.id], dtype="<f4") if each.id in stored else None for each in known]
+        by_meaning = nearest_by_meaning(rows, vectors, limit=MAX_SHOWN)
+        fused = reciprocal_rank([np.array(by_words, dtype=np.int64), np.array(by_meaning, dtype=np.int64)], len(known))
+        return [known[number] for number in best_first(fused, MAX_SHOWN).tolist()]
 
     async def _ask(self, question: Question) -> tuple[list[Decision], Counter[str]] | None:
         for temperature in TEMPERATURES:
@@ -196,6 +223,12 @@ class Extractor:
 def is_own(turn: Turn, owner: Owner, name: str | None) -> bool:
     """Whether the speaker is the person: by the profile's name, the application's id, or `user`."""
     return turn.speaker.casefold() in names_of(owner, name)
+
+
+def _is_untouched(memory: MemoryRecord) -> bool:
+    """Whether extraction made it, and nobody has edited or marked it since."""
+    is_made = memory.message_id is not None and memory.id == memory_id(memory.message_id, memory.text)
+    return is_made and not (memory.pinned or memory.muted or memory.painful_at or memory.tags or memory.persona)
 
 
 def memory_id(message_id: str, text: str) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memory.extraction.claims import objection
 from memory.extraction.salvage import salvaged
-from memory.recall.time_expressions import interval
+from memory.times.expressions import interval
 from storage.memory.memories import MemoryRecord
 from storage.memory.tables import Sensitivity, StatedKind
 from storage.memory.unread_turns import Batch, Turn

@@ -91,6 +91,14 @@ class LexicalIndex:
             damping = self._k1 * (1 - self._b + self._b * lengths[rows])
             yield rows, weight * idf * counts * (self._k1 + 1) / (counts + damping)
 
+    def weight_of(self, text: str) -> float:
+        """What an item of average length scores that has every term of `text` once, also those that never occur."""
+        size, total = len(self), 0.0
+        for variants in set(self._terms.variants(text, self._languages)):
+            items = len(self._found(variants)[0])
+            total += float(np.log1p((size - items + 0.5) / (items + 0.5)))
+        return total
+
     def _found(self, variants: Sequence[str]) -> tuple[Rows, Rows]:
         """The items with any of these terms, ascending, and how often each has them."""
         postings = [self._postings[term] for term in variants if term in self._postings]

@@ -4,7 +4,9 @@ It takes as many sentences as fit around the one with most words of the question
 cut. An ellipsis marks omissions.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 
 import regex
 
@@ -14,15 +16,18 @@ _SENTENCE = regex.compile(r"[^.!?\u2026\u0964\u3002\n]+[.!?\u2026\u0964\u3002\n]
 GAP = "\u2026"
 
 
-def excerpt(text: str, question: str, max_tokens: int, count: Callable[[str], int]) -> str:
-    """The text, or the part around the question's words that fits into `max_tokens`."""
+def excerpt(text: str, question: str, max_tokens: int, count: Callable[[str], int], near: str | None = None) -> str:
+    """The text, or as much of it around what the question is about as fits into `max_tokens`.
+
+    `near` is a part of the text that is about it, in case that no word of the question occurs.
+    """
     if count(text) <= max_tokens:
         return text
     terms = Terms()
     question_terms = set(terms(question))
     sentences = [str(each) for each in _SENTENCE.findall(text)] or [text]
     shares = [len(question_terms.intersection(terms(each))) for each in sentences]
-    first = last = shares.index(max(shares))
+    first = last = shares.index(max(shares)) if any(shares) or near is None else _sentence_at(sentences, text, near)
     best = sentences[first].strip()
     if count(best) > max_tokens:
         return _cut(best, max_tokens, count)
@@ -36,6 +41,11 @@ def excerpt(text: str, question: str, max_tokens: int, count: Callable[[str], in
         if not fitting:
             return _joined(sentences, first, last)
         first, last = fitting[0]
+
+
+def _sentence_at(sentences: list[str], text: str, near: str) -> int:
+    ends = list(accumulate(map(len, sentences)))
+    return min(bisect_right(ends, max(text.find(near), 0)), len(sentences) - 1)
 
 
 def _joined(sentences: list[str], first: int, last: int) -> str:

@@ -5,19 +5,24 @@ delivered again changes vectors, validity and marks; changed text requires a new
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import numpy as np
 
 from memory.intents.topics import MutedRows
 from memory.recall.bm25 import Rows
+from memory.recall.contested import Claims
 from memory.recall.corpus import Corpus, Item
-from memory.recall.past import asks_for_past
 from memory.recall.query_rewriting import RewrittenQuestion
-from memory.recall.ranking import Dense, Matrix, Ranked, recall
-from memory.recall.time_expressions import Interval, interval
+from memory.recall.ranking import DEPTH, Dense, Matrix, Ranked, recall
+from memory.recall.relevance import are_relevant, is_about, relevance
 from memory.recall.vector_index import VectorIndex
+from memory.times.expressions import interval
+from memory.times.interval import Interval
+from memory.times.past import asks_for_past
 from storage.memory.change_feed import CorpusRow
+from storage.memory.memories import ANYWHERE, Scope
 from storage.memory.mutes.topics import NewTopic
 from storage.memory.people import Version
 from storage.memory.tables import ItemKind
@@ -31,19 +36,25 @@ class PersonIndex:
     Args:
         era: of the person's counter.
         dimensions: of a vector.
+        model: that makes the vectors; None: not one whose cosines are known (`memory.recall.relevance`).
 
     """
 
-    def __init__(self, era: str, dimensions: int) -> None:
+    def __init__(self, era: str, dimensions: int, model: str | None = None) -> None:
         self.era = era
         self.version = 0
         self.name: str | None = None  # the person's own, by their profile
+        self.zone: tzinfo | None = None  # where they are, by their profile
         self._corpus = Corpus()
         self._indexes = (VectorIndex(dimensions), VectorIndex(dimensions))  # of items alone, and within their windows
         self._numbers: dict[tuple[ItemKind, str], int] = {}
         self._bounded: dict[int, tuple[datetime | None, datetime | None]] = {}
         self._painful_at_s: dict[int, float] = {}
         self._muted: set[int] = set()
+        self._sensitive: set[int] = set()
+        self._scoped: dict[int, tuple[str | None, str | None]] = {}
+        self._claims = Claims()
+        self._model = model
         self._silenced = MutedRows()
         self._dimensions = dimensions
 
@@ -82,19 +93,44 @@ class PersonIndex:
             self._muted.discard(number)
             if row.muted:
                 self._muted.add(number)
-        singles = [row.single for row in rows]
+            if row.kind == "memory":
+                self._claims.take(number, row.speaker, row.text)
+            self._sensitive.discard(number)
+            if row.sensitive:
+                self._sensitive.add(number)
+            self._scoped.pop(number, None)
+            if row.persona is not None or row.within is not None:
+                self._scoped[number] = (row.persona, row.within)
+        singles = [None if row.single is None else row.single + (row.parts or b"") for row in rows]
         windows = [row.window if row.kind == "turn" else row.single for row in rows]  # a memory stands for itself
         for index, vectors in zip(self._indexes, (singles, windows), strict=True):
             found = {number: each for number, each in zip(numbers, vectors, strict=True) if each is not None}
-            matrix = np.frombuffer(b"".join(found.values()), dtype="<f4").reshape(len(found), self._dimensions)
-            index.put(list(found), matrix)
+            matrix = np.frombuffer(b"".join(found.values()), dtype="<f4").reshape(-1, self._dimensions)
+            counts = [len(each) // (4 * self._dimensions) for each in found.values()]
+            index.put(np.repeat(list(found), counts).tolist(), matrix)
 
-    def recall(self, query: RewrittenQuestion, vectors: Matrix | None, *, now: datetime, limit: int) -> list[Ranked]:
+    def recall(
+        self,
+        query: RewrittenQuestion,
+        vectors: Matrix | None,
+        *,
+        now: datetime,
+        limit: int,
+        min_relevance: float = 0.0,
+        scope: Scope = ANYWHERE,
+        only: Collection[tuple[ItemKind, str]] | None = None,
+        zone: tzinfo | None = None,
+    ) -> list[Ranked]:
         """The best items for a question, among those valid at the time that it names (`now`, if it names none).
 
-        Without `vectors` it uses words only. Muted items are left out.
+        Without `vectors` it uses words only. Muted items are left out, and memories that belong elsewhere than in
+        `scope`. With `min_relevance`, nothing is found unless something is at least so probably relevant or the
+        question names somebody, and of sensitive items only those that it is about. With `only`, nothing else than
+        these items is found. A memory that another contradicts comes with that one, even beyond `limit`. Days begin at
+        midnight in `zone`, else where the person is by their profile.
         """
         dense = Dense(*self._indexes)
+        now = now.astimezone(zone or self.zone or now.tzinfo)
         if vectors is None:
             dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(query.texts), 1), dtype=np.float32)
         time = interval(query.question, now)
@@ -102,9 +138,31 @@ class PersonIndex:
             begins = datetime.min.replace(tzinfo=UTC) if asks_for_past(query.question) else now
             time = Interval(begins, now + INSTANT)
         without = self._muted | self._silenced.of(self._corpus) | self._not_holding(time)
-        depth, painful_at_s = limit + len(without), self._painful_at_s
-        found = recall(self._corpus, dense, query, vectors, now=now, limit=depth, painful_at_s=painful_at_s)
-        return [each for each in found if self._numbers[each.item.kind, each.item.id] not in without][:limit]
+        without |= {number for number, belongs in self._scoped.items() if not scope.admits(*belongs)}
+        limit_before, named = limit + len(without) + len(self._sensitive), DEPTH
+        if only is not None:
+            without |= {number for key, number in self._numbers.items() if key not in only}
+            limit_before = named = len(self._corpus)
+        ranked = recall(
+            self._corpus,
+            dense,
+            query,
+            vectors,
+            now=now,
+            limit=limit_before,
+            painful_at_s=self._painful_at_s,
+            depth=named,
+        )
+        found = [
+            replace(each, relevance=relevance(each.evidence, self._model), part=self._part_of(each, vectors))
+            for each in ranked
+            if self._number_of(each) not in without
+        ]
+        if min_relevance:
+            found = self._without_sensitive(found)
+            if not query.names_somebody and not are_relevant((each.relevance for each in found), min_relevance):
+                return []
+        return self._with_rivals(found[:limit], without)
 
     def holding(
         self, text: str, is_meant: Callable[[Item], bool], *, is_name: bool = False
@@ -153,6 +211,36 @@ class PersonIndex:
                 found |= others({int(after[row])} & set(rows.tolist()))
         echoing = [items[row] for row in found - gone if items[row].kind == "turn"]
         return [each.id for each in sorted(echoing, key=lambda each: each.at, reverse=True)]
+
+    def _with_rivals(self, found: Sequence[Ranked], without: Collection[int]) -> list[Ranked]:
+        """Each result, followed by memories that say otherwise and are not among them."""
+        shown = {self._number_of(each) for each in found}
+        told: list[Ranked] = []
+        for each in found:
+            rivals = [row for row in self._claims.rivals(self._number_of(each), self.name) if row not in without]
+            items = [self._corpus.items[row] for row in rivals]
+            told.append(replace(each, contested_by=tuple(item.id for item in items)) if items else each)
+            for row, item in zip(rivals, items, strict=True):
+                if row not in shown:
+                    shown.add(row)
+                    told.append(replace(each, item=item, by_ranker={}, part=None, contested_by=(each.item.id,)))
+        return told
+
+    def _without_sensitive(self, found: Sequence[Ranked]) -> list[Ranked]:
+        """Without sensitive items that the question is only near to."""
+        return [
+            each
+            for each in found
+            if self._number_of(each) not in self._sensitive or is_about(each.evidence, each.relevance)
+        ]
+
+    def _part_of(self, found: Ranked, vectors: Matrix) -> int | None:
+        """The nearest part of a long text; None if that is its beginning, or if no vector tells."""
+        nearest = self._indexes[0].nearest_part(vectors, self._number_of(found)) if vectors.shape[1] > 1 else None
+        return nearest - 1 if nearest else None
+
+    def _number_of(self, found: Ranked) -> int:
+        return self._numbers[found.item.kind, found.item.id]
 
     def _number(self, row: CorpusRow) -> int:
         key = (row.kind, row.id)

@@ -20,6 +20,7 @@ from memory.language.stop_words import STOP_WORDS
 SHORTEST = 3  # letters of a shortened name
 _WORD = regex.compile(r"(?P<word>[\p{L}\p{N}][\p{L}\p{N}\p{M}]*)(?P<possessive>['\u2019]s?(?![\p{L}\p{N}]))?")
 _FIRST_PERSON = re.compile(r"\b(I|me|my|mine|myself|i)\b")
+_OWN = re.compile(r"\b(I|my|mine|myself|i)\b")  # not "Tell me ...?"
 _SECOND_PERSON = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
 
 
@@ -33,10 +34,14 @@ class Phrasing:
 
 @dataclass(frozen=True, slots=True)
 class RewrittenQuestion:
-    """A question and its phrasings: at least one, and several if it is about several people."""
+    """A question and its phrasings: at least one, and several if it is about several people.
+
+    `names_somebody`: somebody who has spoken, or the asker ("When did I ...?"; not "I have nothing to do").
+    """
 
     question: str
     phrasings: tuple[Phrasing, ...]
+    names_somebody: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -56,10 +61,14 @@ def rewrite(question: str, people: Iterable[str], *, speaker: str | None = None)
     named = _named(question, tuple(people))
     if named:
         return RewrittenQuestion(
-            question, tuple(Phrasing(_in_words_of(question, words), person) for person, words in named.items())
+            question,
+            tuple(Phrasing(_in_words_of(question, words), person) for person, words in named.items()),
+            names_somebody=True,
         )
     about_speaker = _FIRST_PERSON.search(question) is not None and _SECOND_PERSON.search(question) is None
-    return RewrittenQuestion(question, (Phrasing(question, speaker if about_speaker else None),))
+    phrasing = Phrasing(question, speaker if about_speaker else None)
+    is_own = _OWN.search(question) is not None and "?" in question
+    return RewrittenQuestion(question, (phrasing,), names_somebody=is_own)
 
 
 def _named(question: str, people: tuple[str, ...]) -> dict[str, set[str]]:

@@ -26,7 +26,9 @@ from memory.recall.context_windows import nearest_mentions
 from memory.recall.corpus import Corpus, Item
 from memory.recall.query_rewriting import RewrittenQuestion
 from memory.recall.rank_fusion import best_first, reciprocal_rank
-from memory.recall.time_expressions import Interval, interval
+from memory.recall.relevance import NOTHING_KNOWN, Evidence
+from memory.times.expressions import interval
+from memory.times.interval import Interval
 
 DEPTH = 200  # how many each ranker names
 DAY_S = 86_400.0
@@ -76,12 +78,21 @@ class RankerScore(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A result: the item, its score, its rank and score by ranker (`single`, `window`, `lexical`), its factors."""
+    """A result: the item, its score, its rank and score by ranker (`single`, `window`, `lexical`), its factors.
+
+    `evidence` is what speaks for its being relevant at all, and `relevance` the probability of that, if it is known
+    (`memory.recall.relevance`). `part`: which part of a long text is nearest to the question (from 0), if a vector
+    says so. `contested_by`: memories that say otherwise (`memory.recall.contested`).
+    """
 
     item: Item
     score: float
     by_ranker: Mapping[str, RankerScore]
     factors: Mapping[str, float]
+    evidence: Evidence = NOTHING_KNOWN
+    relevance: float | None = None
+    part: int | None = None
+    contested_by: tuple[str, ...] = ()
 
 
 class _Ranking:
@@ -119,6 +130,7 @@ def recall(
     limit: int = 50,
     factors: Factors = Factors(),
     painful_at_s: Mapping[int, float] = MappingProxyType({}),
+    depth: int = DEPTH,
 ) -> list[Ranked]:
     """The best `limit` items of `corpus` for a question, among those that some ranker named.
 
@@ -131,11 +143,12 @@ def recall(
         limit: how many results.
         factors: what scores are multiplied by.
         painful_at_s: for each row that is marked as painful, when it was marked, in seconds since 1970.
+        depth: how many items each ranker names.
 
     """
     if not len(corpus):
         return []
-    results = _rank_phrasings(corpus, dense, query, vectors, factors)
+    results = _rank_phrasings(corpus, dense, query, vectors, factors, depth)
     time_range = interval(query.question, now)
     plain = np.ones(len(corpus))
     time = _in_time(corpus, time_range, factors) if time_range else plain
@@ -143,22 +156,34 @@ def recall(
     painful = _painful(corpus, painful_at_s, now, factors)
     fused = np.stack([each.fused for each in results])
     scores = fused.max(axis=0) * time * recency * painful
+    weight, has_vectors = corpus.lexical.weight_of(query.question), bool(vectors.any())
     found = []
     for row in best_first(scores, limit).tolist():
         best = results[int(fused[:, row].argmax())]
         moved = {"person": float(best.person[row]), "time": float(time[row]), "recency": float(recency[row])}
         moved["painful"] = float(painful[row])
-        found.append(Ranked(corpus.items[row], float(scores[row]), best.by_ranker(row), moved))
+        by_ranker = best.by_ranker(row)
+        evidence = _evidence(by_ranker, weight, has_vectors=has_vectors)
+        found.append(Ranked(corpus.items[row], float(scores[row]), by_ranker, moved, evidence))
     return found
 
 
+def _evidence(by_ranker: Mapping[str, RankerScore], weight: float, *, has_vectors: bool) -> Evidence:
+    """What the rankers say of an item; `weight` is that of the question's words."""
+    single, window, lexical = (by_ranker.get(name) for name in ("single", "window", "lexical"))
+    covered = min(1.0, lexical.score / weight) if lexical and weight else 0.0
+    if not has_vectors:
+        return Evidence(covered=covered)
+    return Evidence(single.score if single else 0.0, window.score if window else 0.0, covered)
+
+
 def _rank_phrasings(
-    corpus: Corpus, dense: Dense, query: RewrittenQuestion, vectors: Matrix, factors: Factors
+    corpus: Corpus, dense: Dense, query: RewrittenQuestion, vectors: Matrix, factors: Factors, depth: int
 ) -> list[_PhrasingResult]:
     """Rank for every phrasing of the question."""
-    depth = min(DEPTH, len(corpus))
+    depth = min(depth, len(corpus))
     nearest = {"single": dense.single.search(vectors, depth), "window": dense.window.search(vectors, depth)}
-    lexical = _lexical(corpus, query.question)
+    lexical = _lexical(corpus, query.question, depth)
     results = []
     for phrasing in query.phrasings:
         index = query.texts.index(phrasing.text)
@@ -171,9 +196,9 @@ def _rank_phrasings(
     return results
 
 
-def _lexical(corpus: Corpus, question: str) -> _Ranking:
+def _lexical(corpus: Corpus, question: str, depth: int) -> _Ranking:
     scores = nearest_mentions(corpus.lexical.by_term(question), corpus.links())
-    rows = best_first(scores, DEPTH)
+    rows = best_first(scores, depth)
     return _Ranking(rows, scores[rows])
 
 

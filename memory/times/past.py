@@ -1,7 +1,7 @@
-"""Whether a question asks for what is no longer so, as in "Where did I live before?".
+"""Recognises questions about the past, such as "Where did I live before?".
 
-Then recall also looks at memories whose time has ended; otherwise it leaves them out. By words of several languages;
-"before" counts at the end of a question only, because "before Monday" is about something else.
+For these, recall includes memories that are no longer valid. It uses words of several languages; "before" counts only
+at the end of a question, because "before Monday" means something else.
 """
 
 import re
@@ -15,5 +15,5 @@ _ENDED = re.compile(
 
 
 def asks_for_past(question: str) -> bool:
-    """Whether what has ended is asked for."""
+    """Whether a question asks for what is no longer valid."""
     return bool(_ENDED.search(question))

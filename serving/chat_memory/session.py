@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from memory.embedding.parts import parts_of
 from memory.intents.detector import Detected, Forget, ForgetAll, Intent, Remember, Unclear, detect
 from memory.intents.executor import Done, IntentExecutor
 from memory.language.small_talk import is_small_talk
@@ -37,12 +38,13 @@ from serving.chat_memory.prompt import (
     with_past,
 )
 from serving.config.schema import ChatMemorySettings
+from serving.privacy.markers import FIELD
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import events_of
 from storage.database import AWAY
 from storage.memory.conversations import Ingested, NewMessage
-from storage.memory.memories import MemoryRecord
+from storage.memory.memories import MemoryRecord, Scope
 from storage.memory.owner import Owner
 from storage.memory.people import Profile
 from storage.memory.reply_context import ContextItem
@@ -89,6 +91,7 @@ class ChatMemory:
         self._now = now
         self._owner = Owner(request.app, request.user)
         self._conversation = request.conversation
+        self._scope = Scope(_persona_of(request), request.conversation)
         messages = request.parsed["messages"]
         is_readable = isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
         self._messages: Sequence[Any] = messages if is_readable else ()  # the engine refuses anything else
@@ -170,7 +173,7 @@ class ChatMemory:
 
     async def _brief(self) -> tuple[Profile, list[MemoryRecord]]:
         """The profile and the pinned memories, which are always in the prompt."""
-        profile, pinned = await self._store.brief(self._owner)
+        profile, pinned = await self._store.brief(self._owner, self._scope)
         self._speaker = profile.name or PERSON
         country = profile.details.get("country")
         if self._request.country is None and isinstance(country, str):
@@ -187,6 +190,8 @@ class ChatMemory:
                 query,
                 limit=2 * rules.max_items,  # of which some may say the same
                 speaker=self._speaker,
+                min_relevance=rules.min_relevance,
+                scope=self._scope,
             )
         shown = {text_of(message).strip() for message in self._messages} | {memory.text for memory in pinned}
         made = () if done is None else done.memories
@@ -202,8 +207,9 @@ class ChatMemory:
 
     def _excerpted(self, recalled: Recalled, query: str) -> Recalled:
         """The item, by the part that the question is about if it is longer than half of the budget."""
-        item = recalled.ranked.item
-        text = excerpt(item.text, query, self._rules.recalled_tokens // 2, self._count)
+        item, part = recalled.ranked.item, recalled.ranked.part
+        near = None if part is None else parts_of(item.text)[part]
+        text = excerpt(item.text, query, self._rules.recalled_tokens // 2, self._count, near)
         if text == item.text:
             return recalled
         ranked = replace(recalled.ranked, item=replace(item, text=text))
@@ -217,6 +223,13 @@ class ChatMemory:
         now = self._now()
         turn = NewMessage(_turn_id(self._messages, now, self._salt), self._speaker, text, now)
         return turn, await self._store.ingest(self._owner, self._conversation, [turn])
+
+
+def _persona_of(request: GenerationRequest) -> str | None:
+    """The persona that the request names for the chat agent."""
+    own = request.parsed.get(FIELD)
+    named = own.get("persona") if isinstance(own, dict) else None
+    return named if isinstance(named, str) else None
 
 
 def _last_user_text(messages: Sequence[Any]) -> str:

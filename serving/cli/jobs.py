@@ -13,6 +13,8 @@ from serving.cli.console import EPILOG, Exit, fail, out
 from serving.cli.database import with_database
 
 if TYPE_CHECKING:  # imported where used, so that other commands start without the SQL toolkit
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from storage.memory.tables import JobState
 
 app = typer.Typer(help="Background jobs.", no_args_is_help=True, epilog=EPILOG)
@@ -76,6 +78,34 @@ def cancel(id_: Annotated[str, typer.Argument(metavar="ID", help="A job that has
     if not with_database(lambda db: job_board.cancel_job(db, id_, now=now)):
         fail(f"no job {id_} that has not ended")
     typer.echo("cancelled")
+
+
+@app.command()
+def reread(
+    since: Annotated[datetime, typer.Option(help="Turns that extraction has read since then (UTC).")],
+    model: Annotated[
+        str | None, typer.Option(help="The served model that reads them; default: the configured one.")
+    ] = None,
+) -> None:
+    """Extract memories again from turns that a weak model has read; what it made of them is replaced."""
+    from storage.jobs.queue import add_job
+    from storage.memory.unread_turns import find_readers, mark_unread
+
+    now = datetime.now(UTC)
+    begin = since if since.tzinfo else since.replace(tzinfo=UTC)
+
+    async def again(db: "AsyncEngine") -> tuple[int, int, int]:
+        turns = people = waiting = 0
+        for owner in await find_readers(db, begin):
+            turns += await mark_unread(db, owner, begin, now=now)
+            people += 1
+            waiting += await add_job(db, owner, "extract", now=now, params={"model": model}) is None
+        return turns, people, waiting
+
+    turns, people, waiting = with_database(again)
+    typer.echo(f"{turns} turns of {people} people will be read again")
+    if waiting:
+        typer.echo(f"{waiting} of them have an extraction that has not ended: it comes first, with its own model")
 
 
 @app.command()

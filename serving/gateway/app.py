@@ -29,6 +29,7 @@ from serving.routes.dependencies import Gateway
 from serving.routes.memory import (
     conversations,
     erasure,
+    lists,
     memories,
     messages,
     muted_topics,
@@ -74,6 +75,7 @@ def create_app() -> FastAPI:
     app.include_router(health_report.router)
     for of_memory in (
         conversations.router,
+        lists.router,
         memories.router,
         messages.router,
         recall.router,

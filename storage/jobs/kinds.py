@@ -21,6 +21,12 @@ class JobParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ExtractParams(JobParams):
+    """Which served model extracts."""
+
+    model: str | None = Field(default=None, max_length=128, description="default: the configured one")
+
+
 class VideosParams(JobParams):
     """The videos to prepare; by default, the person's taste decides."""
 
@@ -66,7 +72,7 @@ class JobKind:
 KINDS: Mapping[str, JobKind] = {
     kind.name: kind
     for kind in (
-        JobKind("extract", "Makes memories of what they said.", "normal", needs="people"),
+        JobKind("extract", "Makes memories of what they said.", "normal", params=ExtractParams, needs="people"),
         JobKind("summarise", "Summarises long conversations of theirs.", needs="people"),
         JobKind("inbox", "Leaves messages for those who want them.", "normal", needs="agent_states"),
         JobKind("personality", "Reads how they write, if they allowed it.", needs="agent_states"),

@@ -20,7 +20,8 @@ AT_ONCE = 256  # rows: some milliseconds of work for those who take them
 class CorpusRow:
     """A turn or a memory; `single` and `window` are the bytes of its vectors, None if not made yet.
 
-    A turn takes its marks from the memories that quote it: the latest painful mark, and muted if any of them is.
+    A turn takes its marks from the memories that quote it: the latest painful mark, and muted or sensitive if any of
+    them is.
     """
 
     kind: ItemKind
@@ -35,6 +36,11 @@ class CorpusRow:
     window: bytes | None
     painful_at: datetime | None = None
     muted: bool = False
+    sensitive: bool = False
+
+    persona: str | None = None
+    within: str | None = None  # the conversation that a memory belongs to, by the application's name
+    parts: bytes | None = None  # more vectors, of the parts of a long text
 
 
 async def changes(
@@ -57,27 +63,35 @@ async def changes(
                 if kind == "memory":
                     yield [CorpusRow(kind, *row) for row in portion]
                 else:
-                    yield [CorpusRow(kind, *row, *marks.get(row.id, ())) for row in portion]
+                    yield [CorpusRow(kind, *_marked(row, marks.get(row.id, NO_MARKS))) for row in portion]
 
 
-async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[datetime | None, bool]]:
-    """Per message quoted by a marked memory: when it was marked as painful, and whether it is muted."""
-    found: dict[str, tuple[datetime | None, bool]] = {}
-    for id_, painful_at, muted in await connection.execute(_MARKS, owner.columns):
-        before, was_muted = found.get(id_, (None, False))
-        found[id_] = (max(filter(None, (before, painful_at)), default=None), was_muted or muted)
+def _marked(row: Any, marks: tuple[datetime | None, bool, bool]) -> Sequence[Any]:
+    """A turn's columns, with its marks; it belongs to no persona, and where it was said is its conversation."""
+    return (*row[:-1], *marks, None, None, row.parts)
+
+
+async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[datetime | None, bool, bool]]:
+    """Per message quoted by a marked memory: when it was marked as painful, and whether it is muted, and sensitive."""
+    found: dict[str, tuple[datetime | None, bool, bool]] = {}
+    for id_, painful_at, muted, sensitive in await connection.execute(_MARKS, owner.columns):
+        before, was_muted, was_sensitive = found.get(id_, (None, False, False))
+        latest = max(filter(None, (before, painful_at)), default=None)
+        found[id_] = (latest, was_muted or muted, was_sensitive or sensitive)
     return found
 
 
-_MARKS = WHOEVER.select(Memory, Memory.message_id, Memory.painful_at, Memory.muted).where(
-    Memory.message_id.is_not(None), or_(Memory.painful_at.is_not(None), Memory.muted)
+NO_MARKS = (None, False, False)
+_IS_SENSITIVE = Memory.sensitivity == "sensitive"
+_MARKS = WHOEVER.select(Memory, Memory.message_id, Memory.painful_at, Memory.muted, _IS_SENSITIVE).where(
+    Memory.message_id.is_not(None), or_(Memory.painful_at.is_not(None), Memory.muted, _IS_SENSITIVE)
 )
 
 
 @cache
 def _turns(space: Space, *, is_all: bool) -> Select[Any]:
     shown = (Message.id, Message.text, Message.said_at, Message.speaker, Message.conversation_id)
-    query = WHOEVER.select(Message, *shown, null(), null(), Embedding.single, Embedding.window)
+    query = WHOEVER.select(Message, *shown, null(), null(), Embedding.single, Embedding.window, Embedding.parts)
     query = query.outerjoin(Embedding, joins(Message, "turn", space)).where(*_since(Message, "turn", is_all=is_all))
     return query.order_by(Message.said_at, Message.position, Message.external_id)
 
@@ -86,7 +100,8 @@ def _turns(space: Space, *, is_all: bool) -> Select[Any]:
 def _memories(space: Space, *, is_all: bool) -> Select[Any]:
     at = func.coalesce(Memory.event_at, Memory.created_at)
     shown = (Memory.id, Memory.text, at, Memory.speaker, null(), Memory.valid_from, Memory.valid_until)
-    query = WHOEVER.select(Memory, *shown, Embedding.single, null(), Memory.painful_at, Memory.muted)
+    marks = (Memory.painful_at, Memory.muted, _IS_SENSITIVE, Memory.persona, Memory.conversation, Embedding.parts)
+    query = WHOEVER.select(Memory, *shown, Embedding.single, null(), *marks)
     query = query.outerjoin(Embedding, joins(Memory, "memory", space)).where(*_since(Memory, "memory", is_all=is_all))
     return query.order_by(Memory.created_at, Memory.id)
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.agents.states import delete_of_conversation
 from storage.erasure.log import Erased, ErasureLog
 from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
+from storage.memory.former_texts import former_texts_of
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe
@@ -72,12 +73,18 @@ async def delete_conversation(
         if found is None and not turns_aside:
             await connection.rollback()
             return None
-        await wipe(connection, owner, SetAside.message_id.in_(turns_aside))
         turns = owner.select(Message, Message.id).where(Message.conversation_id == found)
-        ids = list((await connection.execute(turns)).scalars())
+        ids = await _ids(connection, turns)
+        quoted = await _ids(connection, _quoted_aside(owner, turns_aside))
+        quoted += await _ids(connection, _quoted_aside(owner, turns))
+        await wipe(connection, owner, SetAside.message_id.in_(turns_aside))
         await wipe(connection, owner, SetAside.message_id.in_(turns))
         await drop_summaries_of(connection, owner, turns, version)
-        drawn = owner.select(Memory, Memory.id).where(Memory.message_id.in_(turns))
+        quoting = Memory.message_id.in_(turns)
+        quoted += await _ids(connection, owner.select(Memory, Memory.id).where(quoting))
+        former = await former_texts_of(connection, owner, quoted)
+        await wipe(connection, owner, of_items([], former))
+        drawn = owner.select(Memory, Memory.id).where(or_(quoting, Memory.id.in_(former)))
         await _delete(connection, owner, turns, drawn, version)
         await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
         if log is not None:
@@ -106,6 +113,11 @@ async def delete_items(
         going = {row.id: row.conversation_id for row in await connection.execute(named)}
         summaries = await drop_summaries_of(connection, owner, list(going), version)
         quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories))
+        quoted = await _ids(connection, owner.select(Memory, Memory.id).where(quoting))
+        quoted += await _ids(connection, _quoted_aside(owner, turns))
+        former = await former_texts_of(connection, owner, {*quoted, *memories})
+        memories = [*memories, *former]
+        quoting = or_(quoting, Memory.id.in_(former))
         sources = owner.select(Memory, Memory.id, Memory.message_id, Memory.kind).where(quoting)
         found = (await connection.execute(sources)).all()
         remembered = {row.id: row.message_id for row in found}
@@ -180,6 +192,15 @@ async def count_items(
                 query = owner.select(table, func.count()).where(about(ids[first : first + ROWS_AT_ONCE]))
                 counts[table.__tablename__] += (await connection.execute(query)).scalar_one()
     return counts
+
+
+async def _ids(connection: AsyncConnection, query: Select[Any]) -> list[str]:
+    return list((await connection.execute(query)).scalars())
+
+
+def _quoted_aside(owner: Owner, turns: Select[Any] | Sequence[str]) -> Select[Any]:
+    """The memories that are set aside and quote one of these turns."""
+    return owner.select(SetAside, SetAside.item_id).where(SetAside.kind == "memory", SetAside.message_id.in_(turns))
 
 
 async def _delete(

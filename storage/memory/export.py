@@ -6,7 +6,7 @@ twice equals importing once. Messages get new ids, memories keep theirs.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -37,12 +37,14 @@ class MovedMemory(NewMemory):
 class History:
     """A person's profile, conversations (by the application's name) and memories, oldest first.
 
-    The `message_id` of a memory is the `id` of one of the messages, and so are its `sources`.
+    The `message_id` of a memory is the `id` of one of the messages, and so are its `sources`. `left` counts what a
+    document has besides, which an import leaves out.
     """
 
     profile: Profile
     conversations: dict[str, Sequence[MessageRecord]]
     memories: Sequence[MovedMemory]
+    left: Mapping[str, int] = field(default_factory=dict)
 
 
 async def read_history(engine: AsyncEngine, owner: Owner) -> History:
@@ -74,9 +76,10 @@ async def read_history(engine: AsyncEngine, owner: Owner) -> History:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The result of an import: how many messages and memories are new, and how many existed.
+    """The result of an import: how many conversations, messages and memories are new, and how many existed.
 
-    `since` is the first version that the import made.
+    `differing` messages existed with another text, which is kept. `profile` are the fields that were taken from the
+    document (`name`, `details.KEY`); others were there. `since` is the first version that the import made.
     """
 
     new_messages: int
@@ -84,10 +87,14 @@ class Moved:
     new_memories: int
     known_memories: int
     since: int
+    new_conversations: int = 0
+    known_conversations: int = 0
+    differing: int = 0
+    profile: tuple[str, ...] = ()
 
 
 async def write_history(engine: AsyncEngine, owner: Owner, history: History, *, now: datetime) -> Moved:
-    """Add what is not there, in pieces of ROWS_AT_ONCE rows; the profile only where there is none.
+    """Add what is not there, in pieces of ROWS_AT_ONCE rows; of the profile, what the person's own does not have.
 
     Everything is checked before anything is written. Each piece is a separate transaction, followed by a pause of the
     same length, so that other writers do not wait long for SQLite. If the process dies in between, the import is
@@ -147,14 +154,27 @@ class _Writing:
         self._profile = profile
         self._now = now
         self._ids: dict[str, str] = {}  # a message's id here, by its id in the history
-        self._messages = self._new_messages = self._memories = self._new_memories = 0
+        self._messages = self._new_messages = self._memories = self._new_memories = self._differing = 0
+        self._conversations: dict[str, bool] = {}  # whether it is new, by the application's name
+        self._taken: tuple[str, ...] = ()  # fields of the profile
         self._since: int | None = None
 
     def moved(self) -> Moved:
         """The result so far."""
         assert self._since is not None, "there is at least one piece"
         known = self._messages - self._new_messages, self._memories - self._new_memories
-        return Moved(self._new_messages, known[0], self._new_memories, known[1], self._since)
+        new = sum(self._conversations.values())
+        return Moved(
+            self._new_messages,
+            known[0],
+            self._new_memories,
+            known[1],
+            self._since,
+            new_conversations=new,
+            known_conversations=len(self._conversations) - new,
+            differing=self._differing,
+            profile=self._taken,
+        )
 
     async def write(self, connection: AsyncConnection, piece: _Piece) -> None:
         """Write one piece, within a transaction."""
@@ -162,16 +182,30 @@ class _Writing:
         version = await bump(connection, owner, now=now, rewrites=True)
         self._since = version if self._since is None else self._since
         for external_id, messages in piece.turns:
+            if external_id not in self._conversations:
+                named = owner.select(Conversation, Conversation.id).where(Conversation.external_id == external_id)
+                self._conversations[external_id] = (await connection.execute(named)).first() is None
             new = [NewMessage(each.external_id, each.speaker, each.text, each.said_at) for each in messages]
             ingested = await take_in(connection, owner, external_id, new, version=version, now=now, read_at=now)
             self._ids |= {each.id: ingested.ids[each.external_id] for each in messages}
             self._messages += len(ingested.ids)
             self._new_messages += len(ingested.added)
+            self._differing += len(ingested.differing)
         if piece.memories:
             await self._write_memories(connection, piece.memories, version)
-        if piece.is_last and self._profile.name is not None:
-            absent = owner.update(Person).where(Person.name.is_(None))
-            await connection.execute(absent.values(name=self._profile.name, profile=self._profile.details))
+        if piece.is_last:
+            await self._write_profile(connection)
+
+    async def _write_profile(self, connection: AsyncConnection) -> None:
+        """Add the fields that the person's own profile does not have."""
+        row = (await connection.execute(self._owner.select(Person, Person.name, Person.profile))).one()
+        fresh = {key: value for key, value in self._profile.details.items() if key not in row.profile}
+        has_name = row.name is None and self._profile.name is not None
+        self._taken = (*(["name"] if has_name else []), *(f"details.{key}" for key in fresh))
+        if self._taken:
+            name = self._profile.name if has_name else row.name
+            changed = self._owner.update(Person).values(name=name, profile={**row.profile, **fresh})
+            await connection.execute(changed)
 
     async def _write_memories(self, connection: AsyncConnection, memories: Sequence[MovedMemory], version: int) -> None:
         owner = self._owner

@@ -4,7 +4,7 @@ This module knows embeddings only in one respect: a changed text voids its embed
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.erasure.log import Erased, ErasureLog
+from storage.memory.former_texts import are_current, are_former, former_row, former_texts_of, with_former
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.summaries import drop_sources, drop_summaries_of
@@ -26,6 +27,9 @@ from storage.memory.tables import (
     Sensitivity,
     SetAside,
 )
+
+ROWS_AT_ONCE = 200
+MAX_MATCHING = 100_000
 
 
 class NoSuchMemory(Exception):
@@ -66,6 +70,9 @@ class NewMemory:
     superseded_by: str | None = None
     painful_at: datetime | None = None
     muted: bool = False
+    tags: tuple[str, ...] = ()
+    persona: str | None = None
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +86,51 @@ class MemoryRecord(NewMemory):
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Where something is recalled: as which persona, in which conversation (by the application's name)."""
+
+    persona: str | None = None
+    conversation: str | None = None
+
+    def admits(self, persona: str | None, conversation: str | None) -> bool:
+        """Whether a memory that belongs there may be recalled here; one that belongs nowhere may be anywhere."""
+        return persona in (None, self.persona) and conversation in (None, self.conversation)
+
+
+ANYWHERE = Scope()
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryFilter:
     """Which memories to list; each field that is not None narrows the list.
 
-    `contains` is searched in text and quote, ignoring case. `since` and `until` bound the time of the event, or of
-    storing it if the event's time is unknown. `holding_at`: only memories that are valid at this instant.
+    `has_text` is asked about text and quote. `tags`: any of these. `since` and `until` bound the time of the event, or
+    of storing it if the event's time is unknown. `holding_at`: only memories that are valid at this instant.
     """
 
     kinds: Sequence[MemoryKind] | None = None
-    contains: str | None = None
+    has_text: Callable[[str], bool] | None = None
     since: datetime | None = None
     until: datetime | None = None
     holding_at: datetime | None = None
     pinned: bool | None = None
     muted: bool | None = None
+    tags: Sequence[str] | None = None
+    persona: str | None = None
+    conversation: str | None = None
+    former_of: str | None = None
+    with_former: bool = False
+
+    def has(self, record: MemoryRecord) -> bool:
+        """Whether a memory that SQL found is meant: by its text and its tags, which databases compare differently."""
+        is_tagged = self.tags is None or not set(self.tags).isdisjoint(record.tags)
+        texts = (record.text, record.quote or "")
+        return is_tagged and (self.has_text is None or any(map(self.has_text, texts)))
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether `has` decides anything."""
+        return self.has_text is not None or self.tags is not None
 
 
 async def add_memory(
@@ -147,7 +185,7 @@ async def put_memory(
         await _supersede(connection, owner, supersedes, ended, at=new.valid_from or now)
     row = new_row(replace(new, speaker=new.speaker or speaker), id_, version=version, now=now)
     await connection.execute(insert(Memory).values(**owner.columns, **row))
-    if new.muted or new.painful_at is not None:
+    if new.muted or new.painful_at is not None or new.sensitivity == "sensitive":
         await touch_sources(connection, owner, [new.message_id], version)
     return MemoryRecord(**row), True
 
@@ -174,10 +212,11 @@ async def list_memories(
 ) -> list[MemoryRecord]:
     """At most `limit` memories, newest first; with `after`, those that follow that memory.
 
-    Raises NoSuchMemory if `after` does not exist (any more).
+    Former texts are left out, unless they are all there is (`former_of`) or come `with_former`. Raises NoSuchMemory if
+    `after` does not exist (any more).
     """
     query = owner.select(Memory, *_COLUMNS).where(*_conditions(filters))
-    query = query.order_by(Memory.created_at.desc(), Memory.id.desc()).limit(limit)
+    query = query.order_by(Memory.created_at.desc(), Memory.id.desc())
     async with engine.connect() as connection:
         if after is not None:
             last = await _find(connection, owner, after)
@@ -185,7 +224,19 @@ async def list_memories(
                 raise NoSuchMemory(after)
             same = and_(Memory.created_at == last.created_at, Memory.id < last.id)
             query = query.where(or_(Memory.created_at < last.created_at, same))
-        return [MemoryRecord(**row._mapping) for row in await connection.execute(query)]
+        if not filters.looks_inside:
+            return [MemoryRecord(**row._mapping) for row in await connection.execute(query.limit(limit))]
+        found: list[MemoryRecord] = []
+        async for rows in (await connection.stream(query)).partitions(ROWS_AT_ONCE):
+            found += filter(filters.has, (MemoryRecord(**row._mapping) for row in rows))
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+
+async def ids_of_memories(engine: AsyncEngine, owner: Owner, filters: MemoryFilter) -> set[str]:
+    """The ids of all memories that match."""
+    return {each.id for each in await list_memories(engine, owner, filters, limit=MAX_MATCHING)}
 
 
 async def edit_memory(
@@ -197,7 +248,7 @@ async def edit_memory(
     now: datetime,
     changed_in: int | None = None,
 ) -> MemoryRecord:
-    """Set the fields (of NewMemory) in `changes`, and keep the others.
+    """Set the fields (of NewMemory) in `changes`, and keep the others; a text that changes is kept as a former one.
 
     Raises:
         NoSuchMemory: there is none.
@@ -219,8 +270,14 @@ async def edit_memory(
         if not changes.keys().isdisjoint({"quote", "message_id"}):
             await check_source(connection, owner, after.quote, after.message_id)
         await connection.execute(owner.update(Memory).where(Memory.id == id_).values(values))
+        marks = {name: values[name] for name in changes.keys() & _SHARED}
+        if marks:
+            former = owner.update(Memory).where(are_former(Memory.id, id_))
+            await connection.execute(former.values(marks | {"changed_in": version}))
         if after.text != before.text:
             await _void_embeddings(connection, owner, id_)
+            row = former_row(replace(before, **marks), version=version, now=now)
+            await connection.execute(insert(Memory).values(**owner.columns, **row))
         if not changes.keys().isdisjoint(_MARKS):
             await touch_sources(connection, owner, [before.message_id, after.message_id], version)
     return after
@@ -236,32 +293,57 @@ async def delete_memory(
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
         await drop_sources(connection, owner, [id_])
-        deleted = await connection.execute(owner.delete(Memory).where(Memory.id == id_))
+        deleted = await connection.execute(owner.delete(Memory).where(with_former(Memory.id, id_)))
         aside = await connection.execute(
-            owner.delete(SetAside).where(SetAside.kind == "memory", SetAside.item_id == id_)
+            owner.delete(SetAside).where(SetAside.kind == "memory", with_former(SetAside.item_id, id_))
         )
         if not deleted.rowcount and not aside.rowcount:
             raise NoSuchMemory(id_)
-        await _void_embeddings(connection, owner, id_)
-        await connection.execute(
-            owner.delete(ReplyContextItem).where(ReplyContextItem.kind == "memory", ReplyContextItem.item_id == id_)
-        )
+        for table in (Embedding, ReplyContextItem):
+            gone = owner.delete(table).where(table.kind == "memory", with_former(table.item_id, id_))
+            await connection.execute(gone)
         others = owner.update(Memory).where(Memory.superseded_by == id_)
         await connection.execute(others.values(superseded_by=None, changed_in=version))
         if log is not None:
             await log.note(connection, [Erased.item("memory", owner, id_)])
 
 
+async def drop_memories(
+    connection: AsyncConnection, owner: Owner, memories: Sequence[MemoryRecord], *, version: int, now: datetime
+) -> None:
+    """Delete memories that are made anew, within an open change; what they ended has not ended."""
+    if not memories:
+        return
+    await bump(connection, owner, now=now, rewrites=True)
+    ids = [each.id for each in memories]
+    ids += await former_texts_of(connection, owner, ids)
+    for each in memories:
+        ended = owner.update(Memory).where(Memory.superseded_by == each.id)
+        by_this = Memory.valid_until == each.valid_from
+        await connection.execute(ended.where(by_this).values(valid_until=None))
+        await connection.execute(ended.values(superseded_by=None, changed_in=version, updated_at=now))
+    for table in (Embedding, ReplyContextItem):
+        gone = owner.delete(table).where(table.kind == "memory", table.item_id.in_(ids))
+        await connection.execute(gone)
+    await connection.execute(owner.delete(Memory).where(Memory.id.in_(ids)))
+
+
 async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str, int]:
     """The number of rows per table that concern this memory."""
     counts = {
-        "memories": owner.select(Memory, func.count()).where(or_(Memory.id == id_, Memory.superseded_by == id_)),
-        "memory_sources": owner.select(MemorySource, func.count()).where(MemorySource.memory_id == id_),
-        "embeddings": owner.select(Embedding, func.count()).where(Embedding.kind == "memory", Embedding.item_id == id_),
-        "given": owner.select(ReplyContextItem, func.count()).where(
-            ReplyContextItem.kind == "memory", ReplyContextItem.item_id == id_
+        "memories": owner.select(Memory, func.count()).where(
+            or_(with_former(Memory.id, id_), Memory.superseded_by == id_)
         ),
-        "set_aside": owner.select(SetAside, func.count()).where(SetAside.kind == "memory", SetAside.item_id == id_),
+        "memory_sources": owner.select(MemorySource, func.count()).where(MemorySource.memory_id == id_),
+        "embeddings": owner.select(Embedding, func.count()).where(
+            Embedding.kind == "memory", with_former(Embedding.item_id, id_)
+        ),
+        "given": owner.select(ReplyContextItem, func.count()).where(
+            ReplyContextItem.kind == "memory", with_former(ReplyContextItem.item_id, id_)
+        ),
+        "set_aside": owner.select(SetAside, func.count()).where(
+            SetAside.kind == "memory", with_former(SetAside.item_id, id_)
+        ),
     }
     async with engine.connect() as connection:
         return {table: int((await connection.execute(query)).scalar_one()) for table, query in counts.items()}
@@ -308,19 +390,25 @@ def check_interval(valid_from: datetime | None, valid_until: datetime | None) ->
 
 
 _RECALLED = {"text", "speaker", "event_at"}  # what recall ranks by: see storage.memory.change_feed
-_MARKS = {"painful_at", "muted", "message_id"}
+_SHARED = {"painful_at", "muted", "sensitivity", "persona", "conversation"}  # marks of former texts as well
+_MARKS = {"painful_at", "muted", "sensitivity", "message_id"}
 _COLUMNS = tuple(getattr(Memory, field) for field in MemoryRecord.__dataclass_fields__)
 
 
 def _conditions(filters: MemoryFilter) -> list[ColumnElement[bool]]:
     at = func.coalesce(Memory.event_at, Memory.created_at)
+    former = filters.former_of
     conditions: list[ColumnElement[bool]] = []
+    if former is not None:
+        conditions.append(are_former(Memory.id, former))
+    elif not filters.with_former:
+        conditions.append(are_current(Memory.id))
     if filters.kinds is not None:
         conditions.append(Memory.kind.in_(filters.kinds))
-    if filters.contains is not None:
-        conditions.append(
-            or_(*(each.icontains(filters.contains, autoescape=True) for each in (Memory.text, Memory.quote)))
-        )
+    if filters.persona is not None:
+        conditions.append(Memory.persona == filters.persona)
+    if filters.conversation is not None:
+        conditions.append(Memory.conversation == filters.conversation)
     if filters.since is not None:
         conditions.append(at >= filters.since)
     if filters.until is not None:

@@ -29,13 +29,14 @@ class Version:
     """The state of a person's data; a greater `version` of the same `era` is later.
 
     Data read at `rewritten` or later is updated by reading the changes since then; data read earlier, or in another
-    era, must be read again completely. `name` is the profile's name at this version.
+    era, must be read again completely. `name` and `details` are the profile's at this version.
     """
 
     era: str
     version: int
     rewritten: int
     name: str | None
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +107,4 @@ def _bump(dialect: str, *, rewrites: bool) -> ReturningInsert[int]:
     ).returning(Person.version)
 
 
-_VERSION = WHOEVER.select(Person, Person.era, Person.version, Person.rewritten, Person.name)
+_VERSION = WHOEVER.select(Person, Person.era, Person.version, Person.rewritten, Person.name, Person.profile)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.memory.former_texts import former_texts_of
 from storage.memory.owner import Owner
 from storage.memory.tables import (
     ENDED,
@@ -173,6 +174,7 @@ async def drop_summaries_of(
     gone = list((await connection.execute(made_of(owner, turns).distinct())).scalars())
     if not gone:
         return []
+    gone += await former_texts_of(connection, owner, gone)
     sources = owner.select(MemorySource, MemorySource.message_id).where(MemorySource.memory_id.in_(gone))
     again = owner.update(Message).where(Message.id.in_(sources))
     await connection.execute(again.values(summarised_at=None).execution_options(synchronize_session=False))

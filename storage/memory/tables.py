@@ -5,6 +5,7 @@ a history may be moved to another owner with its ids. What has `changed_in` can 
 again after each change, by the owner's counter (`storage.memory.people`).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,11 +13,13 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Dialect,
     ForeignKeyConstraint,
     Index,
     LargeBinary,
     String,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
@@ -40,7 +43,23 @@ ENDED: tuple[JobState, ...] = ("done", "cancelled")
 
 UNREAD, UNDONE = text("read_at IS NULL"), text("state NOT IN ('done', 'cancelled')")
 UNSUMMARISED = text("summarised_at IS NULL")
+NO_WORDS = text("'[]'")
 _OF_PERSON = (["app", "end_user"], ["people.app", "people.end_user"])
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """A few words in order, as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> list[str]:
+        """A list, which JSON has."""
+        return list(value or ())
+
+    def process_result_value(self, value: Sequence[str] | None, dialect: Dialect) -> tuple[str, ...]:
+        """A tuple, which cannot change."""
+        return tuple(value or ())
 
 
 class Owned(Base):
@@ -127,7 +146,9 @@ class Memory(Owned):
     """One memory, valid from `valid_from` until before `valid_until`; None is open.
 
     `quote` occurs word for word in the message `message_id`; `superseded_by` is the memory that replaced it.
-    `painful_at`: when it was marked as painful. A `muted` memory is kept but not recalled.
+    `painful_at`: when it was marked as painful. A `muted` memory is kept but not recalled. `tags` are the application's
+    words for it. One that belongs to a `persona` or a `conversation` (by the application's name) is recalled only
+    there.
     """
 
     __tablename__ = "memories"
@@ -155,6 +176,9 @@ class Memory(Owned):
     superseded_by: Mapped[str | None] = mapped_column(String(64))
     painful_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     muted: Mapped[bool] = mapped_column(server_default=false())
+    tags: Mapped[tuple[str, ...]] = mapped_column(Words, server_default=NO_WORDS)
+    persona: Mapped[str | None] = mapped_column(String(256))
+    conversation: Mapped[str | None] = mapped_column(String(256))
     changed_in: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -177,8 +201,9 @@ class MemorySource(Owned):
 class Embedding(Owned):
     """The vectors of an item by one model's revision: float32, little-endian, unit length.
 
-    `single` is of the item's own text; `window` of a turn with its neighbours, None until it is made (again). While a
-    new model's vectors are made, the old ones remain, so both spaces can be searched.
+    `single` is of the item's own text, `parts` (one vector after another) of those of a long one
+    (`memory.embedding.parts`); `window` of a turn with its neighbours, None until it is made (again). While a new
+    model's vectors are made, the old ones remain, so both spaces can be searched.
     """
 
     __tablename__ = "embeddings"
@@ -194,6 +219,7 @@ class Embedding(Owned):
     revision: Mapped[str] = mapped_column(String(64), primary_key=True)
     single: Mapped[bytes] = mapped_column(LargeBinary)
     window: Mapped[bytes | None] = mapped_column(LargeBinary)
+    parts: Mapped[bytes | None] = mapped_column(LargeBinary)
     changed_in: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.memory.owner import Owner
-from storage.memory.tables import ENDED, Job, Message
+from storage.memory.people import bump
+from storage.memory.tables import ENDED, Job, Memory, Message
 
 MAX_TURNS = 200  # in one batch
 
@@ -75,6 +76,33 @@ async def read_batch(engine: AsyncEngine, owner: Owner, *, characters: int, arou
         latest_first = earlier.order_by(*(each.desc() for each in order)).limit(around)
         before = [Turn(*row) for row in await connection.execute(latest_first)]
     return Batch(before[::-1], turns)
+
+
+async def has_unread(engine: AsyncEngine, owner: Owner) -> bool:
+    """Whether a turn of theirs is unread."""
+    unread = owner.select(Message, Message.id).where(Message.read_at.is_(None)).limit(1)
+    async with engine.connect() as connection:
+        return (await connection.execute(unread)).first() is not None
+
+
+async def find_readers(engine: AsyncEngine, since: datetime) -> list[Owner]:
+    """The people of whom turns have been read since then."""
+    query = select(Message.app, Message.end_user).where(Message.read_at >= since).distinct()
+    async with engine.connect() as connection:
+        return [Owner(app, user) for app, user in await connection.execute(query)]
+
+
+async def mark_unread(engine: AsyncEngine, owner: Owner, since: datetime, *, now: datetime) -> int:
+    """Mark the turns that have been read since then as unread; returns how many.
+
+    What was made of them stays until they are read again (`memory.extraction.extractor`). Muted turns are left out.
+    """
+    muted = owner.select(Memory, Memory.message_id).where(Memory.muted, Memory.message_id.is_not(None))
+    async with engine.begin() as connection:
+        await bump(connection, owner, now=now)
+        read = owner.update(Message).where(Message.read_at >= since, Message.id.not_in(muted))
+        marked = await connection.execute(read.values(read_at=None).execution_options(synchronize_session=False))
+        return marked.rowcount
 
 
 async def mark_read(connection: AsyncConnection, owner: Owner, ids: Collection[str], *, now: datetime) -> set[str]:

@@ -110,23 +110,29 @@ async def of(workplace: Workplace, owner: Owner) -> Any:
 
 
 def name(memory: MovedMemory) -> str:
-    """Return what tells it from others: its id, or its quote where an id is drawn."""
+    """Return what tells it from others: its id, or its quote or text where an id is drawn."""
+    if "former-" in memory.id:
+        return f"{memory.id[:-16]}{memory.text}"
     return f"muted {memory.quote}" if memory.muted else memory.id
 
 
 def marks(memory: NewMemory) -> tuple[object, ...]:
     """Return what a memory is marked with."""
-    return memory.pinned, memory.painful_at, memory.muted
+    return memory.pinned, memory.painful_at, memory.muted, memory.persona
 
 
 async def check_recall(workplace: Workplace) -> None:
     """What is recalled is what SQL has, after the first read by its vectors; marks move turns and memories."""
     for owner in (ANN, BEN):
         turns, memories, _ = await of(workplace, owner)
-        painful = {text for words, (_, at, _), _, quote in memories.values() if at for text in (words, quote)}
-        muted = {text for words, (_, _, is_muted), _, quote in memories.values() if is_muted for text in (words, quote)}
+        painful = {text for words, (_, at, *_), _, quote in memories.values() if at for text in (words, quote)}
+        muted = {
+            text for words, (_, _, is_muted, _), _, quote in memories.values() if is_muted for text in (words, quote)
+        }
         expected = [texts for each in turns.values() for _, texts in each]
-        expected += [text for text, _, superseded, _ in memories.values() if superseded is None]
+        expected += [
+            text for text, (*_, persona), superseded, _ in memories.values() if superseded is None and persona is None
+        ]
         expected = [each for each in expected if each not in muted]
         for _ in range(2):
             found = await workplace.store.recall(owner, "Turn quoted plain new edited", limit=50)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from memory.erasure import Forgetter
 from memory.intents.detector import Forget, Mute, Remember
 from memory.intents.executor import IntentExecutor
+from memory.language.folding import containing
 from memory.recall.index_cache import IndexCache
 from memory.recall.person_index import PersonIndex
 from memory.service import MemoryService
@@ -41,7 +42,7 @@ async def test_every_statement_names_its_owner(
     await store.edit(ANN, new.id, {"text": "z"})
     await write_profile(engine, ANN, Profile("Ann", {}), now=DAY)
     await store.recall(ANN, "One", limit=5)
-    await list_memories(engine, ANN, MemoryFilter(contains="z"), limit=5, after=new.id)
+    await list_memories(engine, ANN, MemoryFilter(has_text=containing("z")), limit=5, after=new.id)
     await store.take_in(Owner("app", "ben"), await read_history(engine, ANN))
     executor = IntentExecutor(engine, store, forgetter, lambda: DAY)
     for intent in (Remember(None), Mute(None), Forget("one")):

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from memory.language.folding import containing
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService, Recalled
 from storage.memory import memories, people
@@ -75,7 +76,7 @@ async def test_every_worker_sees_a_write_at_its_next_read(
     store: MemoryService, engine: AsyncEngine, embedder: WordEmbedder, make_index_cache: Callable[..., IndexCache]
 ) -> None:
     """Additions, edits and deletions of one worker are what another, which had read before, finds."""
-    other = MemoryService(engine, make_index_cache(), embedder, lambda: DAY)
+    other = MemoryService(engine, make_index_cache(), embedder, lambda: DAY + timedelta(days=365))
     record, _ = await store.add(ANN, NewMemory("Likes green tea"))
     assert texts(await other.recall(ANN, "tea", limit=5)) == ["Likes green tea"]
     await store.edit(ANN, record.id, {"text": "Likes black coffee"})
@@ -170,8 +171,8 @@ async def test_lists_are_in_pages_without_gaps(store: MemoryService, engine: Asy
         return [each.text[7] for each in await memories.list_memories(engine, ANN, filters, limit=50)]
 
     assert await listed(MemoryFilter(kinds=["goal"])) == ["5", "3", "1"]
-    assert await listed(MemoryFilter(contains="NUMBER 5 100%")) == ["5"]
-    assert await listed(MemoryFilter(contains="Number 5_100")) == []
+    assert await listed(MemoryFilter(has_text=containing("NUMBER 5 100%"))) == ["5"]
+    assert await listed(MemoryFilter(has_text=containing("Number 5_100"))) == []
     bounded = MemoryFilter(since=DAY + timedelta(days=2), until=DAY + timedelta(days=4))
     assert await listed(bounded) == ["3", "2"]
     with pytest.raises(memories.NoSuchMemory):

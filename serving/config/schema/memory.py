@@ -15,6 +15,12 @@ class ChatMemorySettings(Frozen):
         default=1024, ge=0, description="maximum tokens of profile and pinned memories (3 bytes each)"
     )
     max_items: int = Field(default=12, ge=1, le=100, description="maximum recalled turns and memories")
+    min_relevance: float = Field(
+        default=0.018,
+        ge=0,
+        le=1,
+        description="recall nothing unless something is at least so probably relevant (docs/recall.md); 0: always",
+    )
     place: Literal["system", "question"] = Field(
         default="system", description="where to put them: in the system message, or before the text of the last message"
     )

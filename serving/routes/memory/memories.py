@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
-from memory.schemas import Accepted, Id, Memory, Moment, Name, StoredMemory, Words
+from memory.language.folding import containing
+from memory.schemas import Accepted, Id, Memory, Moment, Name, StoredMemory, Tag, Tags, Words
 from serving.errors import UnknownMemory
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
@@ -21,6 +22,7 @@ from storage.memory.tables import MemoryKind, Sensitivity
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
 PathId = Annotated[Id, Path()]
+MAX_FORMER = 1000
 
 
 class MemoryAnswer(StoredMemory):
@@ -69,6 +71,9 @@ class Change(Accepted):
     pinned: bool = Field(default_factory=bool)
     painful_at: Moment | None = None
     muted: bool = Field(default_factory=bool)
+    tags: Tags = Field(default_factory=tuple)
+    persona: Name | None = None
+    conversation: Name | None = None
 
 
 @router.get("/api/v1/memories")
@@ -76,17 +81,31 @@ async def memories(
     access: Access,
     user: User = None,
     kind: Annotated[list[MemoryKind] | None, Query(description="any of these kinds")] = None,
-    search: Annotated[Words | None, Query(description="in text or quote, ignoring case")] = None,
+    search: Annotated[Words | None, Query(description="in text or quote, ignoring case and accents")] = None,
     since: Annotated[Moment | None, Query(alias="from", description="happened, or was stored, at or after")] = None,
     until: Annotated[Moment | None, Query(alias="to", description="happened, or was stored, before")] = None,
     holding_at: Annotated[Moment | None, Query(description="valid at this time")] = None,
     pinned: Annotated[bool | None, Query()] = None,
     muted: Annotated[bool | None, Query()] = None,
+    tag: Annotated[list[Tag] | None, Query(description="with any of these tags")] = None,
+    persona: Annotated[Name | None, Query(description="that belong to this persona")] = None,
+    conversation: Annotated[Name | None, Query(description="that belong to this conversation")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[Id | None, Query(description="the last id of the previous page")] = None,
 ) -> MemoryList:
     """List a person's memories in pages, newest first. To search by meaning, use POST /api/v1/recall."""
-    filters = MemoryFilter(kind, search, since, until, holding_at, pinned, muted)
+    filters = MemoryFilter(
+        kinds=kind,
+        has_text=None if search is None else containing(search),
+        since=since,
+        until=until,
+        holding_at=holding_at,
+        pinned=pinned,
+        muted=muted,
+        tags=tag,
+        persona=persona,
+        conversation=conversation,
+    )
     async with access.about(user) as owner:
         records = await list_memories(access.gateway.database, owner, filters, limit=limit + 1, after=after)
         sources = await sources_of(access.gateway.database, owner, [record.id for record in records])
@@ -115,6 +134,18 @@ async def memory(id: PathId, access: Access, user: User = None) -> MemoryAnswer:
             raise UnknownMemory(f"This person has no memory '{id}'.")
         sources = await sources_of(access.gateway.database, owner, [id])
     return MemoryAnswer.of(records[id], sources)
+
+
+@router.get("/api/v1/memories/{id}/former")
+async def former(id: PathId, access: Access, user: User = None) -> MemoryList:  # noqa: A002
+    """What a memory said before it was edited: its former texts, each valid until the edit."""
+    database = access.gateway.database
+    async with access.about(user) as owner:
+        if id not in await find_memories(database, owner, [id]):
+            raise UnknownMemory(f"This person has no memory '{id}'.")
+        records = await list_memories(database, owner, MemoryFilter(former_of=id), limit=MAX_FORMER)
+    newest_first = sorted(records, key=lambda record: record.changed_in, reverse=True)
+    return MemoryList(data=[MemoryAnswer.of(record, {}) for record in newest_first], has_more=False)
 
 
 @router.patch("/api/v1/memories/{id}")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from memory.schemas import Name
+from memory.service import RELEVANCE
 from serving.errors import UnknownMemory, UnknownMessage
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
@@ -76,8 +77,9 @@ async def why(message: PathMessage, access: Access, conversation: InConversation
     results = [
         Found(
             score=item.score,
+            relevance=item.factors.get(RELEVANCE),
             rankers={name: RankerScore(rank=rank, score=score) for name, (rank, score) in item.said.items()},
-            factors=dict(item.factors),
+            factors={name: factor for name, factor in item.factors.items() if name != RELEVANCE},
             item=items[item.kind, item.item_id],
         )
         for item in context

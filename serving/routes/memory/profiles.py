@@ -24,10 +24,19 @@ class ImportCounts(BaseModel):
 
 
 class Imported(About):
-    """The profile after an import, and the number of imported items."""
+    """The profile after an import, and what was imported.
 
+    `taken` are the fields of the profile that came from the document; others were there before. `differing` messages
+    were there with another text, which was kept. `not_imported` counts what else the document has: an export shows it,
+    and its owners make it themselves.
+    """
+
+    taken: list[str]
+    conversations: ImportCounts
     messages: ImportCounts
+    differing: int
     memories: ImportCounts
+    not_imported: dict[str, int]
 
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
@@ -74,11 +83,16 @@ async def take_in(http_request: Request, access: Access, user: User = None) -> I
     gateway = access.gateway
     body = await read_bytes(http_request, gateway.settings.memory.max_import_bytes)
     async with access.about(user) as owner:
-        moved = await gateway.memory.take_in(owner, await gateway.documents.read(body))
+        history = await gateway.documents.read(body)
+        moved = await gateway.memory.take_in(owner, history)
         about = await read_profile(gateway.database, owner)
     return Imported(
         name=about.name,
         details=about.details,
+        taken=list(moved.profile),
+        conversations=ImportCounts(new=moved.new_conversations, known=moved.known_conversations),
         messages=ImportCounts(new=moved.new_messages, known=moved.known_messages),
+        differing=moved.differing,
         memories=ImportCounts(new=moved.new_memories, known=moved.known_memories),
+        not_imported=dict(history.left),
     )

@@ -12,6 +12,7 @@ from sqlalchemy import insert, or_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory.deletion import Touched
+from storage.memory.former_texts import former_texts_of
 from storage.memory.memories import NewMemory, new_row, touch_sources
 from storage.memory.mutes.topics import NewTopic, add_topic, delete_topics
 from storage.memory.owner import Owner
@@ -39,6 +40,7 @@ async def mute_items(
             await add_topic(connection, owner, topic, now=now)
         named = owner.select(Message, Message.id, Message.text, Message.speaker).where(Message.id.in_(turns))
         turns_by_id = {row.id: row for row in await connection.execute(named)}
+        memories = [*memories, *await former_texts_of(connection, owner, memories)]
         columns = (Memory.id, Memory.message_id, Memory.muted)
         about = owner.select(Memory, *columns).where(
             or_(Memory.id.in_(memories), Memory.message_id.in_(list(turns_by_id)))

@@ -4,7 +4,7 @@ They are made from stored texts, outside of transactions; so a vector is stored 
 its text was read (`changed_in`). This module does not know models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -44,11 +44,12 @@ class Unembedded:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The vectors made for an item: bytes of float32. A memory has no window."""
+    """The vectors made for an item: bytes of float32. A memory has no window, a short text no parts."""
 
     of: Unembedded
     single: bytes
     window: bytes | None
+    parts: bytes | None = None
 
 
 async def find_unembedded(
@@ -79,6 +80,7 @@ async def store_embeddings(
                 "revision": space.revision,
                 "single": each.single,
                 "window": each.window,
+                "parts": each.parts,
                 "changed_in": version,
             }
             for each in embedded
@@ -90,10 +92,23 @@ async def store_embeddings(
         await connection.execute(_put(engine.dialect.name), rows)
 
 
+async def vectors_of_memories(
+    engine: AsyncEngine, owner: Owner, ids: Collection[str], *, size_bytes: int
+) -> dict[str, bytes]:
+    """The vectors of these memories' texts, of the space with most of them; only vectors of `size_bytes`."""
+    query = owner.select(Embedding, Embedding.item_id, Embedding.model, Embedding.revision, Embedding.single)
+    by_space: dict[Space, dict[str, bytes]] = {}
+    async with engine.connect() as connection:
+        for id_, model, revision, single in await connection.execute(query.where(Embedding.kind == "memory")):
+            if id_ in ids and len(single) == size_bytes:
+                by_space.setdefault(Space(model, revision), {})[id_] = single
+    return max(by_space.values(), key=len, default={})
+
+
 @cache
 def _put(dialect: str) -> Insert:
     new = upsert(Embedding, dialect)
-    values = {name: new.excluded[name] for name in ("single", "window", "changed_in")}
+    values = {name: new.excluded[name] for name in ("single", "window", "parts", "changed_in")}
     keys = ["app", "end_user", "kind", "item_id", "model", "revision"]
     return new.on_conflict_do_update(index_elements=keys, set_=values)
 

@@ -21,7 +21,7 @@ from tests.support.memory.word_embedder import WordEmbedder
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["aiosqlite", "asyncpg", "faiss", "pydantic", "sqlalchemy.ext.asyncio"])
 OLD, PRESENT, NEXT = (Space("words", revision) for revision in "012")
-ITEMS = 8
+ITEMS = 12
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])

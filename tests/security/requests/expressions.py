@@ -99,6 +99,7 @@ def literals(source: str) -> Iterator[tuple[Any, int, str]]:
 def run_time_expressions() -> None:
     """Those that are put together within functions, made as the service makes them."""
     from memory.intents.detector import LANGUAGES
+    from memory.times.expressions import BENGALI, ENGLISH, GERMAN, HINDI, SPANISH
     from models.control_tokens import Neutraliser
     from serving.observability.logs import Redactor
     from serving.privacy.detector import detector  # and, with it, memory.unicode_text
@@ -108,6 +109,10 @@ def run_time_expressions() -> None:
         for name, member in vars(type(language)).items():
             if isinstance(member, cached_property):
                 getattr(language, name)
+    for times in (BENGALI, ENGLISH, GERMAN, HINDI, SPANISH):
+        assert times.rules
+        assert times.is_future
+        assert times.lasts
     detector({"more": ("word*", "other words")})
     Neutraliser(["<|end|>", "<|endoftext|>", "[INST]", "[/INST]", "<s>", "</s>"])
 

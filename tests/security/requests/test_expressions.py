@@ -15,7 +15,12 @@ WITHIN_S = 600.0
 OF_BOUNDED_TEXT = {  # safety alone reads messages whole
     name for name in expressions.modules() if name.startswith("agents.") and not name.startswith("agents.safety")
 }
-BOUNDED = {"memory.intents.detector": 1000, "memory.intents.language": 1000, **dict.fromkeys(OF_BOUNDED_TEXT, 1000)}
+BOUNDED = {
+    "memory.intents.detector": 1000,
+    "memory.intents.language": 1000,
+    "memory.times.grammar": 2000,
+    **dict.fromkeys(OF_BOUNDED_TEXT, 1000),
+}
 # Expressions that are put together within a function, and are made by `expressions.run_time_expressions`.
 MADE_AT_RUN_TIME = {
     "models.control_tokens",
@@ -23,10 +28,11 @@ MADE_AT_RUN_TIME = {
     "serving.privacy.detector",
     "memory.unicode_text",
     "memory.intents.language",
+    "memory.times.grammar",
+    "memory.times.resolve",
 }
 AT_IMPORT = {
     "models.vllm.server",
-    "memory.recall.time_expressions",
     "memory.intents.detector",
     "serving.privacy.detector",
 }  # of parts, when their module is imported
@@ -120,3 +126,10 @@ def test_agents_rules_read_short_texts_only() -> None:
 
     assert all(BOUNDED[name] >= max(MAX_TEXT, planning.MAX_LEAKED) for name in OF_BOUNDED_TEXT)
     assert len(AgentRequest([ChatMessage("user", "bye " * 30_000)]).text) == MAX_TEXT
+
+
+def test_times_are_looked_for_at_the_end_of_a_question_only() -> None:
+    """Their expressions are bounded by the length of what they are given."""
+    from memory.times.expressions import MAX_CHARACTERS
+
+    assert BOUNDED["memory.times.grammar"] >= MAX_CHARACTERS

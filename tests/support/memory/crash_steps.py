@@ -57,12 +57,14 @@ class Workplace:
         await self.engine.dispose()
 
     async def prepare(self) -> None:
-        """Give Ann and Ben a conversation and two memories each, the first of which quotes it."""
+        """Give Ann and Ben a conversation and three memories each: one quotes it, one has a former text."""
         for owner in (ANN, BEN):
             ingested = await self.store.ingest(owner, "c1", turns(1, 5))
             quoted = NewMemory("Quoted", quote="Turn 1", message_id=ingested.ids["m1"])
             await self.store.add(owner, quoted, id_="quoted")
             await self.store.add(owner, NewMemory("Plain"), id_="plain")
+            await self.store.add(owner, NewMemory("Corected"), id_="corrected")
+            await self.store.edit(owner, "corrected", {"text": "Corrected"})
 
 
 async def _move(workplace: Workplace) -> None:
@@ -86,6 +88,8 @@ OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "add": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new"),
     "supersede": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda workplace: workplace.store.edit(ANN, "plain", {"text": "Edited"}),
+    "edit again": lambda workplace: workplace.store.edit(ANN, "corrected", {"text": "Again", "persona": "maya"}),
+    "delete what was edited": lambda workplace: workplace.forgetter.memory(ANN, "corrected"),
     "pin": lambda workplace: workplace.store.edit(ANN, "plain", {"pinned": True}),
     "mark": lambda workplace: workplace.store.edit(ANN, "quoted", {"painful_at": DAY}),
     "mute": lambda workplace: workplace.executor.execute(ANN, Mute("turn 1"), conversation="c1", message_id=None),

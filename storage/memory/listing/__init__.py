@@ -1,0 +1,1 @@
+"""Lists and counts of what there is of a person."""
