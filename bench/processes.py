@@ -28,6 +28,7 @@ ROLES = (  # the first whose text is in the command line
     ("ray.scripts", "ray start"),
     ("VLLM::Worker", "vLLM worker"),
     ("VLLM::EngineCore", "vLLM EngineCore"),
+    ("multiprocessing.spawn", "vLLM EngineCore"),  # vLLM cannot always set its title
     ("vllm.entrypoints", "vLLM API server"),
     ("ServeReplica:embedder", "embedder"),
     ("ServeReplica:directory", "directory"),

@@ -15,11 +15,10 @@ import psutil
 from tests.support.faults.aftermath import App, engine_after
 from tests.support.faults.matrix import Matrix
 from tests.support.faults.seen import Asking, Seen
-from tests.support.local_stack import LocalStack
+from tests.support.local_stack import ENGINE_CORE, LocalStack
 from tests.support.polling import eventually
 from tests.support.servers.gemini import GeminiServer
 
-CORE = "VLLM::EngineCore"
 SLOTS = 64  # of the demonstration model: requests that its engine is given at once
 QUEUED = 4
 MANY_WORDS = {
@@ -41,7 +40,7 @@ def frozen(stack: LocalStack, just_before: Callable[[], None] = lambda: None) ->
 
     `just_before` runs once the engines are found, which takes longer than a short answer.
     """
-    cores = stack.processes(CORE)
+    cores = stack.processes(ENGINE_CORE)
     just_before()
     for core in cores:
         core.send_signal(signal.SIGSTOP)
@@ -85,7 +84,7 @@ def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     with frozen(stack):
         waiting = outgoing(app, 3), kept(app, 3)  # two of them in the engine, before their first token
         eventually(lambda: queue_depth(stack) == QUEUED, FREE_WITHIN_S, "a queue in front of the engine")
-        stack.kill(CORE)
+        stack.kill(ENGINE_CORE)
         begun = check(begun_outgoing, begun_kept)
         not_begun = check(*waiting)
     assert len(gemini.requests) == requests_before + 7

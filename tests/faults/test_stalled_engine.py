@@ -10,10 +10,9 @@ import psutil
 import pytest
 
 from tests.support.faults.seen import Asking
-from tests.support.local_stack import LocalStack, is_alive
+from tests.support.local_stack import ENGINE_CORE, LocalStack, is_alive
 from tests.support.polling import eventually
 
-CORE = "VLLM::EngineCore"
 STEP_TIMEOUT_S = 8
 RECYCLED_WITHIN_S = 300.0  # an engine boots, beside whatever else keeps the machine busy
 FREE_WITHIN_S = 30.0
@@ -37,7 +36,7 @@ def stalling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 def stopped_core(stack: LocalStack) -> psutil.Process:
     """The engine's core, which does not go on from now on."""
-    (core,) = stack.processes(CORE)
+    (core,) = stack.processes(ENGINE_CORE)
     core.send_signal(signal.SIGSTOP)
     return core
 

@@ -12,7 +12,7 @@ import pytest
 from openai import NotFoundError, OpenAI
 
 from tests.support.client_load import ClientLoad
-from tests.support.local_stack import LocalStack
+from tests.support.local_stack import ENGINE_CORE, LocalStack
 from tests.support.polling import eventually
 
 QUANTISED, UNQUANTISED = "bondhu-demo", "bondhu-demo-bf16"
@@ -45,7 +45,7 @@ def test_a_change_that_needs_no_restart_restarts_nothing(stack: LocalStack) -> N
     """Bounds of autoscaling and the alias are taken over by the running processes."""
     stack.configure(models={"alias": "companion"})
     stack.edit_model(QUANTISED, deployment={"autoscaling": {"min_replicas": 1, "max_replicas": 1, "target_load": 3}})
-    before, engines = boots(stack), stack.processes("VLLM::EngineCore")
+    before, engines = boots(stack), stack.processes(ENGINE_CORE)
     plan = planned(stack)
     try:
         with ClientLoad(stack, QUANTISED, clients=2) as load:
@@ -58,7 +58,7 @@ def test_a_change_that_needs_no_restart_restarts_nothing(stack: LocalStack) -> N
     assert applied.returncode == restored.returncode == 0, applied.stderr + restored.stderr
     assert load.failures == []
     assert boots(stack) == before
-    assert stack.processes("VLLM::EngineCore") == engines
+    assert stack.processes(ENGINE_CORE) == engines
 
 
 def test_the_plan_tells_a_restart_from_a_reconfiguration(stack: LocalStack) -> None:
@@ -130,7 +130,7 @@ def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -
         assert met[1].endswith("quantization=none")
     assert [replica["model"] for replica in stack.replicas()] == [UNQUANTISED]
     after = boots(stack)
-    eventually(lambda: len(stack.processes("VLLM::EngineCore")) == 1, 30, "one engine, the new one")
+    eventually(lambda: len(stack.processes(ENGINE_CORE)) == 1, 30, "one engine, the new one")
     assert boots(stack) == after, "the new engine never restarted"
     assert {model.id for model in client.models.list()} >= {UNQUANTISED, "bondhu"}
     with pytest.raises(NotFoundError):

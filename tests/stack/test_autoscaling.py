@@ -6,10 +6,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.client_load import ClientLoad
-from tests.support.local_stack import LocalStack
+from tests.support.local_stack import ENGINE_CORE, LocalStack
 from tests.support.polling import eventually
 
-CORE = "VLLM::EngineCore"
 MODEL = "bondhu-demo-bf16"
 SCALES_WITHIN_S = 300.0  # the start of an engine, on two cores that are busy with the load
 SCALING = {"min_replicas": 1, "max_replicas": 2, "target_load": 1, "upscale_delay_s": 2, "downscale_delay_s": 10}
@@ -45,7 +44,7 @@ def test_load_adds_a_replica_and_its_end_takes_one_away(stack: LocalStack) -> No
         with ClientLoad(stack, "bondhu", clients=6) as heavy:
             eventually(lambda: ready_replicas(stack) == 2, SCALES_WITHIN_S, "a second replica")
             eventually(lambda: min(replica["running"] for replica in stack.replicas()) > 0, 60, "both to be used")
-            stack.processes(CORE)[0].kill()
+            stack.processes(ENGINE_CORE)[0].kill()
             heavy.until_answered(20)
         assert heavy.failures == []
         with ClientLoad(stack, "bondhu", clients=1) as light:

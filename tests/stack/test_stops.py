@@ -9,16 +9,15 @@ import httpx
 import pytest
 
 from tests.support.client_load import SHORT
-from tests.support.local_stack import START_WITHIN_S, LocalStack
+from tests.support.local_stack import ENGINE_CORE, START_WITHIN_S, LocalStack
 from tests.support.polling import eventually
 
 GONE_WITHIN_S = 60.0
-CORE = "VLLM::EngineCore"
 
 
 def until_an_engine_starts(stack: LocalStack) -> None:
     """Return once an engine's core exists, which is in the middle of a start."""
-    eventually(lambda: stack.processes(CORE), START_WITHIN_S, "an engine to start", every_s=0.05)
+    eventually(lambda: stack.processes(ENGINE_CORE), START_WITHIN_S, "an engine to start", every_s=0.05)
 
 
 def end_of(stack: LocalStack) -> int:
