@@ -102,7 +102,7 @@ async def test_each_side_of_the_admission_benchmark_names_its_class() -> None:
     heads: list[bytes] = []
     server = await asyncio.start_server(partial(answer, heads=heads), "127.0.0.1", 0)
     plan = admission.Plan(
-        interactive=1, background=1, interactive_tokens=3, background_tokens=3, duration_s=0.2, warmup_s=0
+        interactive=1, background=1, interactive_tokens=3, background_tokens=3, duration_s=1, warmup_s=0
     )
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
