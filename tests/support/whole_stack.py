@@ -19,7 +19,7 @@ from tests.support.services import Service
 
 CLIENT_TIMEOUT_S = 120.0
 FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
-TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 12.0, 5.0  # of the models: an engine that is stopped is noticed within a test
+TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 20.0, 5.0  # of the models: an engine that is stopped is noticed within a test
 TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 WITH_STACK = ("tests/faults/", "tests/stack/", "tests/security/test_prefix_cache.py")
 STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, once
