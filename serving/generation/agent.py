@@ -32,10 +32,9 @@ from models.openai_format import OWN_FIELDS
 from serving.chat_memory.for_agents import AgentRecollection
 from serving.errors import DatabaseAway, EngineFailed, InvalidRequest
 from serving.generation.chain_model import ChainModel
-from serving.generation.continuation import PartialAnswer
 from serving.generation.crisis import speaks_of_self_harm
 from serving.generation.degraded import CRISIS
-from serving.generation.target import TargetFailed
+from serving.generation.target import TargetCall, TargetFailed
 from serving.privacy.detector import Detect
 from serving.privacy.markers import FIELD
 from serving.protocol.record import RequestRecord
@@ -93,17 +92,10 @@ class AgentTarget:
         self._memory = memory
         self._make_model = make_model
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def answer(self, call: TargetCall) -> None:
         """Run the agent."""
-        if beginning is not None:
+        request, response, record = call.request, call.response, call.record
+        if call.beginning is not None:
             raise TargetFailed("agent_lost", EngineFailed("The agent's run was interrupted. Send the request again."))
         model = self._make_model(request, record)
         agent, agent_request = await self._who_answers(request), request_of(request)

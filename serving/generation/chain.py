@@ -6,10 +6,11 @@ the response where it stopped. It does not know what the targets are, nor what a
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from serving import errors
 from serving.generation.continuation import PartialAnswer, can_be_continued, is_spent, read_back
-from serving.generation.target import Target, TargetFailed, Withheld
+from serving.generation.target import Target, TargetCall, TargetFailed, Withheld
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
@@ -39,15 +40,7 @@ class Chain:
         """The model id of the first target."""
         return self._targets[0].model
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def answer(self, call: TargetCall) -> None:
         """Answer completely.
 
         Raises:
@@ -56,9 +49,10 @@ class Chain:
                 was larger than what is taken of one.
 
         """
+        request, response, record, beginning = call.request, call.response, call.record, call.beginning
         first_error: errors.ApiError | None = None
         withheld: frozenset[str] = frozenset()
-        why = reason
+        why = call.reason
         for _ in range(MAX_SWITCHES):
             if response.started:
                 beginning = self._beginning(request, response, record)
@@ -71,7 +65,7 @@ class Chain:
             reason, why = why, ""
             for target in self._targets:
                 try:
-                    await target.answer(request, response, record, reason=reason, beginning=beginning)
+                    await target.answer(replace(call, reason=reason, beginning=beginning))
                     return
                 except TargetFailed as failure:
                     log.info("%s did not answer %s: %s", target.model, record.id, failure)

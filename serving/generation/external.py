@@ -22,15 +22,13 @@ from models.provider import ProviderModel
 from serving import errors
 from serving.generation import degraded
 from serving.generation.continuation import PartialAnswer, StreamSplicer, what_is_left
-from serving.generation.target import TargetFailed, Withheld
+from serving.generation.target import TargetCall, TargetFailed, Withheld
 from serving.observability.tracing import Span, Tracing
 from serving.privacy.consent import Allowed
 from serving.privacy.detector import Detect
 from serving.privacy.redaction import Redacted, redact
 from serving.protocol.check import with_schema
-from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import DONE, event_of
 from serving.protocol.usage import Segment, Usage, read_usage
 
@@ -95,27 +93,20 @@ class ExternalTarget:
         """Whether the breaker is open, so that nothing is sent for now."""
         return self._clock() < self._closed_until
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def answer(self, call: TargetCall) -> None:
         """See `serving.generation.target.Target`."""
+        request, response, beginning = call.request, call.response, call.beginning
         self._refuse(request)
         allowed = await self._allowed(request)
         if not allowed.external:
             raise _no_consent()
         redacted = await self._redacted(request, allowed, beginning)
-        self._audit(request, reason, allowed, redacted)
+        self._audit(request, call.reason, allowed, redacted)
         body = dict(with_schema(request.parsed if beginning is None else what_is_left(request, beginning)))
         body["messages"] = redacted.messages
         if redacted.withheld:
             response.degraded = degraded.note(redacted.withheld)
-        passing = _Passing(self, request, response, record, reason, beginning)
+        passing = _Passing(self, call)
         chunks = self._chat_model.chunks(body, continue_from=beginning.text if beginning else "")
         try:
             with self._span():
@@ -217,21 +208,11 @@ _SORRY = "The model and its fallbacks are unavailable right now. Try again later
 class _Passing:
     """Forwards the chunks of a response to the client."""
 
-    def __init__(
-        self,
-        target: ExternalTarget,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    def __init__(self, target: ExternalTarget, call: TargetCall) -> None:
         self._target = target
-        self._request = request
-        self._response = response
-        self._record = record
-        self._reason = reason
-        self._splice = StreamSplicer(beginning, request) if beginning else None
+        self._request, self._response, self._record = call.request, call.response, call.record
+        self._reason = call.reason
+        self._splice = StreamSplicer(call.beginning, call.request) if call.beginning else None
         self._usage = Usage()
         self._has_output = False
         self._began_s = time.monotonic()

@@ -19,14 +19,12 @@ from serving.engines import vllm_errors
 from serving.engines.http_client import ConnectionLost, EngineClient, EngineResponse, TooLarge
 from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry, Replica
-from serving.generation.continuation import PartialAnswer, StreamSplicer, has_penalties, rest_of
-from serving.generation.target import TargetFailed
+from serving.generation.continuation import StreamSplicer, has_penalties, rest_of
+from serving.generation.target import TargetCall, TargetFailed
 from serving.observability.tracing import Span, Tracing
 from serving.privacy.markers import without_marks
 from serving.protocol.check import for_engines
-from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import CONTENT_TYPE, DATA, DONE, END, ERROR, event_of, events_of
 from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
 from serving.protocol.tool_calls import ToolCallRepair, tools_for_engines
@@ -76,20 +74,13 @@ class LocalTarget:
         self._ttft_timeout_s = ttft_timeout_s
         self._stall_timeout_s = stall_timeout_s
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def answer(self, call: TargetCall) -> None:
         """See `serving.generation.target.Target`."""
+        request = call.request
         self._choose()  # fail before queueing if there is no engine
         try:
             async with self._gate.enter(request.class_, request.app, request.user, sequences=request.sequences):
-                await self._answer(request, response, record, reason, beginning)
+                await self._answer(call)
         except errors.CallerQueueFull:
             raise  # caused by the client itself: no fallback
         except (errors.QueueFull, errors.QueueTimeout) as problem:
@@ -101,21 +92,12 @@ class LocalTarget:
         except errors.EngineUnavailable as problem:
             raise TargetFailed("unavailable", problem) from problem
 
-    async def _answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def _answer(self, call: TargetCall) -> None:
         tried: list[Replica] = []
         for _ in range(TRIES):
             replica = self._choose(tried)
-            salt = self._salt.of(request)
-            attempt = _Attempt(
-                self.model, replica, self._engines, self._tracing, salt, request, response, record, reason, beginning
-            )
+            salt = self._salt.of(call.request)
+            attempt = _Attempt(self.model, replica, self._engines, self._tracing, salt, call)
             replica.outstanding += 1
             try:
                 with attempt.span():
@@ -128,7 +110,7 @@ class LocalTarget:
             except ConnectionLost as loss:
                 replica.broken(f"it {'broke off a response' if attempt.forwarded else 'cannot be reached'} ({loss})")
                 log.info("engine %s lost: %s", replica.report["replica_id"], loss)
-                if not attempt.forwarded and _may_have_caused(request, attempt):
+                if not attempt.forwarded and _may_have_caused(call.request, attempt):
                     raise errors.EngineFailed("The engine stopped while it processed this request.") from loss
                 if attempt.forwarded:
                     message = "The engine stopped in the middle of this response."
@@ -150,11 +132,7 @@ class _Attempt:
         engines: EngineClient,
         tracing: Tracing,
         salt: str,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        reason: str,
-        beginning: PartialAnswer | None,
+        call: TargetCall,
     ) -> None:
         self.forwarded = False  # a part of its response was sent to the client
         self._model = model
@@ -163,16 +141,13 @@ class _Attempt:
         self._engines = engines
         self._tracing = tracing
         self._salt = salt
-        self._request = request
-        self._response = response
-        self._record = record
-        self._reason = reason
-        self._beginning = beginning
-        self._splice = beginning and StreamSplicer(beginning, request)
-        self._repair = ToolCallRepair() if request.parsed.get("tools") else None
-        self._meter = StreamMeter(COUNTED if beginning else request.stream_options)
+        self._request, self._response, self._record = call.request, call.response, call.record
+        self._reason, self._beginning = call.reason, call.beginning
+        self._splice = call.beginning and StreamSplicer(call.beginning, call.request)
+        self._repair = ToolCallRepair() if call.request.parsed.get("tools") else None
+        self._meter = StreamMeter(COUNTED if call.beginning else call.request.stream_options)
         self._usage = Usage()
-        record.counting = lambda: self._meter.usage
+        call.record.counting = lambda: self._meter.usage
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
 

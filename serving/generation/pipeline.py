@@ -20,7 +20,7 @@ from serving.generation import fixed_text
 from serving.generation.chain import Chain
 from serving.generation.continuation import can_be_continued
 from serving.generation.degraded import Degraded, is_for_a_person
-from serving.generation.target import Target, TargetFailed, Withheld
+from serving.generation.target import Target, TargetCall, TargetFailed, Withheld
 from serving.limits.limiter import Reservation
 from serving.protocol.record import NOTHING, RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
@@ -250,7 +250,7 @@ class Generation:
         """Run the fallback chain."""
         reason = "worker_lost" if self._sent else "asked"
         try:
-            await self._chain.answer(self._request, response, self._record, reason=reason, beginning=None)
+            await self._chain.answer(TargetCall(self._request, response, self._record, reason))
         except TargetFailed as failure:
             withheld: Collection[str] = failure.classes if isinstance(failure, Withheld) else ()
             if withheld and not response.started and is_for_a_person(self._request):

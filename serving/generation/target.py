@@ -1,6 +1,7 @@
 """Targets: what can answer a request (a local model, an external one, an agent). A chain of them is tried in order."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from serving.errors import ApiError
@@ -39,6 +40,26 @@ class Withheld(TargetFailed):
         self.classes = frozenset(classes)
 
 
+@dataclass(frozen=True, slots=True)
+class TargetCall:
+    """What a target is to answer.
+
+    Attributes:
+        request: the request.
+        response: writes the response.
+        record: the request's record in the ledger.
+        reason: why the target was chosen.
+        beginning: the part that the client has received from another target, to continue from.
+
+    """
+
+    request: GenerationRequest
+    response: ResponseWriter
+    record: RequestRecord
+    reason: str
+    beginning: PartialAnswer | None = None
+
+
 class Target(Protocol):
     """A model or agent that can answer a request."""
 
@@ -46,23 +67,8 @@ class Target(Protocol):
     def model(self) -> str:
         """Its model id."""
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
-        """Answer completely, and add the usage to `record`.
-
-        Args:
-            request: the request.
-            response: writes the response.
-            record: the request's record in the ledger.
-            reason: why this target was chosen.
-            beginning: the part that the client has received from another target; continue from there.
+    async def answer(self, call: TargetCall) -> None:
+        """Answer completely, and add the usage to the record.
 
         Raises:
             TargetFailed: the response is not complete; it may have started.

@@ -13,16 +13,15 @@ from serving.cache.redis_store import ResponseStore
 from serving.cache.response_cache import Makers, ResponseCache
 from serving.config.schema import CacheSettings, TierSpec
 from serving.errors import ApiError, EngineUnavailable
-from serving.generation.continuation import PartialAnswer
 from serving.generation.degraded import Degraded
 from serving.generation.pipeline import Generation, Plan
-from serving.generation.target import Target, TargetFailed
+from serving.generation.target import Target, TargetCall, TargetFailed
 from serving.limits.limiter import Limiter
 from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import Collected, ResponseWriter
+from serving.protocol.response import Collected
 from serving.protocol.sse import DONE
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
@@ -46,24 +45,17 @@ class Scripted:
         """Nobody waits."""
         return {}
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def answer(self, call: TargetCall) -> None:
         """See `serving.generation.target.Target`."""
         part = next(self._parts, b"")
         if part:
-            await response.event(part, LABEL)
-            segment = record.segment("m", "r", "none", usage=Usage(3, 0, 1), reason=reason, engine_s=0.1)
-            record.add(segment, continues=beginning is not None)
+            await call.response.event(part, LABEL)
+            record, usage = call.record, Usage(3, 0, 1)
+            segment = record.segment("m", "r", "none", usage=usage, reason=call.reason, engine_s=0.1)
+            record.add(segment, continues=call.beginning is not None)
         if DONE not in part:
             raise TargetFailed("engine_lost", EngineUnavailable("gone"))
-        await response.end()
+        await call.response.end()
 
 
 class Worker:

@@ -15,17 +15,15 @@ from serving.cache.response_cache import Makers, ResponseCache
 from serving.config.schema import CacheSettings
 from serving.errors import EngineUnavailable
 from serving.generation.chain_model import ChainModel, TakenByTheRun
-from serving.generation.continuation import PartialAnswer
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.pipeline import Generation, Plan
-from serving.generation.target import Target, TargetFailed
+from serving.generation.target import Target, TargetCall, TargetFailed
 from serving.observability.tracing import NoTracing
 from serving.privacy.consent import Allowed
 from serving.privacy.detector import detector
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.response import ResponseWriter
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
 from tests.support.gateway_process import free_port
@@ -43,15 +41,7 @@ class Absent:
 
     model = "absent"
 
-    async def answer(
-        self,
-        request: GenerationRequest,
-        response: ResponseWriter,
-        record: RequestRecord,
-        *,
-        reason: str,
-        beginning: PartialAnswer | None,
-    ) -> None:
+    async def answer(self, call: TargetCall) -> None:
         """Fail."""
         raise TargetFailed("unavailable", EngineUnavailable("No engine."))
 

@@ -8,7 +8,7 @@ import pytest
 from models.provider import ProviderModel
 from serving.generation.continuation import PartialAnswer
 from serving.generation.external import ExternalTarget
-from serving.generation.target import TargetFailed, Withheld
+from serving.generation.target import TargetCall, TargetFailed, Withheld
 from serving.observability.tracing import NoTracing
 from serving.privacy.consent import Allowed
 from serving.privacy.detector import detector
@@ -61,7 +61,7 @@ async def test_what_may_not_leave_is_not_sent(
     )
     request = GenerationRequest(path, {"messages": MESSAGES}, "m", "r", "diary", "maya", "interactive", key_allows)
     with pytest.raises(TargetFailed) as failed:
-        await target.answer(request, None, None, reason="stalled", beginning=beginning)  # type: ignore[arg-type]
+        await target.answer(TargetCall(request, None, None, "stalled", beginning))  # type: ignore[arg-type]
     assert failed.value.reason == reason
     assert failed.value.error.status == 503
     if isinstance(failed.value, Withheld):
