@@ -43,6 +43,7 @@ _MUTED = (
     "As they asked, you will not bring this up any more, also not what they say of it later. Say so briefly, without "
     "naming it."
 )
+CONTESTED = " (contested: another memory says otherwise, and it is not known which holds)"
 _PROMPTS = ("system", "developer")
 
 
@@ -115,7 +116,9 @@ def fitting(
 def recalled_lines(found: Iterable[Recalled]) -> list[str]:
     """The recalled items as lines, in chronological order."""
     by_time = sorted(found, key=lambda item: item.ranked.item.at)
-    lines = [_line(item.record, item.ranked.item.at) + _contested(item) for item in by_time]
+    lines = [
+        _line(item.record, item.ranked.item.at) + (CONTESTED if item.ranked.contested_by else "") for item in by_time
+    ]
     return ["From before:", *lines] if lines else []
 
 
@@ -134,14 +137,6 @@ def _line(record: MessageRecord | MemoryRecord, at: datetime) -> str:
         return f"- {at:%Y-%m-%d}, {_flat(record.speaker)} said: {_flat(record.text)}"
     until = f" (until {record.valid_until:%Y-%m-%d})" if record.valid_until else ""
     return f"- {at:%Y-%m-%d}, remembered: {_flat(record.text)}{until}"
-
-
-def _contested(item: Recalled) -> str:
-    return " (contested: another memory says otherwise, and it is not known which holds)" if _is_contested(item) else ""
-
-
-def _is_contested(item: Recalled) -> bool:
-    return bool(item.ranked.contested_by)
 
 
 def _parts(content: Any) -> list[Any]:

@@ -88,7 +88,7 @@ def zone_of(details: Mapping[str, Any] | None) -> tzinfo | None:
     named = (details or {}).get(ZONE)
     try:
         return ZoneInfo(named) if isinstance(named, str) else None
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         return None
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from storage.memory import conversations, memories
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import MemoryFilter
 from storage.memory.owner import Owner
+from storage.memory.unread_turns import mark_read, read_batch
 from storage.requests import sum_requests
 from tests.serving.cli.test_cli import answer, bondhu
 from tests.serving.config.test_settings import root
@@ -237,3 +239,30 @@ def test_operators_see_and_retry_dead_jobs(tmp_path: Path) -> None:
     assert bondhu(environ, "jobs", "retry", id_).returncode == 0
     (job,) = answer(bondhu(environ, "jobs", "list", "--json"))
     assert (job["state"], job["attempts"]) == ("queued", 0)
+
+
+def test_turns_are_read_again_by_another_model(tmp_path: Path) -> None:
+    """`bondhu jobs reread` marks them as unread and adds a job for everybody, which names the model."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BONDHU")}
+    environ = kept | {"BONDHU_ROOT": str(Path(__file__).resolve().parents[2]), "BONDHU_VAR_DIR": str(tmp_path)}
+    url = f"sqlite+aiosqlite:///{tmp_path / 'bondhu.db'}"
+    migrate.upgrade(url)
+    say(url)
+    with_database(url, lambda engine: mark_all_read(engine, ANNABELLE))
+    command = ["jobs", "reread", "--since", "2025-01-01", "--model", "better"]
+    ended = bondhu(environ, *command)
+    assert "1 turns of 1 people" in ended.stdout, ended.stderr
+    (job,) = answer(bondhu(environ, "jobs", "list", "--json"))
+    assert (job["kind"], job["state"], job["end_user"]) == ("extract", "queued", ANNABELLE.user)
+    later = datetime(2099, 1, 1, tzinfo=UTC)
+    claiming = partial(jobs.claim_job, id_=job["id"], now=later, until=later, max_attempts=1)
+    assert with_database(url, claiming).params == {"model": "better"}
+    assert "0 turns of 0 people" in bondhu(environ, *command).stdout
+
+
+async def mark_all_read(engine: AsyncEngine, owner: Owner) -> None:
+    """Mark the turns of somebody as read."""
+    batch = await read_batch(engine, owner, characters=1000, around=0)
+    assert batch is not None
+    async with engine.begin() as connection:
+        await mark_read(connection, owner, [turn.id for turn in batch.turns], now=DAY)

@@ -64,7 +64,8 @@ async def fill(store: MemoryService, engine: AsyncEngine) -> dict[Owner, MemoryR
         ingested = await store.ingest(owner, f"about the {secret}", turns)
         quoted = NewMemory(f"Has a {secret}", quote=f"My {secret}", message_id=ingested.ids[f"{secret} 0"])
         made[owner], _ = await store.add(owner, quoted)
-        await store.add(owner, NewMemory(f"Feeds the {secret}"), supersedes=made[owner].id)
+        later, _ = await store.add(owner, NewMemory(f"Feeds the {secret}"), supersedes=made[owner].id)
+        await store.edit(owner, later.id, {"text": f"Combs the {secret}", "tags": [secret]})
         assert len(await store.recall(owner, secret, limit=9)) == 3  # the one that was superseded does not hold
     return made
 
@@ -159,7 +160,7 @@ async def test_a_conversation_is_gone_with_what_was_drawn_from_it(
     receipt = await forgetter.conversation(ANN, "about the aardvark")
     assert receipt is not None
     assert receipt.is_complete
-    assert [each.record.text for each in await store.recall(ANN, "aardvark", limit=9)] == ["Feeds the aardvark"]
+    assert [each.record.text for each in await store.recall(ANN, "aardvark", limit=9)] == ["Combs the aardvark"]
     left = await everything(engine)
     assert "My aardvark" not in left
     assert "Has a aardvark" not in left

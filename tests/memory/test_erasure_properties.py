@@ -16,6 +16,7 @@ from storage.database import open_engine
 from storage.memory import erasure
 from storage.memory.conversations import NewMessage
 from storage.memory.export import read_history
+from storage.memory.former_texts import BEGINNING
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
@@ -83,7 +84,10 @@ async def agree(engine: Any, owner: Owner, expected: list[str], stores: list[Mem
     """Check that SQL has exactly that, and that every store recalls all of it, as near as the others find it."""
     history = await read_history(engine, owner)
     turns = [each.text for messages in history.conversations.values() for each in messages]
-    assert sorted([*turns, *(each.text for each in history.memories)]) == expected
+    current = [each for each in history.memories if not each.id.startswith(BEGINNING)]
+    assert sorted([*turns, *(each.text for each in current)]) == expected
+    former_of = {each.superseded_by for each in history.memories if each.id.startswith(BEGINNING)}
+    assert former_of <= {each.id for each in current}, "a former text goes with its memory"
     question = "apple banana cherry damson of ann ben"
     found = [await store.recall(owner, question, limit=99) for store in stores]
     near = [sorted((one.record.id, round(one.ranked.by_ranker["window"].score, 5)) for one in each) for each in found]

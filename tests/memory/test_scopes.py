@@ -104,6 +104,8 @@ async def test_days_begin_where_the_person_is(store: MemoryService, engine: Asyn
     await write_profile(engine, ANN, Profile(None, {"timezone": "Asia/Tokyo"}), now=DAY)
     assert await factor() > 1
     assert await factor(ZoneInfo("UTC")) == 1
+    await write_profile(engine, ANN, Profile(None, {"timezone": "Mars/Base"}), now=DAY)
+    assert await factor() == 1, "a zone that is none is not known"
 
 
 async def test_conversations_and_messages_are_listed(engine: AsyncEngine) -> None:

@@ -129,6 +129,45 @@ def test_why_names_the_messages_of_a_summary(gateway: GatewayProcess, keys: dict
     assert zoe("GET", "/api/v1/memories").json()["data"] == []
 
 
+def test_a_past_is_listed_counted_and_searched_in_part(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """Conversations, messages and tags; a search of one conversation, as a persona; an import says what it did."""
+    ian = Client(gateway, keys["one"], "lists-ian")
+    for name in ("one", "two"):
+        ian("POST", "/api/v1/conversations", {"external_id": name, "messages": [turn(1, f"Tea at the café {name}")]})
+    for id_, own in (("plain", {"tags": ["drinks"]}), ("maya", {"persona": "maya"})):
+        assert ian("POST", "/api/v1/memories", {"id": id_, "text": f"Likes tea, {id_}", **own}).status_code == 201
+    listed = ian("GET", "/api/v1/conversations", limit="1").json()
+    assert [(each["external_id"], each["messages"]) for each in listed["data"]] == [("two", 1)]
+    assert listed["has_more"]
+    rest = ian("GET", "/api/v1/conversations", after="two").json()["data"]
+    assert [each["external_id"] for each in rest] == ["one"]
+    found = ian("GET", "/api/v1/messages", search="CAFE ONE").json()["data"]
+    assert [(each["conversation"], each["text"]) for each in found] == [("one", "Tea at the café one")]
+    assert error(ian("GET", "/api/v1/messages", after="x")) == (400, None, "after")
+    assert error(ian("GET", "/api/v1/conversations", after="x")) == (400, None, "after")
+    assert [each["id"] for each in ian("GET", "/api/v1/memories", tag="drinks").json()["data"]] == ["plain"]
+    counts = ian("GET", "/api/v1/counts").json()
+    assert (counts["conversations"], counts["messages"], counts["memories"]) == (2, 2, 2)
+    assert (counts["speakers"], counts["tags"]) == ({"Ann": 2}, {"drinks": 1})
+
+    def recalled(**own: Any) -> set[str]:
+        data = ian("POST", "/api/v1/recall", {"query": "tea", "min_relevance": 0, **own}).json()["data"]
+        return {each["item"]["id" if each["item"]["object"] == "memory" else "text"] for each in data}
+
+    assert recalled() == {"plain", "Tea at the café one", "Tea at the café two"}
+    assert recalled(only={"conversation": "two"}) == {"Tea at the café two"}
+    assert recalled(only={"kind": ["fact"]}, persona="maya") == {"plain", "maya"}
+    assert ian("POST", "/api/v1/recall", {"query": "Hi!"}).json()["data"] == []
+    wrong = ian("POST", "/api/v1/recall", {"query": "tea", "timezone": "Mars/Base"})
+    assert error(wrong) == (400, None, "timezone")
+    document = ian("GET", "/api/v1/export").json()
+    document["profile"] = {"name": "Ian", "details": {"timezone": "Europe/Oslo"}}
+    document["agents"] = [{"agent": "games", "name": "score", "value": {}}]
+    told = Client(gateway, keys["one"], "lists-ina")("POST", "/api/v1/import", document).json()
+    assert (told["conversations"], told["messages"]) == ({"new": 2, "known": 0}, {"new": 2, "known": 0})
+    assert (told["taken"], told["not_imported"]) == (["name", "details.timezone"], {"agents": 1})
+
+
 def test_memories_are_edited_pinned_paged_and_forgotten(gateway: GatewayProcess, keys: dict[str, str]) -> None:
     """A change of a state that has passed is refused; pages follow each other; what is forgotten is not found."""
     ann = Client(gateway, keys["one"], "edit-ann")
@@ -376,6 +415,8 @@ def plant(gateway: GatewayProcess, who: tuple[str, str], client: Client, secret:
     ingested = client("POST", "/api/v1/conversations", {"external_id": name, "messages": messages}).json()
     new = {"text": f"Safe: {secret}", "quote": secret, "message_id": ingested["messages"][0]["id"], "speaker": secret}
     made = client("POST", "/api/v1/memories", new).json()
+    client("PATCH", f"/api/v1/memories/{made['id']}", {"text": f"The safe: {secret}", "tags": [secret]})
+    assert secret in client("GET", f"/api/v1/memories/{made['id']}/former").text
     for agent in AGENTS:  # each keeps what it keeps of it
         said = {"messages": [{"role": "user", "content": f"{SAYS[agent]} {secret}"}]}
         assert client("POST", f"/api/v1/agents/{agent}/runs", said).status_code == 200, agent
