@@ -66,8 +66,11 @@ class Stack:
         apply: tuple[str, ...] = APPLY,
         *,
         to_files: bool = True,
+        probe_interval_s: float = PROBE_INTERVAL_S,
+        log_limit_bytes: int = LOG_LIMIT_BYTES,
     ) -> None:
         self.settings, self.parts, self.env, self.apply, self.to_files = settings, parts, env, apply, to_files
+        self._probe_interval_s, self._log_limit_bytes = probe_interval_s, log_limit_bytes
         self.status = {part.name: Status() for part in parts} | {"apply": Status()}
         self.up = {part.name: asyncio.Event() for part in parts}
         self.ray_down = asyncio.Event()  # never set if Ray is an external cluster
@@ -117,7 +120,7 @@ class Stack:
             self._note_up(part.name)
             misses = 0
             while misses < MISSES_ALLOWED:
-                if (await asyncio.wait([ended], timeout=PROBE_INTERVAL_S))[0]:
+                if (await asyncio.wait([ended], timeout=self._probe_interval_s))[0]:
                     return f"exited with status {ended.result()}"
                 misses = 0 if await part.serves() else misses + 1
                 self._trim_log(part.name)
@@ -195,7 +198,7 @@ class Stack:
         if not self.to_files:
             return contextlib.nullcontext()
         path = self.settings.var_dir / f"logs/{name}.log"
-        if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        if path.exists() and path.stat().st_size > self._log_limit_bytes:
             path.replace(path.with_suffix(".log.1"))
         return path.open("ab")
 
@@ -204,7 +207,7 @@ class Stack:
         if not self.to_files:
             return
         path = self.settings.var_dir / f"logs/{name}.log"
-        if path.stat().st_size > LOG_LIMIT_BYTES:
+        if path.stat().st_size > self._log_limit_bytes:
             shutil.copyfile(path, path.with_suffix(".log.1"))
             os.truncate(path, 0)  # the process goes on writing, because its file is open for appending
 

@@ -199,14 +199,11 @@ def test_a_runtime_directory_that_others_can_read_is_refused(settings: Settings)
         prepare_directories(settings)
 
 
-async def test_a_log_that_grows_long_does_not_fill_the_disk(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_log_that_grows_long_does_not_fill_the_disk(settings: Settings) -> None:
     """Its lines move to .log.1, and the process goes on writing to the emptied file."""
-    monkeypatch.setattr("serving.supervisor.supervisor.LOG_LIMIT_BYTES", 1000)
-    monkeypatch.setattr("serving.supervisor.supervisor.PROBE_INTERVAL_S", 0.05)
     script = "import time\nwhile True:\n    print('x' * 99, flush=True)\n    time.sleep(0.01)"
-    stack = Stack(settings, (Component("chatty", (sys.executable, "-c", script)),), dict(os.environ), ("true",))
+    parts = (Component("chatty", (sys.executable, "-c", script)),)
+    stack = Stack(settings, parts, dict(os.environ), ("true",), probe_interval_s=0.05, log_limit_bytes=1000)
     stop = asyncio.Event()
     work = asyncio.create_task(stack.run(stop))
     log = settings.var_dir / "logs/chatty.log"
