@@ -38,7 +38,7 @@ class Words:
 _GIVE_BN = "দাও|চাই|খুঁজে দাও|খুঁজে দিন|বলো"
 _GIVE_HI = "दो|दीजिए|दीजिये|चाहिए|चाहिये|ढूंढो|ढूँढो|बताओ|बताइए"
 _GIVE_LATIN = "dao|de do|dijiye|chahiye|dhundo|batao"
-_NOT_ASKED = (
+_NOT_A_REQUEST = (
     "আমি|আমার|আমাদের|আমরা|তুমি|তোমার|সে|তার|ওর|ওরা|তারা|তাদের|এই|ওই|সেই|এটা|না|নেই|"
     "मैं|मेरा|मेरी|मेरे|हम|हमारा|हमारी|हमारे|तुम|तुम्हारा|वह|वो|उसका|उसकी|उनका|यह|ये|इस|उस|यही|नहीं|मत"
 )
@@ -191,7 +191,7 @@ def _sure(words: Words) -> re.Pattern[str]:
     if words.whole:
         ways.append(_word(words.whole))
     if words.bare:
-        ways.append(rf"^(?!.*{_word(_NOT_ASKED)})\W*(?:\S{{1,30}}\s+){{0,6}}{things}\W*$")
+        ways.append(rf"^(?!.*{_word(_NOT_A_REQUEST)})\W*(?:\S{{1,30}}\s+){{0,6}}{things}\W*$")
     return _compiled("|".join(ways))
 
 

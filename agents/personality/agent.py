@@ -73,8 +73,8 @@ class PersonalityAgent:
         elif not known.answers:
             prefix = f"{INTRODUCTION}\n\n"
         item = known.next_item
-        asked = {"asks": item is not None, "item": None if item is None else item.number, "turn": request.turn_id}
-        await self._note(context, asked)
+        talk_state = {"asks": item is not None, "item": None if item is None else item.number, "turn": request.turn_id}
+        await self._note(context, talk_state)
         for event in _events(
             item, prefix, scores_of(known.answers, corrected=known.corrected, language=known.language)
         ):

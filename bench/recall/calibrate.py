@@ -41,7 +41,7 @@ Features = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionResults:
     """A question's results: their features, and which are evidence; `evidence` is how much there is.
 
     `kind` is "question", or the half of the small talk, or "about" and "beside" of a sensitive memory.
@@ -60,26 +60,26 @@ class Asked:
 def main(data: Annotated[Path, typer.Option(exists=True, dir_okay=False)]) -> None:
     """Fit, and say how well it does."""
     use_one_thread()
-    asked = [each for conversation in locomo.read(data) for each in _ask(conversation)]
+    results = [each for conversation in locomo.read(data) for each in _ask(conversation)]
     for columns, name in ((EVERYTHING, "text, window, words"), (WORDS, "words alone")):
         for fitted_on in PARTS:
-            rest = [each for each in asked if each.conversation not in fitted_on]
-            weights = _fit([each for each in asked if each.conversation in fitted_on], columns)
+            rest = [each for each in results if each.conversation not in fitted_on]
+            weights = _fit([each for each in results if each.conversation in fitted_on], columns)
             typer.echo(f"\n{name}: fitted on {', '.join(fitted_on)}: {_shown(weights)}; measured on the others")
             _report(rest, weights, columns)
-        typer.echo(f"\n{name}: fitted on all: {_shown(_fit(asked, columns))}")
-        _report(asked, _fit(asked, columns), columns)
+        typer.echo(f"\n{name}: fitted on all: {_shown(_fit(results, columns))}")
+        _report(results, _fit(results, columns), columns)
 
 
-def _ask(conversation: Conversation) -> Iterator[Asked]:
+def _ask(conversation: Conversation) -> Iterator[QuestionResults]:
     talk, secrets = yaml.safe_load(TALK.read_text()), yaml.safe_load(SENSITIVE.read_text())
-    asked = [(question.text, "question", question.evidence) for question in conversation.questions]
-    asked += [(text, half, frozenset()) for half, texts in talk.items() for text in texts]
+    results = [(question.text, "question", question.evidence) for question in conversation.questions]
+    results += [(text, half, frozenset()) for half, texts in talk.items() for text in texts]
     memories = [
         Item(f"sensitive-{number}", "memory", each["memory"], conversation.ends, "user")
         for number, each in enumerate(secrets)
     ]
-    asked += [
+    results += [
         (each[kind], kind, frozenset({memory.id}))
         for kind in ("about", "beside")
         for memory, each in zip(memories, secrets, strict=True)
@@ -89,7 +89,7 @@ def _ask(conversation: Conversation) -> Iterator[Asked]:
         corpus = Corpus()
         for item in items:
             corpus.add(item)
-        some = [each for each in asked if is_with_memories or each[1] in ("question", *talk)]
+        some = [each for each in results if is_with_memories or each[1] in ("question", *talk)]
         queries = [rewrite(text, corpus.people) for text, _, _ in some]
         single, window = [item.text for item in items], [corpus.window(row) for row in range(len(corpus))]
         vector_of = embed([*single, *window, *(text for query in queries for text in query.texts)])
@@ -97,22 +97,22 @@ def _ask(conversation: Conversation) -> Iterator[Asked]:
         for (_, kind, evidence), query in zip(some, queries, strict=True):
             vectors = np.stack([vector_of[each] for each in query.texts])
             found = recall(corpus, dense, query, vectors, now=conversation.ends, limit=DEPTH)
-            result = _asked(conversation.id, kind, query, found, evidence)
+            result = _results(conversation.id, kind, query, found, evidence)
             if is_with_memories:
                 yield replace(result, kind=f"{kind}, sensitive")
             else:
                 yield result
 
 
-def _asked(
+def _results(
     conversation: str, kind: str, query: RewrittenQuestion, found: Sequence[Ranked], evidence: frozenset[str]
-) -> Asked:
+) -> QuestionResults:
     seen = [(each.evidence.single or 0, each.evidence.window or 0, each.evidence.covered) for each in found]
     relevant = np.array([each.item.id in evidence for each in found], dtype=bool)
     sensitive = np.array([each.item.kind == "memory" for each in found], dtype=bool)
     features = np.array(seen).reshape(-1, 3)
     names = query.names_somebody
-    return Asked(conversation, kind, query.question, names, features, relevant, sensitive, len(evidence))
+    return QuestionResults(conversation, kind, query.question, names, features, relevant, sensitive, len(evidence))
 
 
 def _index(vectors: Matrix) -> VectorIndex:
@@ -121,9 +121,9 @@ def _index(vectors: Matrix) -> VectorIndex:
     return index
 
 
-def _fit(asked: Sequence[Asked], columns: tuple[int, ...]) -> Features:
+def _fit(results: Sequence[QuestionResults], columns: tuple[int, ...]) -> Features:
     """Logistic regression by Newton's method, slightly regularised, on questions and half of the small talk."""
-    used = [each for each in asked if each.kind in ("question", "development")]
+    used = [each for each in results if each.kind in ("question", "development")]
     x = np.concatenate([each.features[:, columns] for each in used])
     x = np.hstack([np.ones((len(x), 1)), x])
     y = np.concatenate([each.relevant for each in used]).astype(np.float64)
@@ -136,12 +136,12 @@ def _fit(asked: Sequence[Asked], columns: tuple[int, ...]) -> Features:
     return w
 
 
-def _probabilities(asked: Asked, w: Features, columns: tuple[int, ...]) -> Features:
-    return np.asarray(1 / (1 + np.exp(-(w[0] + asked.features[:, columns] @ w[1:]))))
+def _probabilities(results: QuestionResults, w: Features, columns: tuple[int, ...]) -> Features:
+    return np.asarray(1 / (1 + np.exp(-(w[0] + results.features[:, columns] @ w[1:]))))
 
 
-def _report(asked: Sequence[Asked], w: Features, columns: tuple[int, ...]) -> None:
-    questions = [each for each in asked if each.kind == "question"]
+def _report(results: Sequence[QuestionResults], w: Features, columns: tuple[int, ...]) -> None:
+    questions = [each for each in results if each.kind == "question"]
     p = np.concatenate([_probabilities(each, w, columns) for each in questions])
     y = np.concatenate([each.relevant for each in questions])
     for low, high in pairwise((0.0, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)):
@@ -155,26 +155,26 @@ def _report(asked: Sequence[Asked], w: Features, columns: tuple[int, ...]) -> No
         recall_at_k, strict = 100 * (shares * (likely | named)).mean(), 100 * (shares * likely).mean()
         line = f"  nothing below {threshold}: recall@{K} {recall_at_k:.2f} ({strict:.2f} whoever is named)"
         for half in ("development", "held_out"):
-            talk = [each for each in asked if each.kind == half]
+            talk = [each for each in results if each.kind == half]
             recalled = np.array([each.names_somebody or _recalls(each, w, columns, threshold) for each in talk])
             small = np.array([is_small_talk(each.text) for each in talk])
             line += f"; {half} {100 * recalled.mean():.1f} % (with word lists {100 * (recalled & ~small).mean():.1f})"
         typer.echo(line)
     for threshold in (0.0, *SENSITIVE_THRESHOLDS):
-        told = {
+        by_kind = {
             kind: [
                 bool((each.sensitive[:K] & (_probabilities(each, w, columns)[:K] >= threshold)).any())
-                for each in asked
+                for each in results
                 if each.kind == f"{kind}, sensitive"
             ]
             for kind in ("question", "about", "beside", "held_out")
         }
-        shares_of = "; ".join(f"{kind} {100 * np.mean(values):.1f} %" for kind, values in told.items())
-        typer.echo(f"  sensitive from {threshold}: told to {shares_of}")
+        shown = "; ".join(f"{kind} {100 * np.mean(values):.1f} %" for kind, values in by_kind.items())
+        typer.echo(f"  sensitive from {threshold}: told to {shown}")
 
 
-def _recalls(asked: Asked, w: Features, columns: tuple[int, ...], threshold: float) -> bool:
-    return bool((_probabilities(asked, w, columns)[:K] >= threshold).any())
+def _recalls(results: QuestionResults, w: Features, columns: tuple[int, ...], threshold: float) -> bool:
+    return bool((_probabilities(results, w, columns)[:K] >= threshold).any())
 
 
 def _shown(weights: Features) -> list[float]:

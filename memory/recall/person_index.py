@@ -215,16 +215,16 @@ class PersonIndex:
     def _with_rivals(self, found: Sequence[Ranked], without: Collection[int]) -> list[Ranked]:
         """Each result, followed by memories that say otherwise and are not among them."""
         shown = {self._number_of(each) for each in found}
-        told: list[Ranked] = []
+        results: list[Ranked] = []
         for each in found:
             rivals = [row for row in self._claims.rivals(self._number_of(each), self.name) if row not in without]
             items = [self._corpus.items[row] for row in rivals]
-            told.append(replace(each, contested_by=tuple(item.id for item in items)) if items else each)
+            results.append(replace(each, contested_by=tuple(item.id for item in items)) if items else each)
             for row, item in zip(rivals, items, strict=True):
                 if row not in shown:
                     shown.add(row)
-                    told.append(replace(each, item=item, by_ranker={}, part=None, contested_by=(each.item.id,)))
-        return told
+                    results.append(replace(each, item=item, by_ranker={}, part=None, contested_by=(each.item.id,)))
+        return results
 
     def _without_sensitive(self, found: Sequence[Ranked]) -> list[Ranked]:
         """Without sensitive items that the question is only near to."""
