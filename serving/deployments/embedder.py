@@ -20,6 +20,10 @@ from serving.engines.token_ids import problem_of
 # Texts in one pass of the model. On a CPU larger ones are slower and leave more memory behind: 32 texts of 120 to 240
 # words took 2.6 s of CPU and 220 MB beyond the model in passes of 32, 2.0 s and 65 MB in passes of 8.
 PASS_TEXTS = {"cpu": 8}
+# Tokens to whose multiples texts are filled up there: the allocator keeps something for each length that comes. In 120
+# calls of one to eight texts of 3 to 200 words the process of MiniLM grew from 475 to 604 MB without it, from 466 to
+# 501 MB with it, and they took 21.2 s of CPU in place of 18.8.
+MULTIPLE_TOKENS = {"cpu": 32}
 
 
 @serve.deployment(name="Embedder", max_ongoing_requests=256, health_check_period_s=10)
@@ -40,6 +44,9 @@ class Embedder:
         self._model = SentenceTransformer(_locate(spec["path"]))
         self._frame = list(self._model.tokenizer("")["input_ids"])  # what stands around every text
         self._window = int(self._model.max_seq_length or 512)
+        multiple = MULTIPLE_TOKENS.get(self._model.device.type, 1)
+        if multiple > 1 and self._window % multiple == 0:  # never beyond the positions that the model has
+            self._model[0].processing_kwargs = {"text": {"pad_to_multiple_of": multiple}}
         self._key = ClusterKey()
         self._embed.set_max_batch_size(spec["max_batch_size"])
         self._embed.set_batch_wait_timeout_s(spec["batch_wait_s"])
