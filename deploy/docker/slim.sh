@@ -10,7 +10,9 @@ before=$(size)
 # Tests, headers and sources of extensions, source maps; Ray's Java and RLlib; triton compiles kernels for GPUs.
 find "$site" -type d -name tests -prune -exec rm -rf {} +
 find "$site" -type f \( -name '*.js.map' -o -name '*.css.map' -o -name '*.a' -o -name '*.pyx' -o -name '*.hpp' -o -name '*.h' \) -delete
-rm -rf "$site/ray/jars" "$site/ray/rllib" "$site/torch/test" "$site/torch/include" "$site/torch/bin"
+rm -rf "$site/ray/jars" "$site/ray/rllib" "$site/torch/test" "$site/torch/include"
+# torch looks for one of its programs when it is imported.
+[ ! -d "$site/torch/bin" ] || find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
 [ -z "${WITHOUT_TRITON:-}" ] || rm -rf "$site/triton"
 
 # Symbols and debugging information.

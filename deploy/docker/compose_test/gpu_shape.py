@@ -52,6 +52,9 @@ def shape(file: Path, folder: Path, images: set[str]) -> tuple[dict[str, Any], l
             continue
         if name in USERS:
             service["user"] = USERS[name]
+        if name == "postgres":  # the folder of its socket: a tmpfs of this podman belongs to root, whatever its mode
+            service["read_only"], service["tmpfs"] = False, ["/tmp"]
+            changed.append("postgres without read_only")
         if "volumes" in service:
             service["volumes"] = [f"{ROOT}{each[1:]}" if each.startswith("./") else each for each in service["volumes"]]
     for secret in document["secrets"].values():
@@ -62,18 +65,13 @@ def shape(file: Path, folder: Path, images: set[str]) -> tuple[dict[str, Any], l
 def make_secrets(folder: Path) -> dict[str, str]:
     """The files of docs/deploy.md, and the variables that go with them."""
     password, token = secrets.token_hex(24), secrets.token_hex(32)
-    certificate, key = folder / "cert", folder / "key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", certificate, "-keyout", key],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    chain = make_certificate(folder)
     contents = {
         "postgres_password": password,
         "pgbouncer_users": f'"bondhu" "{password}"\n',
         "grafana_password": password,
         "scrape_token": token,
-        "tls.pem": certificate.read_text() + key.read_text(),
+        "tls.pem": chain,
     }
     for name, content in contents.items():
         (folder / name).write_text(content)
@@ -84,6 +82,17 @@ def make_secrets(folder: Path) -> dict[str, str]:
         "BONDHU_SCRAPE_TOKEN": token,
         "BONDHU_HTTPS_PORT": HTTPS_PORT,
     }
+
+
+def make_certificate(folder: Path) -> str:
+    """A certificate that lasts two days, which clients trust by `cert` in the folder; return its chain and key."""
+    certificate, key = folder / "cert", folder / "key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", certificate, "-keyout", key],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate.read_text() + key.read_text()
 
 
 def ensure_images(engine: Engine, document: dict[str, Any]) -> set[str]:
@@ -142,6 +151,7 @@ def drive(engine: Engine, folder: Path, services: tuple[str, ...]) -> list[str]:
     print(f"8 chats with memory: median {sorted(times)[4]:.1f} s")
     client.chat("Let us play tic-tac-toe.", model="bondhu/games")
     print(f"a job was done after {client.wait_done(client.job('stats'), 180):.0f} s")
+    without_postgres(engine, client)
     wrong = client.missing()
     try:
         client.metric("bondhu_cpu_cores", key)
@@ -149,7 +159,49 @@ def drive(engine: Engine, folder: Path, services: tuple[str, ...]) -> list[str]:
     except OSError:
         print("/metrics is not for the outside")
     wrong += readings.table(engine, services)
-    return wrong + (unscraped() if "prometheus" in services else [])
+    wrong += unscraped() if "prometheus" in services else []
+    return wrong + renewed(engine, folder)
+
+
+def without_postgres(engine: Engine, client: Client) -> None:
+    """Postgres is away for a while; print what the service does, and what the doctor says."""
+    engine.command("stop", engine.name("postgres"))
+    answers = []
+    for number in range(3):
+        try:
+            client.chat(f"Postgres is away, said number {number}.")
+            answers.append("200")
+        except Refused as problem:
+            answers.append(str(problem)[:120])
+    report = engine.inside("gateway", "bondhu", "doctor")[1]
+    said = [line.strip() for line in report.splitlines() if "database" in line]
+    engine.command("start", engine.name("postgres"))
+    began = time.monotonic()
+    while True:
+        try:
+            client.chat("Postgres is back.")
+            break
+        except Refused:
+            if time.monotonic() - began > 60:
+                raise
+            time.sleep(1)
+    print(f"without Postgres: {'; '.join(answers)}; the doctor: {'; '.join(said)[:300]}")
+    print(f"with Postgres again: a chat after {time.monotonic() - began:.0f} s", flush=True)
+
+
+def renewed(engine: Engine, folder: Path) -> list[str]:
+    """Renew the certificate as docs/runbooks/CertificateEnds.md says; return what is wrong."""
+    address = ("127.0.0.1", int(HTTPS_PORT))
+    before = ssl.get_server_certificate(address)
+    (folder / "tls.pem").write_text(make_certificate(folder))
+    engine.command("kill", "--signal", "USR2", engine.name("haproxy"))
+    began = time.monotonic()
+    while ssl.get_server_certificate(address) == before:
+        if time.monotonic() - began > 20:
+            return ["HAProxy serves the old certificate 20 s after the signal"]
+        time.sleep(0.2)
+    print(f"the renewed certificate was served {time.monotonic() - began:.1f} s after the signal", flush=True)
+    return []
 
 
 def unscraped() -> list[str]:
