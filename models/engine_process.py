@@ -6,6 +6,7 @@ neither Ray nor its callers.
 """
 
 import asyncio
+import json
 import os
 import re
 import secrets
@@ -15,9 +16,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import aiohttp
+import psutil
 
 KEY_VARIABLE = "BONDHU_ENGINE_KEY"
 LOG_TAIL_LINES = 300  # a start that fails leaves the tracebacks of three processes
@@ -30,6 +32,10 @@ _CONSEQUENCE = re.compile(r"(Engine core|WorkerProc) initialization failed|Engin
 
 class EngineStartError(RuntimeError):
     """The server exited, or did not generate in time; the text gives the reason from its log."""
+
+
+class CommandRefused(RuntimeError):
+    """The server did not do what it was told; the text gives its reason."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,37 @@ class EngineProcess:
         found = re.findall(r"^([\w:]+)(?:\{[^}]*\})? (\S+)$", text, re.M)
         return {self.gauges[name]: float(value) for name, value in found if name in self.gauges}
 
+    async def load_adapter(self, adapter: str, revision: str, path: str) -> str:
+        """Load an adapter while the server runs, if it can; return its name in requests. Raises CommandRefused."""
+        raise CommandRefused(f"{self.program} loads adapters only when it starts")
+
+    async def unload_adapter(self, name: str) -> None:
+        """Unload an adapter that `load_adapter` has loaded. Raises CommandRefused."""
+        raise CommandRefused(f"{self.program} cannot unload adapters")
+
+    async def sleep(self) -> bool:
+        """Free the memory of the accelerator while the process stays; False if the engine has no such mode."""
+        return False
+
+    async def wake(self) -> bool:
+        """End the sleep; False if it did not."""
+        return False
+
+    def memory_bytes(self) -> int:
+        """The resident memory of its processes; 0 if there are none."""
+        return resident_bytes(self._process.pid) if self._process is not None and self.alive else 0
+
+    async def control(self, path: str, body: Mapping[str, Any]) -> None:
+        """POST a command to the server; raises CommandRefused with its reason."""
+        if self._session is None:
+            raise CommandRefused(f"{self.program} is not running")
+        try:
+            async with self._session.post(f"{self.address}{path}", json=body, timeout=_timeout(60)) as response:
+                if response.status != 200:
+                    raise CommandRefused(_message(await response.text()))
+        except (aiohttp.ClientError, TimeoutError) as problem:
+            raise CommandRefused(f"{self.program} does not answer: {problem!r}") from problem
+
     async def answers(self, timeout_s: float) -> bool:
         """Whether it answers a request for one token, with any status."""
         return await self._probe(timeout_s) is not None
@@ -214,6 +251,30 @@ class EngineProcess:
                 return response.status
         except (aiohttp.ClientError, TimeoutError):
             return None
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process and its descendants; those that end meanwhile count nothing."""
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    total = 0
+    for process in family:
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _message(text: str) -> str:
+    """The message of an error response in OpenAI's format, else its text."""
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:500]
 
 
 def _timeout(total_s: float) -> aiohttp.ClientTimeout:

@@ -23,7 +23,7 @@ from models.constraints.json_schema import XGRAMMAR, unenforced
 from models.control_tokens import Neutraliser, control_tokens, neutral_chat
 from models.grammar_pool import LIMITS_VARIABLE, GrammarLimits, GrammarPool, PoolBusy
 from models.openai_format import with_plain_messages
-from models.vllm import required_calls, sanitiser
+from models.vllm import adapter_names, required_calls, sanitiser
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,6 +46,7 @@ class RequestGuard:
         self._limits = GrammarLimits(**json.loads(os.environ.get(LIMITS_VARIABLE, "{}")))
         sanitiser.install()
         required_calls.install()
+        adapter_names.install()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to vLLM without control tokens in its messages, or refuse it."""

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from models.engine_process import EngineProcess
+from models.engine_process import CommandRefused, EngineProcess
+from models.vllm.adapter_names import engine_name
 
+SLEEP_MODE = "--enable-sleep-mode"
 MIDDLEWARE = ("models.vllm.guard.RequestGuard", "models.vllm.middleware.RequireKey")  # the last one runs first
 
 
@@ -18,6 +20,8 @@ class VllmServer(EngineProcess):
 
     `model` is a checkpoint directory or a hub id; `arguments` are vLLM's; adapters are directories.
     """
+
+    _loaded: frozenset[str] = frozenset()  # names of adapters that were loaded while it ran
 
     program: ClassVar[str] = "vLLM"
     gauges: ClassVar[Mapping[str, str]] = {
@@ -49,5 +53,35 @@ class VllmServer(EngineProcess):
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; longer than the gateway's, so that the gateway closes first
             "VLLM_MAX_N_SEQUENCES": "128",  # OpenAI's limit of `n`; with vLLM's, one request could fill any queue
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # by whoever has the engine's key: no client
+            **({"VLLM_SERVER_DEV_MODE": "1"} if SLEEP_MODE in self._arguments else {}),  # has /sleep and /wake_up
             **self._environment,
         }
+
+    async def sleep(self) -> bool:
+        """See `EngineProcess`; the weights go to the host's memory (level 1)."""
+        return await self._try("/sleep?level=1")
+
+    async def wake(self) -> bool:
+        """See `EngineProcess`."""
+        return await self._try("/wake_up")
+
+    async def _try(self, path: str) -> bool:
+        try:
+            await self.control(path, {})
+        except CommandRefused:
+            return False
+        return True
+
+    async def load_adapter(self, adapter: str, revision: str, path: str) -> str:
+        """Load a revision of an adapter beside what is served; return its name in requests. Raises CommandRefused."""
+        name = engine_name(adapter, revision)
+        if name not in self._loaded:
+            await self.control("/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+            self._loaded |= {name}
+        return name
+
+    async def unload_adapter(self, name: str) -> None:
+        """Accept no more requests for an adapter; those that run go on. Raises CommandRefused."""
+        await self.control("/v1/unload_lora_adapter", {"lora_name": name})
+        self._loaded -= {name}

@@ -1,9 +1,7 @@
 """The `bondhu` command. Commands import what they need themselves, so that `--help` is fast."""
 
-import fcntl
 import json
 import os
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +11,10 @@ from serving.cli.access import consent, keys
 from serving.cli.access.usage import usage
 from serving.cli.backup import backup, restore
 from serving.cli.chat import chat
-from serving.cli.console import EPILOG, Exit, err, fail, out, settings_or_exit
+from serving.cli.cluster.apply import apply, rollback
+from serving.cli.cluster.record import history
+from serving.cli.cluster.versions import read_versions, show_versions
+from serving.cli.console import EPILOG, Exit, out, settings_or_exit
 from serving.cli.doctor_services import services
 from serving.cli.embeddings import embeddings
 from serving.cli.service import doctor, processes
@@ -33,6 +34,8 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 app.command(epilog=EPILOG)(up)
 app.command(epilog=EPILOG)(down)
 app.command(epilog=EPILOG)(page)
+for change in (apply, rollback, history):
+    app.command(epilog=EPILOG)(change)
 for process in (processes.init, processes.gateway, processes.worker, processes.ray_head):
     app.command(epilog=EPILOG, rich_help_panel="One process at a time")(process)
 
@@ -61,76 +64,18 @@ def status(
     ready = readiness.ask_ready(gateway_url(settings), os.environ.get(SCRAPE_TOKEN) or scrape)
     open_files = [str(path) for path in exposed(private_paths(settings))]
     is_ready = bool(ready and ready.get("ready"))
+    versions = read_versions(settings)
     if as_json:
         whole = {"running": details is not None, "ready": is_ready, "stack": details, "processes": state}
-        typer.echo(json.dumps({**whole, "gateway": ready, "open_to_others": open_files}, indent=2))
+        more = {"gateway": ready, "versions": versions, "open_to_others": open_files}
+        typer.echo(json.dumps({**whole, **more}, indent=2))
     else:
         _show_status(settings, details is not None, state, ready)
+        show_versions(versions)
         _show_open(open_files)
     if details is None and ready is None:
         raise typer.Exit(Exit.NOT_RUNNING)
     raise typer.Exit(Exit.OK if is_ready else Exit.FAILED)
-
-
-@app.command(epilog=EPILOG)
-def apply(
-    plan_only: Annotated[bool, typer.Option("--plan", help="Show the changes without making them.")] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Stop old engines first, for a machine without room for both.")
-    ] = False,
-    as_json: Json = False,
-    restore: Annotated[bool, typer.Option(hidden=True, help="Restore what was last applied.")] = False,
-) -> None:
-    """Apply the configuration to the running service without losing a request."""
-    settings = settings_or_exit()
-    from serving.cluster import apply as applying
-
-    try:
-        if restore:
-            with _one_at_a_time(settings):
-                applying.restore(settings, _report)
-            return
-        plan = applying.plan(settings)
-        if plan_only or not as_json:
-            _show_plan(plan, as_json)
-        if plan_only:
-            return
-        with _one_at_a_time(settings):
-            applying.execute(applying.plan(settings), settings, _report, replace=replace)
-    except applying.ClusterError as problem:
-        fail(f"{problem}. Start it with `bondhu up`", Exit.NOT_RUNNING)
-    except applying.ApplyFailed as problem:
-        fail(str(problem))
-    if as_json:
-        typer.echo(json.dumps({"applied": True, "steps": [asdict(step) for step in plan.steps]}, indent=2))
-
-
-def _show_plan(plan: Any, as_json: bool) -> None:
-    if as_json:
-        steps = [asdict(step) for step in plan.steps]
-        typer.echo(json.dumps({"changes": plan.changes, "steps": steps}, indent=2))
-        return
-    for step in plan.steps:
-        out.print(f"{step.action:<12} {step.target:<36} {step.why}", markup=False, soft_wrap=True)
-    if not plan.changes:
-        out.print("nothing to change")
-
-
-def _one_at_a_time(settings: Settings) -> Any:
-    """Hold var/run/apply.lock, because concurrent applies would undo each other."""
-    path = settings.var_dir / "run/apply.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        err.print("waiting for another apply to finish")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    return file
-
-
-def _report(line: str) -> None:
-    err.print(line, markup=False, soft_wrap=True)
 
 
 def _show_status(settings: Settings, running: bool, state: dict[str, Any], ready: dict[str, Any] | None) -> None:

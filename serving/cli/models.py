@@ -17,8 +17,11 @@ from rich.table import Table
 
 from models.vllm import arguments as engine_args
 from serving.cli import completion
+from serving.cli.cluster.live import age, read_states
 from serving.cli.console import EPILOG
 from serving.cli.fetch import fetch_model
+from serving.cli.fit import fit
+from serving.cluster.adapters import misfits_of
 from serving.cluster.manifest import llama_cpp_arguments
 from serving.config.errors import ConfigError, Problem, suggest
 from serving.config.load import load_settings
@@ -29,25 +32,31 @@ CONFIGURATION_ERROR = 2
 
 app = typer.Typer(help="The catalogue of models in configs/models/.", no_args_is_help=True)
 app.command("fetch", epilog=EPILOG)(fetch_model)
+app.command("fit", epilog=EPILOG)(fit)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
-    """List the catalogue and mark the served models."""
+    """List the catalogue, and of the served models their state, memory and last use."""
     settings = _settings(as_json)
-    rows = [_summary(settings, settings.catalogue[id_]) for id_ in sorted(settings.ids.of("model"))]
+    live = read_states(settings)
+    rows = [_summary(settings, settings.catalogue[id_]) | {"live": live.get(id_)} for id_ in _model_ids(settings)]
     if as_json:
         _print_json(rows)
         return
     table = Table("", box=None)
-    for heading in ("model", "quantisation", "runs on", "needs"):
+    for heading in ("model", "quantisation", "runs on", "needs", "state", "memory", "last use"):
         table.add_column(heading, no_wrap=True)
     for row in rows:
+        now = row["live"]
+        told = ("", "", "")
+        if now is not None:
+            told = (now["state"], f"{now['memory_bytes'] / 2**20:,.0f} MiB", age(now["last_used_s"]))
         gib = row["gpu_memory_gib"]
         needs = f"{gib:g} GiB of GPU" if gib else ""
         mark = {"active": "*", "also": "+"}.get(row["served"] or "", "")
-        table.add_row(mark, row["id"], row["quantization"], ", ".join(row["profiles"]), needs)
+        table.add_row(mark, row["id"], row["quantization"], ", ".join(row["profiles"]), needs, *told)
     console = Console()
     console.print(table)
     console.print(f"* active in profile {settings.profile}; + also served", style="dim")
@@ -108,6 +117,7 @@ def check(
     settings = _settings(as_json)
     specs = [_find(settings, model_id, as_json)] if model_id else list(settings.catalogue.values())
     problems = [problem for spec in specs for problem in _missing_files(settings.root, spec)]
+    problems += [problem for spec in specs for problem in misfits_of(settings, spec)]
     if deep:
         problems += _ask_vllm(settings, [spec for spec in specs if not spec.runs_llama_cpp])
     if problems:
@@ -131,6 +141,10 @@ def _find(settings: Settings, model_id: str, as_json: bool) -> ModelSpec:
         hint = suggest(model_id, settings.ids.of("model", "adapter"))
         _fail([Problem("configs/models", model_id, "no such model" + hint)], as_json)
     return found
+
+
+def _model_ids(settings: Settings) -> list[str]:
+    return sorted(settings.ids.of("model"))
 
 
 def _summary(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
@@ -166,11 +180,6 @@ def _missing_files(root: Path, spec: ModelSpec) -> list[Problem]:
         pass  # `bondhu up` fetches it
     elif directory is not None and (missing := missing_from(spec, directory)):
         problems.append(Problem(where, "path", f"{directory} is not a complete model: it has no {missing}"))
-    problems += [
-        Problem(where, "adapters", f"{root / adapter.path} does not exist (adapter `{adapter.id}`)")
-        for adapter in spec.adapters
-        if not (root / adapter.path).exists()
-    ]
     template = spec.server_arguments(root).get("chat_template")
     if isinstance(template, str) and template.endswith(".jinja") and not Path(template).is_file():
         problems.append(Problem(where, "server.chat_template", f"{template} does not exist in {root}"))

@@ -7,9 +7,11 @@ https://docs.ray.io/en/latest/serve/production-guide/config.html
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.adapters.revision import adapter_revision
 from models.vllm import arguments as engine_args
 from serving.config.schema import (
     AutoscalingSpec,
@@ -24,6 +26,8 @@ from serving.engines.wire import Routing, routing
 
 ENGINE_PREFIX = "engine-"
 SHUTDOWN_MARGIN_S = 20.0  # in addition to the drain: settling, and vLLM's own shutdown
+
+NOTES = ("versions", "expected", "canary")  # of the routing table: what an apply notes in it
 
 Application = dict[str, Any]
 Manifest = dict[str, Any]
@@ -50,6 +54,34 @@ def assemble(settings: Settings, routes: Routing, engines: list[Application]) ->
     }
 
 
+def is_engine(name: str) -> bool:
+    """Whether an application is a model's engine, by its name."""
+    return name.startswith(ENGINE_PREFIX)
+
+
+def engines_of(document: Manifest) -> list[Application]:
+    """The engine applications of a document."""
+    return [app for app in document["applications"] if is_engine(app["name"])]
+
+
+def routes_of(document: Manifest) -> Routing:
+    """The routing table in a document."""
+    (directory,) = (app for app in document["applications"] if app["name"] == "directory")
+    routes: Routing = directory["deployments"][0]["user_config"]
+    return routes
+
+
+def changed(document: Manifest, routes: Routing, engines: Sequence[Application]) -> Manifest:
+    """The document with another routing table and other engine applications."""
+    beside = [app for app in document["applications"] if not is_engine(app["name"]) and app["name"] != "directory"]
+    return {**document, "applications": [directory_application(routes), *beside, *engines]}
+
+
+def without_notes(routes: Mapping[str, Any]) -> dict[str, Any]:
+    """The routing table as the configuration makes it."""
+    return {key: value for key, value in routes.items() if key not in NOTES}
+
+
 def engine_name(spec: ModelSpec) -> str:
     """The application's name, which differs for each configuration."""
     return f"{ENGINE_PREFIX}{spec.id}-{spec.fingerprint()}"
@@ -59,9 +91,15 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
     """One model's engine."""
     placement = spec.deployment
     directory = spec.directory(settings.root)
-    adapters = {adapter.id: str(settings.root / adapter.path) for adapter in spec.adapters}
+    adapters = {adapter.id: settings.root / adapter.path for adapter in spec.adapters}
+    loads_at_start = {name: str(path) for name, path in adapters.items()} if spec.runs_llama_cpp else {}
     deployment: dict[str, Any] = {
         "name": "Engine",
+        "user_config": {
+            "adapters": {} if spec.runs_llama_cpp else _wanted(adapters),
+            "idle_s": placement.idle_s,
+            "scales_to_zero": placement.autoscaling is not None and placement.autoscaling.min_replicas == 0,
+        },
         "graceful_shutdown_timeout_s": placement.drain_s + SHUTDOWN_MARGIN_S,
         "ray_actor_options": {"num_cpus": placement.num_cpus, "num_gpus": placement.num_gpus},
         "autoscaling_config": _autoscaling(placement),
@@ -77,7 +115,7 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
             "revision": spec.revision,
             "quantization": spec.quantization,
             "arguments": _arguments(settings, spec, directory is not None),
-            "adapters": adapters,
+            "adapters": loads_at_start,
             "runs": "llama_cpp" if spec.runs_llama_cpp else "vllm",
             "environment": spec.env,
             "startup_timeout_s": placement.startup_timeout_s,
@@ -86,8 +124,17 @@ def engine_application(settings: Settings, spec: ModelSpec) -> Application:
             "drain_s": placement.drain_s,
             "max_restarts": placement.max_restarts,
             "loopback": settings.ray.address is None,
+            "has_sleep_mode": not spec.runs_llama_cpp and spec.engine_arguments.get("enable_sleep_mode") is True,
         },
         "deployments": [deployment],
+    }
+
+
+def _wanted(adapters: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """The adapters that replicas load while they run; of files that are not here, replicas read the revision."""
+    return {
+        name: {"path": str(path), "revision": adapter_revision(path) if path.exists() else ""}
+        for name, path in adapters.items()
     }
 
 

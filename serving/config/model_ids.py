@@ -5,6 +5,7 @@ routing table and its reloadable settings (`serving.generation.catalogue`). This
 ready.
 """
 
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -94,14 +95,27 @@ def _declared(service: ServiceFile, files: Mapping[str, ModelSpec]) -> Iterator[
     yield from (ModelId(id_, "agent", id_) for id_ in agent_ids())
 
 
-def running(configured: ModelIds, *, models: Iterable[str], alias: str, external: Iterable[str]) -> ModelIds:
-    """Return the ids of a running service, whose models, alias and external models may have changed since its start."""
+def running(
+    configured: ModelIds,
+    *,
+    models: Iterable[str],
+    alias: str,
+    external: Iterable[str],
+    bases: Mapping[str, str] = types.MappingProxyType({}),
+) -> ModelIds:
+    """Return the ids of a running service, whose models, alias and external models may have changed since its start.
+
+    `bases` has the model of each adapter.
+    """
 
     def entries() -> Iterator[ModelId]:
         for name in models:
             entry = configured.find(name)
             is_local = entry is not None and entry.kind in LOCAL
-            yield replace(entry, is_served=True) if entry and is_local else ModelId(name, "model", name, name)
+            if entry and is_local:
+                yield replace(entry, is_served=True)
+            else:
+                yield ModelId(name, "adapter" if name in bases else "model", name, bases.get(name, name))
         yield ModelId(alias, "alias")
         yield from (entry for entry in configured if entry.kind in ("embedder", "reranker", "agent"))
         yield from (ModelId(id_, "external", id_) for id_ in external)

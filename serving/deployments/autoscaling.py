@@ -29,5 +29,8 @@ def engine_load(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
     if sum(reported.get("ready", {}).values()) < context.current_num_replicas:
         # An engine is starting or restarting. Serve does not know which, so removing one could remove a ready one.
         target = max(target, context.current_num_replicas)
+    awake = len(reported.get("idle", {})) - sum(reported.get("idle", {}).values())
+    if awake or (context.current_num_replicas == 0 and context.total_num_requests):
+        target = max(target, 1)  # requests came within `idle_s`, or one waits for the first replica
     bounded = max(context.capacity_adjusted_min_replicas, min(context.capacity_adjusted_max_replicas, target))
     return bounded, {}

@@ -7,7 +7,7 @@ load, because requests go directly to that server and Serve's counters do not se
 
 import asyncio
 import contextlib
-import hashlib
+import itertools
 import json
 import logging
 import os
@@ -17,17 +17,21 @@ from typing import Any
 import ray
 from ray import serve
 
+from models.adapters.revision import weights_revision
 from models.engine_process import EngineProcess, EngineStartError, Load
 from models.grammar_pool import LIMITS_VARIABLE
 from models.llama_cpp.server import LlamaCppServer
 from models.stall_watch import StallWatch
 from models.vllm.server import VllmServer
+from serving.deployments.adapters import ReplicaAdapters
+from serving.deployments.rest import Rest
 from serving.engines.wire import ReplicaReport, ReplicaState
 from serving.supervisor import reaper
 
 log = logging.getLogger("ray.serve")
 
 REPORT_INTERVAL_S = 2.0
+MEMORY_EVERY = 5  # reports between two looks at the engine's memory
 SETTLE_S = 3.0  # longer than a poll: until then gateways may still send requests to a draining replica
 LOADING = "the engine is loading the model"
 STABLE_AFTER_S = 120.0  # a boot that lasted this long resets the count of failures
@@ -46,7 +50,7 @@ class Engine:
     Args:
         spec: the application's arguments: runs (vllm or llama_cpp), model, fingerprint, path, revision, quantization,
             arguments, adapters, environment, startup_timeout_s, step_timeout_s, grammars, drain_s, max_restarts,
-            loopback.
+            loopback, has_sleep_mode.
 
     """
 
@@ -63,10 +67,11 @@ class Engine:
         self._stalls: StallWatch | None = None  # while the engine serves
         self._stalled = ""
         self._probe: asyncio.Task[None] | None = None
+        self._rest = Rest()
+        self._waking: asyncio.Task[None] | None = None
+        self._memory_bytes = 0
         self._revision = spec["revision"] or await asyncio.to_thread(weights_revision, Path(spec["path"]))
-        self._adapters = {
-            name: await asyncio.to_thread(weights_revision, Path(path)) for name, path in spec["adapters"].items()
-        }
+        self._adapters = await asyncio.to_thread(ReplicaAdapters, spec["adapters"])
         self._reports = asyncio.create_task(self._report_for_ever())
         try:
             await self._boot()
@@ -76,14 +81,25 @@ class Engine:
             raise
         self._watch = asyncio.create_task(self._keep_alive())
 
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Serve other adapters: Serve calls this at the start and at every change of the deployment's `user_config`."""
+        self._rest.idle_s, self._rest.removes = user_config.get("idle_s"), user_config.get("scales_to_zero", False)
+        is_up = self._state in ("ready", "draining")
+        await self._adapters.want(user_config.get("adapters", {}), self._server if is_up else None)
+        await self._report_to_directory()
+
     async def check_health(self) -> None:
         """Raise once the server has failed too often in a row, so that Ray replaces this replica."""
         if self._state == "failed":
             raise RuntimeError(self._reason)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Metrics for the autoscaling policy: running plus waiting requests, KV cache usage (0..1), 1 while ready."""
+        """Metrics for the autoscaling policy: running plus waiting requests, KV cache usage (0..1), 1 while ready.
+
+        `idle` is 1 when the replica could be removed: no request came for `idle_s`, or that is not set.
+        """
         return {
+            "idle": float(self._rest.is_over(asyncio.get_running_loop().time())),
             "ready": float(self._state == "ready"),
             "load": float(self._load.running + self._load.waiting),
             "kv_cache_usage": self._load.kv_cache_usage,
@@ -102,6 +118,8 @@ class Engine:
             await asyncio.sleep(SETTLE_S)
             await self._server.drain(self._spec["drain_s"])
         self._reports.cancel()
+        if self._waking is not None:
+            self._waking.cancel()
         if self._probe is not None:
             self._probe.cancel()
         if self._server is not None:
@@ -123,8 +141,14 @@ class Engine:
             log_path=Path(os.environ["BONDHU_VAR_DIR"]) / "logs" / log_name,
             reaper=reaper.argv([], grace_s=5),
         )
-        await self._become("starting", f"{LOADING} again: {again}" if again else LOADING)
+        self._adapters.forget()
+        loop = asyncio.get_running_loop()
+        self._rest.starts(loop.time())
+        state: ReplicaState = "waking" if self._state == "asleep" else "starting"
+        await self._become(state, f"{LOADING} again: {again}" if again else LOADING)
         await self._server.start(spec["startup_timeout_s"])
+        await self._adapters.settle(self._server)
+        self._rest.started(loop.time())
         self._stalls = StallWatch(spec["step_timeout_s"], asyncio.get_running_loop().time())
         await self._become("ready", "")
 
@@ -162,7 +186,9 @@ class Engine:
             "fingerprint": self._spec["fingerprint"],
             "revision": self._revision,
             "quantization": self._spec["quantization"],
-            "adapters": self._adapters,
+            "adapters": self._adapters.revisions,
+            "adapter_names": self._adapters.names,
+            "adapter_problems": self._adapters.problems,
             "state": self._state,
             "reason": self._reason,
             "address": self._server.address if self._server else "",
@@ -170,6 +196,8 @@ class Engine:
             "running": self._load.running,
             "waiting": self._load.waiting,
             "kv_cache_usage": self._load.kv_cache_usage,
+            "ready_in_s": self._rest.ready_in_s(self._state, asyncio.get_running_loop().time()),
+            "memory_bytes": self._memory_bytes,
         }
 
     async def _become(self, state: ReplicaState, reason: str) -> None:
@@ -177,11 +205,65 @@ class Engine:
         await self._report_to_directory()
 
     async def _report_for_ever(self) -> None:
-        while True:
+        for number in itertools.count():
             if self._server is not None and self._state in ("ready", "draining"):
                 await self._look_at(self._server)
+            if number % MEMORY_EVERY == 0:
+                self._memory_bytes = await asyncio.to_thread(self._server.memory_bytes) if self._server else 0
             await self._report_to_directory()
+            await self._sleep_or_wake()
             await asyncio.sleep(REPORT_INTERVAL_S)
+
+    async def _sleep_or_wake(self) -> None:
+        """Let the engine sleep when no request came for long enough; wake it when one did."""
+        now_s = asyncio.get_running_loop().time()
+        is_idle = self._load.running + self._load.waiting == 0
+        if self._state == "ready" and not self._rest.removes and is_idle and self._rest.is_due(now_s):
+            await self._fall_asleep()
+        elif self._state == "asleep" and self._rest.was_used_since_asleep(now_s):
+            await self._wake()
+
+    async def _fall_asleep(self) -> None:
+        assert self._server is not None, "booted in the constructor"
+        loop = asyncio.get_running_loop()
+        self._rest.falls_asleep(loop.time())
+        await self._become("asleep", f"no request came for {self._rest.idle_s:g} s")
+        await asyncio.sleep(SETTLE_S)  # until then gateways may still send requests
+        await self._look_at(self._server)
+        await self._report_to_directory()
+        if self._load.running + self._load.waiting or self._rest.was_used_since_asleep(loop.time()):
+            await self._become("ready", "")
+            return
+        self._stalls = None
+        if self._spec.get("has_sleep_mode") and await self._server.sleep():
+            return
+        self._watch.cancel()
+        await self._server.stop()
+        self._adapters.forget()
+
+    async def _wake(self) -> None:
+        assert self._server is not None, "booted in the constructor"
+        self._waking = asyncio.create_task(self._wake_up(self._server))
+
+    async def _wake_up(self, server: EngineProcess) -> None:
+        """Return when the engine generates again; reports go on meanwhile."""
+        loop = asyncio.get_running_loop()
+        if server.alive:
+            self._rest.starts(loop.time())
+            await self._become("waking", "the engine wakes")
+            if await server.wake():
+                self._rest.started(loop.time())
+                self._stalls = StallWatch(self._spec["step_timeout_s"], loop.time())
+                await self._become("ready", "")
+                return
+            self._watch.cancel()
+            await server.stop()
+        try:
+            await self._boot()
+        except EngineStartError as problem:
+            await self._become("failed", str(problem))
+            return
+        self._watch = asyncio.create_task(self._keep_alive())
 
     async def _look_at(self, server: EngineProcess) -> None:
         """Note the load; stop a server that hangs, which `_keep_alive` then restarts."""
@@ -209,22 +291,10 @@ class Engine:
     async def _report_to_directory(self) -> None:
         try:
             directory = serve.get_deployment_handle("Directory", app_name="directory")
-            await asyncio.wait_for(directory.report.remote(self._report()), timeout=REPORT_INTERVAL_S)
+            used_s_ago = await asyncio.wait_for(directory.report.remote(self._report()), timeout=REPORT_INTERVAL_S)
+            self._rest.used(used_s_ago, asyncio.get_running_loop().time())
         except Exception as problem:  # noqa: BLE001 - no problem of the directory may affect the engine
             log.debug("the report to the directory failed: %s", problem)
-
-
-def weights_revision(path: Path) -> str:
-    """A revision of local weights: 12 hex digits of the SHA-256 of their files; "unknown" for others."""
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    if not files:
-        return "unknown"
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as weights:
-            while block := weights.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:12]
 
 
 def build(args: dict[str, Any]) -> serve.Application:

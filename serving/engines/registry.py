@@ -6,7 +6,10 @@ unavailable. This module does not know Ray, nor what a request contains.
 """
 
 import asyncio
+import contextlib
 import logging
+import math
+import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -15,7 +18,8 @@ import aiohttp
 
 from models.serve_ingress import CLUSTER_HEADER
 from serving.engines import prefix_salt
-from serving.engines.wire import DirectoryAnswer, ReplicaReport, Routing, label, serves
+from serving.engines.traffic import TrafficCounter
+from serving.engines.wire import RESTING, Canary, DirectoryAnswer, ReplicaReport, Routing, label, serves
 from serving.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
@@ -70,6 +74,11 @@ class EngineRegistry:
         retry_after_s: Retry-After of errors while no replica is ready.
         routing: the routing table to use until the directory has been polled.
         clock: monotonic seconds.
+        now: seconds since the epoch.
+        draw: a number of 0..1, by which a request goes to a canary.
+
+    Attributes:
+        traffic: counts this worker's requests; the directory is told with each poll.
 
     """
 
@@ -85,6 +94,8 @@ class EngineRegistry:
         retry_after_s: int,
         routing: Routing,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._directory_url = directory_url
         self._headers = {CLUSTER_HEADER: cluster_key}
@@ -94,16 +105,21 @@ class EngineRegistry:
         self._ready_within_s = ready_within_s
         self._retry_after_s = retry_after_s
         self._clock = clock
+        self._now = now
+        self._draw = draw
+        self.traffic = TrafficCounter(clock)
         self.routing = routing
         self.directory_problem: str | None = "it has not been reached yet"
         self._active = routing["active"]
         self._replicas: dict[tuple[str, int], Replica] = {}
         self._probes: set[asyncio.Task[None]] = set()
+        self._proven = asyncio.Event()  # set, and replaced, whenever a probe succeeds
 
     async def run(self) -> None:
         """Poll and probe until cancelled."""
         try:
             while True:
+                await self._tell()
                 await self._poll()
                 self._probe_where_due()
                 self._follow_active()
@@ -117,21 +133,53 @@ class EngineRegistry:
         """The model that the alias means; "" as long as none is known."""
         return self._active
 
+    def choose_active(self) -> str:
+        """What the alias means for one request: the active model, or its canary for a share of them."""
+        canary = self._canary_of(self._active)
+        takes = canary is not None and canary["to"] != self._active and self._usable(canary["to"])
+        return canary["to"] if canary is not None and takes and self._draw() < canary["share"] else self._active
+
     def choose(self, model: str, avoid: Collection[Replica] = ()) -> Replica:
         """The ready replica of `model` with the fewest requests of this worker; raises EngineUnavailable.
 
         Replicas in `avoid` are only chosen if there is no other.
         """
         usable = self._usable(model)
+        canary = self._canary_of(model)
+        if canary is not None and canary["to"] == model and self._draw() < canary["share"]:
+            usable = self._with_fingerprint(model, canary["fingerprint"]) or usable
         if avoid:
             usable = [replica for replica in usable if replica not in avoid] or usable
         if not usable:
             state = self.state(model)
             raise EngineUnavailable(
                 f"The model '{model}' is not available right now ({state.state}: {state.reason}).",
-                retry_after_s=self._retry_after_s,
+                retry_after_s=self.retry_after_s(model),
             )
         return usable[0] if len(usable) == 1 else min(usable, key=lambda replica: replica.outstanding)
+
+    def retry_after_s(self, model: str) -> int:
+        """After how many seconds a request for `model`, which is not ready, should come again."""
+        left_s = self.routing.get("expected", {}).get(self._base(model), 0.0) - self._now()
+        if left_s <= 0:
+            left_s = self._ready_in_s(model)
+        return math.ceil(left_s + self._poll_s) if left_s > 0 else self._retry_after_s
+
+    async def awake(self, model: str, timeout_s: float) -> None:
+        """Wake the engine of `model` if it sleeps, and return when it is ready or will not be within `timeout_s`.
+
+        If it takes longer by what its last start took, this returns at once, and the engine is woken all the same.
+        """
+        self.traffic.use(model)
+        if self._usable(model) or not self._rests(model):
+            return
+        await self._tell()
+        if self._ready_in_s(model) > timeout_s:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self._usable(model):
+                    await self._proven.wait()
 
     def state(self, model: str) -> ModelState:
         """Whether `model` is ready, and if not, why."""
@@ -140,6 +188,8 @@ class EngineRegistry:
         if usable:
             newest = max(replica.proven_at or 0.0 for replica in usable)
             return ModelState(True, "ready", None, len(usable), round(self._clock() - newest, 3))
+        if self._rests(model):
+            return ModelState(True, "asleep", None, 0, None)
         if not replicas:
             reason = "no replica has reported"
             if self.directory_problem:
@@ -168,13 +218,42 @@ class EngineRegistry:
         """The last reports of the replicas."""
         return [replica.report for replica in self._replicas.values()]
 
-    def _usable(self, model: str) -> list[Replica]:
+    def _base(self, model: str) -> str:
+        """The model that an adapter is on; a model itself."""
+        return self.routing.get("bases", {}).get(model, model)
+
+    def _rests(self, model: str) -> bool:
+        """Whether no engine is up for `model`, and a request wakes one."""
+        base = self._base(model)
+        states = [each.report["state"] for each in self._replicas.values() if each.report["model"] == base]
+        if not states:
+            return base in self.routing.get("on_demand", []) and self.directory_problem is None
+        return any(state in RESTING for state in states)
+
+    def _ready_in_s(self, model: str) -> float:
+        base = self._base(model)
+        times = [each.report.get("ready_in_s", 0.0) for each in self._replicas.values() if each.report["model"] == base]
+        return min(times, default=0.0)
+
+    def _canary_of(self, model: str) -> Canary | None:
+        """The canary that takes a share of the requests for `model`; it ends by itself if its apply does not end it."""
+        canary = self.routing.get("canary")
+        return canary if canary is not None and canary["model"] == model and canary["until"] > self._now() else None
+
+    def _with_fingerprint(self, model: str, fingerprint: str) -> list[Replica]:
+        alive = [replica for replica in self._alive(model) if replica.report["state"] == "ready"]
+        return [replica for replica in alive if replica.report["fingerprint"] == fingerprint]
+
+    def _alive(self, model: str) -> list[Replica]:
         oldest = self._clock() - self._ready_within_s
-        alive = [
+        return [
             replica
             for replica in self._replicas.values()
             if replica.proven_at is not None and replica.proven_at > oldest and serves(replica.report, model)
         ]
+
+    def _usable(self, model: str) -> list[Replica]:
+        alive = self._alive(model)
         fingerprint = self.routing["models"].get(model)
         current = [replica for replica in alive if replica.report["fingerprint"] == fingerprint]
         serving = [replica for replica in current or alive if replica.report["state"] == "ready"]
@@ -185,6 +264,20 @@ class EngineRegistry:
         active = self.routing["active"]
         if active != self._active and (not self._active or self._usable(active) or not self._usable(self._active)):
             self._active = active
+
+    async def _tell(self) -> None:
+        """Tell the directory what this worker counted; what it did not hear, it hears with the next poll."""
+        if not self.traffic.has_news:
+            return
+        report = self.traffic.report()
+        timeout = aiohttp.ClientTimeout(total=2.0)
+        try:
+            async with self._session.post(
+                self._directory_url, json=report, headers=self._headers, timeout=timeout
+            ) as response:
+                self.traffic.has_news = response.status >= 500
+        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            log.debug("the directory was not told of this worker's requests: %s", problem)
 
     async def _poll(self) -> None:
         try:
@@ -211,7 +304,9 @@ class EngineRegistry:
             self._replicas[boot] = replica
 
     def _anything_unproven(self) -> bool:
-        return any(replica.proven_at is None for replica in self._replicas.values())
+        return any(
+            replica.proven_at is None and replica.report["state"] != "asleep" for replica in self._replicas.values()
+        )
 
     def _probe_where_due(self) -> None:
         now = self._clock()
@@ -234,6 +329,8 @@ class EngineRegistry:
             async with self._session.post(url, json=body, headers=headers, timeout=timeout) as response:
                 if response.status == 200:
                     replica.proven(self._clock())
+                    self._proven.set()
+                    self._proven = asyncio.Event()
                 else:
                     replica.broken(f"a one-token generation failed with status {response.status}")
         except TimeoutError:

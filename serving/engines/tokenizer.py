@@ -8,9 +8,11 @@ import orjson
 from serving.engines import vllm_errors
 from serving.engines.http_client import ConnectionLost, EngineClient
 from serving.engines.registry import EngineRegistry
+from serving.engines.wire import engine_model
 from serving.errors import EngineFailed
 
 Json = dict[str, Any]
+WAKE_TIMEOUT_S = 60.0
 
 
 class EngineTokenizer:
@@ -28,9 +30,10 @@ class EngineTokenizer:
             EngineUnavailable, EngineFailed: there is no engine, or it failed.
 
         """
+        await self._engine_registry.awake(model, WAKE_TIMEOUT_S)
         replica = self._engine_registry.choose(model, ())
         report = replica.report
-        payload = orjson.dumps({**body, "model": model})
+        payload = orjson.dumps({**body, "model": engine_model(report, model)})
         try:
             upstream = await self._engines.post(report["address"], path, report["key"], payload)
             try:

@@ -283,10 +283,11 @@ class LocalTargets:
 
     def __call__(self, model: str) -> LocalTarget:
         """The target of `model`, which may have been configured after the start."""
-        spec = self._settings.base_of(model)
+        base = self._engine_registry.routing.get("bases", {}).get(model, model)
+        spec = self._settings.base_of(base)
         return LocalTarget(
             model,
-            gate=self._gate(spec.id if spec else model, spec),
+            gate=self._gate(spec.id if spec else base, spec),
             engine_registry=self._engine_registry,
             engines=self._engines,
             tracing=self._tracing,

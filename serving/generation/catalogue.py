@@ -86,7 +86,13 @@ class ModelCatalogue:
         routing, external = self._engine_registry.routing, self._external()
         if self._cache_key is None or self._cache_key[0] is not routing or self._cache_key[1] is not external:
             self._cache_key = routing, external
-            self._ids = running(self._configured, models=routing["models"], alias=routing["alias"], external=external)
+            self._ids = running(
+                self._configured,
+                models=routing["models"],
+                alias=routing["alias"],
+                external=external,
+                bases=routing.get("bases", {}),
+            )
         return self._ids
 
     def find(self, id_: str) -> Listed:
@@ -137,7 +143,7 @@ class ModelCatalogue:
         return entry
 
     def _answerer(self, entry: ModelId) -> str:
-        answers = self._engine_registry.active if entry.kind == "alias" else entry.answers
+        answers = self._engine_registry.choose_active() if entry.kind == "alias" else entry.answers
         if not answers:
             raise UnknownModel(entry.id)
         return answers

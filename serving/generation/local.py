@@ -19,6 +19,7 @@ from serving.engines import vllm_errors
 from serving.engines.http_client import ConnectionLost, EngineClient, EngineResponse, TooLarge
 from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry, Replica
+from serving.engines.wire import engine_model
 from serving.generation.continuation import StreamSplicer, has_penalties, rest_of
 from serving.generation.target import TargetCall, TargetFailed
 from serving.observability.tracing import Span, Tracing
@@ -34,6 +35,7 @@ from serving.resilience.deadline import Stall
 log = logging.getLogger(__name__)
 
 TRIES = 3
+WAKE_TIMEOUT_S = 60.0  # maximum wait for an engine that sleeps, where the model file has no ttft_timeout_s
 ENDED_FOR_IT_S = 10.0  # a request with constraints that ran longer than this may have caused the loss of its engine
 COUNTED = {"include_usage": True}
 
@@ -77,6 +79,7 @@ class LocalTarget:
     async def answer(self, call: TargetCall) -> None:
         """See `serving.generation.target.Target`."""
         request = call.request
+        await self._engine_registry.awake(self.model, self._ttft_timeout_s or WAKE_TIMEOUT_S)
         self._choose()  # fail before queueing if there is no engine
         try:
             async with self._gate.enter(request.class_, request.app, request.user, sequences=request.sequences):
@@ -99,15 +102,19 @@ class LocalTarget:
             salt = self._salt.of(call.request)
             attempt = _Attempt(self.model, replica, self._engines, self._tracing, salt, call)
             replica.outstanding += 1
+            failed: bool | None = None  # neither, if the client leaves
             try:
                 with attempt.span():
                     await attempt.run(self._ttft_timeout_s, self._stall_timeout_s)
+                failed = False
                 return
             except TargetFailed as failure:
+                failed = True
                 tried.append(replica)
                 if attempt.forwarded or failure.reason != "engine_error" or self._choose(tried) in tried:
                     raise
             except ConnectionLost as loss:
+                failed = True
                 replica.broken(f"it {'broke off a response' if attempt.forwarded else 'cannot be reached'} ({loss})")
                 log.info("engine %s lost: %s", replica.report["replica_id"], loss)
                 if not attempt.forwarded and _may_have_caused(call.request, attempt):
@@ -118,6 +125,9 @@ class LocalTarget:
             finally:
                 replica.outstanding -= 1
                 attempt.note()
+                if failed is not None:
+                    fingerprint = replica.report["fingerprint"]
+                    self._engine_registry.traffic.count(fingerprint, failed=failed, ttft_s=attempt.ttft_s)
         message = "All engines that were tried failed."
         raise TargetFailed("engine_lost", errors.EngineFailed(message))
 
@@ -135,6 +145,7 @@ class _Attempt:
         call: TargetCall,
     ) -> None:
         self.forwarded = False  # a part of its response was sent to the client
+        self.ttft_s: float | None = None  # of a stream
         self._model = model
         self._label = replica.label(model)
         self._replica = replica
@@ -195,17 +206,21 @@ class _Attempt:
 
     def _segment(self) -> Segment:
         report = self._replica.report
+        adapter = report.get("adapters", {}).get(self._model)
         return self._record.segment(
             self._model,
             report["revision"],
             report["quantization"],
+            base=None if adapter is None else report["model"],
+            adapter=adapter,
             usage=self._meter.usage if self._request.streams else self._usage,
             reason=self._reason,
             engine_s=self.age_s,
         )
 
     async def _body(self) -> Mapping[str, Any]:
-        ours = {"model": self._model, "cache_salt": self._salt}  # overrides the client's own
+        model = engine_model(self._replica.report, self._model)
+        ours = {"model": model, "cache_salt": self._salt}  # overrides the client's own
         if self._beginning is None:
             return {**self._request.parsed, **ours}
         tokens = await self._tokens(self._beginning.text) if has_penalties(self._request.parsed) else ()
@@ -214,7 +229,8 @@ class _Attempt:
     async def _tokens(self, text: str) -> list[int]:
         """The token ids of a text, from the engine's tokenizer."""
         report = self._replica.report
-        body = orjson.dumps({"model": self._model, "prompt": text, "add_special_tokens": False})
+        model = engine_model(report, self._model)
+        body = orjson.dumps({"model": model, "prompt": text, "add_special_tokens": False})
         upstream = await self._engines.post(report["address"], "/tokenize", report["key"], body)
         try:
             return list(orjson.loads(await upstream.body())["tokens"])
@@ -272,6 +288,7 @@ class _Attempt:
         if events:
             if not self.forwarded:
                 self.forwarded = True
+                self.ttft_s = self.age_s
                 limit.reschedule(None)
             stall.rests()  # a slow client must not count as a stalled engine
             await self._response.event(events, self._label)

@@ -96,7 +96,16 @@ class RequestRecord:
         )
 
     def segment(
-        self, model: str, revision: str, quantization: str, *, usage: Usage, reason: str, engine_s: float
+        self,
+        model: str,
+        revision: str,
+        quantization: str,
+        *,
+        usage: Usage,
+        reason: str,
+        engine_s: float,
+        base: str | None = None,
+        adapter: str | None = None,
     ) -> Segment:
         """A segment for the tokens that follow those noted so far; it is not added to the record."""
         first = self.completion_tokens
@@ -110,6 +119,8 @@ class RequestRecord:
             prompt_tokens=usage.prompt_tokens,
             cached_tokens=usage.cached_tokens,
             engine_s=engine_s,
+            base=base,
+            adapter=adapter,
         )
 
     def add(self, segment: Segment, *, continues: bool) -> None:

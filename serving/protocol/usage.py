@@ -28,7 +28,8 @@ class Segment:
     """One model's part of a response: the completion tokens from `from_token` up to, not including, `to_token`.
 
     `reason` is why this model was chosen. `prompt_tokens` (of which `cached_tokens` were in its prefix cache) are this
-    model's prompt, `engine_s` the seconds that its engine worked on it.
+    model's prompt, `engine_s` the seconds that its engine worked on it. For an adapter, `base` is the model that it is
+    on, `adapter` its own revision and `revision` that of the base.
     """
 
     model: str
@@ -40,3 +41,5 @@ class Segment:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     engine_s: float = 0.0
+    base: str | None = None
+    adapter: str | None = None

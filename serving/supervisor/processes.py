@@ -116,7 +116,7 @@ _SECRETS = frozenset(
 )
 _NEEDED = {
     "ray": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
-    "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS}),
+    "apply": frozenset({RAY_TOKEN, CLUSTER_KEY, *HUB_TOKENS, *_DATABASE}),  # the record of applies
     "worker": frozenset({CLUSTER_KEY, JOBS_KEY, ERASURE_KEY, WEBHOOK_KEY, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
     "gateway": frozenset({CLUSTER_KEY, ERASURE_KEY, SCRAPE_TOKEN, *_PROVIDERS, *SERVICE_KEYS, *_DATABASE, *_REDIS}),
 }

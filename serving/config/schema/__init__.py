@@ -34,6 +34,7 @@ from serving.config.schema.model_file import (
     WeightsSource,
 )
 from serving.config.schema.observability import DoctorSettings, LogFormat, LogLevel, ObservabilitySettings
+from serving.config.schema.rollout import CanarySpec, CheckSpec
 from serving.config.schema.safety import ConsentSettings, SafetySettings
 from serving.config.schema.settings import ModelsSettings, ServiceFile, Settings
 from serving.config.schema.tiers import DEFAULT_TIERS, Costly, StructuredOutputsSpec, TierName, TierSpec
@@ -51,7 +52,9 @@ __all__ = [
     "BackupSettings",
     "BatchedSpec",
     "CacheSettings",
+    "CanarySpec",
     "ChatMemorySettings",
+    "CheckSpec",
     "ConsentSettings",
     "Costly",
     "DatabaseSettings",

@@ -48,6 +48,13 @@ class DeploymentSpec(Frozen):
     )
     grammars: GrammarsSpec = GrammarsSpec()
     drain_s: float = Field(default=30, ge=0, description="time for open requests to finish when a replica stops, s")
+    idle_s: float | None = Field(
+        default=None,
+        ge=5,
+        description="time without a request after which the engine sleeps: with engine.enable_sleep_mode as vLLM does "
+        "it, else its process stops; with autoscaling.min_replicas 0, Ray removes the replica. The next request wakes "
+        "it, s; none: never",
+    )
     max_restarts: int = Field(default=3, ge=0, description="in-place restarts of vLLM before the replica is replaced")
     max_in_flight: int | None = Field(
         default=None, ge=1, description="maximum concurrent requests of a replica; none: engine.max_num_seqs, else 64"

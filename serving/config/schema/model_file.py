@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -11,13 +12,47 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.config.frozen import Frozen
 from serving.config.schema.deployment import DeploymentSpec
+from serving.config.schema.rollout import CanarySpec, CheckSpec
 
 Profile = Literal["cpu", "gpu"]
 MODEL_ID = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DEFAULT_MAX_IN_FLIGHT = 64  # requests per replica when neither the deployment nor the engine sets a number
 MediaPart = Literal["image_url", "input_image", "image_embeds", "audio_url", "input_audio", "audio_embeds", "video_url"]
 LORA_EXTENSION = "models.vllm.lora_on_cpu.Extension"  # of vLLM's workers; on a GPU it does nothing
+GPU_OVERHEAD_GIB = 1.5  # activations, CUDA graphs and the CUDA context
+DEFAULT_ADAPTER_SLOTS = 2
+KEPT_ADAPTERS = 8  # in host memory; one that is not kept is read from its file again when a request names it
+DEFAULT_MAX_RANK = 16  # of vLLM
 NEVER = frozenset({"cache_salt", "request_id"})  # fields of vLLM that no model file may allow
+
+
+class ShapeSpec(Frozen):
+    """What the memory of a transformer on a GPU follows from: docs/models.md, Memory."""
+
+    layers: int = Field(ge=1, description="attention layers")
+    kv_heads: int = Field(ge=1, description="KV heads of a layer")
+    head_dim: int = Field(ge=1, description="numbers of a head")
+    linear_g: float = Field(gt=0, description="weights of linear layers, in 10^9")
+    other_g: float = Field(ge=0, description="other weights, which stay at 16 bits: embeddings, output head, vision")
+    linear_bits: float = Field(gt=0, description="bits of a linear layer's weight, its scales included")
+    kv_bits: int = Field(default=16, description="bits of a number in the KV cache")
+
+    @property
+    def weights_gib(self) -> float:
+        """Memory of the weights, GiB."""
+        return (self.linear_g * self.linear_bits + self.other_g * 16) * 1e9 / 8 / 2**30
+
+    def kv_gib(self, tokens: int) -> float:
+        """Memory of the keys and values of so many tokens, GiB."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.kv_bits / 8 * tokens / 2**30
+
+    def needed_gib(self, tokens: int, conversations: int) -> float:
+        """Memory for so many conversations of so many tokens at once, GiB."""
+        return self.weights_gib + conversations * self.kv_gib(tokens) + GPU_OVERHEAD_GIB
+
+    def conversations(self, tokens: int, usable_gib: float) -> int:
+        """How many conversations of so many tokens fit at once into what the engine may use; below 1: none."""
+        return math.floor((usable_gib - self.weights_gib - GPU_OVERHEAD_GIB) / self.kv_gib(tokens) + 1e-6)
 
 
 class Requirements(Frozen):
@@ -26,6 +61,10 @@ class Requirements(Frozen):
     memory_gib: float | None = Field(default=None, gt=0, description="host memory, GiB")
     gpu_memory_gib: float | None = Field(default=None, gt=0, description="GPU memory for weights and KV cache, GiB")
     gpu_capability: float | None = Field(default=None, gt=0, description="minimum CUDA compute capability, such as 8.0")
+    conversations: int | None = Field(
+        default=None, ge=1, description="conversations of engine.max_model_len tokens that gpu_memory_gib holds at once"
+    )
+    shape: ShapeSpec | None = Field(default=None, description="what `bondhu models fit` computes memory from")
 
 
 class WeightsSource(Frozen):
@@ -106,7 +145,21 @@ class ModelSpec(Frozen):
     adapters: tuple[AdapterSpec, ...] = Field(
         default=(), description="LoRA adapters: id, path, default (the alias points to it), optional"
     )
+    adapter_slots: int | None = Field(
+        default=None,
+        ge=1,
+        description="adapters in one batch of vLLM; set it where adapters come later: the first one then needs no "
+        "restart of the engine; none: 2 if there are adapters",
+    )
     deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="placement and scaling")
+    checks: tuple[CheckSpec, ...] = Field(
+        default=(),
+        description="golden prompts that a new engine must pass before it gets requests: prompt, system, model, "
+        "max_tokens, contains, matches, json_schema, greedy_equal, max_slowdown (docs/models.md)",
+    )
+    canary: CanarySpec | None = Field(
+        default=None, description="a new engine first gets only a share of the requests; none: all at once"
+    )
     requires: Requirements = Field(default=Requirements(), description="informational")
     profiles: tuple[Profile, ...] = Field(default=("cpu", "gpu"), min_length=1, description="where it can run")
     fallback: tuple[str, ...] = Field(
@@ -167,6 +220,9 @@ class ModelSpec(Frozen):
             raise ValueError(f"adapters: duplicate model id in {', '.join(ids)}")
         if sum(adapter.default for adapter in self.adapters) > 1:
             raise ValueError("adapters: at most one can have default: true")
+        for check in self.checks:
+            if check.model is not None and check.model not in ids:
+                raise ValueError(f"checks: `{check.model}` is no id of this file; it has {', '.join(ids)}")
         return self
 
     @property
@@ -181,10 +237,27 @@ class ModelSpec(Frozen):
         if self.sampling.stated:
             stated = arguments.get("override_generation_config") or {}
             arguments["override_generation_config"] = {**self.sampling.stated, **stated}
-        if not self.adapters or self.runs_llama_cpp:
+        if not self.takes_adapters or self.runs_llama_cpp:
             return arguments
-        needed = {"enable_lora": True, "max_loras": len(self.adapters), "worker_extension_cls": LORA_EXTENSION}
+        slots = self.adapter_slots or DEFAULT_ADAPTER_SLOTS
+        needed = {
+            "enable_lora": True,
+            "max_loras": slots,
+            "max_cpu_loras": max(slots, KEPT_ADAPTERS),
+            "worker_extension_cls": LORA_EXTENSION,
+        }
         return {**needed, **arguments}
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether its engine is made for adapters, of which it may have none yet."""
+        return bool(self.adapters) or self.adapter_slots is not None
+
+    @property
+    def max_adapter_rank(self) -> int:
+        """The rank up to which its engine takes an adapter."""
+        rank = self.engine_arguments.get("max_lora_rank")
+        return rank if isinstance(rank, int) else DEFAULT_MAX_RANK
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -199,13 +272,15 @@ class ModelSpec(Frozen):
     def fingerprint(self) -> str:
         """Eight hex digits of a hash of everything whose change needs an engine restart."""
         restart = self.model_dump(mode="json", include={"path", "revision", "quantization", "engine", "server", "env"})
-        if self.adapters:  # their order, and which one is the default, need no restart
+        if self.runs_llama_cpp and self.adapters:  # their order, and which one is the default, need no restart
             restart["adapters"] = sorted((adapter.id, adapter.path) for adapter in self.adapters)
+        elif self.takes_adapters:  # the adapters themselves are loaded and unloaded while the engine runs
+            restart["adapter_slots"] = self.adapter_slots or DEFAULT_ADAPTER_SLOTS
         if self.sampling.stated:
             restart["sampling"] = self.sampling.stated
         if self.llama_cpp is not None:
             restart["llama_cpp"] = self.llama_cpp.model_dump(mode="json")
-        keep_running = {"replicas", "autoscaling", "max_in_flight"}
+        keep_running = {"replicas", "autoscaling", "max_in_flight", "idle_s"}
         restart["deployment"] = self.deployment.model_dump(mode="json", exclude=keep_running)
         return hashlib.sha256(json.dumps(restart, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -26,7 +26,7 @@ async def retrieve_model(model: str, gateway: Worker, _: Caller) -> dict[str, An
     if not entry.is_ready:
         raise EngineUnavailable(
             f"The model '{model}' is not available right now: {entry.reason}.",
-            retry_after_s=gateway.settings.gateway.retry_after_s,
+            retry_after_s=gateway.engine_registry.retry_after_s(entry.root or model),
         )
     return _card(gateway, entry)
 

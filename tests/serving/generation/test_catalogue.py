@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.additions import ROOT, add
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, wait_for
+from tests.support.models.tiny_lora import write_lora
 from tests.support.servers.engine import EngineServer
 
 LINE = '    "games": '
@@ -103,7 +104,8 @@ def test_an_agent_is_known_everywhere_by_a_folder_and_a_line(tmp_path: Path, roo
 
 def test_an_adapter_is_known_everywhere_by_an_entry(tmp_path: Path, root: Path) -> None:
     """In lists and requests, as another model's fallback, on the command line, and in the checks."""
-    edit(root, "bondhu-demo", "fallback: [gemini]", "adapters: [{id: warm, path: models/companion/adapter}]")
+    warm = write_lora(tmp_path / "warm", seed=1)
+    edit(root, "bondhu-demo", "fallback: [gemini]", f"adapters: [{{id: warm, path: {warm}}}]")
     edit(root, "bondhu-demo-bf16", "fallback: [gemini]", "fallback: [warm]")
     environ: dict[str, Any] = {"BONDHU_ROOT": str(root), "BONDHU__MODELS__ALSO": '["bondhu-demo-bf16"]'}
     with (

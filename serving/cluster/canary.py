@@ -1,0 +1,76 @@
+"""Watches a canary: how the requests of a new engine go beside those of the old one.
+
+The numbers are the gateways' own, which they tell the directory: requests, those that failed, and times to the first
+token of streams, by the fingerprint of the engine's configuration.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from serving.cluster.directory import DirectoryApi
+from serving.cluster.serve_api import ClusterError
+from serving.config.schema import CanarySpec
+from serving.engines.wire import Traffic
+
+POLL_S = 2.0
+NONE: Traffic = {"requests": 0, "failed": 0, "streams": 0, "ttft_s": 0.0}
+
+
+class CanaryFailed(Exception):
+    """The new engine does worse than the old one; the message says in what."""
+
+
+def watch(canary: CanarySpec, directory: DirectoryApi, *, old: str, new: str, report: Callable[[str], None]) -> None:
+    """Return once the time is over and the new engine did well enough; raises CanaryFailed."""
+    began = _traffic(directory) or {}
+    deadline = time.monotonic() + canary.minutes * 60
+    last: Mapping[str, Traffic] = began
+    while time.monotonic() < deadline:
+        time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+        last = _traffic(directory) or last
+        judge(canary, old=since(began, last, old), new=since(began, last, new))
+    report(f"canary: {tell(since(began, last, new))}; the old engine: {tell(since(began, last, old))}")
+
+
+def judge(canary: CanarySpec, *, old: Traffic, new: Traffic) -> None:
+    """Raise CanaryFailed if the new engine's requests fail more often, or begin later, than is allowed."""
+    if new["requests"] >= canary.min_requests:
+        more = _share(new) - _share(old)
+        if more > canary.max_errors:
+            raise CanaryFailed(f"canary: {tell(new)}, and {tell(old)} of the old engine")
+    if new["streams"] >= canary.min_requests and old["streams"]:
+        ratio = _ttft_s(new) / max(_ttft_s(old), 1e-3)
+        if ratio > canary.max_ttft_ratio:
+            raise CanaryFailed(f"canary: {tell(new)}, and {tell(old)} of the old engine")
+
+
+def since(before: Mapping[str, Traffic], after: Mapping[str, Traffic], fingerprint: str) -> Traffic:
+    """What was added between two readings."""
+    first, last = before.get(fingerprint, NONE), after.get(fingerprint, NONE)
+    return {
+        "requests": last["requests"] - first["requests"],
+        "failed": last["failed"] - first["failed"],
+        "streams": last["streams"] - first["streams"],
+        "ttft_s": last["ttft_s"] - first["ttft_s"],
+    }
+
+
+def tell(traffic: Traffic) -> str:
+    """The numbers in words."""
+    words = f"{traffic['failed']} of {traffic['requests']} requests failed"
+    return words + (f", first token after {_ttft_s(traffic) * 1e3:.0f} ms" if traffic["streams"] else "")
+
+
+def _share(traffic: Traffic) -> float:
+    return traffic["failed"] / traffic["requests"] if traffic["requests"] else 0.0
+
+
+def _ttft_s(traffic: Traffic) -> float:
+    return traffic["ttft_s"] / traffic["streams"] if traffic["streams"] else 0.0
+
+
+def _traffic(directory: DirectoryApi) -> Mapping[str, Traffic] | None:
+    try:
+        return directory.read().get("traffic", {})
+    except ClusterError:
+        return None  # it restarts: the next look tells

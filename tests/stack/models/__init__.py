@@ -1,0 +1,1 @@
+"""Tests of what `bondhu apply` does to models, on the one stack."""

@@ -1,0 +1,123 @@
+"""Ray Serve's REST API, the directory and the engines as an apply sees them, for tests of what it does in which order.
+
+What is put runs at once, but models in `broken`, whose applications fail. Engines answer chats with `answers`.
+
+    with RayCluster() as cluster:
+        cluster.put(document)
+        ...
+        assert cluster.documents == [...]
+"""
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from serving.cluster.manifest import Manifest, engines_of, routes_of
+from tests.support.gateway_process import free_port
+
+Json = dict[str, Any]
+
+
+class RayCluster:
+    """The servers; a context manager.
+
+    Attributes:
+        documents: what was put, in order.
+        broken: models whose engines do not start.
+        answers: the text of each model.
+        traffic: what gateways counted, by fingerprint; each reading adds `more`.
+
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.documents: list[Manifest] = []
+        self.broken: set[str] = set()
+        self.answers: dict[str, str] = {}
+        self.traffic: dict[str, Json] = {}
+        self.more: dict[str, Json] = {}
+        self.reports: Json = {}  # added to each replica's report
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    @property
+    def document(self) -> Manifest:
+        """What runs."""
+        return self.documents[-1]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(timeout=30)
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(timeout=30)
+
+    async def _run(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application(client_max_size=32 * 2**20)
+        app.router.add_get("/api/serve/applications/", self._applications)
+        app.router.add_put("/api/serve/applications/", self._put)
+        app.router.add_get("/directory", self._directory)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+        self._ready.set()
+        await self._stopping.wait()
+        await runner.cleanup()
+
+    async def _put(self, request: web.Request) -> web.Response:
+        self.documents.append(await request.json())
+        return web.Response()
+
+    async def _applications(self, _: web.Request) -> web.Response:
+        found = {}
+        for app in self.document["applications"] if self.documents else ():
+            is_broken = app.get("args", {}).get("model") in self.broken
+            found[app["name"]] = {
+                "status": "DEPLOY_FAILED" if is_broken else "RUNNING",
+                "message": "EngineStartError: the weights are cut off" if is_broken else "",
+                "deployed_app_config": app,
+                "deployments": {},
+            }
+        return web.json_response({"applications": found})
+
+    async def _directory(self, _: web.Request) -> web.Response:
+        replicas = [self._report(app) for app in engines_of(self.document) if app["args"]["model"] not in self.broken]
+        for fingerprint, more in self.more.items():
+            known = self.traffic.setdefault(fingerprint, dict.fromkeys(more, 0))
+            self.traffic[fingerprint] = {key: known[key] + more[key] for key in more}
+        answer = {"routing": routes_of(self.document), "replicas": replicas, "traffic": self.traffic}
+        return web.json_response(answer)
+
+    def _report(self, app: Json) -> Json:
+        adapters = (app["deployments"][0].get("user_config") or {}).get("adapters", {})
+        return {
+            "replica_id": app["name"],
+            "epoch": 1,
+            "model": app["args"]["model"],
+            "fingerprint": app["args"]["fingerprint"],
+            "revision": "r",
+            "quantization": "none",
+            "adapters": {name: each["revision"] for name, each in adapters.items()},
+            "state": "ready",
+            "reason": "",
+            "address": self.url,
+            "key": "engine-key",
+            "running": 0,
+            "waiting": 0,
+            "kv_cache_usage": 0.0,
+            **self.reports,
+        }
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        body: Json = await request.json()
+        message = {"role": "assistant", "content": self.answers.get(body["model"], "")}
+        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        return web.json_response({"choices": choices, "usage": {"completion_tokens": 3}})
