@@ -120,13 +120,16 @@ class WriteAheadLog:
         self.size_bytes = os.fstat(self._fd).st_size
 
     async def sync(self) -> None:
-        """Flush the file to the disk (fsync, in a thread)."""
+        """Flush the file to the disk, in a thread.
+
+        With fdatasync(2), because fsync(2) makes appends, and with them the event loop, wait for its metadata.
+        """
         if self._is_synced:
             return
         self._is_synced = True  # set first: what is written meanwhile is for the next sync
         fd = os.dup(self._fd)  # `shrink` may close the original meanwhile
         try:
-            await asyncio.to_thread(os.fsync, fd)
+            await asyncio.to_thread(os.fdatasync, fd)
         except OSError:
             self._is_synced = False
             raise
