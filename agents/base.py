@@ -109,8 +109,8 @@ class PersonMemory(Protocol):
 class LooksBack(Protocol):
     """A memory that also finds events since the last visit."""
 
-    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
-        """Events that were planned or painful, each with its own key; empty while memory is down."""
+    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]] | None:
+        """Events that were planned or painful, each with its own key; None while memory is down."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,14 +54,14 @@ class StoredMemory:
             return ()
         return [memory_line(each) for each in found]
 
-    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
-        """What was planned for the time since their last visit, or was painful before."""
+    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]] | None:
+        """What was planned for the time since their last visit, or was painful before; None: memory is down."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._store.around(self._owner, now - LOOKED_BACK, now, limit=MAX_LOOKED_BACK)
         except AWAY as problem:
             log.warning("an agent does not look back: %r", problem)
-            return ()
+            return None
         return greeting_lines(found, since=since, now=now)
 
 

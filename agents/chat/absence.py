@@ -33,6 +33,8 @@ async def meanwhile(agent: str, context: RunContext) -> Sequence[str]:
     found: list[tuple[str, str]] = []
     if seen is not None and now - seen >= ABSENCE:
         back = await context.memory.look_back(seen, now)
+        if back is None:
+            return ()  # memory is away: their next message asks
         found = [each for each in back if each[0] not in greeted][:MAX_LINES]
     value = {"at": now.isoformat(), "greeted": [*greeted, *(key_ for key_, _ in found)][-MAX_KEPT:]}
     if not await context.state.save(key, value, expected=0 if kept is None else kept.version):

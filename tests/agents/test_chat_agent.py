@@ -277,9 +277,9 @@ async def test_who_comes_back_is_asked_once_about_what_was_planned(
     owner, clock = Owner("app", "mina"), {"now": NOW}
     index_cache = IndexCache(engine, WordEmbedder().space, dimensions=DIMENSIONS, max_bytes=2**20)
     store = MemoryService(engine, index_cache, WordEmbedder(), lambda: clock["now"])
-    memory = StoredMemory(store, owner, timeout_s=10)
+    memory, away = StoredMemory(store, owner, timeout_s=10), StoredMemory(store, owner, timeout_s=0)
 
-    async def prompt(text: str) -> str:
+    async def prompt(text: str, memory: StoredMemory = memory) -> str:
         await say(make_context(model=model, state=states, memory=memory, now=lambda: clock["now"]), text)
         return str(server.requests[-1]["messages"])
 
@@ -290,6 +290,7 @@ async def test_who_comes_back_is_asked_once_about_what_was_planned(
     clock["now"] = NOW + timedelta(days=2)
     assert "exam" not in (await prompt("bye")).partition("are back")[2]
     clock["now"] = NOW + timedelta(days=3)
+    assert "Meanwhile" not in await prompt("hello", away), "memory is away: the next message asks"
     text = await prompt("hello")
     assert "Meanwhile it was to happen: The exam in chemistry." in text
     clock["now"] = NOW + timedelta(days=4)
