@@ -260,7 +260,7 @@ class Engine:
             await server.stop()
         try:
             await self._boot()
-        except EngineStartError as problem:
+        except (EngineStartError, OSError) as problem:  # of the start of a process, too
             await self._become("failed", str(problem))
             return
         self._watch = asyncio.create_task(self._keep_alive())

@@ -24,6 +24,7 @@ from serving.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
 
+WAKING = "its engine is being woken"
 RETRY_PROBE_S = 0.5  # interval of probing a replica that should work but failed
 
 
@@ -153,7 +154,7 @@ class EngineRegistry:
         if not usable:
             state = self.state(model)
             raise EngineUnavailable(
-                f"The model '{model}' is not available right now ({state.state}: {state.reason}).",
+                f"The model '{model}' is not available right now ({state.state}: {state.reason or WAKING}).",
                 retry_after_s=self.retry_after_s(model),
             )
         return usable[0] if len(usable) == 1 else min(usable, key=lambda replica: replica.outstanding)
