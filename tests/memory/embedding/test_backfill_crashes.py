@@ -94,5 +94,5 @@ def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(database: str, tmp
     assert reached[-1] == (ITEMS, ITEMS, 0)
     assert reached == sorted(reached), "a later kill has come further"
     assert (
-        len(set(reached)) == 7
+        len(set(reached)) == 9
     )  # after each portion of the present, of the next, and of what is deleted: each is all or nothing
