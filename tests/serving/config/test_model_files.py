@@ -70,7 +70,7 @@ def test_the_families_that_people_run_are_there(family: str) -> None:
 def test_vllm_s_own_parser_accepts_every_file() -> None:
     """`bondhu models check --deep` runs it."""
     done = subprocess.run(
-        [sys.executable, "-m", "serving.cli.main", "models", "check", "--deep"],
+        [sys.executable, "-m", "serving.cli", "models", "check", "--deep"],
         cwd=ROOT,
         capture_output=True,
         text=True,
