@@ -60,7 +60,9 @@ def main() -> None:
 
 def build_next(engine: Engine) -> None:
     """The next version's images; and one of HAProxy where there is none."""
-    versions = sorted(path.stem for path in (HERE.parents[2] / "storage/migrations/versions").glob("0*.py"))
+    folder_inside = "/opt/bondhu/venv/lib/python3.11/site-packages/storage/migrations/versions"
+    listed = engine.command("run", "--rm", "--entrypoint", "ls", f"{IMAGE}:worker", folder_inside)
+    versions = sorted(name for name in listed.split() if name[0].isdigit())
     with tempfile.TemporaryDirectory() as folder:
         migration = (HERE / "next_version.py").read_text().replace("HEAD", versions[-1].partition("_")[0])
         (Path(folder) / "next_version.py").write_text(migration)
