@@ -151,7 +151,6 @@ def drive(engine: Engine, folder: Path, services: tuple[str, ...]) -> list[str]:
     print(f"8 chats with memory: median {sorted(times)[4]:.1f} s")
     client.chat("Let us play tic-tac-toe.", model="bondhu/games")
     print(f"a job was done after {client.wait_done(client.job('stats'), 180):.0f} s")
-    without_postgres(engine, client)
     wrong = client.missing()
     try:
         client.metric("bondhu_cpu_cores", key)
@@ -161,32 +160,6 @@ def drive(engine: Engine, folder: Path, services: tuple[str, ...]) -> list[str]:
     wrong += readings.table(engine, services)
     wrong += unscraped() if "prometheus" in services else []
     return wrong + renewed(engine, folder)
-
-
-def without_postgres(engine: Engine, client: Client) -> None:
-    """Postgres is away for a while; print what the service does, and what the doctor says."""
-    engine.command("stop", engine.name("postgres"))
-    answers = []
-    for number in range(3):
-        try:
-            client.chat(f"Postgres is away, said number {number}.")
-            answers.append("200")
-        except Refused as problem:
-            answers.append(str(problem)[:120])
-    report = engine.inside("gateway", "bondhu", "doctor")[1]
-    said = [line.strip() for line in report.splitlines() if "database" in line]
-    engine.command("start", engine.name("postgres"))
-    began = time.monotonic()
-    while True:
-        try:
-            client.chat("Postgres is back.")
-            break
-        except Refused:
-            if time.monotonic() - began > 60:
-                raise
-            time.sleep(1)
-    print(f"without Postgres: {'; '.join(answers)}; the doctor: {'; '.join(said)[:300]}")
-    print(f"with Postgres again: a chat after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def renewed(engine: Engine, folder: Path) -> list[str]:
