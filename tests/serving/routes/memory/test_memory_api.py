@@ -417,9 +417,6 @@ def plant(gateway: GatewayProcess, who: tuple[str, str], client: Client, secret:
     made = client("POST", "/api/v1/memories", new).json()
     client("PATCH", f"/api/v1/memories/{made['id']}", {"text": f"The safe: {secret}", "tags": [secret]})
     assert secret in client("GET", f"/api/v1/memories/{made['id']}/former").text
-    for agent in AGENTS:  # each keeps what it keeps of it
-        said = {"messages": [{"role": "user", "content": f"{SAYS[agent]} {secret}"}]}
-        assert client("POST", f"/api/v1/agents/{agent}/runs", said).status_code == 200, agent
     client("PUT", "/api/v1/profile", {"name": secret, "details": {"word": secret}})
     (body,) = WALK["post", "/v1/chat/completions"][:1]
     answer = client("POST", "/v1/chat/completions", body)
@@ -437,6 +434,9 @@ def plant(gateway: GatewayProcess, who: tuple[str, str], client: Client, secret:
         {**body, "messages": [{"role": "user", "content": "Forget about my pet puzzle"}]},
     )
     wish = forgotten.headers["x-bondhu-memory"].split("undo=")[1]
+    for agent in AGENTS:  # each keeps what it keeps of it
+        said = {"messages": [{"role": "user", "content": f"{SAYS[agent]} {secret}"}]}
+        assert client("POST", f"/api/v1/agents/{agent}/runs", said).status_code == 200, agent
     job = client("POST", "/api/v1/jobs", {"kind": "extract"}).json()["id"]
     ids = {"{id}": made["id"], "{message}": answer.json()["id"], "{job}": job}
     return {**ids, "{conversation}": name, "{wish}": wish, "{inbox}": f"m-{name}"}
