@@ -18,7 +18,7 @@ def test_the_threshold_is_the_measured_one() -> None:
     assert SemanticCacheSettings().threshold == result["threshold"]
     pairs = semantic_cache.read_pairs()
     for part, expected in result["told_apart"].items():
-        assert semantic_cache.told_apart([pair for pair in pairs if pair.part == part]) == expected
+        assert semantic_cache.distinguished([pair for pair in pairs if pair.part == part]) == expected
 
 
 def test_no_question_is_in_both_parts_of_the_measurement() -> None:
