@@ -57,16 +57,16 @@ class AgentRecollection(ChatMemory):
             return ()
         return [memory_line(item) for item in found[:limit]]
 
-    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]]:
-        """What was planned for while they were away, or was painful before."""
+    async def look_back(self, since: datetime, now: datetime) -> Sequence[tuple[str, str]] | None:
+        """What was planned for while they were away, or was painful before; None: memory is unavailable."""
         if not self._is_there:
-            return ()
+            return None
         try:
             async with asyncio.timeout(self._rules.timeout_s):
                 found = await self._store.around(self._owner, now - LOOKED_BACK, now, limit=MAX_LOOKED_BACK)
         except AWAY as problem:
             log.warning("an agent does not look back: %r", problem)
-            return ()
+            return None
         return greeting_lines(found, since=since, now=now)
 
     def announce(self, response: ResponseWriter) -> None:
