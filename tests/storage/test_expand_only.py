@@ -8,6 +8,7 @@ from typing import Any
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import migrate
 from storage.database import open_engine
@@ -124,10 +125,18 @@ async def test_a_version_uses_a_database_that_a_newer_one_migrated(url: str) -> 
     """After a roll back `bondhu init` neither fails nor changes the tables; an older database is migrated."""
     assert await asyncio.to_thread(migrate.upgrade_unless_ahead, url)
     engine = open_engine(url)
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'of_tomorrow'")
-    assert not await asyncio.to_thread(migrate.upgrade_unless_ahead, url)
-    async with engine.connect() as connection:
-        version = (await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar_one()
-    await engine.dispose()
+    try:
+        now = await _stamp(engine, "of_tomorrow")
+        assert not await asyncio.to_thread(migrate.upgrade_unless_ahead, url)
+        version = await _stamp(engine, now)  # other tests share the database
+    finally:
+        await engine.dispose()
     assert version == "of_tomorrow"
+
+
+async def _stamp(engine: AsyncEngine, version: str) -> str:
+    """Write the version down; returns the one before."""
+    async with engine.begin() as connection:
+        before = (await connection.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar_one()
+        await connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+    return str(before)
