@@ -55,6 +55,7 @@ def main(
     name: Annotated[str, typer.Option(help="Results go to bench/results/NAME.{json,md,png}.")] = "",
 ) -> None:
     """Measure what this gateway and LiteLLM add to the same upstream, what they cost and what they get through."""
+    os.environ.setdefault("BONDHU__MODELS__ACTIVE", "bondhu-demo")  # the model of `GatewayAlone`
     kinds = [(float(rate), 16) for rate in rates.split(",") if rate] + [(0.0, concurrency)]
     conditions = tuple(Condition(stream, *kind) for stream in (False, True) for kind in kinds)
     plan = Plan(conditions, rounds, duration_s, seed=seed)
