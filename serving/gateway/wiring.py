@@ -1,7 +1,6 @@
 """Builds the gateway's collaborators from settings, one function each; `serving.gateway.lifespan` calls them."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -72,7 +71,6 @@ from serving.observability.telemetry import Telemetry
 from serving.observability.tracing import Tracing
 from serving.privacy.consent import Consents
 from serving.privacy.detector import Detect
-from serving.resilience.redis import AWAY
 from serving.routes.agents.accounts import Accounts
 from serving.routes.operations.service_metrics import JOBS_PREFIX, JOBS_QUEUES
 from serving.safety.counting import Referrals
@@ -199,8 +197,7 @@ def open_ledger(settings: Settings, database: AsyncEngine, limiter: Limiter, wor
         log.warning(
             "request %s of %s was lost with its worker; %d tokens were reserved", record_id, app, tokens_reserved
         )
-        with contextlib.suppress(*AWAY):  # otherwise the limiter's sweep refunds it later
-            await limiter.close_by_id(app, record_id, None)
+        await limiter.refund_lost(app, record_id)
 
     return Ledger(
         directory=settings.var_dir / "ledger",

@@ -8,6 +8,7 @@ API keys.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -92,6 +93,7 @@ class Limiter:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._clock = clock
         self._pending: OrderedDict[tuple[str, str], tuple[Reservation, int]] = OrderedDict()
+        self._lost: OrderedDict[tuple[str, str], None] = OrderedDict()  # requests of dead workers, to be refunded
         self._apps: set[str] = set()
         self._fewer_since: float | None = None
         self._swept_at = clock()
@@ -185,6 +187,19 @@ class Limiter:
         used = REFUND if tokens_used is None else max(0, tokens_used)
         return await self._call(self._store.close, record, used, age_s=0, era=FORGET)
 
+    async def refund_lost(self, app: str, request_id: str) -> None:
+        """Refund a reservation of a worker that died: now, or once Redis is back."""
+        self._lost[app, request_id] = None
+        if len(self._lost) > self._max_pending:
+            self._lost.popitem(last=False)  # the sweep refunds it when it is overdue
+        with contextlib.suppress(*AWAY):
+            await self._refund_lost()
+
+    async def _refund_lost(self) -> None:
+        for app, request_id in list(self._lost):
+            await self.close_by_id(app, request_id, None)
+            self._lost.pop((app, request_id), None)
+
     async def sweep(self) -> int:
         """Refund all overdue reservations of all applications; returns how many. Raises like `close_by_id`."""
         refunded = 0
@@ -221,6 +236,7 @@ class Limiter:
             if not self.breaker.is_open or not self._pending:
                 break
         self.breaker.close()
+        await self._refund_lost()
         if self._clock() - self._swept_at >= SWEEP_S:
             self._swept_at = self._clock()
             await self.sweep()

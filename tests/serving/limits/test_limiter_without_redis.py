@@ -189,6 +189,21 @@ async def test_once_it_is_known_nobody_waits_for_redis(make_limiter: MakeLimiter
     assert (await totals(redis_process))["settled_tokens"] == 50
 
 
+async def test_what_a_dead_worker_reserved_is_refunded_once_redis_is_back(
+    make_limiter: MakeLimiter, redis_process: RedisProcess
+) -> None:
+    """Who finds its request while Redis does not answer refunds it later, and not only when it is overdue."""
+    await make_limiter("dead").reserve("app", "bob", "tier", 60, "1")
+    heir = make_limiter("heir", timeout_s=0.05)
+    redis_process.send(signal.SIGSTOP)
+    await heir.refund_lost("app", "1")
+    redis_process.send(signal.SIGCONT)
+    assert (await totals(redis_process))["open_requests"] == 1
+    await heal(heir)
+    counted = await totals(redis_process)
+    assert (counted["open_requests"], counted["refunded_requests"]) == (0, 1)
+
+
 async def test_a_loop_that_is_late_is_no_redis_that_is_away(
     make_limiter: MakeLimiter, redis_process: RedisProcess
 ) -> None:
