@@ -64,4 +64,4 @@ def test_jobs_survive_their_worker_and_their_broker(
     assert outcomes[0] == outcomes[1]
     assert sum(outcomes[0]["jobs"].values()) == added
     assert outcomes[0]["ann"]["messages"]
-    assert outcomes[0]["ann"]["summaries"] == outcomes[0]["ann"]["playlist changes"] == 1
+    assert (outcomes[0]["ann"]["summaries"], outcomes[0]["ann"]["playlist changes"]) == (1, 2), "made, and renewed"

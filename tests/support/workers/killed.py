@@ -93,7 +93,7 @@ class KilledHouse:
         for owner in (ANN, BEN):
             box = await states.load(StateKey(owner, "inbox", "", "messages"))
             prepared = await states.load(StateKey(owner, "video", "", "prepared"))
-            summaries = await list_memories(engine, owner, MemoryFilter(kind="summary"), limit=50)
+            summaries = await list_memories(engine, owner, MemoryFilter(kinds=("summary",)), limit=50)
             async with engine.connect() as connection:
                 changes = select(func.count()).select_from(PlaylistChange).where(owner.has(PlaylistChange))
                 outcome[owner.user] = {
