@@ -77,10 +77,10 @@ def unseen(figures: Figures) -> str:
     """The table of the figures on templates that no corpus has."""
     found = figures["unseen"]
     names = ("base", "companion", "demo")
-    columns = [cells(found[name])[2:] for name in names]
+    columns = [cells(found.get(name))[2:] for name in names]
     labels = [*SHARES.values(), "memories extracted: precision", "memories extracted: recall"]
     labels += ["for comparison: routes drawn blindly"]
-    rows = [row for row in zip(labels, *columns, strict=True) if set(row[1:]) != {"none"}]
+    rows = [row for row in zip(labels, *columns, strict=True) if not set(row[1:]) <= {"none", "not asked"}]
     lines = ["| | base | companion | demo model |", "| --- " * (len(names) + 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 

@@ -84,11 +84,13 @@ def score(prompts: list[Prompt], results: Path) -> dict[str, Any]:
 
 
 def score_unseen(prompts: list[Prompt], results: Path) -> dict[str, Any]:
-    """The figures of each model on all of these prompts, and how many there are of each task."""
+    """The figures of each model that answered on all of these prompts, and how many there are of each task."""
     figures: dict[str, Any] = {"prompts": dict(Counter(each["task"] for each in prompts))}
     for name in ("base", "companion", "demo"):
-        answers = {each["id"]: each for each in read_lines(results / f"{name}.jsonl")}
-        figures[name] = figures_of(*joined(prompts, answers, list(answers)))
+        path = results / f"{name}.jsonl"
+        if path.exists():
+            answers = {each["id"]: each for each in read_lines(path)}
+            figures[name] = figures_of(*joined(prompts, answers, list(answers)))
     return figures
 
 
