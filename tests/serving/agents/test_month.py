@@ -180,7 +180,7 @@ def summarise_and_forget(month: Month, asha: Person) -> None:
         for n in range(50)
     ]
     asha("POST", "/api/v1/conversations", {"external_id": "garden", "messages": messages})
-    month.until(12)
+    month.until(12, every_h=6)  # a conversation at a time is summarised, the chat of all days first
     summaries = asha("GET", "/api/v1/memories", kind="summary")["data"]
     [of_garden] = [each for each in summaries if "marigolds" in each["text"]]
     assert len(of_garden["sources"]) == 40
