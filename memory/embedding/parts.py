@@ -8,7 +8,7 @@ default model reads at any rate (256 tokens of 3 bytes).
 import regex
 
 PART_BYTES = 750
-_SENTENCE = regex.compile(r"[^.!?\u2026\u0964\u3002\n]*[.!?\u2026\u0964\u3002\n]*\s*")
+_SENTENCE = regex.compile(r"[^.!?\u2026\u0964\u3002\n]*+[.!?\u2026\u0964\u3002\n]*+\s*+")
 
 
 def parts_of(text: str) -> list[str]:

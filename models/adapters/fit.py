@@ -15,6 +15,7 @@ from typing import Any
 ANY_RANK = 2**31
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_HEADER_BYTES = 100 * 2**20  # as safetensors itself allows
+MAX_NAME_CHARS = 1000  # of a matrix: its end says which it is
 _MATRIX = re.compile(r"\.layers\.(?P<layer>\d+)\.[\w.]*?(?P<module>\w+)\.lora_(?P<side>[AB])\.weight$")
 _PACKED = {
     "q_proj": "qkv_proj",
@@ -72,7 +73,7 @@ def _shape_problems(
     expected = {} if base is None else _layers(base.get("text_config") or base)
     layers = None if base is None else (base.get("text_config") or base).get("num_hidden_layers")
     for name, shape in sorted(shapes.items()):
-        found = _MATRIX.search(name)
+        found = _MATRIX.search(name[-MAX_NAME_CHARS:])
         if found is None:
             continue
         module, side = found["module"], found["side"]

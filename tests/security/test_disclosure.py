@@ -88,7 +88,7 @@ def test_a_process_gets_its_own_secrets_only(tmp_path: Path) -> None:
     assert seen == {
         "redis": set(),
         "ray": {"ray", "cluster", "hub"},
-        "apply": {"ray", "cluster", "hub"},
+        "apply": {"ray", "cluster", "hub", "db"},
         "worker": {"cluster", "jobs", "db"},
         "gateway": {"cluster", "scrape", "db", "gemini"},
     }

@@ -33,6 +33,7 @@ LEFT_OUT = ("models.companion", "models.demo", "storage.migrations.env", "models
 FUNCTIONS = {"compile", "match", "search", "sub", "subn", "fullmatch", "findall", "finditer", "split"}
 MADE = object()  # an expression that is put together within a function
 ENGINES = {"re": re, "regex": regex}
+NAMED_GROUPS = re.compile(r"\(\?P<\w+>")  # with `regex`, two may have one name
 UNICODE_SETS = re.compile(r"\\[pP]\{[^}]*\}|\\X")  # of `regex` alone; a letter stands for each
 
 Found = tuple[str, Any]
@@ -135,7 +136,8 @@ def tree_of(pattern: Any) -> Any:
     """What it consists of; of what only `regex` can say, about."""
     if isinstance(pattern, re.Pattern):
         return parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
-    return parser.parse(UNICODE_SETS.sub("a", pattern.pattern), re.IGNORECASE if pattern.flags & regex.I else 0)
+    text = NAMED_GROUPS.sub("(", UNICODE_SETS.sub("a", pattern.pattern))
+    return parser.parse(text, re.IGNORECASE if pattern.flags & regex.I else 0)
 
 
 def repetitions(tree: Any, before: str = "") -> Iterator[tuple[str, str]]:
