@@ -220,7 +220,7 @@ class Engine:
         is_idle = self._load.running + self._load.waiting == 0
         if self._state == "ready" and not self._rest.removes and is_idle and self._rest.is_due(now_s):
             await self._fall_asleep()
-        elif self._state == "asleep" and self._rest.was_used_since_asleep(now_s):
+        elif self._state == "asleep" and self._rest.was_used_since_asleep():
             await self._wake()
 
     async def _fall_asleep(self) -> None:
@@ -231,7 +231,7 @@ class Engine:
         await asyncio.sleep(SETTLE_S)  # until then gateways may still send requests
         await self._look_at(self._server)
         await self._report_to_directory()
-        if self._load.running + self._load.waiting or self._rest.was_used_since_asleep(loop.time()):
+        if self._load.running + self._load.waiting or self._rest.was_used_since_asleep():
             await self._become("ready", "")
             return
         self._stalls = None

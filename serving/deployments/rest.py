@@ -49,7 +49,7 @@ class Rest:
         """Whether nobody needs the replica: it is idle, or there is no rule that says when it is not."""
         return self.idle_s is None or self.is_due(now_s)
 
-    def was_used_since_asleep(self, now_s: float) -> bool:
+    def was_used_since_asleep(self) -> bool:
         """Whether a request came after it fell asleep."""
         return self._used_s > self._asleep_s
 

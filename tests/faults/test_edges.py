@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.support.databases.postgres_server import PostgresServer, find_binaries
-from tests.support.faketime import find_faketime, without_leftovers
+from tests.support.faketime import faked, without_leftovers
 from tests.support.faults.aftermath import App
 from tests.support.faults.edges import app_of, with_gemini
 from tests.support.faults.matrix import Matrix
@@ -265,14 +265,9 @@ def test_clock_jumps(
 
     Set on, it lets a minute's requests through once more; set back, what was asked counts for a minute from then.
     """
-    faked = {
-        "LD_PRELOAD": str(find_faketime()),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    moved = faked(clock)
     environ = with_gemini(gemini, requests_per_minute=3)
-    with GatewayProcess(tmp_path, redis_environ=faked, **faked, **environ) as gateway:
+    with GatewayProcess(tmp_path, redis_environ=moved, **moved, **environ) as gateway:
         app = app_of(gateway)
         gemini.script(stall("I am"))
         begun = Asking(app.url, app.outgoing_key)

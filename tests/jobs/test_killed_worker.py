@@ -10,7 +10,7 @@ import pytest
 
 from storage import migrate
 from tests.jobs.steps import NOW
-from tests.support.faketime import find_faketime, without_leftovers
+from tests.support.faketime import faked, without_leftovers
 from tests.support.gateway_process import GatewayProcess
 from tests.support.workers.killed import KilledHouse
 from tests.support.workers.month import move_clock
@@ -24,12 +24,7 @@ def house(folder: Path, database_url: str = "") -> Iterator[KilledHouse]:
     folder.mkdir()
     clock = folder / "clock"
     move_clock(clock, NOW)
-    moved = {
-        "LD_PRELOAD": str(find_faketime()),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    moved = faked(clock)
     environ = {
         "BONDHU__JOBS__EVERY_S": "1",
         "BONDHU__JOBS__SCHEDULES": json.dumps({}),

@@ -16,6 +16,16 @@ def find_faketime() -> Path:
     return next(Path(package.origin).parent.rglob("libfaketime.so.1"))
 
 
+def faked(clock: Path) -> dict[str, str]:
+    """The environment of a process whose wall clock is told by the file `clock`."""
+    return {
+        "LD_PRELOAD": str(find_faketime()),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
 @contextmanager
 def without_leftovers() -> Iterator[None]:
     """Remove what the library leaves in shared memory, which the test of a stack would take for the stack's."""

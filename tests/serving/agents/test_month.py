@@ -17,7 +17,7 @@ from storage import migrate
 from storage.database import open_engine
 from storage.memory.erasure import KEPT, count
 from storage.memory.owner import Owner
-from tests.support.faketime import find_faketime, without_leftovers
+from tests.support.faketime import faked, without_leftovers
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.polling import eventually
@@ -40,12 +40,7 @@ def month(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Month]:
     """Return the house, on the first day."""
     clock = tmp_path / "clock"
     move_clock(clock, BEGINNING)
-    moved = {
-        "LD_PRELOAD": str(find_faketime()),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    moved = faked(clock)
     environ = {
         "BONDHU__EMBEDDER__DIMENSIONS": str(DIMENSIONS),
         "BONDHU__JOBS__EVERY_S": "1",

@@ -31,9 +31,9 @@ def test_a_request_after_it_fell_asleep_wakes_it() -> None:
     rest.started(0)
     rest.falls_asleep(100)
     rest.used(seconds_ago=3, now_s=102)
-    assert not rest.was_used_since_asleep(102)
+    assert not rest.was_used_since_asleep()
     rest.used(seconds_ago=1, now_s=104)
-    assert rest.was_used_since_asleep(104)
+    assert rest.was_used_since_asleep()
 
 
 def test_how_long_it_takes_is_what_its_last_start_took() -> None:

@@ -14,15 +14,14 @@ in a thread of its own:
 
 import asyncio
 import json
-import threading
 from collections.abc import Sequence
 from itertools import count
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
 from tests.support.memory.word_embedder import WordEmbedder
+from tests.support.servers.threaded import ThreadedServer
 
 MODEL = "bondhu-demo"
 PROMPT_TOKENS = 7
@@ -30,7 +29,7 @@ DEFAULT_TOKENS = 3
 Json = dict[str, Any]
 
 
-class EngineServer:
+class EngineServer(ThreadedServer):
     """The server; a context manager.
 
     Attributes:
@@ -49,6 +48,7 @@ class EngineServer:
         adapters: Sequence[str] = (),
         absent: Sequence[str] = (),
     ) -> None:
+        super().__init__(port)
         self._echoes = echoes
         self._adapters = adapters
         self._absent = absent
@@ -57,11 +57,9 @@ class EngineServer:
         self.requests: list[Json] = []
         self.aborted = 0
         self.reported: Json | None = {}
-        self._port = port
         self._allowed: int | None = None
         self._spoilt: tuple[int, bytes] | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._changed = asyncio.Event()
 
     def allow(self, tokens: int | None) -> None:
         """Hold every answer after this many tokens; None: hold none."""
@@ -80,20 +78,7 @@ class EngineServer:
     def add_routes(self, app: web.Application) -> None:
         """Serve more than that: for subclasses."""
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(timeout=30)
-        return self
-
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(timeout=30)
-        assert not self._thread.is_alive()
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._changed, self._stopping = asyncio.Event(), asyncio.Event()
-        app = web.Application(client_max_size=32 * 2**20)
+    def _serve(self, app: web.Application) -> None:
         app.router.add_get("/directory", self._directory)
         app.router.add_post("/v1/completions", self._answer)
         app.router.add_post("/v1/chat/completions", self._answer)
@@ -102,12 +87,6 @@ class EngineServer:
         if self._embeds:
             app.router.add_post("/{embedder:embedder-[0-9a-f]+}", _embed)
         self.add_routes(app)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
-        self._ready.set()
-        await self._stopping.wait()
-        await runner.cleanup()
 
     async def _directory(self, _: web.Request) -> web.Response:
         if self.reported is None:

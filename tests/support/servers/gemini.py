@@ -14,12 +14,12 @@ import json
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
 from tests.support.servers.gemini_rules import MODELS, SIGNING_MODELS, Json, complaint, error, normal
+from tests.support.servers.threaded import ThreadedServer
 
 HOLD = "hold"  # wait until `GeminiServer.release`, or for ever
 CUT = "cut"  # break the connection
@@ -150,7 +150,7 @@ def broken(status: int = 503) -> Script:
     return Script(status=status, body=error(status, name, "The model is overloaded. Please try again later."))
 
 
-class GeminiServer:
+class GeminiServer(ThreadedServer):
     """The server; a context manager.
 
     Attributes:
@@ -162,13 +162,12 @@ class GeminiServer:
     """
 
     def __init__(self, *, key: str = KEY) -> None:
+        super().__init__()
         self.key = key
-        self.url = ""
         self.requests: list[Recorded] = []
         self.left = threading.Event()
         self._scripts: deque[Script] = deque()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._released = asyncio.Event()
 
     def script(self, *scripts: Script) -> None:
         """Set the course of the next requests; requests without a script get plain answers."""
@@ -182,29 +181,8 @@ class GeminiServer:
         self._released.set()
         self._released = asyncio.Event()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(timeout=30)
-        return self
-
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(timeout=30)
-        assert not self._thread.is_alive()
-
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._released, self._stopping = asyncio.Event(), asyncio.Event()
-        app = web.Application(client_max_size=32 * 2**20)
+    def _serve(self, app: web.Application) -> None:
         app.router.add_post("/v1beta/models/{model}:{method}", self._answer)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._ready.set()
-        await self._stopping.wait()
-        await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         model, method = request.match_info["model"], request.match_info["method"]

@@ -8,20 +8,18 @@ What is put runs at once, but models in `broken`, whose applications fail. Engin
         assert cluster.documents == [...]
 """
 
-import asyncio
-import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
 from serving.cluster.manifest import Manifest, engines_of, routes_of
 from tests.support.gateway_process import free_port
+from tests.support.servers.threaded import ThreadedServer
 
 Json = dict[str, Any]
 
 
-class RayCluster:
+class RayCluster(ThreadedServer):
     """The servers; a context manager.
 
     Attributes:
@@ -34,43 +32,24 @@ class RayCluster:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(self.port)
         self.documents: list[Manifest] = []
         self.broken: set[str] = set()
         self.answers: dict[str, str] = {}
         self.traffic: dict[str, Json] = {}
         self.more: dict[str, Json] = {}
         self.reports: Json = {}  # added to each replica's report
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     @property
     def document(self) -> Manifest:
         """What runs."""
         return self.documents[-1]
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(timeout=30)
-        return self
-
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(timeout=30)
-
-    async def _run(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        app = web.Application(client_max_size=32 * 2**20)
+    def _serve(self, app: web.Application) -> None:
         app.router.add_get("/api/serve/applications/", self._applications)
         app.router.add_put("/api/serve/applications/", self._put)
         app.router.add_get("/directory", self._directory)
         app.router.add_post("/v1/chat/completions", self._chat)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        self._ready.set()
-        await self._stopping.wait()
-        await runner.cleanup()
 
     async def _put(self, request: web.Request) -> web.Response:
         self.documents.append(await request.json())
