@@ -1,5 +1,6 @@
 """/api/v1/messages: the context of a reply (`why`), and deleting a single message."""
 
+import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -28,6 +29,8 @@ InConversation = Annotated[
     Name | None, Query(description="its conversation, if the application uses the same id in several")
 ]
 _UNKNOWN = "This person has no message '{}'."
+COMPLETION = "chatcmpl-"  # begins a completion's id
+WAITED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # for a reply that is being stored: its client had it before
 
 
 class Why(BaseModel):
@@ -63,7 +66,10 @@ async def forget_message(
 
 @router.get("/api/v1/messages/{message}/why")
 async def why(message: PathMessage, access: Access, conversation: InConversation = None, user: User = None) -> Why:
-    """The memories and turns in a reply's context, with their quotes and each ranker's score."""
+    """The memories and turns in a reply's context, with their quotes and each ranker's score.
+
+    A reply is stored after its last word was sent, so one that is not there yet is waited for, for three seconds.
+    """
     database = access.gateway.database
     async with access.about(user) as owner:
         reply = await _find(access, owner, message, conversation)
@@ -102,7 +108,13 @@ async def sources(id: PathId, access: Access, user: User = None) -> TurnList:  #
 
 
 async def _find(access: MemoryAccess, owner: Owner, message: str, conversation: str | None) -> MessageRecord:
-    reply = await find_reply(access.gateway.database, owner, message, conversation=conversation)
+    database = access.gateway.database
+    reply = await find_reply(database, owner, message, conversation=conversation)
+    for wait_s in WAITED_S if message.startswith(COMPLETION) else ():
+        if reply is not None:
+            break
+        await asyncio.sleep(wait_s)
+        reply = await find_reply(database, owner, message, conversation=conversation)
     if reply is None:
         raise UnknownMessage(_UNKNOWN.format(message))
     return reply

@@ -1,12 +1,14 @@
 """Memory inside chats: a real gateway of two workers recalls, tells the engine, remembers, and says why."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, make_key, wait_for
 from tests.support.memory.word_embedder import DIMENSIONS
@@ -97,13 +99,28 @@ def test_what_was_said_is_recalled_later_and_why_lists_it(friend: Friend, *, str
     assert (parts[0], len(parts)) == (PERSONA["content"], 3)
     assert "user said: My parrot is called Kiwi" in parts[-1]
     assert all(set(part) == {"type", "text"} for part in prompt["content"]), "marks are for the gateway alone"
-    id_ = completion_id(second)
-    wait_for(lambda: friend.ask("GET", f"/api/v1/messages/{id_}/why").status_code == 200, "the reply to be stored")
-    why = friend.ask("GET", f"/api/v1/messages/{id_}/why").json()
+    why = friend.ask("GET", f"/api/v1/messages/{completion_id(second)}/why").json()
     assert why["message"]["text"] == "w0 w1 w2"
     context = {each["item"]["text"]: each for each in why["given"]}
     assert context["My parrot is called Kiwi"]["rankers"]["lexical"]["rank"] >= 1
     assert friend.ask("GET", f"/api/v1/messages/{why['message']['id']}/why").json() == why
+
+
+def test_why_waits_for_a_reply_that_is_being_stored(friend: Friend, gateway: GatewayProcess) -> None:
+    """Another writer holds the database when the client has its answer; an unknown id is 404."""
+    writer = sqlite3.connect(
+        make_url(gateway.database_url).database or "", isolation_level=None, check_same_thread=False
+    )
+    writer.execute("BEGIN IMMEDIATE")
+    id_ = completion_id(friend.say("My parrot is called Kiwi"))
+    release = threading.Timer(0.5, writer.rollback)
+    release.start()
+    why = friend.ask("GET", f"/api/v1/messages/{id_}/why")
+    release.join()
+    writer.close()
+    assert (why.status_code, why.json()["message"]["text"]) == (200, "w0 w1 w2")
+    assert friend.ask("GET", "/api/v1/messages/nothing/why").status_code == 404
+    assert friend.ask("GET", "/api/v1/messages/chatcmpl-nothing/why").status_code == 404
 
 
 def test_profile_and_pinned_come_before_what_changes(friend: Friend) -> None:
