@@ -30,7 +30,7 @@ class Match(NamedTuple):
 class _Node:
     words: dict[str, "_Node"] = field(default_factory=dict)
     prefixes: dict[str, "_Node"] = field(default_factory=dict)
-    lengths: tuple[int, ...] = ()  # of the prefixes, ascending
+    lengths: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of the prefixes by first letter, ascending
     gap: "_Node | None" = None
     names: set[str] = field(default_factory=set)
 
@@ -56,7 +56,7 @@ class Phrases:
         found: list[Match] = []
         for start, word in enumerate(words):
             beginnings = _following(self._root, word)
-            if not beginnings:  # as for most words
+            if not beginnings:
                 continue
             seen: set[tuple[int, int]] = set()
             ends: list[tuple[_Node, int]] = []
@@ -95,7 +95,7 @@ def _child(node: _Node, part: str) -> _Node:
     if part.endswith("*"):
         prefix = part[:-1]
         if 0 < len(prefix) <= MAX_PREFIX:
-            node.lengths = tuple(sorted({*node.lengths, len(prefix)}))
+            node.lengths[prefix[0]] = tuple(sorted({*node.lengths.get(prefix[0], ()), len(prefix)}))
         return node.prefixes.setdefault(prefix, _Node())
     return node.words.setdefault(part, _Node())
 
@@ -117,13 +117,15 @@ def _walk(
             _walk(following, words, at + 1, seen, ends)
 
 
-def _following(node: _Node, word: str) -> list[_Node]:
-    following = []
-    if (exact := node.words.get(word)) is not None:
-        following.append(exact)
+def _following(node: _Node, word: str) -> Sequence[_Node]:
+    lengths = node.lengths.get(word[0], ())
+    exact = node.words.get(word)
+    if exact is None and not lengths and not word.isdecimal():  # as for most words
+        return ()
+    following = [] if exact is None else [exact]
     if NUMBER in node.words and word.isdecimal():
         following.append(node.words[NUMBER])
-    for length in node.lengths:
+    for length in lengths:
         if length > len(word):
             break
         if (begun := node.prefixes.get(word[:length])) is not None:

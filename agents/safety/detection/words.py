@@ -58,6 +58,8 @@ def _spelled(word: str) -> str:
 
 def _joined(words: list[str]) -> list[str]:
     """Join single letters in a row into a word: `s u i c i d e`."""
+    if list(map(len, words)).count(1) < _MIN_SPACED:
+        return words
     joined: list[str] = []
     run: list[str] = []
     for word in [*words, ""]:
