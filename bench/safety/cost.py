@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from agents.safety.step import SafetyStep
 from models.chat import ChatMessage
+from serving.protocol.sse import Event
 from serving.safety.reply_guard import ReplyGuard
 
 TURN = "I went to the market with my sister today and we bought far too many mangoes, what shall I cook with them?"
@@ -46,7 +47,7 @@ def _after(step: SafetyStep, words: Sequence[str], *, streams: bool) -> float:
             guard.on_body(body)
             return
         for event in events:
-            guard.on_events(event)
+            guard.on_events([Event(event)])
 
     return _ms(read)
 

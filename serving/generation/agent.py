@@ -37,10 +37,10 @@ from serving.generation.degraded import CRISIS
 from serving.generation.target import TargetCall, TargetFailed
 from serving.privacy.detector import Detect
 from serving.privacy.markers import FIELD
+from serving.protocol import sse
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
-from serving.protocol.sse import DONE, event_of
 from storage.agents.states import SqlStates
 from storage.database import AWAY
 from storage.memory.owner import Owner
@@ -263,11 +263,11 @@ class _Writer:
     async def _send(self) -> None:
         self._prepare()
         chunks, self._chunks = self._chunks, []
-        await self._response.event(b"".join(map(event_of, chunks)), self._who())
+        await self._response.events([sse.Event.of(chunk) for chunk in chunks], self._who())
 
     async def _end(self) -> None:
         if self._request.streams:
-            await self._response.event(DONE, self._who())
+            await self._response.events([sse.Event(sse.DONE)], self._who())
             await self._response.end()
             return
         self._prepare()

@@ -14,7 +14,7 @@ from serving.generation.target import Target, TargetCall, TargetFailed, Withheld
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
-from serving.protocol.sse import DONE
+from serving.protocol.sse import DONE, Event
 from serving.protocol.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Chain:
                 if beginning is None:
                     break
                 if beginning.finished or is_spent(request, beginning):
-                    await response.event(DONE, "")
+                    await response.events([Event(DONE)], "")
                     await response.end()
                     return
             reason, why = why, ""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.sse import event_of, events_of
+from serving.protocol.sse import Event, events_of
 from serving.protocol.usage import Segment
 
 _WHOLE = ("tools", "functions", "structured_outputs", "echo", "continue_final_message", "prompt_embeds")
@@ -134,7 +134,7 @@ class StreamSplicer:
             return None  # the role, which the client has received
         return one
 
-    def provenance(self, segments: Iterable[Segment]) -> bytes:
+    def provenance(self, segments: Iterable[Segment]) -> Event:
         """The event before the end of a spliced stream: which model generated which tokens, and why."""
         made = [asdict(segment) for segment in segments]
         one = {
@@ -145,7 +145,7 @@ class StreamSplicer:
             "choices": [],
             "bondhu": {"segments": made},
         }
-        return event_of(one)
+        return Event.of(one)
 
     def _counted(self, one: dict[str, Any]) -> dict[str, Any]:
         completion_tokens = self._beginning.completion_tokens + (one.get("usage") or {}).get("completion_tokens", 0)

@@ -29,7 +29,7 @@ from serving.privacy.detector import Detect
 from serving.privacy.redaction import Redacted, redact
 from serving.protocol.check import with_schema
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.sse import DONE, event_of
+from serving.protocol.sse import DONE, Event
 from serving.protocol.usage import Segment, Usage, read_usage
 
 log = logging.getLogger(__name__)
@@ -249,8 +249,9 @@ class _Passing:
             else:
                 whole.append(chunk)
         if self._request.streams:
-            provenance = self._splice.provenance([*self._record.segments, self._segment()]) if self._splice else b""
-            await self._response.event(provenance + DONE, self._target.label)
+            segments = [*self._record.segments, self._segment()]
+            last = [self._splice.provenance(segments)] if self._splice else []
+            await self._response.events([*last, Event(DONE)], self._target.label)
             await self._response.end()
         else:
             await self._response.whole(200, orjson.dumps(collect(whole)), self._target.label)
@@ -262,4 +263,4 @@ class _Passing:
         elif not chunk.get("choices") and not self._request.stream_options.get("include_usage"):
             seen = None
         if seen is not None:
-            await self._response.event(event_of(seen), self._target.label)
+            await self._response.events([Event.of(seen)], self._target.label)

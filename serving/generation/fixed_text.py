@@ -10,7 +10,7 @@ import orjson
 from models.chat_chunks import collect
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import MODEL_HEADER, Headers, ResponseWriter, Sink
-from serving.protocol.sse import DONE, HEADERS, event_of
+from serving.protocol.sse import DONE, HEADERS, Event, joined
 
 Json = dict[str, Any]
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -20,7 +20,7 @@ async def send(request: GenerationRequest, writer: ResponseWriter, chunks: list[
     """Answer with these chunks, to the end; what had begun of an answer stays as it is."""
     await writer.unguarded()
     if request.streams:
-        await writer.event(_events(chunks), label)
+        await writer.events(_events(chunks), label)
         await writer.end()
     else:
         await writer.whole(200, _whole(request, chunks), label)
@@ -45,7 +45,7 @@ class FixedReply:
     async def run(self, sink: Sink) -> None:
         """Send it."""
         if self._request.streams:
-            body, headers = _events(self._chunks), [*HEADERS]
+            body, headers = joined(_events(self._chunks)), [*HEADERS]
         else:
             body = _whole(self._request, self._chunks)
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -75,8 +75,8 @@ def chunks_of(request: GenerationRequest, text: str, *, label: str, id_: str, cr
     return chunks
 
 
-def _events(chunks: list[Json]) -> bytes:
-    return b"".join(map(event_of, chunks)) + DONE
+def _events(chunks: list[Json]) -> list[Event]:
+    return [*map(Event.of, chunks), Event(DONE)]
 
 
 def _whole(request: GenerationRequest, chunks: list[Json]) -> bytes:

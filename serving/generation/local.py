@@ -26,7 +26,7 @@ from serving.observability.tracing import Span, Tracing
 from serving.privacy.markers import without_marks
 from serving.protocol.check import for_engines
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.protocol.sse import CONTENT_TYPE, DATA, DONE, END, ERROR, event_of, events_of
+from serving.protocol.sse import CONTENT_TYPE, DATA, Event
 from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
 from serving.protocol.tool_calls import ToolCallRepair, tools_for_engines
 from serving.protocol.usage import Segment, Usage
@@ -277,49 +277,49 @@ class _Attempt:
 
     async def _pass_block(self, block: bytes, limit: asyncio.Timeout, stall: Stall) -> None:
         events = self._meter.feed(block)
-        if ERROR in events:  # vLLM validates a part of a streaming request only after its 200
-            events = await self._error_within(events)
-            if self._response.finished:
-                return
+        if self._meter.has_error:  # vLLM validates a part of a streaming request only after its 200
+            await self._pass_error_event(events)
+            return
         if self._splice:
             events = self._spliced(self._splice, events)
-        if self._repair is not None and events:
-            events = self._repair.on_events(events)
+        if self._repair is not None:
+            self._repair.on_events(events)
         if events:
             if not self.forwarded:
                 self.forwarded = True
                 self.ttft_s = self.age_s
                 limit.reschedule(None)
             stall.rests()  # a slow client must not count as a stalled engine
-            await self._response.event(events, self._label)
+            await self._response.events(events, self._label)
         if self._meter.problem:
             raise ConnectionLost(self._meter.problem)
         if self.forwarded:
             stall.moves()
 
-    async def _error_within(self, events: bytes) -> bytes:
+    async def _pass_error_event(self, events: list[Event]) -> None:
         """Forward the events before an error and then the error; raise TargetFailed if another target may answer."""
-        before, _, rest = events.partition(ERROR)
-        error = vllm_errors.translate_event(ERROR[len(DATA) :] + rest.partition(END)[0], self._parts())
+        at = next(at for at, event in enumerate(events) if "error" in (event.chunk or ()))
+        error = vllm_errors.translate_event(events[at].data.removeprefix(DATA), self._parts())
         if error.status >= 500:
-            if before:
+            if at:
                 self.forwarded = True
-                await self._response.event(before, self._label)
+                await self._response.events(events[:at], self._label)
             raise TargetFailed("engine_error", error)
         if not self._response.started:
             await self._response.whole(error.status, error.body(), self._label)
         else:
-            await self._response.event(before, self._label)
+            await self._response.events(events[:at], self._label)
             await self._response.broken(error)
         self.forwarded = True
-        return b""
 
-    def _spliced(self, splice: StreamSplicer, events: bytes) -> bytes:
-        chunks = [splice.chunk(chunk) for chunk in events_of([events])]
-        parts = [event_of(chunk) for chunk in chunks if chunk is not None]
-        if DONE in events:
-            parts += [splice.provenance([*self._record.segments, self._segment()]), DONE]
-        return b"".join(parts)
+    def _spliced(self, splice: StreamSplicer, events: list[Event]) -> list[Event]:
+        spliced = []
+        for event in events:
+            if event.chunk is None:
+                spliced += [splice.provenance([*self._record.segments, self._segment()]), event]
+            elif (chunk := splice.chunk(event.chunk)) is not None:
+                spliced.append(Event.of(chunk))
+        return spliced
 
     async def _pass_error(self, status: int, body: bytes) -> None:
         if status >= 500 and b"EngineCore" in body:  # vLLM's server briefly outlives its core and reports this

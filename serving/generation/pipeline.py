@@ -25,7 +25,7 @@ from serving.limits.limiter import Reservation
 from serving.protocol.record import NOTHING, RequestRecord, outcome_of
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter, Sink
-from serving.protocol.sse import DONE
+from serving.protocol.sse import DONE, split
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
 from serving.resilience.tasks import CancelScope
@@ -219,7 +219,7 @@ class Generation:
             await self._run_chain(response)
             return
         if cached.streams:
-            await response.event(cached.body, cached.label)
+            await response.events(split(cached.body), cached.label)
             await response.end()
         else:
             await response.whole(200, cached.body, cached.label)

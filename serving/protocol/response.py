@@ -4,11 +4,13 @@ It does not know which model answers, so another model can continue a stream tha
 recording or an agent's run receives it.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from serving import errors
 from serving.protocol import sse
 from serving.protocol.record import RequestRecord
+from serving.protocol.sse import Event
 
 MODEL_HEADER, CACHE_HEADER = b"x-bondhu-model", b"x-bondhu-cache"
 DEGRADED_HEADER = b"x-bondhu-degraded"
@@ -76,7 +78,7 @@ class Guard(Protocol):
     def on_body(self, body: bytes) -> tuple[bytes, bytes]:
         """Return the body to send, and the one to keep."""
 
-    def on_events(self, block: bytes) -> bytes:
+    def on_events(self, events: Sequence[Event]) -> bytes:
         """Return the events to send, which may be none yet; raises if the reply is unsafe."""
 
     def release(self) -> bytes:
@@ -116,25 +118,26 @@ class ResponseWriter:
         """Resume a stream of which the client has received `sent` from a worker that is gone."""
         self.started = True
         self._record.status = 200
-        for events in sent:
+        for block in sent:
             if self._keeps:
-                self._keep(events)
+                self._keep(block)
 
     def add_header(self, name: bytes, value: bytes) -> None:
         """Add a header; has no effect once the response has started."""
         self._headers.append((name, value))
 
-    async def event(self, events: bytes, label: str) -> None:
-        """Send whole events of a stream; `label` is the model that answers and only used in the first call."""
+    async def events(self, events: Sequence[Event], label: str) -> None:
+        """Send events of a stream; `label` is the model that answers and only used in the first call."""
         if not self.started:
             await self._start(200, [*sse.HEADERS], label)
             self._record.first_token()
+        block = sse.joined(events)
         if self._keeps:
-            self._keep(events)
+            self._keep(block)
         if self.guard is not None:
-            events = self.guard.on_events(events)
-        if events:
-            await self._sink.write(events)
+            block = self.guard.on_events(events)
+        if block:
+            await self._sink.write(block)
 
     async def end(self) -> None:
         """End a complete stream."""
@@ -185,10 +188,10 @@ class ResponseWriter:
             headers.append((DEGRADED_HEADER, self.degraded.encode()))
         await self._sink.start(status, headers)
 
-    def _keep(self, events: bytes) -> None:
-        self._kept_bytes += len(events)
+    def _keep(self, block: bytes) -> None:
+        self._kept_bytes += len(block)
         if self._kept_bytes > KEEP_BYTES:
             self._keeps = False
             self.sent.clear()
         else:
-            self.sent.append(events)
+            self.sent.append(block)

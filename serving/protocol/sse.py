@@ -1,12 +1,13 @@
 """Server-sent events in OpenAI's format: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from serving.errors import ApiError
 
+Json = dict[str, Any]
 DATA, END = b"data: ", b"\n\n"
 DONE = b"data: [DONE]\n\n"
 ERROR = b'data: {"error"'  # how an error begins; unambiguous, because quotes inside a string would be escaped
@@ -16,6 +17,49 @@ HEADERS = (  # of every stream: neither caches nor proxies (nginx) keep its even
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+_OBJECT = DATA + b"{"
+
+
+class Event:
+    """One event of a stream on its way to a client, parsed at most once.
+
+    Args:
+        data: its bytes, with their end.
+        chunk: its JSON object, if it is known.
+
+    """
+
+    __slots__ = ("_chunk", "data")
+
+    def __init__(self, data: bytes, chunk: Json | None = None) -> None:
+        self.data = data
+        self._chunk = chunk
+
+    @classmethod
+    def of(cls, chunk: Json) -> Self:
+        """Return the event of a JSON object."""
+        return cls(event_of(chunk), chunk)
+
+    @property
+    def chunk(self) -> Json | None:
+        """Its JSON object; None: a comment, or the end of the stream."""
+        if self._chunk is None and self.data.startswith(_OBJECT):
+            self._chunk = orjson.loads(self.data[len(DATA) :])
+        return self._chunk
+
+    def rewrite(self) -> None:
+        """Write `data` anew, after a change of `chunk`."""
+        self.data = event_of(self._chunk)
+
+
+def split(block: bytes) -> list[Event]:
+    """Whole events, one by one."""
+    return [Event(event + END) for event in block.split(END) if event]
+
+
+def joined(events: Iterable[Event]) -> bytes:
+    """The bytes of events."""
+    return b"".join([event.data for event in events])
 
 
 def event_of(document: Any) -> bytes:
@@ -33,10 +77,10 @@ def error_event(error: ApiError) -> bytes:
     return DATA + error.body() + END
 
 
-def events_of(blocks: Iterable[bytes]) -> list[dict[str, Any]]:
+def events_of(blocks: Iterable[bytes]) -> list[Json]:
     """The JSON objects of complete events."""
     lines = [line for block in blocks for line in block.split(END)]
-    return [orjson.loads(line[len(DATA) :]) for line in lines if line.startswith(DATA + b"{")]
+    return [orjson.loads(line[len(DATA) :]) for line in lines if line.startswith(_OBJECT)]
 
 
 def is_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -2,8 +2,8 @@
 
 The engine reports its counts in every event (vLLM's `continuous_usage_stats`), so that they are known even if a stream
 breaks. The client receives only what it requested: all counts, the last ones (with `"usage":null` in the others, as
-OpenAI has it), or none. Events are vLLM's compact JSON, in which a `"usage"` key is unambiguous: inside a string its
-quotes would be escaped. This module does not know what the counts are used for.
+OpenAI has it), or none. A whole answer is vLLM's compact JSON, in which a `"usage"` key is unambiguous: inside a string
+its quotes would be escaped. This module does not know what the counts are used for.
 """
 
 import re
@@ -12,12 +12,10 @@ from typing import Any
 
 import orjson
 
-from serving.protocol.sse import DATA, DONE, END
+from serving.protocol.sse import DATA, DONE, END, Event, Json
 from serving.protocol.usage import Usage, read_usage
 
 _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-_CHOICE = re.compile(rb'"choices":\[\{"index":(\d+)')
-_LAST = b'"choices":[],'  # the event that only has the final counts
 _NONE = b',"usage":null'
 _DONE = DONE.removesuffix(END)
 
@@ -44,6 +42,7 @@ class StreamMeter:
 
     Attributes:
         is_complete: the stream's last event was received.
+        has_error: an event is an error.
         problem: why an event could not be parsed; it and all later ones are not forwarded.
 
     """
@@ -52,54 +51,54 @@ class StreamMeter:
         options = stream_options or {}
         self._wants_last = bool(options.get("include_usage"))
         self._wants_all = self._wants_last and bool(options.get("continuous_usage_stats"))
-        self._instead = _NONE if self._wants_last else b""
         self.is_complete = False
+        self.has_error = False
         self.problem: str | None = None
-        self._usage_by_choice: dict[
-            bytes, bytes
-        ] = {}  # choice index -> its usage object, with its own completion tokens
-        self._total = b""
+        self._usage_by_choice: dict[int, Json] = {}  # each with the choice's own completion tokens
+        self._total: Json | None = None
         self._rest = b""
 
     @property
     def usage(self) -> Usage:
         """The usage in the events so far."""
         if self._total:
-            return read_usage(orjson.loads(self._total))
-        usages = [read_usage(orjson.loads(usage)) for usage in self._usage_by_choice.values()]
+            return read_usage(self._total)
+        usages = [read_usage(usage) for usage in self._usage_by_choice.values()]
         if not usages:
             return Usage()
         return Usage(usages[0].prompt_tokens, usages[0].cached_tokens, sum(usage.completion_tokens for usage in usages))
 
-    def feed(self, block: bytes) -> bytes:
-        """The bytes to forward to the client: complete events, b"" while there are none."""
-        block = self._rest + block
-        cut = block.rfind(END) + len(END)
-        if cut < len(END):
-            self._rest = block
-            return b""
-        self._rest, events = block[cut:], block[:cut]
-        return b"".join([self._of_event(event) for event in events.split(END) if event])
+    def feed(self, block: bytes) -> list[Event]:
+        """The events to forward to the client: those that are complete."""
+        *events, self._rest = (self._rest + block).split(END)
+        return [event for data in events if data and (event := self._event(data)) is not None]
 
-    def _of_event(self, event: bytes) -> bytes:
-        if self.problem or event.startswith(b":"):  # a comment of the engine's, which keeps its connection alive
-            return b""
-        if event == _DONE:
+    def _event(self, data: bytes) -> Event | None:
+        if self.problem or data.startswith(b":"):  # a comment of the engine's, which keeps its connection alive
+            return None
+        if data == _DONE:
             self.is_complete = True
-            return event + END
+            return Event(DONE)
         try:
-            orjson.loads(event.removeprefix(DATA))
+            chunk = orjson.loads(data.removeprefix(DATA))
         except orjson.JSONDecodeError as problem:
             self.problem = f"an event is not valid JSON: {problem}"
-            return b""
-        match = _COUNTS.search(event)
-        if match is None:
-            return event + END
-        if _LAST in event:
-            self._total = match[1]
-            return event + END if self._wants_last else b""
-        choice = _CHOICE.search(event)
-        self._usage_by_choice[choice[1] if choice else b"0"] = match[1]
-        if self._wants_all:
-            return event + END
-        return b"".join((event[: match.start()], self._instead, event[match.end() :], END))
+            return None
+        if not isinstance(chunk, dict):
+            self.problem = "an event is not an object"
+            return None
+        usage, choices = chunk.get("usage"), chunk.get("choices")
+        if usage and not choices:  # the event that only has the final counts
+            self._total = usage
+            return Event(data + END, chunk) if self._wants_last else None
+        if not usage or self._wants_all:
+            self.has_error = self.has_error or "error" in chunk
+            event = Event(data + END, chunk)
+        elif self._wants_last:
+            event = Event.of({**chunk, "usage": None})
+        else:
+            del chunk["usage"]
+            event = Event.of(chunk)
+        if usage:
+            self._usage_by_choice[choices[0].get("index", 0)] = usage
+        return event

@@ -7,12 +7,12 @@ unfinished call ends with `length`, a complete answer contains no unfinished cal
 This module only sees answers to requests with tools.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
-from serving.protocol.sse import DATA, END
+from serving.protocol.sse import Event
 
 Json = dict[str, Any]
 NO_PARAMETERS: Json = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -51,16 +51,12 @@ class ToolCallRepair:
         changes = [_repaired(choice) for choice in completion.get("choices") or ()]
         return orjson.dumps(completion) if any(changes) else body
 
-    def on_events(self, events: bytes) -> bytes:
-        """The repaired events of a stream."""
-        return b"".join([self._on_event(event) for event in events.split(END) if event])
-
-    def _on_event(self, event: bytes) -> bytes:
-        if not event.startswith(DATA + b"{"):
-            return event + END
-        chunk: Json = orjson.loads(event[len(DATA) :])
-        changes = [self._on_choice(choice) for choice in chunk.get("choices") or ()]
-        return (DATA + orjson.dumps(chunk) if any(changes) else event) + END
+    def on_events(self, events: Iterable[Event]) -> None:
+        """Repair the next events of a stream."""
+        for event in events:
+            changes = [self._on_choice(choice) for choice in (event.chunk or {}).get("choices") or ()]
+            if any(changes):
+                event.rewrite()
 
     def _on_choice(self, choice: Json) -> bool:
         """Note a delta's calls; at the end of the choice, repair it. Returns whether it was changed."""

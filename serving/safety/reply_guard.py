@@ -16,7 +16,7 @@ import orjson
 
 from agents.safety.helplines import DIRECTORIES
 from agents.safety.risk import ReplyCheck
-from serving.protocol.sse import DATA, END, event_of
+from serving.protocol.sse import DATA, END, Event, event_of, joined
 from serving.protocol.usage import Usage
 
 Json = dict[str, Any]
@@ -69,7 +69,7 @@ class ReplyGuard:
         self._adds = bool(prefix or suffix or events)
         self._texts: dict[int, str] = {}
         self._checked: dict[int, int] = {}
-        self._held: list[bytes] = []
+        self._held: list[Event] = []
         self._is_sent = False
 
     def on_body(self, body: bytes) -> tuple[bytes, bytes]:
@@ -85,16 +85,15 @@ class ReplyGuard:
             outgoing = orjson.dumps(response)
         return outgoing, stored
 
-    def on_events(self, block: bytes) -> bytes:
+    def on_events(self, events: Sequence[Event]) -> bytes:
         """Return the events to send, which may be none yet; raises ReplyStopped."""
-        passed = [self._event(event) for event in block.split(END) if event]
-        out = b"".join(passed)
+        out = b"".join([self._event(event) for event in events])
         self._is_sent = self._is_sent or bool(out)
         return out
 
     def release(self) -> bytes:
         """Return the held events."""
-        out, self._held = b"".join(self._held), []
+        out, self._held = joined(self._held), []
         return out
 
     def _replaced(self, choice: Json) -> bool:
@@ -126,20 +125,21 @@ class ReplyGuard:
     def _suffix_of(self, text: str) -> str:
         return "" if not self._suffix or DIRECTORIES[0].contact in text else f"\n\n{self._suffix}"
 
-    def _event(self, event: bytes) -> bytes:
-        if not event.startswith(b"data: {"):
-            return self.release() + event + END
-        chunk: Json = orjson.loads(event[len(DATA) :])
+    def _event(self, event: Event) -> bytes:
+        chunk = event.chunk
+        if chunk is None:
+            return self.release() + event.data
         changed, releases = False, not self._held
         for choice in chunk.get("choices") or ():
             delta = _text_of(choice)
             is_checked = self._check_delta(choice, delta, chunk)
             changed = (self._adds and self._wrap_delta(choice, delta)) or changed
             releases = is_checked or (releases and not delta)
-        checked_event = (DATA + orjson.dumps(chunk) if changed else event) + END
+        if changed:
+            event.rewrite()
         if not self._by_sentence:
-            return checked_event
-        self._held.append(checked_event)
+            return event.data
+        self._held.append(event)
         return self.release() if releases else b""
 
     def _check_delta(self, choice: Json, delta: str, chunk: Json) -> bool:

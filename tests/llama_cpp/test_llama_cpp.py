@@ -14,6 +14,7 @@ from models.llama_cpp.forced_call import ForcedCall
 from models.llama_cpp.request import Limits, Refused, translate
 from models.llama_cpp.server import LlamaCppServer
 from serving.engines import vllm_errors
+from serving.protocol.sse import joined
 from serving.protocol.stream_usage import StreamMeter
 from serving.supervisor import reaper
 from tests.support.models.tiny_gguf import write_adapter, write_gguf
@@ -129,7 +130,7 @@ async def _its_streams_are_vllm_s_to_the_gateway(engine: Engine) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
     body, events = await engine.stream(CHAT, messages=HELLO, max_tokens=6, stream_options=options)
     meter = StreamMeter({"include_usage": True})
-    passed = meter.feed(body)
+    passed = joined(meter.feed(body))
     assert meter.is_complete
     assert (meter.usage.completion_tokens, meter.problem) == (6, None)
     assert passed.count(b'"total_tokens"') == 1, "running counts are the gateway's, the last ones the client's"

@@ -22,7 +22,7 @@ from serving.limits.redis_store import LimitStore
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import Collected
-from serving.protocol.sse import DONE
+from serving.protocol.sse import DONE, split
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
 from serving.resilience.redis import open_redis
@@ -49,7 +49,7 @@ class Scripted:
         """See `serving.generation.target.Target`."""
         part = next(self._parts, b"")
         if part:
-            await call.response.event(part, LABEL)
+            await call.response.events(split(part), LABEL)
             record, usage = call.record, Usage(3, 0, 1)
             segment = record.segment("m", "r", "none", usage=usage, reason=call.reason, engine_s=0.1)
             record.add(segment, continues=call.beginning is not None)

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from serving.protocol.sse import Event, joined, split
 from serving.protocol.tool_calls import NO_PARAMETERS, ToolCallRepair, tools_for_engines
 
 Json = dict[str, Any]
@@ -30,8 +31,9 @@ def stream(*deltas: tuple[Json, str | None]) -> list[Json]:
     found = []
     for delta, finish in deltas:
         chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-        event = repair.on_events(b"data: " + orjson.dumps(chunk) + b"\n\n")
-        found.append(orjson.loads(event.removeprefix(b"data: "))["choices"][0])
+        event = Event.of(chunk)
+        repair.on_events([event])
+        found.append(orjson.loads(event.data.removeprefix(b"data: "))["choices"][0])
     return found
 
 
@@ -66,8 +68,10 @@ def test_empty_arguments_are_an_empty_object() -> None:
 
 def test_what_is_right_passes_byte_by_byte() -> None:
     """Texts, whole calls, [DONE] and comments."""
-    events = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n: hi\n\ndata: [DONE]\n\n'
-    assert ToolCallRepair().on_events(events) == events
+    block = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n: hi\n\ndata: [DONE]\n\n'
+    events = split(block)
+    ToolCallRepair().on_events(events)
+    assert joined(events) == block
     whole = b'{"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}'
     assert ToolCallRepair().on_body(whole) == whole
 
