@@ -4,8 +4,7 @@ import asyncio
 import logging
 import time
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from serving.resilience.redis import AWAY, GuardedRedis
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +15,7 @@ FLUSH_S = 10.0
 class KeyUsage:
     """Collects uses of keys; `run` flushes them. While Redis is unavailable, `last_used_at` is only updated later."""
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: GuardedRedis) -> None:
         self._redis = redis
         self._noted: dict[str, int] = {}
 
@@ -36,7 +35,8 @@ class KeyUsage:
         if not noted:
             return
         try:
-            await self._redis.hset(REDIS_HASH, mapping={key: str(at) for key, at in noted.items()})
-        except (RedisError, OSError) as problem:
+            async with self._redis.calling():
+                await self._redis.client.hset(REDIS_HASH, mapping={key: str(at) for key, at in noted.items()})
+        except AWAY as problem:
             log.debug("key uses not flushed: %s", problem)
             self._noted = noted | self._noted

@@ -10,11 +10,9 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from redis.asyncio import Redis
 
-from serving.errors import CacheAway
 from serving.protocol.owner import owner_of, owners_of
-from serving.resilience.redis import AWAY
+from serving.resilience.redis import AWAY, ERASE_TIMEOUT_S, GuardedRedis, erasing
 from storage.memory.owner import Owner
 
 log = logging.getLogger(__name__)
@@ -27,12 +25,12 @@ class DocumentCache:
     """The document cache; an `ErasureTarget`.
 
     Args:
-        redis: a client that returns bytes.
+        redis: Redis, guarded.
         now: the time, aware.
 
     """
 
-    def __init__(self, redis: Redis, now: Callable[[], datetime]) -> None:
+    def __init__(self, redis: GuardedRedis, now: Callable[[], datetime]) -> None:
         self._redis = redis
         self._now = now
 
@@ -40,7 +38,8 @@ class DocumentCache:
         """Return the document of this name, at most `ttl_s` old; makes it if necessary."""
         key = PREFIX + owner_of(owner.app, owner.user)
         try:
-            cached = await self._redis.hget(key, name)
+            async with self._redis.calling():
+                cached: Any = await self._redis.client.hget(key, name)
         except AWAY as problem:
             log.info("a document is not read from the cache, because Redis is unavailable: %r", problem)
             return await make()
@@ -51,8 +50,9 @@ class DocumentCache:
         document = await make()
         stored = orjson.dumps([self._now().timestamp(), document])
         try:
-            await self._redis.hset(key, name, stored)
-            await self._redis.expire(key, KEEP_S)
+            async with self._redis.calling():
+                await self._redis.client.hset(key, name, stored)
+                await self._redis.client.expire(key, KEEP_S)
         except AWAY as problem:
             log.info("a document is not cached, because Redis is unavailable: %r", problem)
         return orjson.loads(stored)[1]
@@ -60,27 +60,26 @@ class DocumentCache:
     async def drop(self, owner: Owner) -> None:
         """Drop a person's documents; without effect while Redis is unavailable."""
         try:
-            await self._redis.delete(PREFIX + owner_of(owner.app, owner.user))
+            async with self._redis.calling():
+                await self._redis.client.delete(PREFIX + owner_of(owner.app, owner.user))
         except AWAY as problem:
             log.info("documents stay cached until they expire, because Redis is unavailable: %r", problem)
 
     async def forget(self, whom: Owner | str) -> None:
         """See `memory.erasure.ErasureTarget`; raises CacheAway."""
-        try:
-            if keys := await self._keys(whom):
-                await self._redis.delete(*keys)
-        except AWAY as problem:
-            raise CacheAway from problem
+        with erasing():
+            async with self._redis.probing(ERASE_TIMEOUT_S):
+                if keys := await self._keys(whom):
+                    await self._redis.client.delete(*keys)
 
     async def count(self, whom: Owner | str) -> int:
         """See `memory.erasure.ErasureTarget`; raises CacheAway."""
-        try:
-            keys = await self._keys(whom)
-            return int(await self._redis.exists(*keys)) if keys else 0
-        except AWAY as problem:
-            raise CacheAway from problem
+        with erasing():
+            async with self._redis.probing(ERASE_TIMEOUT_S):
+                keys = await self._keys(whom)
+                return int(await self._redis.client.exists(*keys)) if keys else 0
 
     async def _keys(self, whom: Owner | str) -> list[Any]:
         if isinstance(whom, Owner):
             return [PREFIX + owner_of(whom.app, whom.user)]
-        return [key async for key in self._redis.scan_iter(PREFIX + owners_of(whom) + "*")]
+        return [key async for key in self._redis.client.scan_iter(PREFIX + owners_of(whom) + "*")]

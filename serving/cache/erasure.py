@@ -1,12 +1,8 @@
 """Erasure of a person's cached responses (implements `memory.erasure.ErasureTarget`)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from serving.cache.response_cache import ResponseCache
-from serving.errors import CacheAway
 from serving.protocol.owner import owner_of, owners_of
-from serving.resilience.redis import AWAY
+from serving.resilience.redis import erasing
 from storage.memory.owner import Owner
 
 
@@ -18,7 +14,7 @@ class ResponseErasure:
 
     async def forget(self, whom: Owner | str) -> None:
         """Delete the responses of a person, or of a whole application."""
-        with _redis_errors():
+        with erasing():
             if isinstance(whom, str):
                 await self._cache.forget_app(whom)
             else:
@@ -26,15 +22,7 @@ class ResponseErasure:
 
     async def count(self, whom: Owner | str) -> int:
         """The number of cached responses."""
-        with _redis_errors():
+        with erasing():
             if isinstance(whom, str):
                 return await self._cache.store.count_all(owners_of(whom))
             return await self._cache.store.count(owner_of(whom.app, whom.user))
-
-
-@contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except AWAY as problem:
-        raise CacheAway from problem

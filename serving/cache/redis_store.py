@@ -5,32 +5,20 @@ field is a response, or a row of fixed-size records to which new ones are prepen
 Forgetting an owner deletes both and changes the owner's `era`; a response whose generation began in an earlier era is
 not stored. Redis may evict any of these keys: a response without an expiry counts as gone.
 
-Calls to Redis have the timeout `timeout_s`, and after a few failures Redis is not called until `run` finds that it is
-back. An error reply (such as out of memory) is not an outage.
+While Redis is unavailable nothing is found or stored. An error reply (such as out of memory) is not an outage: its
+guard must tolerate a ResponseError.
 """
 
-import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec
 
-from redis.asyncio import Redis
-from redis.exceptions import ResponseError
-
-from serving.resilience.breaker import Breaker
-from serving.resilience.deadline import answer_within
-from serving.resilience.redis import AWAY
+from serving.resilience.redis import AWAY, ERASE_TIMEOUT_S, GuardedRedis
 
 log = logging.getLogger(__name__)
 
 PREFIX = "bondhu:answers:1:"  # the number is the version of the values' format
-PROBE_S = 1.0
-AT_ONCE = 32  # concurrent calls to Redis, each with a connection; a call takes well under a millisecond
 ERA_S = 3600  # longer than any request: an era only matters to requests that are running when it ends
-
-Params = ParamSpec("Params")
 
 _NOW = """
 local clock = redis.call('TIME')
@@ -107,90 +95,66 @@ class ResponseStore:
     """Finds, stores and deletes cached responses.
 
     Args:
-        redis: a client that returns bytes and does not retry.
+        redis: Redis, guarded for the cache.
         max_fields: maximum fields of an owner; above that, the next to expire is deleted.
-        timeout_s: timeout of one call to Redis.
-        clock: monotonic seconds.
 
     """
 
-    def __init__(
-        self,
-        redis: "Redis",
-        *,
-        max_fields: int,
-        timeout_s: float = 0.05,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.breaker = Breaker("Redis, for answers,", clock=clock)
-        self._redis = redis
+    def __init__(self, redis: GuardedRedis, *, max_fields: int) -> None:
+        self.redis = redis
+        self._client = redis.client
         self._max_fields = max_fields
-        self._timeout_s = timeout_s
-        self._clock = clock
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._find = redis.register_script(_FIND)
-        self._keep = redis.register_script(_KEEP)
+        self._find = redis.client.register_script(_FIND)
+        self._keep = redis.client.register_script(_KEEP)
 
     async def find(self, owner: str, fields: Sequence[bytes]) -> Found | None:
         """The owner's era and these fields; None if Redis is unavailable."""
-        result = None if self.breaker.is_open else await self._ask(self._find, _keys(owner), fields)
-        return None if result is None else Found(result[0], tuple(result[1:]))
+        try:
+            async with self.redis.calling():
+                era, *values = await self._find(_keys(owner), fields)
+        except AWAY as problem:
+            log.debug("answers: %s", problem)
+            return None
+        return Found(era, tuple(values))
 
     async def keep(self, owner: str, era: bytes, items: Sequence[Item]) -> bool:
         """Store `items` unless the owner's era has changed; returns whether they were stored."""
         arguments: list[bytes | int] = [era, self._max_fields]
         for item in items:
             arguments += [item.field, item.value, round(item.ttl_s * 1000), item.row_bytes]
-        return not self.breaker.is_open and bool(await self._ask(self._keep, _keys(owner), arguments))
+        try:
+            async with self.redis.calling():
+                return bool(await self._keep(_keys(owner), arguments))
+        except AWAY as problem:
+            log.debug("answers: %s", problem)
+            return False
 
     async def forget(self, owner: str, era: str) -> None:
         """Delete all responses of the owner and start the era `era`; raises the exceptions in AWAY."""
         answers, due, era_key = _keys(owner)
-        async with self._redis.pipeline(transaction=True) as pipe:
+        async with self.redis.probing(ERASE_TIMEOUT_S), self._client.pipeline(transaction=True) as pipe:
             pipe.set(era_key, era, ex=ERA_S)
             pipe.unlink(answers, due)
             await pipe.execute()
 
     async def forget_all(self, owners: str, era: Callable[[], str]) -> None:
         """`forget` every owner with the prefix `owners`; it scans all keys, so it should be rare."""
-        async for owner in self._owners(owners):
+        for owner in await self._owners(owners):
             await self.forget(owner, era())
 
     async def count(self, owner: str) -> int:
         """The number of fields of the owner; raises the exceptions in AWAY."""
-        return int(await self._redis.hlen(_keys(owner)[0]))
+        async with self.redis.probing(ERASE_TIMEOUT_S):
+            return int(await self._client.hlen(_keys(owner)[0]))
 
     async def count_all(self, owners: str) -> int:
         """The number of fields of all owners with the prefix `owners`; raises the exceptions in AWAY."""
-        return sum([await self.count(owner) async for owner in self._owners(owners)])
+        return sum([await self.count(owner) for owner in await self._owners(owners)])
 
-    async def _owners(self, begin: str) -> AsyncIterator[str]:
-        async for key in self._redis.scan_iter(match=f"{PREFIX}{{{begin}*}}:answers", count=1000):
-            yield key.decode().removeprefix(PREFIX + "{").removesuffix("}:answers")
-
-    async def run(self) -> None:
-        """While Redis is unavailable, probe it, until cancelled."""
-        while True:
-            await asyncio.sleep(PROBE_S)
-            if self.breaker.is_open and await self._ask(self._redis.ping):
-                self.breaker.close()
-
-    async def _ask(
-        self, operation: Callable[Params, Awaitable[Any]], *args: Params.args, **kwargs: Params.kwargs
-    ) -> Any:
-        """The result of a call to Redis; None if it fails."""
-        began = self._clock()
-        try:
-            async with answer_within(self._timeout_s), self._slots:
-                result = await operation(*args, **kwargs)
-        except ResponseError as refusal:
-            log.debug("answers: %s", refusal)
-            return None
-        except AWAY as problem:
-            self.breaker.failed(problem, began)
-            return None
-        self.breaker.succeeded()
-        return result
+    async def _owners(self, begin: str) -> list[str]:
+        async with self.redis.probing(ERASE_TIMEOUT_S):
+            keys = [key async for key in self._client.scan_iter(f"{PREFIX}{{{begin}*}}:answers", count=1000)]
+        return [key.decode().removeprefix(PREFIX + "{").removesuffix("}:answers") for key in keys]
 
 
 def _keys(owner: str) -> list[str]:

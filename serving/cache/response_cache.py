@@ -87,10 +87,6 @@ class ResponseCache:
         """Delete all responses of an application; raises like `forget`."""
         await self.store.forget_all(owners_of(app), self._new_era)
 
-    async def run(self) -> None:
-        """Probe Redis until cancelled."""
-        await self.store.run()
-
 
 class Lookup:
     """The cache operations of one request: `find`, and after a generation `keep`.

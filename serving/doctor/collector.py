@@ -6,12 +6,11 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from prometheus_client import Metric
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -28,6 +27,7 @@ from serving.observability.business_metrics import BusinessMetrics
 from serving.observability.host import HostReading, read_host
 from serving.observability.host_metrics import HostMetrics
 from serving.observability.metrics import Readings
+from serving.resilience.redis import GuardedRedis
 from storage import migrate
 from storage.api_keys import list_keys
 from storage.business import BusinessFigures, read_figures
@@ -45,7 +45,7 @@ class Doctor:
         families: all metrics of the gateway.
         models: the ids, and whether each can answer.
         engine_registry: knows the replicas.
-        redis: a client.
+        redis: Redis, guarded.
         database: a pool.
         readings: this worker's own state.
         queue_keys: where Redis keeps the queues of background tasks, by name.
@@ -64,7 +64,7 @@ class Doctor:
         families: Callable[[], Iterable[Metric]],
         models: ModelCatalogue,
         engine_registry: EngineRegistry,
-        redis: Redis,
+        redis: GuardedRedis,
         database: AsyncEngine,
         readings: Readings,
         queue_keys: Mapping[str, str],
@@ -110,7 +110,9 @@ class Doctor:
 
         Slow ones (certificates of servers, sums over SQL) are at most SLOW_EVERY_S old.
         """
-        stats, slow = await asyncio.gather(_try(lambda: self._redis.info("stats"), METRICS_TIMEOUT_S), self._slow())
+        stats, slow = await asyncio.gather(
+            self._redis.asked(methodcaller("info", "stats"), METRICS_TIMEOUT_S), self._slow()
+        )
         host = HostMetrics(
             self._host(),
             restarts=self._restarts(),
@@ -175,7 +177,9 @@ class Doctor:
 
     async def _look(self) -> Moment:
         host = self._host()
-        queues, redis_stats = await asyncio.gather(self._queues(), _try(lambda: self._redis.info("stats")))
+        queues, redis_stats = await asyncio.gather(
+            self._queues(), self._redis.asked(methodcaller("info", "stats"), TIMEOUT_S)
+        )
         counted = await asyncio.to_thread(lambda: Samples.of(self._families()))
         evicted_keys = None if redis_stats is None else float(redis_stats.get("evicted_keys", 0))
         cpu = None if host is None else host.cpu_used_s
@@ -190,7 +194,7 @@ class Doctor:
     async def _queues(self) -> Mapping[str, float]:
         queues = {}
         for name, key in self._queue_keys.items():
-            waiting = await _try(lambda key=key: self._redis.llen(key))  # type: ignore[misc]
+            waiting = await self._redis.asked(methodcaller("llen", key), TIMEOUT_S)
             if waiting is not None:
                 queues[name] = float(waiting)
         return queues
@@ -209,7 +213,10 @@ class Doctor:
         return dict(restarts)
 
     async def _redis_reading(self) -> RedisReading:
-        memory, moment = await asyncio.gather(_try(lambda: self._redis.info("memory")), _try(self._redis.time))
+        memory, moment = await asyncio.gather(
+            self._redis.asked(methodcaller("info", "memory"), TIMEOUT_S),
+            self._redis.asked(methodcaller("time"), TIMEOUT_S),
+        )
         if memory is None or moment is None:
             return RedisReading(is_up=False)
         max_bytes = float(memory.get("maxmemory", 0))
@@ -282,5 +289,5 @@ async def _try(query: Callable[[], Awaitable[Any]], timeout_s: float = TIMEOUT_S
     try:
         async with asyncio.timeout(timeout_s):
             return await query()
-    except (RedisError, *AWAY):
+    except AWAY:
         return None

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import aiohttp
-from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from serving.config import addresses
@@ -18,22 +18,34 @@ from serving.engines.registry import EngineRegistry
 from serving.engines.reranker import RerankerClient
 from serving.engines.wire import routing
 from serving.gateway import wiring
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from storage.database import Pool, open_engine
 
 KEEP_ALIVE_S = 30  # below the engine's 75 s, so that no request is sent on a connection that it is closing
 EMBEDDER_TIMEOUT_S = 60.0
+OTHERS_TIMEOUT_S = 1.0  # of a call to Redis that is not for each request
+
+
+@dataclass(frozen=True, slots=True)
+class RedisGuards:
+    """Redis for the limits, for cached responses, for recordings, and for everything else."""
+
+    limits: GuardedRedis
+    answers: GuardedRedis
+    streams: GuardedRedis
+    others: GuardedRedis
+
+    def breakers(self) -> dict[str, bool]:
+        """Whether the breaker of each use is open."""
+        return {each.name: each.breaker.is_open for each in (self.limits, self.answers, self.streams, self.others)}
 
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """What a worker connects to. Limits, answers and recordings have Redis clients without timeouts of their own."""
+    """What a worker connects to; Redis by one client, with a guard for each use."""
 
     database: AsyncEngine
-    redis: "Redis"
-    limits_redis: "Redis"
-    answers_redis: "Redis"  # returns bytes
-    recordings_redis: "Redis"  # returns bytes
+    redis: RedisGuards
     session: aiohttp.ClientSession
     engines: EngineClient
 
@@ -54,13 +66,14 @@ async def open_connections(stack: AsyncExitStack, settings: Settings) -> Connect
     pool = Pool(database_settings.pool_min, database_settings.pool_max, database_settings.pool_timeout_s)
     database = open_engine(addresses.database_url(settings), pool)
     stack.push_async_callback(database.dispose)
-    redis_url = addresses.redis_url(settings)
-    redis = Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)
-    limits_redis = open_redis(redis_url)
-    answers_redis = open_redis(redis_url, decodes=False)
-    recordings_redis = open_redis(redis_url, decodes=False)
-    for client in (redis, recordings_redis, answers_redis, limits_redis):
-        stack.push_async_callback(client.aclose)
+    client = open_redis(addresses.redis_url(settings))
+    stack.push_async_callback(client.aclose)
+    redis = RedisGuards(
+        limits=GuardedRedis(client, "redis"),
+        answers=GuardedRedis(client, "redis-answers", tolerated=(ResponseError,)),
+        streams=GuardedRedis(client, "redis-streams"),
+        others=GuardedRedis(client, "redis-others", timeout_s=OTHERS_TIMEOUT_S),
+    )
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
     session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
@@ -70,7 +83,7 @@ async def open_connections(stack: AsyncExitStack, settings: Settings) -> Connect
         max_answer_bytes=limits.max_answer_bytes,
     )
     stack.callback(engines.close)
-    return Connections(database, redis, limits_redis, answers_redis, recordings_redis, session, engines)
+    return Connections(database, redis, session, engines)
 
 
 def open_deployments(settings: Settings, session: aiohttp.ClientSession) -> Deployments:

@@ -162,11 +162,11 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         now=now,
     )
     recorder = wiring.open_recorder(settings, kept.streams, planner)
-    readings = open_readings(connections, accounting, generation, kept, recorder)
-    registry, redis, database = deployments.engine_registry, connections.redis, connections.database
+    readings = open_readings(connections, generation, recorder)
+    registry, redis, database = deployments.engine_registry, connections.redis.others, connections.database
     doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, registry, redis, database, readings)
-    works = (reloadable, accounting.key_uses, referrals, accounting.active_users, accounting.limiter, kept.answers)
-    start(stack, (registry, deployments.embedder, *works))
+    works = (reloadable, accounting.key_uses, referrals, accounting.active_users, accounting.limiter)
+    start(stack, (registry, deployments.embedder, *works, connections.redis.answers, redis))
     start(stack, (accounting.ledger, kept.streams.replicator, memory.index_cache, doctor))
     start(stack, (Watchdog(settings.gateway.hang_timeout_s),))
     stack.push_async_callback(stopped, asyncio.create_task(telemetry.metrics.run(readings)))
@@ -225,14 +225,14 @@ def open_accounting(
     worker: str,
 ) -> Accounting:
     """Build limits, ledger and counts; `worker` is the unique name of this process."""
-    active_users = ActiveUsers(connections.redis, telemetry.user_hash)
+    active_users = ActiveUsers(connections.redis.others, telemetry.user_hash)
     stack.push_async_callback(active_users.flush)
-    limiter = wiring.open_limiter(settings, connections.limits_redis, worker)
+    limiter = wiring.open_limiter(settings, connections.redis.limits, worker)
     observer = wiring.Observer(telemetry, active_users)
     ledger = wiring.open_ledger(settings, connections.database, limiter, worker, observer)
     stack.push_async_callback(ledger.close)
     stack.push_async_callback(limiter.leave)
-    key_uses = KeyUsage(connections.redis)
+    key_uses = KeyUsage(connections.redis.others)
     stack.push_async_callback(key_uses.flush)
     reloadable.subscribe(lambda new: limiter.reload(new.tiers))
     reloadable.subscribe(lambda new: ledger.reload(wiring.prices_of(new)))
@@ -276,28 +276,13 @@ def open_generation(
     return Generation(consents, external, in_crisis, agents, catalogue, chains)
 
 
-def open_readings(
-    connections: Connections,
-    accounting: Accounting,
-    generation: Generation,
-    kept: Kept,
-    recorder: Recorder,
-) -> Readings:
+def open_readings(connections: Connections, generation: Generation, recorder: Recorder) -> Readings:
     """Build the readings of this worker's state, for metrics and doctor."""
-
-    def breakers_open() -> dict[str, bool]:
-        redis = {
-            "redis": accounting.limiter.breaker.is_open,
-            "redis-streams": kept.streams.replicator.breaker.is_open,
-            "redis-answers": kept.answers.store.breaker.is_open,
-        }
-        return redis | generation.external.breakers()
-
     return Readings(
         models_ready=lambda: {model: state.ready for model, state in generation.catalogue.states().items()},
         queue_depth=generation.chains.queue_depth,
-        breakers_open=breakers_open,
-        redis_connections=partial(wiring.redis_connections, connections.redis),
+        breakers_open=lambda: connections.redis.breakers() | generation.external.breakers(),
+        redis_connections=partial(wiring.redis_connections, connections.redis.others),
         sql_connections=partial(wiring.sql_connections, connections.database),
         recordings=recorder.numbers,
     )
@@ -307,10 +292,10 @@ def open_kept(settings: Settings, connections: Connections, deployments: Deploym
     """Build what keeps responses."""
     return Kept(
         wiring.open_response_cache(
-            settings, connections.answers_redis, deployments.engine_registry, deployments.embedder
+            settings, connections.redis.answers, deployments.engine_registry, deployments.embedder
         ),
-        DocumentCache(connections.redis, now),
-        wiring.open_streams(settings, connections.recordings_redis, worker),
+        DocumentCache(connections.redis.others, now),
+        wiring.open_streams(settings, connections.redis.streams, worker),
     )
 
 

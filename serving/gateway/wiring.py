@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -71,6 +70,7 @@ from serving.observability.telemetry import Telemetry
 from serving.observability.tracing import Tracing
 from serving.privacy.consent import Consents
 from serving.privacy.detector import Detect
+from serving.resilience.redis import GuardedRedis
 from serving.routes.agents.accounts import Accounts
 from serving.routes.operations.service_metrics import JOBS_PREFIX, JOBS_QUEUES
 from serving.safety.counting import Referrals
@@ -154,7 +154,7 @@ def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
     )
 
 
-def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
+def open_limiter(settings: Settings, redis: GuardedRedis, worker: str) -> Limiter:
     """The rate limiter; `worker` is the unique name of this process."""
     hold_s = settings.gateway.request_timeout_s * 2
     return Limiter(
@@ -166,9 +166,9 @@ def open_limiter(settings: Settings, redis: "Redis", worker: str) -> Limiter:
 
 
 def open_response_cache(
-    settings: Settings, redis: "Redis", engine_registry: EngineRegistry, embedder: EmbedderClient | None
+    settings: Settings, redis: GuardedRedis, engine_registry: EngineRegistry, embedder: EmbedderClient | None
 ) -> ResponseCache:
-    """The response cache; `redis` must return bytes."""
+    """The response cache."""
     rules = settings.cache
     semantic = None
     if embedder is not None:
@@ -224,7 +224,7 @@ class Streams:
     shares: bool
 
 
-def open_streams(settings: Settings, redis: "Redis", worker: str) -> Streams:
+def open_streams(settings: Settings, redis: GuardedRedis, worker: str) -> Streams:
     """The recordings, and the replicator that copies them to Redis."""
     streams = settings.streams
     alone = settings.gateway.workers == 1 and settings.redis.url is None
@@ -239,7 +239,7 @@ def open_recorder(settings: Settings, streams: Streams, planner: Planner) -> Rec
     return Recorder(
         planner=planner,
         recordings=streams.recordings,
-        follower=Follower(streams.store, streams.replicator.breaker, planner.drain),
+        follower=Follower(streams.store, planner.drain),
         replicator=streams.replicator,
         shares=streams.shares,
         drain=planner.drain,
@@ -363,7 +363,7 @@ def open_doctor(
     telemetry: Telemetry,
     models: ModelCatalogue,
     engine_registry: EngineRegistry,
-    redis: "Redis",
+    redis: GuardedRedis,
     database: AsyncEngine,
     readings: Readings,
 ) -> Doctor:
@@ -521,9 +521,9 @@ def open_reranker(
     )
 
 
-def redis_connections(redis: "Redis") -> Mapping[str, float]:
+def redis_connections(redis: GuardedRedis) -> Mapping[str, float]:
     """The pool's connections by state."""
-    counts = redis.connection_pool.get_connection_count()
+    counts = redis.client.connection_pool.get_connection_count()
     return {str(labels["db.client.connection.state"]): count for count, labels in counts}
 
 

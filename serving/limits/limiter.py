@@ -1,10 +1,9 @@
 """Rate limits of applications and their end users: reserve before a request, settle after it, refund on failure.
 
-`Limiter` calls Redis (`serving.limits.redis_store`: exact over all workers and machines, one round trip) with a timeout
-of `timeout_s`. While Redis is unavailable, the worker's local share decides (`serving.limits.local_fallback` states the
-error bound), and changes are queued and sent to Redis later. `run` works in the background: it registers this worker,
-probes Redis, sends queued changes, and sweeps reservations that were never closed. This module does not know HTTP or
-API keys.
+`Limiter` calls Redis (`serving.limits.redis_store`: exact over all workers and machines, one round trip). While it is
+away, the worker's local share decides (`serving.limits.local_fallback` states the error bound), and changes are
+queued and sent to Redis later. `run` works in the background: it registers this worker, probes Redis, sends queued
+changes, and sweeps reservations that were never closed. This module does not know HTTP or API keys.
 """
 
 import asyncio
@@ -13,9 +12,8 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
 
 from serving.config.errors import suggest
 from serving.config.schema import TierSpec
@@ -23,8 +21,6 @@ from serving.errors import UnknownTier
 from serving.limits.buckets import Bucket, headers, refusal, refuse_impossible, scopes
 from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import FORGET, KEEP_OPEN, REFUND, LimitStore, Record
-from serving.resilience.breaker import Breaker
-from serving.resilience.deadline import answer_within
 from serving.resilience.redis import AWAY
 
 log = logging.getLogger(__name__)
@@ -33,9 +29,6 @@ TICK_S = 1.0
 SWEEP_S = 15.0
 WORKER_GONE_S = 10.0  # a worker that was not seen for this long loses its share
 ROUNDS = 5  # of sending queued changes before Redis is used again: each sends what was granted during the last one
-AT_ONCE = 32  # concurrent calls to Redis, each with a connection; a call takes well under a millisecond
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -65,7 +58,6 @@ class Limiter:
         shares: the local fallback.
         tiers: limits by tier.
         worker: unique name of this worker.
-        timeout_s: timeout of one call to Redis.
         max_pending: maximum changes queued while Redis is unavailable; above that, the oldest is dropped.
         clock: monotonic seconds.
 
@@ -78,19 +70,16 @@ class Limiter:
         shares: Shares,
         tiers: Mapping[str, TierSpec],
         worker: str,
-        timeout_s: float = 0.05,
         max_pending: int = 20_000,  # about 10 MB
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.breaker = Breaker("Redis, for limits,", clock=clock)
+        self.breaker = store.redis.breaker
         self.dropped = 0  # queued changes that were dropped because the queue was full
         self._store = store
         self._shares = shares
         self._tiers = tiers
         self._worker = worker
-        self._timeout_s = timeout_s
         self._max_pending = max_pending
-        self._slots = asyncio.Semaphore(AT_ONCE)
         self._clock = clock
         self._pending: OrderedDict[tuple[str, str], tuple[Reservation, int]] = OrderedDict()
         self._lost: OrderedDict[tuple[str, str], None] = OrderedDict()  # requests of dead workers, to be refunded
@@ -144,10 +133,10 @@ class Limiter:
         if not self.breaker.is_open:
             try:
                 if app not in self._apps:
-                    await self._call(self._store.add_apps, [app])
+                    await self._store.add_apps([app])
                     self._apps.add(app)
                 tried_redis = True
-                grant = await self._call(self._store.take, record, limits)
+                grant = await self._store.take(record, limits)
             except AWAY:
                 pass  # Redis may or may not have reserved; what follows is correct either way
             except asyncio.CancelledError:
@@ -176,17 +165,6 @@ class Limiter:
         """Refund the request and its tokens. Only the first close counts."""
         await self._close(reservation, REFUND)
 
-    async def close_by_id(self, app: str, request_id: str, tokens_used: int | None) -> bool:
-        """Settle (None: refund) a reservation of another process; False if none with this id is open.
-
-        Raises RedisError or OSError (also TimeoutError) if Redis is unavailable.
-        """
-        record = await self._call(self._store.find, app, request_id)
-        if record is None:
-            return False
-        used = REFUND if tokens_used is None else max(0, tokens_used)
-        return await self._call(self._store.close, record, used, age_s=0, era=FORGET)
-
     async def refund_lost(self, app: str, request_id: str) -> None:
         """Refund a reservation of a worker that died: now, or once Redis is back."""
         self._lost[app, request_id] = None
@@ -197,26 +175,23 @@ class Limiter:
 
     async def _refund_lost(self) -> None:
         for app, request_id in list(self._lost):
-            await self.close_by_id(app, request_id, None)
+            if record := await self._store.find(app, request_id):
+                await self._store.close(record, REFUND, age_s=0, era=FORGET)
             self._lost.pop((app, request_id), None)
 
     async def sweep(self) -> int:
-        """Refund all overdue reservations of all applications; returns how many. Raises like `close_by_id`."""
+        """Refund all overdue reservations of all applications; returns how many. Raises what is in AWAY."""
         refunded = 0
-        for app in await self._call(self._store.apps):
-            while overdue := await self._call(self._store.overdue, app):
+        for app in await self._store.apps():
+            while overdue := await self._store.overdue(app):
                 for record in overdue:
-                    refunded += await self._call(self._store.close, record, REFUND, age_s=0, era=FORGET)
+                    refunded += await self._store.close(record, REFUND, age_s=0, era=FORGET)
         return refunded
 
     async def run(self) -> None:
         """Run the background work until cancelled."""
-        is_warm = False
         while True:
             try:
-                if not is_warm or self.breaker.is_open:
-                    await self._warm()
-                    is_warm = True
                 await self.tick()
             except AWAY as problem:
                 log.debug("limits: Redis does not respond: %s", problem)
@@ -225,11 +200,11 @@ class Limiter:
     async def tick(self) -> None:
         """Register this worker, send queued changes, then use Redis again; sweep periodically.
 
-        Raises like `close_by_id`; the breaker then stays as it was, or opens.
+        Raises what is in AWAY; the breaker then stays as it was, or opens.
         """
-        self._count_workers(await self._call(self._store.beat, self._worker, WORKER_GONE_S))
+        self._count_workers(await self._store.beat(self._worker, WORKER_GONE_S))
         if self._apps:
-            await self._call(self._store.add_apps, list(self._apps))
+            await self._store.add_apps(list(self._apps))
         for _ in range(ROUNDS):
             for reservation, used in list(self._pending.values()):
                 await self._send(reservation, used)
@@ -246,7 +221,7 @@ class Limiter:
         try:
             for reservation, used in list(self._pending.values()):
                 await self._send(reservation, used)
-            await self._call(self._store.leave, self._worker)
+            await self._store.leave(self._worker)
         except AWAY as problem:
             log.warning("limits: %d changes were not sent to Redis: %s", len(self._pending), problem)
 
@@ -268,7 +243,7 @@ class Limiter:
     async def _send(self, reservation: Reservation, used: int) -> None:
         record = reservation.record
         age_s = self._clock() - reservation.began
-        await self._call(self._store.close, record, used, age_s=age_s, era=reservation.era)
+        await self._store.close(record, used, age_s=age_s, era=reservation.era)
         key = (record.app, record.request_id)
         if key in self._pending and self._pending[key][1] == used:  # otherwise it was closed meanwhile
             del self._pending[key]
@@ -290,27 +265,6 @@ class Limiter:
             self._fewer_since = now
         elif now - self._fewer_since > WORKER_GONE_S:
             self._shares.workers, self._fewer_since = seen, None
-
-    async def _warm(self) -> None:
-        """Open the connections that a burst needs; opening them then would exceed the calls' timeout."""
-        await asyncio.gather(*(self._call(self._store.apps) for _ in range(AT_ONCE)))
-
-    async def _call(
-        self, operation: Callable[Params, Awaitable[Result]], *args: Params.args, **kwargs: Params.kwargs
-    ) -> Result:
-        was_open = self.breaker.is_open
-        async with self._slots:  # the timeout does not include this wait, which is not Redis's fault
-            if self.breaker.is_open and not was_open:
-                raise TimeoutError("Redis became unavailable meanwhile")
-            began = self._clock()
-            try:
-                async with answer_within(self._timeout_s):
-                    result = await operation(*args, **kwargs)
-            except AWAY as problem:
-                self.breaker.failed(problem, began)
-                raise
-            self.breaker.succeeded()
-            return result
 
 
 def _user_key(user: str | None) -> str:

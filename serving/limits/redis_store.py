@@ -15,12 +15,13 @@ idempotent. This module does not know tiers or HTTP, nor what to do while Redis 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
-from redis.asyncio import Redis
 from redis.typing import EncodableT
 
 from serving.limits.buckets import Bucket, Limits, Use, buckets
+from serving.resilience.redis import GuardedRedis
 
 PREFIX = "bondhu:limits:"
 UNLIMITED = -1
@@ -279,30 +280,32 @@ class Taken:
 
 
 class LimitStore:
-    """The scripts as methods; they raise redis.exceptions.RedisError or OSError if Redis is unavailable or full.
+    """The scripts as methods; they raise what is in `AWAY` if Redis is unavailable or full, and always ask it.
 
     Args:
-        redis: a client made by `open_redis`.
+        redis: Redis, guarded for the limits.
         window_s: length of "a minute".
         hold_s: time after which an open reservation is overdue; longer than the longest request.
 
     """
 
-    def __init__(self, redis: "Redis", *, window_s: float, hold_s: float) -> None:
-        self._redis = redis
+    def __init__(self, redis: GuardedRedis, *, window_s: float, hold_s: float) -> None:
+        self.redis = redis
         self._window_us = round(window_s * 1e6)
         self._hold_us = round(hold_s * 1e6)
-        self._take = redis.register_script(_TAKE)
-        self._close = redis.register_script(_CLOSE)
-        self._overdue = redis.register_script(_OVERDUE)
-        self._beat = redis.register_script(_BEAT)
+        self._client = redis.client
+        self._take = redis.client.register_script(_TAKE)
+        self._close = redis.client.register_script(_CLOSE)
+        self._overdue = redis.client.register_script(_OVERDUE)
+        self._beat = redis.client.register_script(_BEAT)
 
     async def take(self, record: Record, scopes: Sequence[Limits]) -> Taken:
         """Reserve in all scopes (the app's, then the user's if there is one) or in none; one round trip."""
         limits: list[EncodableT] = [UNLIMITED if limit is None else limit for scope in scopes for limit in scope]
         arguments: list[EncodableT] = [record.request_id, record.tokens, self._window_us, self._hold_us, record.user]
-        result = await self._take(_keys(record), [*arguments, record.requests, *limits])
-        granted, era, now_us, *numbers = map(int, result.split(" "))
+        async with self.redis.probing():
+            result = await self._take(_keys(record), [*arguments, record.requests, *limits])
+        granted, era, now_us, *numbers = map(int, result.split(b" "))
         standing: list[Bucket] = []
         for of, scope, at in zip(("app", "user"), scopes, range(0, len(numbers), 7), strict=False):
             requests, tokens, day_tokens, newest_us, *waits_us = numbers[at : at + 7]
@@ -317,52 +320,59 @@ class LimitStore:
         `age_s` is how long ago it was granted; `era` is Taken.era, "" if Redis was unavailable then, or FORGET.
         """
         arguments: list[EncodableT] = [record.request_id, used, self._window_us, self._hold_us, record.user]
-        return bool(
-            await self._close(_keys(record), [*arguments, record.tokens, round(age_s * 1e6), era, record.requests])
-        )
+        arguments += [record.tokens, round(age_s * 1e6), era, record.requests]
+        async with self.redis.probing():
+            return bool(await self._close(_keys(record), arguments))
 
     async def find(self, app: str, request_id: str) -> Record | None:
         """Return the open reservation with this id."""
-        found = await self._redis.hget(_prefix(app) + "open", request_id)
-        return None if found is None else _record(app, request_id, str(found))
+        async with self.redis.probing():
+            found: Any = await self._client.hget(_prefix(app) + "open", request_id)
+        return None if found is None else _record(app, request_id, found.decode())
 
     async def overdue(self, app: str) -> list[Record]:
         """Return up to 100 overdue open reservations, and forget ids that were closed before."""
-        found = [str(item) for item in await self._overdue([_prefix(app) + "open", _prefix(app) + "due"])]
+        async with self.redis.probing():
+            found = [item.decode() for item in await self._overdue([_prefix(app) + "open", _prefix(app) + "due"])]
         return [_record(app, *pair) for pair in zip(found[::2], found[1::2], strict=True)]
 
     async def totals(self, app: str) -> dict[str, int]:
         """Return reserved, settled, refunded and open, each as _requests and _tokens, since Redis was last empty."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self.redis.probing(), self._client.pipeline(transaction=True) as pipeline:
             pipeline.hgetall(_prefix(app) + "state")
             pipeline.hvals(_prefix(app) + "open")
             state, records = await pipeline.execute()
-        known = {name: int(value) for name, value in state.items()}
+        known = {name.decode(): int(value) for name, value in state.items()}
         totals = {
             f"{what}_{unit}": known.get(f"{what}_{unit}", 0)
             for what in ("reserved", "settled", "refunded")
             for unit in ("requests", "tokens")
         }
         return totals | {
-            "open_requests": sum(_record("", "", record).requests for record in records),
-            "open_tokens": sum(int(record.split(" ")[0]) for record in records),
+            "open_requests": sum(_record("", "", record.decode()).requests for record in records),
+            "open_tokens": sum(int(record.split()[0]) for record in records),
         }
 
     async def beat(self, worker: str, gone_s: float) -> int:
         """Register `worker`; returns the number of workers seen within `gone_s`."""
-        return int(await self._beat([PREFIX + "workers"], [worker, math.ceil(gone_s)]))
+        async with self.redis.probing():
+            return int(await self._beat([PREFIX + "workers"], [worker, math.ceil(gone_s)]))
 
     async def leave(self, worker: str) -> None:
         """Deregister `worker`."""
-        await self._redis.zrem(PREFIX + "workers", worker)
+        async with self.redis.probing():
+            await self._client.zrem(PREFIX + "workers", worker)
 
     async def add_apps(self, apps: Sequence[str]) -> None:
         """Add applications whose reservations are to be swept."""
-        await self._redis.sadd(PREFIX + "apps", *apps)
+        async with self.redis.probing():
+            await self._client.sadd(PREFIX + "apps", *apps)
 
     async def apps(self) -> list[str]:
         """Return all applications that ever had reservations."""
-        return sorted(str(app) for app in await self._redis.smembers(PREFIX + "apps"))
+        async with self.redis.probing():
+            apps: Any = await self._client.smembers(PREFIX + "apps")
+        return sorted(app.decode() for app in apps)
 
 
 def _prefix(app: str) -> str:

@@ -9,8 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from serving.resilience.redis import AWAY, GuardedRedis
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +24,14 @@ class ActiveUsers:
     """Notes active users; `run` flushes them to Redis. While Redis is unavailable, some users may not be counted.
 
     Args:
-        redis: the client.
+        redis: Redis, guarded.
         user_hash: keyed hash of (app, user).
         wall: Unix seconds.
 
     """
 
     def __init__(
-        self, redis: "Redis", user_hash: Callable[[str, str], str], wall: Callable[[], float] = time.time
+        self, redis: GuardedRedis, user_hash: Callable[[str, str], str], wall: Callable[[], float] = time.time
     ) -> None:
         self._redis = redis
         self._user_hash = user_hash
@@ -57,16 +56,17 @@ class ActiveUsers:
             return
         key = self._keys()[0]
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with self._redis.calling(), self._redis.client.pipeline(transaction=False) as pipe:
                 pipe.pfadd(key, *noted)
                 pipe.expire(key, KEEP_S)
                 await pipe.execute()
-        except (RedisError, OSError) as problem:
+        except AWAY as problem:
             log.debug("active users not flushed: %s", problem)
 
     async def count(self) -> int:
-        """The number of users in this minute and the four before; raises what Redis raises."""
-        return int(await self._redis.pfcount(*self._keys()))
+        """The number of users in this minute and the four before; raises what is in AWAY."""
+        async with self._redis.calling():
+            return int(await self._redis.client.pfcount(*self._keys()))
 
     def _keys(self) -> list[str]:
         minute = int(self._wall() // 60)

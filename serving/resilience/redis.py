@@ -1,15 +1,31 @@
-"""Redis clients, and the exceptions that they raise while Redis is unavailable."""
+"""The gateway's way to Redis: one client for a worker, guarded for each part that uses it.
 
+A guard gives every call a timeout, and counts failures: after a few in a row its part does without Redis, at once,
+until Redis answers again. Parts have guards of their own, because a full Redis still answers those that only read.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any
 
 from redis.asyncio import Connection, Redis, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from serving.errors import CacheAway
+from serving.resilience.breaker import Breaker
+from serving.resilience.deadline import answer_within
 from serving.resilience.redis_scripts import Script, ScriptConnection
 
 AWAY = (RedisError, OSError, TimeoutError)  # a full or loading Redis returns errors: it counts as unavailable
+TIMEOUT_S = 0.05  # of a call on the path of a request
+ERASE_TIMEOUT_S = 5.0  # of erasing what a person has in Redis
+PROBE_S = 1.0
 
 
 class GatewayRedis(Redis):
@@ -32,13 +48,108 @@ class GatewayRedis(Redis):
         await super().aclose(close_connection_pool)
 
 
-def open_redis(url: str, *, decodes: bool = True) -> "Redis":
-    """Open a client without retries and timeouts (callers set their own); `decodes`: return text instead of bytes."""
+def open_redis(url: str) -> "Redis":
+    """Open a client that returns bytes, without retries and timeouts of its own."""
     return GatewayRedis.from_url(
         url,
         max_connections=10_000,
         socket_timeout=None,
         socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
-        decode_responses=decodes,
     )
+
+
+class GuardedRedis:
+    """Redis for one part of the gateway.
+
+    Args:
+        client: made by `open_redis`.
+        name: of the part, for the log and the metric `bondhu_breaker_open`.
+        timeout_s: of one call.
+        tolerated: exceptions that do not count as failures.
+        clock: monotonic seconds.
+
+    """
+
+    def __init__(
+        self,
+        client: "Redis",
+        name: str = "redis",
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tolerated: tuple[type[Exception], ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.breaker = Breaker(name, clock=clock)
+        self._timeout_s = timeout_s
+        self._tolerated = tolerated
+        self._clock = clock
+
+    def calling(self, timeout_s: float | None = None) -> "_Call":
+        """The context of a call, which raises what is in AWAY: at once while the breaker is open."""
+        if self.breaker.is_open:
+            raise RedisConnectionError(f"{self.name} is not asked, because it does not answer.")
+        return self.probing(timeout_s)
+
+    def probing(self, timeout_s: float | None = None) -> "_Call":
+        """The same for work in the background, which also asks while the breaker is open."""
+        return _Call(self.breaker, timeout_s or self._timeout_s, self._tolerated, self._clock)
+
+    async def asked(self, query: Callable[["Redis"], Awaitable[Any]], timeout_s: float) -> Any:
+        """The result of a query, whatever the breaker says; None if Redis does not answer: for measurements."""
+        with suppress(*AWAY):
+            async with self.probing(timeout_s):
+                return await query(self.client)
+        return None
+
+    async def run(self) -> None:
+        """While the breaker is open, look whether Redis is back; until cancelled."""
+        while True:
+            await asyncio.sleep(PROBE_S)
+            if self.breaker.is_open:
+                with suppress(*AWAY):
+                    async with self.probing():
+                        await self.client.ping()
+                    self.breaker.close()
+
+
+class _Call(answer_within):
+    """A block of `answer_within` that tells a breaker how it ended."""
+
+    def __init__(
+        self,
+        breaker: Breaker,
+        timeout_s: float,
+        tolerated: tuple[type[Exception], ...],
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(timeout_s)
+        self._breaker = breaker
+        self._tolerated = tolerated
+        self._clock = clock
+        self._began_s = clock()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the timer; raises TimeoutError if it has expired."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        except TimeoutError as problem:
+            self._breaker.failed(problem, self._began_s)
+            raise
+        if error is None:
+            self._breaker.succeeded()
+        elif isinstance(error, AWAY) and not isinstance(error, self._tolerated):
+            self._breaker.failed(error, self._began_s)
+
+
+@contextmanager
+def erasing() -> Iterator[None]:
+    """In this context, an unavailable Redis raises CacheAway."""
+    try:
+        yield
+    except AWAY as problem:
+        raise CacheAway from problem

@@ -64,10 +64,9 @@ class ScriptConnection:
         if self._open is not None:
             self._open.close()
         options, loop = self._options, asyncio.get_running_loop()
-        decodes = bool(options.get("decode_responses"))
 
         def make() -> _Connection:
-            return _Connection(loop, decodes=decodes)
+            return _Connection(loop)
 
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             if path := options.get("path"):
@@ -102,9 +101,9 @@ class Script:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, decodes: bool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._replies = Replies(decodes=decodes)
+        self._replies = Replies()
         self._transport: asyncio.Transport | None = None
         self._calls: deque[tuple[float, asyncio.Future[Any]]] = deque()  # in flight, and since when
 

@@ -35,15 +35,9 @@ def packed(command: Sequence[bytes | str | float]) -> bytes:
 
 
 class Replies:
-    """Parses the replies of one connection.
+    """Parses the replies of one connection; strings are bytes."""
 
-    Args:
-        decodes: whether strings are text instead of bytes.
-
-    """
-
-    def __init__(self, *, decodes: bool) -> None:
-        self._decodes = decodes
+    def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Any]:
@@ -72,7 +66,7 @@ class Replies:
         if kind == _ARRAY:
             return self._array(data, at, int(line))
         if kind == _STATUS:
-            return self._text(line), at
+            return line, at
         if kind == _ERROR:
             message = line.decode(errors="replace")
             return _ERRORS.get(message.partition(" ")[0], exceptions.ResponseError)(message), at
@@ -84,7 +78,7 @@ class Replies:
         end = at + size
         if len(data) < end + len(_END):
             raise _Incomplete
-        return self._text(data[at:end]), end + len(_END)
+        return data[at:end], end + len(_END)
 
     def _array(self, data: bytes, at: int, size: int) -> tuple[Any, int]:
         if size < 0:
@@ -94,6 +88,3 @@ class Replies:
             item, at = self._parse(data, at)
             items.append(item)
         return items, at
-
-    def _text(self, data: bytes) -> str | bytes:
-        return data.decode() if self._decodes else data

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.document_reader import DocumentReader
@@ -36,6 +35,7 @@ from serving.observability.request_context import exchange_of
 from serving.observability.telemetry import Telemetry
 from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
+from serving.resilience.redis import GuardedRedis
 from serving.resilience.throttle import Throttle
 from serving.routes.agents.accounts import Accounts
 from serving.safety.gate import SafetyGate
@@ -71,7 +71,7 @@ class Gateway:
     cached: DocumentCache
     accounts: Accounts
     database: AsyncEngine
-    redis: Redis
+    redis: GuardedRedis
     ledger: Ledger
     telemetry: Telemetry
     readings: Readings

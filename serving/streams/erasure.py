@@ -1,18 +1,11 @@
 """Erasure of a person's recordings (implements `memory.erasure.ErasureTarget`)."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from serving.errors import CacheAway
 from serving.protocol.owner import owner_of, owners_of
-from serving.resilience.deadline import answer_within
-from serving.resilience.redis import AWAY
+from serving.resilience.redis import erasing
 from serving.streams.recordings import Recordings
 from serving.streams.redis_store import RecordingStore
 from serving.streams.replicator import Replicator
 from storage.memory.owner import Owner
-
-FORGET_WITHIN_S = 5.0
 
 
 class RecordingErasure:
@@ -36,26 +29,17 @@ class RecordingErasure:
         Current readers get the rest, but cannot resume.
         """
         owner = _digest(whom)
-        async with _answered():
+        with erasing():
             await self._replicator.drop(owner)
             await self._store.forget(owner)
 
     async def count(self, whom: Owner | str) -> int:
         """The number of recordings, in Redis and at this worker."""
         owner = _digest(whom)
-        async with _answered():
+        with erasing():
             in_redis = await self._store.count(owner)
         return in_redis + len(self._recordings.of(owner))
 
 
 def _digest(whom: Owner | str) -> str:
     return owners_of(whom) if isinstance(whom, str) else owner_of(whom.app, whom.user)
-
-
-@asynccontextmanager
-async def _answered() -> AsyncIterator[None]:
-    try:
-        async with answer_within(FORGET_WITHIN_S):
-            yield
-    except AWAY as problem:
-        raise CacheAway from problem

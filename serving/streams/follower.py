@@ -3,15 +3,12 @@
 Every call is short, and none is made while Redis is unavailable. It does not know what is generated here.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import Literal
 
 from serving import errors
-from serving.resilience.breaker import Breaker
-from serving.resilience.deadline import answer_within
 from serving.resilience.drain import Drain
 from serving.resilience.redis import AWAY
 from serving.streams.recording import Recording
@@ -19,11 +16,8 @@ from serving.streams.redis_store import HEAR_S, Fields, RecordingStore, apply
 
 log = logging.getLogger(__name__)
 
-ASK_WITHIN_S = 0.05
 READ_BLOCK_MS = 100
-READ_WITHIN_S = 0.35  # maximum delay of a reader when Redis hangs
 SILENT_S = 1.0  # without news for this long, check in Redis whether the writer is gone
-Result = TypeVar("Result")
 
 
 class Follower:
@@ -31,35 +25,35 @@ class Follower:
 
     Args:
         store: the recordings in Redis.
-        breaker: open while Redis is unavailable.
         drain: the worker's shutdown.
         clock: monotonic seconds.
 
     """
 
-    def __init__(
-        self, store: RecordingStore, breaker: Breaker, drain: Drain, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: RecordingStore, drain: Drain, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._breaker = breaker
         self._drain = drain
         self._clock = clock
 
     async def claim(self, identity: str, recording_id: str) -> tuple[bool, str | None]:
         """Claim a request for this worker: whether that worked, and the recording of a worker that was earlier."""
-        return await self._ask(self._claimed(identity, recording_id), (False, None))
+        try:
+            elsewhere = await self._store.claim(identity, recording_id)
+        except AWAY:
+            return False, None
+        return elsewhere is None, elsewhere
 
     async def is_resumable(self, recording_id: str, access_key: str) -> bool:
         """Whether a client can resume the recording; False if Redis is unavailable."""
-        return await self._ask(self._store.is_resumable(recording_id, access_key), False)
+        return await _unless_away(self._store.is_resumable(recording_id, access_key))
 
     async def is_heard(self, recording_id: str) -> bool:
         """Whether clients of other workers read the recording; False if Redis is unavailable."""
-        return await self._ask(self._store.is_heard(recording_id), False)
+        return await _unless_away(self._store.is_heard(recording_id))
 
     async def ask_for(self, recording: Recording) -> bool:
         """Ask the worker that makes the recording to write it; False if it is gone."""
-        return await self._ask(self._store.ask_for(recording.id, recording.access_key), False)
+        return await _unless_away(self._store.ask_for(recording.id, recording.access_key))
 
     async def copy(self, recording: Recording, *, is_written: bool) -> Literal["ended", "seized", "alone"]:
         """Copy a recording until it ends.
@@ -79,8 +73,9 @@ class Follower:
             while recording.is_wanted() and not self._drain.is_over:
                 if self._clock() - sent_at >= HEAR_S:
                     sent_at = self._clock()
-                    await self._within(self._store.hear(recording.id))
-                entries = await self._entries(recording, last, READ_BLOCK_MS if is_written else None)
+                    await self._store.hear(recording.id)
+                block_ms = READ_BLOCK_MS if is_written else None
+                entries = await self._store.read(recording.id, recording.access_key, last, block_ms)
                 is_written = True  # by another worker, if this one cannot seize it
                 if entries:
                     last, news_at = entries[-1][0], self._clock()
@@ -88,8 +83,9 @@ class Follower:
                         return "ended"
                 is_over = bool(entries) and entries[-1][1].get(b"e") == b"gone"
                 is_silent = self._clock() - news_at > SILENT_S
-                if (is_over or is_silent) and recording.readers and await self._within(self._store.seize(recording.id)):
-                    rest = await self._entries(recording, last, None)  # written since the last read
+                if (is_over or is_silent) and recording.readers and await self._store.seize(recording.id):
+                    # What was written since the last read:
+                    rest = await self._store.read(recording.id, recording.access_key, last, None)
                     return "ended" if await _apply(recording, rest) else "seized"
         except AWAY as problem:
             log.info("recording %s cannot be copied: %r", recording.id, problem)
@@ -98,32 +94,13 @@ class Follower:
             recording.finish("gone")
         return "ended"
 
-    async def _claimed(self, identity: str, recording_id: str) -> tuple[bool, str | None]:
-        elsewhere = await self._store.claim(identity, recording_id)
-        return elsewhere is None, elsewhere
 
-    async def _entries(self, recording: Recording, last: bytes, block_ms: int | None) -> list[tuple[bytes, Fields]]:
-        async with answer_within(READ_WITHIN_S):
-            return await self._store.read(recording.id, recording.access_key, last, block_ms)
-
-    async def _ask(self, operation: Awaitable[Result], otherwise: Result) -> Result:
-        """The result of a call to Redis; `otherwise` if it fails."""
-        began = self._clock()
-        try:
-            result = await self._within(operation)
-        except AWAY as problem:
-            self._breaker.failed(problem, began)
-            return otherwise
-        self._breaker.succeeded()
-        return result
-
-    async def _within(self, operation: Awaitable[Result]) -> Result:
-        if self._breaker.is_open:
-            if asyncio.iscoroutine(operation):
-                operation.close()
-            raise ConnectionError("Redis is unavailable")
-        async with answer_within(ASK_WITHIN_S):
-            return await operation
+async def _unless_away(answer: Awaitable[bool]) -> bool:
+    """The answer of Redis; False if it is unavailable."""
+    try:
+        return await answer
+    except AWAY:
+        return False
 
 
 async def _apply(recording: Recording, entries: list[tuple[bytes, Fields]]) -> bool:

@@ -11,21 +11,21 @@
 An id starts with the name of its worker. All keys expire by themselves; no clocks are compared. Fields of entries: `n`
 number of the first event, `d` events, `h` head, `u` usage so far, `c` the request (of resumable recordings), `e` end.
 ACCESS is a digest of application and end user (OWNER) and of the path, so that other users cannot find a recording by
-its id. Only the first entry creates a stream: a deleted one does not come back with its next entry. Methods raise
-redis.exceptions.RedisError or OSError if Redis is unavailable; callers set the timeout.
+its id. Only the first entry creates a stream: a deleted one does not come back with its next entry. Methods raise what
+is in `serving.resilience.redis.AWAY` if Redis is unavailable.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.typing import EncodableT, FieldT
 
 from serving.protocol.owner import OWNER_DIGITS
 from serving.protocol.request import GenerationRequest
 from serving.protocol.usage import Usage
+from serving.resilience.redis import ERASE_TIMEOUT_S, GuardedRedis
 from serving.streams.recording import Head, Recording
 
 PREFIX = "bondhu:tape"
@@ -53,6 +53,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 FORGOTTEN = "bondhu:forgotten"
 FORGOTTEN_S = 3600  # longer than a worker keeps a recording while Redis is unavailable
 MAX_FORGOTTEN = 10_000
+READ_TIMEOUT_S = 0.35  # maximum delay of a reader when Redis hangs
 
 
 def worker_of(recording_id: str) -> str:
@@ -64,84 +65,100 @@ class RecordingStore:
     """The commands.
 
     Args:
-        redis: a client made by `open_redis`.
+        redis: Redis, guarded for streams.
         worker: this worker's name.
 
     """
 
-    def __init__(self, redis: "Redis", worker: str) -> None:
+    def __init__(self, redis: GuardedRedis, worker: str) -> None:
         self.redis = redis
         self.worker = worker
-        self._claim = redis.register_script(_CLAIM)
+        self._client = redis.client
+        self._claim = redis.client.register_script(_CLAIM)
 
     async def claim(self, identity: str, recording_id: str) -> str | None:
         """Claim a request; returns None, or the id of the recording of the worker that has claimed it before."""
-        held = await self._claim([flight_key(identity)], [recording_id, f"{self.worker}-", ALIVE_MS])
+        async with self.redis.calling():
+            held = await self._claim([flight_key(identity)], [recording_id, f"{self.worker}-", ALIVE_MS])
         return None if held is None else bytes(held).decode()
 
     async def ask_for(self, recording_id: str, access_key: str) -> bool:
         """Ask a recording's worker to write it; False if that worker is gone."""
-        return bool(await self.redis.publish(CHANNEL + worker_of(recording_id), f"{recording_id} {access_key}"))
+        async with self.redis.calling():
+            return bool(await self._client.publish(CHANNEL + worker_of(recording_id), f"{recording_id} {access_key}"))
 
     async def seize(self, recording_id: str) -> bool:
         """Become the writer of the recording; False if another worker is."""
-        return bool(await self.redis.set(writer_key(recording_id), self.worker, nx=True, px=ALIVE_MS))
+        async with self.redis.calling():
+            return bool(await self._client.set(writer_key(recording_id), self.worker, nx=True, px=ALIVE_MS))
 
     async def is_resumable(self, recording_id: str, access_key: str) -> bool:
         """Whether the recording exists from its beginning and can be resumed."""
-        first: Any = await self.redis.xrange(stream_key(recording_id, access_key), count=1)
+        async with self.redis.calling():
+            first: Any = await self._client.xrange(stream_key(recording_id, access_key), count=1)
         return bool(first) and orjson.loads(first[0][1].get(b"c", b"null")) is not None
 
     async def hear(self, recording_id: str) -> None:
         """Note that a client here reads another worker's recording; must be repeated every HEAR_S."""
-        await self.redis.set(reader_key(recording_id), 1, px=ALIVE_MS)
+        async with self.redis.calling():
+            await self._client.set(reader_key(recording_id), 1, px=ALIVE_MS)
 
     async def read(
         self, recording_id: str, access_key: str, last: bytes, block_ms: int | None
     ) -> list[tuple[bytes, Fields]]:
         """The entries after `last`; waits for at most `block_ms` if there are none."""
-        answer: Any = await self.redis.xread({stream_key(recording_id, access_key): last}, count=1000, block=block_ms)
+        key = stream_key(recording_id, access_key)
+        async with self.redis.calling(READ_TIMEOUT_S):
+            answer: Any = await self._client.xread({key: last}, count=1000, block=block_ms)
         streams = answer.items() if isinstance(answer, dict) else answer
         return [entry for _, batches in streams for entry in _flat(batches)]
 
     async def is_heard(self, recording_id: str) -> bool:
         """Whether another worker has called `hear` since the last check."""
-        return bool(await self.redis.delete(reader_key(recording_id)))
+        async with self.redis.calling():
+            return bool(await self._client.delete(reader_key(recording_id)))
 
     async def say_gone(self, recording_id: str, access_key: str) -> None:
         """Tell waiting workers that the recording does not exist."""
-        async with self.redis.pipeline(transaction=False) as pipe:
+        async with self.redis.probing(), self._client.pipeline(transaction=False) as pipe:
             pipe.xadd(stream_key(recording_id, access_key), {b"e": b"gone"})
             pipe.pexpire(stream_key(recording_id, access_key), ALIVE_MS)
             await pipe.execute()
 
     async def forget(self, owner: str) -> None:
         """Delete the recordings of all owners with the prefix `owner`, and make every worker drop theirs."""
-        for key in await self._files(owner):
-            recordings = await self.redis.zrange(key, 0, -1)
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.unlink(key, *recordings)
+        async with self.redis.probing(ERASE_TIMEOUT_S):
+            for key in await self._files(owner):
+                recordings = await self._client.zrange(key, 0, -1)
+                await self._client.unlink(key, *recordings)
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.xadd(FORGOTTEN, {b"o": owner}, maxlen=MAX_FORGOTTEN)
+                pipe.expire(FORGOTTEN, FORGOTTEN_S)
                 await pipe.execute()
-        async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(FORGOTTEN, {b"o": owner}, maxlen=MAX_FORGOTTEN)
-            pipe.expire(FORGOTTEN, FORGOTTEN_S)
-            await pipe.execute()
 
     async def count(self, owner: str) -> int:
         """The number of recordings of all owners with the prefix `owner`."""
         kept: list[bytes] = []
-        for key in await self._files(owner):
-            kept += await self.redis.zrange(key, 0, -1)  # type: ignore[arg-type]  # of more options than are used
-        return int(await self.redis.exists(*kept)) if kept else 0
+        async with self.redis.probing(ERASE_TIMEOUT_S):
+            for key in await self._files(owner):
+                kept += await self._client.zrange(key, 0, -1)  # type: ignore[arg-type]  # of more options than are used
+            return int(await self._client.exists(*kept)) if kept else 0
+
+    async def unlink(self, recordings: Iterable[Recording]) -> None:
+        """Delete recordings of this worker."""
+        async with self.redis.probing(ERASE_TIMEOUT_S):
+            await self._client.unlink(*(stream_key(each.id, each.access_key) for each in recordings))
 
     async def last_forgotten(self) -> bytes:
         """The position of the last erased owner."""
-        newest: Any = await self.redis.xrevrange(FORGOTTEN, count=1)
+        async with self.redis.probing():
+            newest: Any = await self._client.xrevrange(FORGOTTEN, count=1)
         return bytes(newest[0][0]) if newest else b"0"
 
     async def forgotten(self, last: bytes, block_ms: int) -> list[tuple[bytes, str]]:
         """(position, owner) of owners erased after `last`; waits for at most `block_ms` if there are none."""
-        answer: Any = await self.redis.xread({FORGOTTEN: last}, block=block_ms)
+        async with self.redis.probing(block_ms / 1000 + READ_TIMEOUT_S):
+            answer: Any = await self._client.xread({FORGOTTEN: last}, block=block_ms)
         streams = answer.items() if isinstance(answer, dict) else answer
         return [(at, fields[b"o"].decode()) for _, batches in streams for at, fields in _flat(batches)]
 
@@ -149,7 +166,7 @@ class RecordingStore:
         """The index key of a person, or those of all people of an application, by a scan over all keys."""
         if len(owner) == OWNER_DIGITS:
             return [owner_key(owner)]
-        return [key.decode() async for key in self.redis.scan_iter(match=owner_key(f"{owner}*"), count=1000)]
+        return [key.decode() async for key in self._client.scan_iter(match=owner_key(f"{owner}*"), count=1000)]
 
 
 def _flat(batches: Any) -> Iterable[tuple[bytes, Fields]]:

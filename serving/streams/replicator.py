@@ -8,21 +8,18 @@ local from then on.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from serving import errors
-from serving.resilience.breaker import Breaker
-from serving.resilience.deadline import answer_within
 from serving.resilience.redis import AWAY
 from serving.streams.recording import Recording
 from serving.streams.recordings import Recordings
-from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, RecordingStore, flight_key, stream_key
+from serving.streams.redis_store import ALIVE_MS, CHANNEL, Copy, RecordingStore, flight_key
 
 log = logging.getLogger(__name__)
 
 FLUSH_S = 0.02
-FLUSH_WITHIN_S = 0.1
+FLUSH_TIMEOUT_S = 0.1
 TICK_S = 1.0
 LISTEN_MS = 5000
 SHARED_S = 10.0  # time to live of a copy for other workers' readers that cannot resume
@@ -36,25 +33,15 @@ class Replicator:
         recordings: those of this worker.
         max_bytes: maximum size of a copy.
         listens: whether other workers may ask for recordings.
-        clock: monotonic seconds.
 
     """
 
-    def __init__(
-        self,
-        store: RecordingStore,
-        recordings: Recordings,
-        *,
-        max_bytes: int,
-        listens: bool,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.breaker = Breaker("Redis, for streams,", clock=clock)
+    def __init__(self, store: RecordingStore, recordings: Recordings, *, max_bytes: int, listens: bool) -> None:
         self._store = store
+        self._redis = store.redis
         self._recordings = recordings
         self._max_bytes = max_bytes
         self._listens = listens
-        self._clock = clock
         self._copies: dict[str, Copy] = {}
         self._in_flight: set[str] = set()  # identities of requests that this worker is computing
         self._finished: set[str] = set()  # those that have ended since the last flush
@@ -64,7 +51,7 @@ class Replicator:
 
     def publish(self, recording: Recording, *, ttl_s: float, since: int | None = None) -> None:
         """Copy a recording from now on (from event `since`, if another worker has written the earlier ones)."""
-        if recording.id in self._copies or recording.is_forgotten or self.breaker.is_open:
+        if recording.id in self._copies or recording.is_forgotten or self._redis.breaker.is_open:
             return
         self._copies[recording.id] = Copy(recording, ttl_s=ttl_s, since=since)
         recording.is_elsewhere = True
@@ -101,9 +88,7 @@ class Replicator:
             self._give_up(copy)
         async with self._flushing:  # wait for a write in progress
             if written:
-                await self._store.redis.unlink(
-                    *(stream_key(copy.recording.id, copy.recording.access_key) for copy in written)
-                )
+                await self._store.unlink(copy.recording for copy in written)
 
     async def flush(self) -> None:
         """Write new events to Redis."""
@@ -127,7 +112,7 @@ class Replicator:
     async def tick(self) -> None:
         """Refresh keys that expire, and probe Redis if it was unavailable; raises what Redis raises."""
         copies = list(self._copies.values())
-        async with answer_within(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
+        async with self._redis.probing(FLUSH_TIMEOUT_S), self._redis.client.pipeline(transaction=False) as pipe:
             pipe.ping()
             for identity in self._in_flight:
                 pipe.pexpire(flight_key(identity), ALIVE_MS)
@@ -135,31 +120,25 @@ class Replicator:
             for copy in copies:
                 copy.refresh(pipe, self._store.worker)
                 owners.append(len(pipe) - 1)
-            if len(pipe) == 1 and not self.breaker.is_open:
+            if len(pipe) == 1 and not self._redis.breaker.is_open:
                 return
             answers = await pipe.execute()
-        self.breaker.close()
+        self._redis.breaker.close()
         for copy, index in zip(copies, owners, strict=True):
             if answers[index] != self._store.worker.encode() and not copy.is_complete:
                 self._give_up(copy)  # this worker hung for so long that another took over
 
     async def _execute(self, copies: list[Copy], finished: set[str]) -> list[tuple[Copy, int]]:
         written = []
-        began = self._clock()
-        try:
-            async with answer_within(FLUSH_WITHIN_S), self._store.redis.pipeline(transaction=False) as pipe:
-                if finished:
-                    pipe.unlink(*map(flight_key, finished))
-                for copy in copies:
-                    try:
-                        written.append((copy, copy.write(pipe, self._store.worker, self._max_bytes)))
-                    except errors.ReaderTooSlow:  # more arrived at once than the buffer holds
-                        self._give_up(copy)
-                await pipe.execute()
-        except AWAY as problem:
-            self.breaker.failed(problem, began)
-            raise
-        self.breaker.succeeded()
+        async with self._redis.probing(FLUSH_TIMEOUT_S), self._redis.client.pipeline(transaction=False) as pipe:
+            if finished:
+                pipe.unlink(*map(flight_key, finished))
+            for copy in copies:
+                try:
+                    written.append((copy, copy.write(pipe, self._store.worker, self._max_bytes)))
+                except errors.ReaderTooSlow:  # more arrived at once than the buffer holds
+                    self._give_up(copy)
+            await pipe.execute()
         return written
 
     def _give_up(self, copy: Copy) -> None:
@@ -194,7 +173,7 @@ class Replicator:
                 await asyncio.sleep(TICK_S)
 
     async def _listen(self) -> None:
-        async with self._store.redis.pubsub() as channel:
+        async with self._redis.client.pubsub() as channel:
             await channel.subscribe(CHANNEL + self._store.worker)
             async for message in channel.listen():
                 if message["type"] == "message":

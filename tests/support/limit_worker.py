@@ -10,7 +10,7 @@ from serving.errors import RateLimited
 from serving.limits.limiter import Limiter
 from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 
 APP = "killed"
 TIERS = {"tier": TierSpec(requests_per_minute=1_000_000)}
@@ -18,9 +18,9 @@ TIERS = {"tier": TierSpec(requests_per_minute=1_000_000)}
 
 async def work(url: str, name: str, hold_s: float) -> None:
     """Run eight clients; each request ends in one of the three ways."""
-    store = LimitStore(open_redis(url), window_s=60, hold_s=hold_s)
+    store = LimitStore(GuardedRedis(open_redis(url), timeout_s=0.25), window_s=60, hold_s=hold_s)
     shares = Shares(window_s=60, workers=1)
-    limiter = Limiter(store=store, shares=shares, tiers=TIERS, worker=name, timeout_s=0.25)
+    limiter = Limiter(store=store, shares=shares, tiers=TIERS, worker=name)
     background = asyncio.create_task(limiter.run())
     dice = random.Random(name)
 

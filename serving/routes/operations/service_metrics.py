@@ -8,12 +8,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from operator import methodcaller
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +20,7 @@ from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
 from serving.generation.catalogue import ModelCatalogue
 from serving.observability.active_users import ActiveUsers
+from serving.resilience.redis import AWAY, GuardedRedis
 
 WITHIN_S = 0.5  # timeout of calls to other processes
 JOBS_QUEUES = ("jobs", "jobs.1", "jobs.2", "jobs.3")
@@ -70,16 +69,16 @@ async def survey(
     models: ModelCatalogue,
     engine_registry: EngineRegistry,
     embedder: EmbedderClient | None,
-    redis: Redis,
+    redis: GuardedRedis,
     database: AsyncEngine,
     users: ActiveUsers,
 ) -> Overview:
     """Read all values concurrently, for at most WITHIN_S."""
     redis_up, sql_up, active, *waiting = await asyncio.gather(
-        _learn(redis.ping),
+        redis.asked(methodcaller("ping"), WITHIN_S),
         _learn(lambda: _select(database)),
         _learn(users.count),
-        *(_learn(partial(redis.llen, JOBS_PREFIX + queue)) for queue in JOBS_QUEUES),
+        *(redis.asked(methodcaller("llen", JOBS_PREFIX + queue), WITHIN_S) for queue in JOBS_QUEUES),
     )
     samples = [
         Sample("bondhu_dependency_up", ("redis",), float(redis_up is not None)),
@@ -115,7 +114,7 @@ async def _learn(read: Callable[[], Awaitable[float]]) -> float | None:
     try:
         async with asyncio.timeout(WITHIN_S):
             return await read()
-    except (RedisError, SQLAlchemyError, OSError):  # a TimeoutError is an OSError
+    except (SQLAlchemyError, *AWAY):
         return None
 
 

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import ResponseError
 
 from serving.cache.directives import CacheDirectives, read_directives
 from serving.cache.erasure import ResponseErasure
@@ -22,7 +23,7 @@ from serving.config.schema import CacheSettings
 from serving.errors import InvalidRequest
 from serving.protocol.owner import owner_of
 from serving.protocol.request import CHAT, GenerationRequest, is_deterministic
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from storage.memory.owner import Owner
 from tests.support.databases.redis_process import RedisProcess
 
@@ -58,8 +59,9 @@ async def make_cache(redis_process: RedisProcess, model: Model) -> AsyncIterator
     clients, eras = [], count()
 
     def make(timeout_s: float = 5.0, max_fields: int = 256, **rules: Any) -> ResponseCache:
-        clients.append(open_redis(redis_process.url, decodes=False))
-        store = ResponseStore(clients[-1], max_fields=max_fields, timeout_s=timeout_s)
+        clients.append(open_redis(redis_process.url))
+        redis = GuardedRedis(clients[-1], timeout_s=timeout_s, tolerated=(ResponseError,))
+        store = ResponseStore(redis, max_fields=max_fields)
         rules = {"rules": CacheSettings(**rules), "makers": model, "semantic": None}
         return ResponseCache(store, **rules, new_era=lambda: f"era {next(eras)}")
 
@@ -304,7 +306,7 @@ async def test_a_person_is_forgotten_and_nobody_else(cache: ResponseCache, redis
     assert await found(cache, new_request()) is None
     assert await found(cache, new_request(max_tokens=5)) is None
     assert await found(cache, other) == ANSWER
-    client = open_redis(redis_process.url, decodes=False)
+    client = open_redis(redis_process.url)
     kept = [key async for key in client.scan_iter(PREFIX + "*answers")]
     assert kept == [f"{PREFIX}{{{owner_of('shop', 'arif')}}}:answers".encode()]
     await client.aclose()
@@ -351,7 +353,7 @@ async def test_one_person_cannot_fill_the_cache(make_cache: MakeCache) -> None:
 async def test_redis_holds_no_word_of_a_prompt_nor_a_name(cache: ResponseCache, redis_process: RedisProcess) -> None:
     """Keys and fields are digests."""
     await answered(cache, new_request())
-    client = open_redis(redis_process.url, decodes=False)
+    client = open_redis(redis_process.url)
     keys = await client.keys("*")
     fields = await client.hkeys(next(key for key in keys if key.endswith(b":answers")))
     for name in (b"maya", b"shop", b"colour"):
@@ -386,7 +388,7 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
 ) -> None:
     """Nothing is found, nothing raises, after a few tries nobody asks; once it is back it is found to be."""
     cache = make_cache(timeout_s=0.05)
-    watching = asyncio.create_task(cache.run())
+    watching = asyncio.create_task(cache.store.redis.run())
     await answered(cache, new_request())
     if way == "killed":
         await asyncio.to_thread(redis_process.kill)
@@ -394,7 +396,7 @@ async def test_without_redis_requests_go_on_and_it_is_used_again_later(
         redis_process.send(signal.SIGSTOP)
     for _ in range(3):
         assert await answered(cache, new_request()) == "bypass"
-    assert cache.store.breaker.is_open
+    assert cache.store.redis.breaker.is_open
     if way == "killed":
         await asyncio.to_thread(redis_process.start)
     else:
@@ -415,7 +417,7 @@ async def test_a_full_redis_is_no_outage(cache: ResponseCache, redis_process: Re
     for tokens in range(1, 6):
         assert await answered(cache, new_request(max_tokens=tokens)) == "miss"
     assert await found(cache, new_request()) == ANSWER
-    assert not cache.store.breaker.is_open
+    assert not cache.store.redis.breaker.is_open
     await client.aclose()
 
 

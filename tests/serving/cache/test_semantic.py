@@ -19,7 +19,7 @@ from serving.cache.stored_response import StoredResponse
 from serving.config.schema import CacheSettings, SemanticCacheSettings
 from serving.errors import EngineUnavailable
 from serving.protocol.request import CHAT, GenerationRequest
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from tests.support.databases.redis_process import RedisProcess
 
 DIMENSIONS = 64
@@ -62,9 +62,9 @@ def embedder() -> Words:
 @pytest.fixture
 async def cache(redis_process: RedisProcess, embedder: Words) -> AsyncIterator[ResponseCache]:
     """Return a cache that takes questions for the same from a cosine of 0.7."""
-    client = open_redis(redis_process.url, decodes=False)
+    client = open_redis(redis_process.url)
     yield ResponseCache(
-        ResponseStore(client, max_fields=256, timeout_s=5.0),
+        ResponseStore(GuardedRedis(client, timeout_s=5.0), max_fields=256),
         rules=CacheSettings(semantic=SemanticCacheSettings(enabled=True)),
         makers=lambda _: Makers("f", {("f", ANSWER.label)}),
         semantic=SemanticCache(

@@ -25,7 +25,7 @@ from serving.protocol.response import Collected
 from serving.protocol.sse import DONE, split
 from serving.protocol.usage import Usage
 from serving.resilience.drain import Drain
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from tests.support.databases.redis_process import RedisProcess
 
 LABEL = "m; revision=r; quantization=none"
@@ -62,17 +62,16 @@ class Worker:
     """A gateway worker's parts around a generation, and what its client and its ledger are told."""
 
     def __init__(self, url: str) -> None:
-        self.clients = (open_redis(url), open_redis(url, decodes=False))
-        self.limits = LimitStore(self.clients[0], window_s=60, hold_s=60)
+        self.redis = GuardedRedis(open_redis(url), timeout_s=5)
+        self.limits = LimitStore(self.redis, window_s=60, hold_s=60)
         self._limiter = Limiter(
             store=self.limits,
             shares=Shares(window_s=60, workers=1),
             tiers={"free": TierSpec(tokens_per_day=1000)},
             worker="w",
-            timeout_s=5,
         )
         self._cache = ResponseCache(
-            ResponseStore(self.clients[1], max_fields=256, timeout_s=5),
+            ResponseStore(self.redis, max_fields=256),
             rules=CacheSettings(),
             makers=lambda _: Makers("f", {("f", LABEL)}),
             semantic=None,
@@ -120,8 +119,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     server.start()
     worker = Worker(server.url)
     yield worker
-    for client in worker.clients:
-        await client.aclose()
+    await worker.redis.client.aclose()
     server.kill()
 
 

@@ -25,7 +25,7 @@ from serving.privacy.detector import detector
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.resilience.drain import Drain
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from tests.support.gateway_process import free_port
 from tests.support.servers import gemini as google
 from tests.support.servers.gemini import GeminiServer
@@ -65,7 +65,7 @@ def gemini_of(server: GeminiServer) -> Gemini:
 def chain_of(*targets: Target) -> ChainModel:
     """The model that an agent asks, with that chain."""
     cache = ResponseCache(
-        ResponseStore(open_redis("redis://127.0.0.1:9", decodes=False), max_fields=1),
+        ResponseStore(GuardedRedis(open_redis("redis://127.0.0.1:9")), max_fields=1),
         rules=CacheSettings(),
         makers=lambda _: Makers("", set()),
         semantic=None,

@@ -15,7 +15,7 @@ from serving.limits.limiter import WORKER_GONE_S, Limiter, Reservation
 from serving.limits.local_fallback import Shares
 from serving.limits.redis_store import LimitStore
 from serving.resilience.breaker import Breaker
-from serving.resilience.redis import AWAY, open_redis
+from serving.resilience.redis import AWAY, GuardedRedis, open_redis
 from tests.support.databases.redis_process import RedisProcess
 
 LIMIT = 100
@@ -39,10 +39,11 @@ async def make_limiter(redis_process: RedisProcess) -> AsyncIterator[MakeLimiter
     """Return a function that makes a worker's limiter, with a connection of its own."""
     clients = []
 
-    def make(name: str, **options: object) -> Limiter:
+    def make(name: str, timeout_s: float = 0.5, **options: object) -> Limiter:
         clients.append(open_redis(redis_process.url))
-        arguments = {"timeout_s": 0.5, "tiers": TIERS, "shares": Shares(window_s=LONG_S, workers=1)} | options
-        return Limiter(store=LimitStore(clients[-1], window_s=LONG_S, hold_s=LONG_S), worker=name, **arguments)
+        redis = GuardedRedis(clients[-1], timeout_s=timeout_s)
+        arguments = {"tiers": TIERS, "shares": Shares(window_s=LONG_S, workers=1)} | options
+        return Limiter(store=LimitStore(redis, window_s=LONG_S, hold_s=LONG_S), worker=name, **arguments)
 
     yield make
     for client in clients:
@@ -101,7 +102,7 @@ async def heal(*limiters: Limiter) -> None:
 async def totals(redis_process: RedisProcess) -> dict[str, int]:
     """Return the application's totals."""
     client = open_redis(redis_process.url)
-    counted = await LimitStore(client, window_s=LONG_S, hold_s=LONG_S).totals("app")
+    counted = await LimitStore(GuardedRedis(client, timeout_s=5.0), window_s=LONG_S, hold_s=LONG_S).totals("app")
     await client.aclose()
     return counted
 

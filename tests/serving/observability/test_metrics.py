@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
 
 from jobs.app import create_app
 from serving.observability.active_users import ActiveUsers
@@ -23,6 +22,7 @@ from serving.observability.host_metrics import HostMetrics
 from serving.observability.logs import UserHash
 from serving.observability.metrics import MAX_VALUES, Metrics, Observed, Readings
 from serving.observability.multiprocess import MetricFiles
+from serving.resilience.redis import GuardedRedis, open_redis
 from serving.routes.operations.service_metrics import NAMES, Overview, Sample
 from serving.supervisor.processes import redis_server
 from storage.business import BusinessFigures
@@ -261,7 +261,8 @@ def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
 
 async def test_people_are_counted_once_over_workers_and_forgotten_after_five_minutes(redis_url: str) -> None:
     """The same person at two workers is one; of two applications two; who left is none."""
-    redis = Redis.from_url(redis_url)
+    client = open_redis(redis_url)
+    redis = GuardedRedis(client, timeout_s=5.0)
     now = 1_000_000.0
     first, second = (ActiveUsers(redis, UserHash("k"), lambda: now) for _ in range(2))
     for users in (first, second):
@@ -276,8 +277,8 @@ async def test_people_are_counted_once_over_workers_and_forgotten_after_five_min
     assert await first.count() == 4
     now += 120
     assert await first.count() == 1
-    assert all([await redis.ttl(key) > 0 for key in await redis.keys("bondhu:active-users:*")])
-    await redis.aclose()
+    assert all([await client.ttl(key) > 0 for key in await client.keys("bondhu:active-users:*")])
+    await client.aclose()
 
 
 def labels_that_exist(metrics: Metrics) -> dict[str, set[str]]:

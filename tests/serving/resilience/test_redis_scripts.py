@@ -35,7 +35,7 @@ async def test_each_caller_gets_its_own_reply(redis: Redis) -> None:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for number, result in enumerate(results):
         if number % 3:
-            assert result == [f"key{number}", str(number), 2]
+            assert result == [b"key%d" % number, b"%d" % number, 2]
         else:
             assert isinstance(result, asyncio.CancelledError | list)
 
@@ -43,9 +43,9 @@ async def test_each_caller_gets_its_own_reply(redis: Redis) -> None:
 async def test_a_script_is_loaded_again_after_redis_forgot_it(redis: Redis) -> None:
     """As after a restart, or SCRIPT FLUSH."""
     echo = redis.register_script(ECHO)
-    assert await echo(["a"], ["b"]) == ["a", "b", 1]
+    assert await echo(["a"], ["b"]) == [b"a", b"b", 1]
     await redis.script_flush()
-    assert await echo(["a"], ["b"]) == ["a", "b", 1]
+    assert await echo(["a"], ["b"]) == [b"a", b"b", 1]
 
 
 async def test_an_error_reply_belongs_to_its_call(redis: Redis) -> None:
@@ -53,9 +53,7 @@ async def test_an_error_reply_belongs_to_its_call(redis: Redis) -> None:
     with pytest.raises(ResponseError, match="wrong"):
         await redis.register_script("return redis.error_reply('ERR wrong')")()
     assert await redis.register_script("return false")() is None
-    raw = open_redis(redis.connection_pool.connection_kwargs["path"].join(("unix://", "")), decodes=False)
-    assert await raw.register_script("return ARGV[1]")([], [b"\xff\r\n"]) == b"\xff\r\n"
-    await raw.aclose()
+    assert await redis.register_script("return ARGV[1]")([], [b"\xff\r\n"]) == b"\xff\r\n"
 
 
 async def test_a_lost_connection_is_opened_again(redis: Redis, redis_process: RedisProcess) -> None:
@@ -66,7 +64,7 @@ async def test_a_lost_connection_is_opened_again(redis: Redis, redis_process: Re
     with pytest.raises(AWAY):
         await echo(["a"], ["b"])
     await asyncio.to_thread(redis_process.start)
-    assert await echo(["a"], ["b"]) == ["a", "b", 1]
+    assert await echo(["a"], ["b"]) == [b"a", b"b", 1]
 
 
 async def test_a_connection_that_hangs_is_replaced(redis_process: RedisProcess) -> None:
@@ -91,7 +89,7 @@ async def test_password_and_database_are_those_of_the_url(redis: Redis, redis_pr
     url = f"unix://:secret@{redis_process.socket}?db=3"
     other = open_redis(url)
     await other.register_script("return redis.call('SET', KEYS[1], 'there')")(["place"])
-    assert await other.get("place") == "there"
+    assert await other.get("place") == b"there"
     wrong = open_redis(f"unix://:wrong@{redis_process.socket}")
     with pytest.raises(AWAY):
         await wrong.register_script("return 1")()
@@ -103,10 +101,10 @@ async def test_password_and_database_are_those_of_the_url(redis: Redis, redis_pr
 def test_replies_are_parsed_wherever_they_are_cut(step: int) -> None:
     """Every kind of reply, in pieces of any size."""
     data = b"+OK\r\n:-12\r\n$5\r\na\r\nbc\r\n$-1\r\n*3\r\n:1\r\n$0\r\n\r\n*1\r\n+x\r\n*0\r\n-ERR no\r\n"
-    replies, parser = [], Replies(decodes=True)
+    replies, parser = [], Replies()
     for at in range(0, len(data), step):
         replies += parser.feed(data[at : at + step])
-    assert replies[:-1] == ["OK", -12, "a\r\nbc", None, [1, "", ["x"]], []]
+    assert replies[:-1] == [b"OK", -12, b"a\r\nbc", None, [1, b"", [b"x"]], []]
     assert isinstance(replies[-1], ResponseError)
 
 

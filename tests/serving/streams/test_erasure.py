@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from serving.errors import CacheAway
 from serving.protocol.owner import OWNER_DIGITS, owner_of, owners_of
 from serving.protocol.request import CHAT, COMPLETION, GenerationRequest
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from serving.streams.erasure import RecordingErasure
 from serving.streams.policy import access_key
 from serving.streams.recording import Recording
@@ -25,7 +25,7 @@ MAX_BYTES = 1_000_000
 @pytest.fixture
 async def redis(redis_process: RedisProcess) -> AsyncIterator["Redis"]:
     """Return a client of an empty Redis."""
-    client = open_redis(redis_process.url, decodes=False)
+    client = open_redis(redis_process.url)
     yield client
     await client.aclose()
 
@@ -33,7 +33,7 @@ async def redis(redis_process: RedisProcess) -> AsyncIterator["Redis"]:
 @pytest.fixture
 def store(redis: "Redis") -> RecordingStore:
     """Return a worker's recordings."""
-    return RecordingStore(redis, "worker")
+    return RecordingStore(GuardedRedis(redis, timeout_s=5.0), "worker")
 
 
 def forgetful(store: RecordingStore) -> RecordingErasure:

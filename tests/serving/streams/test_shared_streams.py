@@ -14,7 +14,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from serving.limits.redis_store import LimitStore
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, value, wait_for
 from tests.support.servers.engine import MODEL, PROMPT_TOKENS, EngineServer, text_of
 
@@ -95,7 +95,7 @@ class Pair:
 
     async def limits_add_up(self) -> None:
         """Wait until nothing is reserved any more; then reserved = settled + refunded."""
-        store = LimitStore(open_redis(self.gateways[0].redis.url), window_s=60, hold_s=60)
+        store = LimitStore(GuardedRedis(open_redis(self.gateways[0].redis.url), timeout_s=5.0), window_s=60, hold_s=60)
         totals: dict[str, int] = {}
 
         async def is_settled() -> bool:

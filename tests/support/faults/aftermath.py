@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from serving.limits.redis_store import LimitStore
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from storage.database import open_engine
 from storage.tables import Request
 from tests.support.faults.matrix import Matrix, summary_of
@@ -95,7 +95,7 @@ class App:
     async def _totals(self) -> dict[str, int]:
         redis = open_redis(self.redis_url)
         try:
-            return await LimitStore(redis, window_s=60, hold_s=60).totals(self.name)
+            return await LimitStore(GuardedRedis(redis, timeout_s=5.0), window_s=60, hold_s=60).totals(self.name)
         finally:
             await redis.aclose()
 
