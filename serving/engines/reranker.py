@@ -61,5 +61,5 @@ class RerankerClient:
 
     def _away(self, why: str) -> RerankerAway:
         self._again_at_s = self._clock() + RETRY_S
-        log.warning("recall runs without the reranker: %s", why)
+        log.warning("the reranker is not asked for %g s: %s", RETRY_S, why)
         return RerankerAway(why)

@@ -37,7 +37,7 @@ from serving.routes.memory import (
     recall,
     wishes,
 )
-from serving.routes.openai import completions, embeddings, models, responses, tokens
+from serving.routes.openai import completions, embeddings, models, rerank, responses, tokens
 from serving.routes.openai.direct import DirectRoutes
 from serving.routes.operations import health, health_report, metrics, usage
 
@@ -73,6 +73,8 @@ def create_app() -> FastAPI:
     for router in (embeddings.router, models.router, usage.router, consent.router, health.router):
         app.include_router(router)
     app.include_router(health_report.router)
+    if settings.reranker is not None:
+        app.include_router(rerank.router)
     for of_memory in (
         conversations.router,
         lists.router,

@@ -57,7 +57,8 @@ class Deployments:
     engine_registry: EngineRegistry
     embedder: EmbedderClient | None
     memory_embedder: MemoryEmbedder | None
-    reranker: RerankerClient | None
+    reranker: RerankerClient | None  # for recall, which does without it after a moment
+    ranker: RerankerClient | None  # for POST /v1/rerank
 
 
 async def open_connections(stack: AsyncExitStack, settings: Settings) -> Connections:
@@ -118,4 +119,5 @@ def open_deployments(settings: Settings, session: aiohttp.ClientSession) -> Depl
         embedder,
         None if embedder is None else MemoryEmbedder(embedder, settings.embedder.revision),
         wiring.open_reranker(settings, ingress, cluster_key, session),
+        wiring.open_reranker(settings, ingress, cluster_key, session, EMBEDDER_TIMEOUT_S),
     )

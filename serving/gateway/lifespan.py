@@ -176,6 +176,7 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         settings=settings,
         engine_registry=registry,
         embedder=deployments.embedder,
+        reranker=deployments.ranker,
         tokenizer=EngineTokenizer(registry, connections.engines),
         models=generation.catalogue,
         agents=generation.agents,

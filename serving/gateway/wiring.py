@@ -506,9 +506,9 @@ def open_index_cache(settings: Settings, database: AsyncEngine, embedder: Memory
 
 
 def open_reranker(
-    settings: Settings, ingress: str, cluster_key: str, session: aiohttp.ClientSession
+    settings: Settings, ingress: str, cluster_key: str, session: aiohttp.ClientSession, timeout_s: float | None = None
 ) -> RerankerClient | None:
-    """The client of the reranker, if one is configured; `ingress` is the base URL of the private ingress."""
+    """A client of the reranker, if one is configured; `ingress` is the base URL of the private ingress."""
     spec = settings.reranker
     if spec is None:
         return None
@@ -517,7 +517,7 @@ def open_reranker(
         cluster_key=cluster_key,
         session=session,
         max_candidates=spec.max_candidates,
-        timeout_s=spec.timeout_s,
+        timeout_s=timeout_s or spec.timeout_s,
     )
 
 

@@ -21,6 +21,7 @@ from serving.config.schema import Settings
 from serving.doctor.collector import Doctor
 from serving.engines.embedder import EmbedderClient
 from serving.engines.registry import EngineRegistry
+from serving.engines.reranker import RerankerClient
 from serving.engines.tokenizer import EngineTokenizer
 from serving.errors import DatabaseAway
 from serving.generation.agent import AgentParts
@@ -53,6 +54,7 @@ class Gateway:
     settings: Settings
     engine_registry: EngineRegistry
     embedder: EmbedderClient | None
+    reranker: RerankerClient | None
     tokenizer: EngineTokenizer
     models: ModelCatalogue
     agents: AgentParts

@@ -249,6 +249,14 @@ COUNT_RESPONSES: dict[int | str, Schema] = {
 }
 _EMBEDDINGS = _object(["object", "data", "model", "usage"], data=_array(ANY_OBJECT), model=STRING, usage=_USAGE)
 EMBEDDING_RESPONSES = {200: _json("The embeddings.", _EMBEDDINGS), **_errors(400, 401, 403, 404, 413, 429, 503, 504)}
+_RESULT = _object(
+    ["index", "relevance_score"], index=_integer(0, 2**31), relevance_score=_number(0, 1), document=ANY_OBJECT
+)
+_RANKING = _object(["id", "model", "usage", "results"], id=STRING, model=STRING, usage=_USAGE, results=_array(_RESULT))
+RERANK_RESPONSES: dict[int | str, Schema] = {
+    200: _json("The documents, best first.", _RANKING),
+    **_errors(400, 401, 403, 404, 413, 429, 503),
+}
 LIST_RESPONSES = {200: _json("The models.", _object(["object", "data"], data=_array(_CARD))), **_errors(401)}
 MODEL_RESPONSES = {200: _json("The model.", _CARD), **_errors(401, 404, 503)}
 READY_RESPONSES: dict[int | str, Schema] = {503: _json("Not ready, with reasons.", ANY_OBJECT)}

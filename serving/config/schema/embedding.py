@@ -64,3 +64,8 @@ class RerankerSettings(BatchedSpec):
     path: str = Field(min_length=1, description="directory or hub id of a sentence-transformers cross-encoder")
     max_candidates: int = Field(default=30, ge=2, description="number of top recall results to rerank")
     timeout_s: float = Field(default=0.5, gt=0, description="timeout; after it, recall's own order is kept, s")
+
+    @property
+    def id(self) -> str:
+        """The model id for clients: the last part of the path."""
+        return self.path.rstrip("/").rpartition("/")[2]

@@ -61,10 +61,3 @@ def test_it_needs_a_key_counts_and_has_a_row(gateway: GatewayProcess, engine: Sc
         path = f"/v1/usage/{first.headers['x-request-id']}"
         row = eventually(lambda: (found := http.get(path)).status_code == 200 and found.json(), 15, "the row")
     assert (row["endpoint"], row["outcome"], row["prompt_tokens"], row["user"]) == ("/tokenize", "ok", 0, "maya")
-
-
-def test_ranking_is_a_clear_answer(http: httpx.Client) -> None:
-    """There is no model for it."""
-    answer = http.post("/v1/rerank", json={"query": "x", "documents": ["y"]})
-    assert answer.status_code == 404
-    assert "/api/v1/recall" in answer.json()["error"]["message"]

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import numpy as np
 from aiohttp import web
 
 from tests.support.memory.word_embedder import WordEmbedder
@@ -86,6 +87,7 @@ class EngineServer(ThreadedServer):
         app.router.add_post("/detokenize", self._detokenize)
         if self._embeds:
             app.router.add_post("/{embedder:embedder-[0-9a-f]+}", _embed)
+            app.router.add_post("/reranker", _score)
         self.add_routes(app)
 
     async def _directory(self, _: web.Request) -> web.Response:
@@ -179,6 +181,14 @@ def _usage(completion_tokens: int) -> Json:
         "total_tokens": PROMPT_TOKENS + completion_tokens,
         "completion_tokens": completion_tokens,
     }
+
+
+async def _score(request: web.Request) -> web.Response:
+    """Score texts by how many of the question's words they have."""
+    body = await request.json()
+    words = set(body["question"].split())
+    scores = [float(len(words & set(text.split()))) for text in body["texts"]]
+    return web.Response(body=np.array(scores, dtype="<f4").tobytes())
 
 
 async def _embed(request: web.Request) -> web.Response:
