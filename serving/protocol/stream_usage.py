@@ -87,7 +87,8 @@ class StreamMeter:
         if not isinstance(chunk, dict):
             self.problem = "an event is not an object"
             return None
-        usage, choices = chunk.get("usage"), chunk.get("choices")
+        usage = chunk.get("usage")
+        choices: list[Json] = chunk.get("choices") or []
         if usage and not choices:  # the event that only has the final counts
             self._total = usage
             return Event(data + END, chunk) if self._wants_last else None
