@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from storage import sqlite_driver
 from storage.postgres_url import PLACES, connect_arguments
 
 BUSY_TIMEOUT_MS = 10_000
@@ -49,7 +50,7 @@ def open_engine(url: str, pool: Pool = Pool()) -> AsyncEngine:
                 **connect_arguments(address.query),
             },
         )
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, connect_args={"async_creator_fn": sqlite_driver.connect})
     event.listen(engine.sync_engine, "connect", _tune_sqlite)
     return engine
 
