@@ -10,11 +10,13 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from memory.embedding.embedder import Embedder, EmbedderAway, embedded
+from memory.embedding.embedder import Embedder, EmbedderAway, as_bytes, embedded
+from memory.exchange import Exchange
 from memory.intents.topics import is_same_topic
 from memory.language.small_talk import is_small_talk
 from memory.recall.corpus import Item
@@ -31,7 +33,7 @@ from storage.memory.mutes import items as mutes
 from storage.memory.mutes.topics import NewTopic, TopicRecord, list_topics
 from storage.memory.owner import Owner
 from storage.memory.people import Profile, read_profile
-from storage.memory.reply_context import ContextItem, store_reply
+from storage.memory.reply_context import ContextItem
 from storage.memory.set_aside import PutBack, put_back
 from storage.memory.tables import ItemKind
 from storage.memory.vectors.embeddings import find_unembedded, store_embeddings
@@ -75,6 +77,7 @@ class MemoryService:
         self._now = now
         self._reranker = reranker
         self._locks: weakref.WeakValueDictionary[Owner, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
 
     async def ingest(self, owner: Owner, conversation: str, messages: Sequence[NewMessage]) -> Ingested:
         """Store messages of a conversation; see `storage.memory.conversations.ingest`."""
@@ -82,13 +85,15 @@ class MemoryService:
         await self._embed(owner, since=ingested.version)
         return ingested
 
-    async def store_reply(
-        self, owner: Owner, conversation: str, reply: NewMessage, context: Sequence[ContextItem], *, answers: str
-    ) -> None:
-        """Store a reply and its context; see `storage.memory.reply_context.store_reply`."""
-        since = await store_reply(self._engine, owner, conversation, reply, context, answers=answers, now=self._now())
-        if since is not None:
-            await self._embed(owner, since=since)
+    def exchange(self, owner: Owner, conversation: str) -> Exchange:
+        """Begin an exchange in a conversation; recall does not wait for its vectors until it is dropped."""
+
+        async def embed(since: int, known: Mapping[str, bytes]) -> None:
+            await self._embed(owner, since=since, kind="turn", known=known)
+
+        begun = Exchange(self._engine, owner, conversation, self._now, embed)
+        self._exchanges.add(begun)
+        return begun
 
     async def add(
         self, owner: Owner, new: NewMemory, *, id_: str | None = None, supersedes: str | None = None
@@ -193,6 +198,7 @@ class MemoryService:
         scope: Scope = ANYWHERE,
         only: RecallFilter | None = None,
         zone: tzinfo | None = None,
+        exchange: Exchange | None = None,
     ) -> list[Recalled]:
         """The best `limit` turns and memories for a question.
 
@@ -205,6 +211,8 @@ class MemoryService:
             scope: where it is asked; memories that belong elsewhere are not recalled.
             only: nothing else is recalled.
             zone: where the person is, if it is not where their profile says.
+            exchange: whose message is the question; it keeps the vectors. What other exchanges have not ended with is
+                not waited for.
 
         """
         if min_relevance and is_small_talk(question):
@@ -214,11 +222,13 @@ class MemoryService:
             return []
         speakers, name, lacks_vectors = known
         with_index = self._index_cache.with_same_index
-        if lacks_vectors:
+        if lacks_vectors and not (exchange and self._has_others(exchange)):
             await self._embed(owner, since=0, max_items=AT_ONCE)  # what a write could not wait for; the rest next time
             with_index = self._index_cache.with_index
         query = rewrite(question, speakers, speaker=speaker or name)
         vectors, now = await self._vectors(query.texts), self._now()
+        if exchange is not None and vectors is not None:
+            exchange.vectors |= {text: as_bytes(row) for text, row in zip(query.texts, vectors, strict=True)}
         depth = limit if self._reranker is None else max(limit, self._reranker.max_candidates)
         among = None if only is None else await items_within(self._engine, owner, only)
         found = await with_index(
@@ -260,19 +270,33 @@ class MemoryService:
         except EmbedderAway:
             return None
 
-    async def _embed(self, owner: Owner, *, since: int, max_items: int | None = None) -> None:
+    def _has_others(self, exchange: Exchange) -> bool:
+        """Whether another exchange of the person is open, which will make the vectors of what it stores."""
+        others = (each for each in self._exchanges if each is not exchange and each.owner == exchange.owner)
+        return any(each.is_open for each in others)
+
+    async def _embed(
+        self,
+        owner: Owner,
+        *,
+        since: int,
+        max_items: int | None = None,
+        kind: ItemKind | None = None,
+        known: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         """Make missing vectors for about `max_items` items that changed since version `since`, if the embedder is up.
 
-        Only one run at a time for a person: the next one finds what this one made.
+        Only one run at a time for a person: the next one finds what this one made. `kind`: of these items only.
+        `known`: vectors of texts that were embedded already.
         """
         if self._embedder is None:
             return
         space, done = self._embedder.space, 0
         async with self._locks.setdefault(owner, asyncio.Lock()):
             while max_items is None or done < max_items:
-                found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since)
+                found = await find_unembedded(self._engine, owner, space, limit=AT_ONCE, since=since, kind=kind)
                 try:
-                    made = await embedded(self._embedder, found) if found else []
+                    made = await embedded(self._embedder, found, known) if found else []
                 except EmbedderAway:
                     return
                 if made:

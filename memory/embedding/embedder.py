@@ -1,7 +1,8 @@
 """The interface to an embedding model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Protocol
 
 from memory.embedding.parts import parts_of
@@ -27,25 +28,33 @@ class Embedder(Protocol):
         ...
 
 
-async def embedded(embedder: Embedder, items: Sequence[Unembedded]) -> list[Embedded]:
-    """The vectors of stored items, of long ones also of their parts; equal texts are embedded once.
+async def embedded(
+    embedder: Embedder, items: Sequence[Unembedded], known: Mapping[str, bytes] = MappingProxyType({})
+) -> list[Embedded]:
+    """The missing vectors of stored items, of long ones also of their parts; equal texts are embedded once.
 
-    Raises EmbedderAway.
+    `known` are vectors of texts that were embedded before. Raises EmbedderAway.
     """
     windows = {item: window_text(item.around) for item in items if item.around}
-    parts = {item: parts_of(item.text) for item in items}
-    texts = list(dict.fromkeys([*(item.text for item in items), *windows.values(), *chain(*parts.values())]))
-    rows: dict[str, bytes] = {}
-    for first in range(0, len(texts), AT_ONCE):
-        some = texts[first : first + AT_ONCE]
-        made = await embedder.embed(some)
-        rows |= {text: row.astype("<f4").tobytes() for text, row in zip(some, made, strict=True)}
+    new = [item for item in items if item.single is None]
+    parts = {item: [] if item.parts else parts_of(item.text) for item in items}
+    texts = dict.fromkeys([*(item.text for item in new), *windows.values(), *chain(*parts.values())])
+    rows = {text: known[text] for text in texts if text in known}
+    missing = [text for text in texts if text not in rows]
+    for first in range(0, len(missing), AT_ONCE):
+        some = missing[first : first + AT_ONCE]
+        rows |= {text: as_bytes(row) for text, row in zip(some, await embedder.embed(some), strict=True)}
     return [
         Embedded(
             item,
-            rows[item.text],
+            item.single or rows[item.text],
             rows[windows[item]] if item in windows else None,
-            b"".join(rows[part] for part in parts[item]) or None,
+            item.parts or b"".join(rows[part] for part in parts[item]) or None,
         )
         for item in items
     ]
+
+
+def as_bytes(vector: Matrix) -> bytes:
+    """A vector as it is stored."""
+    return vector.astype("<f4").tobytes()

@@ -91,6 +91,7 @@ class ChatMemory:
         self._now = now
         self._owner = Owner(request.app, request.user)
         self._conversation = request.conversation
+        self._exchange = store.exchange(self._owner, request.conversation)
         self._scope = Scope(_persona_of(request), request.conversation)
         messages = request.parsed["messages"]
         is_readable = isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
@@ -149,9 +150,8 @@ class ChatMemory:
             if answer is not None:
                 id_, text = answer
                 reply_turn = NewMessage(id_, FRIEND, text, max(self._now(), turn.said_at))
-                await self._store.store_reply(
-                    self._owner, self._conversation, reply_turn, self._context, answers=turn.external_id
-                )
+                await self._exchange.store_reply(reply_turn, self._context, answers=turn.external_id)
+            await self._exchange.end()
         except AWAY as problem:
             log.error("a turn could not be stored in memory: %r", problem)
 
@@ -192,6 +192,7 @@ class ChatMemory:
                 speaker=self._speaker,
                 min_relevance=rules.min_relevance,
                 scope=self._scope,
+                exchange=self._exchange,
             )
         shown = {text_of(message).strip() for message in self._messages} | {memory.text for memory in pinned}
         made = () if done is None else done.memories
@@ -222,7 +223,7 @@ class ChatMemory:
     async def _take(self, text: str) -> tuple[NewMessage, Ingested]:
         now = self._now()
         turn = NewMessage(_turn_id(self._messages, now, self._salt), self._speaker, text, now)
-        return turn, await self._store.ingest(self._owner, self._conversation, [turn])
+        return turn, await self._exchange.store_message(turn)
 
 
 def _persona_of(request: GenerationRequest) -> str | None:

@@ -10,10 +10,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, insert, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.orm import aliased
 
-from storage.memory.owner import WHOEVER, Owner
+from storage.memory.owner import WHOEVER, WHOSE, Owner
 from storage.memory.people import bump, names_of, read_profile
 from storage.memory.tables import Conversation, Embedding, Message
 
@@ -65,6 +66,19 @@ class TurnPosition(NamedTuple):
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredConversation:
+    """What is stored of a conversation: its id (None: nothing), its last turn, and its highest position.
+
+    `present` are those of the turns that were asked for: their ids and texts by external id.
+    """
+
+    conversation_id: str | None
+    last: TurnPosition | None
+    top: int
+    present: dict[str, tuple[str, str]]
+
+
 async def ingest(
     engine: AsyncEngine, owner: Owner, external_id: str, messages: Sequence[NewMessage], *, now: datetime
 ) -> Ingested:
@@ -83,21 +97,41 @@ async def take_in(
     version: int,
     now: datetime,
     read_at: datetime | None = None,
+    stored: StoredConversation | None = None,
 ) -> Ingested:
-    """`ingest` within an open change; `read_at`: memories of these messages come from elsewhere."""
-    conversation_id = await conversation_id_of(connection, owner, external_id, now)
+    """`ingest` within an open change; `read_at`: memories of these messages come from elsewhere.
+
+    `stored` is what `look` found for these messages, if the caller has looked.
+    """
     by_external_id = {each.external_id: each for each in reversed(messages)}  # of two with one id, the first
-    present = await _present(connection, owner, conversation_id, list(by_external_id))
+    stored = stored or await look(connection, owner, external_id, list(by_external_id))
+    conversation_id = stored.conversation_id or await _begin(connection, owner, external_id, now)
+    present = {name: each for name, each in stored.present.items() if name in by_external_id}
     ids = {external: id_ for external, (id_, _) in present.items()}
     fresh = [each for external, each in reversed(by_external_id.items()) if external not in present]
     if fresh:
-        rows = await _placed(connection, owner, conversation_id, fresh, version=version, now=now)
-        await connection.execute(
-            insert(Message), [row | {"read_at": read_at, "summarised_at": read_at} for row in rows]
-        )
+        rows = await _placed(connection, owner, conversation_id, stored, fresh, version=version, now=now)
+        await connection.execute(_ADD, [row | {"read_at": read_at, "summarised_at": read_at} for row in rows])
         ids |= {row["external_id"]: row["id"] for row in rows}
     differing = tuple(name for name, (_, text) in present.items() if by_external_id[name].text != text)
     return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
+
+
+async def look(
+    connection: AsyncConnection, owner: Owner, external_id: str, external_ids: Sequence[str]
+) -> StoredConversation:
+    """What is stored of the conversation `external_id`, and which of these turns are."""
+    found = StoredConversation(None, None, 0, {})
+    params = owner.columns | {"external_id": external_id}
+    for first in range(0, len(external_ids), ROWS_AT_ONCE):
+        some = external_ids[first : first + ROWS_AT_ONCE]
+        rows = (await connection.execute(_STORED, params | {"external_ids": some})).all()
+        for row in rows:
+            last = None if row.last_id is None else TurnPosition(row.said_at, row.position, row.last_id)
+            found = StoredConversation(row.conversation_id, last, row.top or 0, found.present)
+            if row.present_id is not None:
+                found.present[row.external_id] = (row.present_id, row.text)
+    return found
 
 
 async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
@@ -137,45 +171,66 @@ _SHOWN = (
 _CALLED = Conversation.external_id == bindparam("external_id")
 _CONVERSATION = WHOEVER.select(Conversation, Conversation.id).where(_CALLED)
 _WITHIN = Message.conversation_id == bindparam("conversation_id")
-_PRESENT = WHOEVER.select(Message, Message.external_id, Message.id, Message.text).where(
-    _WITHIN, Message.external_id.in_(bindparam("external_ids", expanding=True))
-)
 _PLACES = WHOEVER.select(Message, Message.said_at, Message.position, Message.id).where(_WITHIN)
-_LAST_PLACE = _PLACES.order_by(Message.said_at.desc(), Message.position.desc()).limit(1)
-_TOP = WHOEVER.select(Message, func.max(Message.position)).where(_WITHIN)
 _NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", expanding=True)))
+
+
+def _stored() -> Select[Any]:
+    """A conversation with its last turn and highest position: a row for each of the turns that are present."""
+    last, of_last, of_top, present = (aliased(Message) for _ in range(4))
+
+    def within(message: type[Message]) -> ColumnElement[bool]:
+        same = and_(message.app == Conversation.app, message.end_user == Conversation.end_user)
+        return and_(same, message.conversation_id == Conversation.id)
+
+    latest = select(of_last.id).where(within(of_last)).order_by(of_last.said_at.desc(), of_last.position.desc())
+    top = select(of_top.position).where(within(of_top)).order_by(of_top.position.desc()).limit(1)
+    is_asked = present.external_id.in_(bindparam("external_ids", expanding=True))
+    columns = (
+        Conversation.id.label("conversation_id"),
+        top.correlate(Conversation).scalar_subquery().label("top"),
+        last.said_at,
+        last.position,
+        last.id.label("last_id"),
+        present.external_id,
+        present.id.label("present_id"),
+        present.text,
+    )
+    is_last = last.id == latest.correlate(Conversation).limit(1).scalar_subquery()
+    query = WHOEVER.select(Conversation, *columns).outerjoin(last, and_(within(last), is_last))
+    return query.outerjoin(present, and_(within(present), is_asked)).where(_CALLED)
+
+
+_STORED = _stored()
+_ADD, _ADD_CONVERSATION = insert(Message), insert(Conversation)
+_TURNS = Message.id.in_(bindparam("ids", expanding=True))
+_CHANGED = WHOSE.update(Message).where(_TURNS).values(changed_in=bindparam("version"))
+_VOID = (
+    WHOSE.update(Embedding)
+    .where(Embedding.kind == "turn", Embedding.item_id.in_(bindparam("ids", expanding=True)))
+    .values(window=None)
+)
 
 
 async def conversation_id_of(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
     """The id of a conversation, created if needed, within an open change."""
     params = owner.columns | {"external_id": external_id}
     found = (await connection.execute(_CONVERSATION, params)).scalar_one_or_none()
-    if found is not None:
-        return str(found)
+    return await _begin(connection, owner, external_id, now) if found is None else str(found)
+
+
+async def _begin(connection: AsyncConnection, owner: Owner, external_id: str, now: datetime) -> str:
     made = secrets.token_hex(8)
-    await connection.execute(
-        insert(Conversation).values(**owner.columns, id=made, external_id=external_id, created_at=now)
-    )
+    row = owner.columns | {"id": made, "external_id": external_id, "created_at": now}
+    await connection.execute(_ADD_CONVERSATION, row)
     return made
-
-
-async def _present(
-    connection: AsyncConnection, owner: Owner, conversation_id: str, external_ids: Sequence[str]
-) -> dict[str, tuple[str, str]]:
-    """The ids and texts of existing messages."""
-    present: dict[str, tuple[str, str]] = {}
-    params = owner.columns | {"conversation_id": conversation_id}
-    for first in range(0, len(external_ids), ROWS_AT_ONCE):
-        some = external_ids[first : first + ROWS_AT_ONCE]
-        rows = await connection.execute(_PRESENT, params | {"external_ids": some})
-        present |= {external: (id_, text) for external, id_, text in rows}
-    return present
 
 
 async def _placed(
     connection: AsyncConnection,
     owner: Owner,
     conversation_id: str,
+    stored: StoredConversation,
     fresh: Sequence[NewMessage],
     *,
     version: int,
@@ -183,11 +238,10 @@ async def _placed(
 ) -> list[dict[str, Any]]:
     """The rows of new turns in their positions; the windows of neighbouring turns are marked as changed."""
     params = owner.columns | {"conversation_id": conversation_id}
-    last = (await connection.execute(_LAST_PLACE, params)).one_or_none()
+    last, first = stored.last, stored.top + 1
     is_appended = last is None or last.said_at <= min(each.said_at for each in fresh)
     before = [last] if is_appended and last else await connection.execute(_PLACES, params) if last else []
     there = [TurnPosition(*row) for row in before]
-    first = ((await connection.execute(_TOP, params)).scalar() or 0) + 1
     in_order = sorted(fresh, key=lambda each: each.said_at)
     new = [TurnPosition(each.said_at, first + number, secrets.token_hex(8)) for number, each in enumerate(in_order)]
     await void_windows(connection, owner, beside(there, new), version)
@@ -219,9 +273,8 @@ async def void_windows(connection: AsyncConnection, owner: Owner, ids: Sequence[
     """Mark the window embeddings of these turns for renewal."""
     for first in range(0, len(ids), ROWS_AT_ONCE):
         some = ids[first : first + ROWS_AT_ONCE]
-        await connection.execute(owner.update(Message).where(Message.id.in_(some)).values(changed_in=version))
-        of_turns = owner.update(Embedding).where(Embedding.kind == "turn", Embedding.item_id.in_(some))
-        await connection.execute(of_turns.values(window=None))
+        await connection.execute(_CHANGED, owner.named | {"ids": some, "version": version})
+        await connection.execute(_VOID, owner.named | {"ids": some})
 
 
 async def own_words(engine: AsyncEngine, owner: Owner, *, limit: int) -> list[str]:

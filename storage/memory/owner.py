@@ -24,6 +24,11 @@ class Owner:
         """The two columns that identify their rows."""
         return {"app": self.app, "end_user": self.user}
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The parameters of statements of `WHOSE`."""
+        return {"of_app": self.app, "of_user": self.user}
+
     def has(self, table: type[Owned]) -> ColumnElement[bool]:
         """The condition for their rows in `table`."""
         return and_(table.app == self.app, table.end_user == self.user)
@@ -44,3 +49,5 @@ class Owner:
 # The owner is bound at execution, by `Owner.columns`. For the statements that every chat needs: SQLAlchemy takes longer
 # to compile such a statement than SQL to execute it, so it is compiled once.
 WHOEVER = Owner(cast("str", bindparam("app")), cast("str", bindparam("end_user")))
+# The same for updates, where a parameter with the name of a column would be its new value; bound by `Owner.named`.
+WHOSE = Owner(cast("str", bindparam("of_app")), cast("str", bindparam("of_user")))

@@ -72,7 +72,7 @@ async def read_eras(engine: AsyncEngine, owners: Iterable[Owner]) -> dict[Owner,
 async def read_profile(engine: AsyncEngine, owner: Owner) -> Profile:
     """The profile that the application set; empty if it set none."""
     async with engine.connect() as connection:
-        row = (await connection.execute(owner.select(Person, Person.name, Person.profile))).one_or_none()
+        row = (await connection.execute(_PROFILE, owner.columns)).one_or_none()
     return Profile(None, {}) if row is None else Profile(row.name, row.profile)
 
 
@@ -108,3 +108,4 @@ def _bump(dialect: str, *, rewrites: bool) -> ReturningInsert[int]:
 
 
 _VERSION = WHOEVER.select(Person, Person.era, Person.version, Person.rewritten, Person.name, Person.profile)
+_PROFILE = WHOEVER.select(Person, Person.name, Person.profile)

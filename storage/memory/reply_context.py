@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import insert, or_
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.memory.conversations import MessageRecord, NewMessage, find_messages, take_in
+from storage.memory.conversations import MessageRecord, NewMessage, find_messages, look, take_in
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Conversation, ItemKind, Message
@@ -50,13 +50,14 @@ async def store_reply(
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
-        if not await _is_there(connection, owner, conversation, answers):
+        stored = await look(connection, owner, conversation, [reply.external_id, answers])
+        if answers not in stored.present:
             await connection.rollback()
             return None
-        ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now)
+        ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now, stored=stored)
         if items and reply.external_id in ingested.added:
             of_reply = {**owner.columns, "message_id": ingested.ids[reply.external_id]}
-            await connection.execute(insert(ContextRow), [of_reply | asdict(each) for each in items])
+            await connection.execute(_ADD, [of_reply | asdict(each) for each in items])
         return version
 
 
@@ -91,9 +92,4 @@ async def list_context(engine: AsyncEngine, owner: Owner, message_id: str) -> li
         return [ContextItem(*row) for row in await connection.execute(query)]
 
 
-async def _is_there(connection: AsyncConnection, owner: Owner, conversation: str, external_id: str) -> bool:
-    of_conversation = owner.select(Conversation, Conversation.id).where(Conversation.external_id == conversation)
-    query = owner.select(Message, func.count()).where(
-        Message.external_id == external_id, Message.conversation_id.in_(of_conversation)
-    )
-    return bool((await connection.execute(query)).scalar_one())
+_ADD = insert(ContextRow)

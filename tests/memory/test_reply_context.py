@@ -30,9 +30,9 @@ async def test_a_reply_and_its_reasons_come_and_go_together(store: MemoryService
         ContextItem("memory", record.id, 2, 0.25, {}, {"pinned": 1.0}),
     ]
     for reasons in (context, context[:1]):
-        await store.store_reply(ANN, "c1", spoken("r1", "assistant"), reasons, answers="q1")
-    await store.store_reply(ANN, "c1", spoken("r2", "assistant"), context, answers="nothing")
-    await store.store_reply(BEN, "c1", spoken("r3", "assistant"), [], answers="q1")
+        await store.exchange(ANN, "c1").store_reply(spoken("r1", "assistant"), reasons, answers="q1")
+    await store.exchange(ANN, "c1").store_reply(spoken("r2", "assistant"), context, answers="nothing")
+    await store.exchange(BEN, "c1").store_reply(spoken("r3", "assistant"), [], answers="q1")
     reply = await find_reply(engine, ANN, "r1")
     assert reply is not None
     assert await find_reply(engine, ANN, reply.id) == reply
@@ -50,8 +50,8 @@ async def test_what_is_forgotten_is_no_reason(
     first = (await store.ingest(ANN, "c1", [spoken("q1")])).ids["q1"]
     await store.ingest(ANN, "c2", [spoken("q2")])
     named = [ContextItem("turn", first, 1, 0.5, {}, {})]
-    await store.store_reply(ANN, "c1", spoken("r1", "assistant"), named, answers="q1")
-    await store.store_reply(ANN, "c2", spoken("r2", "assistant"), named, answers="q2")
+    await store.exchange(ANN, "c1").store_reply(spoken("r1", "assistant"), named, answers="q1")
+    await store.exchange(ANN, "c2").store_reply(spoken("r2", "assistant"), named, answers="q2")
     receipt = await forgetter.conversation(ANN, "c1")
     assert receipt is not None
     assert receipt.is_complete

@@ -57,7 +57,7 @@ class Past:
         await self.store.add(owner, quoted, id_="new", supersedes="old")
         context = [ContextItem("memory", "new", 1, 0.5, {"lexical": [1, 2.0]}, {})]
         reply = NewMessage("r", "assistant", "How nice", DAY + timedelta(minutes=9))
-        await self.store.store_reply(owner, "c", reply, context, answers="m2")
+        await self.store.exchange(owner, "c").store_reply(reply, context, answers="m2")
         return ids
 
     async def forget(self, about: str, owner: Owner = ANN) -> Done:

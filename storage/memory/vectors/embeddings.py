@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Integer, ScalarSelect, Select, and_, bindparam, or_, select, tuple_
+from sqlalchemy import ColumnElement, Insert, Integer, Row, ScalarSelect, Select, and_, bindparam, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
@@ -33,13 +33,18 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Unembedded:
-    """An item without its vectors. `around` are (speaker, text) of a turn and its neighbours, in order."""
+    """An item that lacks a vector. `around` are (speaker, text) of a turn and its neighbours, in order.
+
+    `single` and `parts` are the vectors of its text, if only that of its window is missing.
+    """
 
     kind: ItemKind
     id: str
     changed_in: int
     text: str
     around: tuple[Line, ...] = ()
+    single: bytes | None = None
+    parts: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +58,19 @@ class Embedded:
 
 
 async def find_unembedded(
-    engine: AsyncEngine, owner: Owner, space: Space, *, limit: int, since: int = 0
+    engine: AsyncEngine, owner: Owner, space: Space, *, limit: int, since: int = 0, kind: ItemKind | None = None
 ) -> list[Unembedded]:
-    """Up to `limit` (some hundreds) items that changed in version `since` or later and lack a vector."""
+    """Up to `limit` (some hundreds) items (of one kind) that changed in version `since` or later and lack a vector."""
+    found: list[Unembedded] = []
     async with engine.connect() as connection:
-        turns = await _turns(connection, owner, space, limit, since)
-        params = owner.columns | {"since": since, "most": limit - len(turns)}
-        return turns + [
-            Unembedded("memory", *row) for row in await connection.execute(_lacking_memories(space), params)
-        ]
+        params = owner.columns | {"since": since, "most": limit}
+        if kind != "memory":
+            found = [_turn(row) for row in await connection.execute(_lacking_turns(space), params)]
+        if kind != "turn":
+            params["most"] = limit - len(found)
+            rows = await connection.execute(_lacking_memories(space), params)
+            found += [Unembedded("memory", *row) for row in rows]
+    return found
 
 
 async def store_embeddings(
@@ -123,23 +132,25 @@ def joins(item: type[Message] | type[Memory], kind: ItemKind, space: Space) -> C
     return and_(same, Embedding.kind == kind, _in(Embedding, space))
 
 
-async def _turns(connection: AsyncConnection, owner: Owner, space: Space, limit: int, since: int) -> list[Unembedded]:
-    found = (await connection.execute(_lacking_turns(space), owner.columns | {"since": since, "most": limit})).all()
-    lines = {row[0]: (row[3], row[2]) for row in found}
-    others = {id_ for row in found for id_ in row[4:] if id_ is not None} - lines.keys()
-    for some in _portions(list(others)):
-        names = owner.select(Message, Message.id, Message.speaker, Message.text).where(Message.id.in_(some))
-        lines |= {id_: (speaker, text) for id_, speaker, text in await connection.execute(names)}
-    return [
-        Unembedded("turn", id_, changed_in, text, tuple(lines[each] for each in (before, id_, after) if each in lines))
-        for id_, changed_in, text, _, before, after in found
-    ]
+def _turn(row: Row[Any]) -> Unembedded:
+    before, after = (row.before_speaker, row.before), (row.after_speaker, row.after)
+    here = (row.speaker, row.text)
+    around = tuple(line for line in (before, here, after) if line[1] is not None)
+    return Unembedded("turn", row.id, row.changed_in, row.text, around, row.single, row.parts)
 
 
 @cache
 def _lacking_turns(space: Space) -> Select[Any]:
-    columns = (Message.id, Message.changed_in, Message.text, Message.speaker, _neighbour(-1), _neighbour(1))
+    before, after = aliased(Message), aliased(Message)
+    columns = (
+        *(Message.id, Message.changed_in, Message.text, Message.speaker, Embedding.single, Embedding.parts),
+        *(before.speaker.label("before_speaker"), before.text.label("before")),
+        *(after.speaker.label("after_speaker"), after.text.label("after")),
+    )
     query = WHOEVER.select(Message, *columns).outerjoin(Embedding, joins(Message, "turn", space))
+    for other, step in ((before, -1), (after, 1)):
+        same = and_(other.app == Message.app, other.end_user == Message.end_user)
+        query = query.outerjoin(other, and_(same, other.id == _neighbour(step)))
     lacking = or_(Embedding.item_id.is_(None), Embedding.window.is_(None))
     query = query.where(Message.changed_in >= bindparam("since"), lacking)
     return query.order_by(Message.conversation_id, Message.said_at).limit(bindparam("most", type_=Integer))
@@ -160,7 +171,8 @@ def _neighbour(step: int) -> ScalarSelect[str]:
     order = (other.said_at, other.position) if step > 0 else (other.said_at.desc(), other.position.desc())
     same = (other.app == Message.app, other.end_user == Message.end_user)
     query = select(other.id).where(*same, other.conversation_id == Message.conversation_id)
-    return query.where(there > here if step > 0 else there < here).order_by(*order).limit(1).scalar_subquery()
+    query = query.where(there > here if step > 0 else there < here).order_by(*order).limit(1)
+    return query.correlate(Message).scalar_subquery()
 
 
 async def _changed_in(
@@ -171,9 +183,14 @@ async def _changed_in(
     tables: tuple[tuple[ItemKind, type[Message] | type[Memory]], ...] = (("turn", Message), ("memory", Memory))
     for kind, table in tables:
         for some in _portions([each.id for each in items if each.kind == kind]):
-            rows = await connection.execute(owner.select(table, table.id, table.changed_in).where(table.id.in_(some)))
+            rows = await connection.execute(_state_of(table), owner.columns | {"ids": some})
             found |= {(kind, id_): changed_in for id_, changed_in in rows}
     return found
+
+
+@cache
+def _state_of(table: type[Message] | type[Memory]) -> Select[Any]:
+    return WHOEVER.select(table, table.id, table.changed_in).where(table.id.in_(bindparam("ids", expanding=True)))
 
 
 def _portions(ids: Sequence[str]) -> list[Sequence[str]]:

@@ -80,11 +80,17 @@ async def _delete_message(workplace: Workplace) -> None:
     await workplace.forgetter.message(ANN, message.id)
 
 
+async def _reply(workplace: Workplace) -> None:
+    exchange = workplace.store.exchange(ANN, "c1")
+    await exchange.store_reply(turns(7)[0], [CONTEXT_ITEM], answers="m5")
+    await exchange.end()
+
+
 OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda workplace: workplace.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda workplace: workplace.store.ingest(ANN, "c1", turns(5, 6)),
     "insert between": lambda workplace: workplace.store.ingest(ANN, "c1", turns(3)),
-    "reply": lambda workplace: workplace.store.store_reply(ANN, "c1", turns(7)[0], [CONTEXT_ITEM], answers="m5"),
+    "reply": _reply,
     "add": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new"),
     "supersede": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda workplace: workplace.store.edit(ANN, "plain", {"text": "Edited"}),
