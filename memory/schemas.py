@@ -31,6 +31,11 @@ def _in_utc(instant: datetime) -> datetime:
         raise ValueError("not a date that UTC has") from None
 
 
+def _that_utc_has(instant: datetime) -> datetime:
+    _in_utc(instant)
+    return instant
+
+
 def _zone(name: str) -> str:
     if zone_of({ZONE: name}) is None:
         raise ValueError("not a time zone of the IANA database, such as Europe/Lisbon")
@@ -39,6 +44,7 @@ def _zone(name: str) -> str:
 
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+MomentSomewhere = Annotated[AwareDatetime, AfterValidator(_that_utc_has)]  # with its own offset
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=NO_NUL)]
 Words = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS, pattern=NO_NUL)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -63,7 +69,7 @@ class Message(Accepted):
     external_id: Name = Field(description="the application's id of it; within the conversation, sent twice is once")
     speaker: Name = Field(description="who said it, by the name that others call them")
     text: Words
-    said_at: Moment = Field(description="with a zone")
+    said_at: MomentSomewhere = Field(description="with a zone; an offset other than 0 tells where the person is")
 
     def as_new(self) -> NewMessage:
         """For storing."""

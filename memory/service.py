@@ -210,7 +210,7 @@ class MemoryService:
             min_relevance: see `memory.recall.person_index.PersonIndex.recall`; above 0, small talk recalls nothing.
             scope: where it is asked; memories that belong elsewhere are not recalled.
             only: nothing else is recalled.
-            zone: where the person is, if it is not where their profile says.
+            zone: where the person is, if it is not where their profile or the offset of their turns says.
             exchange: whose message is the question; it keeps the vectors. What other exchanges have not ended with is
                 not waited for.
 

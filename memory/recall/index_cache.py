@@ -24,7 +24,7 @@ from storage.database import AWAY
 from storage.memory.change_feed import changes
 from storage.memory.mutes.topics import list_topics
 from storage.memory.owner import Owner
-from storage.memory.people import Version, read_eras, read_version, zone_of
+from storage.memory.people import Version, read_eras, read_version
 from storage.memory.vectors.embeddings import Space
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class IndexCache:
             async for rows in portions:
                 await self._in_thread(index.apply, rows)
         await self._in_thread(index.mute, await list_topics(self._engine, owner))
-        index.version, index.name, index.zone = version.version, version.name, zone_of(version.details)
+        index.version, index.name, index.zone = version.version, version.name, version.zone
         self._sizes_bytes[owner] = await self._in_thread(lambda: index.size_bytes)
 
     def _evict(self) -> None:

@@ -44,7 +44,7 @@ class PersonIndex:
         self.era = era
         self.version = 0
         self.name: str | None = None  # the person's own, by their profile
-        self.zone: tzinfo | None = None  # where they are, by their profile
+        self.zone: tzinfo | None = None  # where they are, by their profile or their turns
         self._corpus = Corpus()
         self._indexes = (VectorIndex(dimensions), VectorIndex(dimensions))  # of items alone, and within their windows
         self._numbers: dict[tuple[ItemKind, str], int] = {}
@@ -127,7 +127,7 @@ class PersonIndex:
         `scope`. With `min_relevance`, nothing is found unless something is at least so probably relevant or the
         question names somebody, and of sensitive items only those that it is about. With `only`, nothing else than
         these items is found. A memory that another contradicts comes with that one, even beyond `limit`. Days begin at
-        midnight in `zone`, else where the person is by their profile.
+        midnight in `zone`, else where the person is by their profile, else by their turns.
         """
         dense = Dense(*self._indexes)
         now = now.astimezone(zone or self.zone or now.tzinfo)

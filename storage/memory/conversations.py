@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
 from storage.memory.owner import WHOEVER, WHOSE, Owner
-from storage.memory.people import bump, names_of, read_profile
+from storage.memory.people import bump, names_of, note_offset, read_profile
 from storage.memory.tables import Conversation, Embedding, Message
 
 ROWS_AT_ONCE = 500  # ids in one statement
@@ -24,7 +24,7 @@ EXCHANGE = 20  # turns
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A turn to ingest."""
+    """A turn to ingest. The offset of `said_at` tells where the person is, and is not stored with the turn."""
 
     external_id: str
     speaker: str
@@ -113,6 +113,7 @@ async def take_in(
         rows = await _placed(connection, owner, conversation_id, stored, fresh, version=version, now=now)
         await connection.execute(_ADD, [row | {"read_at": read_at, "summarised_at": read_at} for row in rows])
         ids |= {row["external_id"]: row["id"] for row in rows}
+        await note_offset(connection, owner, max(each.said_at for each in fresh))
     differing = tuple(name for name, (_, text) in present.items() if by_external_id[name].text != text)
     return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
 

@@ -7,7 +7,7 @@ one person take turns, and once a counter value is visible, so are all changes u
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,7 +29,8 @@ class Version:
     """The state of a person's data; a greater `version` of the same `era` is later.
 
     Data read at `rewritten` or later is updated by reading the changes since then; data read earlier, or in another
-    era, must be read again completely. `name` and `details` are the profile's at this version.
+    era, must be read again completely. `name` and `details` are the profile's at this version; `utc_offset_s` is that
+    of their turns.
     """
 
     era: str
@@ -37,6 +38,13 @@ class Version:
     rewritten: int
     name: str | None
     details: Mapping[str, Any]
+    utc_offset_s: int | None
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Where the person is, by their profile, else by their turns; None if neither says so."""
+        own = None if self.utc_offset_s is None else timezone(timedelta(seconds=self.utc_offset_s))
+        return zone_of(self.details) or own
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,12 @@ async def write_profile(engine: AsyncEngine, owner: Owner, profile: Profile, *, 
         await connection.execute(owner.update(Person).values(name=profile.name, profile=profile.details))
 
 
+async def note_offset(connection: AsyncConnection, owner: Owner, said_at: datetime) -> None:
+    """Note the offset of this time within an open change; 0 says nothing, as UTC is what clocks of servers have."""
+    if offset := said_at.utcoffset():
+        await connection.execute(owner.update(Person).values(utc_offset_s=int(offset.total_seconds())))
+
+
 def zone_of(details: Mapping[str, Any] | None) -> tzinfo | None:
     """The `timezone` (IANA) in the details of the profile; None if there is none."""
     named = (details or {}).get(ZONE)
@@ -107,5 +121,7 @@ def _bump(dialect: str, *, rewrites: bool) -> ReturningInsert[int]:
     ).returning(Person.version)
 
 
-_VERSION = WHOEVER.select(Person, Person.era, Person.version, Person.rewritten, Person.name, Person.profile)
+_VERSION = WHOEVER.select(
+    Person, Person.era, Person.version, Person.rewritten, Person.name, Person.profile, Person.utc_offset_s
+)
 _PROFILE = WHOEVER.select(Person, Person.name, Person.profile)

@@ -75,7 +75,8 @@ class Person(Owned):
     """An end user: their profile, and the counter of all changes to their data.
 
     `era` is random for each new row, so that a counter that starts again differs from the earlier one. `rewritten` is
-    the counter's value at the last change that did more than add.
+    the counter's value at the last change that did more than add. `utc_offset_s` came with their last turns, if it was
+    not 0.
     """
 
     __tablename__ = "people"
@@ -85,6 +86,7 @@ class Person(Owned):
     rewritten: Mapped[int] = mapped_column(BigInteger)
     name: Mapped[str | None] = mapped_column(String(256))
     profile: Mapped[dict[str, Any]] = mapped_column(JSON)
+    utc_offset_s: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
