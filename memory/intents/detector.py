@@ -120,9 +120,10 @@ def _first_intent(plain: str, text: str, languages: list[IntentLanguage]) -> Det
         if _may_be_pasted(plain[:start], plain[end:], languages):
             continue
         for language in languages:
-            if asks and not language.is_polite.match(plain[start:end]):
-                continue
+            is_request = not asks or language.is_polite.match(plain[start:end]) is not None
             for action, pattern in language.compiled:
+                if not is_request and action != "unsure":  # a question is asked back at most
+                    continue
                 if match := pattern.fullmatch(plain, start, end):
                     intent = _made(action, match, text, language)
                     if intent is not None:

@@ -162,7 +162,7 @@ class PersonIndex:
             found = self._without_sensitive(found)
             if not query.names_somebody and not are_relevant((each.relevance for each in found), min_relevance):
                 return []
-        return self._with_rivals(found[:limit], without)
+        return self._with_rivals(found[:limit], without, self._not_holding(Interval(now, now + INSTANT)))
 
     def holding(
         self, text: str, is_meant: Callable[[Item], bool], *, is_name: bool = False
@@ -212,12 +212,14 @@ class PersonIndex:
         echoing = [items[row] for row in found - gone if items[row].kind == "turn"]
         return [each.id for each in sorted(echoing, key=lambda each: each.at, reverse=True)]
 
-    def _with_rivals(self, found: Sequence[Ranked], without: Collection[int]) -> list[Ranked]:
-        """Each result, followed by memories that say otherwise and are not among them."""
+    def _with_rivals(self, found: Sequence[Ranked], without: Collection[int], ended: Collection[int]) -> list[Ranked]:
+        """Each result, followed by memories that say otherwise and are not among them; one that `ended` has none."""
         shown = {self._number_of(each) for each in found}
         results: list[Ranked] = []
         for each in found:
-            rivals = [row for row in self._claims.rivals(self._number_of(each), self.name) if row not in without]
+            number = self._number_of(each)
+            rivals = [] if number in ended else self._claims.rivals(number, self.name)
+            rivals = [row for row in rivals if row not in without and row not in ended]
             items = [self._corpus.items[row] for row in rivals]
             results.append(replace(each, contested_by=tuple(item.id for item in items)) if items else each)
             for row, item in zip(rivals, items, strict=True):

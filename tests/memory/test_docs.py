@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 
+from memory.intents.detector import Detected, Forget, ForgetAll, Lift, Mute, Remember, Unclear, Undo, detect
 from memory.recall.relevance import SENSITIVE, WITH_VECTORS
 from memory.schemas import SCHEMA_VERSION
 from serving.config.schema import Settings
@@ -98,3 +99,25 @@ def test_figures_are_those_of_the_code() -> None:
     (weights,) = WITH_VECTORS.values()
     assert f"on all ({', '.join(f'{each:.2f}' for each in weights)})" in " ".join(recall_page.split())
     assert f"recalled only from {SENSITIVE} on" in recall_page
+
+
+MEANT: list[type[Detected]] = [Remember, Forget, ForgetAll, Undo, Mute, Lift, Unclear]
+
+
+def test_sentences_of_the_table_of_intents_are_what_it_says() -> None:
+    """Each, said to the friend."""
+    table = PAGES["memory.md"].split("| the person says | what happens |")[1].split("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith('| "')]
+    assert len(rows) == len(MEANT)
+    for row, meant in zip(rows, MEANT, strict=True):
+        sentences = re.findall(r'"([^"]+)"', row)
+        assert sentences
+        assert {sentence: type(detect(sentence)) for sentence in sentences} == dict.fromkeys(sentences, meant)
+
+
+def test_what_the_page_calls_no_intent_is_none() -> None:
+    """Nor is it asked back."""
+    (said,) = re.findall(r"counts\. ((?:\"[^\"]+\",? (?:and )?)+)are not intents", " ".join(PAGES["memory.md"].split()))
+    sentences = re.findall(r'"([^"]+?),?"', said)
+    assert len(sentences) == 4
+    assert [each for each in sentences if not isinstance(detect(each), type(None))] == []

@@ -189,7 +189,7 @@ class GatewayProcess:
     def until_ready(self, model: str) -> None:
         """Wait until each worker can answer, as the kernel may give connections to either."""
         wait_for(
-            lambda: value(self.scrape(), "bondhu_ready_workers", model=model) == len(self.workers()),
+            lambda: value(self.scrape(), "bondhu_ready_workers", model=model) == max(1, len(self.workers())),
             f"every worker to know {model}",
         )
 

@@ -32,6 +32,7 @@ UNCLEAR = (
     "Forget everything",
     "Forget Sam",
     "will you forget my sister",
+    "Will you forget my sister?",
     "You can forget about the party",
     "I wish you could get rid of what you know about my ex",
     "Hi there!\nForget about my sister.",

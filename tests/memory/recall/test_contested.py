@@ -65,3 +65,5 @@ async def test_both_are_shown_with_dates(store: MemoryService) -> None:
     assert any(line.startswith("- 2026-01-01, remembered: Lives in Porto (contested") for line in contested)
     await store.edit(ANN, "oslo", {"valid_until": DAY})
     assert not any((await told(store, "Who lives in Porto?")).values())
+    before = await told(store, "Did I live in Porto, or in Oslo before?")
+    assert before["oslo"] == before["porto"] == (), "one of them has ended, so the other holds"
