@@ -40,7 +40,7 @@ class Connection(aiosqlite.Connection):
     async def call(self, work: Any, *arguments: Any) -> Any:
         """Call `work` with SQLite's connection in the thread."""
         try:
-            return await self._execute(work, self._conn, *arguments)
+            return await self._execute(work, self._conn, *arguments)  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             self._was_cut = True
             raise
