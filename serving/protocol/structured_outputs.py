@@ -7,7 +7,7 @@ constraint that is within the bounds but still too expensive is found by compili
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -16,10 +16,12 @@ from serving.config.schema import StructuredOutputsSpec
 from serving.errors import InvalidRequest
 from serving.protocol.ebnf import repetition_of_grammar
 from serving.protocol.expression_size import TooDeep, repetition_of
+from serving.protocol.tool_calls import is_great
 
 _COUNTS = ("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties", "maxContains")
 _VALUES = ("enum", "anyOf", "oneOf", "allOf", "prefixItems", "required", "type", "examples")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependentRequired")
+_WORDS = ("description", "title", "$comment")
 _SMALL = re.compile(r"[A-Za-z0-9 _.,:;!?'\"-]{0,200}")  # an expression without any operator
 
 
@@ -30,11 +32,22 @@ def check_structured_outputs(parsed: Mapping[str, Any], bounds: StructuredOutput
     """
     total = 0
     for where, kind, value in _constraints(parsed):
-        size = len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
-        total += size
+        total += _size_bytes(value)
         if total > bounds.max_bytes:
             raise _refusal(where, f"{total} bytes of constraints", bounds.max_bytes, "bytes in a request")
         _CHECKS[kind](where, value, bounds)
+
+
+def _size_bytes(value: Any) -> int:
+    """The size of a constraint, without the descriptions in it: models read them, and no engine compiles them."""
+    if isinstance(value, str):
+        return len(value.encode())
+    size_bytes, level = len(orjson.dumps(value)), [value]
+    while level:
+        described = [node[name] for node in level if isinstance(node, dict) for name in _WORDS if name in node]
+        size_bytes -= sum(len(text.encode()) for text in described if isinstance(text, str))
+        level = [inner for outer in level for inner in _inside(outer)]
+    return size_bytes
 
 
 def _constraints(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -51,7 +64,12 @@ def _constraints(parsed: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for name in ("tools", "functions"):
         listed = parsed.get(name)
         for index, tool in enumerate(listed if isinstance(listed, list) else ()):
-            yield f"{name}.{index}", "document", tool
+            yield f"{name}.{index}", "document" if _is_strict(tool) else "tool", tool
+
+
+def _is_strict(tool: Any) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return isinstance(function, dict) and bool(function.get("strict"))
 
 
 _KINDS = {"regex": "regex", "whitespace_pattern": "regex", "grammar": "grammar", "choice": "choice"}
@@ -81,7 +99,11 @@ def _bounded_repetition(where: str, measure: Any, text: str, bounds: StructuredO
         raise _refusal(where, f"repetition of {repetition} times, one within another", bounds.max_repetition, "times")
 
 
-def _check_document(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
+def _check_tool(where: str, value: Any, bounds: StructuredOutputsSpec) -> None:
+    _check_document(where, value, bounds, is_strict=False)
+
+
+def _check_document(where: str, value: Any, bounds: StructuredOutputsSpec, *, is_strict: bool = True) -> None:
     """Check a JSON schema or a document with schemas (tool, structural tag, response format), as JSON text too."""
     if isinstance(value, str):
         try:
@@ -96,11 +118,11 @@ def _check_document(where: str, value: Any, bounds: StructuredOutputsSpec) -> No
             raise InvalidRequest(f"{where}: nested deeper than {2 * bounds.max_depth} levels of JSON.", param=where)
         for node in level:
             if isinstance(node, dict):
-                _check_keywords(where, node, bounds)
+                _check_keywords(where, node, bounds, is_strict=is_strict)
         level = [inner for outer in level for inner in _inside(outer)]
 
 
-def _check_keywords(where: str, schema: Mapping[str, Any], bounds: StructuredOutputsSpec) -> None:
+def _check_keywords(where: str, schema: Mapping[str, Any], bounds: StructuredOutputsSpec, *, is_strict: bool) -> None:
     for name, value in schema.items():
         if name in ("pattern", "regex"):
             _check_regex(f"{where} ({name})", value, bounds)
@@ -109,6 +131,8 @@ def _check_keywords(where: str, schema: Mapping[str, Any], bounds: StructuredOut
         elif name == "patternProperties" and isinstance(value, dict):
             for pattern in value:
                 _check_regex(f"{where} ({name})", pattern, bounds)
+        elif not is_strict and is_great(name, value):
+            pass  # no engine gets it
         elif name in _COUNTS and isinstance(value, int | float) and value > bounds.max_repetition:
             raise _refusal(f"{where} ({name})", f"{value:g}", bounds.max_repetition, "times")
         is_long = (name in _VALUES and isinstance(value, list)) or (name in _NAMED and isinstance(value, dict))
@@ -127,4 +151,10 @@ def _refusal(where: str, found: str, allowed: int, unit: str) -> InvalidRequest:
     return InvalidRequest(f"{where}: {found}; at most {allowed} {unit} are accepted.", param=where.partition(" (")[0])
 
 
-_CHECKS = {"choice": _check_choice, "regex": _check_regex, "grammar": _check_grammar, "document": _check_document}
+_CHECKS: Mapping[str, Callable[[str, Any, StructuredOutputsSpec], None]] = {
+    "choice": _check_choice,
+    "regex": _check_regex,
+    "grammar": _check_grammar,
+    "document": _check_document,
+    "tool": _check_tool,
+}

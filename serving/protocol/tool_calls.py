@@ -7,6 +7,7 @@ unfinished call ends with `length`, a complete answer contains no unfinished cal
 This module only sees answers to requests with tools.
 """
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,12 +16,14 @@ import orjson
 from serving.protocol.sse import Event
 
 Json = dict[str, Any]
+MAXIMA = ("maxItems", "maxLength", "maxProperties", "maxContains")
+GREATEST = 10_000  # what would exceed it is hardly generated, and a grammar of it takes long to compile
 NO_PARAMETERS: Json = {"type": "object", "properties": {}, "additionalProperties": False}
 CALLS, LENGTH = "tool_calls", "length"
 
 
 def tools_for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body with parameters for every function, and without tools that must not be called.
+    """The body with parameters for every function, without tools that must not be called and maxima beyond any answer.
 
     A model that sees tools writes calls although `tool_choice` is none, and they would be left in the text.
     """
@@ -29,14 +32,36 @@ def tools_for_engines(body: Mapping[str, Any]) -> Mapping[str, Any]:
         return body
     if body.get("tool_choice") == "none":
         return {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
-    if all(tool["function"].get("parameters") for tool in tools):
-        return body
-    return {**body, "tools": [_with_parameters(tool) for tool in tools]}
+    changed = [_for_engines(tool) for tool in tools]
+    return body if all(map(operator.is_, changed, tools)) else {**body, "tools": changed}
 
 
-def _with_parameters(tool: Json) -> Json:
+def _for_engines(tool: Json) -> Json:
     function = tool["function"]
-    return {**tool, "function": {**function, "parameters": function.get("parameters") or NO_PARAMETERS}}
+    parameters = function.get("parameters") or NO_PARAMETERS
+    if not function.get("strict"):
+        parameters = _without_great_maxima(parameters)
+    return (
+        tool
+        if parameters is function.get("parameters")
+        else {**tool, "function": {**function, "parameters": parameters}}
+    )
+
+
+def _without_great_maxima(schema: Any) -> Any:
+    """The schema without maxima above GREATEST; the same object if there are none."""
+    if isinstance(schema, list):
+        items = [_without_great_maxima(item) for item in schema]
+        return schema if all(map(operator.is_, items, schema)) else items
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _without_great_maxima(value) for name, value in schema.items() if not is_great(name, value)}
+    return schema if len(kept) == len(schema) and all(kept[name] is schema[name] for name in kept) else kept
+
+
+def is_great(keyword: str, value: Any) -> bool:
+    """Whether a maximum in a tool that is not `strict` is too great to be enforced."""
+    return keyword in MAXIMA and isinstance(value, int | float) and value > GREATEST
 
 
 class ToolCallRepair:

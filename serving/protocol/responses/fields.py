@@ -1,8 +1,8 @@
 """The fields of POST /v1/responses: https://platform.openai.com/docs/api-reference/responses/create.
 
 Input items and tools are checked where they are translated (`items`, `to_chat`), because their errors name what is
-accepted instead. Fields that are accepted without effect: what clients send by default (`store`, `include`), and what
-only matters on OpenAI's servers (`service_tier`, the prompt cache).
+accepted instead. Fields that are accepted without effect: what clients send by default (`store`, `include`,
+`client_metadata`), and what only matters on OpenAI's servers (`service_tier`, the prompt cache).
 """
 
 from typing import Annotated, Any, Literal
@@ -101,6 +101,7 @@ class ResponsesRequest(Fields):
     prompt_cache_key: Name | None = None
     prompt_cache_retention: Word | None = None
     prompt_cache_options: Object | None = None
+    client_metadata: Object | None = Field(default=None, description="without effect")
     moderation: Object | None = None
     # vLLM's additions
     top_k: Annotated[int, Field(ge=-1, le=1_000_000)] | None = None

@@ -31,9 +31,9 @@ def schema(value: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": value}}}
 
 
-def tool(parameters: Any) -> dict[str, Any]:
+def tool(parameters: Any, *, strict: bool = False) -> dict[str, Any]:
     """A request with a tool."""
-    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": parameters, "strict": strict}}]}
 
 
 def grammar(text: str) -> dict[str, Any]:
@@ -75,7 +75,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "many choices": ({"structured_outputs": {"choice": ["a"] * 5000}}, "structured_outputs.choice"),
     "many properties": (tool({"properties": {f"p{i}": {} for i in range(2000)}}), "tools.0"),
     "great numbers": (schema({"type": "array", "minItems": 10**9}), "response_format"),
-    "many tools": ({"tools": tool({"description": "x" * 2000})["tools"] * 20}, "tools.15"),
+    "many tools": ({"tools": tool({"enum": ["x" * 2000]})["tools"] * 20}, "tools.15"),
+    "great numbers in a tool": (tool({"type": "array", "minItems": 10**9}), "tools.0"),
+    "great numbers in a strict tool": (tool({"type": "array", "maxItems": 10**9}, strict=True), "tools.0"),
     "JSON that is none": ({"structured_outputs": {"json": "{"}}, "structured_outputs.json"),
 }
 
@@ -105,6 +107,9 @@ ACCEPTED = {
     ),
     "a tool": tool({"type": "object", "properties": {"city": {"type": "string", "enum": ["Pune", "Oslo"]}}}),
     "a schema of ten levels": schema(nested(10)),
+    "tools with long descriptions, and a maximum beyond any answer": {
+        "tools": tool({"type": "string", "description": "x" * 20_000, "maxLength": 524_288})["tools"] * 3
+    },
 }
 
 

@@ -88,3 +88,15 @@ def test_engines_see_parameters_of_every_function_and_no_tools_that_must_not_be_
     assert tools_for_engines({"model": "m", "tools": [full], "tool_choice": "none"}) == {"model": "m"}
     untouched = {"model": "m", "tools": [full]}
     assert tools_for_engines(untouched) is untouched
+
+
+def test_engines_see_no_maximum_beyond_any_answer() -> None:
+    """A grammar of half a million letters takes too long to compile; `strict` tools are as they are."""
+    long, short = {"type": "string", "maxLength": 524_288}, {"type": "string", "maxLength": 100}
+    parameters = {"type": "object", "properties": {"code": long, "name": short, "lines": {"items": [long]}}}
+    function: Json = {"name": "run", "parameters": parameters}
+    (changed,) = tools_for_engines({"tools": [{"type": "function", "function": function}]})["tools"]
+    properties = changed["function"]["parameters"]["properties"]
+    assert properties == {"code": {"type": "string"}, "name": short, "lines": {"items": [{"type": "string"}]}}
+    strict = {"tools": [{"type": "function", "function": {**function, "strict": True}}]}
+    assert tools_for_engines(strict) is strict
