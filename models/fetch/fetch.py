@@ -42,6 +42,9 @@ def _make(source: Source, form: Form, models_dir: Path, stage: Path, report: Rep
     if form == "gguf":
         _obtain_gguf(source, stage / GGUF_FILE, report)
         return
+    if form == "adapter":
+        _obtain_adapter(source, models_dir, stage, report)
+        return
     if form == "checkpoint":
         _obtain_checkpoint(source, models_dir, stage, report)
         return
@@ -54,6 +57,14 @@ def _make(source: Source, form: Form, models_dir: Path, stage: Path, report: Rep
     _convert(form, original, stage)
     if original is not kept:
         shutil.rmtree(original)
+
+
+def _obtain_adapter(source: Source, models_dir: Path, out: Path, report: Report) -> None:
+    if source.kind != "hub":
+        raise FetchError(f"{source} is no adapter of the hub: write hf:ORG/NAME or hf:ORG/NAME@REVISION")
+    from models.fetch.hub import ADAPTER, download_snapshot
+
+    download_snapshot(source, out, models_dir / source.directory / ".resumable-adapter", report, ADAPTER)
 
 
 def _obtain_checkpoint(source: Source, models_dir: Path, out: Path, report: Report) -> None:

@@ -20,13 +20,24 @@ from models.fetch.source import Source
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*", "NOTICE*", "USE_POLICY*", "README.md")
 UNWANTED = ("original/*", "consolidated*", "onnx/*", "*.gguf")  # the same weights, in forms that are not served
 BLOCK = 1 << 20
+CHECKPOINT = ("config.json", "it is no checkpoint that vLLM loads")
+ADAPTER = ("adapter_config.json", "it is no adapter that peft wrote")
 HALF = ".half"  # a file that is not all there yet
 AGAIN = "fetch again: it goes on where it stopped"
 _LOOK_S = 0.5
 
 
-def download_snapshot(source: Source, out: Path, partial: Path, report: Report) -> None:
+def download_snapshot(
+    source: Source, out: Path, partial: Path, report: Report, kind: tuple[str, str] = CHECKPOINT
+) -> None:
     """Move `source`'s files into the directory `out`; an interrupted download stays in `partial`.
+
+    Args:
+        source: the repository.
+        out: an empty directory.
+        partial: a directory, or none yet.
+        report: gets the progress.
+        kind: CHECKPOINT or ADAPTER: the file that it must have, and what it is not without it.
 
     Raises:
         DiskFull: the disk has too little space, which is checked first.
@@ -44,10 +55,13 @@ def download_snapshot(source: Source, out: Path, partial: Path, report: Report) 
         report(f"asking the hub for {source.name}", None, None)
         info = HfApi().model_info(source.name, revision=source.version, files_metadata=True)
         files = list(_wanted(info.siblings or ()))
-        if not any(file.rfilename == "config.json" for file in files):
-            raise FetchError(f"{source} has no config.json: it is no checkpoint that vLLM loads")
+        if kind == ADAPTER:  # folders hold earlier steps of its training
+            files = [file for file in files if "/" not in file.rfilename]
+        needed, otherwise = kind
+        if not any(file.rfilename == needed for file in files):
+            raise FetchError(f"{source} has no {needed}: {otherwise}")
         if not any(file.rfilename.endswith(".safetensors") for file in files):
-            raise FetchError(f"{source} has no safetensors: it is no checkpoint that is served")
+            raise FetchError(f"{source} has no safetensors, the only weights that are loaded")
         total = sum(file.size or 0 for file in files)
         partial.mkdir(parents=True, exist_ok=True)
         _check_room(out.parent, total - _size_of(partial))

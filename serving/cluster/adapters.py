@@ -20,6 +20,8 @@ def misfits_of(settings: Settings, spec: ModelSpec) -> list[Problem]:
     modules = spec.engine_arguments.get("lora_target_modules")
     for adapter in spec.adapters:
         path = settings.root / adapter.path
+        if adapter.source is not None and not path.exists():
+            continue  # `bondhu up` and `bondhu apply` fetch it before they look
         if spec.runs_llama_cpp and path.suffix == ".gguf":
             found = [] if path.is_file() else [f"{path} does not exist"]
         else:

@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from models.fetch.errors import FetchError
-from models.fetch.source import GGUF_FILE, folder_of, parse_source
 from models.vllm import arguments
 from serving.config.errors import ConfigError, Problem, from_validation, suggest
 from serving.config.model_ids import LOCAL, ModelIds, article, declared
@@ -37,6 +35,7 @@ from serving.config.schema import (
     WorkerSettings,
 )
 from serving.config.sources import Merged, read_environment, read_yaml
+from serving.config.weights import resolved, source_problems
 
 __all__ = [
     "AdmissionSettings",
@@ -96,7 +95,7 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.envi
     values = {name: getattr(service, name) for name in ServiceFile.model_fields}
     values["var_dir"] = (root / service.var_dir.expanduser()).resolve()
     values["runtime_dir"] = service.runtime_dir or _runtime_dir(values["var_dir"], environ)
-    catalogue = {name: _resolved(spec, root, values["var_dir"]) for name, spec in catalogue.items()}
+    catalogue = {name: resolved(spec, root, values["var_dir"]) for name, spec in catalogue.items()}
     return Settings(root=root, catalogue=catalogue, **values)
 
 
@@ -150,7 +149,7 @@ def _load_model(file: Path, where: str, problems: list[Problem]) -> ModelSpec | 
     except ValidationError as error:
         problems += from_validation(error, ModelSpec, lambda _: where)
     if spec is not None:
-        problems += _source_problems(spec, where, file.parents[2])
+        problems += source_problems(spec, where, file.parents[2])
     if spec is not None and spec.id != file.stem:
         problems.append(Problem(where, "id", f"`{spec.id}` must equal the file name `{file.stem}`"))
     engine, server, env = (_mapping(values.get(name)) for name in ("engine", "server", "env"))
@@ -159,33 +158,6 @@ def _load_model(file: Path, where: str, problems: list[Problem]) -> ModelSpec | 
         if isinstance(name, str) and name.upper().endswith(_SECRET_SUFFIXES):
             problems.append(Problem(where, f"env.{name}", "secrets must not be in a file: set it in the environment"))
     return spec if len(problems) == before else None
-
-
-def _resolved(spec: ModelSpec, root: Path, var_dir: Path) -> ModelSpec:
-    """The model with the path of its fetched weights, and without optional adapters whose files do not exist."""
-    changed: dict[str, Any] = {}
-    if spec.source is not None:
-        source = parse_source(spec.source.name, spec.source.sha256, root)
-        path = folder_of(source, spec.source.form, var_dir / "models")
-        path = path / GGUF_FILE if spec.source.form == "gguf" else path
-        changed["path"] = str(path.relative_to(root) if path.is_relative_to(root) else path)
-    available = tuple(adapter for adapter in spec.adapters if not adapter.optional or (root / adapter.path).exists())
-    if available != spec.adapters:
-        changed["adapters"] = available
-    return spec.model_copy(update=changed) if changed else spec
-
-
-def _source_problems(spec: ModelSpec, where: str, root: Path) -> Iterator[Problem]:
-    if spec.source is None:
-        return
-    if spec.path:
-        yield Problem(where, "path", "cannot be combined with source: remove one of them")
-    try:
-        parse_source(spec.source.name, spec.source.sha256, root)
-    except FetchError as problem:
-        yield Problem(where, "source.name", str(problem))
-    if spec.runs_llama_cpp and spec.source.form != "gguf":
-        yield Problem(where, "source.form", f"{spec.source.form} cannot be served by llama_cpp: set it to gguf")
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def _model_files(settings: Settings, machine: Machine) -> Iterator[Finding]:
         for adapter in spec.adapters:
             if not (settings.root / adapter.path).exists():
                 remedy = f"Correct its path in configs/models/{spec.id}.yaml, or set `optional: true` there"
+                if adapter.source is not None:
+                    remedy = f"Fetch it: bondhu models fetch {adapter.id}"
                 yield Finding(f"{spec.id}: the adapter {adapter.id} was not found at {adapter.path}", remedy)
     for path in (spec.path for spec in settings.embedder.in_use):
         if "/" not in path and path.startswith("gt-") and not machine.has_package(path.replace("-", "_")):

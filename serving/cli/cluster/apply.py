@@ -14,6 +14,7 @@ import typer
 
 from serving.cli.cluster import record
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
+from serving.cli.fetch import fetch_missing
 from serving.cluster import apply as applying
 from serving.cluster.apply import Plan
 from serving.config.errors import ConfigError
@@ -44,6 +45,8 @@ def apply(
             with _one_at_a_time(settings):
                 _restore(settings)
             return
+        if not plan_only:
+            fetch_missing(settings)
         plan = applying.plan(settings)
         if plan_only or not as_json:
             _show_plan(plan, as_json)

@@ -85,9 +85,18 @@ class AdapterSpec(Frozen):
     """A LoRA adapter on a model, served under a model id of its own."""
 
     id: str = Field(pattern=MODEL_ID, description="model id")
-    path: str = Field(min_length=1, description="directory written by peft, or a GGUF file for llama_cpp")
+    path: str = Field(default="", description="directory written by peft, or a GGUF file for llama_cpp; or `source`")
+    source: str | None = Field(
+        default=None, description="hf:ORG/NAME@REVISION, instead of `path`: fetched once; for vLLM"
+    )
     default: bool = Field(default=False, description="the alias points to it while its model is active")
     optional: bool = Field(default=False, description="skip it if the file is missing, instead of failing")
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not self.path and self.source is None:
+            raise ValueError("set path or source")
+        return self
 
 
 class LlamaCppSpec(Frozen):
@@ -143,7 +152,7 @@ class ModelSpec(Frozen):
     server: dict[str, Any] = Field(default_factory=dict, description="arguments of vLLM's HTTP server")
     env: dict[str, str] = Field(default_factory=dict, description="extra environment variables of the engine process")
     adapters: tuple[AdapterSpec, ...] = Field(
-        default=(), description="LoRA adapters: id, path, default (the alias points to it), optional"
+        default=(), description="LoRA adapters: id, path or source, default (the alias points to it), optional"
     )
     adapter_slots: int | None = Field(
         default=None,
