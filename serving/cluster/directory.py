@@ -26,13 +26,20 @@ class DirectoryApi:
 
     def read(self) -> DirectoryAnswer:
         """The whole table; raises ClusterError."""
-        request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310 - http, from configuration
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
-                return cast("DirectoryAnswer", json.loads(response.read()))
-        except (OSError, ValueError, urllib.error.URLError) as problem:
-            raise ClusterError(f"the directory of engines cannot be read at {self._url}: {problem}") from problem
+        return self._send(urllib.request.Request(self._url, headers=self._headers))  # noqa: S310 - as below
+
+    def wake(self, model: str, application: str) -> None:
+        """Wake the engines of a model, and have Ray start a replica of the application if it has none."""
+        body = {"worker": "apply", "traffic": {}, "used": {model: 0.0}, "wake": [application]}
+        self._send(urllib.request.Request(self._url, json.dumps(body).encode(), self._headers))  # noqa: S310 - as below
 
     def replicas(self, fingerprint: str) -> list[ReplicaReport]:
         """The replicas of one configuration; raises ClusterError."""
         return [report for report in self.read()["replicas"] if report["fingerprint"] == fingerprint]
+
+    def _send(self, request: urllib.request.Request) -> DirectoryAnswer:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - http, from configuration
+                return cast("DirectoryAnswer", json.loads(response.read()))
+        except (OSError, ValueError, urllib.error.URLError) as problem:
+            raise ClusterError(f"the directory of engines cannot be read at {self._url}: {problem}") from problem

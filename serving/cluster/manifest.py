@@ -71,6 +71,17 @@ def routes_of(document: Manifest) -> Routing:
     return routes
 
 
+def adapters_of(app: Application) -> dict[str, dict[str, str]]:
+    """The adapters that an engine's replicas load while they run: path and revision by id."""
+    adapters: dict[str, dict[str, str]] = (app["deployments"][0].get("user_config") or {}).get("adapters", {})
+    return adapters
+
+
+def scales_to_zero(app: Application) -> bool:
+    """Whether Ray removes an engine's last replica when it is idle, and starts one for the next request."""
+    return bool((app["deployments"][0].get("user_config") or {}).get("scales_to_zero"))
+
+
 def changed(document: Manifest, routes: Routing, engines: Sequence[Application]) -> Manifest:
     """The document with another routing table and other engine applications."""
     beside = [app for app in document["applications"] if not is_engine(app["name"]) and app["name"] != "directory"]

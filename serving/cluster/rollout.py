@@ -13,14 +13,15 @@ from typing import Any, cast
 from models.vllm.adapter_names import engine_name
 from serving.cluster import manifest
 from serving.cluster.canary import CanaryFailed, watch
-from serving.cluster.checks import CheckFailed, Engine, run_checks
+from serving.cluster.checks import CheckFailed
 from serving.cluster.directory import DirectoryApi
+from serving.cluster.engine_checks import EngineChecks
 from serving.cluster.manifest import Application, Manifest, is_engine
 from serving.cluster.plan import DEPLOY_FAILED, Plan, by_name
 from serving.cluster.serve_api import ServeApi
 from serving.cluster.start_times import StartTimes
-from serving.config.schema import CanarySpec, CheckSpec
-from serving.engines.wire import ReplicaReport, Routing, serves
+from serving.config.schema import CanarySpec
+from serving.engines.wire import Routing
 
 Report = Callable[[str], None]
 
@@ -136,17 +137,22 @@ class Rollout:
     def _replace(self, final: Manifest, old: Sequence[Application]) -> None:
         """The old engines stop first; one that cannot take their place is stopped and they come back."""
         before = self._before()
-        self.report("stopping " + ", ".join(app["name"] for app in old))
+        names = [app["name"] for app in old]
+        self.report("stopping " + ", ".join(names))
+        stays = [app for app in manifest.engines_of(final) if app["name"] in self.plan.running]
+        self._put(manifest.changed(final, manifest.routes_of(self._expected(final)), stays))
+        self._wait_until_gone(names)
+        self._began_s = time.monotonic()
         self._put(self._expected(final))
         try:
             self._wait_until_running(list(by_name(final)))
             self._wait_for_adapters(manifest.engines_of(final))
             self._check(manifest.engines_of(final), None)
         except (ApplyFailed, CheckFailed) as problem:
-            self.report(f"{problem}; starting {', '.join(app['name'] for app in old)} again")
+            self.report(f"{problem}; starting {', '.join(names)} again")
             self._put(self._expected(before))
             try:
-                self._wait_until_running([app["name"] for app in old])
+                self._wait_until_running(names)
             except ApplyFailed as second:
                 raise ApplyFailed(f"{problem}. What served before did not start again: {second}") from problem
             self.api.put(before)
@@ -194,18 +200,18 @@ class Rollout:
     def _changes_adapters(self) -> bool:
         for app in manifest.engines_of(self.plan.desired):
             running = self.plan.running.get(app["name"])
-            if running is not None and _adapters(running) != _adapters(app):
+            if running is not None and manifest.adapters_of(running) != manifest.adapters_of(app):
                 return True
         return False
 
     def _with_old_adapters(self, app: Application) -> Application:
         """The engine with the adapters that it has, beside those that it is going to have."""
         running = self.plan.running.get(app["name"])
-        if running is None or not _adapters(running):
+        if running is None or not manifest.adapters_of(running):
             return app
         (deployment,) = app["deployments"]
-        adapters = dict(_adapters(running))
-        for name, each in _adapters(app).items():
+        adapters = dict(manifest.adapters_of(running))
+        for name, each in manifest.adapters_of(app).items():
             is_other = name in adapters and adapters[name]["revision"] != each["revision"]
             adapters[engine_name(name, each["revision"]) if is_other else name] = each
         user_config = {**deployment["user_config"], "adapters": adapters}
@@ -244,41 +250,8 @@ class Rollout:
 
     def _check(self, engines: Sequence[Application], routes_now: Routing | None) -> None:
         """Run the golden prompts of every engine that is new, or has new adapters; raises CheckFailed."""
-        for app in engines:
-            spec = self.plan.specs.get(app["args"]["model"])
-            running = self.plan.running.get(app["name"])
-            is_new = running is None or _adapters(running) != _adapters(app)
-            if spec is None or not spec.checks or not is_new or app["name"] not in by_name(self.plan.desired):
-                continue
-            replica = self._ready_replica(app["args"]["fingerprint"])
-            if replica is None:
-                raise CheckFailed(f"{app['name']} has no replica that could be checked")
-
-            wanted = _adapters(by_name(self.plan.desired)[app["name"]])
-
-            def new(
-                check: CheckSpec,
-                default: str = spec.default_name,
-                report: ReplicaReport = replica,
-                wanted: Mapping[str, Mapping[str, str]] = wanted,
-            ) -> Engine:
-                name = check.model or default
-                trial = engine_name(name, wanted[name]["revision"]) if name in wanted else name
-                return Engine(report, trial if serves(report, trial) else name)
-
-            run_checks(spec.checks, new, self._serving_now(spec.default_name, routes_now), self.report)
-
-    def _serving_now(self, model: str, routes_now: Routing | None) -> Engine | None:
-        """What answers for `model` now, else what the alias means; None if nothing serves."""
-        if routes_now is None:
-            return None
-        name = model if model in routes_now["models"] else routes_now["active"]
-        replica = self._ready_replica(routes_now["models"].get(name, ""))
-        return Engine(replica, name) if replica is not None and serves(replica, name) else None
-
-    def _ready_replica(self, fingerprint: str) -> ReplicaReport | None:
-        ready = (report for report in self.directory.replicas(fingerprint) if report["state"] == "ready")
-        return next(ready, None)
+        checking = EngineChecks(self.directory, self.plan, self.timing.start_s, self.timing.poll_s, self.report)
+        checking.run(engines, routes_now)
 
     # ---- waiting
 
@@ -326,7 +299,7 @@ class Rollout:
 
     def _missing_adapters(self, engines: Sequence[Application], *, is_silent: bool) -> Iterator[str]:
         for app in engines:
-            wanted = _adapters(app)
+            wanted = manifest.adapters_of(app)
             if not wanted:
                 continue
             reports = self.directory.replicas(app["args"]["fingerprint"])
@@ -349,13 +322,8 @@ class Rollout:
 
     def _note_start_times(self) -> None:
         for app in self._new_engines():
-            self.starts.note(app["args"]["model"], time.monotonic() - self._began_s)
-
-
-def _adapters(app: Application) -> dict[str, dict[str, str]]:
-    """The adapters that an engine's replicas load while they run."""
-    adapters: dict[str, dict[str, str]] = (app["deployments"][0].get("user_config") or {}).get("adapters", {})
-    return adapters
+            if not manifest.scales_to_zero(app):  # such a one runs without a replica
+                self.starts.note(app["args"]["model"], time.monotonic() - self._began_s)
 
 
 def _others(routes: Routing, *models: str) -> list[Any]:

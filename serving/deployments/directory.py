@@ -73,6 +73,8 @@ class Directory:
         self._traffic[gateway["worker"]] = gateway["traffic"]
         while len(self._traffic) > MAX_WORKERS:
             del self._traffic[next(iter(self._traffic))]
+        for name in gateway.get("wake", ()):
+            self._wake(name)
         now = time.monotonic()
         for model, age_s in gateway["used"].items():
             used_at, before = now - age_s, self._used_at.get(model, float("-inf"))
@@ -85,7 +87,9 @@ class Directory:
         has_replica = any(replica["model"] == model for _, replica in self._seen.values())
         if has_replica or age_s > STALE_AFTER_S or model not in self._routing.get("on_demand", []):
             return
-        name = f"engine-{model}-{self._routing['models'].get(model, '')}"
+        self._wake(f"engine-{model}-{self._routing['models'].get(model, '')}")
+
+    def _wake(self, name: str) -> None:
         if name not in self._calls or self._calls[name].done():
             self._calls[name] = asyncio.create_task(_call(name))
 

@@ -115,11 +115,12 @@ class DirectoryAnswer(TypedDict):
 
 
 class GatewayReport(TypedDict):
-    """What a gateway worker tells the directory when it polls it."""
+    """What a gateway worker tells the directory when it polls it; an apply tells it what to wake."""
 
     worker: str
     traffic: dict[str, Traffic]  # by fingerprint, since the worker's start
     used: dict[str, float]  # model id -> seconds since a request named it
+    wake: NotRequired[list[str]]  # applications of which Ray should start a replica if it has none
 
 
 def routing(settings: Settings) -> Routing:

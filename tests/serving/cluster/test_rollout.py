@@ -101,6 +101,15 @@ def test_a_failed_check_puts_back_what_was(cluster: RayCluster, tmp_path: Path) 
     assert {routes(each)["active"] for each in cluster.documents} == {OLD}
 
 
+def test_engines_that_sleep_are_woken_for_the_checks(cluster: RayCluster, tmp_path: Path) -> None:
+    """Also the one that serves now: what must be equal is compared, and not passed over."""
+    apply(cluster, tmp_path, settings_of(OLD))
+    cluster.answers, cluster.asleep = {OLD: "I am fine.", NEW: "Bananas."}, {OLD, NEW}
+    with pytest.raises(ApplyFailed, match=r"it is not what is answered now. new: 'Bananas.'; now: 'I am fine.'"):
+        apply(cluster, tmp_path, settings_of(NEW, checks=[{"prompt": "How are you?", "greedy_equal": True}]))
+    assert cluster.asleep == set()
+
+
 def test_an_engine_that_does_not_start_puts_back_what_was(cluster: RayCluster, tmp_path: Path) -> None:
     """With the engine's own reason."""
     apply(cluster, tmp_path, settings_of(OLD))
@@ -120,7 +129,7 @@ def test_without_room_the_old_engine_comes_back_by_itself(cluster: RayCluster, t
     with pytest.raises(ApplyFailed, match="serves again"):
         apply(cluster, tmp_path, settings_of(NEW), replace=True)
     engines = [models(each) for each in cluster.documents]
-    assert engines[:2] == [[OLD], [NEW]], "the old one stops before the new one starts"
+    assert engines[:3] == [[OLD], [], [NEW]], "the old one stops before the new one starts"
     assert [OLD, NEW] not in engines
     assert {OLD: NOW_S + 40} in [routes(each).get("expected") for each in cluster.documents]
     assert cluster.document["applications"] == before["applications"]

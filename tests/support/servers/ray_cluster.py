@@ -26,6 +26,7 @@ class RayCluster(ThreadedServer):
         documents: what was put, in order.
         broken: models whose engines do not start.
         answers: the text of each model.
+        asleep: models whose engines sleep until they are woken.
         traffic: what gateways counted, by fingerprint; each reading adds `more`.
 
     """
@@ -36,6 +37,7 @@ class RayCluster(ThreadedServer):
         self.documents: list[Manifest] = []
         self.broken: set[str] = set()
         self.answers: dict[str, str] = {}
+        self.asleep: set[str] = set()
         self.traffic: dict[str, Json] = {}
         self.more: dict[str, Json] = {}
         self.reports: Json = {}  # added to each replica's report
@@ -49,6 +51,7 @@ class RayCluster(ThreadedServer):
         app.router.add_get("/api/serve/applications/", self._applications)
         app.router.add_put("/api/serve/applications/", self._put)
         app.router.add_get("/directory", self._directory)
+        app.router.add_post("/directory", self._note)
         app.router.add_post("/v1/chat/completions", self._chat)
 
     async def _put(self, request: web.Request) -> web.Response:
@@ -75,6 +78,10 @@ class RayCluster(ThreadedServer):
         answer = {"routing": routes_of(self.document), "replicas": replicas, "traffic": self.traffic}
         return web.json_response(answer)
 
+    async def _note(self, request: web.Request) -> web.Response:
+        self.asleep -= set((await request.json())["used"])
+        return await self._directory(request)
+
     def _report(self, app: Json) -> Json:
         adapters = (app["deployments"][0].get("user_config") or {}).get("adapters", {})
         return {
@@ -85,7 +92,7 @@ class RayCluster(ThreadedServer):
             "revision": "r",
             "quantization": "none",
             "adapters": {name: each["revision"] for name, each in adapters.items()},
-            "state": "ready",
+            "state": "asleep" if app["args"]["model"] in self.asleep else "ready",
             "reason": "",
             "address": self.url,
             "key": "engine-key",
