@@ -1,16 +1,18 @@
-"""Watches a canary: how the requests of a new engine go beside those of the old one.
+"""A canary: its routing table, and how the requests of the new engine go beside those of the old one.
 
 The numbers are the gateways' own, which they tell the directory: requests, those that failed, and times to the first
 token of streams, by the fingerprint of the engine's configuration.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 from serving.cluster.directory import DirectoryApi
 from serving.cluster.serve_api import ClusterError
 from serving.config.schema import CanarySpec
-from serving.engines.wire import Traffic
+from serving.engines.wire import Routing, Traffic
 
 POLL_S = 2.0
 NONE: Traffic = {"requests": 0, "failed": 0, "streams": 0, "ttft_s": 0.0}
@@ -18,6 +20,63 @@ NONE: Traffic = {"requests": 0, "failed": 0, "streams": 0, "ttft_s": 0.0}
 
 class CanaryFailed(Exception):
     """The new engine does worse than the old one; the message says in what."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two engines of a canary.
+
+    Attributes:
+        model: what the alias means before; `old` is its fingerprint, and `old_base` the model if it is an adapter.
+        to: what the alias will mean, with `new` and `new_base`; the same id if only its engine changes.
+
+    """
+
+    model: str
+    old: str
+    old_base: str
+    to: str
+    new: str
+    new_base: str
+
+    @classmethod
+    def of(cls, now: Routing, then: Routing) -> "Pair | None":
+        """The pair of two routing tables; None if the alias means the same engine in both."""
+        model, to = now["active"], then["active"]
+        old, new = now["models"].get(model, ""), then["models"].get(to, "")
+        if not old or not new or old == new:
+            return None
+        bases = now.get("bases", {}), then.get("bases", {})
+        return cls(model, old, bases[0].get(model, model), to, new, bases[1].get(to, to))
+
+    def routes(self, now: Routing, canary: CanarySpec, until: float, versions: Sequence[Any]) -> Routing:
+        """The routing table while the canary runs: that of before, and the new engine for a share until that second.
+
+        A request that fails on the new engine goes on to the old one.
+        """
+        table: Any = {
+            **now,
+            "canary": {
+                "model": self.model,
+                "to": self.to,
+                "fingerprint": self.new,
+                "share": canary.share,
+                "until": until,
+            },
+            "versions": [
+                *(each for each in now.get("versions", []) if each["model"] not in (self.old_base, self.new_base)),
+                *versions,
+            ],
+        }
+        if self.to != self.model:
+            live = now.get("live", {})
+            chains = live.get("fallback", {})
+            table["models"] = {**now["models"], self.to: self.new}
+            if live:
+                table["live"] = {**live, "fallback": {**chains, self.to: [self.model, *chains.get(self.model, [])]}}
+            if self.to != self.new_base:
+                table["bases"] = {**now.get("bases", {}), self.to: self.new_base}
+        return cast("Routing", table)
 
 
 def watch(canary: CanarySpec, directory: DirectoryApi, *, old: str, new: str, report: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from models.vllm.adapter_names import engine_name
 from serving.cluster import manifest
-from serving.cluster.canary import CanaryFailed, watch
+from serving.cluster.canary import CanaryFailed, Pair, watch
 from serving.cluster.checks import CheckFailed
 from serving.cluster.directory import DirectoryApi
 from serving.cluster.engine_checks import EngineChecks
@@ -162,31 +162,18 @@ class Rollout:
 
     def _canary(self, canary: CanarySpec, final: Manifest, both: Sequence[Application], routes_now: Routing) -> None:
         """Send a share of the requests to the new engine of the active model, and watch how it does."""
-        new_routes = manifest.routes_of(final)
-        model, to = routes_now["active"], new_routes["active"]
-        old, new = routes_now["models"].get(model, ""), new_routes["models"].get(to, "")
-        if not old or not new or old == new:
+        pair = Pair.of(routes_now, manifest.routes_of(final))
+        if pair is None:
             return
         until = self.clock() + canary.minutes * 60 + self.timing.polls_s
-        models = {**routes_now["models"], **{name: fp for name, fp in new_routes["models"].items() if name == to}}
-        if to == model:
-            models[model] = old
-        base = routes_now.get("bases", {}).get(model, model)
-        new_base = new_routes.get("bases", {}).get(to, to)
         versions = [
-            self._version(base, old, 1 - canary.share, routes_now),
-            self._version(new_base, new, canary.share, routes_now),
+            self._version(pair.old_base, pair.old, 1 - canary.share, routes_now),
+            self._version(pair.new_base, pair.new, canary.share, routes_now),
         ]
-        trial: Any = {
-            **routes_now,
-            "models": models,
-            "canary": {"model": model, "to": to, "fingerprint": new, "share": canary.share, "until": until},
-            "versions": [*_others(routes_now, base, new_base), *versions],
-        }
-        self.report(f"canary: {canary.share:.1%} of the requests for {model} go to {to} ({new})")
-        self.api.put(manifest.changed(final, trial, both))
+        self.report(f"canary: {canary.share:.1%} of the requests for {pair.model} go to {pair.to} ({pair.new})")
+        self.api.put(manifest.changed(final, pair.routes(routes_now, canary, until, versions), both))
         time.sleep(self.timing.polls_s)
-        watch(canary, self.directory, old=old, new=new, report=self.report)
+        watch(canary, self.directory, old=pair.old, new=pair.new, report=self.report)
         self._check(both, routes_now)
 
     # ---- parts
@@ -324,10 +311,6 @@ class Rollout:
         for app in self._new_engines():
             if not manifest.scales_to_zero(app):  # such a one runs without a replica
                 self.starts.note(app["args"]["model"], time.monotonic() - self._began_s)
-
-
-def _others(routes: Routing, *models: str) -> list[Any]:
-    return [version for version in routes.get("versions", []) if version["model"] not in models]
 
 
 def _reason(app: Mapping[str, Any]) -> str:

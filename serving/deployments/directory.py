@@ -33,6 +33,8 @@ class Directory:
         self._key = ClusterKey()
         self._traffic: dict[str, dict[str, Traffic]] = {}  # by worker
         self._used_at: dict[str, float] = {}  # monotonic seconds, by model id
+        self._start_s: dict[str, float] = {}  # of the last start, by model
+        self._woken_at: dict[str, float] = {}  # monotonic seconds, by model that has no ready replica since
         self._calls: dict[str, asyncio.Task[None]] = {}  # by application
 
     def reconfigure(self, user_config: Routing) -> None:
@@ -48,6 +50,9 @@ class Directory:
             self._seen.pop(replica["replica_id"], None)
         else:
             self._seen[replica["replica_id"]] = (time.monotonic(), replica)
+            if replica["state"] == "ready":
+                self._woken_at.pop(replica["model"], None)
+                self._start_s[replica["model"]] = replica.get("start_s", 0.0)
         bases = self._routing.get("bases", {})
         used = [at for model, at in self._used_at.items() if bases.get(model, model) == replica["model"]]
         return time.monotonic() - max(used) if used else None
@@ -65,6 +70,7 @@ class Directory:
             "replicas": [report for _, report in self._seen.values()],
             "traffic": self._sums(),
             "last_used": {model: round(now - at, 1) for model, at in self._used_at.items()},
+            "ready_in": self._ready_in(now),
         }
         return JSONResponse(answer)
 
@@ -82,11 +88,21 @@ class Directory:
                 self._used_at[model] = used_at
                 self._wake_if_gone(self._routing.get("bases", {}).get(model, model), age_s)
 
+    def _ready_in(self, now: float) -> dict[str, float]:
+        """How long a request for a model that Ray starts on demand has to wait for its first replica."""
+        ready = {replica["model"] for _, replica in self._seen.values() if replica["state"] == "ready"}
+        return {
+            model: max(0.0, round(self._start_s[model] - (now - self._woken_at.get(model, now)), 1))
+            for model in self._routing.get("on_demand", [])
+            if model not in ready and model in self._start_s
+        }
+
     def _wake_if_gone(self, model: str, age_s: float) -> None:
         """Make Ray start a replica of a model that has none: a call to it that waits is what its autoscaling sees."""
         has_replica = any(replica["model"] == model for _, replica in self._seen.values())
         if has_replica or age_s > STALE_AFTER_S or model not in self._routing.get("on_demand", []):
             return
+        self._woken_at.setdefault(model, time.monotonic())
         self._wake(f"engine-{model}-{self._routing['models'].get(model, '')}")
 
     def _wake(self, name: str) -> None:

@@ -197,6 +197,7 @@ class Engine:
             "waiting": self._load.waiting,
             "kv_cache_usage": self._load.kv_cache_usage,
             "ready_in_s": self._rest.ready_in_s(self._state, asyncio.get_running_loop().time()),
+            "start_s": self._rest.start_s,
             "memory_bytes": self._memory_bytes,
         }
 

@@ -23,6 +23,11 @@ class Rest:
         self._starts_s = 0.0
         self._took_s = 0.0
 
+    @property
+    def start_s(self) -> float:
+        """How long the last start took; 0: none has ended."""
+        return round(self._took_s, 1)
+
     def used(self, seconds_ago: float | None, now_s: float) -> None:
         """Note when the last request came; None: none ever did."""
         if seconds_ago is not None:
@@ -56,7 +61,7 @@ class Rest:
     def ready_in_s(self, state: ReplicaState, now_s: float) -> float:
         """How long it takes until it is ready, by its last start; 0 if it is, or that is not known."""
         if state == "asleep":
-            return round(self._took_s, 1)
+            return self.start_s
         if state in ("starting", "waking"):
             return round(max(0.0, self._took_s - (now_s - self._starts_s)), 1)
         return 0.0

@@ -112,6 +112,7 @@ class EngineRegistry:
         self.routing = routing
         self.directory_problem: str | None = "it has not been reached yet"
         self._active = routing["active"]
+        self._ready_in: dict[str, float] = {}  # of models that have no replica until one is wanted
         self._replicas: dict[tuple[str, int], Replica] = {}
         self._probes: set[asyncio.Task[None]] = set()
         self._proven = asyncio.Event()  # set, and replaced, whenever a probe succeeds
@@ -147,7 +148,7 @@ class EngineRegistry:
         """
         usable = self._usable(model)
         canary = self._canary_of(model)
-        if canary is not None and canary["to"] == model and self._draw() < canary["share"]:
+        if canary is not None and canary["to"] == model and not avoid and self._draw() < canary["share"]:
             usable = self._with_fingerprint(model, canary["fingerprint"]) or usable
         if avoid:
             usable = [replica for replica in usable if replica not in avoid] or usable
@@ -227,14 +228,15 @@ class EngineRegistry:
         """Whether no engine is up for `model`, and a request wakes one."""
         base = self._base(model)
         states = [each.report["state"] for each in self._replicas.values() if each.report["model"] == base]
+        on_demand = base in self.routing.get("on_demand", [])
         if not states:
-            return base in self.routing.get("on_demand", []) and self.directory_problem is None
-        return any(state in RESTING for state in states)
+            return on_demand and self.directory_problem is None
+        return any(state in RESTING or (on_demand and state == "starting") for state in states)
 
     def _ready_in_s(self, model: str) -> float:
         base = self._base(model)
         times = [each.report.get("ready_in_s", 0.0) for each in self._replicas.values() if each.report["model"] == base]
-        return min(times, default=0.0)
+        return min(times, default=0.0) or self._ready_in.get(base, 0.0)
 
     def _canary_of(self, model: str) -> Canary | None:
         """The canary that takes a share of the requests for `model`; it ends by itself if its apply does not end it."""
@@ -294,6 +296,7 @@ class EngineRegistry:
         self.directory_problem = None
         if directory["routing"]["models"]:
             self.routing = directory["routing"]
+        self._ready_in = directory.get("ready_in", {})
         if not directory["replicas"] and any(replica.proven_at for replica in self._replicas.values()):
             return  # a directory that has just restarted knows no replicas yet
         known = self._replicas

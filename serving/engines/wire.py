@@ -29,6 +29,7 @@ class ReplicaReport(TypedDict):
     waiting: int  # requests in the engine's queue
     kv_cache_usage: float  # 0..1
     ready_in_s: NotRequired[float]  # how long it still takes, or would take, until it is ready; by its last start
+    start_s: NotRequired[float]  # how long its last start took; 0: none has ended
     memory_bytes: NotRequired[int]  # resident, of its engine's processes
 
 
@@ -112,6 +113,8 @@ class DirectoryAnswer(TypedDict):
     replicas: list[ReplicaReport]
     traffic: NotRequired[dict[str, Traffic]]  # by fingerprint
     last_used: NotRequired[dict[str, float]]  # model id -> seconds since a request named it
+    # Of models that Ray starts on demand and that have no ready replica: seconds until there is one, by the last start.
+    ready_in: NotRequired[dict[str, float]]
 
 
 class GatewayReport(TypedDict):

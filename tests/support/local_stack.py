@@ -118,7 +118,7 @@ class LocalStack:
         document = yaml.safe_load(path.read_text())
         for key, changed in values.items():
             if isinstance(changed, dict):
-                section = {**document.get(key, {}), **changed}
+                section = {**(document.get(key) or {}), **changed}
                 changed = {name: value for name, value in section.items() if value is not None}
             document[key] = changed
         path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -182,6 +182,13 @@ class LocalStack:
             text = httpx.get(f"{replica['address']}/metrics", headers=headers, timeout=10).text
             total += sum(float(value) for value in pattern.findall(text))
         return total
+
+    def applications(self) -> dict[str, Any]:
+        """What Ray's dashboard shows of the applications: Ray Serve's REST API, from which its page is drawn."""
+        url = f"http://127.0.0.1:{self.ports['RAY__DASHBOARD_PORT']}/api/serve/applications/"
+        headers = {"authorization": f"Bearer {self.secret('secrets.env', 'RAY_AUTH_TOKEN')}"}
+        found: dict[str, Any] = httpx.get(url, headers=headers, timeout=30).json()["applications"]
+        return found
 
     # ---- as the operating system sees it
 

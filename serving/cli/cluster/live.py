@@ -33,9 +33,10 @@ def read_states(settings: Settings) -> dict[str, dict[str, Any]]:
 def _state(model: str, answer: DirectoryAnswer, bases: dict[str, str]) -> dict[str, Any]:
     replicas = [report for report in answer["replicas"] if report["model"] == model]
     states = {report["state"] for report in replicas}
+    gone = "asleep" if model in answer["routing"].get("on_demand", []) else "no replica"
     used = [age_s for name, age_s in answer.get("last_used", {}).items() if bases.get(name, name) == model]
     return {
-        "state": next((state for state in STATES if state in states), "no replica"),
+        "state": next((state for state in STATES if state in states), gone),
         "replicas": len(replicas),
         "memory_bytes": sum(report.get("memory_bytes", 0) for report in replicas),
         "last_used_s": min(used, default=None),

@@ -196,6 +196,7 @@ def test_a_canary_that_does_worse_goes_back(cluster: RayCluster, tmp_path: Path)
     (trial,) = [routes(each) for each in cluster.documents if "canary" in routes(each)]
     assert (trial["active"], trial["canary"]["to"], trial["canary"]["share"]) == (OLD, NEW, 0.05)
     assert {each["model"]: each["share"] for each in trial["versions"]} == {OLD: 0.95, NEW: 0.05}
+    assert trial["live"]["fallback"][NEW][0] == OLD, "what fails on the new engine goes on to the old one"
     assert cluster.document["applications"] == before["applications"]
 
 

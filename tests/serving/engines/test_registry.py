@@ -133,3 +133,27 @@ async def test_a_request_with_less_time_than_waking_takes_does_not_wait() -> Non
             with pytest.raises(EngineUnavailable):
                 registry.choose(OLD)
             await until(lambda: directory.told)
+
+
+async def test_a_model_without_a_replica_is_started_by_a_request_that_has_the_time() -> None:
+    """As one that sleeps: it waits while the first replica starts, or is told how long the last start took."""
+    async with DirectoryServer() as directory:
+        directory.routing = routes(OLD, {OLD: "o"}, on_demand=[OLD])
+        directory.ready_in = {OLD: 40.0}
+        async with polling(directory) as registry:
+            await until(lambda: registry.retry_after_s(OLD) == 41)
+            assert registry.state(OLD).ready
+            async with asyncio.timeout(WITHIN_S):
+                await registry.awake(OLD, timeout_s=20)
+            with pytest.raises(EngineUnavailable):
+                registry.choose(OLD)
+            waiting = asyncio.create_task(registry.awake(OLD, timeout_s=60))
+            await until(lambda: directory.told)
+            directory.replicas = [directory.report(OLD, "o", "starting")]
+            late = asyncio.create_task(registry.awake(OLD, timeout_s=60))
+            await until(lambda: registry.reports())
+            assert [waiting.done(), late.done()] == [False, False]
+            directory.replicas = [directory.report(OLD, "o", "ready")]
+            async with asyncio.timeout(WITHIN_S):
+                await asyncio.gather(waiting, late)
+            assert registry.choose(OLD).report["state"] == "ready"

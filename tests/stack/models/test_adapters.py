@@ -13,6 +13,7 @@ import httpx
 import pytest
 from openai import NotFoundError, OpenAI
 
+from tests.fetch.hub_server import HubServer
 from tests.support.client_load import ClientLoad
 from tests.support.local_stack import LocalStack
 from tests.support.models.tiny_lora import write_lora
@@ -172,3 +173,22 @@ def test_an_adapter_goes_while_the_others_chat(stack: LocalStack, client: OpenAI
         client.chat.completions.create(model=FIRST, messages=HELLO)
     with ThreadPoolExecutor(2) as pool:
         assert len(list(pool.map(lambda model: text_of(client, model), (BASE, SECOND)))) == 2
+
+
+def test_an_adapter_of_the_hub_is_fetched_by_the_apply(
+    stack: LocalStack, client: OpenAI, loras: dict[str, Path]
+) -> None:
+    """It comes like any other, and the hub is needed only once."""
+    before = boots(stack)
+    hub_adapter = {"id": "lora-hub", "source": "hf:org/lora@main"}
+    stack.edit_model(BASE, adapters=[entry(SECOND, loras[SECOND]), hub_adapter])
+    with HubServer({"org/lora": write_lora(loras["large"].with_name("hub"), seed=4)}, token="hf_right") as hub:
+        environ = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_right", "HF_HUB_DISABLE_XET": "1"}
+        applied = stack.bondhu("apply", env=environ, timeout_s=300)
+    assert applied.returncode == 0, applied.stderr
+    assert "fetching lora-hub (only once)" in applied.stderr
+    assert boots(stack) == before
+    text, label = text_of(client, "lora-hub")
+    assert text != text_of(client, BASE)[0]
+    assert label.startswith("lora-hub; adapter=")
+    assert "nothing to change" in stack.bondhu("apply").stdout

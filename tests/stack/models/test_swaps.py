@@ -5,9 +5,10 @@ The tests build on one another; at the end the quantised model is active, as bef
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,39 @@ import httpx
 import pytest
 
 from tests.support.client_load import ClientLoad
-from tests.support.local_stack import LocalStack, status
+from tests.support.local_stack import ENGINE_CORE, LocalStack, status
 from tests.support.polling import eventually
 
-pytestmark = pytest.mark.slow  # for the time of make test: tests/serving/cluster/test_rollout.py has the order of steps
-
-OLD, NEW = "bondhu-demo", "bondhu-demo-bf16"
+OLD, NEW, BROKEN = "bondhu-demo", "bondhu-demo-bf16", "bondhu-broken"
 QUESTION = "Hi, how was your day?"
 DEFAULT_RETRY_AFTER_S = 5  # gateway.retry_after_s
+WITHIN_S = 600.0
+PASSES = {"prompt": QUESTION, "matches": ".", "max_tokens": 8}
+Applying = Future[subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def model_before(running_stack: LocalStack) -> Iterator[None]:
-    """The same model before and after the tests of this file."""
+    """The same model before and after the tests of this file; within them nothing outside answers for it."""
     running_stack.until_ready()
+    running_stack.edit_model(OLD, fallback=[])
+    running_stack.configure(models={"active": OLD, "also": []})
+    applied = running_stack.bondhu("apply", timeout_s=WITHIN_S)
+    assert applied.returncode == 0, applied.stderr
     yield
+    (running_stack.root / f"configs/models/{BROKEN}.yaml").unlink(missing_ok=True)
     running_stack.configure(models={"active": OLD, "also": []})
     running_stack.edit_model(NEW, checks=[], canary=None)
-    running_stack.edit_model(OLD, checks=[], canary=None)
-    restored = running_stack.bondhu("apply", timeout_s=600)
+    running_stack.edit_model(OLD, checks=[], canary=None, fallback=["gemini"])
+    restored = running_stack.bondhu("apply", timeout_s=WITHIN_S)
     assert restored.returncode == 0, restored.stderr
+
+
+@pytest.fixture
+def background() -> Iterator[ThreadPoolExecutor]:
+    """What runs an apply beside the test."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
 
 
 def boots(stack: LocalStack) -> set[tuple[str, int]]:
@@ -47,41 +61,91 @@ def versions(stack: LocalStack) -> dict[str, dict[str, Any]]:
     return {each["model"]: each for each in status(stack)["versions"]}
 
 
+def shown_by_ray(stack: LocalStack) -> dict[str, dict[str, Any]]:
+    """What Ray's dashboard shows of each model's version, whose engine is an application of its own there."""
+    applications = stack.applications()
+    directory = applications["directory"]["deployments"]["Directory"]["deployment_config"]["user_config"]
+    shown = {each["model"]: each for each in directory["versions"]}
+    for each in shown.values():
+        assert f"engine-{each['model']}-{each['fingerprint']}" in applications
+    return shown
+
+
+def shares(stack: LocalStack) -> dict[str, float]:
+    """The share of each model by the routing table."""
+    return {each["model"]: each["share"] for each in stack.directory()["routing"]["versions"]}
+
+
+def answered_by(load: ClientLoad) -> set[str]:
+    """The models that answered."""
+    return {label.partition(";")[0] for met in load.answered_by for label in met}
+
+
+def still(applying: Applying) -> None:
+    """Fail with what the apply said if it has ended."""
+    assert not applying.done(), applying.result().stdout + applying.result().stderr
+
+
 def test_a_model_that_fails_a_check_gets_no_request(stack: LocalStack) -> None:
     """The old one goes on, and the report says which check failed, with both texts."""
     before = boots(stack)
-    checks = [
-        {"prompt": QUESTION, "matches": ".", "max_tokens": 8},
-        {"prompt": "What is your name?", "contains": ["xylophone quartet"], "max_tokens": 8},
-    ]
-    stack.edit_model(NEW, checks=checks)
+    fails = {"prompt": "What is your name?", "contains": ["xylophone quartet"], "max_tokens": 8}
+    stack.edit_model(NEW, checks=[PASSES, fails])
     stack.configure(models={"active": NEW})
     with ClientLoad(stack, "bondhu", clients=2) as load:
-        refused = stack.bondhu("apply", timeout_s=600)
-    stack.configure(models={"active": OLD})
+        refused = stack.bondhu("apply", timeout_s=WITHIN_S)
     assert refused.returncode == 1
     assert "check 1" in refused.stderr
     assert "passed" in refused.stderr
     for part in ("check 2", "What is your name?", "'xylophone quartet'", "new: ", "now: ", "goes on"):
         assert part in refused.stderr
     assert load.failures == []
-    assert {label.partition(";")[0] for met in load.answered_by for label in met} == {OLD}
+    assert answered_by(load) == {OLD}
     eventually(lambda: boots(stack) == before, 120, "the new engine to be gone")
     assert set(versions(stack)) == {OLD}
+    (newest, *_) = json.loads(stack.bondhu("history", "--json").stdout)
+    assert (newest["action"], "check 2" in newest["failure"]) == ("apply", True)
 
 
-def test_a_swap_is_recorded_and_can_be_rolled_back(stack: LocalStack) -> None:
+def test_a_canary_that_fails_requests_goes_back_by_itself(stack: LocalStack, background: ThreadPoolExecutor) -> None:
+    """Status and dashboard tell the shares meanwhile; when the new engine dies, nobody notices but the apply."""
+    lasts_until_one_fails = {"share": 0.5, "minutes": 9, "max_errors": 0, "max_ttft_ratio": 1000, "min_requests": 1}
+    stack.edit_model(NEW, checks=[PASSES], canary=lasts_until_one_fails)
+    stack.configure(models={"active": NEW})
+    with ClientLoad(stack, "bondhu", clients=4) as load:
+        applying = background.submit(stack.bondhu, "apply", env={"BONDHU_CHANGED_BY": "maya"}, timeout_s=900)
+        eventually(lambda: still(applying) or shares(stack) == {OLD: 0.5, NEW: 0.5}, WITHIN_S, "the canary")
+        eventually(lambda: still(applying) or answered_by(load) == {OLD, NEW}, WITHIN_S, "answers of both")
+        told = versions(stack)
+        assert told == shown_by_ray(stack)
+        assert (told[NEW]["share"], told[NEW]["by"], told[OLD]["share"]) == (0.5, "maya", 0.5)
+        stack.processes(ENGINE_CORE)[-1].kill()
+        refused = applying.result()
+        load.until_answered(4)
+    assert refused.returncode == 1, refused.stdout + refused.stderr
+    assert "canary: " in refused.stderr
+    assert "requests failed" in refused.stderr.splitlines()[-1]
+    assert "goes on" in refused.stderr
+    assert load.failures == []
+    assert shares(stack) == {OLD: 1.0}
+    eventually(lambda: [each["model"] for each in stack.replicas()] == [OLD], 120, "the new engine to be gone")
+
+
+def test_a_canary_that_does_well_gets_all_and_can_be_rolled_back(stack: LocalStack) -> None:
     """`bondhu status` and `bondhu history` tell it; `bondhu rollback` brings the old one back, also under load."""
-    stack.edit_model(NEW, checks=[{"prompt": QUESTION, "matches": ".", "max_slowdown": 100, "max_tokens": 8}])
+    stack.edit_model(NEW, checks=[{**PASSES, "max_slowdown": 100}], canary=None)
     stack.configure(models={"active": NEW})
     with ClientLoad(stack, "bondhu", clients=2) as load:
-        applied = stack.bondhu("apply", env={"BONDHU_CHANGED_BY": "maya"}, timeout_s=600)
+        changed = ("apply", "--canary", "50%", "--minutes", "0.05")
+        applied = stack.bondhu(*changed, env={"BONDHU_CHANGED_BY": "maya"}, timeout_s=WITHIN_S)
         assert applied.returncode == 0, applied.stderr
+        assert "canary: 50.0%" in applied.stderr
         load.until_all_have_met(NEW)
-        (found,) = versions(stack).values()
-        assert (found["model"], found["share"], found["by"]) == (NEW, 1.0, "maya")
-        assert found["fingerprint"] == stack.replicas()[0]["fingerprint"]
-        back = stack.bondhu("rollback", timeout_s=600)
+        told = versions(stack)
+        assert told == shown_by_ray(stack)
+        assert [(each["model"], each["share"], each["by"]) for each in told.values()] == [(NEW, 1.0, "maya")]
+        assert told[NEW]["fingerprint"] == stack.replicas()[0]["fingerprint"]
+        back = stack.bondhu("rollback", timeout_s=WITHIN_S)
         assert back.returncode == 0, back.stderr
         load.until_all_have_met(OLD)
     stack.configure(models={"active": OLD})
@@ -90,40 +154,21 @@ def test_a_swap_is_recorded_and_can_be_rolled_back(stack: LocalStack) -> None:
     rows = json.loads(stack.bondhu("history", "--json").stdout)
     assert [(row["action"], row["failure"]) for row in rows[:2]] == [("rollback", None), ("apply", None)]
     assert rows[1]["by"] == "maya"
-    assert "check 2" in rows[2]["failure"]
+    assert "canary" in rows[2]["failure"]
     assert stack.bondhu("apply", "--plan").stdout.endswith("nothing to change\n")
 
 
-def test_a_canary_that_does_worse_goes_back_by_itself(stack: LocalStack) -> None:
-    """A share of the requests goes to the new engine, and none again once its first tokens come too late."""
-    stack.edit_model(
-        NEW,
-        checks=[],
-        canary={"share": 0.5, "minutes": 5, "max_ttft_ratio": 0.01, "min_requests": 3},  # whatever it does is worse
-    )
-    stack.configure(models={"active": NEW})
-    with ClientLoad(stack, "bondhu", clients=4) as load:
-        refused = stack.bondhu("apply", timeout_s=900)
-    stack.configure(models={"active": OLD})
-    assert refused.returncode == 1, refused.stdout + refused.stderr
-    assert "canary" in refused.stderr
-    assert "first token after" in refused.stderr
-    assert load.failures == []
-    met = {label.partition(";")[0] for met in load.answered_by for label in met}
-    assert met == {OLD, NEW}
-    assert set(versions(stack)) == {OLD}
-    eventually(lambda: [each["model"] for each in stack.replicas()] == [OLD], 120, "the new engine to be gone")
-
-
-def test_a_failed_start_without_room_brings_the_old_model_back(stack: LocalStack, tmp_path: Path) -> None:
+def test_a_failed_start_without_room_brings_the_old_model_back(
+    stack: LocalStack, background: ThreadPoolExecutor, tmp_path: Path
+) -> None:
     """With `--replace` the old engine stops first; meanwhile a client is told when to come again."""
     broken = tmp_path / "broken-model"
     shutil.copytree(stack.root / "models/demo/quantised", broken)
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    shutil.copy(stack.root / f"configs/models/{OLD}.yaml", stack.root / "configs/models/bondhu-broken.yaml")
-    stack.edit_model("bondhu-broken", id="bondhu-broken", path=str(broken), fallback=[])
-    stack.configure(models={"active": "bondhu-broken"})
+    shutil.copy(stack.root / f"configs/models/{OLD}.yaml", stack.root / f"configs/models/{BROKEN}.yaml")
+    stack.edit_model(BROKEN, id=BROKEN, path=str(broken))
+    stack.configure(models={"active": BROKEN})
     headers = {"authorization": f"Bearer {stack.api_key}"}
     body = {"model": "bondhu", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 2}
     refusals: list[httpx.Response] = []
@@ -131,15 +176,13 @@ def test_a_failed_start_without_room_brings_the_old_model_back(stack: LocalStack
     def chat() -> httpx.Response:
         return httpx.post(f"{stack.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
-    with ThreadPoolExecutor(1) as pool:
-        applying = pool.submit(stack.bondhu, "apply", "--replace", timeout_s=900)
-        while not applying.done():
-            if (answer := chat()).status_code != 200:
-                refusals.append(answer)
-            time.sleep(1)
+    applying = background.submit(stack.bondhu, "apply", "--replace", timeout_s=900)
+    while not applying.done():
+        if (answer := chat()).status_code != 200:
+            refusals.append(answer)
+        time.sleep(0.5)
     refused = applying.result()
     stack.configure(models={"active": OLD})
-    (stack.root / "configs/models/bondhu-broken.yaml").unlink()
     assert refused.returncode == 1
     assert "safetensors" in refused.stderr.lower()
     assert "serves again" in refused.stderr

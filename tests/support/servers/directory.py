@@ -23,6 +23,7 @@ class DirectoryServer:
         self.url = f"http://127.0.0.1:{self.port}/directory"
         self.routing: dict[str, Any] = {"alias": "", "active": "", "models": {}}
         self.replicas: list[dict[str, Any]] = []
+        self.ready_in: dict[str, float] = {}
         self.told: list[dict[str, Any]] = []
 
     def report(self, model: str, fingerprint: str, state: str = "ready", **more: Any) -> dict[str, Any]:
@@ -61,7 +62,8 @@ class DirectoryServer:
         await self._runner.cleanup()
 
     async def _answer(self, _: web.Request) -> web.Response:
-        return web.json_response({"routing": self.routing, "replicas": self.replicas})
+        table = {"routing": self.routing, "replicas": self.replicas, "ready_in": self.ready_in}
+        return web.json_response(table)
 
     async def _note(self, request: web.Request) -> web.Response:
         self.told.append(await request.json())
