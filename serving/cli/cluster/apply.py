@@ -6,11 +6,11 @@ fit its base; 4 Ray is not running.
 
 import fcntl
 import json
-import re
 from dataclasses import asdict
 from typing import IO, Annotated
 
 import typer
+from pydantic import ValidationError
 
 from serving.cli.cluster import record
 from serving.cli.console import Exit, err, fail, out, settings_or_exit
@@ -102,11 +102,10 @@ def _restore(settings: Settings) -> None:
 def _canary(share: str | None, minutes: float) -> CanarySpec | None:
     if share is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", share.strip())
-    value = 0.0 if match is None else float(match[1]) / (100 if match[2] else 1)
-    if not 0 < value < 1 or minutes <= 0:
+    try:
+        return CanarySpec.model_validate({"share": share, "minutes": minutes})
+    except ValidationError:
         fail("--canary: a share between 0% and 100%, such as 5%, for more than 0 minutes", Exit.CONFIGURATION)
-    return CanarySpec(share=value, minutes=minutes)
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:

@@ -48,7 +48,7 @@ class CheckSpec(Frozen):
 class CanarySpec(Frozen):
     """A new engine gets a part of the requests first, and none again if it does worse than the old one."""
 
-    share: float = Field(gt=0, lt=1, description="share of the requests, such as 0.05")
+    share: float = Field(gt=0, lt=1, description="share of the requests, such as 5% or 0.05")
     minutes: float = Field(gt=0, description="how long")
     max_errors: float = Field(
         default=0.05, ge=0, le=1, description="how much more of its requests may fail, as a share"
@@ -59,3 +59,9 @@ class CanarySpec(Frozen):
         description="its time to first token may be at most so many times the old engine's, on average",
     )
     min_requests: int = Field(default=10, ge=1, description="requests from which errors and times are compared")
+
+    @field_validator("share", mode="before")
+    @classmethod
+    def _reads_percent(cls, share: Any) -> Any:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", share) if isinstance(share, str) else None
+        return share if match is None else float(match[1]) / 100

@@ -1,6 +1,7 @@
 """A canary goes back when its requests fail more often, or begin later, than those of the old engine."""
 
 import pytest
+from pydantic import ValidationError
 
 from serving.cluster.canary import CanaryFailed, judge, since
 from serving.config.schema import CanarySpec
@@ -42,3 +43,16 @@ def test_only_what_came_since_its_start_counts() -> None:
     assert since(before, {"f": traffic(110, failed=50)}, "f") == pytest.approx(traffic(10))
     assert since({}, {"f": traffic(10)}, "f") == traffic(10)
     assert since({}, {}, "f")["requests"] == 0
+
+
+@pytest.mark.parametrize("share", ["5%", " 5.0 %", "0.05", 0.05])
+def test_a_share_may_be_written_as_percent(share: object) -> None:
+    """As on the command line, so in a model's file."""
+    assert CanarySpec.model_validate({"share": share, "minutes": 1}).share == 0.05
+
+
+@pytest.mark.parametrize("share", ["0%", "100%", "5 of 100", "-5%"])
+def test_what_is_no_share_is_refused(share: str) -> None:
+    """All and nothing are none."""
+    with pytest.raises(ValidationError):
+        CanarySpec.model_validate({"share": share, "minutes": 1})
