@@ -109,7 +109,7 @@ def test_a_model_that_fails_a_check_gets_no_request(stack: LocalStack) -> None:
 
 def test_a_canary_that_fails_requests_goes_back_by_itself(stack: LocalStack, background: ThreadPoolExecutor) -> None:
     """Status and dashboard tell the shares meanwhile; when the new engine dies, nobody notices but the apply."""
-    lasts_until_one_fails = {"share": 0.5, "minutes": 9, "max_errors": 0, "max_ttft_ratio": 1000, "min_requests": 1}
+    lasts_until_one_fails = {"share": 0.5, "minutes": 5, "max_errors": 0, "max_ttft_ratio": 1000, "min_requests": 1}
     stack.edit_model(NEW, checks=[PASSES], canary=lasts_until_one_fails)
     stack.configure(models={"active": NEW})
     with ClientLoad(stack, "bondhu", clients=4) as load:
