@@ -150,7 +150,8 @@ class Rollout:
             self._check(manifest.engines_of(final), None)
         except (ApplyFailed, CheckFailed) as problem:
             self.report(f"{problem}; starting {', '.join(names)} again")
-            self._put(self._expected(before))
+            self._remove_failed(before)
+            self.api.put(self._expected(before))
             try:
                 self._wait_until_running(names)
             except ApplyFailed as second:
@@ -243,7 +244,12 @@ class Rollout:
     # ---- waiting
 
     def _put(self, document: Manifest) -> None:
-        """Put a document; failed applications are removed first, because Serve does not retry them."""
+        """Put a document; failed applications are removed first."""
+        self._remove_failed(document)
+        self.api.put(document)
+
+    def _remove_failed(self, document: Manifest) -> None:
+        """Remove failed applications, because Serve does not retry them; those of the document that run stay."""
         failed = {name for name, app in self.api.applications().items() if app.get("status") == DEPLOY_FAILED}
         if failed:
             left = [app for app in document["applications"] if app["name"] not in failed]
@@ -251,7 +257,6 @@ class Rollout:
             deadline = time.monotonic() + GONE_WITHIN_S
             while time.monotonic() < deadline and failed & self.api.applications().keys():
                 time.sleep(self.timing.poll_s)
-        self.api.put(document)
 
     def _wait_until_running(self, names: list[str]) -> None:
         began = time.monotonic()
