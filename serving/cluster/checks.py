@@ -39,15 +39,18 @@ class CheckFailed(Exception):
     """A check does not hold; the message says which one, and has both texts."""
 
 
+Now = Callable[[CheckSpec], Golden]  # the answer of what serves now; raises CheckFailed if there is none
+
+
 def run_checks(
-    checks: Sequence[CheckSpec], new: Callable[[CheckSpec], Engine], now: Engine | None, say: Callable[[str], None]
+    checks: Sequence[CheckSpec], new: Callable[[CheckSpec], Engine], now: Now | None, say: Callable[[str], None]
 ) -> None:
     """Ask every golden prompt.
 
     Args:
         checks: of the new engine's model file.
         new: what answers a check.
-        now: what serves now; None: nothing does, and nothing is compared.
+        now: what serves now answers; None: nothing does, and nothing is compared.
         say: gets a line about each check.
 
     Raises:
@@ -66,7 +69,7 @@ def run_checks(
         failures = list(failures_of(check, answer))
         if now is not None and (compares or failures):
             try:
-                old = ask(now, check)
+                old = now(check)
             except CheckFailed as problem:
                 failures += [f"the engine that serves now does not answer it: {problem}"] if compares else []
         if old is not None:

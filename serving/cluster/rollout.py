@@ -120,7 +120,7 @@ class Rollout:
             self._wait_until_running(list(by_name(final)))
             self._note_start_times()
             self._wait_for_adapters(both)
-            self._check(both, routes_now)
+            self._checks.run(both, self._checks.serving_now(routes_now))
             if canary is not None and old:
                 self._canary(canary, final, both, routes_now)
         except (ApplyFailed, CheckFailed, CanaryFailed) as problem:
@@ -138,6 +138,7 @@ class Rollout:
         """The old engines stop first; one that cannot take their place is stopped and they come back."""
         before = self._before()
         names = [app["name"] for app in old]
+        now = self._checks.asked_now(manifest.engines_of(final), manifest.routes_of(before))
         self.report("stopping " + ", ".join(names))
         stays = [app for app in manifest.engines_of(final) if app["name"] in self.plan.running]
         self._put(manifest.changed(final, manifest.routes_of(self._expected(final)), stays))
@@ -147,7 +148,7 @@ class Rollout:
         try:
             self._wait_until_running(list(by_name(final)))
             self._wait_for_adapters(manifest.engines_of(final))
-            self._check(manifest.engines_of(final), None)
+            self._checks.run(manifest.engines_of(final), now)
         except (ApplyFailed, CheckFailed) as problem:
             self.report(f"{problem}; starting {', '.join(names)} again")
             self._remove_failed(before)
@@ -175,7 +176,7 @@ class Rollout:
         self.api.put(manifest.changed(final, pair.routes(routes_now, canary, until, versions), both))
         time.sleep(self.timing.polls_s)
         watch(canary, self.directory, old=pair.old, new=pair.new, report=self.report)
-        self._check(both, routes_now)
+        self._checks.run(both, self._checks.serving_now(routes_now))
 
     # ---- parts
 
@@ -236,10 +237,9 @@ class Rollout:
         routes: Any = {**manifest.routes_of(document), "expected": ready_at}
         return manifest.changed(document, routes, manifest.engines_of(document))
 
-    def _check(self, engines: Sequence[Application], routes_now: Routing | None) -> None:
-        """Run the golden prompts of every engine that is new, or has new adapters; raises CheckFailed."""
-        checking = EngineChecks(self.directory, self.plan, self.timing.start_s, self.timing.poll_s, self.report)
-        checking.run(engines, routes_now)
+    @property
+    def _checks(self) -> EngineChecks:
+        return EngineChecks(self.directory, self.plan, self.timing.start_s, self.timing.poll_s, self.report)
 
     # ---- waiting
 

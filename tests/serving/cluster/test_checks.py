@@ -1,11 +1,12 @@
 """Golden prompts: what must hold of a new engine's answers, and what is said when it does not."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
-from serving.cluster.checks import CheckFailed, Engine, Golden, comparisons_of, failures_of, run_checks
+from serving.cluster.checks import CheckFailed, Engine, Golden, ask, comparisons_of, failures_of, run_checks
 from serving.config.schema import CheckSpec
 from serving.engines.wire import ReplicaReport
 from tests.support.gateway_process import free_port
@@ -78,7 +79,7 @@ def test_a_failure_tells_which_check_and_both_texts() -> None:
     with EngineServer(port):
         engine = Engine(report(port), MODEL)
         with pytest.raises(CheckFailed) as failure:
-            run_checks(checks, lambda _: engine, engine, lines.append)
+            run_checks(checks, lambda _: engine, partial(ask, engine), lines.append)
     assert len(lines) == 1
     assert "passed" in lines[0]
     message = str(failure.value)

@@ -135,6 +135,15 @@ def test_without_room_the_old_engine_comes_back_by_itself(cluster: RayCluster, t
     assert cluster.document["applications"] == before["applications"]
 
 
+def test_without_room_what_served_before_is_compared_all_the_same(cluster: RayCluster, tmp_path: Path) -> None:
+    """It is asked before it stops."""
+    apply(cluster, tmp_path, settings_of(OLD))
+    cluster.answers = {OLD: "I am fine.", NEW: "Bananas."}
+    checks = [{"prompt": "How are you?", "contains": ["a"]}, {"prompt": "Hello!", "greedy_equal": True}]
+    with pytest.raises(ApplyFailed, match=r"check 2 .*new: 'Bananas.'; now: 'I am fine.'. What served before serves"):
+        apply(cluster, tmp_path, settings_of(NEW, checks=checks), replace=True)
+
+
 def test_an_unchanged_version_keeps_its_note(cluster: RayCluster, tmp_path: Path) -> None:
     """Another apply, by somebody else, does not change since when it serves; nor does the plan show notes."""
     apply(cluster, tmp_path, settings_of(OLD), by="anita")
