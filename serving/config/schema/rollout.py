@@ -1,6 +1,7 @@
 """What a new engine must pass before it answers anybody: `checks` and `canary` in a file of configs/models/."""
 
 import re
+from contextlib import suppress
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -63,5 +64,7 @@ class CanarySpec(Frozen):
     @field_validator("share", mode="before")
     @classmethod
     def _reads_percent(cls, share: Any) -> Any:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", share) if isinstance(share, str) else None
-        return share if match is None else float(match[1]) / 100
+        if isinstance(share, str) and share.rstrip().endswith("%"):
+            with suppress(ValueError):
+                return float(share.rstrip().removesuffix("%")) / 100
+        return share
