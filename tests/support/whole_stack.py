@@ -20,20 +20,13 @@ from tests.support.services import Service
 CLIENT_TIMEOUT_S = 120.0
 FRESH = {"cache-control": "no-cache"}  # these tests are about engines, not about answers that were kept
 TTFT_TIMEOUT_S, STALL_TIMEOUT_S = 20.0, 5.0  # of the models: an engine that is stopped is noticed within a test
-TEST_TIMEOUT_S = 900  # whichever test is first waits for the start
 WITH_STACK = ("tests/faults/", "tests/stack/", "tests/security/test_prefix_cache.py")
 STACK_END = pytest.StashKey[ExitStack]()  # of the run: what ends the stack, once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests with a stack first, and give them the time that starts and recoveries of real engines take.
-
-    First, because they take longest, and because the last of them look for anything that the stack left behind.
-    """
+    """Put the tests with a stack first: they take longest, and the last of them look for anything that it left."""
     items.sort(key=lambda item: not _has_stack(item))
-    for item in items:
-        if _has_stack(item):
-            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
 
 
 class OneStack(LoadScopeScheduling):

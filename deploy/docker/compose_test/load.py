@@ -15,7 +15,7 @@ from typing import Any
 
 TIMEOUT_S = 120.0
 RESUME_S = 90.0  # within which a broken stream has to go on
-STREAM_TOKENS = 160
+STREAM_TOKENS = 600  # more than the small engine makes before a switch cuts it
 PAUSE_S = 0.5
 
 
