@@ -1,0 +1,144 @@
+"""A gateway killed with SIGKILL while an agent's run is in flight: afterwards nothing is there twice, nothing is lost."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from storage import migrate
+from tests.support.faketime import faked, without_leftovers
+from tests.support.gateway_process import DEADLINE_S, GatewayProcess
+from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.polling import eventually
+from tests.support.servers.engine import MODEL, EngineServer
+from tests.support.workers.killed_gateway import (
+    APP,
+    ArmedGateway,
+    Visitor,
+    has_no_open_reservation,
+    prepare_process,
+)
+
+BEGINNING = datetime(2027, 3, 2, 8, 0, tzinfo=UTC)
+APART = timedelta(minutes=20)  # what is said twice within ten minutes is one turn
+SCENARIOS = {  # what comes before, and the request in which the gateway dies
+    "a move": ("games", ("play hangman",), "e"),
+    "a thumb up": ("music", ("play some jazz songs",), "like 1"),
+    "a playlist": ("music", ("make me a calm playlist",), "yes"),
+}
+ENVIRON = {
+    "BONDHU__TIERS": json.dumps({"standard": {"requests_per_minute": 10_000, "tokens_per_minute": 10_000_000}}),
+    "BONDHU__EMBEDDER__DIMENSIONS": str(DIMENSIONS),
+}
+
+
+@contextmanager
+def armed_gateway(folder: Path, database_url: str = "") -> Iterator[tuple[ArmedGateway, EngineServer]]:
+    """Return a gateway with a clock of its own that can be killed at any write."""
+    environ = dict(ENVIRON)
+    if database_url:
+        environ["DATABASE_URL"] = database_url
+        migrate.downgrade(database_url)
+    moved = faked(folder / "clock") | prepare_process(folder)
+    with without_leftovers():
+        process = GatewayProcess(folder, process_environ=moved, **environ)
+        armed = ArmedGateway(process, folder, BEGINNING)
+        armed.pass_time(timedelta(0))
+        with EngineServer(process.ingress_port, embeds=True) as engine, process:
+            yield armed, engine
+
+
+def test_a_run_whose_gateway_dies_while_the_model_speaks(tmp_path: Path) -> None:
+    """Its client hears of it and says it again: one turn, one answer, a row for each request, no open reservation."""
+    with armed_gateway(tmp_path) as (gateway, engine):
+        process = gateway.process
+        mina = Visitor(process, process.make_key(APP, tier="standard"), "mina")
+        eventually(lambda: process.get("/ready").status_code == 200, DEADLINE_S, "the model to be known")
+        engine.allow(2)
+        speaking = Thread(target=mina.say, args=("chat", "I have a new cat"))
+        speaking.start()
+        eventually(lambda: engine.requests, DEADLINE_S, "the model to be asked")
+        eventually(lambda: mina.turns() == [("user", "I have a new cat")], DEADLINE_S, "their words to be kept")
+        process.kill()
+        speaking.join()
+        eventually(lambda: engine.aborted == 1, DEADLINE_S, "the engine to be left")
+        engine.allow(None)
+        process.start()
+        said = mina.say("chat", "I have a new cat")
+        assert mina.unanswered == 1
+        assert said is not None
+        eventually(lambda: len(mina.turns()) == 2, DEADLINE_S, "the answer to be kept")
+        assert mina.turns() == [("user", "I have a new cat"), ("assistant", said.strip())]
+        assert mina.rows() == Counter(lost=1, ok=1)
+        eventually(lambda: has_no_open_reservation(process), DEADLINE_S, "what was reserved to be given back")
+
+
+@pytest.mark.slow  # a minute or more each
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_any_write_and_said_again_is_once(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, database: str
+) -> None:
+    """At every statement and around every commit of a run: compared with one of which the gateway was not killed."""
+    url = request.getfixturevalue("postgres").url if database == "postgres" else ""
+    agent, before, last = SCENARIOS[name]
+    with armed_gateway(tmp_path, url) as (gateway, _):
+        key = gateway.process.make_key(APP, tier="standard")
+        eventually(lambda: gateway.process.get("/ready").status_code == 200, DEADLINE_S, f"{MODEL} to be known")
+
+        def begin(name: str) -> Visitor:
+            gateway.pass_time(APART)
+            visitor = Visitor(gateway.process, key, name)
+            for text in before:
+                assert visitor.say(agent, text)
+            eventually(lambda: len(visitor.turns()) == 2 * len(before), DEADLINE_S, "the answer to be kept")
+            return visitor
+
+        alone = begin("alone")
+        assert alone.say(agent, last)
+        eventually(lambda: len(alone.turns()) == 2 * len(before) + 2, DEADLINE_S, "the answer to be kept")
+        once = kept(alone)
+        answered_and_died = 0
+        for step in count():
+            visitor = begin(f"visitor-{step}")
+            gateway.arm(step)
+            said = visitor.say(agent, last)
+
+            def is_over(visitor: Visitor = visitor) -> bool:
+                return gateway.has_died() or len(visitor.turns()) == 2 * len(before) + 2
+
+            eventually(is_over, DEADLINE_S, "the gateway to die, or the answer to be kept")
+            if not gateway.has_died():
+                gateway.disarm()
+                break
+            gateway.come_back()
+            answered_and_died += said is not None
+            print(step, gateway.died_at[:90], said is not None, flush=True)
+            if said is None:
+                assert visitor.say(agent, last), step
+                eventually(lambda: len(visitor.turns()) == 2 * len(before) + 2, DEADLINE_S, "the answer to be kept")
+            assert kept(visitor) == once, step
+            assert sum(visitor.rows().values()) == len(before) + 1 + visitor.unanswered, step
+            eventually(
+                lambda: has_no_open_reservation(gateway.process), DEADLINE_S, f"no reservation open after {step}"
+            )
+        assert step >= 4
+        print(name, database, "steps", step, "answered and died", answered_and_died)
+
+
+def kept(visitor: Visitor) -> object:
+    """What came of it, without what chance decided."""
+    document = visitor.export()
+    turns = [text for speaker, text in visitor.turns() if speaker == "user"]
+    playlists = [len(each["items"]) for each in document["others"].get("playlists", ())]
+    agents = {(each["agent"], each["name"]): each["value"] for each in document["agents"]}
+    proposals = [each["state"] for each in agents.get(("music", "proposals"), {}).get("entries", {}).values()]
+    signals = len(agents.get(("music", "feedback"), {}).get("signals", ()))
+    return turns, playlists, proposals, signals, sorted(agents)

@@ -1,0 +1,50 @@
+"""Runs in a real process before all else, and has it die by SIGKILL at a chosen step of what it writes to SQL.
+
+Python finds the `sitecustomize` that `killed_gateway.prepare_process` writes. A step is before a writing statement,
+before a commit, or after one. They count while a file says at which to die; the ledger's own rows are written in the
+background and do not count.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+ARMED = "BONDHU_TEST_ARMED"  # names the file with the number of the step, from 0
+NOT_COUNTED = ("SELECT", "PRAGMA", "BEGIN", "INSERT INTO REQUESTS ")
+
+
+def arm() -> None:
+    """Have this process die when the file says so."""
+    armed = Path(os.environ[ARMED])
+    passed = 0
+
+    def pass_one(what: str) -> None:
+        nonlocal passed
+        if not armed.exists():
+            return
+        if passed == int(armed.read_text()):
+            armed.with_suffix(".at").write_text(what)
+            os.kill(os.getpid(), signal.SIGKILL)
+        passed += 1
+
+    def statement(connection: Any, _: Any, text: str, *__: Any) -> None:
+        if not text.lstrip().upper().startswith(NOT_COUNTED):
+            connection.info["writes"] = True
+            pass_one(text)
+
+    def commit(connection: Any) -> None:
+        if connection.info.get("writes"):
+            pass_one("before a commit")
+
+    def checkin(_: Any, record: Any) -> None:
+        if record.info.pop("writes", False):
+            pass_one("after a commit")
+
+    event.listen(Engine, "before_cursor_execute", statement)
+    event.listen(Engine, "commit", commit)  # before the driver is told
+    event.listen(Pool, "checkin", checkin)  # after

@@ -1,0 +1,151 @@
+"""A real gateway that is killed with an agent's run in flight, and the person whose run it was."""
+
+import asyncio
+import os
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import select
+
+from serving.limits.redis_store import LimitStore
+from serving.resilience.redis import open_redis
+from storage.database import open_engine
+from storage.tables import Request
+from tests.support.gateway_process import DEADLINE_S, ROOT, GatewayProcess, command_of
+from tests.support.polling import eventually
+from tests.support.workers.crash_hook import ARMED
+from tests.support.workers.month import move_clock
+
+APP = "diary"
+LEASE = timedelta(minutes=2)  # longer than a proposal is held by the run that applies it
+Json = dict[str, Any]
+
+
+def prepare_process(folder: Path) -> dict[str, str]:
+    """Return the environment of a gateway that can be armed by the file `folder`/armed (`crash_hook`)."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("from tests.support.workers.crash_hook import arm\n\narm()\n")
+    return {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), ARMED: str(folder / "armed")}
+
+
+class Visitor:
+    """Somebody who talks to an agent, and says again what was not answered, as clients do.
+
+    Attributes:
+        unanswered: how many of their requests had no answer.
+
+    """
+
+    def __init__(self, gateway: GatewayProcess, key: str, name: str) -> None:
+        self._gateway = gateway
+        self._headers = {"authorization": f"Bearer {key}", "x-bondhu-user": name, "x-bondhu-memory": "on"}
+        self._history: list[Json] = []
+        self._requests = 0
+        self.name = name
+        self.unanswered = 0
+
+    def say(self, agent: str, text: str) -> str | None:
+        """Return the answer; None: there is none, and what was said may be said again."""
+        messages = [*self._history, {"role": "user", "content": text}]
+        body = {"model": f"bondhu/{agent}", "messages": messages}
+        self._requests += 1
+        headers = self._headers | {"x-request-id": f"{self.name}-{self._requests}"}
+        url = f"{self._gateway.url}/v1/chat/completions"
+        try:
+            answer = httpx.post(url, headers=headers, json=body, timeout=DEADLINE_S)
+        except httpx.TransportError:
+            self.unanswered += 1
+            return None
+        assert answer.status_code == 200, answer.text
+        said = str(answer.json()["choices"][0]["message"]["content"])
+        self._history = [*messages, {"role": "assistant", "content": said}]
+        return said
+
+    def export(self) -> Json:
+        """Return all that is stored of them."""
+        answer = httpx.get(f"{self._gateway.url}/api/v1/export", headers=self._headers, timeout=DEADLINE_S)
+        document: Json = answer.raise_for_status().json()
+        return document
+
+    def turns(self) -> list[tuple[str, str]]:
+        """Return who said what, in order."""
+        messages = [turn for each in self.export()["conversations"] for turn in each["messages"]]
+        return [(turn["speaker"], turn["text"]) for turn in messages]
+
+    def rows(self) -> Counter[str]:
+        """Return how their requests ended, once each has its row in the ledger, and none has two."""
+        found = eventually(lambda: asyncio.run(self._rows()), DEADLINE_S, "a row of each request")
+        return Counter(outcome for _, outcome in found)
+
+    async def _rows(self) -> list[tuple[str, str]]:
+        """Return id and outcome of their requests to agents; empty until each has a row."""
+        ids = [f"{self.name}-{number}" for number in range(1, self._requests + 1)]
+        engine = open_engine(self._gateway.database_url)
+        query = select(Request.request_id, Request.outcome).where(Request.request_id.in_(ids))
+        async with engine.connect() as connection:
+            found = [(id_, outcome) for id_, outcome in await connection.execute(query)]
+        await engine.dispose()
+        if {id_ for id_, _ in found} != set(ids):
+            return []
+        assert len(found) == len(ids), "a row of each"
+        return found
+
+
+class ArmedGateway:
+    """The gateway, its clock, and the file that arms it."""
+
+    def __init__(self, process: GatewayProcess, folder: Path, begins: datetime) -> None:
+        self.process = process
+        self._armed = folder / "armed"
+        self._clock = folder / "clock"
+        self._now = begins
+
+    def arm(self, step: int) -> None:
+        """Have it die at that step from now on."""
+        self._armed.write_text(str(step))
+
+    @property
+    def died_at(self) -> str:
+        """What it was about to do."""
+        return self._armed.with_suffix(".at").read_text()
+
+    def has_died(self) -> bool:
+        """Whether it has."""
+        return not command_of(self.process.pid)
+
+    def come_back(self) -> None:
+        """Start it once more, without that, when nobody else can still be at what it did."""
+        self._armed.unlink()
+        self.process.kill()
+        self.pass_time(LEASE)
+        self.process.start()
+
+    def disarm(self) -> None:
+        """Let it live."""
+        self._armed.unlink()
+
+    def pass_time(self, time: timedelta) -> None:
+        """Move its clock."""
+        self._now += time
+        move_clock(self._clock, self._now)
+
+
+def has_no_open_reservation(process: GatewayProcess) -> bool:
+    """Whether all that was reserved was settled or refunded."""
+
+    async def totals() -> dict[str, int]:
+        redis = open_redis(process.redis.url)
+        try:
+            return await LimitStore(redis, window_s=60, hold_s=60).totals(APP)
+        finally:
+            await redis.aclose()
+
+    found = asyncio.run(totals())
+    return not found["open_requests"] and all(
+        found[f"reserved_{unit}"] == found[f"settled_{unit}"] + found[f"refunded_{unit}"]
+        for unit in ("requests", "tokens")
+    )
