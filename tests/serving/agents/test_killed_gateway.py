@@ -1,4 +1,4 @@
-"""A gateway killed with SIGKILL while an agent's run is in flight: afterwards nothing is there twice, nothing is lost."""
+"""A gateway killed with SIGKILL with an agent's run in flight: afterwards nothing is there twice, and nothing is lost."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from tests.support.faketime import faked, without_leftovers
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.polling import eventually
-from tests.support.servers.engine import MODEL, EngineServer
+from tests.support.servers.engine import EngineServer
 from tests.support.workers.killed_gateway import (
     APP,
     ArmedGateway,
@@ -49,34 +49,32 @@ def armed_gateway(folder: Path, database_url: str = "") -> Iterator[tuple[ArmedG
     with without_leftovers():
         process = GatewayProcess(folder, process_environ=moved, **environ)
         armed = ArmedGateway(process, folder, BEGINNING)
-        armed.pass_time(timedelta(0))
         with EngineServer(process.ingress_port, embeds=True) as engine, process:
+            armed.key = process.make_key(APP, tier="standard", notices="off")
+            eventually(lambda: process.get("/ready").status_code == 200, DEADLINE_S, "the model to be known")
             yield armed, engine
 
 
 def test_a_run_whose_gateway_dies_while_the_model_speaks(tmp_path: Path) -> None:
     """Its client hears of it and says it again: one turn, one answer, a row for each request, no open reservation."""
     with armed_gateway(tmp_path) as (gateway, engine):
-        process = gateway.process
-        mina = Visitor(process, process.make_key(APP, tier="standard"), "mina")
-        eventually(lambda: process.get("/ready").status_code == 200, DEADLINE_S, "the model to be known")
+        mina = Visitor(gateway.process, gateway.key, "mina")
         engine.allow(2)
         speaking = Thread(target=mina.say, args=("chat", "I have a new cat"))
         speaking.start()
         eventually(lambda: engine.requests, DEADLINE_S, "the model to be asked")
-        eventually(lambda: mina.turns() == [("user", "I have a new cat")], DEADLINE_S, "their words to be kept")
-        process.kill()
+        mina.has_turns(1)
+        gateway.process.kill()
         speaking.join()
         eventually(lambda: engine.aborted == 1, DEADLINE_S, "the engine to be left")
         engine.allow(None)
-        process.start()
+        gateway.process.start()
         said = mina.say("chat", "I have a new cat")
         assert mina.unanswered == 1
-        assert said is not None
-        eventually(lambda: len(mina.turns()) == 2, DEADLINE_S, "the answer to be kept")
-        assert mina.turns() == [("user", "I have a new cat"), ("assistant", said.strip())]
+        mina.has_turns(2)
+        assert mina.turns() == [("user", "I have a new cat"), ("assistant", str(said).strip())]
         assert mina.rows() == Counter(lost=1, ok=1)
-        eventually(lambda: has_no_open_reservation(process), DEADLINE_S, "what was reserved to be given back")
+        eventually(lambda: has_no_open_reservation(gateway.process), DEADLINE_S, "what was reserved to be refunded")
 
 
 @pytest.mark.slow  # a minute or more each
@@ -86,51 +84,41 @@ def test_a_run_whose_gateway_dies_while_the_model_speaks(tmp_path: Path) -> None
 def test_a_kill_at_any_write_and_said_again_is_once(
     request: pytest.FixtureRequest, tmp_path: Path, name: str, database: str
 ) -> None:
-    """At every statement and around every commit of a run: compared with one of which the gateway was not killed."""
+    """At every statement and around every commit of a run: compared with one whose gateway was left alone."""
     url = request.getfixturevalue("postgres").url if database == "postgres" else ""
     agent, before, last = SCENARIOS[name]
+    turns = 2 * len(before)
     with armed_gateway(tmp_path, url) as (gateway, _):
-        key = gateway.process.make_key(APP, tier="standard")
-        eventually(lambda: gateway.process.get("/ready").status_code == 200, DEADLINE_S, f"{MODEL} to be known")
 
         def begin(name: str) -> Visitor:
             gateway.pass_time(APART)
-            visitor = Visitor(gateway.process, key, name)
+            visitor = Visitor(gateway.process, gateway.key, name)
             for text in before:
                 assert visitor.say(agent, text)
-            eventually(lambda: len(visitor.turns()) == 2 * len(before), DEADLINE_S, "the answer to be kept")
+            visitor.has_turns(turns)
             return visitor
 
         alone = begin("alone")
         assert alone.say(agent, last)
-        eventually(lambda: len(alone.turns()) == 2 * len(before) + 2, DEADLINE_S, "the answer to be kept")
+        alone.has_turns(turns + 2)
         once = kept(alone)
-        answered_and_died = 0
         for step in count():
             visitor = begin(f"visitor-{step}")
             gateway.arm(step)
             said = visitor.say(agent, last)
-
-            def is_over(visitor: Visitor = visitor) -> bool:
-                return gateway.has_died() or len(visitor.turns()) == 2 * len(before) + 2
-
-            eventually(is_over, DEADLINE_S, "the gateway to die, or the answer to be kept")
+            eventually(lambda here=visitor: gateway.has_died() or len(here.turns()) == turns + 2, DEADLINE_S, "an end")
             if not gateway.has_died():
                 gateway.disarm()
                 break
             gateway.come_back()
-            answered_and_died += said is not None
-            print(step, gateway.died_at[:90], said is not None, flush=True)
+            moment = f"step {step}: {gateway.died_at}"
             if said is None:
-                assert visitor.say(agent, last), step
-                eventually(lambda: len(visitor.turns()) == 2 * len(before) + 2, DEADLINE_S, "the answer to be kept")
-            assert kept(visitor) == once, step
-            assert sum(visitor.rows().values()) == len(before) + 1 + visitor.unanswered, step
-            eventually(
-                lambda: has_no_open_reservation(gateway.process), DEADLINE_S, f"no reservation open after {step}"
-            )
+                assert visitor.say(agent, last), moment
+                visitor.has_turns(turns + 2)
+            assert kept(visitor) == once, moment
+            assert sum(visitor.rows().values()) == len(before) + 1 + visitor.unanswered, moment
+            eventually(lambda: has_no_open_reservation(gateway.process), DEADLINE_S, f"no open reservation, {moment}")
         assert step >= 4
-        print(name, database, "steps", step, "answered and died", answered_and_died)
 
 
 def kept(visitor: Visitor) -> object:

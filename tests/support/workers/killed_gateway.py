@@ -76,6 +76,10 @@ class Visitor:
         messages = [turn for each in self.export()["conversations"] for turn in each["messages"]]
         return [(turn["speaker"], turn["text"]) for turn in messages]
 
+    def has_turns(self, number: int) -> None:
+        """Wait until so many turns of theirs are stored: a reply is when its client has it."""
+        eventually(lambda: len(self.turns()) == number, DEADLINE_S, f"{number} turns to be stored")
+
     def rows(self) -> Counter[str]:
         """Return how their requests ended, once each has its row in the ledger, and none has two."""
         found = eventually(lambda: asyncio.run(self._rows()), DEADLINE_S, "a row of each request")
@@ -96,13 +100,16 @@ class Visitor:
 
 
 class ArmedGateway:
-    """The gateway, its clock, and the file that arms it."""
+    """The gateway, a key of its application, its clock, and the file that arms it."""
+
+    key: str
 
     def __init__(self, process: GatewayProcess, folder: Path, begins: datetime) -> None:
         self.process = process
         self._armed = folder / "armed"
         self._clock = folder / "clock"
         self._now = begins
+        self.pass_time(timedelta(0))
 
     def arm(self, step: int) -> None:
         """Have it die at that step from now on."""
