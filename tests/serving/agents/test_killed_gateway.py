@@ -1,4 +1,4 @@
-"""A gateway killed with SIGKILL with an agent's run in flight: afterwards nothing is there twice, and nothing is lost."""
+"""A gateway killed with SIGKILL while it runs an agent: afterwards nothing is there twice, and nothing is lost."""
 
 import json
 from collections import Counter
