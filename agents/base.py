@@ -192,7 +192,7 @@ class Agent(Protocol):
         """The client's fields that it passes to the model; other fields are refused by name."""
 
     def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
-        """Answer; the last event is Done. Closing the iterator stops all work.
+        """Answer; the last event is Done, after which nothing more runs. Closing the iterator stops all work.
 
         Raises:
             RequestRefused: before the first event.

@@ -13,7 +13,7 @@ from agents.asking import choose
 from agents.auto.rules import confides, possibly, resumes, surely
 from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
 from agents.budget import LimitReached
-from agents.events import Event, Proposal, ToolStep
+from agents.events import Done, Event, Proposal, ToolStep
 from agents.toolbox import turns_of
 from models.chat import ChatMessage
 
@@ -70,8 +70,9 @@ class AutoAgent:
             async for event in events:
                 if isinstance(event, Proposal) and event.state == "pending":
                     proposed.append(event.id)
+                if isinstance(event, Done):  # before it: whoever reads the events stops there
+                    await self._note(agent.id, proposed, context)
                 yield event
-        await self._note(agent.id, proposed, context)
 
     async def _choose(self, request: AgentRequest, context: RunContext) -> tuple[Agent, str]:
         if client_fields(request):

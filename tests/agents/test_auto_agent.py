@@ -13,6 +13,7 @@ from agents.chat.persona import read_personas
 from agents.events import ClientCalls, Event, Proposal, Token, ToolStep
 from agents.loop import done
 from agents.registry import Parts, make_agents
+from agents.running import run_agent
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates
@@ -27,7 +28,7 @@ ALL = ("chat", "games", "music", "video")
 async def say(agent: Agent, context: RunContext, text: str, **more: Any) -> tuple[str, list[Event]]:
     """How it was routed, and all that was told."""
     request = AgentRequest([ChatMessage("user", text)], **more)
-    events = [event async for event in agent.run(request, context)]
+    events = [event async for event in run_agent(agent, request, context)]
     assert isinstance(events[0], ToolStep)
     return events[0].detail, events
 

@@ -30,7 +30,7 @@ APART = timedelta(minutes=20)  # what is said twice within ten minutes is one tu
 SCENARIOS = {  # what comes before, and the request in which the gateway dies
     "a move": ("games", ("play hangman",), "e"),
     "a thumb up": ("music", ("play some jazz songs",), "like 1"),
-    "a playlist": ("music", ("make me a calm playlist",), "yes"),
+    "a playlist": ("auto", ("make me a calm playlist",), "yes"),
 }
 ENVIRON = {
     "BONDHU__TIERS": json.dumps({"standard": {"requests_per_minute": 10_000, "tokens_per_minute": 10_000_000}}),
