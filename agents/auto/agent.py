@@ -2,7 +2,8 @@
 
 An agent with an unfinished activity (a game) gets the messages of its conversation, unless another agent is clearly
 meant, or the person says how they are: then the friend answers until the person returns to the activity. The answer
-to a proposal goes to the agent that made it, found by the proposal's id or because the answer follows it directly.
+to a proposal goes to the agent that made it, found by the proposal's id or because the answer follows it directly. What
+a card's button says goes to the agent that showed the card, until another shows one.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -13,13 +14,13 @@ from agents.asking import choose
 from agents.auto.rules import confides, possibly, resumes, surely
 from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
 from agents.budget import LimitReached
-from agents.events import Done, Event, Proposal, ToolStep
+from agents.events import Card, Done, Event, Proposal, ToolStep
 from agents.toolbox import turns_of
 from models.chat import ChatMessage
 
 ROUTED_TURNS = 3
 ANSWER_WORDS = 4  # at most, of a yes or no
-MAX_KEPT = 20
+MAX_KEPT, MAX_OFFERED = 20, 100
 ASIDE = "aside"  # the document that says so
 
 
@@ -66,20 +67,26 @@ class AutoAgent:
         agent, how = await self._choose(request, context)
         yield ToolStep("agent", "done", f"{agent.id} {how}")
         proposed: list[str] = []
+        offered: list[str] = []
         async with aclosing(agent.run(request, context)) as events:
             async for event in events:
                 if isinstance(event, Proposal) and event.state == "pending":
                     proposed.append(event.id)
+                if isinstance(event, Card):
+                    offered += [action.says for action in event.actions]
                 if isinstance(event, Done):  # before it: whoever reads the events stops there
-                    await self._note(agent.id, proposed, context)
+                    await self._note(agent, proposed, offered, context)
                 yield event
 
     async def _choose(self, request: AgentRequest, context: RunContext) -> tuple[Agent, str]:
         if client_fields(request):
             return self._default, "for the client's own fields"
-        proposer = await self._proposer(request, context)
+        noted = await self._noted(context)
+        proposer = self._proposer(request, noted)
         if proposer is not None:
             return proposer, "as it asked"
+        if _folded(request.text) in noted.get("offered", ()):
+            return self._agents.get(noted["offers"], self._default), "as it offered"
         sure = surely(request.text, self._agents)
         if sure is not None:
             await self._set_aside(False, context)
@@ -136,31 +143,42 @@ class AutoAgent:
         if aside != (kept is not None and bool(kept.value.get("aside"))):
             await context.state.save(key, {"aside": aside}, expected=0 if kept is None else kept.version)
 
-    async def _proposer(self, request: AgentRequest, context: RunContext) -> Agent | None:
+    def _proposer(self, request: AgentRequest, noted: Mapping[str, Any]) -> Agent | None:
         """The agent whose proposal this answers."""
-        if context.state is None or context.owner is None:
-            return None
-        kept = await context.state.load(context.state_key(self.id, "proposers"))
-        document: Mapping[str, Any] = {} if kept is None else kept.value
         id_ = request.confirm or request.undo
         if id_:
-            return self._agents.get(document.get("made", {}).get(id_, ""))
+            return self._agents.get(noted.get("made", {}).get(id_, ""))
         is_short = len(request.text.split()) <= ANSWER_WORDS
-        return self._agents.get(document.get("last", "")) if is_short else None
+        return self._agents.get(noted.get("last", "")) if is_short else None
 
-    async def _note(self, agent: str, proposed: Sequence[str], context: RunContext) -> None:
-        """Store which agent made which proposals, if that changes. A conflict loses a convenience, no effect."""
+    async def _noted(self, context: RunContext) -> Mapping[str, Any]:
+        """Which agents made which proposals and showed the last buttons in this conversation."""
+        if context.state is None or context.owner is None:
+            return {}
+        kept = await context.state.load(context.state_key(self.id, "proposers"))
+        return {} if kept is None else kept.value
+
+    async def _note(self, agent: Agent, proposed: Sequence[str], offered: Sequence[str], context: RunContext) -> None:
+        """Store what the agent proposed and offered, if that changes. A conflict loses a convenience, no effect."""
         if context.state is None or context.owner is None:
             return
+        if isinstance(agent, HoldsConversation) and await agent.is_playing(context):
+            offered = ()  # its moves, which reach it anyway
         key = context.state_key(self.id, "proposers")
         kept = await context.state.load(key)
         document: Mapping[str, Any] = {} if kept is None else kept.value
-        last = agent if proposed else ""
-        if document.get("last", "") == last and not proposed:
+        last = agent.id if proposed else ""
+        if document.get("last", "") == last and not proposed and not offered:
             return
-        made = {**document.get("made", {}), **dict.fromkeys(proposed, agent)}
-        value = {"last": last, "made": dict(list(made.items())[-MAX_KEPT:])}
+        made = {**document.get("made", {}), **dict.fromkeys(proposed, agent.id)}
+        value = {**document, "last": last, "made": dict(list(made.items())[-MAX_KEPT:])}
+        if offered:
+            value |= {"offers": agent.id, "offered": [_folded(each) for each in offered[:MAX_OFFERED]]}
         await context.state.save(key, value, expected=0 if kept is None else kept.version)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 async def _is_named(agent: Agent, request: AgentRequest, context: RunContext) -> bool:

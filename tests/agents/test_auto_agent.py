@@ -10,7 +10,7 @@ from agents.auto.agent import AutoAgent
 from agents.auto.rules import confides, possibly, surely
 from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext
 from agents.chat.persona import read_personas
-from agents.events import ClientCalls, Event, Proposal, Token, ToolStep
+from agents.events import Card, ClientCalls, Event, Proposal, Token, ToolStep
 from agents.loop import done
 from agents.registry import Parts, make_agents
 from agents.running import run_agent
@@ -224,3 +224,32 @@ async def test_a_yes_goes_to_whoever_asked(states: SqlStates, make_context: Make
     assert (await say(agent, make_context(state=states), "yes please"))[0] == "chat by default"
     assert (await say(agent, make_context(state=states), "", confirm="p1"))[0] == "music as it asked"
     assert (await say(agent, make_context(state=states), "", confirm="p2"))[0] == "chat by default"
+
+
+async def test_what_a_button_says_goes_to_whoever_showed_it(states: SqlStates, make_context: MakeContext) -> None:
+    """Until another agent shows buttons; without such a card before it, it is routed as anything else."""
+
+    def context() -> RunContext:
+        return make_context(state=states)
+
+    assert (await say(auto(), context(), "like 1"))[0] == "chat by default"
+    _, events = await say(auto(), context(), "play some jazz songs")
+    says = [action.says for event in events if isinstance(event, Card) for action in event.actions]
+    assert {"like 1", "skip 1", "never 1 again"} <= set(says)
+    assert (await say(auto(), context(), "Never 1 again"))[0] == "music as it offered"
+    assert (await say(auto(), context(), "I like it here"))[0] == "chat by default"
+    assert (await say(auto(), context(), "like 2"))[0] == "music as it offered"
+    assert (await say(auto(), context(), "show me space videos"))[0] == "video by rule"
+    assert (await say(auto(), context(), "later 1"))[0] == "video as it offered"
+    assert (await say(auto(), context(), "skip 1"))[0] == "chat by default"
+
+
+async def test_a_game_that_is_over_begins_again_by_its_button(states: SqlStates, make_context: MakeContext) -> None:
+    """Though nothing goes on any more."""
+    await say(auto(), make_context(state=states), "let's play hangman")
+    how, events = await say(auto(), make_context(state=states), "stop")
+    assert how == "games as it goes on"
+    says = [action.says for event in events if isinstance(event, Card) for action in event.actions]
+    assert says
+    for each in says:
+        assert (await say(auto(), make_context(state=states), each))[0].startswith("games")
