@@ -43,6 +43,7 @@ class Playlists(Protocol):
 
 class _Undoable:
     can_undo = True
+    now = "as it was before"  # what it undoes
 
     def __init__(self, playlists: Playlists, mirror: SpotifyMirror | None = None) -> None:
         self._playlists = playlists
@@ -59,7 +60,7 @@ class _Undoable:
             raise ToolFailed(_GONE) from None
         if receipt.get("changed"):
             await self._push(owner, receipt["changed"], receipt.get("added", ()))
-        return f'Undone: "{receipt["name"]}" is as it was before.'
+        return f'Undone: "{receipt["name"]}" is {self.now}.'
 
     async def _push(self, owner: Owner, id_: str, removed: Sequence[Mapping[str, Any]]) -> bool:
         """Update the playlist at Spotify, if it is there."""
@@ -73,6 +74,8 @@ class _Undoable:
 
 class CreatePlaylist(_Undoable):
     """The effect that creates a playlist."""
+
+    now = "gone again"
 
     async def apply(self, arguments: Mapping[str, Any], *, key: str, context: RunContext) -> tuple[str, dict[str, Any]]:
         """See `agents.proposals.EffectHandler`."""

@@ -1,7 +1,7 @@
 // The start: who is here, and which place of the page is shown.
 
 import { ApiError, getJson, send } from "./api.js";
-import { showChat } from "./chat.js";
+import { openChat } from "./chat.js";
 import { announce } from "./dom.js";
 import { showMemory } from "./memory.js";
 import { showPrivacy } from "./privacy.js";
@@ -20,7 +20,7 @@ const main = document.getElementById("main");
 const home = document.getElementById("home");
 const door = document.getElementById("sign-in");
 const form = door.querySelector("form");
-let leave = () => {}; // what the shown place does when another comes
+let chat = null; // kept while other places are shown: its cards have buttons that nothing else has
 
 async function show(isFirst = false) {
   if (!session.isOpen) return showDoor();
@@ -31,13 +31,26 @@ async function show(isFirst = false) {
     if (anchor.hash === `#/${PLACES[place] ? place : "chat"}`) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }
-  leave();
-  leave = () => {};
+  if (render === showChat && chat) {
+    main.replaceChildren(chat.view);
+    main.focus();
+    return chat.back();
+  }
   const view = document.createElement("div");
   view.className = `place ${title.toLowerCase()}`;
   main.replaceChildren(view);
   if (!isFirst) main.focus();
-  leave = (await render(view)) ?? (() => {});
+  return render(view);
+}
+
+function showChat(view) {
+  chat = openChat(view);
+  return chat.start();
+}
+
+function dropChat() {
+  chat?.leave();
+  chat = null;
 }
 
 function showHome() {
@@ -76,8 +89,7 @@ async function enter(event) {
 
 function signOut() {
   session.close();
-  leave();
-  leave = () => {};
+  dropChat();
   main.replaceChildren();
   history.replaceState(null, "", location.pathname);
   announce("You have signed out.");
@@ -97,6 +109,7 @@ applyTheme();
 document.getElementById("theme").addEventListener("click", changeTheme);
 document.getElementById("sign-out").addEventListener("click", signOut);
 form.addEventListener("submit", enter);
+addEventListener("forgotten", dropChat); // all that it shows
 addEventListener("hashchange", () => home.hidden || show());
 
 const found = takeFromAddress();

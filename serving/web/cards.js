@@ -12,14 +12,16 @@ export function drawEvent(event, say) {
   return event.type === "proposal" ? drawProposal(event, say) : null;
 }
 
-const sayButton = ({ label, says }, say, kind = "chip") => button(label, () => say(says), kind, { "data-says": says });
+const sayButton = ({ label, says }, say, kind = "chip", of = "") =>
+  button(label, () => say(says), kind, { "data-says": says, ...(of && { "aria-label": `${label}: ${of}` }) });
 
 function drawCard({ kind, title, data = {}, actions = [] }, say) {
   const draw = BODIES[kind] ?? (Array.isArray(listed(data)) ? drawList : data.subtitle ? drawItem : drawPlain);
   const rest = kind === "game" && data.board ? actions.filter((each) => !/^[1-9]$/.test(each.says)) : actions;
+  const of = draw === drawItem ? title : ""; // several are beside each other, with the same buttons
   return make("section.card", { "aria-label": title, "data-kind": kind },
-    make("h3", {}, title), draw(data, say),
-    rest.length ? make("div.chips", {}, rest.map((each) => sayButton(each, say))) : null);
+    make("h3", {}, title), draw(data, say, title),
+    rest.length ? make("div.chips", {}, rest.map((each) => sayButton(each, say, "chip", of))) : null);
 }
 
 const listed = (data) => data.items ?? data.tracks ?? data.videos;
@@ -38,13 +40,25 @@ function drawList(data, say) {
   return make("ol.items", {}, rows);
 }
 
-/** One song or video: who and when, why, and where it is. */
-function drawItem({ subtitle, why, url, minutes_known: isKnown }) {
+/** One song or video: who and when, how long, why, and where it is. */
+function drawItem({ subtitle, why, url, minutes: length, minutes_known: isKnown, stale }, say, title) {
+  const facts = [
+    subtitle !== title && subtitle,
+    length > 0 && `${isKnown === false ? "about " : ""}${count(length, "minute")}`,
+    stale && "not looked up lately",
+  ].filter(Boolean);
   return make("div", {},
-    make("p.by", {}, subtitle, isKnown === false && " (about)"),
+    facts.length ? make("p.by", {}, facts.join(" · ")) : null,
     why && make("p.reason", {}, why),
-    url && make("p.by", {}, link(new URL(url).hostname, url)));
+    url && make("p.by", {}, link(new URL(url).hostname, url, `${title} at ${new URL(url).hostname}`)));
 }
+
+/** A phrase of the questionnaire. */
+const drawPhrase = ({ text }) => make("p.reason", {}, text);
+
+/** What the answers come to, each with its interval. */
+const drawScores = ({ scores }) => make("dl", {}, scores.flatMap(({ trait, estimate, low, high }) =>
+  [make("dt", {}, trait.replaceAll("_", " ")), make("dd", {}, `${estimate} of 5 (between ${low} and ${high})`)]));
 
 const minutes = (seconds) => seconds > 0 && `${Math.floor(seconds / 60)}:${String(Math.round(seconds % 60)).padStart(2, "0")}`;
 
@@ -71,10 +85,11 @@ function drawGame(data, say) {
     parts.push(make("details", {}, make("summary", {}, `${count(data.asked.length, "question")} so far`),
       make("ul", {}, data.asked.map((each) => make("li", {}, `${each.question} ${each.answer}`)))));
   }
-  if (data.commitment) parts.push(make("p.by", { title: "the beginning of a SHA-256 of the secret, told before the game" }, `sealed: ${data.commitment}`));
+  if (data.commitment) parts.push(make("p.by", { title: `SHA-256 of the secret, told before the game: ${data.commitment}` }, `sealed: ${data.commitment.slice(0, SEAL)}`));
   return make("div", {}, parts);
 }
 
+const SEAL = 16; // characters of it, as the message has
 const RESULTS = { won: "you won", lost: "you lost", draw: "a draw", ended: "it ended" };
 
 function drawBoard({ board, result }, say) {
@@ -95,7 +110,7 @@ function drawPlain(data) {
   return make("dl", {}, known.flatMap(([name, value]) => [make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, shown(value))]));
 }
 
-const BODIES = { game: drawGame, games: () => null };
+const BODIES = { game: drawGame, games: () => null, questionnaire: drawPhrase, personality: drawScores };
 
 const STATES = { applied: "Done.", undone: "Undone.", declined: "Declined." };
 

@@ -17,13 +17,11 @@ const CALLED = {
   "bondhu/music": "Music",
   "bondhu/video": "Something to watch",
   "bondhu/games": "Games",
+  "bondhu/personality": "About yourself",
 };
 
-export async function showChat(view) {
-  const chat = new Chat(view);
-  await chat.start();
-  return () => chat.leave();
-}
+/** A chat in `view`, which goes on while other places are shown. */
+export const openChat = (view) => new Chat(view);
 
 class Chat {
   constructor(view) {
@@ -44,13 +42,14 @@ class Chat {
         make("label", { for: "model" }, "With"), this.model,
         button("New conversation", () => this.afresh(), "quiet", { class: "quiet end" })));
     this.scroll = make("div.scroll", {}, make("h1.unseen", {}, "Chat"), this.log);
+    this.view = view;
     view.append(this.scroll, form);
   }
 
   async start() {
     this.ready = this.load(); // what is said meanwhile is sent after it
     await this.ready;
-    if (matchMedia("(pointer: fine)").matches) this.box.focus();
+    this.focus();
   }
 
   async load() {
@@ -60,9 +59,19 @@ class Chat {
     this.log.removeAttribute("aria-busy");
   }
 
+  /** Show it again: its cards and an answer that still comes are as they were. */
+  back() {
+    this.down();
+    this.focus();
+  }
+
   leave() {
     clearTimeout(this.timer);
     this.running?.abort();
+  }
+
+  focus() {
+    if (matchMedia("(pointer: fine)").matches) this.box.focus(); // elsewhere a keyboard would cover the words
   }
 
   async models() {
@@ -148,11 +157,13 @@ class Chat {
   async say(text, extra) {
     await this.ready;
     if (this.running) return;
+    const isHere = this.log.contains(document.activeElement); // on a button that goes away
     this.log.querySelector(".greeting")?.remove();
     this.turns.push({ role: "user", content: text });
     const said = this.turns.slice(-MAX_SENT);
     const reply = new Reply((words, more) => this.say(words, more));
     for (const old of this.log.querySelectorAll("[data-says]")) old.disabled = true; // their moment is over
+    if (isHere) this.focus();
     this.log.append(spoken(text), reply.element);
     this.down();
     this.busy(new AbortController());

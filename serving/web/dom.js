@@ -28,8 +28,9 @@ export function icon(name) {
 export const button = (label, onclick, kind = "quiet", more = {}) =>
   make(`button.${kind}`, { type: "button", onclick, ...more }, label);
 
-/** A link to elsewhere, if its address is one of the web; else its words. Followed by nobody but the person. */
-export function link(text, url) {
+/** A link to elsewhere, if its address is one of the web; else its words. Followed by nobody but the person.
+ * `name`: what a screen reader calls it, if its words alone do not tell. */
+export function link(text, url, name = null) {
   let address;
   try {
     address = new URL(url);
@@ -37,7 +38,7 @@ export function link(text, url) {
     return make("span", {}, text);
   }
   if (!["https:", "http:"].includes(address.protocol)) return make("span", {}, text);
-  return make("a", { href: address.href, target: "_blank", rel: "noopener noreferrer" }, text);
+  return make("a", { href: address.href, target: "_blank", rel: "noopener noreferrer", "aria-label": name }, text);
 }
 
 /** Tell it to who listens instead of looking. */

@@ -157,6 +157,7 @@ async function forgetAll() {
   const text = "Every conversation, every memory and your profile are deleted at once. This cannot be undone.";
   if (!(await ask("Forget everything about you?", text, "Forget everything"))) return null;
   const receipt = await getJson("/api/v1/forget", { method: "POST", body: { user: session.name } });
+  dispatchEvent(new Event("forgotten"));
   const left = Object.values(receipt.remaining).reduce((sum, each) => sum + each, 0);
   return receipt.complete ? "Everything about you was deleted." : `${left} items could not be deleted; try again.`;
 }

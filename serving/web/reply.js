@@ -6,6 +6,7 @@ import { announce, button, count, day, make } from "./dom.js";
 import { markdown } from "./markdown.js";
 
 const OUTSIDE = "external"; // as the quantisation of a model that is not here
+const AGENT = "bondhu/"; // named instead of a model where none had a part
 
 /** What the person said. */
 export const spoken = (text) => make("li.mine", {}, make("span.unseen", {}, "You: "), make("p", {}, text));
@@ -96,7 +97,7 @@ export class Reply {
     this.where = make("span.where", {}, quantization === OUTSIDE ? "left the house" : "stayed in the house");
     this.where.classList.toggle("out", quantization === OUTSIDE);
     this.about.append(make("span", { title: this.label.revision && `revision ${this.label.revision}, ${quantization}` },
-      this.degraded ? "a ready answer, by no model" : model || "unknown"), this.where);
+      this.degraded ? "a ready answer, by no model" : model?.startsWith(AGENT) ? "no model was needed" : model || "unknown"), this.where);
     const { recalled, remembered, forgot, muted, undo } = this.memory;
     if ("away" in this.memory) this.about.append(make("span.problem", {}, "memory is away: this was not kept"));
     if (recalled > 0) this.about.append(make("span", {}, `recalled ${recalled}`));

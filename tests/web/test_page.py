@@ -1,6 +1,7 @@
 """The page in a real browser, on a real gateway: what a person sees and does, and what never happens."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,3 +282,50 @@ def test_nothing_is_wider_than_the_screen(house: House, visit: Visits, size: dic
         here.page.wait_for_load_state("networkidle")
         wide = here.page.evaluate("[document.documentElement, main].map((each) => each.scrollWidth - each.clientWidth)")
         assert wide == [0, 0], section
+
+
+def test_a_playlist_is_made_and_undone_by_buttons(house: House, visit: Visits) -> None:
+    """With whoever answers anything: what a button says reaches the agent that showed it, and focus goes to the box."""
+    here = visit().come_in(house, "Makes")
+    page = here.page
+    page.get_by_label("With").select_option("bondhu/auto")
+    here.say("Play some jazz songs")
+    page.get_by_role("button", name="Like").first.press("Enter")
+    expect(page.locator("li.theirs").last).to_contain_text("more like it")
+    expect(page.get_by_label("Your message")).to_be_focused()
+    here.say("Make me a calm playlist")
+    page.get_by_role("button", name="Yes, do it").click()
+    expect(page.get_by_role("heading", name="Done.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", name="Undone.")).to_be_visible()
+
+
+def test_the_chat_is_as_it_was_after_a_look_elsewhere(house: House, visit: Visits) -> None:
+    """Its cards have their buttons, and an answer that was on its way has come."""
+    here = visit().come_in(house, "Looks")
+    page = here.page
+    here.say("Music for the evening?")
+    page.get_by_role("link", name="Memory").click()
+    page.get_by_role("link", name="Chat").click()
+    expect(page.get_by_role("button", name="Yes, do it")).to_be_enabled()
+    house.friend.allow(1)
+    page.get_by_label("Your message").fill("stream, please")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("li.theirs").last.locator(".words")).to_have_text("w0")
+    page.get_by_role("link", name="You").click()
+    house.friend.allow(None)
+    expect(page.locator("#status")).to_have_text("Bondhu: w0 w1 w2")
+    page.get_by_role("link", name="Chat").click()
+    expect(page.locator("li.theirs").last.locator(".words")).to_have_text("w0 w1 w2")
+
+
+def test_who_said_what_is_told_to_who_cannot_see_it(house: House, visit: Visits) -> None:
+    """Of what comes now and of an earlier visit."""
+    here = visit().come_in(house, "Hears")
+    here.say("one")
+    said = here.page.locator("ol.log > li")
+    for _ in range(2):
+        expect(said).to_have_count(2)
+        expect(said.first).to_have_text("You: one")
+        expect(said.last).to_have_text(re.compile(r"^Bondhu:\s+w0 w1 w2"))
+        here.page.reload()
