@@ -1,7 +1,8 @@
-"""YouTube's Data API with a key: search and durations of videos, within the quota.
+"""YouTube's Data API with a key: uploads of channels, search, and durations of videos, within the quota.
 
 https://developers.google.com/youtube/v3 - `search.list` has a bucket of its own of 100 calls a day; the rest shares
-10,000 units, `videos.list` with up to 50 ids costs 1. Days end at midnight Pacific. After a quota error of the service,
+10,000 units: `videos.list` with up to 50 ids costs 1, so does a page of `playlistItems.list`, with which the uploads of
+a channel are read: its id with UU instead of UC. Days end at midnight Pacific. After a quota error of the service,
 nothing is called before then.
 """
 
@@ -60,6 +61,16 @@ class DataApi:
         except ServiceFailed:
             return videos
 
+    async def uploads(self, channel: str, *, limit: int = 15) -> list[StoredVideo]:
+        """The last videos of a channel, with durations; raises QuotaSpent, ServiceFailed."""
+        params = {"part": "snippet,contentDetails", "playlistId": "UU" + channel[2:], "maxResults": str(limit)}
+        found = [_uploaded(item, channel, self._now()) for item in await self._items(UNITS, "/playlistItems", params)]
+        videos = [video for video in found if video is not None]
+        try:
+            return await self.with_durations(videos)
+        except ServiceFailed:
+            return videos
+
     async def with_durations(self, videos: Sequence[StoredVideo]) -> list[StoredVideo]:
         """The videos with durations, as far as the quota allows, without deleted ones; raises ServiceFailed."""
         known: dict[str, int | None] = {}
@@ -94,6 +105,19 @@ def _found(item: dict[str, Any], fetched_at: datetime) -> StoredVideo | None:
         published = datetime.fromisoformat(snippet["publishedAt"])
         id_, channel, title = item["id"]["videoId"], snippet["channelId"], flat(snippet["title"])
         if not _VIDEO.fullmatch(id_) or not _CHANNEL.fullmatch(channel) or published.tzinfo is None:
+            return None
+        return StoredVideo(id_, channel, title, published, fetched_at)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _uploaded(item: dict[str, Any], channel: str, fetched_at: datetime) -> StoredVideo | None:
+    """A video of the uploads; None for a private one, which has no time of publication."""
+    try:
+        details = item["contentDetails"]
+        published = datetime.fromisoformat(details["videoPublishedAt"])
+        id_, title = details["videoId"], flat(item["snippet"]["title"])
+        if not _VIDEO.fullmatch(id_) or published.tzinfo is None:
             return None
         return StoredVideo(id_, channel, title, published, fetched_at)
     except (KeyError, TypeError, ValueError):

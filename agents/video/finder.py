@@ -1,12 +1,14 @@
-"""Finds videos for a person: channels by topic and language, their feeds, a search if there is a key, ranking.
+"""Finds videos for a person: channels by topic and language, what they published last, a search, ranking.
 
-What was fetched within REFRESH_AFTER is not fetched again. If a service is down or a quota is used up, older results
-are marked as stale; without any, the channels themselves are recommended. So there is always an answer.
+Feeds come first; with a key, the uploads of a channel whose feed is not there, and a search where channels have too few
+that the person has not seen, as a day has only a hundred searches for everyone. What was fetched within REFRESH_AFTER
+is not fetched again. If a service is down or a quota is used up, older results are marked as stale; without any, the
+channels themselves are recommended. So there is always an answer.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -83,7 +85,7 @@ class Finder:
         by_id = {channel.id: channel for channel in channels}
         fetched = await self._refresh(channels, context)
         found = await self._videos.of_channels(by_id)
-        searched = await self._search(query, context) if self._api is not None else []
+        searched = [] if _is_enough(found, by_id, query, feedback) else await self._search(query, context)
         for video in searched:
             by_id.setdefault(video.channel, _unknown_channel(video, query))
         videos = {video.id: video for video in [*found, *searched]}
@@ -131,8 +133,8 @@ class Finder:
         return [by_id[each.candidate.id] for each in ranked]
 
     async def _refresh(self, channels: Sequence[Channel], context: RunContext) -> set[str]:
-        """Fetch outdated feeds within the run's limits; returns the channels that are fresh afterwards."""
-        if self._feeds is None:
+        """Fetch what is outdated within the run's limits; returns the channels that are fresh afterwards."""
+        if self._feeds is None and self._api is None:
             return set()
         fresh_after = context.now() - REFRESH_AFTER
         known = await self._videos.of_channels([channel.id for channel in channels])
@@ -146,18 +148,25 @@ class Finder:
             except LimitReached:
                 break
             old.append(channel.id)
-        results = await asyncio.gather(*(self._fetch(self._feeds, id_) for id_ in old))
+        results = await asyncio.gather(*(self._fetch(id_) for id_ in old))
         await self._videos.save([video for videos in results for video in videos or ()])
         fetched = {id_ for id_, videos in zip(old, results, strict=True) if videos is not None}
         return fresh | fetched
 
-    async def _fetch(self, feeds: Feeds, channel: str) -> list[StoredVideo] | None:
-        try:
-            found = await feeds.videos_of(channel)
-            return await self._api.with_durations(found) if self._api is not None and found else found
-        except ServiceFailed as failure:
-            log.info("no feed of %s: %s", channel, failure)
-            return None
+    async def _fetch(self, channel: str) -> list[StoredVideo] | None:
+        """The last videos of a channel; None: neither its feed nor its uploads can be had."""
+        if self._feeds is not None:
+            try:
+                found = await self._feeds.videos_of(channel)
+                return await self._api.with_durations(found) if self._api is not None and found else found
+            except ServiceFailed as failure:
+                log.info("no feed of %s: %s", channel, failure)
+        if self._api is not None:
+            try:
+                return await self._api.uploads(channel)
+            except (QuotaSpent, ServiceFailed) as failure:
+                log.info("no uploads of %s: %s", channel, failure)
+        return None
 
     async def _search(self, query: VideoQuery, context: RunContext) -> list[StoredVideo]:
         if self._api is None or not query.topics:
@@ -171,6 +180,23 @@ class Finder:
             return []
         await self._videos.save(found)
         return found
+
+
+def _is_enough(
+    videos: Sequence[StoredVideo], channels: Mapping[str, Channel], query: VideoQuery, feedback: Feedback
+) -> bool:
+    """Whether there are as many as are wanted, about a wanted topic, in time, and new to the person."""
+    topics = set(query.topics)
+    fitting = [
+        each
+        for each in videos
+        if topics & set(channels[each.channel].topics.split())
+        and _fits_time(each, channels[each.channel], query)
+        and each.id not in feedback.shown
+        and each.id not in feedback.blocked_items
+        and each.channel not in feedback.blocked_groups
+    ]
+    return len(fitting) >= query.count
 
 
 def features_of(channel: Channel) -> dict[str, float]:

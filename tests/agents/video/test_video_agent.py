@@ -315,3 +315,47 @@ async def test_a_known_length_fits_the_time(
     agent = VideoAgent(VideoServices(MemoryVideos(lambda: NOW), None, api))
     cards = cards_of(await say(agent, make_context(), "a video about science, 10 minutes"))
     assert [(card.data["url"][-11:], card.data["minutes"]) for card in cards] == [("aaaaaaaaaaa", 9)]
+
+
+def uploaded(*ids: str) -> dict[str, Any]:
+    """What `playlistItems.list` answers: these videos, and a private one."""
+    videos = [
+        {"snippet": {"title": f"Upload {id_}"}, "contentDetails": {"videoId": id_, "videoPublishedAt": NOW.isoformat()}}
+        for id_ in ids
+    ]
+    return {"items": [*videos, {"snippet": {"title": "Private video"}, "contentDetails": {"videoId": "ppppppppppp"}}]}
+
+
+async def test_where_a_feed_fails_a_key_reads_the_uploads(
+    server: OutsideServer, http: OutsideHttp, engine: AsyncEngine, make_context: MakeContext
+) -> None:
+    """By the channel's own list, for a unit each; no search is spent while channels have enough."""
+    quota = SqlQuota(engine, lambda: NOW)
+    api = DataApi(http, "a-key", quota, lambda: NOW)
+    server.bodies["/feeds/videos.xml"] = b"<html>no"
+    server.bodies["/playlistItems"] = lambda query: uploaded(*(f"{query['playlistId'][2:9]}-{n:03}" for n in range(3)))
+    server.bodies["/videos"] = lambda query: {
+        "items": [{"id": id_, "contentDetails": {"duration": "PT9M"}} for id_ in query["id"].split(",")]
+    }
+    server.bodies["/search"] = listed("aaaaaaaaaaa")
+    agent = VideoAgent(VideoServices(MemoryVideos(lambda: NOW), Feeds(http, lambda: NOW), api))
+    cards = cards_of(await say(agent, make_context(), "a video about science, 10 minutes"))
+    assert cards
+    assert {(card.title[:6], card.data["minutes"], card.data["stale"]) for card in cards} == {("Upload", 9, False)}
+    lists = [query["playlistId"][0] for path, query in server.requests if path == "/playlistItems"]
+    assert all(each.startswith("UU") and f"UC{each[2:]}" in {channel.id for channel in CHANNELS} for each in lists)
+    assert (await quota.used(SEARCH), await quota.used(UNITS)) == (0, 2 * len(lists))
+
+
+async def test_a_search_is_for_what_channels_do_not_have(
+    server: OutsideServer, http: OutsideHttp, engine: AsyncEngine, states: SqlStates, make_context: MakeContext
+) -> None:
+    """What the person was shown before is not enough either."""
+    quota = SqlQuota(engine, lambda: NOW)
+    api = DataApi(http, "a-key", quota, lambda: NOW)
+    server.bodies["/feeds/videos.xml"] = feed(CHANNELS[0].id, ["One video"])
+    server.bodies["/search"] = listed("aaaaaaaaaaa")
+    agent = VideoAgent(VideoServices(MemoryVideos(lambda: NOW), Feeds(http, lambda: NOW), api))
+    shown = cards_of(await say(agent, make_context(state=states), "a video about science"))
+    assert "Found" in [card.title for card in shown]
+    assert await quota.used(SEARCH) == 1
