@@ -3,7 +3,8 @@
 The user's message is stored while the model answers, the reply with its context (`why`) when it has ended. Only the
 last user message is stored: earlier ones were stored with their own requests, or can be added with POST
 /api/v1/conversations. The same conversation up to the same message within REPEATED_S counts as one turn: the user asked
-for another answer. While the database is unavailable, a chat is answered without memory and nothing is stored.
+for another answer. If the database does not answer in time, a chat is answered without memory; its turns are stored all
+the same, unless that fails too.
 """
 
 import asyncio
@@ -129,6 +130,7 @@ class ChatMemory:
         except AWAY as problem:  # a timeout is one of them
             log.warning("chat without memory: %r", problem)
             response.add_header(HEADER, b"away")
+            self.begin()  # what is slow to recall from may still store
             return self._request if intent is None else self._with([], [], [NOT_DONE])
         self._done = b"" if done is None else b", %s=%d" % (_PAST[done.kind], done.count)
         self._done += b"" if done is None or not done.count or done.undo is None else b", undo=%s" % done.undo.encode()

@@ -99,7 +99,7 @@ export class Reply {
     this.about.append(make("span", { title: this.label.revision && `revision ${this.label.revision}, ${quantization}` },
       this.degraded ? "a ready answer, by no model" : model?.startsWith(AGENT) ? "no model was needed" : model || "unknown"), this.where);
     const { recalled, remembered, forgot, muted, undo } = this.memory;
-    if ("away" in this.memory) this.about.append(make("span.problem", {}, "memory is away: this was not kept"));
+    if ("away" in this.memory) this.about.append(make("span.problem", {}, "memory did not answer in time: nothing was recalled"));
     if (recalled > 0) this.about.append(make("span", {}, `recalled ${recalled}`));
     if (remembered > 0) this.about.append(make("span", {}, `remembered ${remembered}`));
     if (muted > 0) this.about.append(make("span", {}, `will not bring up ${muted}`));

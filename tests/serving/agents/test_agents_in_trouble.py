@@ -86,3 +86,22 @@ def test_what_an_agent_knows_stays_in_the_house(tmp_path: Path) -> None:
             sent = json.dumps(gemini.requests[-1].body)
             assert "You are Dost" in sent
             assert "Sylhet" not in sent
+
+
+def test_what_is_said_while_recall_is_too_slow_is_kept(tmp_path: Path) -> None:
+    """By a plain model and by an agent: the answer has nothing of the past, and the past has both turns."""
+    gateway = GatewayProcess(tmp_path, BONDHU__MEMORY__CHAT__TIMEOUT_S="0.000001")
+    with EngineServer(gateway.ingress_port), gateway:
+        key = gateway.make_key("diary", tier="standard", memory=True, notices="off")
+        wait_for(lambda: say(gateway, key, "hello", MODEL, user="nobody").status_code == 200, "the model")
+        for model in (MODEL, "bondhu/chat"):
+            answer = say(gateway, key, "My cat is called Pixel", model, user=model)
+            assert content_of(answer)
+            assert answer.headers["x-bondhu-memory"] == "away"
+
+            def turns(user: str = model) -> list[str]:
+                headers = {"authorization": f"Bearer {key}", "x-bondhu-user": user}
+                stored = httpx.get(f"{gateway.url}/api/v1/export", headers=headers, timeout=DEADLINE_S).json()
+                return [turn["speaker"] for each in stored["conversations"] for turn in each["messages"]]
+
+            wait_for(lambda turns=turns: turns() == ["user", "assistant"], "both turns to be stored")
