@@ -11,7 +11,7 @@ import httpx
 from sqlalchemy import select
 
 from serving.limits.redis_store import LimitStore
-from serving.resilience.redis import open_redis
+from serving.resilience.redis import GuardedRedis, open_redis
 from storage.database import open_engine
 from storage.tables import Request
 from tests.support.gateway_process import DEADLINE_S, ROOT, GatewayProcess, command_of
@@ -48,12 +48,17 @@ class Visitor:
         self.name = name
         self.unanswered = 0
 
+    @property
+    def next_id(self) -> str:
+        """The id of their next request."""
+        return f"{self.name}-{self._requests + 1}"
+
     def say(self, agent: str, text: str) -> str | None:
         """Return the answer; None: there is none, and what was said may be said again."""
         messages = [*self._history, {"role": "user", "content": text}]
         body = {"model": f"bondhu/{agent}", "messages": messages}
+        headers = self._headers | {"x-request-id": self.next_id}
         self._requests += 1
-        headers = self._headers | {"x-request-id": f"{self.name}-{self._requests}"}
         url = f"{self._gateway.url}/v1/chat/completions"
         try:
             answer = httpx.post(url, headers=headers, json=body, timeout=DEADLINE_S)
@@ -111,9 +116,9 @@ class ArmedGateway:
         self._now = begins
         self.pass_time(timedelta(0))
 
-    def arm(self, step: int) -> None:
-        """Have it die at that step from now on."""
-        self._armed.write_text(str(step))
+    def arm(self, step: int, request: str) -> None:
+        """Have it die at that step of the request with this id."""
+        self._armed.write_text(f"{step} {request}")
 
     @property
     def died_at(self) -> str:
@@ -147,7 +152,7 @@ def has_no_open_reservation(process: GatewayProcess) -> bool:
     async def totals() -> dict[str, int]:
         redis = open_redis(process.redis.url)
         try:
-            return await LimitStore(redis, window_s=60, hold_s=60).totals(APP)
+            return await LimitStore(GuardedRedis(redis, timeout_s=5.0), window_s=60, hold_s=60).totals(APP)
         finally:
             await redis.aclose()
 
