@@ -141,7 +141,7 @@ class Rollout:
         now = self._checks.asked_now(manifest.engines_of(final), manifest.routes_of(before))
         self.report("stopping " + ", ".join(names))
         stays = [app for app in manifest.engines_of(final) if app["name"] in self.plan.running]
-        self._put(manifest.changed(final, manifest.routes_of(self._expected(final)), stays))
+        self._put(manifest.changed(final, self._stopping(before, final), stays))
         self._wait_until_gone(names)
         self._began_s = time.monotonic()
         self._put(self._expected(final))
@@ -151,8 +151,7 @@ class Rollout:
             self._checks.run(manifest.engines_of(final), now)
         except (ApplyFailed, CheckFailed) as problem:
             self.report(f"{problem}; starting {', '.join(names)} again")
-            self._remove_failed(before)
-            self.api.put(self._expected(before))
+            self._put(self._expected(before))
             try:
                 self._wait_until_running(names)
             except ApplyFailed as second:
@@ -227,15 +226,34 @@ class Rollout:
                 return dict(known)
         return {**version, "since": round(self.clock(), 3), "by": self.by}
 
+    def _stopping(self, before: Manifest, final: Manifest) -> Routing:
+        """The routing table of before, with what the new models fall back to, and when those should be ready."""
+        now, then = manifest.routes_of(before), manifest.routes_of(final)
+        live, chains = now.get("live", {}), then.get("live", {}).get("fallback", {})
+        took_s = self._start_s(then.get("bases", {}).get(then["active"], then["active"]))
+        ready_at = {} if took_s is None else dict.fromkeys(now["models"], self.clock() + took_s)
+        table: Any = {**now, "expected": ready_at}
+        if live:
+            table["live"] = {**live, "fallback": {**chains, **live.get("fallback", {})}}
+        return cast("Routing", table)
+
     def _expected(self, document: Manifest) -> Manifest:
         """The document, with the times at which its engines should be ready."""
         ready_at = {}
         for app in manifest.engines_of(document):
-            took_s = self.starts.of(app["args"]["model"])
+            took_s = self._start_s(app["args"]["model"])
             if took_s is not None:
                 ready_at[app["args"]["model"]] = self.clock() + took_s
         routes: Any = {**manifest.routes_of(document), "expected": ready_at}
         return manifest.changed(document, routes, manifest.engines_of(document))
+
+    def _start_s(self, model: str) -> float | None:
+        """How long a model's last start took, or that of the model which is active; None: neither is known."""
+        known = self.starts.of(model)
+        if known is not None or "directory" not in self.plan.running:
+            return known
+        routes = manifest.routes_of(self._before())
+        return self.starts.of(routes.get("bases", {}).get(routes["active"], routes["active"]))
 
     @property
     def _checks(self) -> EngineChecks:
@@ -244,12 +262,7 @@ class Rollout:
     # ---- waiting
 
     def _put(self, document: Manifest) -> None:
-        """Put a document; failed applications are removed first."""
-        self._remove_failed(document)
-        self.api.put(document)
-
-    def _remove_failed(self, document: Manifest) -> None:
-        """Remove failed applications, because Serve does not retry them; those of the document that run stay."""
+        """Put a document; failed applications are removed first, because Serve does not retry them."""
         failed = {name for name, app in self.api.applications().items() if app.get("status") == DEPLOY_FAILED}
         if failed:
             left = [app for app in document["applications"] if app["name"] not in failed]
@@ -257,6 +270,7 @@ class Rollout:
             deadline = time.monotonic() + GONE_WITHIN_S
             while time.monotonic() < deadline and failed & self.api.applications().keys():
                 time.sleep(self.timing.poll_s)
+        self.api.put(document)
 
     def _wait_until_running(self, names: list[str]) -> None:
         began = time.monotonic()

@@ -131,7 +131,10 @@ def test_without_room_the_old_engine_comes_back_by_itself(cluster: RayCluster, t
     engines = [models(each) for each in cluster.documents]
     assert engines[:3] == [[OLD], [], [NEW]], "the old one stops before the new one starts"
     assert [OLD, NEW] not in engines
-    assert {OLD: NOW_S + 40} in [routes(each).get("expected") for each in cluster.documents]
+    expected = [routes(each).get("expected") for each in cluster.documents[1:4]]
+    assert expected == [{OLD: NOW_S + 40}, {NEW: NOW_S + 40}, {OLD: NOW_S + 40}]
+    stopping = routes(cluster.documents[1])
+    assert (stopping["active"], set(stopping["live"]["fallback"])) == (OLD, {OLD, NEW})
     assert cluster.document["applications"] == before["applications"]
 
 
