@@ -56,6 +56,7 @@ class Engine:
 
     async def __init__(self, spec: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits an async constructor
         self._spec = spec
+        self._loop = asyncio.get_running_loop()
         self._replica_id = serve.get_replica_context().replica_id.unique_id
         self._host = "127.0.0.1" if spec["loopback"] else ray.util.get_node_ip_address()
         self._state: ReplicaState = "starting"
@@ -96,10 +97,11 @@ class Engine:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Metrics for the autoscaling policy: running plus waiting requests, KV cache usage (0..1), 1 while ready.
 
-        `idle` is 1 when the replica could be removed: no request came for `idle_s`, or that is not set.
+        `idle` is 1 when the replica could be removed: no request came for `idle_s`, or that is not set. Serve calls
+        this in a thread of its own, which has no loop.
         """
         return {
-            "idle": float(self._rest.is_over(asyncio.get_running_loop().time())),
+            "idle": float(self._rest.is_over(self._loop.time())),
             "ready": float(self._state == "ready"),
             "load": float(self._load.running + self._load.waiting),
             "kv_cache_usage": self._load.kv_cache_usage,

@@ -66,3 +66,10 @@ def test_an_idle_engine_sleeps_and_a_request_wakes_it(stack: LocalStack) -> None
     (replica,) = stack.replicas()
     assert replica["epoch"] > 1
     assert listed(stack)["last_used_s"] < RECOVER_WITHIN_S
+
+
+def test_ray_is_told_of_the_load_that_it_scales_by(stack: LocalStack) -> None:
+    """Serve only logs it when a replica cannot tell."""
+    logs = list((stack.runtime_dir / "ray/session_latest/logs/serve").glob("replica_engine-*.log"))
+    assert logs
+    assert [log.name for log in logs if "autoscaling stats failed" in log.read_text(errors="replace")] == []
