@@ -56,6 +56,7 @@ from serving.resilience.tasks import stopped
 from serving.resilience.throttle import Throttle
 from serving.routes.counted import LOOKUPS_AT_ONCE, LOOKUPS_PER_S
 from serving.routes.dependencies import Gateway
+from serving.routes.operations.service_metrics import survey
 from serving.streams.erasure import RecordingErasure
 from serving.streams.recorder import Recorder
 from storage.api_keys import find_key
@@ -195,11 +196,18 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         cached=kept.documents,
         accounts=wiring.open_accounts(settings, database, connections.session, now),
         database=database,
-        redis=redis,
         ledger=accounting.ledger,
         telemetry=telemetry,
         readings=readings,
-        active_users=accounting.active_users,
+        survey=partial(
+            survey,
+            models=generation.catalogue,
+            engine_registry=registry,
+            embedder=deployments.embedder,
+            redis=redis,
+            database=database,
+            users=accounting.active_users,
+        ),
         doctor=doctor,
         memory=memory.service,
         documents=DocumentReader(os.environ, settings.memory.import_timeout_s),

@@ -16,7 +16,6 @@ from serving.protocol.sse import DATA, DONE, END, Event, Json
 from serving.protocol.usage import Usage, read_usage
 
 _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-_NONE = b',"usage":null'
 _DONE = DONE.removesuffix(END)
 
 

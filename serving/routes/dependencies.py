@@ -1,7 +1,7 @@
 """The routes' dependencies: the gateway's collaborators, and the caller's API key."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -30,15 +30,14 @@ from serving.generation.degraded import Degraded
 from serving.generation.planner import Planner
 from serving.ledger.ledger import Ledger
 from serving.limits.limiter import Limiter
-from serving.observability.active_users import ActiveUsers
 from serving.observability.metrics import Readings
 from serving.observability.request_context import exchange_of
 from serving.observability.telemetry import Telemetry
 from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
-from serving.resilience.redis import GuardedRedis
 from serving.resilience.throttle import Throttle
 from serving.routes.agents.accounts import Accounts
+from serving.routes.operations.service_metrics import Overview
 from serving.safety.gate import SafetyGate
 from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
@@ -73,11 +72,10 @@ class Gateway:
     cached: DocumentCache
     accounts: Accounts
     database: AsyncEngine
-    redis: GuardedRedis
     ledger: Ledger
     telemetry: Telemetry
     readings: Readings
-    active_users: ActiveUsers
+    survey: Callable[[], Awaitable[Overview]]
     doctor: Doctor
     memory: MemoryService
     documents: DocumentReader

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 from serving.errors import Forbidden
 from serving.routes import openapi
 from serving.routes.dependencies import Worker, caller_of, holds_scrape_token
-from serving.routes.operations.service_metrics import survey
 
 router = APIRouter(tags=["operation"])
 
@@ -17,12 +16,5 @@ async def health_report(request: Request, gateway: Worker) -> dict[str, Any]:
     """Return the state of the service, and advice in this order: repair, optimise, scale up, scale out."""
     if not holds_scrape_token(request, gateway) and not gateway.may_see_all(await caller_of(request, gateway)):
         raise Forbidden("The report requires the scrape token (BONDHU_SCRAPE_TOKEN) or a key of the tier admin.")
-    metrics = await survey(
-        models=gateway.models,
-        engine_registry=gateway.engine_registry,
-        embedder=gateway.embedder,
-        redis=gateway.redis,
-        database=gateway.database,
-        users=gateway.active_users,
-    )
-    return (await gateway.doctor.report(metrics.collect())).as_dict()
+    overview = await gateway.survey()
+    return (await gateway.doctor.report(overview.collect())).as_dict()

@@ -14,7 +14,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from serving.errors import Forbidden
 from serving.routes import openapi
 from serving.routes.dependencies import Gateway, Worker, caller_of, holds_scrape_token
-from serving.routes.operations.service_metrics import survey
 
 router = APIRouter(tags=["operation"])
 
@@ -27,17 +26,8 @@ async def metrics(http_request: Request, gateway: Worker) -> Response:
     telemetry.metrics.refresh(gateway.readings)
     registry = CollectorRegistry()
     registry.register(telemetry.metric_files or telemetry.metrics.registry)
-    surveying = survey(
-        models=gateway.models,
-        engine_registry=gateway.engine_registry,
-        embedder=gateway.embedder,
-        redis=gateway.redis,
-        database=gateway.database,
-        users=gateway.active_users,
-    )
-    overview, collectors = await asyncio.gather(
-        surveying, gateway.doctor.collectors()
-    )  # each waits for at most a moment
+    # Each waits for at most a moment.
+    overview, collectors = await asyncio.gather(gateway.survey(), gateway.doctor.collectors())
     for collector in (overview, *collectors):
         registry.register(collector)
     text = await asyncio.to_thread(generate_latest, registry)  # thousands of lines, which must not block streams
