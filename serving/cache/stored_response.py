@@ -17,6 +17,7 @@ _FINISH = re.compile(rb'"finish_reason": ?"(\w+)"')  # within a string its quote
 _WHOLE = {b"stop", b"length", b"tool_calls", b"function_call"}  # not: abort, error, content_filter
 _SMALL_BYTES = 512  # compressing smaller bodies gains nothing
 _FASTEST = 1  # zlib level; events are so repetitive that it saves 90 %
+_WINDOW_BITS, _MEMORY_LEVEL = 13, 6  # to set up zlib's usual window of 32 KB takes longer than to compress an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class StoredResponse:
 
     def pack(self) -> bytes:
         """Encode it: a header line, and the body, compressed if that is smaller."""
-        packed = zlib.compress(self.body, _FASTEST) if len(self.body) >= _SMALL_BYTES else self.body
+        packed = _compressed(self.body) if len(self.body) >= _SMALL_BYTES else self.body
         is_smaller = len(packed) < len(self.body)
         head = orjson.dumps([self.streams, is_smaller, self.label])
         return head + b"\n" + (packed if is_smaller else self.body)
@@ -49,3 +50,8 @@ class StoredResponse:
         head, _, body = packed.partition(b"\n")
         streams, is_compressed, label = orjson.loads(head)
         return cls(streams, zlib.decompress(body) if is_compressed else body, label)
+
+
+def _compressed(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_FASTEST, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
+    return compressor.compress(body) + compressor.flush()

@@ -9,7 +9,9 @@ Nothing is added to tool calls and structured outputs. This module does not know
 unsafe (`agents.safety.reply_check`).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -34,6 +36,14 @@ class ReplyStopped(Exception):
         super().__init__(", ".join(reasons))
         self.closing = closing
         self.text = text
+
+
+@dataclass(slots=True)
+class _Said:
+    """The text of one choice so far, and how many characters of it were checked."""
+
+    text: str = ""
+    checked_characters: int = 0
 
 
 class ReplyGuard:
@@ -67,8 +77,7 @@ class ReplyGuard:
         self._events = list(events)
         self._by_sentence = by_sentence
         self._adds = bool(prefix or suffix or events)
-        self._texts: dict[int, str] = {}
-        self._checked: dict[int, int] = {}
+        self._said: defaultdict[int, _Said] = defaultdict(_Said)  # by choice
         self._held: list[Event] = []
         self._is_sent = False
 
@@ -131,9 +140,10 @@ class ReplyGuard:
             return self.release() + event.data
         changed, releases = False, not self._held
         for choice in chunk.get("choices") or ():
-            delta = _text_of(choice)
-            is_checked = self._check_delta(choice, delta, chunk)
-            changed = (self._adds and self._wrap_delta(choice, delta)) or changed
+            said, delta = self._said[choice.get("index", 0)], _text_of(choice)
+            said.text += delta
+            is_checked = self._check_delta(choice, said, delta, chunk)
+            changed = (self._adds and self._wrap_delta(choice, said.text, delta)) or changed
             releases = is_checked or (releases and not delta)
         if changed:
             event.rewrite()
@@ -142,13 +152,11 @@ class ReplyGuard:
         self._held.append(event)
         return self.release() if releases else b""
 
-    def _check_delta(self, choice: Json, delta: str, chunk: Json) -> bool:
-        """Add a delta; return whether all text of its choice was checked and is safe. Raises ReplyStopped."""
-        index = choice.get("index", 0)
-        text = self._texts[index] = self._texts.get(index, "") + delta
+    def _check_delta(self, choice: Json, said: _Said, delta: str, chunk: Json) -> bool:
+        """Return whether all text of a choice, after this delta, was checked and is safe. Raises ReplyStopped."""
         if self._check is None:
             return True
-        checked = self._checked.get(index, 0)
+        text, checked = said.text, said.checked_characters
         is_end = choice.get("finish_reason") is not None or not ENDS.isdisjoint(delta)
         if not is_end and len(text) - checked < (MAX_HELD if self._by_sentence else CHECK_EVERY):
             return False
@@ -156,13 +164,12 @@ class ReplyGuard:
         verdict = self._check(text[max(checked - WINDOW, 0) : upto])
         if not verdict.is_safe:
             raise self._stop(verdict, chunk)
-        self._checked[index] = upto
+        said.checked_characters = upto
         return True
 
-    def _wrap_delta(self, choice: Json, delta: str) -> bool:
+    def _wrap_delta(self, choice: Json, text: str, delta: str) -> bool:
         """Add the prefix or the suffix to a delta; return whether the chunk is changed."""
         holder, key = _holder_of(choice)
-        text = self._texts[choice.get("index", 0)]
         is_last = choice.get("finish_reason") not in (None, "tool_calls")
         is_first = len(text) == len(delta) and (bool(delta) or is_last)
         words, begins = delta, is_first and bool(self._prefix or self._events)
@@ -177,12 +184,12 @@ class ReplyGuard:
 
     def _stop(self, verdict: ReplyCheck, chunk: Json) -> ReplyStopped:
         """The end of the stream: held events are dropped, and one sentence replaces them."""
-        text = (verdict.replacement or "") + self._suffix_of("".join(self._texts.values()))
+        text = (verdict.replacement or "") + self._suffix_of("".join(said.text for said in self._said.values()))
         content = f"\n\n{text}" if self._is_sent else text
         head = {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
         is_chat = "delta" in (chunk.get("choices") or [{}])[0]
         choices: list[Json] = []
-        for index in sorted(self._texts):
+        for index in sorted(self._said):
             fields: Json = {"delta": {"role": "assistant", "content": content}} if is_chat else {"text": content}
             choices.append({"index": index, **fields, "logprobs": None, "finish_reason": STOPPED})
         closing = b"".join(event_of({**head, "choices": [choice]}) for choice in choices)
