@@ -167,7 +167,9 @@ def llama_cpp_arguments(spec: LlamaCppSpec, root: Path) -> list[str]:
 
 def embedder_application(spec: EmbedderSpec) -> Application:
     """An embedder's application, named after its model, so that its replicas stay when it becomes the current one."""
-    return _batched(spec.application, "Embedder", spec, spec.path)
+    made = _batched(spec.application, "Embedder", spec, spec.path)
+    made["args"]["runtime"] = "torch" if spec.num_gpus else spec.runtime
+    return made
 
 
 def _batched(name: str, deployment: str, spec: BatchedSpec, path: str) -> Application:

@@ -1,6 +1,7 @@
 """The sections `embedder` and `reranker`: sentence-transformers models, each in a deployment of its own."""
 
 import hashlib
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,6 +24,11 @@ class EmbedderSpec(BatchedSpec):
     id: str = Field(min_length=1, max_length=128, description="model id in the API")
     path: str = Field(min_length=1, description="name of an installed package, a directory, or a hub id")
     dimensions: int = Field(ge=1, description="dimensions of a vector")
+    runtime: Literal["auto", "torch", "onnx"] = Field(
+        default="auto",
+        description="what runs it: `torch` (sentence-transformers) or, on a CPU, `onnx` (onnxruntime, for BERT "
+        "models); `auto`: `onnx` where it can",
+    )
 
     @property
     def revision(self) -> str:

@@ -1,0 +1,131 @@
+"""What memory costs in a chat, before and after a change, in turns: two checkouts, before, after, after, before.
+
+    git worktree add ../before REVISION
+    python -m bench.memory.cost ../before [--seconds 60]
+
+The memory service alone (processor time, SQL statements, embedded texts), the embedder alone on both runtimes, and six
+clients that chat with memory with a whole stack (`bench.memory.cost_probe`). Both checkouts run in this environment.
+Processor time is what to compare: other work on the machine changes it less than it changes chats a second.
+Writes bench/results/memory-cost.json, .md and .png.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean
+from typing import Annotated, Any
+
+import matplotlib.pyplot as plt
+import orjson
+import typer
+
+from bench.environment import RESULTS, commit, machine, versions
+from bench.markdown import table
+
+PROBE = Path(__file__).with_name("cost_probe.py")
+HERE = Path(__file__).resolve().parents[2]
+ORDER = ("before", "after", "after", "before")
+
+
+def probe(checkout: Path, *words: str) -> dict[str, Any]:
+    """Run one measurement in a checkout."""
+    environ = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    command = (sys.executable, "-P", str(PROBE), *words)
+    done = subprocess.run(command, cwd=checkout, env=environ, stdout=subprocess.PIPE, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    typer.echo(f"{checkout.name} {' '.join(words)}: {result}")
+    return result
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables."""
+
+    def over(kind: str, *keys: str) -> list[str]:
+        cells = []
+        for side in ("before", "after"):
+            values = []
+            for run in result[kind][side]:
+                value: Any = run
+                for key in keys:
+                    value = value.get(key, 0)
+                values.append(f"{value:g}")
+            cells.append(" ".join(values))
+        return cells
+
+    heads = ["", "before", "after"]
+    service = [
+        [f"{work}: {what}", *over("service", work, what)]
+        for work in ("message alone", "message and reply", "chat")
+        for what in ("cpu_ms", "statements", "texts")
+    ]
+    roles = sorted({role for runs in result["stack"].values() for run in runs for role in run["cpu_ms_a_chat"]})
+    stack = [[f"CPU of {role}, ms a chat", *over("stack", "cpu_ms_a_chat", role)] for role in roles]
+    stack += [
+        ["CPU of all, ms a chat", *over("stack", "cpu_ms_a_chat_total")],
+        ["chats a second", *over("stack", "chats_per_s")],
+        ["p50, s", *over("stack", "latency_s", "p50")],
+    ]
+    embedder = [
+        [name, *(f"{result['embedder'][each][name]:g}" for each in ("torch", "onnx"))]
+        for name in result["embedder"]["torch"]
+    ]
+    parts = [table(heads, service), table(["embedding, ms of CPU", "torch", "onnxruntime"], embedder)]
+    return "\n\n".join([*parts, table(heads, stack)] if roles else parts)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Processor time a chat by role, before and after."""
+    figure, axes = plt.subplots(figsize=(8, 3))
+    roles = sorted({role for runs in result["stack"].values() for run in runs for role in run["cpu_ms_a_chat"]})
+    for row, side in enumerate(("after", "before")):
+        left = 0.0
+        for number, role in enumerate(roles):
+            value = mean(run["cpu_ms_a_chat"].get(role, 0) for run in result["stack"][side])
+            axes.barh(row, value, left=left, color=plt.get_cmap("tab20")(number), label=role if row == 0 else None)
+            left += value
+    axes.set_yticks([0, 1], ["after", "before"])
+    axes.set_xlabel("processor time a chat with memory, ms")
+    axes.legend(fontsize=6, ncols=2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(
+    before: Annotated[Path, typer.Argument(help="Checkout of the earlier revision.")],
+    seconds: Annotated[float, typer.Option(help="Of load in each run of the stack; 0: no stack.")] = 60,
+    rounds: Annotated[int, typer.Option(help="Runs of the stack, of before, after, after, before.")] = 4,
+) -> None:
+    """Measure, and write it down."""
+    checkouts = {"before": before.resolve(), "after": HERE}
+    result: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+    result |= {"versions": versions(), "commit": commit(), "before": _revision(before), "seconds": seconds}
+    result |= {"service": {"before": [], "after": []}, "stack": {"before": [], "after": []}}
+    for side in ORDER:
+        result["service"][side].append(probe(checkouts[side], "service"))
+    result["embedder"] = {runtime: probe(HERE, "embedder", runtime) for runtime in ("torch", "onnx")}
+    for side in ORDER[: rounds if seconds else 0]:
+        result["stack"][side].append(probe(checkouts[side], "stack", str(seconds)))
+        _write(result)
+    _write(result)
+    typer.echo(markdown(result))
+
+
+def _revision(checkout: Path) -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _write(result: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "memory-cost.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    (RESULTS / "memory-cost.md").write_text(markdown(result) + "\n")
+    if result["stack"]["after"]:
+        plot(result, RESULTS / "memory-cost.png")
+
+
+if __name__ == "__main__":
+    typer.run(main)
