@@ -21,9 +21,8 @@ from typing import Any
 CHATS, PAST = 200, 300
 CLIENTS = 6
 WARM_UP_S = 10.0
-WORDS = (
-    "today I went to the market with my sister and we bought mangoes for the party on the roof of our old house".split()
-)
+DAY = "today I went to the market with my sister and we bought mangoes for the party on the roof of our old house"
+WORDS = DAY.split()
 REPLY = "That sounds like a lovely day out; what did you make of the mangoes, and did your sister like them too?"
 
 
