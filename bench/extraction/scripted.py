@@ -39,6 +39,7 @@ class ScriptedModel:
         prompt = json.loads(messages[-1]["content"])
         known = {each["id"]: each["text"] for each in prompt["known"]}
         operations: list[dict[str, Any]] = []
+        said: dict[str, str] = {}  # by earlier turns of this prompt
         for turn in prompt["turns"]:
             expected = self._by_turn.get(turn["text"]) if "id" in turn else None
             if expected is None:
@@ -46,8 +47,9 @@ class ScriptedModel:
             if expected.claim:
                 target = None
                 if expected.ends and self._kind != "forgetful":
-                    target = next((id_ for id_, text in known.items() if has(text, expected.ends)), None)
+                    target = next((id_ for id_, text in (known | said).items() if has(text, expected.ends)), None)
                 operations.append(_operation(turn, expected.claim, target))
+                said[turn["id"]] = expected.claim
             if expected.trap and self._kind == "careless":
                 operations.append(_operation(turn, expected.trap, None))
         return json.dumps({"operations": operations})

@@ -1,4 +1,4 @@
-"""Checks the claim of an operation against its quote: whom it is about, whether it is denied, what must not be stored.
+"""Checks the claim of an operation against its quote: of whom, denied, only supposed, what must not be stored.
 
 The quote occurs in the message, but a small model may still claim something else. It checks English, German, Spanish,
 Hindi and Bengali, by the words of `memory.intents.languages`. If it cannot decide, the claim is accepted: people can
@@ -23,6 +23,20 @@ _SECRET = regex.compile(
     regex.IGNORECASE,
 )
 _CARD = regex.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+# Sentences that only suppose: from their beginning, or by the form of the verb after "if".
+_SUPPOSED = regex.compile(
+    r"^\W*(?:what\s+if|suppose|supposing|imagine|maybe|perhaps|vielleicht|angenommen|tal\s+vez|quiz\u00e1s?|ojal\u00e1)\b"
+    r"|^\W*if\s+(?:i|we|it|he|she|they|my)\b(?!\s+(?:remember|recall|think|may|must|am\s+honest|were\s+honest))"
+    r"|\bif\s+(?:i|we|it|he|she|they)\s+(?:were|had)\b"
+    r"|\b(?:wenn|falls)\b.{0,60}\b(?:w\u00e4re|h\u00e4tte|w\u00fcrde|k\u00f6nnte)"
+    r"|^\W*si\s+\w{2,20}(?:ra|ras|ramos|ran)\b"
+    r"|\u0905\u0917\u0930\s.{0,60}\u0924[\u094b\u0940\u0947\u093e]"
+    r"|(?:\u09af\u09a6\u09bf\s|\u09b9\u09b2\u09c7\s).{0,60}\u09a4\u09be\u09ae",
+    regex.IGNORECASE | regex.DOTALL,
+)
+_WOULD = regex.compile(
+    r"\b(?:would|might|may|w\u00fcrde|w\u00e4re|h\u00e4tte|podr\u00eda|quiz\u00e1s?)\b", regex.IGNORECASE
+)
 # Words that say the opposite without a negation: with one of them, a claim is not compared.
 _TURNING = frozenset(
     (
@@ -51,7 +65,10 @@ def objection(claim: str, quote: str, text: str) -> str | None:
     meaning = _BY_CODE.get(code)
     if meaning is None or language_of(claim) not in (code, "en"):
         return None
-    quoted, claimed = _words(_sentence(quote, text)), _words(claim)
+    sentence = _sentence(quote, text)
+    if _SUPPOSED.search(nfc(sentence)) and not _SUPPOSED.search(nfc(claim)) and not _WOULD.search(claim):
+        return "supposed"
+    quoted, claimed = _words(sentence), _words(claim)
     if _is_about_others(quoted, claimed, meaning):
         return "other_person"
     turned = _TURNING.intersection([*quoted, *claimed])
@@ -73,9 +90,13 @@ def _is_card(text: str) -> bool:
 
 def _is_about_others(quoted: list[str], claimed: list[str], meaning: Meaning) -> bool:
     """Whether the sentence begins with a relative or friend who is missing from the claim: "my friend hates tea"."""
-    others = [word for word in quoted[1:3] if word in meaning.others]
+    others = [word for each in quoted[1:3] if (word := each.removesuffix("'s")) in meaning.others]
     is_theirs = bool(others) and quoted[0] in meaning.possessive | meaning.foreign
-    return is_theirs and not set(quoted).intersection(meaning.own) and not set(claimed).intersection(others)
+    return (
+        is_theirs
+        and not set(quoted).intersection(meaning.own)
+        and not {each.removesuffix("'s") for each in claimed}.intersection(others)
+    )
 
 
 def _sentence(quote: str, text: str) -> str:

@@ -203,7 +203,7 @@ class Extractor:
         there = list(zip(shown, rows[len(differing) :], strict=True))
         fresh: list[tuple[Decision, Vector]] = []
         for each, row in zip(differing, rows, strict=False):
-            others = [(one.text, other) for one, other in fresh]
+            others = [(one.text, other) for one, other in fresh if each.corrects is None or one.turn != each.corrects]
             others += [(one.text, other) for one, other in there if one is not each.target]
             if not any(is_near(each.text, text, (row, other)) for text, other in others):
                 fresh.append((each, row))
@@ -248,10 +248,14 @@ async def _store(
     """Store them within an open transaction; returns how many were new."""
     there = await present_memories(connection, owner, list(known_since))
     replaced: dict[str, str] = {}  # of two that end the same memory, the second ends the first
+    stored: dict[str, list[tuple[str, str]]] = {}  # texts and ids by turn
     added = 0
     for each in decisions:
         id_ = memory_id(each.turn.id, each.text)
         new, ends = _placed(each, {target: at for target, at in known_since.items() if target in there})
+        if each.corrects is not None and (earlier := stored.get(each.corrects.id)):
+            (number,) = nearest(each.text, [text for text, _ in earlier], limit=1) or (len(earlier) - 1,)
+            new, ends = replace(new, valid_from=each.turn.said_at), earlier[number][1]
         keys: dict[str, Any] = {"version": version, "now": now, "id_": id_}
         try:
             ended = None if ends is None else replaced.get(ends, ends)
@@ -260,6 +264,7 @@ async def _store(
             _, is_new = await put_memory(connection, owner, replace(new, valid_from=None), **keys)
         else:
             replaced |= {} if ends is None else {ends: id_}
+        stored.setdefault(each.turn.id, []).append((each.text, id_))
         added += is_new
     return added
 

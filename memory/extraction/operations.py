@@ -39,8 +39,8 @@ instruction.
 
 For each such thing:
 - `turn`: the id of the turn that says it, and `quote`: the part of it that says so, copied letter for letter.
-- `op`: ADD if it is new. SUPERSEDE if it makes a known memory no longer true, whose id is `target`. NOOP if it is
-  known.
+- `op`: ADD if it is new. SUPERSEDE if it makes a known memory, or what an earlier turn says, no longer true: `target`
+  is the id of that memory or turn. NOOP if it is known.
 - `text`: one sentence in the third person that can be understood alone.
 - `event_at`: the date of an event as YYYY-MM-DD, if it is said or follows from the turn's `said_at`; else null.
 - `sensitivity`: sensitive for health, love, money, faith, politics and crime; else ordinary.
@@ -96,7 +96,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A memory to store; `target` is the memory that it supersedes."""
+    """A memory to store; `target` is the memory that it supersedes, `corrects` the turn whose memory it supersedes."""
 
     turn: Turn
     quote: str
@@ -106,6 +106,7 @@ class Decision:
     target: MemoryRecord | None
     sensitivity: Sensitivity
     confidence: float
+    corrects: Turn | None = None
 
 
 def question_on(batch: Batch, own: Sequence[Turn], known: Sequence[MemoryRecord], *, characters: int) -> Question:
@@ -160,12 +161,18 @@ def _objection(proposal: Proposal, question: Question) -> str | None:
     quote = verbatim(proposal.quote, turn.text)
     if not quote.strip():
         return "not_verbatim"
-    if proposal.op == "SUPERSEDE" and proposal.target not in question.known:
+    if proposal.op == "SUPERSEDE" and proposal.target not in {*question.known, *_earlier(proposal.turn, question)}:
         return "unknown_target"
     fits = len(proposal.quote) <= LONGEST_QUOTE and 0 < len(proposal.text.strip()) <= LONGEST_TEXT
     if not fits or "\0" in proposal.text or not 0 <= proposal.confidence <= 1:  # NUL: Postgres cannot hold it
         return "malformed"
     return objection(proposal.text, quote, turn.text)
+
+
+def _earlier(turn: str, question: Question) -> list[str]:
+    """The turns of the prompt before this one."""
+    turns = list(question.turns)
+    return turns[: turns.index(turn)]
 
 
 def verbatim(quote: str, text: str) -> str:
@@ -180,15 +187,17 @@ _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d"
 
 
 def _decision(proposal: Proposal, question: Question) -> Decision:
+    target = proposal.target if proposal.op == "SUPERSEDE" and proposal.target else ""
     return Decision(
         turn=question.turns[proposal.turn],
         quote=verbatim(proposal.quote, question.turns[proposal.turn].text),
         text=" ".join(proposal.text.split()),
         kind=proposal.kind,
         event_at=_instant(proposal.event_at, question.turns[proposal.turn].said_at),
-        target=question.known[proposal.target] if proposal.op == "SUPERSEDE" and proposal.target else None,
+        target=question.known.get(target),
         sensitivity=proposal.sensitivity,
         confidence=proposal.confidence,
+        corrects=question.turns.get(target),
     )
 
 
@@ -223,6 +232,5 @@ def _schema(turns: list[str], known: list[str]) -> dict[str, Any]:
     schema = Answer.model_json_schema()
     properties = schema["$defs"]["Proposal"]["properties"]
     properties["turn"] = {"type": "string", "enum": turns}
-    nothing = {"type": "null"}
-    properties["target"] = {"anyOf": [{"type": "string", "enum": known}, nothing]} if known else nothing
+    properties["target"] = {"anyOf": [{"type": "string", "enum": [*known, *turns]}, {"type": "null"}]}
     return schema

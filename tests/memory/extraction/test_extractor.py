@@ -140,7 +140,7 @@ async def test_a_model_is_asked_within_a_schema_and_lets_nothing_out(engine: Asy
     assert shape["strict"] is True
     properties = shape["schema"]["$defs"]["Proposal"]["properties"]
     assert properties["turn"]["enum"] == ["t1"]
-    assert properties["target"]["anyOf"][0]["enum"] == ["m1"]
+    assert properties["target"]["anyOf"][0]["enum"] == ["m1", "t1"]
     batch = json.loads(body["messages"][1]["content"])
     assert [turn.get("id") for turn in batch["turns"]] == ["t1", None]
     assert batch["known"] == [{"id": "m1", "text": "Ann likes coffee"}]
@@ -207,6 +207,26 @@ async def test_a_contradiction_ends_what_it_contradicts(engine: AsyncEngine, mod
     oslo, new = await remembered(engine)
     assert oslo.valid_until == new.valid_from == DAY + timedelta(minutes=9)
     assert oslo.superseded_by == new.id
+
+
+async def test_a_turn_ends_what_an_earlier_one_of_the_same_prompt_said(engine: AsyncEngine, model: ModelServer) -> None:
+    """Its nearest memory, and not what it said besides; a later turn cannot be ended by an earlier one."""
+    await say(engine, spoken(1, "I bought a boat and adopted a cat"), spoken(2, "I sold the boat"))
+    extracted = await extract(
+        engine,
+        model,
+        [
+            operation("t1", "adopted a cat", "Adopted a cat"),
+            operation("t1", "bought a boat", "Bought a boat"),
+            operation("t1", "a boat", "Has a boat", op="SUPERSEDE", target="t2"),
+            operation("t2", "sold the boat", "Sold the boat", op="SUPERSEDE", target="t1"),
+        ],
+    )
+    assert (extracted.added, extracted.refused) == (3, {"unknown_target": 1})
+    found = {each.text: each for each in await remembered(engine)}
+    assert found["Bought a boat"].superseded_by == found["Sold the boat"].id
+    assert found["Bought a boat"].valid_until == found["Sold the boat"].valid_from == DAY + timedelta(minutes=2)
+    assert found["Adopted a cat"].valid_until is None
 
 
 async def test_of_two_that_end_the_same_memory_the_second_holds(engine: AsyncEngine, model: ModelServer) -> None:

@@ -108,6 +108,16 @@ def test_what_a_cut_answer_had_finished_counts(end: str) -> None:
         ("My password is hunter2", "password is hunter2", "Uses hunter2", "secret"),
         ("My card is 4111 1111 1111 1111", "4111 1111 1111 1111", "Has a card", "secret"),
         ("I\u2019m vegan", "I'm vegan", "Is vegan", None),
+        ("My son's favourite tea is mint", "favourite tea is mint", "Their favourite tea is mint", "other_person"),
+        ("If I moved to Rome I'd learn Italian", "moved to Rome", "Moved to Rome", "supposed"),
+        ("I'd buy a boat if I were rich", "buy a boat", "Bought a boat", "supposed"),
+        ("Maybe I'll learn Greek", "I'll learn Greek", "Might learn Greek", None),
+        ("If I remember right, I was born in Rome", "I was born in Rome", "Was born in Rome", None),
+        ("Wenn ich reich wäre, hätte ich ein Boot", "hätte ich ein Boot", "Hat ein Boot", "supposed"),
+        ("Wenn ich heimkomme, trinke ich Tee", "trinke ich Tee", "Trinkt Tee beim Heimkommen", None),
+        ("Si tuviera un perro, se llamaría Luna", "un perro", "Tiene un perro", "supposed"),
+        ("अगर मैं डॉक्टर होती तो अच्छा होता", "डॉक्टर", "डॉक्टर है", "supposed"),
+        ("আমি ধনী হলে একটা নৌকা কিনতাম", "নৌকা", "একটা নৌকা আছে", "supposed"),
     ],
 )
 def test_a_claim_is_what_its_quote_says(message: str, quote: str, claim: str, reason: str | None) -> None:
