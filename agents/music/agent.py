@@ -44,6 +44,7 @@ class MusicServices:
     imported: ImportedTracks | None = None
     radio: CachedRadio | None = None
     spotify: SpotifyMirror | None = None
+    artists: CachedRadio | None = None
 
 
 class MusicAgent:
@@ -55,7 +56,7 @@ class MusicAgent:
     passes_on: frozenset[PassedOn] = frozenset()
 
     def __init__(self, services: MusicServices = MusicServices()) -> None:
-        self._chooser = chooser = Chooser(read_tracks(), services.imported, services.radio)
+        self._chooser = chooser = Chooser(read_tracks(), services.imported, services.radio, services.artists)
         tools = MusicTools(chooser, services.playlists, has_spotify=services.spotify is not None)
         effects: dict[str, EffectHandler] = {}
         if services.playlists is not None:

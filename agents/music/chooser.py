@@ -1,4 +1,4 @@
-"""Chooses songs for a person: candidates from catalogue, import and radio, filtered and ranked."""
+"""Chooses songs for a person: candidates from catalogue, import, radio and MusicBrainz, filtered and ranked."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ from agents.ranking.rank import MAX_PER_GROUP, rank
 from agents.ranking.taste import Taste
 
 log = logging.getLogger(__name__)
-OUTSIDE_CALLS = 2  # that a radio by tags takes
+TAG_CALLS, ARTIST_CALLS = 2, 1  # that a radio by tags takes, and a search by artist
 
 
 class ImportedTracks(Protocol):
@@ -54,16 +54,22 @@ class Chooser:
     Args:
         tracks: the bundled catalogue.
         imported: what was imported; None: nothing.
-        radio: None: no service is called.
+        radio: recordings by tags; None: no service is called.
+        artists: recordings by an artist; None: no service is called.
 
     """
 
     def __init__(
-        self, tracks: Sequence[Track], imported: ImportedTracks | None = None, radio: CachedRadio | None = None
+        self,
+        tracks: Sequence[Track],
+        imported: ImportedTracks | None = None,
+        radio: CachedRadio | None = None,
+        artists: CachedRadio | None = None,
     ) -> None:
         self.tracks = tracks
         self._imported = imported
         self._radio = radio
+        self._artists = artists
         self._known = Known(tracks, imported)
 
     @property
@@ -79,7 +85,7 @@ class Chooser:
         self, query: TrackQuery, feedback: Feedback, context: RunContext, *, not_items: Collection[str] = ()
     ) -> list[Choice]:
         """The best songs for the person; fewer than requested if there are not enough."""
-        radio = await self._from_radio(query, context)
+        radio = await self._from_outside(query, context)
         known = {track.id: track for track in [*radio.tracks, *await self._from_import(query), *self.tracks]}
         allowed = [track for track in known.values() if query.explicit or not track.explicit]
         strict = [track for track in allowed if _must(track, query)]
@@ -123,22 +129,32 @@ class Chooser:
                 log.warning("an imported recording is no longer valid")
         return tracks
 
-    async def _from_radio(self, query: TrackQuery, context: RunContext) -> Heard:
+    async def _from_outside(self, query: TrackQuery, context: RunContext) -> Heard:
+        """Of the artist who is asked for, else by genre and mood."""
+        if query.artists:
+            return await _heard(self._artists, query.artists[:1], ARTIST_CALLS, context)
         tags = [*query.genres, *query.moods][:3]
-        if self._radio is None or not tags or query.languages:
+        if not tags or query.languages:
             return Heard(())
-        try:
-            fresh = await self._radio.fresh(tags)
-            if fresh is not None:
-                return fresh
-            for _ in range(OUTSIDE_CALLS):
-                context.budget.take_outside_call()
-            return await self._radio.ask(tags)
-        except LimitReached:
-            return Heard(())
-        except ServiceFailed as failure:
-            log.info("no radio: %s", failure)
-            return Heard(())
+        return await _heard(self._radio, tags, TAG_CALLS, context)
+
+
+async def _heard(service: CachedRadio | None, words: Sequence[str], calls: int, context: RunContext) -> Heard:
+    """The answer of a service, within the run's limits; nothing if there is none."""
+    if service is None:
+        return Heard(())
+    try:
+        fresh = await service.fresh(words)
+        if fresh is not None:
+            return fresh
+        for _ in range(calls):
+            context.budget.take_outside_call()
+        return await service.ask(words)
+    except LimitReached:
+        return Heard(())
+    except ServiceFailed as failure:
+        log.info("nothing from outside: %s", failure)
+        return Heard(())
 
 
 def _full(ranked: Sequence[Ranked], max_per_artist: int) -> list[str]:

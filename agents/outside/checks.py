@@ -46,6 +46,10 @@ async def check_services(options: ServiceOptions, session: aiohttp.ClientSession
     async def radio() -> Any:
         return await http(options.listenbrainz_url).get_json("/1/lb-radio/tags", TAGS)
 
+    async def musicbrainz() -> Any:
+        params = {"query": 'artist:"Nina Simone"', "fmt": "json", "limit": "1"}
+        return await http(options.musicbrainz_url).get_json("/ws/2/recording", params)
+
     async def lastfm() -> Any:
         params = {"method": "chart.gettopartists", "limit": "1", "format": "json", "api_key": options.lastfm_key}
         return await http(options.lastfm_url).get_json("/2.0/", params)
@@ -72,6 +76,9 @@ async def check_services(options: ServiceOptions, session: aiohttp.ClientSession
         await _checked("youtube search", "videos by words", _on(options.youtube_key, "YOUTUBE_API_KEY"), youtube),
         await _checked(
             "listenbrainz radio", "songs by genre and mood", _on(options.radio, "set services.radio: true"), radio
+        ),
+        await _checked(
+            "musicbrainz", "songs by artist", _on(options.musicbrainz, "set services.musicbrainz: true"), musicbrainz
         ),
         await _checked("listenbrainz history", "taste", _on(options.history, "set services.history: true"), radio),
         await _checked("lastfm history", "taste", lastfm_off, lastfm),

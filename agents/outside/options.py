@@ -15,6 +15,8 @@ from agents.music.agent import MusicServices
 from agents.music.history import LASTFM_URL, History, LastFmHistory, ListenBrainzHistory
 from agents.music.listenbrainz import BASE_URL as LISTENBRAINZ_URL
 from agents.music.listenbrainz import ListenBrainz
+from agents.music.musicbrainz import BASE_URL as MUSICBRAINZ_URL
+from agents.music.musicbrainz import MusicBrainz
 from agents.music.radio import CachedRadio
 from agents.music.spotify.client import ACCOUNTS_URL, SCOPE, Spotify
 from agents.music.spotify.client import API_URL as SPOTIFY_URL
@@ -47,6 +49,8 @@ class ServiceOptions:
     region: str = ""
     radio: bool = False
     listenbrainz_url: str = LISTENBRAINZ_URL
+    musicbrainz: bool = False
+    musicbrainz_url: str = MUSICBRAINZ_URL
     timeout_s: float = 5.0
     history: bool = False
     lastfm_url: str = LASTFM_URL
@@ -90,13 +94,17 @@ def music_services(
     radio = None
     if options.radio:
         http = OutsideHttp(session, options.listenbrainz_url, timeout_s=options.timeout_s, now=now)
-        radio = CachedRadio(ListenBrainz(http), SqlAnswers(database, now), now)
+        radio = CachedRadio(ListenBrainz(http).by_tags, SqlAnswers(database, now), now)
+    artists = None
+    if options.musicbrainz:
+        http = OutsideHttp(session, options.musicbrainz_url, timeout_s=options.timeout_s, now=now)
+        artists = CachedRadio(MusicBrainz(http).by_artists, SqlAnswers(database, now), now, "musicbrainz")
     spotify = None
     tokens = spotify_tokens(options, session, database, now)
     if tokens is not None:
         http = OutsideHttp(session, options.spotify_url, timeout_s=options.timeout_s, now=now)
         spotify = SpotifyMirror(http, tokens, SqlRemotes(database, now))
-    return MusicServices(SqlPlaylists(database, now), SqlTracks(database), radio, spotify)
+    return MusicServices(SqlPlaylists(database, now), SqlTracks(database), radio, spotify, artists)
 
 
 def spotify_tokens(

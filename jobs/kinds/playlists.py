@@ -36,7 +36,7 @@ async def renew_playlists(job: JobRun, open_services: Open) -> int:
     context = await context_of(job)
     renewals: list[Renewal] = []
     async with open_services(job) as services:
-        tools = MusicTools(Chooser(read_tracks(), services.imported, services.radio), playlists)
+        tools = MusicTools(Chooser(read_tracks(), services.imported, services.radio, services.artists), playlists)
         for number, playlist in enumerate(old, 1):
             renewal = await tools.renewal_of(playlist, context)
             renewals += [] if renewal is None else [renewal]

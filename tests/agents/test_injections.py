@@ -169,7 +169,9 @@ async def test_songs(engine: AsyncEngine, states: SqlStates, make_context: MakeC
                 for each, (mbid, text) in enumerate(zip(mbids, texts, strict=True))
             }
             day = NOW.replace(year=NOW.year + number)  # the radio is asked anew
-            radio = CachedRadio(ListenBrainz(http), SqlAnswers(engine, lambda day=day: day), lambda day=day: day)
+            radio = CachedRadio(
+                ListenBrainz(http).by_tags, SqlAnswers(engine, lambda day=day: day), lambda day=day: day
+            )
             services = MusicServices(playlists=SqlPlaylists(engine, lambda: NOW), radio=radio)
             context = make_context(state=states, model=Obedient(), traits=traits, memory=Remembers())
             await survives(MusicAgent(services), context, "20 ambient songs", engine, states)

@@ -54,6 +54,8 @@ class ServicesSettings(Frozen):
     )
     radio: bool = Field(default=False, description="get songs from ListenBrainz radio; needs no key")
     listenbrainz_url: str = Field(default="https://api.listenbrainz.org", description="base URL of ListenBrainz")
+    musicbrainz: bool = Field(default=False, description="get songs of an artist from MusicBrainz; needs no key")
+    musicbrainz_url: str = Field(default="https://musicbrainz.org", description="base URL of MusicBrainz")
     timeout_s: float = Field(default=5.0, gt=0, le=30, description="timeout of a request to a service, s")
     history: bool = Field(
         default=False,

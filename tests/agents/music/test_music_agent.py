@@ -183,7 +183,9 @@ async def test_a_radio_that_is_away_is_not_missed(engine: AsyncEngine, make_cont
     """The answer comes from the catalogue; and from both when it is there, with names fenced as data."""
     async with OutsideServer() as server, aiohttp.ClientSession() as session:
         radio = ListenBrainz(OutsideHttp(session, server.url, timeout_s=1))
-        agent = MusicAgent(MusicServices(radio=CachedRadio(radio, SqlAnswers(engine, lambda: NOW), lambda: NOW)))
+        agent = MusicAgent(
+            MusicServices(radio=CachedRadio(radio.by_tags, SqlAnswers(engine, lambda: NOW), lambda: NOW))
+        )
         server.faults = [500]
         context = make_context()
         assert len(cards_of(await say(agent, context, "calm jazz songs"))) == 5
@@ -205,7 +207,7 @@ async def test_a_radio_is_asked_once_a_day_and_what_is_older_is_marked(engine: A
         server.bodies["/1/lb-radio/tags"] = [{"recording_mbid": mbid}]
         server.bodies["/1/metadata/recording/"] = {mbid: {"artist": {"name": "New"}, "recording": {"name": "One"}}}
         answers = SqlAnswers(engine, lambda: now)
-        radio = CachedRadio(ListenBrainz(OutsideHttp(session, server.url, timeout_s=1)), answers, lambda: now)
+        radio = CachedRadio(ListenBrainz(OutsideHttp(session, server.url, timeout_s=1)).by_tags, answers, lambda: now)
         assert await radio.fresh(["calm", "jazz"]) is None
         answer = await radio.ask(["calm", "jazz"])
         assert ([track.title for track in answer.tracks], answer.is_stale) == (["One"], False)
