@@ -89,8 +89,8 @@ def test_only_what_the_images_need_is_sent() -> None:
         assert any(source == rule or source.startswith(f"{rule}/") for rule in sent), source
 
 
-# What needs torch, which the small image has not.
-NEED_TORCH = ("models/vllm", "models/demo", "models/companion", "models/quantize.py", "models/rounding.py",
+# What needs torch or onnxruntime, which the small image has not.
+NEED_TORCH = ("models/vllm", "models/embedding", "models/demo", "models/companion", "models/quantize.py", "models/rounding.py",
               "models/fetch/gguf_checkpoint.py", "models/grammar_worker.py", "serving/deployments")  # fmt: skip
 
 
