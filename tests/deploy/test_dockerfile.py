@@ -90,8 +90,17 @@ def test_only_what_the_images_need_is_sent() -> None:
 
 
 # What needs torch or onnxruntime, which the small image has not.
-NEED_TORCH = ("models/vllm", "models/embedding", "models/demo", "models/companion", "models/quantize.py",
-              "models/rounding.py", "models/fetch/gguf_checkpoint.py", "models/grammar_worker.py", "serving/deployments")  # fmt: skip
+NEED_TORCH = (
+    "models/companion",
+    "models/demo",
+    "models/embedding",
+    "models/fetch/gguf_checkpoint.py",
+    "models/grammar_worker.py",
+    "models/quantize.py",
+    "models/rounding.py",
+    "models/vllm",
+    "serving/deployments",
+)
 
 
 def test_the_small_image_has_every_package_that_its_processes_import() -> None:
