@@ -1,6 +1,6 @@
 """`bondhu apply`: from what runs to what the configuration says, without losing a request.
 
-The tests build on one another: after them the unquantised model is active, and the alias `bondhu` means it.
+The tests build on one another; after those of `make test` the quantised model is active, as before.
 """
 
 import json
@@ -113,8 +113,10 @@ def test_the_plan_says_what_a_swap_will_do(stack: LocalStack) -> None:
     assert plan["route"] == ["directory"]
     assert [name.startswith("embedder-") for name in plan["keep"]] == [True]
     assert boots(stack) == before
+    stack.configure(models={"active": QUANTISED})
 
 
+@pytest.mark.slow  # for the time of make test, where tests/stack/models/test_swaps.py swaps under load
 def test_a_swap_under_load_fails_no_request(stack: LocalStack, client: OpenAI) -> None:
     """While clients of the alias chat, streaming and not, the active model changes and every request is answered."""
     stack.configure(models={"active": UNQUANTISED})
