@@ -60,7 +60,7 @@ class EngineResponse(asyncio.Protocol):
         while not self._pieces:
             if self._complete:
                 return b""
-            await self._wait()
+            await self._news_future()
         block = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._buffered = 0
@@ -85,17 +85,18 @@ class EngineResponse(asyncio.Protocol):
         self._headed = self._complete = False
         self._open_transport().write(request)
         while not self._headed:
-            await self._wait()
+            await self._news_future()
 
     def close(self) -> None:
         """Close the connection; an engine aborts an unfinished response."""
         self._open_transport().abort()
 
-    async def _wait(self) -> None:
+    def _news_future(self) -> "asyncio.Future[None]":
+        """Done at the next news; raises ConnectionLost if there will be none."""
         if self._lost is not None:
             raise ConnectionLost(self._lost)
         self._news = self._loop.create_future()
-        await self._news
+        return self._news
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():

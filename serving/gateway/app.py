@@ -101,13 +101,13 @@ def create_app() -> FastAPI:
         app.include_router(metrics.router)
     if settings.gateway.page:
         app.include_router(web.page_router())
-    app.add_middleware(DirectRoutes, routes=app.routes, on_error=_on_api_error)  # innermost
+    app.add_middleware(unknown_paths.HeadAsGet)  # innermost
+    app.add_middleware(DirectRoutes, routes=app.routes, on_error=_on_api_error)
     app.openapi = partial(_document, app, settings)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.add_exception_handler(errors.ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_bug)
-    app.add_middleware(unknown_paths.HeadAsGet)
     if settings.gateway.gzip_min_bytes:  # Starlette does not compress event streams
         app.add_middleware(GZipMiddleware, minimum_size=settings.gateway.gzip_min_bytes, compresslevel=GZIP_LEVEL)
     if settings.gateway.cors_origins:

@@ -94,11 +94,12 @@ class StreamMeter:
         if not usage or self._wants_all:
             self.has_error = self.has_error or "error" in chunk
             event = Event(data + END, chunk)
-        elif self._wants_last:
-            event = Event.of({**chunk, "usage": None})
         else:
-            del chunk["usage"]
-            event = Event.of(chunk)
+            if self._wants_last:
+                chunk["usage"] = None
+            else:
+                del chunk["usage"]
+            event = Event(DATA + orjson.dumps(chunk) + END, chunk)
         if usage:
             self._usage_by_choice[choices[0].get("index", 0)] = usage
         return event

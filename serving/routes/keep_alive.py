@@ -72,12 +72,12 @@ class _Commented:
     async def write(self, events: bytes) -> None:
         """Pass on events."""
         self._sent_at = self._loop.time()
-        await self._sink.write(self._as_event(events))
+        await self._sink.write(self._as_event(events) if self.began_it else events)
 
     async def end(self, rest: bytes = b"") -> None:
         """Pass on the end."""
         self._sent_at, self._has_ended = self._loop.time(), True
-        await self._sink.end(self._as_event(rest))
+        await self._sink.end(self._as_event(rest) if self.began_it else rest)
 
     def close(self) -> None:
         """Send no more comments."""
@@ -86,8 +86,8 @@ class _Commented:
             self._comment.cancel()
 
     def _as_event(self, body: bytes) -> bytes:
-        """The body; that of an error as an event, if the stream began here."""
-        return DATA + body + END if body and self.began_it and self._status != 200 else body
+        """What follows a stream that began here: the body of an error as an event."""
+        return DATA + body + END if body and self._status != 200 else body
 
     def _look(self) -> None:
         silent_s = self._loop.time() - self._sent_at

@@ -15,7 +15,7 @@ from serving.streams.recording import Recording
 from tests.serving.gateway.conftest import Application, Message
 from tests.support.gateway_process import ROOT
 
-MAX_FILES = 15
+MAX_FILES = 14
 FOR_SHARED_ONES = {"reader", "recorder", "recording"}  # modules
 
 
@@ -73,7 +73,7 @@ async def walk_of(application: Application, **fields: Any) -> set[str]:
     return walk.files
 
 
-async def test_a_streamed_chat_walks_through_fifteen_files(application: Application) -> None:
+async def test_a_streamed_chat_walks_through_fourteen_files(application: Application) -> None:
     """Those of the documentation, all of them if the response is shared, and three fewer if it is not.
 
     A file counts if it stands on the call stack when the ledger's record begins, when the plan is made, when the
