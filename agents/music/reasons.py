@@ -37,7 +37,10 @@ def why_of(track: Track, query: TrackQuery, liked: Sequence[str]) -> str:
     likes = [_liked(name) for name in liked[:2]]
     if likes:
         reasons.append(f"you like {' and '.join(likes)}")
-    return ", and ".join(reasons[:3]) if reasons else f"something for a start: {track.mood} {track.genre}".strip()
+    if reasons:
+        return ", and ".join(reasons[:3])
+    known = " ".join(each for each in (track.mood, track.genre) if each not in ("", "unknown"))
+    return f"something for a start: {known}" if known else "something for a start"
 
 
 def _liked(feature: str) -> str:

@@ -157,7 +157,8 @@ class MusicTools:
             return ToolResult(_NOTHING, is_final=True)
         name, items = _name(query), [_item(choice.track) for choice in choices]
         lines = [f"{number}. {_named(choice.track)}: {choice.why}." for number, choice in enumerate(choices, 1)]
-        card = Card("playlist", name, {"title": name, "subtitle": f"{len(items)} songs", "why": lines, "items": items})
+        shown = [item | {"why": choice.why} for item, choice in zip(items, choices, strict=True)]
+        card = Card("playlist", name, {"title": name, "subtitle": f"{len(items)} songs", "items": shown})
         plain = "\n".join([f'A playlist, "{name}":', *lines])
         if self._playlists is None or context.owner is None or context.state is None:
             return ToolResult(f"{plain}\n{_NO_PLACE}", cards=[card], is_final=True)
@@ -215,8 +216,9 @@ class MusicTools:
         add, gone = renewal.add, renewal.gone
         lines = [*(f"+ {_named(choice.track)}: {choice.why}." for choice in renewal.new)]
         lines += [f"- {item['artist']}, {item['title']}" for item in gone]
+        shown = [item | {"why": choice.why} for item, choice in zip(add, renewal.new, strict=True)]
         card = Card(
-            "playlist", playlist.name, {"title": playlist.name, "subtitle": "changes", "add": add, "remove": gone}
+            "playlist", playlist.name, {"title": playlist.name, "subtitle": "changes", "add": shown, "remove": gone}
         )
         plain = "\n".join([f'"{playlist.name}" would change:', *lines, "Shall I?"])
         return ToolResult(plain, cards=[card], proposed=[renewal.effect], is_final=True)

@@ -16,7 +16,7 @@ const sayButton = ({ label, says }, say, kind = "chip", of = "") =>
   button(label, () => say(says), kind, { "data-says": says, ...(of && { "aria-label": `${label}: ${of}` }) });
 
 function drawCard({ kind, title, data = {}, actions = [] }, say) {
-  const draw = BODIES[kind] ?? (Array.isArray(listed(data)) ? drawList : data.subtitle ? drawItem : drawPlain);
+  const draw = BODIES[kind] ?? (data.add ? drawChange : Array.isArray(listed(data)) ? drawList : data.subtitle ? drawItem : drawPlain);
   const rest = kind === "game" && data.board ? actions.filter((each) => !/^[1-9]$/.test(each.says)) : actions;
   const of = draw === drawItem ? title : ""; // several are beside each other, with the same buttons
   return make("section.card", { "aria-label": title, "data-kind": kind },
@@ -39,6 +39,10 @@ function drawList(data, say) {
   });
   return make("ol.items", {}, rows);
 }
+
+/** What a change brings and takes. */
+const drawChange = ({ add, remove = [] }) => make("div", {},
+  drawList({ items: add }), remove.length ? make("p.by", {}, `In their place these leave: ${remove.map((each) => each.title).join(", ")}.`) : null);
 
 /** One song or video: who and when, how long, why, and where it is. */
 function drawItem({ subtitle, why, url, minutes: length, minutes_known: isKnown, stale }, say, title) {

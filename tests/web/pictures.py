@@ -1,4 +1,4 @@
-"""Take the pictures of docs/page.md: `PYTHONPATH=tests:tests/web python tests/web/pictures.py docs/images`."""
+"""Take the pictures of docs/page.md: `python -m tests.web.pictures docs/images`."""
 
 import sys
 import tempfile
@@ -73,7 +73,7 @@ def shoot(page: Page, url: str, key: str, name: str, target: Path) -> None:
     page.get_by_role("button", name="Come in").click()
     page.locator(".greeting").wait_for()
     take("hello")
-    for text in ("Do you smell the rain?", "Some music for the evening?", "Let's play!"):
+    for text in ("Do you smell the rain?", "Make me a calm playlist", "Let's play tic-tac-toe"):
         say(page, text)
     page.locator("li.mine").nth(1).evaluate("each => each.scrollIntoView()")
     take("chat")

@@ -146,6 +146,8 @@ async def test_a_playlist_is_made_changed_and_undone(
     events = await say(agent, context, "make me a playlist for running")
     proposal = next(event for event in events if isinstance(event, Proposal))
     assert proposal.state == "pending"
+    [card] = cards_of(events)
+    assert all(item["why"] for item in card.data["items"])
     assert await playlists.all_of(MINA) == []
     await say(agent, context, "", confirm=proposal.id)
     await say(agent, context, "", confirm=proposal.id)
@@ -154,6 +156,7 @@ async def test_a_playlist_is_made_changed_and_undone(
     assert "Run" in text_of(await say(agent, context, "show my playlists"))
     events = await say(agent, context, "update my playlist")
     update = next(event for event in events if isinstance(event, Proposal))
+    assert all(item["why"] for item in cards_of(events)[0].data["add"])
     await say(agent, context, "yes")
     [changed] = await playlists.all_of(MINA)
     before, after = ({item["id"] for item in each.items} for each in (made, changed))

@@ -106,7 +106,7 @@ def test_a_kill_at_any_write_and_said_again_is_once(
             visitor = begin(f"visitor-{step}")
             gateway.arm(step, visitor.next_id)
             said = visitor.say(agent, last)
-            eventually(lambda here=visitor: gateway.has_died() or len(here.turns()) == turns + 2, DEADLINE_S, "an end")
+            eventually(lambda here=visitor: gateway.has_died() or here.counts(turns + 2), DEADLINE_S, "an end")
             if not gateway.has_died():
                 gateway.disarm()
                 break

@@ -81,6 +81,13 @@ class Visitor:
         messages = [turn for each in self.export()["conversations"] for turn in each["messages"]]
         return [(turn["speaker"], turn["text"]) for turn in messages]
 
+    def counts(self, number: int) -> bool:
+        """Whether so many turns of theirs are stored; False as well when nobody answers."""
+        try:
+            return len(self.turns()) == number
+        except httpx.TransportError:
+            return False
+
     def has_turns(self, number: int) -> None:
         """Wait until so many turns of theirs are stored: a reply is when its client has it."""
         eventually(lambda: len(self.turns()) == number, DEADLINE_S, f"{number} turns to be stored")

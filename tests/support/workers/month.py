@@ -109,5 +109,7 @@ class Person:
 
 
 def move_clock(clock: Path, to: datetime) -> None:
-    """Set it, as libfaketime reads it: by an offset."""
-    clock.write_text(f"{(to - datetime.now(UTC)).total_seconds():+.0f}")
+    """Set it, as libfaketime reads it: by an offset. At once: half a file would be the real time."""
+    new = clock.with_suffix(".new")
+    new.write_text(f"{(to - datetime.now(UTC)).total_seconds():+.0f}")
+    new.replace(clock)
