@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from jobs.dispatch import SEND_AGAIN
 from storage.agents.states import SqlStates, StateKey
 from storage.database import open_engine
 from storage.jobs import board
@@ -70,7 +71,9 @@ class KilledHouse:
             move_clock(self._clock, self._now)
 
     def finish(self) -> None:
-        """Let a worker do what is left."""
+        """Let a worker do what is left, when what a dead broker lost is sent again."""
+        self._now += SEND_AGAIN
+        move_clock(self._clock, self._now)
         with self.worker:
             eventually(lambda: not asyncio.run(self._left()), PATIENT_S, "all jobs to be done", 0.5)
 
