@@ -6,6 +6,7 @@ Two applications' worth of clients ask: some may be answered outside, by Gemini'
 import contextlib
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,24 +34,38 @@ MANY_WORDS = {
 }
 FREE_WITHIN_S = 30.0
 COMPILED_WITHIN_S = 180.0
+MOMENT_S, SEEN_WITHIN_S = 0.02, 0.2
 
 
 @contextlib.contextmanager
-def frozen(stack: LocalStack, just_before: Callable[[], None] = lambda: None) -> Iterator[None]:
+def frozen(stack: LocalStack, ask: Callable[[], Sequence[Asking]] = tuple) -> Iterator[Sequence[Asking]]:
     """Within it, no engine goes on (SIGSTOP): connections stay open, nothing comes.
 
-    `just_before` runs once the engines are found, which takes longer than a short answer.
+    What `ask` asks, and this gives, has begun. It is asked of engines that are stopped, which go on by moments until
+    then: an answer is short, and a busy machine needs longer to notice its begin than an engine to end it.
     """
     cores = stack.processes(ENGINE_CORE)
-    just_before()
-    for core in cores:
-        core.send_signal(signal.SIGSTOP)
+    _signal(cores, signal.SIGSTOP)
     try:
-        yield
+        streams = ask()
+
+        def have_begun() -> bool:
+            _signal(cores, signal.SIGCONT)
+            time.sleep(MOMENT_S)
+            _signal(cores, signal.SIGSTOP)
+            return all(stream.begun.wait(SEEN_WITHIN_S) for stream in streams)
+
+        if streams:
+            eventually(have_begun, FREE_WITHIN_S, "the answers to begin")
+        yield streams
     finally:
-        for core in cores:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a test has killed it
-                core.send_signal(signal.SIGCONT)
+        _signal(cores, signal.SIGCONT)
+
+
+def _signal(cores: Sequence[psutil.Process], number: int) -> None:
+    for core in cores:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a test has killed it
+            core.send_signal(number)
 
 
 def outgoing(app: App, number: int, **body: Any) -> list[Asking]:
@@ -79,10 +94,7 @@ def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     begun_kept = kept(app, SLOTS - 6)
     for stream in begun_kept:
         stream.until_begun()
-    begun_outgoing = outgoing(app, 4)
-    for stream in begun_outgoing:
-        stream.until_begun()
-    with frozen(stack):
+    with frozen(stack, lambda: outgoing(app, 4)) as begun_outgoing:
         waiting = outgoing(app, 3), kept(app, 3)  # two of them in the engine, before their first token
         eventually(lambda: queue_depth(stack) == QUEUED, FREE_WITHIN_S, "a queue in front of the engine")
         stack.kill(ENGINE_CORE)
@@ -106,14 +118,7 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     (guided,) = outgoing(app, 1, response_format=MANY_WORDS)
     for stream in (*begun_kept, guided):
         stream.until_begun()
-    begun_outgoing: list[Asking] = []
-
-    def begin_outgoing() -> None:
-        begun_outgoing.extend(outgoing(app, 1, stream_options={"include_usage": True}))
-        for stream in begun_outgoing:
-            stream.until_begun()
-
-    with frozen(stack, begin_outgoing):
+    with frozen(stack, lambda: outgoing(app, 1, stream_options={"include_usage": True})) as begun_outgoing:
         waiting = outgoing(app, 1), kept(app, 1)
         begun = check(begun_outgoing, begun_kept)
         not_begun = check(*waiting)
