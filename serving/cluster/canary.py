@@ -96,11 +96,13 @@ def judge(canary: CanarySpec, *, old: Traffic, new: Traffic) -> None:
     if new["requests"] >= canary.min_requests:
         more = _share(new) - _share(old)
         if more > canary.max_errors:
-            raise CanaryFailed(f"canary: {tell(new)}, and {tell(old)} of the old engine")
+            why = f"{more:.0%} more of its requests fail (at most {canary.max_errors:.0%})"
+            raise CanaryFailed(f"canary: {why}: {tell(new)}; of the old engine {tell(old)}")
     if new["streams"] >= canary.min_requests and old["streams"]:
         ratio = _ttft_s(new) / max(_ttft_s(old), 1e-3)
         if ratio > canary.max_ttft_ratio:
-            raise CanaryFailed(f"canary: {tell(new)}, and {tell(old)} of the old engine")
+            why = f"its first tokens come {ratio:.1f} times as late (at most {canary.max_ttft_ratio:g})"
+            raise CanaryFailed(f"canary: {why}: {tell(new)}; of the old engine {tell(old)}")
 
 
 def since(before: Mapping[str, Traffic], after: Mapping[str, Traffic], fingerprint: str) -> Traffic:

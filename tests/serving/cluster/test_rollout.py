@@ -203,7 +203,9 @@ def test_a_canary_that_does_worse_goes_back(cluster: RayCluster, tmp_path: Path)
         routes(before)["models"][OLD]: good,
         settings.catalogue[NEW].fingerprint(): {"requests": 5, "failed": 3, "streams": 5, "ttft_s": 0.5},
     }
-    with pytest.raises(ApplyFailed, match=r"canary: \d+ of \d+ requests failed"):
+    with pytest.raises(
+        ApplyFailed, match=r"canary: 60% more of its requests fail \(at most 5%\): \d+ of \d+ requests failed"
+    ):
         apply(cluster, tmp_path, settings, canary=CanarySpec(share=0.05, minutes=5, min_requests=5))
     (trial,) = [routes(each) for each in cluster.documents if "canary" in routes(each)]
     assert (trial["active"], trial["canary"]["to"], trial["canary"]["share"]) == (OLD, NEW, 0.05)
