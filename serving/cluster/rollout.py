@@ -141,7 +141,10 @@ class Rollout:
         now = self._checks.asked_now(manifest.engines_of(final), manifest.routes_of(before))
         self.report("stopping " + ", ".join(names))
         stays = [app for app in manifest.engines_of(final) if app["name"] in self.plan.running]
-        self._put(manifest.changed(final, self._stopping(before, final), stays))
+        stopping = self._stopping(before, final)
+        self._put(manifest.changed(before, stopping, manifest.engines_of(before)))
+        time.sleep(self.timing.polls_s)  # by then every gateway can tell its clients when to come again
+        self.api.put(manifest.changed(final, stopping, stays))
         self._wait_until_gone(names)
         self._began_s = time.monotonic()
         self._put(self._expected(final))
@@ -231,7 +234,7 @@ class Rollout:
         now, then = manifest.routes_of(before), manifest.routes_of(final)
         live, chains = now.get("live", {}), then.get("live", {}).get("fallback", {})
         took_s = self._start_s(then.get("bases", {}).get(then["active"], then["active"]))
-        ready_at = {} if took_s is None else dict.fromkeys(now["models"], self.clock() + took_s)
+        ready_at = {} if took_s is None else dict.fromkeys(now["models"], self.clock() + self.timing.polls_s + took_s)
         table: Any = {**now, "expected": ready_at}
         if live:
             table["live"] = {**live, "fallback": {**chains, **live.get("fallback", {})}}

@@ -18,6 +18,7 @@ from serving.cli.fetch import fetch_missing
 from serving.cluster import apply as applying
 from serving.cluster.apply import Plan
 from serving.config.errors import ConfigError
+from serving.config.private_files import keep_private
 from serving.config.schema import CanarySpec, Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -39,6 +40,7 @@ def apply(
 ) -> None:
     """Apply the configuration to the running service without losing a request."""
     settings = settings_or_exit()
+    keep_private()
     chosen = _canary(canary, minutes) or settings.catalogue[settings.models.active].canary
     try:
         if restore:
@@ -74,6 +76,7 @@ def rollback(
 ) -> None:
     """Go back to what served before the last change. The files stay: correct them before the next `bondhu apply`."""
     settings = settings_or_exit()
+    keep_private()
     try:
         with _one_at_a_time(settings):
             found = record.last_good(settings)

@@ -129,10 +129,11 @@ def test_without_room_the_old_engine_comes_back_by_itself(cluster: RayCluster, t
     with pytest.raises(ApplyFailed, match="serves again"):
         apply(cluster, tmp_path, settings_of(NEW), replace=True)
     engines = [models(each) for each in cluster.documents]
-    assert engines[:3] == [[OLD], [], [NEW]], "the old one stops before the new one starts"
+    assert engines[:4] == [[OLD], [OLD], [], [NEW]], "the old one stops before the new one starts"
     assert [OLD, NEW] not in engines
-    expected = [routes(each).get("expected") for each in cluster.documents[1:4]]
-    assert expected == [{OLD: NOW_S + 40}, {NEW: NOW_S + 40}, {OLD: NOW_S + 40}]
+    expected = [routes(each).get("expected", {}) for each in cluster.documents[1:5]]
+    assert [set(each) for each in expected] == [{OLD}, {OLD}, {NEW}, {OLD}], "clients know it before the old one stops"
+    assert [*expected[2].values(), *expected[3].values()] == [NOW_S + 40, NOW_S + 40]
     stopping = routes(cluster.documents[1])
     assert (stopping["active"], set(stopping["live"]["fallback"])) == (OLD, {OLD, NEW})
     assert cluster.document["applications"] == before["applications"]

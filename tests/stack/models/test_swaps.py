@@ -154,6 +154,7 @@ def test_a_canary_that_does_well_gets_all_and_can_be_rolled_back(stack: LocalSta
         assert (met[0].endswith("quantization=W8A8"), met[-1]) == (True, met[0])
         assert {label.rpartition("; ")[2] for label in met} == {"quantization=W8A8", "quantization=none"}
     assert set(versions(stack)) == {OLD}
+    assert status(stack)["open_to_others"] == [], "what an apply writes is its user's alone"
     rows = json.loads(stack.bondhu("history", "--json").stdout)
     assert [(row["action"], row["failure"]) for row in rows[:2]] == [("rollback", None), ("apply", None)]
     assert rows[1]["by"] == "maya"
