@@ -19,12 +19,22 @@ import aiohttp
 from models.serve_ingress import CLUSTER_HEADER
 from serving.engines import prefix_salt
 from serving.engines.traffic import TrafficCounter
-from serving.engines.wire import RESTING, Canary, DirectoryAnswer, ReplicaReport, Routing, label, serves
+from serving.engines.wire import (
+    RESTING,
+    Canary,
+    DirectoryAnswer,
+    ReplicaReport,
+    ReplicaState,
+    Routing,
+    label,
+    serves,
+)
 from serving.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
 
 WAKING = "its engine is being woken"
+UP: tuple[ReplicaState, ...] = ("ready", "draining")  # an engine that answers
 RETRY_PROBE_S = 0.5  # interval of probing a replica that should work but failed
 
 
@@ -213,7 +223,7 @@ class EngineRegistry:
     def labels(self, model: str) -> set[tuple[str, str]]:
         """(fingerprint, label) of each replica that serves `model` or is draining."""
         replicas = [replica for replica in self._replicas.values() if serves(replica.report, model)]
-        up = [replica for replica in replicas if replica.report["state"] in ("ready", "draining")]
+        up = [replica for replica in replicas if replica.report["state"] in UP]
         return {(replica.report["fingerprint"], replica.label(model)) for replica in up}
 
     def reports(self) -> list[ReplicaReport]:
@@ -252,7 +262,8 @@ class EngineRegistry:
         return [
             replica
             for replica in self._replicas.values()
-            if replica.proven_at is not None and replica.proven_at > oldest and serves(replica.report, model)
+            if replica.proven_at is not None and replica.proven_at > oldest
+            if replica.report["state"] in UP and serves(replica.report, model)
         ]
 
     def _usable(self, model: str) -> list[Replica]:
@@ -317,7 +328,7 @@ class EngineRegistry:
         for replica in self._replicas.values():
             wait = RETRY_PROBE_S if replica.proven_at is None else self._probe_interval_s
             last = max(replica.tried_at, replica.proven_at or float("-inf"))
-            if replica.report["state"] in ("ready", "draining") and now - last >= wait:
+            if replica.report["state"] in UP and now - last >= wait:
                 replica.tried_at = now
                 probe = asyncio.create_task(self._probe(replica))
                 self._probes.add(probe)

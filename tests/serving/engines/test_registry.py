@@ -121,6 +121,24 @@ async def test_a_request_wakes_an_engine_that_sleeps_and_waits() -> None:
             assert registry.choose("lora").report["epoch"] == 2
 
 
+async def test_an_engine_that_has_just_fallen_asleep_is_waited_for_as_well() -> None:
+    """That it answered a moment ago does not make it usable."""
+    async with DirectoryServer() as directory:
+        directory.replicas = [directory.report(OLD, "o")]
+        directory.routing = routes(OLD, {OLD: "o"})
+        async with polling(directory) as registry:
+            await until(lambda: registry.replicas(OLD) == 1)
+            directory.replicas = [directory.report(OLD, "o", "asleep", ready_in_s=2.0)]
+            await until(lambda: registry.state(OLD).state == "asleep")
+            waiting = asyncio.create_task(registry.awake(OLD, timeout_s=60))
+            await until(lambda: directory.told)
+            assert not waiting.done()
+            directory.replicas = [directory.report(OLD, "o", "ready", epoch=2)]
+            async with asyncio.timeout(WITHIN_S):
+                await waiting
+            assert registry.choose(OLD).report["epoch"] == 2
+
+
 async def test_a_request_with_less_time_than_waking_takes_does_not_wait() -> None:
     """It falls back; the engine is woken all the same."""
     async with DirectoryServer() as directory:
