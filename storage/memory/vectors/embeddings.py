@@ -10,7 +10,21 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Integer, Row, ScalarSelect, Select, and_, bindparam, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Insert,
+    Integer,
+    Row,
+    ScalarSelect,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import aliased
 
@@ -141,19 +155,23 @@ def _turn(row: Row[Any]) -> Unembedded:
 
 @cache
 def _lacking_turns(space: Space) -> Select[Any]:
-    before, after = aliased(Message), aliased(Message)
-    columns = (
-        *(Message.id, Message.changed_in, Message.text, Message.speaker, Embedding.single, Embedding.parts),
+    """The turns, and then the neighbours of these alone: of an import, most turns are left for later."""
+    shown = (Message.id, Message.changed_in, Message.text, Message.speaker, Embedding.single, Embedding.parts)
+    place = (Message.app, Message.end_user, Message.conversation_id, Message.said_at, Message.position)
+    query = WHOEVER.select(Message, *shown, *place).outerjoin(Embedding, joins(Message, "turn", space))
+    lacking = or_(Embedding.item_id.is_(None), Embedding.window.is_(None))
+    query = query.where(Message.changed_in >= bindparam("since"), lacking)
+    query = query.order_by(Message.conversation_id, Message.said_at).limit(bindparam("most", type_=Integer))
+    found, before, after = query.subquery("lacking"), aliased(Message), aliased(Message)
+    beside: FromClause = found
+    for other, step in ((before, -1), (after, 1)):
+        same = and_(other.app == found.c.app, other.end_user == found.c.end_user)
+        beside = beside.outerjoin(other, and_(same, other.id == _neighbour(found, step)))
+    lines = (
         *(before.speaker.label("before_speaker"), before.text.label("before")),
         *(after.speaker.label("after_speaker"), after.text.label("after")),
     )
-    query = WHOEVER.select(Message, *columns).outerjoin(Embedding, joins(Message, "turn", space))
-    for other, step in ((before, -1), (after, 1)):
-        same = and_(other.app == Message.app, other.end_user == Message.end_user)
-        query = query.outerjoin(other, and_(same, other.id == _neighbour(step)))
-    lacking = or_(Embedding.item_id.is_(None), Embedding.window.is_(None))
-    query = query.where(Message.changed_in >= bindparam("since"), lacking)
-    return query.order_by(Message.conversation_id, Message.said_at).limit(bindparam("most", type_=Integer))
+    return select(found, *lines).select_from(beside).order_by(found.c.conversation_id, found.c.said_at)
 
 
 @cache
@@ -164,15 +182,15 @@ def _lacking_memories(space: Space) -> Select[Any]:
     return query.limit(bindparam("most", type_=Integer))
 
 
-def _neighbour(step: int) -> ScalarSelect[str]:
-    """The id of the turn before (-1) or after (1) the query's current turn."""
+def _neighbour(turn: Subquery, step: int) -> ScalarSelect[str]:
+    """The id of the turn before (-1) or after (1) this one."""
     other = aliased(Message)
-    here, there = tuple_(Message.said_at, Message.position), tuple_(other.said_at, other.position)
+    here, there = tuple_(turn.c.said_at, turn.c.position), tuple_(other.said_at, other.position)
     order = (other.said_at, other.position) if step > 0 else (other.said_at.desc(), other.position.desc())
-    same = (other.app == Message.app, other.end_user == Message.end_user)
-    query = select(other.id).where(*same, other.conversation_id == Message.conversation_id)
+    same = (other.app == turn.c.app, other.end_user == turn.c.end_user)
+    query = select(other.id).where(*same, other.conversation_id == turn.c.conversation_id)
     query = query.where(there > here if step > 0 else there < here).order_by(*order).limit(1)
-    return query.correlate(Message).scalar_subquery()
+    return query.correlate(turn).scalar_subquery()
 
 
 async def _changed_in(
