@@ -1,39 +1,8 @@
-"""Timeouts that cost little on the request path.
-
-`answer_within` is for socket I/O: it expires only after the event loop has polled its sockets once more. The loop of a
-saturated worker is late: it sees the expired timer and the response, which arrived long ago, in the same pass.
-`asyncio.timeout` alone would then report a fast server as unavailable. `Stall` is for streams.
-"""
+"""A timeout between two events of a stream that costs little on the path of a request."""
 
 import asyncio
 from types import TracebackType
 from typing import Self
-
-LOOK_S = 0.001  # such a timer fires in a later pass of the loop, which polls its sockets in between
-
-
-class answer_within:  # noqa: N801  # used like asyncio.timeout
-    """Raise TimeoutError if the block does not finish in time."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._limit = asyncio.timeout(None)
-
-    async def __aenter__(self) -> None:
-        """Start the timer."""
-        self._loop = asyncio.get_running_loop()
-        await self._limit.__aenter__()
-        self._timer = self._loop.call_later(self._timeout_s, self._look)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop it; raises TimeoutError if it has expired."""
-        self._timer.cancel()
-        await self._limit.__aexit__(kind, error, trace)
-
-    def _look(self) -> None:
-        self._limit.reschedule(self._loop.time() + LOOK_S)
 
 
 class Stall:

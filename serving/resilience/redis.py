@@ -19,13 +19,13 @@ from redis.exceptions import RedisError
 
 from serving.errors import CacheAway
 from serving.resilience.breaker import Breaker
-from serving.resilience.deadline import answer_within
 from serving.resilience.redis_scripts import Script, ScriptConnection
 
 AWAY = (RedisError, OSError, TimeoutError)  # a full or loading Redis returns errors: it counts as unavailable
 TIMEOUT_S = 0.05  # of a call on the path of a request
 ERASE_TIMEOUT_S = 5.0  # of erasing what a person has in Redis
 PROBE_S = 1.0
+LOOK_S = 0.001  # such a timer fires in a later pass of the loop, which polls its sockets in between
 
 
 class GatewayRedis(Redis):
@@ -115,8 +115,13 @@ class GuardedRedis:
                     self.breaker.close()
 
 
-class _Call(answer_within):
-    """A block of `answer_within` that tells a breaker how it ended."""
+class _Call:
+    """A block that is a call: it raises TimeoutError if it takes too long, and tells the breaker how it ended.
+
+    It expires only after the event loop has polled its sockets once more. The loop of a saturated worker is late: it
+    sees the expired timer and the reply, which arrived long ago, in the same pass, and `asyncio.timeout` alone would
+    report a fast Redis as unavailable.
+    """
 
     def __init__(
         self,
@@ -125,18 +130,25 @@ class _Call(answer_within):
         tolerated: tuple[type[Exception], ...],
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(timeout_s)
         self._breaker = breaker
+        self._timeout_s = timeout_s
         self._tolerated = tolerated
-        self._clock = clock
         self._began_s = clock()
+        self._limit = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        """Start the timer."""
+        self._loop = asyncio.get_running_loop()
+        await self._limit.__aenter__()
+        self._timer = self._loop.call_later(self._timeout_s, self._look)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the timer; raises TimeoutError if it has expired."""
+        """Stop it."""
+        self._timer.cancel()
         try:
-            await super().__aexit__(kind, error, trace)
+            await self._limit.__aexit__(kind, error, trace)
         except TimeoutError as problem:
             self._breaker.failed(problem, self._began_s)
             raise
@@ -144,6 +156,9 @@ class _Call(answer_within):
             self._breaker.succeeded()
         elif isinstance(error, AWAY) and not isinstance(error, self._tolerated):
             self._breaker.failed(error, self._began_s)
+
+    def _look(self) -> None:
+        self._limit.reschedule(self._loop.time() + LOOK_S)
 
 
 @contextmanager
