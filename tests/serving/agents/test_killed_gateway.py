@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -26,7 +26,6 @@ from tests.support.workers.killed_gateway import (
 )
 
 BEGINNING = datetime(2027, 3, 2, 8, 0, tzinfo=UTC)
-APART = timedelta(minutes=20)  # what is said twice within ten minutes is one turn
 SCENARIOS = {  # what comes before, and the request in which the gateway dies
     "a move": ("games", ("play hangman",), "e"),
     "a thumb up": ("music", ("play some jazz songs",), "like 1"),
@@ -91,7 +90,7 @@ def test_a_kill_at_any_write_and_said_again_is_once(
     with armed_gateway(tmp_path, url) as (gateway, _):
 
         def begin(name: str) -> Visitor:
-            gateway.pass_time(APART)
+            gateway.begin_another()
             visitor = Visitor(gateway.process, gateway.key, name)
             for text in before:
                 assert visitor.say(agent, text)

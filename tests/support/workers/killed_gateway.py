@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.support.workers.crash_hook import ARMED
 from tests.support.workers.month import move_clock
 
 APP = "diary"
+APART = timedelta(minutes=20)  # what is said twice within ten minutes is one turn
 LEASE = timedelta(minutes=2)  # longer than a proposal is held by the run that applies it
 Json = dict[str, Any]
 
@@ -90,7 +91,17 @@ class Visitor:
 
     def has_turns(self, number: int) -> None:
         """Wait until so many turns of theirs are stored: a reply is when its client has it."""
-        eventually(lambda: len(self.turns()) == number, DEADLINE_S, f"{number} turns to be stored")
+        found: list[tuple[str, str]] = []
+
+        def are_there() -> bool:
+            found[:] = self.turns()
+            return len(found) == number
+
+        try:
+            eventually(are_there, DEADLINE_S, f"{number} turns to be stored")
+        except AssertionError as failure:
+            failure.add_note(f"there are {found}")
+            raise
 
     def rows(self) -> Counter[str]:
         """Return how their requests ended, once each has its row in the ledger, and none has two."""
@@ -120,8 +131,8 @@ class ArmedGateway:
         self.process = process
         self._armed = folder / "armed"
         self._clock = folder / "clock"
-        self._now = begins
-        self.pass_time(timedelta(0))
+        self._begins = begins
+        move_clock(self._clock, begins)
 
     def arm(self, step: int, request: str) -> None:
         """Have it die at that step of the request with this id."""
@@ -140,17 +151,21 @@ class ArmedGateway:
         """Start it once more, without that, when nobody else can still be at what it did."""
         self._armed.unlink()
         self.process.kill()
-        self.pass_time(LEASE)
+        move_clock(self._clock, self._now + LEASE)
         self.process.start()
 
     def disarm(self) -> None:
         """Let it live."""
         self._armed.unlink()
 
-    def pass_time(self, time: timedelta) -> None:
-        """Move its clock."""
-        self._now += time
-        move_clock(self._clock, self._now)
+    def begin_another(self) -> None:
+        """Move its clock to the beginning of another stretch."""
+        self._begins += APART
+        move_clock(self._clock, self._begins)
+
+    @property
+    def _now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=int(self._clock.read_text()))
 
 
 def has_no_open_reservation(process: GatewayProcess) -> bool:
