@@ -78,18 +78,26 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Processor time a chat by role, before and after."""
-    figure, axes = plt.subplots(figsize=(8, 3))
-    roles = sorted({role for runs in result["stack"].values() for run in runs for role in run["cpu_ms_a_chat"]})
-    for row, side in enumerate(("after", "before")):
-        left = 0.0
-        for number, role in enumerate(roles):
-            value = mean(run["cpu_ms_a_chat"].get(role, 0) for run in result["stack"][side])
-            axes.barh(row, value, left=left, color=plt.get_cmap("tab20")(number), label=role if row == 0 else None)
-            left += value
-    axes.set_yticks([0, 1], ["after", "before"])
-    axes.set_xlabel("processor time a chat with memory, ms")
-    axes.legend(fontsize=6, ncols=2)
+    """Processor time before and after: the work in the service, the embedder, and a chat with the whole stack."""
+    bars = {
+        f"{database}, {work}": [mean(run[work]["cpu_ms"] for run in result[database][side]) for side in ORDER[:2]]
+        for database in ("SQLite", "Postgres")
+        for work in ("message and reply", "chat")
+    }
+    torch, onnx = (list(result["embedder"][runtime].values()) for runtime in ("torch", "onnx"))
+    bars["a chat's texts in the embedder"] = [torch[0], onnx[1]]
+    if result["stack"]["after"]:
+        stack = [mean(run["cpu_ms_a_chat_total"] for run in result["stack"][side]) for side in ORDER[:2]]
+        bars["a chat, all processes of a stack"] = stack
+    figure, axes = plt.subplots(figsize=(8, 3.5))
+    for row, (name, values) in enumerate(reversed(bars.items())):
+        for offset, value, colour in zip((0.2, -0.2), values, ("tab:grey", "tab:blue"), strict=True):
+            label = {0.2: "before", -0.2: "after"}[offset] if row == 0 else None
+            axes.barh(row + offset, value, 0.38, color=colour, label=label)
+            axes.text(value, row + offset, f" {value:.1f}", va="center", fontsize=7)
+    axes.set_yticks(range(len(bars)), list(reversed(bars)), fontsize=7)
+    axes.set_xlabel("processor time, ms")
+    axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -126,8 +134,7 @@ def _write(result: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "memory-cost.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     (RESULTS / "memory-cost.md").write_text(markdown(result) + "\n")
-    if result["stack"]["after"]:
-        plot(result, RESULTS / "memory-cost.png")
+    plot(result, RESULTS / "memory-cost.png")
 
 
 if __name__ == "__main__":
