@@ -90,7 +90,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         stack = [mean(run["cpu_ms_a_chat_total"] for run in result["stack"][side]) for side in ORDER[:2]]
         bars["a chat, all processes of a stack"] = stack
     figure, axes = plt.subplots(figsize=(8, 3.5))
-    for row, (name, values) in enumerate(reversed(bars.items())):
+    for row, values in enumerate(reversed(bars.values())):
         for offset, value, colour in zip((0.2, -0.2), values, ("tab:grey", "tab:blue"), strict=True):
             label = {0.2: "before", -0.2: "after"}[offset] if row == 0 else None
             axes.barh(row + offset, value, 0.38, color=colour, label=label)
