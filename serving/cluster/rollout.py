@@ -232,13 +232,9 @@ class Rollout:
     def _stopping(self, before: Manifest, final: Manifest) -> Routing:
         """The routing table of before, with what the new models fall back to, and when those should be ready."""
         now, then = manifest.routes_of(before), manifest.routes_of(final)
-        live, chains = now.get("live", {}), then.get("live", {}).get("fallback", {})
         took_s = self._start_s(then.get("bases", {}).get(then["active"], then["active"]))
         ready_at = {} if took_s is None else dict.fromkeys(now["models"], self.clock() + self.timing.polls_s + took_s)
-        table: Any = {**now, "expected": ready_at}
-        if live:
-            table["live"] = {**live, "fallback": {**chains, **live.get("fallback", {})}}
-        return cast("Routing", table)
+        return self._with_chains({**now, "expected": ready_at})
 
     def _expected(self, document: Manifest) -> Manifest:
         """The document, with the times at which its engines should be ready."""
@@ -247,8 +243,17 @@ class Rollout:
             took_s = self._start_s(app["args"]["model"])
             if took_s is not None:
                 ready_at[app["args"]["model"]] = self.clock() + took_s
-        routes: Any = {**manifest.routes_of(document), "expected": ready_at}
+        routes = self._with_chains({**manifest.routes_of(document), "expected": ready_at})
         return manifest.changed(document, routes, manifest.engines_of(document))
+
+    def _with_chains(self, routes: Mapping[str, Any]) -> Routing:
+        """The table with the fallback chains of the models before and after: gateways read them a moment later."""
+        table, live = dict(routes), routes.get("live")
+        if live:
+            both = (manifest.routes_of(each).get("live", {}) for each in (self.plan.desired, self._before()))
+            known = {model: chain for each in both for model, chain in each.get("fallback", {}).items()}
+            table["live"] = {**live, "fallback": {**known, **live.get("fallback", {})}}
+        return cast("Routing", table)
 
     def _start_s(self, model: str) -> float | None:
         """How long a model's last start took, or that of the model which is active; None: neither is known."""

@@ -134,6 +134,8 @@ def test_without_room_the_old_engine_comes_back_by_itself(cluster: RayCluster, t
     expected = [routes(each).get("expected", {}) for each in cluster.documents[1:5]]
     assert [set(each) for each in expected] == [{OLD}, {OLD}, {NEW}, {OLD}], "clients know it before the old one stops"
     assert [*expected[2].values(), *expected[3].values()] == [NOW_S + 40, NOW_S + 40]
+    for each in map(routes, cluster.documents[1:5]):
+        assert set(each["live"]["fallback"]) == {OLD, NEW}
     stopping = routes(cluster.documents[1])
     assert (stopping["active"], set(stopping["live"]["fallback"])) == (OLD, {OLD, NEW})
     assert cluster.document["applications"] == before["applications"]

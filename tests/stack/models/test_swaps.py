@@ -9,12 +9,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from openai import OpenAI
+from openai import InternalServerError, OpenAI
 
 from tests.support.client_load import ClientLoad
 from tests.support.local_stack import ENGINE_CORE, LocalStack, status
@@ -192,7 +193,8 @@ def test_a_failed_start_without_room_brings_the_old_model_back(
     while not applying.done():
         if (answer := chat()).status_code != 200:
             refusals.append(answer)
-            outside.add(chat_outside())
+            with suppress(InternalServerError):  # between two routing tables
+                outside.add(chat_outside())
         time.sleep(0.5)
     refused = applying.result()
     stack.configure(models={"active": OLD})
