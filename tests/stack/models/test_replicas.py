@@ -13,8 +13,6 @@ from tests.support.local_stack import RECOVER_WITHIN_S, LocalStack
 from tests.support.models.tiny_lora import write_lora
 from tests.support.polling import eventually
 
-pytestmark = pytest.mark.slow  # for the time of make test: several starts of engines each
-
 BASE, ADAPTERS = "bondhu-demo", ("lora-first", "lora-second")
 ON_DEMAND = "bondhu-demo-bf16"
 ACTOR = f"ray::ServeReplica:engine-{BASE}"
