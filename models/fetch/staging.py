@@ -41,7 +41,6 @@ def staged(target: Path) -> Iterator[Path | None]:
         try:
             yield stage
             _sync(stage)
-            stage.chmod(0o755)
             stage.rename(target)
             _sync_directory(target.parent)
         except OSError as problem:
@@ -57,7 +56,7 @@ def _sync(directory: Path) -> None:
     for folder, _, names in os.walk(directory):
         for name in names:
             path = Path(folder) / name
-            path.chmod(0o644)
+            path.chmod(0o600)  # as everything in the service's folders; the stage is 0o700
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         _sync_directory(Path(folder))

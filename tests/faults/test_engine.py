@@ -34,30 +34,43 @@ MANY_WORDS = {
 }
 FREE_WITHIN_S = 30.0
 COMPILED_WITHIN_S = 180.0
-MOMENT_S, SEEN_WITHIN_S = 0.02, 0.2
+MOMENT_S, SEEN_WITHIN_S, ENDED_WITHIN_S = 0.02, 0.2, 1.0  # of the engine; until its client sees a begin, and an end
+MET_WITHIN_S = 120.0
 
 
 @contextlib.contextmanager
-def frozen(stack: LocalStack, ask: Callable[[], Sequence[Asking]] = tuple) -> Iterator[Sequence[Asking]]:
+def frozen(
+    stack: LocalStack, ask: Callable[[], Sequence[Asking]] = tuple
+) -> Iterator[tuple[Sequence[Asking], Sequence[Asking]]]:
     """Within it, no engine goes on (SIGSTOP): connections stay open, nothing comes.
 
-    What `ask` asks, and this gives, has begun. It is asked of engines that are stopped, which go on by moments until
-    then: an answer is short, and a busy machine needs longer to notice its begin than an engine to end it.
+    Gives those of what `ask` asks that are stopped in mid-stream, at least one, and those that had ended before. It
+    goes on by moments until then, and is asked again if need be: answers are short, and a busy machine is late to
+    notice that one has begun.
     """
     cores = stack.processes(ENGINE_CORE)
+    met: list[Asking] = []
+    ended: list[Asking] = []
+
+    def go_on(streams: Sequence[Asking]) -> bool:
+        _signal(cores, signal.SIGCONT)
+        time.sleep(MOMENT_S)
+        _signal(cores, signal.SIGSTOP)
+        return all(stream.begun.wait(SEEN_WITHIN_S) for stream in streams)
+
+    def meet() -> bool:
+        streams = ask()
+        eventually(lambda: go_on(streams), FREE_WITHIN_S, "the answers to begin")
+        time.sleep(ENDED_WITHIN_S)
+        for stream in streams:
+            (ended if stream.is_over else met).append(stream)
+        return bool(met)
+
     _signal(cores, signal.SIGSTOP)
     try:
-        streams = ask()
-
-        def have_begun() -> bool:
-            _signal(cores, signal.SIGCONT)
-            time.sleep(MOMENT_S)
-            _signal(cores, signal.SIGSTOP)
-            return all(stream.begun.wait(SEEN_WITHIN_S) for stream in streams)
-
-        if streams:
-            eventually(have_begun, FREE_WITHIN_S, "the answers to begin")
-        yield streams
+        if ask is not tuple:
+            eventually(meet, MET_WITHIN_S, "an answer in mid-stream")
+        yield met, ended
     finally:
         _signal(cores, signal.SIGCONT)
 
@@ -94,17 +107,17 @@ def test_engine_killed(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     begun_kept = kept(app, SLOTS - 6)
     for stream in begun_kept:
         stream.until_begun()
-    with frozen(stack, lambda: outgoing(app, 4)) as begun_outgoing:
+    with frozen(stack, lambda: outgoing(app, 4)) as (begun_outgoing, ended):
         waiting = outgoing(app, 3), kept(app, 3)  # two of them in the engine, before their first token
         eventually(lambda: queue_depth(stack) == QUEUED, FREE_WITHIN_S, "a queue in front of the engine")
         stack.kill(ENGINE_CORE)
         begun = check(begun_outgoing, begun_kept)
         not_begun = check(*waiting)
-    assert len(gemini.requests) == requests_before + 7
+    assert len(gemini.requests) == requests_before + len(begun_outgoing) + 3
     engine = engine_after(stack)
     (after,) = outgoing(app, 1, max_tokens=4)
     fault = f"engine killed: {len(begun)} in mid-stream, 2 before their first token, {QUEUED} queued; one after"
-    rows = app.conclude(matrix, fault, [*begun, *not_begun, after.done()], engine)
+    rows = app.conclude(matrix, fault, [*begun, *not_begun, after.done(), *(each.done() for each in ended)], engine)
     assert after.seen.models == ["bondhu-demo"]
     counted = {row["request_id"]: row["completion_tokens"] for row in rows}
     assert all(counted[each.request_id] > 0 for each in begun)
@@ -118,7 +131,7 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     (guided,) = outgoing(app, 1, response_format=MANY_WORDS)
     for stream in (*begun_kept, guided):
         stream.until_begun()
-    with frozen(stack, lambda: outgoing(app, 1, stream_options={"include_usage": True})) as begun_outgoing:
+    with frozen(stack, lambda: outgoing(app, 1, stream_options={"include_usage": True})) as (begun_outgoing, ended):
         waiting = outgoing(app, 1), kept(app, 1)
         begun = check(begun_outgoing, begun_kept)
         not_begun = check(*waiting)
@@ -128,7 +141,7 @@ def test_engine_frozen(stack: LocalStack, app: App, gemini: GeminiServer, matrix
     assert half.code
     engine = engine_after(stack)
     fault = "engine frozen (SIGSTOP): 2 in mid-stream, 1 with a JSON schema, 2 before their first token"
-    rows = app.conclude(matrix, fault, [*begun, half, *not_begun], engine)
+    rows = app.conclude(matrix, fault, [*begun, half, *not_begun, *(each.done() for each in ended)], engine)
     check_provenance(begun[0], next(row for row in rows if row["request_id"] == begun[0].request_id))
     sent_out = [request.body["contents"] for request in gemini.requests[requests_before:]]
     assert len(sent_out) == 2

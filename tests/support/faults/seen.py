@@ -95,6 +95,11 @@ class Asking:
         assert not self._thread.is_alive(), f"{self.seen.request_id} hangs: {self.seen}"
         return self.seen
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer has ended, however it did."""
+        return not self._thread.is_alive()
+
     def until_begun(self) -> None:
         """Wait for the first event."""
         assert self.begun.wait(JOIN_WITHIN_S)
