@@ -124,7 +124,7 @@ async def look(
     """What is stored of the conversation `external_id`, and which of these turns are."""
     found = StoredConversation(None, None, 0, {})
     params = owner.columns | {"external_id": external_id}
-    for first in range(0, len(external_ids), ROWS_AT_ONCE):
+    for first in range(0, len(external_ids) or 1, ROWS_AT_ONCE):  # a conversation may come without turns
         some = external_ids[first : first + ROWS_AT_ONCE]
         rows = (await connection.execute(_STORED, params | {"external_ids": some})).all()
         for row in rows:
