@@ -20,6 +20,7 @@ from storage.memory.tables import Conversation, Embedding, Message
 
 ROWS_AT_ONCE = 500  # ids in one statement
 EXCHANGE = 20  # turns
+FEW = 2  # turns that are looked for with their conversation, whose last turn the database finds again for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +123,20 @@ async def look(
     connection: AsyncConnection, owner: Owner, external_id: str, external_ids: Sequence[str]
 ) -> StoredConversation:
     """What is stored of the conversation `external_id`, and which of these turns are."""
-    found = StoredConversation(None, None, 0, {})
     params = owner.columns | {"external_id": external_id}
-    for first in range(0, len(external_ids) or 1, ROWS_AT_ONCE):  # a conversation may come without turns
+    are_few = len(external_ids) <= FEW
+    rows = (await connection.execute(_STORED, params | {"external_ids": external_ids if are_few else []})).all()
+    if not rows:
+        return StoredConversation(None, None, 0, {})
+    row = rows[0]
+    present = {each.external_id: (each.present_id, each.text) for each in rows if each.present_id is not None}
+    of_conversation = owner.columns | {"conversation_id": row.conversation_id}
+    for first in () if are_few else range(0, len(external_ids), ROWS_AT_ONCE):
         some = external_ids[first : first + ROWS_AT_ONCE]
-        rows = (await connection.execute(_STORED, params | {"external_ids": some})).all()
-        for row in rows:
-            last = None if row.last_id is None else TurnPosition(row.said_at, row.position, row.last_id)
-            found = StoredConversation(row.conversation_id, last, row.top or 0, found.present)
-            if row.present_id is not None:
-                found.present[row.external_id] = (row.present_id, row.text)
-    return found
+        found = await connection.execute(_PRESENT, of_conversation | {"external_ids": some})
+        present |= {external: (id_, text) for external, id_, text in found}
+    last = None if row.last_id is None else TurnPosition(row.said_at, row.position, row.last_id)
+    return StoredConversation(row.conversation_id, last, row.top or 0, present)
 
 
 async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
@@ -172,6 +176,9 @@ _SHOWN = (
 _CALLED = Conversation.external_id == bindparam("external_id")
 _CONVERSATION = WHOEVER.select(Conversation, Conversation.id).where(_CALLED)
 _WITHIN = Message.conversation_id == bindparam("conversation_id")
+_PRESENT = WHOEVER.select(Message, Message.external_id, Message.id, Message.text).where(
+    _WITHIN, Message.external_id.in_(bindparam("external_ids", expanding=True))
+)
 _PLACES = WHOEVER.select(Message, Message.said_at, Message.position, Message.id).where(_WITHIN)
 _NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", expanding=True)))
 
