@@ -79,14 +79,21 @@ class Pair:
         return cast("Routing", table)
 
 
-def watch(canary: CanarySpec, directory: DirectoryApi, *, old: str, new: str, report: Callable[[str], None]) -> None:
-    """Return once the time is over and the new engine did well enough; raises CanaryFailed."""
-    began = _traffic(directory) or {}
+def watch(
+    canary: CanarySpec,
+    directory: DirectoryApi,
+    began: Mapping[str, Traffic],
+    *,
+    old: str,
+    new: str,
+    report: Callable[[str], None],
+) -> None:
+    """Return once the time is over and the new engine did well enough since `began`; raises CanaryFailed."""
     deadline = time.monotonic() + canary.minutes * 60
     last: Mapping[str, Traffic] = began
     while time.monotonic() < deadline:
         time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
-        last = _traffic(directory) or last
+        last = traffic_now(directory) or last
         judge(canary, old=since(began, last, old), new=since(began, last, new))
     report(f"canary: {tell(since(began, last, new))}; the old engine: {tell(since(began, last, old))}")
 
@@ -130,7 +137,8 @@ def _ttft_s(traffic: Traffic) -> float:
     return traffic["ttft_s"] / traffic["streams"] if traffic["streams"] else 0.0
 
 
-def _traffic(directory: DirectoryApi) -> Mapping[str, Traffic] | None:
+def traffic_now(directory: DirectoryApi) -> Mapping[str, Traffic] | None:
+    """What the gateways have counted so far, by fingerprint; None if the directory does not answer."""
     try:
         return directory.read().get("traffic", {})
     except ClusterError:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from models.vllm.adapter_names import engine_name
 from serving.cluster import manifest
-from serving.cluster.canary import CanaryFailed, Pair, watch
+from serving.cluster.canary import CanaryFailed, Pair, traffic_now, watch
 from serving.cluster.checks import CheckFailed
 from serving.cluster.directory import DirectoryApi
 from serving.cluster.engine_checks import EngineChecks
@@ -175,9 +175,10 @@ class Rollout:
             self._version(pair.new_base, pair.new, canary.share, routes_now),
         ]
         self.report(f"canary: {canary.share:.1%} of the requests for {pair.model} go to {pair.to} ({pair.new})")
+        began = traffic_now(self.directory) or {}  # before the first request: an engine may fail at once
         self.api.put(manifest.changed(final, pair.routes(routes_now, canary, until, versions), both))
         time.sleep(self.timing.polls_s)
-        watch(canary, self.directory, old=pair.old, new=pair.new, report=self.report)
+        watch(canary, self.directory, began, old=pair.old, new=pair.new, report=self.report)
         self._checks.run(both, self._checks.serving_now(routes_now))
 
     # ---- parts
