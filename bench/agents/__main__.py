@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 
@@ -22,7 +21,7 @@ from bench.agents import measure, peer
 from bench.agents.measure import AGENTS, Answer
 from bench.agents.messages import FRESH, SEEN
 from bench.agents.report import markdown, plot
-from bench.environment import RESULTS, commit, machine, versions
+from bench.environment import RESULTS, commit, machine, versions, write_result
 from bench.percentiles import percentiles
 from bench.safety.__main__ import share
 from bench.stack import Bondhu, StartFailed
@@ -67,9 +66,7 @@ def main(
         "answers": [measure.as_dict(each) for each in answers],
         "by_peer": by_peer,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "agents.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "agents.md").write_text(markdown(result))
+    write_result("agents", result, markdown(result))
     plot(result, RESULTS / "agents.png")
     typer.echo(markdown(result))
 

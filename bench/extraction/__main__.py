@@ -18,10 +18,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from bench.environment import RESULTS, commit, machine
+from bench.environment import commit, machine, write_result
 from bench.extraction.scripted import ScriptedModel
 from bench.extraction.turns import TRAPS, Expected, has, read
 from bench.markdown import table
@@ -211,9 +210,7 @@ def main(
         "turns": len(read()),
         "models": {name: each.as_dict() for name, each in scores.items()},
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "extraction.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "extraction.md").write_text(markdown(result) + "\n")
+    write_result("extraction", result, markdown(result) + "\n")
     typer.echo(markdown(result))
 
 

@@ -19,13 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench import processes
-from bench.environment import RESULTS, commit, machine, versions
+from bench.environment import RESULTS, commit, machine, versions, write_result
 from bench.gateway import report as rounds_report
 from bench.gateway.alone import OFF, ON, USER_HEADER, GatewayAlone
 from bench.gateway.litellm_proxy import CannotInstall, LiteLlm, install
@@ -69,9 +68,7 @@ def main(
         except StartFailed as problem:
             console.print(f"error: {problem}", style="red", markup=False, highlight=False)
             raise typer.Exit(1) from None
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / f"{name}.md").write_text(rounds_report.markdown(result))
+    write_result(name, result, rounds_report.markdown(result))
     rounds_report.plot(result, RESULTS / f"{name}.png")
     typer.echo(rounds_report.markdown(result))
     console.print(f"written: bench/results/{name}.json, .md, .png")

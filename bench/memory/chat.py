@@ -17,10 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import httpx
-import orjson
 import typer
 
-from bench.environment import RESULTS, commit, machine, versions
+from bench.environment import commit, machine, versions, write_result
 from bench.stack import Bondhu
 from serving.chat_memory.prompt import INTRODUCTION
 
@@ -181,9 +180,7 @@ def main(
         finally:
             bondhu.stop()
     result["layouts"] = {layout.name: layout.as_dict() for layout in layouts}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "chat-memory.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "chat-memory.md").write_text(markdown(result) + "\n")
+    write_result("chat-memory", result, markdown(result) + "\n")
     typer.echo(markdown(result))
 
 

@@ -19,10 +19,9 @@ from statistics import mean
 from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
-import orjson
 import typer
 
-from bench.environment import RESULTS, commit, machine, versions
+from bench.environment import RESULTS, commit, machine, versions, write_result
 from bench.markdown import table
 
 PROBE = Path(__file__).with_name("cost_probe.py")
@@ -131,9 +130,7 @@ def _revision(checkout: Path) -> str:
 
 
 def _write(result: dict[str, Any]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "memory-cost.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "memory-cost.md").write_text(markdown(result) + "\n")
+    write_result("memory-cost", result, markdown(result) + "\n")
     plot(result, RESULTS / "memory-cost.png")
 
 

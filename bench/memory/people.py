@@ -21,13 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bench.environment import RESULTS, commit, machine
+from bench.environment import RESULTS, commit, machine, write_result
 from bench.memory.peer import compare
 from bench.memory.report import markdown, plot
 from bench.memory.speed import DIMENSIONS, RandomEmbedder, turns
@@ -68,9 +67,7 @@ def main(
     with console.status("a peer"):
         result["search"] = compare(people=20 // share + 2, rounds=10 // share + 2)
     result["load_average_after"] = os.getloadavg()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / f"{name}.md").write_text(markdown(result))
+    write_result(name, result, markdown(result))
     plot(result, RESULTS / f"{name}.png")
     typer.echo(markdown(result))
     console.print(f"written: bench/results/{name}.json, .md, .png")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from agents.ranking.rank import LAMBDA, MAX_PER_GROUP
-from bench.environment import RESULTS, commit, machine
+from bench.environment import RESULTS, commit, machine, write_result
 from bench.markdown import table
 from bench.ranking.people import (
     CANDIDATES,
@@ -37,9 +36,7 @@ OURS, GREEDY, POPULAR, CHANCE = "ranking", "greedy", "popularity", "chance"
 def main() -> None:
     """Measure, write JSON, Markdown and the picture."""
     result = measure(PEOPLE, ROUNDS)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ranking.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "ranking.md").write_text(markdown(result))
+    write_result("ranking", result, markdown(result))
     plot(result, RESULTS / "ranking.png")
     print(markdown(result))
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import orjson
 import typer
 from rich.console import Console
 
-from bench.environment import RESULTS, commit, machine
+from bench.environment import RESULTS, commit, machine, write_result
 from bench.markdown import table
 from bench.recall import floors as recall_floors
 from bench.recall import locomo
@@ -63,9 +62,7 @@ def main(
         "took_s": round(time.perf_counter() - began),
     }
     result["rankers"] = {ranker: _summary(outcomes, ranker) for ranker in (*recall_floors.NAMES, OURS)}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / f"{name}.md").write_text(markdown(result))
+    write_result(name, result, markdown(result))
     plot(result, RESULTS / f"{name}.png")
     typer.echo(markdown(result))
     console.print(f"written: bench/results/{name}.json, .md, .png")

@@ -18,12 +18,11 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-import orjson
 import psutil
 import typer
 from rich.console import Console
 
-from bench.environment import RESULTS, commit, machine
+from bench.environment import commit, machine, write_result
 from bench.markdown import table
 from bench.percentiles import percentiles
 from memory.recall.corpus import Corpus, Item
@@ -81,9 +80,7 @@ def main(
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result |= {"machine": machine(), "questions": questions, "budget_mb": budget_mb, "seed": seed}
     result["sizes"] = {str(size): measure(size, questions, budget_mb, seed) for size in SIZES}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "recall_speed.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "recall_speed.md").write_text(markdown(result))
+    write_result("recall_speed", result, markdown(result))
     typer.echo(markdown(result))
     console.print("written: bench/results/recall_speed.json, .md")
 

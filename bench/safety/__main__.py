@@ -14,13 +14,11 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from agents.safety.detection.classifier import Classifier
 from agents.safety.detection.dataset import DATA, Example, read_examples
 from agents.safety.risk import Level
 from agents.safety.step import SafetyStep
-from bench.environment import RESULTS, commit, machine
+from bench.environment import RESULTS, commit, machine, write_result
 from bench.markdown import table
 from bench.percentiles import percentiles
 from bench.safety.training import embed, embedder
@@ -55,9 +53,7 @@ def share(hits: int, of: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, write JSON, Markdown and the picture."""
     result = asyncio.run(measure())
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "safety.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "safety.md").write_text(markdown(result))
+    write_result("safety", result, markdown(result))
     plot(result, RESULTS / "safety.png")
     print(markdown(result))
 

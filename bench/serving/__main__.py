@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench import processes
-from bench.environment import RESULTS, commit, machine, versions
+from bench.environment import RESULTS, commit, machine, versions, write_result
 from bench.serving import report, summary
 from bench.serving.measure import Measurement, Plan, measure
 from bench.stack import Bondhu, StartFailed, VllmAlone, generates
@@ -51,9 +50,7 @@ def main(
         except StartFailed as problem:
             console.print(f"error: {problem}", style="red", markup=False, highlight=False)
             raise typer.Exit(1) from None
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / f"{name}.md").write_text(report.markdown(result))
+    write_result(name, result, report.markdown(result))
     report.plot(result, RESULTS / f"{name}.png")
     typer.echo(report.markdown(result))
     console.print(f"written: bench/results/{name}.json, .md, .png")

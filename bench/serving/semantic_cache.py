@@ -20,7 +20,7 @@ import numpy
 import orjson
 import typer
 
-from bench.environment import RESULTS
+from bench.environment import write_result
 from bench.markdown import table
 from memory.contrast_terms import contrast_terms, is_reordered, word_order
 
@@ -145,9 +145,7 @@ def main() -> None:
         for pair in sorted(pairs, key=lambda pair: -pair.cosine)
         if threshold is not None and not pair.same and not pair.is_guarded and pair.cosine >= threshold
     ]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "semantic-cache.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / "semantic-cache.md").write_text(markdown(result) + "\n")
+    write_result("semantic-cache", result, markdown(result) + "\n")
     typer.echo(markdown(result))
 
 

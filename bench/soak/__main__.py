@@ -12,11 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from bench import processes
-from bench.environment import RESULTS, commit, machine, versions
+from bench.environment import RESULTS, commit, machine, versions, write_result
 from bench.percentiles import percentiles
 from bench.soak import report
 from bench.soak.load import People
@@ -81,9 +80,7 @@ def main(
 
 
 def _write(result: dict[str, Any], name: str) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / f"{name}.md").write_text(report.markdown(result) + "\n")
+    write_result(name, result, report.markdown(result) + "\n")
 
 
 if __name__ == "__main__":

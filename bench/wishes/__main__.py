@@ -15,10 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 import typer
 
-from bench.environment import RESULTS, commit
+from bench.environment import commit, write_result
 from bench.markdown import table
 from bench.wishes.sentences import HALVES, Language, Sentence, read
 from memory.intents.detector import Forget, ForgetAll, Lift, Mute, Remember, Unclear, detect
@@ -55,9 +54,7 @@ def main(
     """Say every sentence to the code, and count."""
     outcomes = [each for each in asyncio.run(_measure(read())) if half in ("", each.sentence.half)]
     result = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), **_summary(outcomes)}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    (RESULTS / f"{name}.md").write_text(markdown(result))
+    write_result(name, result, markdown(result))
     typer.echo(markdown(result))
 
 

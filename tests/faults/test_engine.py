@@ -40,7 +40,7 @@ MET_WITHIN_S = 120.0
 
 @contextlib.contextmanager
 def frozen(
-    stack: LocalStack, ask: Callable[[], Sequence[Asking]] = tuple
+    stack: LocalStack, ask: Callable[[], Sequence[Asking]]
 ) -> Iterator[tuple[Sequence[Asking], Sequence[Asking]]]:
     """Within it, no engine goes on (SIGSTOP): connections stay open, nothing comes.
 
@@ -68,8 +68,7 @@ def frozen(
 
     _signal(cores, signal.SIGSTOP)
     try:
-        if ask is not tuple:
-            eventually(meet, MET_WITHIN_S, "an answer in mid-stream")
+        eventually(meet, MET_WITHIN_S, "an answer in mid-stream")
         yield met, ended
     finally:
         _signal(cores, signal.SIGCONT)
