@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory import conversations
-from storage.memory.conversations import Ingested, NewMessage
+from storage.memory.conversations import Former, Ingested, NewMessage
 from storage.memory.owner import Owner
 from storage.memory.reply_context import ContextItem, store_reply
 
@@ -45,11 +45,13 @@ class Exchange:
         self._embed = embed
         self._since: int | None = None
 
-    async def store_message(self, message: NewMessage) -> Ingested:
-        """Store the person's message."""
-        ingested = await conversations.ingest(self._engine, self.owner, self._conversation, [message], now=self._now())
+    async def store_message(self, message: NewMessage, former: Former | None = None) -> tuple[NewMessage, Ingested]:
+        """Store the person's message, unless it is there already as `former`; returns it by its stored id."""
+        message, ingested = await conversations.ingest_once(
+            self._engine, self.owner, self._conversation, message, former, now=self._now()
+        )
         self._note(ingested.version)
-        return ingested
+        return message, ingested
 
     async def store_reply(self, reply: NewMessage, context: Sequence[ContextItem], *, answers: str) -> None:
         """Store the reply and its context; see `storage.memory.reply_context.store_reply`."""

@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -44,7 +44,7 @@ from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import events_of
 from storage.database import AWAY
-from storage.memory.conversations import Ingested, NewMessage
+from storage.memory.conversations import Former, Ingested, NewMessage
 from storage.memory.memories import MemoryRecord, Scope
 from storage.memory.owner import Owner
 from storage.memory.people import Profile
@@ -223,9 +223,11 @@ class ChatMemory:
         return replace(self._request, parsed={**self._request.parsed, "messages": messages})
 
     async def _take(self, text: str) -> tuple[NewMessage, Ingested]:
+        """Store the turn, or find it: what was said within REPEATED_S has the id of now or the one before."""
         now = self._now()
+        since = now - timedelta(seconds=REPEATED_S)
         turn = NewMessage(_turn_id(self._messages, now, self._salt), self._speaker, text, now)
-        return turn, await self._exchange.store_message(turn)
+        return await self._exchange.store_message(turn, Former(_turn_id(self._messages, since, self._salt), since))
 
 
 def _persona_of(request: GenerationRequest) -> str | None:

@@ -5,7 +5,7 @@ This module knows embeddings only in one respect: if a turn gets a new neighbour
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -31,6 +31,14 @@ class NewMessage:
     speaker: str
     text: str
     said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """Another external id that a turn may be stored by, if it was said at `since` or later."""
+
+    external_id: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +75,25 @@ class TurnPosition(NamedTuple):
     id: str
 
 
+class PresentTurn(NamedTuple):
+    """A turn that is stored."""
+
+    id: str
+    text: str
+    said_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
     """What is stored of a conversation: its id (None: nothing), its last turn, and its highest position.
 
-    `present` are those of the turns that were asked for: their ids and texts by external id.
+    `present` are those of the turns that were asked for, by external id.
     """
 
     conversation_id: str | None
     last: TurnPosition | None
     top: int
-    present: dict[str, tuple[str, str]]
+    present: dict[str, PresentTurn]
 
 
 async def ingest(
@@ -87,6 +103,22 @@ async def ingest(
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         return await take_in(connection, owner, external_id, messages, version=version, now=now)
+
+
+async def ingest_once(
+    engine: AsyncEngine, owner: Owner, external_id: str, message: NewMessage, former: Former | None, *, now: datetime
+) -> tuple[NewMessage, Ingested]:
+    """Add a turn, unless it is there already as `former`; returns it by the external id that it is stored by."""
+    ids = [message.external_id, *([] if former is None else [former.external_id])]
+    async with engine.begin() as connection:
+        version = await bump(connection, owner, now=now)
+        stored = await look(connection, owner, external_id, ids)
+        there = None if former is None else stored.present.get(former.external_id)
+        if former and there and there.said_at >= former.since and message.external_id not in stored.present:
+            message = replace(message, external_id=former.external_id)
+        return message, await take_in(
+            connection, owner, external_id, [message], version=version, now=now, stored=stored
+        )
 
 
 async def take_in(
@@ -108,14 +140,14 @@ async def take_in(
     stored = stored or await look(connection, owner, external_id, list(by_external_id))
     conversation_id = stored.conversation_id or await _begin(connection, owner, external_id, now)
     present = {name: each for name, each in stored.present.items() if name in by_external_id}
-    ids = {external: id_ for external, (id_, _) in present.items()}
+    ids = {external: each.id for external, each in present.items()}
     fresh = [each for external, each in reversed(by_external_id.items()) if external not in present]
     if fresh:
         rows = await _placed(connection, owner, conversation_id, stored, fresh, version=version, now=now)
         await connection.execute(_ADD, [row | {"read_at": read_at, "summarised_at": read_at} for row in rows])
         ids |= {row["external_id"]: row["id"] for row in rows}
         await note_offset(connection, owner, max(each.said_at for each in fresh))
-    differing = tuple(name for name, (_, text) in present.items() if by_external_id[name].text != text)
+    differing = tuple(name for name, each in present.items() if by_external_id[name].text != each.text)
     return Ingested(conversation_id, ids, frozenset(each.external_id for each in fresh), differing, version)
 
 
@@ -129,12 +161,16 @@ async def look(
     if not rows:
         return StoredConversation(None, None, 0, {})
     row = rows[0]
-    present = {each.external_id: (each.present_id, each.text) for each in rows if each.present_id is not None}
+    present = {
+        each.external_id: PresentTurn(each.present_id, each.text, each.present_said_at)
+        for each in rows
+        if each.present_id is not None
+    }
     of_conversation = owner.columns | {"conversation_id": row.conversation_id}
     for first in () if are_few else range(0, len(external_ids), ROWS_AT_ONCE):
         some = external_ids[first : first + ROWS_AT_ONCE]
         found = await connection.execute(_PRESENT, of_conversation | {"external_ids": some})
-        present |= {external: (id_, text) for external, id_, text in found}
+        present |= {external: PresentTurn(*turn) for external, *turn in found}
     last = None if row.last_id is None else TurnPosition(row.said_at, row.position, row.last_id)
     return StoredConversation(row.conversation_id, last, row.top or 0, present)
 
@@ -176,7 +212,7 @@ _SHOWN = (
 _CALLED = Conversation.external_id == bindparam("external_id")
 _CONVERSATION = WHOEVER.select(Conversation, Conversation.id).where(_CALLED)
 _WITHIN = Message.conversation_id == bindparam("conversation_id")
-_PRESENT = WHOEVER.select(Message, Message.external_id, Message.id, Message.text).where(
+_PRESENT = WHOEVER.select(Message, Message.external_id, Message.id, Message.text, Message.said_at).where(
     _WITHIN, Message.external_id.in_(bindparam("external_ids", expanding=True))
 )
 _PLACES = WHOEVER.select(Message, Message.said_at, Message.position, Message.id).where(_WITHIN)
@@ -203,6 +239,7 @@ def _stored() -> Select[Any]:
         present.external_id,
         present.id.label("present_id"),
         present.text,
+        present.said_at.label("present_said_at"),
     )
     is_last = last.id == latest.correlate(Conversation).limit(1).scalar_subquery()
     query = WHOEVER.select(Conversation, *columns).outerjoin(last, and_(within(last), is_last))

@@ -49,31 +49,38 @@ def armed_gateway(folder: Path, database_url: str = "") -> Iterator[tuple[ArmedG
         process = GatewayProcess(folder, process_environ=moved, **environ)
         armed = ArmedGateway(process, folder, BEGINNING)
         with EngineServer(process.ingress_port, embeds=True) as engine, process:
-            armed.key = process.make_key(APP, tier="standard", notices="off")
-            eventually(lambda: process.get("/ready").status_code == 200, DEADLINE_S, "the model to be known")
+            armed.key = make_key_when_ready(process)
             yield armed, engine
+
+
+def make_key_when_ready(process: GatewayProcess) -> str:
+    """Return a key of the application, once the gateway knows the model."""
+    eventually(lambda: process.get("/ready").status_code == 200, DEADLINE_S, "the model to be known")
+    return process.make_key(APP, tier="standard", notices="off")
 
 
 def test_a_run_whose_gateway_dies_while_the_model_speaks(tmp_path: Path) -> None:
     """Its client hears of it and says it again: one turn, one answer, a row for each request, no open reservation."""
-    with armed_gateway(tmp_path) as (gateway, engine):
-        mina = Visitor(gateway.process, gateway.key, "mina")
+    gateway = GatewayProcess(tmp_path, **ENVIRON)
+    with EngineServer(gateway.ingress_port, embeds=True) as engine, gateway:
+        key = make_key_when_ready(gateway)
+        mina = Visitor(gateway, key, "mina")
         engine.allow(2)
         speaking = Thread(target=mina.say, args=("chat", "I have a new cat"))
         speaking.start()
         eventually(lambda: engine.requests, DEADLINE_S, "the model to be asked")
         mina.has_turns(1)
-        gateway.process.kill()
+        gateway.kill()
         speaking.join()
         eventually(lambda: engine.aborted == 1, DEADLINE_S, "the engine to be left")
         engine.allow(None)
-        gateway.process.start()
+        gateway.start()
         said = mina.say("chat", "I have a new cat")
         assert mina.unanswered == 1
         mina.has_turns(2)
         assert mina.turns() == [("user", "I have a new cat"), ("assistant", str(said).strip())]
         assert mina.rows() == Counter(lost=1, ok=1)
-        eventually(lambda: has_no_open_reservation(gateway.process), DEADLINE_S, "what was reserved to be refunded")
+        eventually(lambda: has_no_open_reservation(gateway), DEADLINE_S, "what was reserved to be refunded")
 
 
 @pytest.mark.slow  # a minute or more each
