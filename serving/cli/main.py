@@ -22,6 +22,7 @@ from serving.cli.service.logs import logs
 from serving.cli.service.page import page
 from serving.cli.service.trace import trace
 from serving.cli.service.up import down, up
+from serving.cli.service.version import with_version
 from serving.config.addresses import dashboard_url, gateway_url
 from serving.config.credentials import SCRAPE_TOKEN, read_env_file, secrets_env
 from serving.config.private_files import exposed, private_paths
@@ -36,6 +37,7 @@ app.command(epilog=EPILOG)(down)
 app.command(epilog=EPILOG)(page)
 for change in (apply, rollback, history):
     app.command(epilog=EPILOG)(change)
+app.callback()(with_version)
 for process in (processes.init, processes.gateway, processes.worker, processes.ray_head):
     app.command(epilog=EPILOG, rich_help_panel="One process at a time")(process)
 

