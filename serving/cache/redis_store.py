@@ -6,7 +6,8 @@ Forgetting an owner deletes both and changes the owner's `era`; a response whose
 not stored. Redis may evict any of these keys: a response without an expiry counts as gone.
 
 While Redis is unavailable nothing is found or stored. An error reply (such as out of memory) is not an outage: its
-guard must tolerate a ResponseError.
+guard must tolerate a ResponseError. Documents of agents are stored in the same way, under another prefix
+(`serving.cache.agent_sessions`).
 """
 
 import logging
@@ -97,11 +98,13 @@ class ResponseStore:
     Args:
         redis: Redis, guarded for the cache.
         max_fields: maximum fields of an owner; above that, the next to expire is deleted.
+        prefix: of its keys.
 
     """
 
-    def __init__(self, redis: GuardedRedis, *, max_fields: int) -> None:
+    def __init__(self, redis: GuardedRedis, *, max_fields: int, prefix: str = PREFIX) -> None:
         self.redis = redis
+        self._prefix = prefix
         self._client = redis.client
         self._max_fields = max_fields
         self._find = redis.client.register_script(_FIND)
@@ -111,7 +114,7 @@ class ResponseStore:
         """The owner's era and these fields; None if Redis is unavailable."""
         try:
             async with self.redis.calling():
-                era, *values = await self._find(_keys(owner), fields)
+                era, *values = await self._find(self._keys(owner), fields)
         except AWAY as problem:
             log.debug("answers: %s", problem)
             return None
@@ -124,14 +127,14 @@ class ResponseStore:
             arguments += [item.field, item.value, round(item.ttl_s * 1000), item.row_bytes]
         try:
             async with self.redis.calling():
-                return bool(await self._keep(_keys(owner), arguments))
+                return bool(await self._keep(self._keys(owner), arguments))
         except AWAY as problem:
             log.debug("answers: %s", problem)
             return False
 
     async def forget(self, owner: str, era: str) -> None:
         """Delete all responses of the owner and start the era `era`; raises the exceptions in AWAY."""
-        answers, due, era_key = _keys(owner)
+        answers, due, era_key = self._keys(owner)
         async with self.redis.probing(ERASE_TIMEOUT_S), self._client.pipeline(transaction=True) as pipe:
             pipe.set(era_key, era, ex=ERA_S)
             pipe.unlink(answers, due)
@@ -145,7 +148,7 @@ class ResponseStore:
     async def count(self, owner: str) -> int:
         """The number of fields of the owner; raises the exceptions in AWAY."""
         async with self.redis.probing(ERASE_TIMEOUT_S):
-            return int(await self._client.hlen(_keys(owner)[0]))
+            return int(await self._client.hlen(self._keys(owner)[0]))
 
     async def count_all(self, owners: str) -> int:
         """The number of fields of all owners with the prefix `owners`; raises the exceptions in AWAY."""
@@ -153,9 +156,8 @@ class ResponseStore:
 
     async def _owners(self, begin: str) -> list[str]:
         async with self.redis.probing(ERASE_TIMEOUT_S):
-            keys = [key async for key in self._client.scan_iter(f"{PREFIX}{{{begin}*}}:answers", count=1000)]
-        return [key.decode().removeprefix(PREFIX + "{").removesuffix("}:answers") for key in keys]
+            keys = [key async for key in self._client.scan_iter(f"{self._prefix}{{{begin}*}}:answers", count=1000)]
+        return [key.decode().removeprefix(self._prefix + "{").removesuffix("}:answers") for key in keys]
 
-
-def _keys(owner: str) -> list[str]:
-    return [f"{PREFIX}{{{owner}}}:{name}" for name in ("answers", "due", "era")]
+    def _keys(self, owner: str) -> list[str]:
+        return [f"{self._prefix}{{{owner}}}:{name}" for name in ("answers", "due", "era")]

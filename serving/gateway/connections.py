@@ -28,16 +28,18 @@ OTHERS_TIMEOUT_S = 1.0  # of a call to Redis that is not for each request
 
 @dataclass(frozen=True, slots=True)
 class RedisGuards:
-    """Redis for the limits, for cached responses, for recordings, and for everything else."""
+    """Redis for the limits, for cached responses, for recordings, for agents' sessions, and for everything else."""
 
     limits: GuardedRedis
     answers: GuardedRedis
     streams: GuardedRedis
+    sessions: GuardedRedis
     others: GuardedRedis
 
     def breakers(self) -> dict[str, bool]:
         """Whether the breaker of each use is open."""
-        return {each.name: each.breaker.is_open for each in (self.limits, self.answers, self.streams, self.others)}
+        guards = (self.limits, self.answers, self.streams, self.sessions, self.others)
+        return {each.name: each.breaker.is_open for each in guards}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ async def open_connections(stack: AsyncExitStack, settings: Settings) -> Connect
         limits=GuardedRedis(client, "redis"),
         answers=GuardedRedis(client, "redis-answers", tolerated=(ResponseError,)),
         streams=GuardedRedis(client, "redis-streams"),
+        sessions=GuardedRedis(client, "redis-sessions", tolerated=(ResponseError,)),
         others=GuardedRedis(client, "redis-others", timeout_s=OTHERS_TIMEOUT_S),
     )
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)

@@ -142,7 +142,7 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
     step = wiring.open_safety_step(settings, deployments.memory_embedder)
     generation = open_generation(stack, settings, telemetry, connections, deployments, reloadable, step, now)
     kept = open_kept(settings, connections, deployments, worker, now)
-    memory = open_memory(stack, settings, connections, deployments, kept, now)
+    memory = open_memory(stack, settings, connections, deployments, kept, generation.agents.states, now)
     safety, referrals = wiring.open_safety(settings, step, connections.database, lambda: reloadable.settings, now)
     stack.push_async_callback(referrals.close)
     drain = Drain(settings.gateway.drain_s)
@@ -167,7 +167,7 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
     registry, redis, database = deployments.engine_registry, connections.redis.others, connections.database
     doctor = wiring.open_doctor(settings, telemetry, generation.catalogue, registry, redis, database, readings)
     works = (reloadable, accounting.key_uses, referrals, accounting.active_users, accounting.limiter)
-    start(stack, (registry, deployments.embedder, *works, connections.redis.answers, redis))
+    start(stack, (registry, deployments.embedder, *works, connections.redis.answers, connections.redis.sessions, redis))
     start(stack, (accounting.ledger, kept.streams.replicator, memory.index_cache, doctor))
     start(stack, (Watchdog(settings.gateway.hang_timeout_s),))
     stack.push_async_callback(stopped, asyncio.create_task(telemetry.metrics.run(readings)))
@@ -267,7 +267,8 @@ def open_generation(
     stack.push_async_callback(external.close)
     in_crisis = detects_self_harm(external.detect, step)
     log = open_erasure_log(settings, now)
-    agents = wiring.open_agents(settings, connections.database, connections.session, in_crisis, now, log)
+    sessions = wiring.open_sessions(connections.database, connections.redis.sessions, now, log)
+    agents = wiring.open_agents(settings, connections.database, connections.session, in_crisis, now, sessions)
     catalogue = ModelCatalogue(
         settings.ids,
         deployments.engine_registry,
@@ -314,6 +315,7 @@ def open_memory(
     connections: Connections,
     deployments: Deployments,
     kept: Kept,
+    sessions: ErasureTarget,
     now: Now,
 ) -> Memory:
     """Build people's memory, and what erases a person's data here and in the other places that hold some of it."""
@@ -325,6 +327,7 @@ def open_memory(
         "answers": ResponseErasure(kept.answers),
         "streams": RecordingErasure(kept.streams.recordings, kept.streams.store, kept.streams.replicator),
         "documents": kept.documents,
+        "sessions": sessions,
     }
     forgetter = Forgetter(database, index_cache, targets, now, open_erasure_log(settings, now))
     undo = timedelta(seconds=settings.memory.undo_s)

@@ -35,6 +35,7 @@ from memory.recall.index_cache import IndexCache
 from models.provider import Provider, ProviderOptions
 from models.providers import PROVIDERS
 from serving.admission.gate import Gate, slots_of_worker
+from serving.cache.agent_sessions import AgentSessions
 from serving.cache.redis_store import ResponseStore
 from serving.cache.response_cache import Makers, ResponseCache
 from serving.cache.semantic import SemanticCache
@@ -443,13 +444,20 @@ def open_safety(
     return gate, referrals
 
 
+def open_sessions(
+    database: AsyncEngine, redis: GuardedRedis, now: Callable[[], datetime], erasure_log: ErasureLog
+) -> AgentSessions:
+    """What agents store about people, with the sessions of those who talk to them."""
+    return AgentSessions(SqlStates(database, now, log=erasure_log, logged=[personality.AGENT]), redis, new_id)
+
+
 def open_agents(
     settings: Settings,
     database: AsyncEngine,
     session: aiohttp.ClientSession,
     detect: Detect,
     now: Callable[[], datetime],
-    erasure_log: ErasureLog,
+    states: AgentSessions,
 ) -> AgentParts:
     """The agents, with the gateway's collaborators that their runs use."""
     spec = settings.agents
@@ -463,7 +471,7 @@ def open_agents(
     video = video_services(options, session, database, now)
     return AgentParts(
         registry=make_agents(Parts(personas, spec.persona, music, video)),
-        states=SqlStates(database, now, log=erasure_log, logged=[personality.AGENT]),
+        states=states,
         limits=RunLimits(limits.max_steps, limits.max_tokens, limits.max_s, limits.max_outside_calls),
         traits=lambda model: traits_of(settings.base_of(model)),
         detect=detect,

@@ -29,6 +29,7 @@ from agents.safety.risk import Action
 from models.chat import ChatMessage, Json, Role, ToolCall
 from models.chat_chunks import collect
 from models.openai_format import OWN_FIELDS
+from serving.cache.agent_sessions import AgentSessions
 from serving.chat_memory.for_agents import AgentRecollection
 from serving.errors import DatabaseAway, EngineFailed, InvalidRequest
 from serving.generation.chain_model import ChainModel
@@ -41,7 +42,6 @@ from serving.protocol import sse
 from serving.protocol.record import RequestRecord
 from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
-from storage.agents.states import SqlStates
 from storage.database import AWAY
 from storage.memory.owner import Owner
 
@@ -60,7 +60,7 @@ class AgentParts:
     """
 
     registry: Registry
-    states: SqlStates
+    states: AgentSessions
     limits: RunLimits
     traits: Callable[[str], ModelTraits]
     detect: Detect
@@ -128,8 +128,9 @@ class AgentTarget:
 
     def _context(self, request: GenerationRequest, model: ChainModel) -> RunContext:
         parts = self._parts
+        owner = None if request.user is None else Owner(request.app, request.user)
         return RunContext(
-            owner=None if request.user is None else Owner(request.app, request.user),
+            owner=owner,
             conversation=request.agent_conversation,
             budget=RunBudget(parts.limits, time.monotonic),
             now=parts.now,
@@ -139,7 +140,7 @@ class AgentTarget:
             traits=parts.traits(model.model),
             zone=_zone_of(request, self._memory),
             memory=self._memory,
-            state=parts.states,
+            state=None if owner is None else parts.states.of_run(owner, request.agent_conversation),
         )
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import ColumnElement, and_, bindparam, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.agents.tables import AgentState
 from storage.database import upsert
 from storage.erasure.log import Erased, ErasureLog
-from storage.memory.owner import Owner
+from storage.memory.owner import WHOEVER, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class Versioned:
 
     value: Mapping[str, Any]
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Tells a content of a document from every other: deleted and made anew, it has another time."""
+
+    version: int
+    updated_at: datetime
 
 
 class SqlStates:
@@ -63,10 +71,29 @@ class SqlStates:
         async with self._engine.connect() as connection:
             return await _load(connection, key)
 
+    async def load_stamped(self, key: StateKey) -> tuple[Mapping[str, Any], Stamp] | None:
+        """The document with its stamp; None if there is none."""
+        query = key.owner.select(AgentState, AgentState.value, AgentState.version, AgentState.updated_at)
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query.where(_is(key)))).one_or_none()
+        return None if row is None else (row.value, Stamp(row.version, row.updated_at))
+
+    async def stamps(self, owner: Owner, conversation: str) -> dict[StateKey, Stamp]:
+        """The stamps of a person's documents in a conversation, and in none in particular."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_STAMPS, owner.columns | {"in_conversation": conversation})
+            return {StateKey(owner, *key): Stamp(version, updated_at) for *key, version, updated_at in rows}
+
     async def save(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> bool:
         """Store it as version `expected` + 1 (0: must not exist yet). False, and nothing stored, on a conflict."""
+        return await self.save_stamped(key, value, expected=expected) is not None
+
+    async def save_stamped(self, key: StateKey, value: Mapping[str, Any], *, expected: int) -> Stamp | None:
+        """As `save`, with the stamp of what is stored; None on a conflict."""
+        now = self._now()
         async with self._engine.begin() as connection:
-            return await _save(connection, key, value, expected=expected, now=self._now())
+            is_stored = await _save(connection, key, value, expected=expected, now=now)
+        return Stamp(expected + 1, now) if is_stored else None
 
     async def delete(self, key: StateKey) -> None:
         """Delete it, if it exists."""
@@ -147,3 +174,13 @@ async def _save(
 
 def _is(key: StateKey) -> ColumnElement[bool]:
     return and_(AgentState.agent == key.agent, AgentState.conversation == key.conversation, AgentState.name == key.name)
+
+
+_STAMPS = WHOEVER.select(
+    AgentState,
+    AgentState.agent,
+    AgentState.conversation,
+    AgentState.name,
+    AgentState.version,
+    AgentState.updated_at,
+).where(or_(AgentState.conversation == "", AgentState.conversation == bindparam("in_conversation")))
