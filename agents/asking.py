@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agents.base import RunContext
+from agents.base import RunContext, StepSpan
 from agents.budget import LimitReached
 from models.chat import ChatFailure, ChatMessage, ChatModel, ChatReply, ChatRequest, TextDelta, TimedOut
 
@@ -29,12 +29,13 @@ MIN_TOKENS = 8  # a shorter answer is not worth a call
 async def complete(context: RunContext, request: ChatRequest) -> ChatReply:
     """The complete answer, as one step of the run; raises ChatFailure, LimitReached."""
     model, request = _begin(context, request)
-    try:
-        async with asyncio.timeout(context.budget.left_s):
-            reply = await model.complete(request)
-    except TimeoutError as problem:
-        raise TimedOut("The run's time is over.") from problem
-    _end(context, reply)
+    with context.spans("model", {}) as span:
+        try:
+            async with asyncio.timeout(context.budget.left_s):
+                reply = await model.complete(request)
+        except TimeoutError as problem:
+            raise TimedOut("The run's time is over.") from problem
+        _end(context, reply, span)
     return reply
 
 
@@ -42,20 +43,21 @@ async def stream(context: RunContext, request: ChatRequest) -> AsyncGenerator[Te
     """The answer as a stream, as one step of the run; raises ChatFailure, LimitReached."""
     model, request = _begin(context, request)
     answer = model.stream(request)
-    try:
-        while True:
-            async with asyncio.timeout(context.budget.left_s):
-                piece = await anext(answer, None)
-            if piece is None:
-                return
-            if isinstance(piece, ChatReply):
-                _end(context, piece)
-            yield piece
-    except TimeoutError as problem:
-        raise TimedOut("The run's time is over.") from problem
-    finally:
-        if isinstance(answer, AsyncGenerator):
-            await answer.aclose()
+    with context.spans("model", {}) as span:
+        try:
+            while True:
+                async with asyncio.timeout(context.budget.left_s):
+                    piece = await anext(answer, None)
+                if piece is None:
+                    return
+                if isinstance(piece, ChatReply):
+                    _end(context, piece, span)
+                yield piece
+        except TimeoutError as problem:
+            raise TimedOut("The run's time is over.") from problem
+        finally:
+            if isinstance(answer, AsyncGenerator):
+                await answer.aclose()
 
 
 async def choose(context: RunContext, messages: Sequence[ChatMessage], choices: Sequence[str]) -> str | None:
@@ -111,14 +113,15 @@ async def narrate(context: RunContext, request: ChatRequest) -> AsyncGenerator[s
     """
     has_begun = False
     try:
-        async with aclosing(stream(context, request)) as answer:
-            async for piece in answer:
-                if not isinstance(piece, TextDelta):
-                    continue
-                text = piece.text if has_begun else piece.text.lstrip()
-                if text:
-                    has_begun = True
-                    yield text
+        with context.spans("narrate", {}):
+            async with aclosing(stream(context, request)) as answer:
+                async for piece in answer:
+                    if not isinstance(piece, TextDelta):
+                        continue
+                    text = piece.text if has_begun else piece.text.lstrip()
+                    if text:
+                        has_begun = True
+                        yield text
     except ChatFailure:
         return
 
@@ -132,7 +135,10 @@ def _begin(context: RunContext, request: ChatRequest) -> tuple[ChatModel, ChatRe
     return context.model, replace(request, max_tokens=min(request.max_tokens, left))
 
 
-def _end(context: RunContext, reply: ChatReply) -> None:
+def _end(context: RunContext, reply: ChatReply, span: StepSpan) -> None:
     context.budget.spend(reply.usage)
+    span.note("gen_ai.response.model", reply.model)
+    span.note("gen_ai.usage.input_tokens", reply.usage.prompt_tokens)
+    span.note("gen_ai.usage.output_tokens", reply.usage.completion_tokens)
     if reply.model not in context.models_used:
         context.models_used.append(reply.model)

@@ -7,6 +7,7 @@ agent takes the clients of services in its constructor and reads no globals. It 
 import hashlib
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -113,6 +114,30 @@ class LooksBack(Protocol):
         """Events that were planned or painful, each with its own key; None while memory is down."""
 
 
+class StepSpan(Protocol):
+    """The open span of a step in a trace; attributes are names and numbers, never words of a person or a model."""
+
+    def note(self, name: str, value: str | int | float | bool) -> None:
+        """Set an attribute."""
+
+
+class Spans(Protocol):
+    """Makes the span of a step, which lasts as long as its block, below the one around it."""
+
+    def __call__(self, name: str, attributes: Mapping[str, str], /) -> AbstractContextManager[StepSpan]:
+        """The span of this name, by OpenTelemetry's conventions where they have one."""
+
+
+class _NoSpan:
+    def note(self, name: str, value: str | int | float | bool) -> None:
+        pass
+
+
+def no_spans(_name: str, _attributes: Mapping[str, str], /) -> AbstractContextManager[StepSpan]:
+    """No trace."""
+    return nullcontext(_NoSpan())
+
+
 @dataclass(frozen=True, slots=True)
 class ModelTraits:
     """What the active model can be trusted with; its model file declares it.
@@ -144,6 +169,7 @@ class RunContext:
         memory: the person's memory; None if it is off.
         state: stores documents between runs; None: nothing is stored.
         models_used: ids of the models that answered so far.
+        spans: makes the spans of the run's steps.
         has_outside_text: text from outside entered the run; from then on, every effect needs the person's yes.
 
     """
@@ -160,6 +186,7 @@ class RunContext:
     memory: PersonMemory | None = None
     state: StateStore | None = None
     models_used: list[str] = field(default_factory=list)
+    spans: Spans = no_spans
     has_outside_text: bool = False
 
     def local_now(self) -> datetime:

@@ -59,12 +59,15 @@ async def _settled(box: Toolbox, request: AgentRequest, context: RunContext) -> 
         return None
     book = ProposalBook(box.agent, box.effects, context)
     outcome: Outcome | None
-    if request.confirm:
-        outcome = await book.confirm(request.confirm)
-    elif request.undo:
-        outcome = await book.undo(request.undo)
-    else:
-        outcome = await book.resolve(request.text)
+    with context.spans("proposal", {}) as span:
+        if request.confirm:
+            outcome = await book.confirm(request.confirm)
+        elif request.undo:
+            outcome = await book.undo(request.undo)
+        else:
+            outcome = await book.resolve(request.text)
+        if outcome is not None and outcome.proposal is not None:
+            span.note("bondhu.proposal", outcome.proposal.state)
     if outcome is None:
         return None
     events: list[Event] = [Token(outcome.plain)]
@@ -72,7 +75,9 @@ async def _settled(box: Toolbox, request: AgentRequest, context: RunContext) -> 
 
 
 async def _one_tool(box: Toolbox, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
-    name, step = await _route(box, request, context)
+    with context.spans("route", {}) as span:
+        name, step = await _route(box, request, context)
+        span.note("bondhu.route", step.detail)
     yield step
     tool = box.find(name)
     if tool is None:
@@ -80,7 +85,9 @@ async def _one_tool(box: Toolbox, request: AgentRequest, context: RunContext) ->
             async for text in texts:
                 yield Token(text)
         return
-    params, step = await _params(tool, request, context)
+    with context.spans("parameters", {"gen_ai.tool.name": tool.name}) as span:
+        params, step = await _params(tool, request, context)
+        span.note("bondhu.step", f"{step.state} {step.detail}")
     yield step
     if params is None:
         yield Token(box.plain_answer)

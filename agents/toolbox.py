@@ -57,9 +57,11 @@ async def run_tool(tool: Tool[Any], params: BaseModel, context: RunContext) -> t
     """Run it within the run's time; a failure becomes a result. Raises LimitReached."""
     began_s = context.budget.left_s
     context.budget.take_step()
+    about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool.name}
     try:
-        async with asyncio.timeout(context.budget.left_s):
-            result = await tool.run(params, context)
+        with context.spans(f"execute_tool {tool.name}", about):
+            async with asyncio.timeout(context.budget.left_s):
+                result = await tool.run(params, context)
     except (ToolFailed, TimeoutError) as failure:
         message = str(failure) if isinstance(failure, ToolFailed) else TOO_LONG
         step = ToolStep(tool.name, "failed", "", began_s - context.budget.left_s)

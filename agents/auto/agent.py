@@ -64,7 +64,9 @@ class AutoAgent:
 
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer as the other agent does; raises RequestRefused."""
-        agent, how = await self._choose(request, context)
+        with context.spans("route", {}) as span:
+            agent, how = await self._choose(request, context)
+            span.note("bondhu.route", f"{agent.id} {how}")
         yield ToolStep("agent", "done", f"{agent.id} {how}")
         proposed: list[str] = []
         offered: list[str] = []

@@ -112,7 +112,9 @@ class ChatAgent:
     async def _answer(
         self, persona: Persona, tone: Tone, request: AgentRequest, context: RunContext
     ) -> AsyncGenerator[Event, None]:
-        profile, recalled = await _known(request.text, context)
+        with context.spans("recall", {}) as span:
+            profile, recalled = await _known(request.text, context)
+            span.note("bondhu.recalled", len(recalled))
         leaves = is_leaving(request.text)
         asks = () if leaves else await meanwhile(self.id, context)
         messages = chat_messages(

@@ -61,7 +61,8 @@ class GamesAgent:
             yield Token(_NOBODY)
             yield done(context)
             return
-        document, turn = await self._play(request, context)
+        with context.spans("execute_tool game", {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "game"}):
+            document, turn = await self._play(request, context)
         yield ToolStep("game", "done", document["last"]["game"] or "none")
         if turn is not None and turn.reading == "talk" and context.model is not None:
             async with aclosing(self._talk(document, request, context)) as texts:

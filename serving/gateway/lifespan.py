@@ -268,7 +268,8 @@ def open_generation(
     in_crisis = detects_self_harm(external.detect, step)
     log = open_erasure_log(settings, now)
     sessions = wiring.open_sessions(connections.database, connections.redis.sessions, now, log)
-    agents = wiring.open_agents(settings, connections.database, connections.session, in_crisis, now, sessions)
+    database, session, spans = connections.database, connections.session, telemetry.tracing.child
+    agents = wiring.open_agents(settings, database, session, in_crisis, now, sessions, spans)
     catalogue = ModelCatalogue(
         settings.ids,
         deployments.engine_registry,

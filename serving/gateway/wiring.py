@@ -15,7 +15,7 @@ import aiohttp
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from agents.base import ModelTraits
+from agents.base import ModelTraits, Spans
 from agents.budget import RunLimits
 from agents.chat.persona import read_personas
 from agents.outside.options import (
@@ -458,6 +458,7 @@ def open_agents(
     detect: Detect,
     now: Callable[[], datetime],
     states: AgentSessions,
+    spans: Spans,
 ) -> AgentParts:
     """The agents, with the gateway's collaborators that their runs use."""
     spec = settings.agents
@@ -477,6 +478,7 @@ def open_agents(
         detect=detect,
         now=now,
         new_id=new_id,
+        spans=spans,
     )
 
 

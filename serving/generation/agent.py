@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import orjson
 
-from agents.base import Agent, AgentRequest, ModelTraits, RequestRefused, RunContext
+from agents.base import Agent, AgentRequest, ModelTraits, RequestRefused, RunContext, Spans
 from agents.budget import RunBudget, RunLimits
 from agents.catalogue import PREFIX
 from agents.events import ClientCalls, Done, Event, Token, document
@@ -56,7 +56,7 @@ ROLES: Mapping[str, Role] = {"developer": "system", "function": "tool"}
 class AgentParts:
     """The gateway's collaborators of every run.
 
-    `traits` returns the traits of a model id; `detect` finds private content in a text.
+    `traits` returns the traits of a model id; `detect` finds private content in a text; `spans` traces steps.
     """
 
     registry: Registry
@@ -66,6 +66,7 @@ class AgentParts:
     detect: Detect
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    spans: Spans
 
 
 class AgentTarget:
@@ -136,6 +137,7 @@ class AgentTarget:
             now=parts.now,
             rng=random.SystemRandom(),
             new_id=parts.new_id,
+            spans=parts.spans,
             model=model,
             traits=parts.traits(model.model),
             zone=_zone_of(request, self._memory),
@@ -202,9 +204,11 @@ def _tool_call_of(wire: Mapping[str, Any]) -> ToolCall:
 
 
 async def _stream_run(agent: Agent, agent_request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
-    async with aclosing(run_agent(agent, agent_request, context)) as events:
-        async for event in events:
-            await writer.take(event)
+    about = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent.id}
+    with context.spans(f"invoke_agent {agent.id}", about):
+        async with aclosing(run_agent(agent, agent_request, context)) as events:
+            async for event in events:
+                await writer.take(event)
 
 
 def _param(request: GenerationRequest, field: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Sessions with agents in Redis over SQL: what SQL says is what a run sees, with Redis, without, and whatever is in it."""
+"""Sessions with agents in Redis over SQL: a run sees what SQL says, with Redis, without it, and whatever is in it."""
 
 from collections.abc import AsyncIterator
 from contextlib import contextmanager

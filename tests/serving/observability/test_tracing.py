@@ -1,6 +1,7 @@
 """Traces, received by a small collector that speaks OTLP over HTTP; and none of it without an endpoint."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -83,9 +84,16 @@ class Machine:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions: answers, or breaks off before it does."""
         self.engine_headers.append({name.lower(): value for name, value in request.headers.items()})
-        if b"break" in await request.read():
+        body = await request.read()
+        if b"break" in body:
             assert request.transport is not None
             request.transport.abort()
+        if b'"stream":true' in body:
+            choice = {"index": 0, "delta": {"content": "dear answer"}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+            events = [{"id": "c", "choices": [choice]}, {"id": "c", "choices": [], "usage": usage}]
+            text = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+            return web.Response(text=text, content_type="text/event-stream")
         return web.json_response({"choices": [{"message": {"content": "dear answer"}}]})
 
     async def arrived(self, count: int) -> list[Received]:
@@ -123,7 +131,7 @@ async def machine() -> AsyncIterator[Machine]:
     await runner.cleanup()
 
 
-async def ask(machine: Machine, folder: Path, text: str) -> tuple[int, str]:
+async def ask(machine: Machine, folder: Path, text: str, model: str = "bondhu") -> tuple[int, str]:
     """Run a gateway that traces, ask it once, stop it; returns status and request id."""
     port = machine.url.rpartition(":")[2]
     gateway = GatewayProcess(
@@ -139,7 +147,7 @@ async def ask(machine: Machine, folder: Path, text: str) -> tuple[int, str]:
         await asyncio.to_thread(wait_for, lambda: gateway.get("/ready").status_code == 200, "the engine to be proven")
         async with ClientSession(gateway.url) as session:
             headers = {"authorization": f"Bearer {secret}", "traceparent": TRACEPARENT, "x-request-id": "mine"}
-            body = {"model": "bondhu", "messages": [{"role": "user", "content": text}]}
+            body = {"model": model, "user": "mina", "messages": [{"role": "user", "content": text}]}
             async with session.post("/v1/chat/completions", json=body, headers=headers) as answer:
                 await answer.read()
                 return answer.status, answer.headers["x-request-id"]
@@ -167,6 +175,34 @@ async def test_a_request_is_one_trace_from_the_client_to_the_engine(machine: Mac
     assert TRACE in log
     telemetry = str([span.attributes for span in machine.spans]) + log
     assert "dear" not in telemetry
+
+
+async def test_every_step_of_an_agent_stands_below_its_run(machine: Machine, tmp_path: Path) -> None:
+    """Routing, parameters, tool, narration, and below it the model and the try at an engine; none with its words."""
+    assert await ask(machine, tmp_path, "dear, play some jazz songs", "bondhu/auto") == (200, "mine")
+    spans = await machine.arrived(10)
+    names = {span.span_id: span.name for span in spans}
+    below = [(names.get(span.parent_id, "the client"), span.name) for span in spans]
+    assert sorted(below) == sorted(
+        [
+            ("the client", "POST /v1/chat/completions"),
+            ("POST /v1/chat/completions", "invoke_agent auto"),
+            ("invoke_agent auto", "route"),  # to an agent
+            ("invoke_agent auto", "proposal"),
+            ("invoke_agent auto", "route"),  # to a tool
+            ("invoke_agent auto", "parameters"),
+            ("invoke_agent auto", "execute_tool find_songs"),
+            ("invoke_agent auto", "narrate"),
+            ("narrate", "model"),
+            ("model", "chat demo"),
+        ]
+    )
+    routes = {span.attributes["bondhu.route"] for span in spans if span.name == "route"}
+    assert routes == {"music by rule", "find_songs by rule"}
+    (asked,) = [span for span in spans if span.name == "model"]
+    assert (asked.attributes["gen_ai.usage.input_tokens"], asked.attributes["gen_ai.usage.output_tokens"]) == (7, 2)
+    assert {span.status for span in spans} == {0}
+    assert "dear" not in str([span.attributes for span in spans]) + str([span.name for span in spans])
 
 
 async def test_every_try_that_breaks_is_a_span_of_its_own(machine: Machine, tmp_path: Path) -> None:
