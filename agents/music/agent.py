@@ -45,6 +45,7 @@ class MusicServices:
     radio: CachedRadio | None = None
     spotify: SpotifyMirror | None = None
     artists: CachedRadio | None = None
+    similar: CachedRadio | None = None
 
 
 class MusicAgent:
@@ -56,7 +57,9 @@ class MusicAgent:
     passes_on: frozenset[PassedOn] = frozenset()
 
     def __init__(self, services: MusicServices = MusicServices()) -> None:
-        self._chooser = chooser = Chooser(read_tracks(), services.imported, services.radio, services.artists)
+        self._chooser = chooser = Chooser(
+            read_tracks(), services.imported, services.radio, services.artists, services.similar
+        )
         tools = MusicTools(chooser, services.playlists, has_spotify=services.spotify is not None)
         effects: dict[str, EffectHandler] = {}
         if services.playlists is not None:

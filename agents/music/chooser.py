@@ -23,7 +23,7 @@ from agents.ranking.rank import MAX_PER_GROUP, rank
 from agents.ranking.taste import Taste
 
 log = logging.getLogger(__name__)
-TAG_CALLS, ARTIST_CALLS = 2, 1  # that a radio by tags takes, and a search by artist
+TAG_CALLS, ARTIST_CALLS, SIMILAR_CALLS = 2, 1, 3  # of a radio by tags, a search by artist, a radio by artist
 
 
 class ImportedTracks(Protocol):
@@ -56,6 +56,7 @@ class Chooser:
         imported: what was imported; None: nothing.
         radio: recordings by tags; None: no service is called.
         artists: recordings by an artist; None: no service is called.
+        similar: recordings of artists like one, and of that one; None: no service is called.
 
     """
 
@@ -65,11 +66,13 @@ class Chooser:
         imported: ImportedTracks | None = None,
         radio: CachedRadio | None = None,
         artists: CachedRadio | None = None,
+        similar: CachedRadio | None = None,
     ) -> None:
         self.tracks = tracks
         self._imported = imported
         self._radio = radio
         self._artists = artists
+        self._similar = similar
         self._known = Known(tracks, imported)
 
     @property
@@ -88,7 +91,8 @@ class Chooser:
         radio = await self._from_outside(query, context)
         known = {track.id: track for track in [*radio.tracks, *await self._from_import(query), *self.tracks]}
         allowed = [track for track in known.values() if query.explicit or not track.explicit]
-        strict = [track for track in allowed if _must(track, query)]
+        heard_with = {track.id for track in radio.tracks} if query.similar else set[str]()
+        strict = [track for track in allowed if _must(track, query, is_like=track.id in heard_with)]
         taste = Taste(feedback.signals, context.now(), query.context)
         blocked = {*feedback.blocked_items, *not_items}
         if len(strict) > 3 * query.count:
@@ -97,7 +101,8 @@ class Chooser:
         rest = [track for track in strict if track not in whole]
         ranked: list[Ranked] = []
         variety = await lambda_for(context)
-        max_per_artist = query.count if query.artists else MAX_PER_GROUP
+        is_by_artist = query.artists and not heard_with
+        max_per_artist = query.count if is_by_artist else MAX_PER_GROUP
         for pool in (whole, rest):  # what is all that was asked for comes before what is some of it
             ranked += rank(
                 [Candidate(each.id, normal(each.artist), features_of(each), fit_of(each, query)) for each in pool],
@@ -113,7 +118,12 @@ class Chooser:
         stale = {track.id for track in radio.tracks} - bundled if radio.is_stale else set()
         chosen = [(known[each.candidate.id], each.liked) for each in ranked]
         return [
-            Choice(track, why_of(track, query, liked), track.id not in bundled, track.id in stale)
+            Choice(
+                track,
+                why_of(track, query, liked, is_like=track.id in heard_with),
+                track.id not in bundled,
+                track.id in stale,
+            )
             for track, liked in chosen
         ]
 
@@ -130,7 +140,11 @@ class Chooser:
         return tracks
 
     async def _from_outside(self, query: TrackQuery, context: RunContext) -> Heard:
-        """Of the artist who is asked for, else by genre and mood."""
+        """Of artists like one, of the artist who is asked for, else by genre and mood."""
+        if query.artists and query.similar:
+            found = await _heard(self._similar, query.artists[:1], SIMILAR_CALLS, context)
+            if found.tracks:
+                return found
         if query.artists:
             return await _heard(self._artists, query.artists[:1], ARTIST_CALLS, context)
         tags = [*query.genres, *query.moods][:3]
@@ -163,12 +177,15 @@ def _full(ranked: Sequence[Ranked], max_per_artist: int) -> list[str]:
     return [group for group in set(groups) if groups.count(group) >= max_per_artist]
 
 
-def _must(track: Track, query: TrackQuery) -> bool:
-    """The hard conditions: a person who asks for Bengali songs gets Bengali songs."""
+def _must(track: Track, query: TrackQuery, *, is_like: bool = False) -> bool:
+    """The hard conditions: a person who asks for Bengali songs gets Bengali songs.
+
+    `is_like`: those who hear the artist that was named hear this, which is what was asked for.
+    """
     if query.languages and track.language not in query.languages:
         return False
     if query.decade and track.year // 10 * 10 != query.decade:
         return False
     if query.genres and track.genre not in query.genres:
         return False
-    return not query.artists or track.artist in query.artists
+    return not query.artists or is_like or track.artist in query.artists

@@ -1,12 +1,14 @@
-"""ListenBrainz radio by tags: recordings without an account.
+"""ListenBrainz radio by tags and by artist: recordings without an account.
 
-https://listenbrainz.readthedocs.io/en/latest/users/api/recommendation.html - `/1/lb-radio/tags` returns recordings by
-MBID, `/1/metadata/recording/` their names. Names come from outside: they are cleaned here and treated as data
+https://listenbrainz.readthedocs.io/en/latest/users/api/core.html - `/1/lb-radio/tags` returns recordings by MBID, and
+`/1/lb-radio/artist/` lists of them by the MBID of the artist or of one that the same people hear;
+`/1/metadata/recording/` has their names. Names come from outside: they are cleaned here and treated as data
 everywhere.
 """
 
 import uuid
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from agents.fence import flat
@@ -15,6 +17,7 @@ from agents.outside.http import OutsideHttp, Params, ServiceFailed
 
 BASE_URL = "https://api.listenbrainz.org"
 MAX_RECORDINGS = 25  # whose names are requested in one call
+SIMILAR_ARTISTS, EACH = 8, 4  # of a radio by artist, and the recordings of each
 
 
 class ListenBrainz:
@@ -34,6 +37,22 @@ class ListenBrainz:
         params += [("operator", "OR"), ("pop_begin", "0"), ("pop_end", "100"), ("count", str(MAX_RECORDINGS))]
         found = await self._json("/1/lb-radio/tags", params)
         return await self._tracks(_mbids(found if isinstance(found, list) else []), tags[0] if tags else "")
+
+    async def by_artist(self, mbid: str) -> list[Track]:
+        """Recordings of this artist and of those that the same people hear, in turn; raises ServiceFailed."""
+        if not _is_mbid(mbid):
+            return []
+        params = {
+            "mode": "easy",
+            "max_similar_artists": str(SIMILAR_ARTISTS),
+            "max_recordings_per_artist": str(EACH),
+            "pop_begin": "0",
+            "pop_end": "100",
+        }
+        found = await self._json(f"/1/lb-radio/artist/{mbid}", params)
+        rows = [each for each in found.values() if isinstance(each, list)] if isinstance(found, dict) else []
+        in_turn = [row for turn in zip_longest(*rows) for row in turn]
+        return await self._tracks(_mbids(in_turn), "")
 
     async def _tracks(self, mbids: Sequence[str], genre: str) -> list[Track]:
         if not mbids:

@@ -52,6 +52,11 @@ _LANGUAGES = {
 _NOT = re.compile(r"\b(?:no|not|without|except|but not|don'?t want)\s+(?:any\s+)?([\w -]{2,20})", re.IGNORECASE)
 _DECADE = re.compile(r"\b(?:19|20)?([2-9]0|00|10|20)'?s\b")
 _COUNT = re.compile(r"\b(\d{1,2})\s+(?:[\w-]+\s+){0,3}(?:songs?|tracks?|tunes?)\b")
+_LIKE = (
+    r"\b(?:songs?|music|something|anything|artists?|bands?|singers?|tracks?|tunes?|stuff|more|play|sounds?)\b[^.!?]{0,20}"
+    r"\b(?:(?<!i )like|similar to|in the style of)\s{1,3}"
+)
+_ALIKE = r"(?:[ -]radio\b|.{0,4}\s?(?:মতো|মত|जैसे|जैसा|जैसी|की तरह|के जैसे)|.{0,5}\s(?:er moto|jaise|jaisa|ki tarah)\b)"
 
 
 class TrackQuery(BaseModel):
@@ -65,6 +70,7 @@ class TrackQuery(BaseModel):
     context: Context = ""
     count: int = Field(default=5, ge=1, le=MAX_COUNT)
     explicit: bool = True
+    similar: bool = Field(default=False, description="artists like the named one, too")
 
 
 def parse_query(text: str, vocabulary: Vocabulary, *, count: int = 5) -> TrackQuery:
@@ -84,8 +90,15 @@ def parse_query(text: str, vocabulary: Vocabulary, *, count: int = 5) -> TrackQu
         decade=_decade(decade[1]) if decade else 0,
         context=next((name for name, words in _CONTEXTS.items() if re.search(rf"\b(?:{words})\b", plain)), ""),
         count=min(max(int(number[1]), 1), MAX_COUNT) if number else count,
+        similar=any(_is_like(folded, artist.casefold()) for artist in artists[:1]),
         explicit=not re.search(r"\bclean\b|\bkids?\b|\bno swearing\b|\bnot explicit\b", folded),
     )
+
+
+def _is_like(text: str, artist: str) -> bool:
+    """Whether a text in lower case asks for what is like this artist's: "songs like …", "… এর মতো গান"."""
+    name = re.escape(artist)
+    return re.search(rf"{_LIKE}(?:the )?{name}(?!\w)|{name}{_ALIKE}", text) is not None
 
 
 def fit_of(track: Track, query: TrackQuery) -> float:

@@ -19,11 +19,16 @@ _FOR = {
 }
 
 
-def why_of(track: Track, query: TrackQuery, liked: Sequence[str]) -> str:
-    """The criteria that it meets, then the person's likes; otherwise that it is new."""
+def why_of(track: Track, query: TrackQuery, liked: Sequence[str], *, is_like: bool = False) -> str:
+    """The criteria that it meets, then the person's likes; otherwise that it is new.
+
+    `is_like`: those who hear the artist that was named hear this.
+    """
     reasons = []
     if track.artist in query.artists:
         reasons.append(f"it is by {track.artist}")
+    elif is_like:
+        reasons.append(f"people who listen to {query.artists[0]} listen to it too")
     if track.mood in query.moods:
         reasons.append(f"it is {track.mood}")
     if track.genre and track.genre in query.genres:

@@ -3,7 +3,7 @@
 Every service is off by default, and then never called. The gateway and the worker use the same options.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ import aiohttp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.music.agent import MusicServices
+from agents.music.catalogue import Track
 from agents.music.history import LASTFM_URL, History, LastFmHistory, ListenBrainzHistory
 from agents.music.listenbrainz import BASE_URL as LISTENBRAINZ_URL
 from agents.music.listenbrainz import ListenBrainz
@@ -91,20 +92,28 @@ def music_services(
     options: ServiceOptions, session: aiohttp.ClientSession, database: AsyncEngine, now: Callable[[], datetime]
 ) -> MusicServices:
     """The services of the music agent."""
-    radio = None
+    radio = artists = similar = None
+    answers = SqlAnswers(database, now)
     if options.radio:
         http = OutsideHttp(session, options.listenbrainz_url, timeout_s=options.timeout_s, now=now)
-        radio = CachedRadio(ListenBrainz(http).by_tags, SqlAnswers(database, now), now)
-    artists = None
+        listenbrainz = ListenBrainz(http)
+        radio = CachedRadio(listenbrainz.by_tags, answers, now)
     if options.musicbrainz:
         http = OutsideHttp(session, options.musicbrainz_url, timeout_s=options.timeout_s, now=now)
-        artists = CachedRadio(MusicBrainz(http).by_artists, SqlAnswers(database, now), now, "musicbrainz")
+        musicbrainz = MusicBrainz(http)
+        artists = CachedRadio(musicbrainz.by_artists, answers, now, "musicbrainz")
+    if options.radio and options.musicbrainz:  # the radio knows artists by MusicBrainz' ids
+
+        async def like(names: Sequence[str]) -> list[Track]:
+            return await listenbrainz.by_artist(await musicbrainz.artist_id(names[0]))
+
+        similar = CachedRadio(like, answers, now, "artist radio")
     spotify = None
     tokens = spotify_tokens(options, session, database, now)
     if tokens is not None:
         http = OutsideHttp(session, options.spotify_url, timeout_s=options.timeout_s, now=now)
         spotify = SpotifyMirror(http, tokens, SqlRemotes(database, now))
-    return MusicServices(SqlPlaylists(database, now), SqlTracks(database), radio, spotify, artists)
+    return MusicServices(SqlPlaylists(database, now), SqlTracks(database), radio, spotify, artists, similar)
 
 
 def spotify_tokens(

@@ -74,6 +74,23 @@ async def test_an_artist_s_own_recordings_once_each(server: OutsideServer, servi
     assert server.requests[1][1]["query"][0].count('"') == 2, "a name is a phrase, whatever is in it"
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([{"id": "a", "name": "Nina Simone & Friends", "score": 100}, {"id": "b", "name": "nina simone"}], "b"),
+        ([{"id": "a", "name": NINA, "score": 100}, {"id": "b", "name": NINA, "score": 60}], "a"),
+        ([{"id": "a", "name": NINA, "score": 100}, {"id": "b", "name": NINA, "score": 100}], ""),
+        ([{"id": "a", "name": "Another"}, None, "text", {"name": None}], ""),
+        ([], ""),
+        ({}, ""),
+    ],
+)
+async def test_an_artist_has_one_id(server: OutsideServer, service: MusicBrainz, rows: Any, expected: str) -> None:
+    """Of that very name; of two that fit alike, neither."""
+    server.bodies["/ws/2/artist"] = {"artists": rows}
+    assert await service.artist_id(NINA) == expected
+
+
 async def test_a_request_a_second(service: MusicBrainz, slept: list[float]) -> None:
     """The second waits for its turn."""
     await service.by_artists([NINA])
@@ -84,9 +101,10 @@ async def test_a_request_a_second(service: MusicBrainz, slept: list[float]) -> N
 @pytest.mark.parametrize("fault", [CUT, SLOW, JUNK, 403, 500, 503, 302])
 async def test_every_fault_is_one_failure(server: OutsideServer, service: MusicBrainz, fault: object) -> None:
     """503 is how it says that there was more than a request a second."""
-    server.faults = [fault]
-    with pytest.raises(ServiceFailed):
-        await service.by_artists([NINA])
+    for ask in (service.by_artists([NINA]), service.artist_id(NINA)):
+        server.faults = [fault]
+        with pytest.raises(ServiceFailed):
+            await ask
 
 
 @pytest.mark.parametrize("body", [[], "text", {}, {"recordings": 1}, {"recordings": [None, [], {"artist-credit": 3}]}])
