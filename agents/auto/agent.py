@@ -3,9 +3,11 @@
 An agent with an unfinished activity (a game) gets the messages of its conversation, unless another agent is clearly
 meant, or the person says how they are: then the friend answers until the person returns to the activity. The answer
 to a proposal goes to the agent that made it, found by the proposal's id or because the answer follows it directly. What
-a card's button says goes to the agent that showed the card, until another shows one.
+a card's button says goes to the agent that showed the card, until another shows one. So does a typed rating that names
+what was shown by its place ("I like the second one"), for a few turns, while nobody else has numbered something.
 """
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, runtime_checkable
@@ -15,12 +17,16 @@ from agents.auto.rules import confides, possibly, resumes, surely
 from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
 from agents.budget import LimitReached
 from agents.events import Card, Done, Event, Proposal, ToolStep
+from agents.ranking.positions import pointed_of
 from agents.toolbox import turns_of
 from models.chat import ChatMessage
 
 ROUTED_TURNS = 3
 ANSWER_WORDS = 4  # at most, of a yes or no
 MAX_KEPT, MAX_OFFERED = 20, 100
+RATED_TURNS = 3  # after something was shown, or rated
+_BUTTONS = frozenset({"like 1", "skip 1", "never 1 again"})  # of what can be rated by its place
+_NUMBERED = re.compile(r"^\W{0,4}[1-9][.)]\s", re.MULTILINE)  # a list in a reply
 ASIDE = "aside"  # the document that says so
 
 
@@ -77,7 +83,7 @@ class AutoAgent:
                 if isinstance(event, Card):
                     offered += [action.says for action in event.actions]
                 if isinstance(event, Done):  # before it: whoever reads the events stops there
-                    await self._note(agent, proposed, offered, context)
+                    await self._note(agent, proposed, offered, _turns(request), context)
                 yield event
 
     async def _choose(self, request: AgentRequest, context: RunContext) -> tuple[Agent, str]:
@@ -89,6 +95,7 @@ class AutoAgent:
             return proposer, "as it asked"
         if _folded(request.text) in noted.get("offered", ()):
             return self._agents.get(noted["offers"], self._default), "as it offered"
+        rated = self._rated(request, noted)
         sure = surely(request.text, self._agents)
         if sure is not None:
             await self._set_aside(False, context)
@@ -104,6 +111,8 @@ class AutoAgent:
                 await self._set_aside(False, context)
                 return playing, "as it goes on"
             return self._default, "as it goes on"
+        if rated is not None:
+            return rated, "as it showed that"
         named = [agent for agent in self._agents.values() if await _is_named(agent, request, context)]
         if len(named) == 1:
             return named[0], "by name"
@@ -153,6 +162,17 @@ class AutoAgent:
         is_short = len(request.text.split()) <= ANSWER_WORDS
         return self._agents.get(noted.get("last", "")) if is_short else None
 
+    def _rated(self, request: AgentRequest, noted: Mapping[str, Any]) -> Agent | None:
+        """The agent that showed what this rates by its place."""
+        if pointed_of(request.text) is None or not _BUTTONS.intersection(noted.get("offered", ())):
+            return None
+        since = max(_turns(request) - int(noted.get("turn", 0)), 1)
+        said = [message.text for message in request.messages if message.role == "assistant"]
+        others = said[len(said) - since + 1 :] if since > 1 else []  # the first after it showed them is its own
+        if since > RATED_TURNS or any(_NUMBERED.search(text) for text in others):
+            return None
+        return self._agents.get(noted["offers"])
+
     async def _noted(self, context: RunContext) -> Mapping[str, Any]:
         """Which agents made which proposals and showed the last buttons in this conversation."""
         if context.state is None or context.owner is None:
@@ -160,7 +180,9 @@ class AutoAgent:
         kept = await context.state.load(context.state_key(self.id, "proposers"))
         return {} if kept is None else kept.value
 
-    async def _note(self, agent: Agent, proposed: Sequence[str], offered: Sequence[str], context: RunContext) -> None:
+    async def _note(
+        self, agent: Agent, proposed: Sequence[str], offered: Sequence[str], turn: int, context: RunContext
+    ) -> None:
         """Store what the agent proposed and offered, if that changes. A conflict loses a convenience, no effect."""
         if context.state is None or context.owner is None:
             return
@@ -170,13 +192,20 @@ class AutoAgent:
         kept = await context.state.load(key)
         document: Mapping[str, Any] = {} if kept is None else kept.value
         last = agent.id if proposed else ""
-        if document.get("last", "") == last and not proposed and not offered:
+        is_again = document.get("offers") == agent.id and document.get("turn", turn) != turn
+        if document.get("last", "") == last and not proposed and not offered and not is_again:
             return
         made = {**document.get("made", {}), **dict.fromkeys(proposed, agent.id)}
         value = {**document, "last": last, "made": dict(list(made.items())[-MAX_KEPT:])}
+        if offered or is_again:
+            value |= {"turn": turn}
         if offered:
             value |= {"offers": agent.id, "offered": [_folded(each) for each in offered[:MAX_OFFERED]]}
         await context.state.save(key, value, expected=0 if kept is None else kept.version)
+
+
+def _turns(request: AgentRequest) -> int:
+    return sum(message.role == "user" for message in request.messages)
 
 
 def _folded(text: str) -> str:

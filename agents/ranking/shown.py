@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.base import RunContext
+from agents.ranking.positions import pointed_of
 
 ATTEMPTS = 3
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "last": -1}
@@ -33,6 +34,9 @@ async def shown_before(agent: str, context: RunContext) -> list[dict[str, Any]]:
 
 def pointed_at(text: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The items that a message means: by number, by position, by title, or the only one."""
+    pointed = pointed_of(text)
+    if pointed is not None:
+        return [items[place - 1 if place > 0 else place] for place in pointed.places if 0 < abs(place) <= len(items)]
     folded = text.casefold()
     by_title = [item for item in items if str(item["title"]).casefold() in folded]
     if by_title:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from agents.ranking.positions import pointed_of
+
 _NEVER = re.compile(
     r"\bnever\b|\bnot\b.{0,30}\bagain\b|\bblock\b|\bstop (?:playing|showing)\b|\bhate\b|\bcan'?t stand\b"
 )
@@ -35,11 +37,14 @@ class Verdict:
 
 def is_rating(text: str) -> bool:
     """Whether a message clearly states an opinion rather than a request."""
-    return bool(_SURE.search(text)) and not _REQUESTS.search(text)
+    return pointed_of(text) is not None or (bool(_SURE.search(text)) and not _REQUESTS.search(text))
 
 
 def verdict_of(text: str) -> Verdict | None:
     """The opinion; None if the message states none."""
+    pointed = pointed_of(text)
+    if pointed is not None:
+        return Verdict(pointed.reward, pointed.never)
     folded = text.casefold()
     if _NEVER.search(folded):
         return Verdict(-1.0, never=True)

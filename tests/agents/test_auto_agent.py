@@ -17,6 +17,7 @@ from agents.running import run_agent
 from models.chat import ChatMessage
 from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates
+from storage.memory.owner import Owner
 from tests.agents.run_context import MakeContext
 from tests.support.servers.script import ScriptServer, call
 
@@ -241,7 +242,44 @@ async def test_what_a_button_says_goes_to_whoever_showed_it(states: SqlStates, m
     assert (await say(auto(), context(), "like 2"))[0] == "music as it offered"
     assert (await say(auto(), context(), "show me space videos"))[0] == "video by rule"
     assert (await say(auto(), context(), "later 1"))[0] == "video as it offered"
-    assert (await say(auto(), context(), "skip 1"))[0] == "chat by default"
+    assert (await say(auto(), context(), "later 1 or 2"))[0] == "chat by default"
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_a_typed_rating_goes_to_whoever_showed_what_it_rates(
+    states: SqlStates, make_context: MakeContext
+) -> None:
+    """By its place, for a few turns; a question does not, nor what follows a list of somebody else's."""
+    turns: list[ChatMessage] = []
+
+    async def tell(text: str, reply: str = "") -> str:
+        turns.append(ChatMessage("user", text))
+        events = [event async for event in run_agent(auto(), AgentRequest(list(turns)), make_context(state=states))]
+        said = "".join(event.text for event in events if isinstance(event, Token))
+        turns.append(ChatMessage("assistant", reply or said))
+        assert isinstance(events[0], ToolStep)
+        return events[0].detail
+
+    async def signals() -> list[float]:
+        documents = {key.name: value for key, value in await states.of_person(Owner("app", "mina"))}
+        return [each["reward"] for each in documents.get("feedback", {}).get("signals", ())]
+
+    assert await tell("I like the second one") == "chat by default"
+    assert await tell("play some jazz songs") == "music by rule"
+    assert await tell("I like the second one") == "music as it showed that"
+    assert await tell("तीसरा गाना पसंद नहीं आया") == "music as it showed that"
+    assert await tell("প্রথমটা আর কখনো না") == "music as it showed that"
+    assert await signals() == [1.0, -0.7, -1.0]
+    for text in ("do you like the second one?", "I like the second season", "the first day was awful"):
+        assert await tell(text) == "chat by default"
+    assert await tell("I like the last one") == "chat by default", "too long ago"
+    assert await tell("play some jazz songs") == "music by rule"
+    assert await tell("I am going out", "You could wear\n1. the red one\n2. the blue one") == "chat by default"
+    assert await tell("I like the second one") == "chat by default"
+    assert await tell("show me space videos") == "video by rule"
+    assert await tell("not the first") == "video as it showed that"
+    assert await tell("let's play hangman") == "games by rule"
+    assert await tell("not the first") == "games as it goes on"
 
 
 async def test_a_game_that_is_over_begins_again_by_its_button(states: SqlStates, make_context: MakeContext) -> None:
