@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from threading import Thread
@@ -12,7 +11,6 @@ from threading import Thread
 import pytest
 
 from storage import migrate
-from tests.support.faketime import faked, without_leftovers
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
 from tests.support.polling import eventually
@@ -25,7 +23,6 @@ from tests.support.workers.killed_gateway import (
     prepare_process,
 )
 
-BEGINNING = datetime(2027, 3, 2, 8, 0, tzinfo=UTC)
 SCENARIOS = {  # what comes before, and the request in which the gateway dies
     "a move": ("games", ("play hangman",), "e"),
     "a thumb up": ("music", ("play some jazz songs",), "like 1"),
@@ -39,18 +36,16 @@ ENVIRON = {
 
 @contextmanager
 def armed_gateway(folder: Path, database_url: str = "") -> Iterator[tuple[ArmedGateway, EngineServer]]:
-    """Return a gateway with a clock of its own that can be killed at any write."""
+    """Return a gateway that can be killed at any write."""
     environ = dict(ENVIRON)
     if database_url:
         environ["DATABASE_URL"] = database_url
         migrate.downgrade(database_url)
-    moved = faked(folder / "clock") | prepare_process(folder)
-    with without_leftovers():
-        process = GatewayProcess(folder, process_environ=moved, **environ)
-        armed = ArmedGateway(process, folder, BEGINNING)
-        with EngineServer(process.ingress_port, embeds=True) as engine, process:
-            armed.key = make_key_when_ready(process)
-            yield armed, engine
+    process = GatewayProcess(folder, process_environ=prepare_process(folder), **environ)
+    armed = ArmedGateway(process, folder)
+    with EngineServer(process.ingress_port, embeds=True) as engine, process:
+        armed.key = make_key_when_ready(process)
+        yield armed, engine
 
 
 def make_key_when_ready(process: GatewayProcess) -> str:
@@ -97,7 +92,6 @@ def test_a_kill_at_any_write_and_said_again_is_once(
     with armed_gateway(tmp_path, url) as (gateway, _):
 
         def begin(name: str) -> Visitor:
-            gateway.begin_another()
             visitor = Visitor(gateway.process, gateway.key, name)
             for text in before:
                 assert visitor.say(agent, text)
@@ -116,7 +110,7 @@ def test_a_kill_at_any_write_and_said_again_is_once(
             if not gateway.has_died():
                 gateway.disarm()
                 break
-            gateway.come_back()
+            gateway.come_back(visitor)
             moment = f"step {step}: {gateway.died_at}"
             if said is None:
                 assert visitor.say(agent, last), moment

@@ -12,16 +12,15 @@ from sqlalchemy import select
 
 from serving.limits.redis_store import LimitStore
 from serving.resilience.redis import GuardedRedis, open_redis
+from storage.agents.states import SqlStates
 from storage.database import open_engine
+from storage.memory.owner import Owner
 from storage.tables import Request
 from tests.support.gateway_process import DEADLINE_S, ROOT, GatewayProcess, command_of
 from tests.support.polling import eventually
 from tests.support.workers.crash_hook import ARMED
-from tests.support.workers.month import move_clock
 
 APP = "diary"
-APART = timedelta(minutes=20)  # what is said twice within ten minutes is one turn
-LEASE = timedelta(minutes=2)  # longer than a proposal is held by the run that applies it
 Json = dict[str, Any]
 
 
@@ -48,6 +47,11 @@ class Visitor:
         self._requests = 0
         self.name = name
         self.unanswered = 0
+
+    @property
+    def owner(self) -> Owner:
+        """Whose rows are theirs."""
+        return Owner(APP, self.name)
 
     @property
     def next_id(self) -> str:
@@ -123,16 +127,13 @@ class Visitor:
 
 
 class ArmedGateway:
-    """The gateway, a key of its application, its clock, and the file that arms it."""
+    """The gateway, a key of its application, and the file that arms it."""
 
     key: str
 
-    def __init__(self, process: GatewayProcess, folder: Path, begins: datetime) -> None:
+    def __init__(self, process: GatewayProcess, folder: Path) -> None:
         self.process = process
         self._armed = folder / "armed"
-        self._clock = folder / "clock"
-        self._begins = begins
-        move_clock(self._clock, begins)
 
     def arm(self, step: int, request: str) -> None:
         """Have it die at that step of the request with this id."""
@@ -147,25 +148,30 @@ class ArmedGateway:
         """Whether it has."""
         return not command_of(self.process.pid)
 
-    def come_back(self) -> None:
-        """Start it once more, without that, when nobody else can still be at what it did."""
+    def come_back(self, visitor: Visitor) -> None:
+        """Start it once more, without that, when nobody else can still be at what it did for this visitor."""
         self._armed.unlink()
         self.process.kill()
-        move_clock(self._clock, self._now + LEASE)
+        asyncio.run(end_leases(self.process, visitor.owner))
         self.process.start()
 
     def disarm(self) -> None:
         """Let it live."""
         self._armed.unlink()
 
-    def begin_another(self) -> None:
-        """Move its clock to the beginning of another stretch."""
-        self._begins += APART
-        move_clock(self._clock, self._begins)
 
-    @property
-    def _now(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=int(self._clock.read_text()))
+async def end_leases(process: GatewayProcess, owner: Owner) -> None:
+    """End the time for which a run held each proposal of this person, as a minute later."""
+    engine = open_engine(process.database_url)
+    states = SqlStates(engine, lambda: datetime.now(UTC))
+    for key, value in await states.of_person(owner):
+        held = [each for each in value.get("entries", {}).values() if each.get("until")]
+        for entry in held:
+            entry["until"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+        kept = await states.load(key)
+        if held and kept is not None:
+            assert await states.save(key, value, expected=kept.version)
+    await engine.dispose()
 
 
 def has_no_open_reservation(process: GatewayProcess) -> bool:
