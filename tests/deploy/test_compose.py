@@ -30,7 +30,7 @@ def services(name: str) -> dict[str, Any]:
 
 def mib(text: str) -> float:
     """Return a size as compose writes it, in MiB."""
-    number, unit = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])", text).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])", text.upper()).groups()  # type: ignore[union-attr]
     return float(number) * {"M": 1, "G": 1024}[unit]
 
 
@@ -70,6 +70,16 @@ def test_every_long_lived_service_is_confined(name: str) -> None:
         assert about.get("logging", {}).get("options", {}).get("max-size"), service
         assert not about.get("privileged"), service
         assert about.get("network_mode") != "host", service
+        assert not {"ipc", "pid"} & about.keys(), f"{service}: what it leaves behind would outlive it"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ray_has_the_shared_memory_that_its_object_store_takes(name: str) -> None:
+    """An engine's container gets 64 MB otherwise; the store is said where it is less than that container's."""
+    engines = [about for about in services(name).values() if "ray-head" in about.get("command", [])]
+    for about in engines:
+        store = about["environment"].get("BONDHU__RAY__OBJECT_STORE_MB", "100")
+        assert mib(about["shm_size"]) > int(store)
 
 
 @pytest.mark.parametrize("name", FILES)

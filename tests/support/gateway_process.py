@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class GatewayProcess:
 
     With `beside` it uses that one's folder, Redis and engines, and listens on a port of its own. `environ` goes to the
     gateway, `redis_environ` to Redis, `process_environ` to the gateway without being read here: what it names may be
-    unknown in this process. uvicorn imports from `cwd` first.
+    unknown in this process. uvicorn imports from `cwd` first. `before` stands before the gateway's command line.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class GatewayProcess:
         redis_environ: Mapping[str, str] = {},
         process_environ: Mapping[str, str] = {},
         cwd: Path = ROOT,
+        before: Sequence[str] = (),
         **environ: str,
     ) -> None:
         self.var_dir = folder / "var"
@@ -91,6 +92,7 @@ class GatewayProcess:
         self._is_first = beside is None
         self._process_environ = process_environ
         self._cwd = cwd
+        self._before = before
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BONDHU", "OTEL"))}
         self._environ = kept | {
             "BONDHU_ROOT": str(ROOT),
@@ -131,7 +133,7 @@ class GatewayProcess:
         with self.log.open("ab") as output:
             environ = {**self._environ, **self._part.environment, **self._process_environ}
             self._gateway = subprocess.Popen(
-                self._part.command, env=environ, cwd=self._cwd, stdout=output, stderr=output
+                [*self._before, *self._part.command], env=environ, cwd=self._cwd, stdout=output, stderr=output
             )
         wait_for(self._is_healthy, f"the gateway to answer; its log: {self.log}")
 

@@ -1,0 +1,1 @@
+"""Every alert as a real fault fires it."""
