@@ -37,6 +37,8 @@ WORKED_EVERY_S = 30.0  # interval of the worker's round trip through the queue, 
 SETTLE_S = 5  # time for the gateway to exit after its drain
 GATEWAY_ANSWERS_S = 5.0  # timeout of /health, which does not wait for anything
 RAY_ANSWERS_S = 30.0  # timeout of the dashboard, which is slow while a model loads; a restart would end all engines
+# To the first answer on a machine that others keep busy: a slow start that is ended and begun again never gets there.
+GATEWAY_STARTS_S, RAY_STARTS_S = 240.0, 360.0
 REDIS_ANSWERS_S = 10.0  # timeout of PING, which waits for the running command
 # Redis commands that nothing here uses; most known vulnerabilities and ways to write files need one of them.
 UNUSED_COMMANDS = (
@@ -157,7 +159,7 @@ def _redis(settings: Settings) -> Component:
 def _ray(settings: Settings) -> Component:
     address = (settings.ray.dashboard_host, settings.ray.dashboard_port)
     probe = Probe.http(address, "/", RAY_ANSWERS_S)
-    return Component("ray", ray_head.command(settings), ray_head.environment(settings), probe, 120, 20)
+    return Component("ray", ray_head.command(settings), ray_head.environment(settings), probe, RAY_STARTS_S, 20)
 
 
 def _worker(settings: Settings) -> Component:
@@ -216,4 +218,4 @@ def _gateway(settings: Settings) -> Component:
     # A single worker needs no metrics files.
     several = {"PROMETHEUS_MULTIPROC_DIR": str(settings.runtime_dir / "metrics")} if gateway.workers > 1 else {}
     probe = Probe.http(address, "/health", GATEWAY_ANSWERS_S)
-    return Component("gateway", command, several, probe, 60, gateway.drain_s + 2 * SETTLE_S)
+    return Component("gateway", command, several, probe, GATEWAY_STARTS_S, gateway.drain_s + 2 * SETTLE_S)
