@@ -107,6 +107,9 @@ def redis(reading: Reading) -> Iterator[Finding]:
 def database(reading: Reading) -> Iterator[Finding]:
     """Whether the database is available, up to date, and has free connections."""
     sql = reading.sql
+    if sql.pool_max and sql.pool_used >= levels.POOL_RATIO * sql.pool_max:
+        message = f"{sql.pool_used} of {sql.pool_max} pooled connections are in use"
+        yield Finding("pool", Level.WARNING, message, sql.pool_used / sql.pool_max)
     if not sql.is_up:
         yield Finding(
             "database", Level.CRITICAL, "the database is unavailable: new keys are refused, nothing is remembered"
@@ -116,9 +119,6 @@ def database(reading: Reading) -> Iterator[Finding]:
         yield Finding("database", Level.CRITICAL, "the database lacks migrations of this version")
     else:
         yield Finding("database", Level.HEALTHY, "the database is available")
-    if sql.pool_max and sql.pool_used >= levels.POOL_RATIO * sql.pool_max:
-        message = f"{sql.pool_used} of {sql.pool_max} pooled connections are in use"
-        yield Finding("pool", Level.WARNING, message, sql.pool_used / sql.pool_max)
 
 
 def models(reading: Reading) -> Iterator[Finding]:

@@ -242,10 +242,10 @@ class Doctor:
 
         pool = self._readings.sql_connections()
         used = int(pool.get("used", 0))
-        state = await _try(query)
-        if state is None:
-            return SqlReading(is_up=False, is_sqlite=is_sqlite)
         pool_max = None if is_sqlite else self._settled.pool_max
+        state = await _try(query)
+        if state is None:  # it is away, or all connections are in use
+            return SqlReading(is_up=False, is_sqlite=is_sqlite, pool_used=used, pool_max=pool_max)
         clock, current = state
         return SqlReading(
             is_up=True, is_sqlite=is_sqlite, pool_used=used, pool_max=pool_max, clock_off_s=clock, is_current=current

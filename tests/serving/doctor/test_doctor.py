@@ -231,6 +231,9 @@ def test_failing_requests_are_reported(tmp_path: Path) -> None:
         assert "cache: {enabled: true}" in patient.advice("cache_off")["how"]
         gateway.redis.kill()
         patient.finding("redis", "critical")
+        for _ in range(5):
+            patient.chat()
+        assert "redis" in patient.finding("breaker", "warning")["says"]
         migrate.downgrade(gateway.database_url, "0013")
         assert "migrations" in patient.finding("database", "critical")["says"]
         moves = [each["move"] for each in patient.report()["advice"]]
