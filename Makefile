@@ -16,7 +16,7 @@ PROCESSES  ?= 2
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
 
-.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape compose-test-upgrade up down install test test-slow faults test-gpu gpu-check check bench audit clean
+.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape compose-test-upgrade compose-test-repeatable up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 help:
@@ -109,6 +109,10 @@ compose-test-gpu-shape: $(STAMP)
 	@BUILDAH_FORMAT=docker $(CONTAINERS) build --file deploy/docker/Dockerfile --target cpu --tag localhost/bondhu:cpu .
 	@BUILDAH_FORMAT=docker $(CONTAINERS) build --file deploy/docker/Dockerfile --target worker --tag localhost/bondhu:worker .
 	@$(BIN)/python deploy/docker/compose_test/gpu_shape.py --compose "$(COMPOSE)" --containers "$(CONTAINERS)" $(COMPOSE_TEST)
+
+# An image built twice from nothing, file by file: docs/deploy.md, the first section.
+compose-test-repeatable:
+	@BUILDAH_FORMAT=docker $(PYTHON) deploy/docker/compose_test/repeatable.py --build "$(CONTAINERS) build" --containers "$(CONTAINERS)" $(COMPOSE_TEST)
 
 # Blue, green and blue again under load, the images of compose-test: docs/deploy.md, "Upgrading without an interruption".
 compose-test-upgrade:
