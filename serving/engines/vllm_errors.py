@@ -24,6 +24,7 @@ _LEADING_NAME = re.compile(r"`?(?P<param>[a-z_]{1,64})`? (?:must|is not|should|c
 _TOO_LONG = re.compile(r"context length|max_model_len|maximum model length")
 _OF_THE_PROMPT = re.compile(r"prompt|conversation|[Uu]nknown role|vocabulary|multimodal|TextEncode|input_tokens")
 _FOR_OPERATORS = re.compile(r"(?:^|(?<=[.;]))[^.;]{0,400}\bVLLM_[A-Z_]{1,64}\b[^.;]{0,400}[.;]?")  # their variables
+_ENDING = ("EngineCore", "cannot schedule new futures after shutdown")
 _OF_A_CONSTRAINT = re.compile(r"grammar|constraints for structured|^Choice '")
 
 
@@ -63,6 +64,11 @@ def translate(status: int, body: bytes, fields: Collection[str]) -> ApiError:
     return InvalidRequest(message, param=param, code=code)
 
 
+def is_ending(status: int, body: bytes) -> bool:
+    """Whether an error means that the server ends: for a moment it outlives its core, and its own threads."""
+    return status >= 500 and (_message(body) or "").startswith(_ENDING)
+
+
 def translate_event(body: bytes, fields: Collection[str]) -> ApiError:
     """The same for an error event in a stream, which has the status in its body."""
     try:
@@ -70,6 +76,13 @@ def translate_event(body: bytes, fields: Collection[str]) -> ApiError:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         status = 500
     return translate(status, body, fields)
+
+
+def _message(body: bytes) -> str | None:
+    try:
+        return str(orjson.loads(body)["error"]["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def _path(param: Any) -> str | None:

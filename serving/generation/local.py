@@ -299,11 +299,14 @@ class _Attempt:
     async def _pass_error_event(self, events: list[Event]) -> None:
         """Forward the events before an error and then the error; raise TargetFailed if another target may answer."""
         at = next(at for at, event in enumerate(events) if "error" in (event.chunk or ()))
-        error = vllm_errors.translate_event(events[at].data.removeprefix(DATA), self._parts())
+        body = events[at].data.removeprefix(DATA)
+        error = vllm_errors.translate_event(body, self._parts())
         if error.status >= 500:
             if at:
                 self.forwarded = True
                 await self._response.events(events[:at], self._label)
+            if vllm_errors.is_ending(error.status, body):
+                raise ConnectionLost("its server is ending")
             raise TargetFailed("engine_error", error)
         if not self._response.started:
             await self._response.whole(error.status, error.body(), self._label)
@@ -322,8 +325,8 @@ class _Attempt:
         return spliced
 
     async def _pass_error(self, status: int, body: bytes) -> None:
-        if status >= 500 and b"EngineCore" in body:  # vLLM's server briefly outlives its core and reports this
-            raise ConnectionLost("its core died")
+        if vllm_errors.is_ending(status, body):
+            raise ConnectionLost("its server is ending")
         error = vllm_errors.translate(status, body, self._parts())
         if error.status >= 500 or self._response.started:
             raise TargetFailed("engine_error", error)

@@ -22,7 +22,7 @@ from serving.resilience.breaker import Breaker
 from serving.resilience.redis_scripts import Script, ScriptConnection
 
 AWAY = (RedisError, OSError, TimeoutError)  # a full or loading Redis returns errors: it counts as unavailable
-TIMEOUT_S = 0.05  # of a call on the path of a request
+TIMEOUT_S = 0.25  # of a call on the path of a request; a container with a quarter of a CPU pauses for 75 ms at a time
 ERASE_TIMEOUT_S = 5.0  # of erasing what a person has in Redis
 PROBE_S = 1.0
 LOOK_S = 0.001  # such a timer fires in a later pass of the loop, which polls its sockets in between

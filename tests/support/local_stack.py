@@ -221,10 +221,18 @@ class LocalStack:
     def leftovers(self) -> list[str]:
         """Anything that an ended stack should not leave: processes, ports, shared memory, sockets."""
         left = [_describe(each) for each in _living_children() if each.pid not in self._before]
-        left += [f"port {port}" for port in [*self.ports.values(), *self._engine_ports] if _accepts(port)]
+        left += [f"port {port}" for port in [*self.ports.values(), *self._engine_ports] if self._is_left(port)]
         left += [str(path) for path in set(Path("/dev/shm").iterdir()) - self._shm_before if not _is_others(path)]
         left += [str(path) for path in (self.runtime_dir,) if path.exists()]
         return left
+
+    def _is_left(self, port: int) -> bool:
+        """Whether something of the stack may listen there: its engines' ports are free again for anybody's stack."""
+        listeners = [
+            each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port
+        ]
+        own = {each.pid for each in _living_children() if each.pid not in self._before}
+        return _accepts(port) and any(pid is None or pid in own for pid in listeners)
 
     @property
     def runtime_dir(self) -> Path:
