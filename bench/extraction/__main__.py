@@ -1,19 +1,24 @@
 """Measures extraction on the set of 150 turns: precision, recall, wrong subjects, and contradictions that are lost.
 
-    python -m bench.extraction [--url http://127.0.0.1:8000 --key KEY --model NAME]
+    python -m bench.extraction [--serve smollm2-135m-instruct-gguf --seconds 500]
 
-With scripted models (`bench.extraction.scripted`), which show what the service makes of a model's answers; with an
-address, also with a served model. Each person's turns are said one after another in one conversation, and read in
-batches of a few turns. A contradiction is ended (the earlier memory no longer holds), contested (both hold, and recall
-says so) or lost. Writes bench/results/extraction.json and .md.
+With scripted models (`bench.extraction.scripted`), which show what the service makes of a model's answers; with
+`--serve`, also with a model file of configs/ on its own engine, in a stack of its own (as `bondhu`: with its default
+adapter). Each person's turns are said one after another in one conversation, and read in batches of a few turns. A
+contradiction is ended (the earlier memory no longer holds), contested (both hold, and recall says so) or lost.
+
+After `--seconds` the served model begins no further person. What it made of those before is kept in
+var/bench-extraction-MODEL.json: the next run goes on after it. Writes bench/results/extraction.json and .md.
 """
 
 import asyncio
+import json
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +27,10 @@ import typer
 
 from bench.environment import commit, machine, write_result
 from bench.extraction.scripted import ScriptedModel
+from bench.extraction.served import ServedModel
 from bench.extraction.turns import TRAPS, Expected, has, read
 from bench.markdown import table
-from jobs.config import ExtractionTarget
-from jobs.gateway_client import Endpoint
+from bench.stack import Bondhu
 from memory.extraction.extractor import Extractor, Model, ModelAway
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
@@ -45,8 +50,9 @@ LEASE = timedelta(hours=1)
 
 @dataclass
 class Score:
-    """What came of the set; `examples` of what was wrong or missing."""
+    """What came of `people` of the set; `examples` of what was wrong or missing."""
 
+    people: Counter[str] = field(default_factory=Counter)  # and their numbers of turns
     expected: int = 0
     stored: int = 0
     right: int = 0
@@ -59,11 +65,13 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """For the result."""
         return {
+            "people": len(self.people),
+            "turns": self.people.total(),
             "expected": self.expected,
             "stored": self.stored,
             "right": self.right,
             "precision": round(self.right / self.stored, 3) if self.stored else None,
-            "recall": round(self.right / self.expected, 3),
+            "recall": round(self.right / self.expected, 3) if self.expected else None,
             "wrong": {kind: self.wrong[kind] for kind in (*TRAPS, "other")},
             "contradictions": {kind: self.contradictions[kind] for kind in ("ended", "contested", "lost")},
             "refused": dict(self.refused),
@@ -71,15 +79,21 @@ class Score:
             "examples": self.examples,
         }
 
+    def add(self, other: "Score") -> None:
+        """Add the score of other people."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
 
 async def measure(url: str, turns: Sequence[Expected], model: Model) -> Score:
-    """Let everybody talk, and read it with this model."""
+    """Let one person talk, or several, and read it with this model."""
     engine, score = open_engine(url), Score()
     extractor = Extractor(engine, model, lambda: NOW, characters=BATCH_CHARACTERS, timeout_s=600)
     index_cache = IndexCache(engine, Space("none", "1"), dimensions=1, max_bytes=2**26)
     store = MemoryService(engine, index_cache, None, lambda: NOW)
     for person in dict.fromkeys(each.person for each in turns):
         owner, own = Owner("bench", person), [each for each in turns if each.person == person]
+        score.people[person] = len(own)
         messages = [
             NewMessage(str(number), "user", each.turn, DAY + timedelta(hours=number)) for number, each in enumerate(own)
         ]
@@ -165,51 +179,91 @@ def _same(one: str, other: str) -> bool:
 
 def markdown(result: dict[str, Any]) -> str:
     """A row for each model."""
-    heads = ["model", "stored", "precision", "recall", "wrong subject", "denied", "supposed", "secrets", "other wrong"]
+    heads = [
+        "model",
+        "turns",
+        "to remember",
+        "stored",
+        "precision",
+        "recall",
+        "wrong subject",
+        "denied",
+        "supposed",
+        "secrets",
+        "other wrong",
+    ]
     rows = []
     for name, score in result["models"].items():
         wrong, over = score["wrong"], score["contradictions"]
-        cells = [score["stored"], score["precision"], score["recall"], *(wrong[kind] for kind in (*TRAPS, "other"))]
+        cells = [
+            score["turns"],
+            score["expected"],
+            score["stored"],
+            score["precision"],
+            score["recall"],
+            *(wrong[kind] for kind in (*TRAPS, "other")),
+        ]
         rows.append([name, *map(str, cells), *(str(over[kind]) for kind in ("ended", "contested", "lost"))])
     return table([*heads, "contradictions ended", "contested", "lost"], rows)
 
 
-async def _measure_all(target: ExtractionTarget | None) -> dict[str, Score]:
-    turns, scores = read(), dict[str, Score]()
-    async with AsyncExitStack() as stack:
-        models: dict[str, Model] = {
-            "scripted, perfect": ScriptedModel(turns, "perfect"),
-            "scripted, forgetful": ScriptedModel(turns, "forgetful"),
-            "scripted, careless": ScriptedModel(turns, "careless"),
-        }
-        if target is not None:
-            models[target.model] = await stack.enter_async_context(Endpoint.open(target))
-        for name, model in models.items():
-            with tempfile.TemporaryDirectory() as folder:
-                url = f"sqlite+aiosqlite:///{Path(folder) / 'extraction.db'}"
-                await asyncio.to_thread(upgrade, url)
-                scores[name] = await measure(url, turns, model)
-    return scores
+def _measure_on(turns: Sequence[Expected], model: Model) -> Score:
+    """Measure on a new database."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite+aiosqlite:///{Path(folder) / 'extraction.db'}"
+        upgrade(url)
+        return asyncio.run(measure(url, turns, model))
+
+
+def _measure_served(turns: Sequence[Expected], served: ServedModel, kept: Path, seconds: float) -> Score:
+    """Measure person by person, after those whose scores are kept."""
+    scores = (
+        {person: _restored(score) for person, score in json.loads(kept.read_text()).items()} if kept.is_file() else {}
+    )
+    began = time.monotonic()
+    for person in dict.fromkeys(each.person for each in turns):
+        if person not in scores and time.monotonic() - began < seconds:
+            scores[person] = _measure_on([each for each in turns if each.person == person], served)
+            kept.write_text(json.dumps({person: vars(score) for person, score in scores.items()}))
+            typer.echo(f"{person}: {scores[person].right} of {scores[person].expected}", err=True)
+    whole = Score()
+    for score in scores.values():
+        whole.add(score)
+    return whole
+
+
+def _restored(kept: Mapping[str, Any]) -> Score:
+    return Score(**{name: Counter(value) if isinstance(value, dict) else value for name, value in kept.items()})
+
+
+@contextmanager
+def _serving(name: str, turns: Sequence[Expected]) -> Iterator[ServedModel]:
+    """A model file's model with its default adapter, in a stack of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        bondhu = Bondhu(Path(folder), {"BONDHU__MODELS__ACTIVE": name, "BONDHU__EMBEDDER__ENABLED": "false"})
+        try:
+            bondhu.start()
+            yield ServedModel(bondhu.gateway(), bondhu.settings.models.alias, ScriptedModel(turns, "perfect").embed)
+        finally:
+            bondhu.stop()
 
 
 def main(
-    url: Annotated[str, typer.Option(help="Of a gateway, to ask a served model as well.")] = "",
-    key: Annotated[str, typer.Option(help="Its key.")] = "",
-    model: Annotated[str, typer.Option(help="The model's name there.")] = "bondhu",
+    serve: Annotated[str, typer.Option(help="A model file of configs/ to measure as well.")] = "",
+    seconds: Annotated[float, typer.Option(help="After these it begins no further person.")] = 3600,
 ) -> None:
     """Measure, and write it down."""
-    target = None
-    if url:
-        target = ExtractionTarget(
-            base_url=url, api_key=key, model=model, embedder=None, answer_tokens=512, timeout_s=300
-        )
-    scores = asyncio.run(_measure_all(target))
+    turns = read()
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    result |= {
-        "machine": machine(),
-        "turns": len(read()),
-        "models": {name: each.as_dict() for name, each in scores.items()},
-    }
+    result |= {"machine": machine(), "turns": len(turns)}
+    kinds = ("perfect", "forgetful", "careless")
+    scores = {f"scripted, {kind}": _measure_on(turns, ScriptedModel(turns, kind)) for kind in kinds}
+    if serve:
+        kept = Path(f"var/bench-extraction-{serve}.json")
+        kept.parent.mkdir(exist_ok=True)
+        with _serving(serve, turns) as served:
+            scores[serve] = _measure_served(turns, served, kept, seconds)
+    result["models"] = {name: each.as_dict() for name, each in scores.items()}
     write_result("extraction", result, markdown(result) + "\n")
     typer.echo(markdown(result))
 
