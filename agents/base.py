@@ -107,6 +107,14 @@ class PersonMemory(Protocol):
 
 
 @runtime_checkable
+class KnowsPersonas(Protocol):
+    """A memory of which a part belongs to one persona."""
+
+    def as_persona(self, persona: str) -> None:
+        """From now on leave out what belongs to any other persona."""
+
+
+@runtime_checkable
 class LooksBack(Protocol):
     """A memory that also finds events since the last visit."""
 

@@ -79,7 +79,11 @@ class Forgetter:
 
     async def memory(self, owner: Owner, id_: str) -> Receipt:
         """Delete one memory; raises NoSuchMemory."""
-        await memories.delete_memory(self._engine, owner, id_, now=self._now(), log=self._log)
+        try:
+            await memories.delete_memory(self._engine, owner, id_, now=self._now(), log=self._log)
+        except memories.NoSuchMemory:
+            await self.finish(owner)
+            raise
         remaining = await memories.count_memory(self._engine, owner, id_)
         in_index = await self._index_cache.with_index(owner, lambda index: ("memory", id_) in index)
         return await self._elsewhere(owner, remaining | {"indexes": int(in_index or False)}, {}, {"memories": 1})
@@ -108,22 +112,21 @@ class Forgetter:
         named = list({*memories, *deleted.memories})
         remaining = await deletion.count_items(self._engine, owner, turns=turns, memories=named)
         kept = {} if aside is None else {"set_aside": remaining.pop("set_aside")}
-        in_index = await self._index_cache.with_index(
-            owner,
-            lambda index: sum(("turn", id_) in index for id_ in turns) + sum(("memory", id_) in index for id_ in named),
-        )
-        reached = {"messages": len(deleted.turns), "memories": len(deleted.memories), "set_aside": deleted.wiped}
-        receipt = await self._elsewhere(owner, remaining | {"indexes": in_index or 0}, kept, reached)
-        return deleted, receipt
+        return deleted, await self._seen_off(owner, deleted, remaining, kept, turns=turns, memories=named)
 
     async def conversation(self, owner: Owner, external_id: str) -> Receipt | None:
         """Delete a conversation and the memories that quote it; None if there is no such conversation."""
-        ids = await deletion.delete_conversation(self._engine, owner, external_id, now=self._now(), log=self._log)
-        if ids is None:
+        deleted = await deletion.delete_conversation(self._engine, owner, external_id, now=self._now(), log=self._log)
+        if deleted is None:
+            await self.finish(owner)
             return None
-        remaining = await deletion.count_conversation(self._engine, owner, external_id, ids)
-        in_index = await self._index_cache.with_index(owner, lambda index: sum(("turn", id_) in index for id_ in ids))
-        return await self._elsewhere(owner, remaining | {"indexes": in_index or 0}, {}, {"messages": len(ids)})
+        remaining = await deletion.count_conversation(self._engine, owner, external_id, deleted)
+        return await self._seen_off(owner, deleted, remaining, {})
+
+    async def finish(self, owner: Owner) -> None:
+        """Delete from the other places alone: an earlier deletion may have ended after SQL, because one was away."""
+        for target in self._targets.values():
+            await target.forget(owner)
 
     async def wish(self, owner: Owner, wish_id: str) -> bool:
         """Permanently delete what a wish set aside; returns whether there was anything."""
@@ -141,6 +144,24 @@ class Forgetter:
         kept = {table: count for table, count in counts.items() if table in erasure.KEPT}
         reached = {table: count for table, count in before.items() if table not in erasure.KEPT and count}
         return await self._elsewhere(whom, remaining | {"indexes": self._index_cache.count(whom)}, kept, reached)
+
+    async def _seen_off(
+        self,
+        owner: Owner,
+        deleted: Touched,
+        remaining: dict[str, int],
+        kept: dict[str, int],
+        *,
+        turns: Sequence[str] = (),
+        memories: Sequence[str] = (),
+    ) -> Receipt:
+        """The receipt of deleted turns and memories, after a look for them, and for those named, in the index."""
+        gone = [("turn", id_) for id_ in {*turns, *deleted.turns}] + [
+            ("memory", id_) for id_ in {*memories, *deleted.memories}
+        ]
+        in_index = await self._index_cache.with_index(owner, lambda index: sum(item in index for item in gone))
+        reached = {"messages": len(deleted.turns), "memories": len(deleted.memories), "set_aside": deleted.wiped}
+        return await self._elsewhere(owner, remaining | {"indexes": in_index or 0}, kept, reached)
 
     async def _elsewhere(
         self,

@@ -169,15 +169,15 @@ class MemoryService:
         await self._embed(owner, since=moved.since, max_items=AT_ONCE)
         return moved
 
-    async def brief(self, owner: Owner, scope: Scope = ANYWHERE) -> tuple[Profile, list[MemoryRecord]]:
+    async def brief(self, owner: Owner, scope: Scope | None = ANYWHERE) -> tuple[Profile, list[MemoryRecord]]:
         """What every prompt contains: the profile, and the PINNED newest pinned memories that are valid now.
 
-        Memories that belong elsewhere than in `scope` are left out.
+        Memories that belong elsewhere than in `scope` are left out; None: none is.
         """
         filters = memories.MemoryFilter(pinned=True, muted=False, holding_at=self._now())
         profile = await read_profile(self._engine, owner)
         pinned = await memories.list_memories(self._engine, owner, filters, limit=PINNED)
-        here = [each for each in pinned if scope.admits(each.persona, each.conversation)]
+        here = [each for each in pinned if scope is None or scope.admits(each.persona, each.conversation)]
         return profile, await self._without_silenced(owner, here)
 
     async def around(self, owner: Owner, since: datetime, until: datetime, *, limit: int) -> list[MemoryRecord]:

@@ -16,6 +16,7 @@ from agents.asking import stream
 from agents.base import (
     AgentRequest,
     InvalidParams,
+    KnowsPersonas,
     MemoryLine,
     Need,
     PassedOn,
@@ -113,7 +114,7 @@ class ChatAgent:
         self, persona: Persona, tone: Tone, request: AgentRequest, context: RunContext
     ) -> AsyncGenerator[Event, None]:
         with context.spans("recall", {}) as span:
-            profile, recalled = await _known(request.text, context)
+            profile, recalled = await _known(request.text, persona, context)
             span.note("bondhu.recalled", len(recalled))
         leaves = is_leaving(request.text)
         asks = () if leaves else await meanwhile(self.id, context)
@@ -168,9 +169,11 @@ class ChatAgent:
         return kept.value
 
 
-async def _known(text: str, context: RunContext) -> tuple[Sequence[str], Sequence[MemoryLine]]:
+async def _known(text: str, persona: Persona, context: RunContext) -> tuple[Sequence[str], Sequence[MemoryLine]]:
     if context.memory is None:
         return (), ()
+    if isinstance(context.memory, KnowsPersonas):
+        context.memory.as_persona(persona.id)
     return await context.memory.profile(), await context.memory.recall(text, limit=MAX_RECALLED)
 
 

@@ -126,8 +126,14 @@ class IntentExecutor:
             case Undo():
                 return await self._put_back(owner)
 
+    async def again(self, owner: Owner, intent: Intent) -> None:
+        """The same message has come again: nothing is done twice, but what could not be done to its end is."""
+        if isinstance(intent, Forget | ForgetAll):
+            await self._forgetter.finish(owner)
+
     async def _forget(self, owner: Owner, about: str | None, found: Reach, own: MessageRecord | None) -> Done:
         if not found:
+            await self._forgetter.finish(owner)
             return Done("forget", 0, about=about)
         until = self._now() + self._undo
         aside = Aside(secrets.token_hex(8), until) if self._undo else None

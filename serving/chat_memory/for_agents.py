@@ -7,6 +7,7 @@ twice, a game costs no recall, and `why` lists only what the reply used. This mo
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -31,6 +32,7 @@ class AgentRecollection(ChatMemory):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._profile = Profile(None, {})
+        self._pinned_anywhere: list[MemoryRecord] = []
         self._pinned: list[MemoryRecord] = []
         self._notes: list[str] = []
         self._executed: Done | None = None
@@ -43,7 +45,13 @@ class AgentRecollection(ChatMemory):
 
     async def profile(self) -> Sequence[str]:
         """The lines that are always in the prompt, and what was just done to the person's memory at their request."""
-        return [*profile_lines(self._profile, self._pinned), *self._notes]
+        pinned = [each for each in self._pinned_anywhere if self._scope.admits(each.persona, each.conversation)]
+        profile, self._pinned = self._fitting(self._profile, pinned)
+        return [*profile_lines(profile, self._pinned), *self._notes]
+
+    def as_persona(self, persona: str) -> None:
+        """See `agents.base.KnowsPersonas`."""
+        self._scope = replace(self._scope, persona=persona)
 
     async def recall(self, question: str, *, limit: int) -> Sequence[MemoryLine]:
         """Memories that are relevant to a question; empty if memory is unavailable."""
@@ -78,7 +86,7 @@ class AgentRecollection(ChatMemory):
         """Nothing yet: the agent has not recalled anything."""
 
     async def _build(self, question: str, done: Done | None, notes: Sequence[str]) -> GenerationRequest:
-        self._profile, self._pinned = await self._brief()
+        self._profile, self._pinned_anywhere = await self._brief(None)
         self._executed = done
         self._notes = list(notes)
         self._is_there = True

@@ -164,22 +164,27 @@ class ChatMemory:
         self._taking = asyncio.create_task(self._take(self._last_text))
         turn, taken = await self._taking
         if turn.external_id not in taken.added:
+            await self._executor.again(self._owner, intent)
             return None
         id_ = taken.ids[turn.external_id]
         return await self._executor.execute(self._owner, intent, conversation=self._conversation, message_id=id_)
 
     async def _build(self, question: str, done: Done | None, notes: Sequence[str]) -> GenerationRequest:
-        profile, pinned = await self._brief()
+        profile, pinned = self._fitting(*await self._brief(self._scope))
         recalled = await self._recall(question, pinned, done)
         return self._with(profile_lines(profile, pinned), recalled_lines(recalled), notes)
 
-    async def _brief(self) -> tuple[Profile, list[MemoryRecord]]:
-        """The profile and the pinned memories, which are always in the prompt."""
-        profile, pinned = await self._store.brief(self._owner, self._scope)
+    async def _brief(self, scope: Scope | None) -> tuple[Profile, list[MemoryRecord]]:
+        """The profile and the pinned memories of a scope, which are always in the prompt."""
+        profile, pinned = await self._store.brief(self._owner, scope)
         self._speaker = profile.name or PERSON
         country = profile.details.get("country")
         if self._request.country is None and isinstance(country, str):
             self._request = replace(self._request, country=country)
+        return profile, pinned
+
+    def _fitting(self, profile: Profile, pinned: Sequence[MemoryRecord]) -> tuple[Profile, list[MemoryRecord]]:
+        """As much of both as the prompt has room for."""
         return fitting(profile, pinned, self._rules.profile_tokens, self._count)
 
     async def _recall(self, question: str, pinned: Sequence[MemoryRecord], done: Done | None) -> list[Recalled]:

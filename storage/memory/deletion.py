@@ -57,10 +57,10 @@ class Touched:
 
 async def delete_conversation(
     engine: AsyncEngine, owner: Owner, external_id: str, *, now: datetime, log: ErasureLog | None = None
-) -> list[str] | None:
-    """Delete a conversation: messages, memories that quote them, rows set aside, documents of agents.
+) -> Touched | None:
+    """Delete a conversation: messages, memories that quote them, summaries, rows set aside, documents of agents.
 
-    Returns the ids of the messages; None if there is no such conversation.
+    None if there is no such conversation. The result's turns are those that were set aside as well.
     """
     async with engine.begin() as connection:
         await delete_of_conversation(connection, owner, external_id)
@@ -77,19 +77,20 @@ async def delete_conversation(
         ids = await _ids(connection, turns)
         quoted = await _ids(connection, _quoted_aside(owner, turns_aside))
         quoted += await _ids(connection, _quoted_aside(owner, turns))
-        await wipe(connection, owner, SetAside.message_id.in_(turns_aside))
-        await wipe(connection, owner, SetAside.message_id.in_(turns))
-        await drop_summaries_of(connection, owner, turns, version)
+        wiped = await wipe(connection, owner, SetAside.message_id.in_(turns_aside))
+        wiped += await wipe(connection, owner, SetAside.message_id.in_(turns))
+        summaries = await drop_summaries_of(connection, owner, turns, version)
         quoting = Memory.message_id.in_(turns)
         quoted += await _ids(connection, owner.select(Memory, Memory.id).where(quoting))
         former = await former_texts_of(connection, owner, quoted)
-        await wipe(connection, owner, of_items([], former))
+        wiped += await wipe(connection, owner, of_items([], former))
         drawn = owner.select(Memory, Memory.id).where(or_(quoting, Memory.id.in_(former)))
+        memories = {*await _ids(connection, drawn), *summaries}
         await _delete(connection, owner, turns, drawn, version)
         await connection.execute(owner.delete(Conversation).where(Conversation.id == found))
         if log is not None:
             await log.note(connection, [Erased.item("conversation", owner, external_id)])
-    return ids + turns_aside
+    return Touched((*ids, *turns_aside), tuple(memories), frozenset(memories), wiped)
 
 
 async def delete_items(
@@ -146,14 +147,13 @@ async def delete_items(
     return Touched(tuple(going), tuple({*remembered, *summaries}), drawn, wiped)
 
 
-async def count_conversation(
-    engine: AsyncEngine, owner: Owner, external_id: str, message_ids: Sequence[str]
-) -> dict[str, int]:
-    """The number of rows per table that concern a conversation or one of these messages."""
+async def count_conversation(engine: AsyncEngine, owner: Owner, external_id: str, deleted: Touched) -> dict[str, int]:
+    """The number of rows per table that concern a conversation or what was deleted with it."""
     named = owner.select(Conversation, func.count()).where(Conversation.external_id == external_id)
     async with engine.connect() as connection:
         conversations = int((await connection.execute(named)).scalar_one())
-    return {"conversations": conversations} | await count_items(engine, owner, turns=message_ids)
+    items = await count_items(engine, owner, turns=deleted.turns, memories=deleted.memories)
+    return {"conversations": conversations} | items
 
 
 async def count_items(

@@ -5,15 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, make_key
-from tests.support.memory.word_embedder import DIMENSIONS
-from tests.support.servers.engine import MODEL, EngineServer
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "memory.md"
 ANYTHING = "…"
@@ -40,23 +37,12 @@ def blocks() -> list[Block]:
     return found
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """Return a gateway with an engine that is its embedder as well."""
-    folder = tmp_path_factory.mktemp("gateway")
-    with (
-        GatewayProcess(folder, BONDHU__EMBEDDER__DIMENSIONS=str(DIMENSIONS)) as process,
-        EngineServer(process.ingress_port, embeds=True),
-    ):
-        process.until_ready(MODEL)
-        yield process
-
-
-def test_every_example_answers_as_the_page_says(gateway: GatewayProcess) -> None:
+@pytest.mark.usefixtures("page_engine")
+def test_every_example_answers_as_the_page_says(page_gateway: GatewayProcess) -> None:
     """Commands in a shell that has run the first block, and Python with OpenAI's client."""
-    key = make_key(gateway.database_url, "docs", tier="admin")
-    environ = os.environ | {"BONDHU": gateway.url, "KEY": key}
-    environ |= {"OPENAI_BASE_URL": f"{gateway.url}/v1", "OPENAI_API_KEY": key}
+    key = make_key(page_gateway.database_url, "docs", tier="admin")
+    environ = os.environ | {"BONDHU": page_gateway.url, "KEY": key}
+    environ |= {"OPENAI_BASE_URL": f"{page_gateway.url}/v1", "OPENAI_API_KEY": key}
     setup, *examples = blocks()
     setup_code = "".join(line for line in setup.code.splitlines(keepends=True) if not line.startswith("export"))
     assert len(examples) > 10
