@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory import conversations
-from storage.memory.conversations import Former, Ingested, NewMessage
+from storage.memory.conversations import Carried, Former, Ingested, NewMessage
 from storage.memory.owner import Owner
 from storage.memory.reply_context import ContextItem, store_reply
 
@@ -45,10 +45,12 @@ class Exchange:
         self._embed = embed
         self._since: int | None = None
 
-    async def store_message(self, message: NewMessage, former: Former | None = None) -> tuple[NewMessage, Ingested]:
-        """Store the person's message, unless it is there already as `former`; returns it by its stored id."""
+    async def store_message(
+        self, message: NewMessage, former: Former | None = None, carried: Carried | None = None
+    ) -> tuple[NewMessage, Ingested]:
+        """Store the person's message; see `storage.memory.conversations.ingest_once`."""
         message, ingested = await conversations.ingest_once(
-            self._engine, self.owner, self._conversation, message, former, now=self._now()
+            self._engine, self.owner, self._conversation, message, former, now=self._now(), carried=carried
         )
         self._note(ingested.version)
         return message, ingested

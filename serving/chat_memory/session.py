@@ -4,7 +4,7 @@ The user's message is stored while the model answers, the reply with its context
 last user message is stored: earlier ones were stored with their own requests, or can be added with POST
 /api/v1/conversations. The same conversation up to the same message within REPEATED_S counts as one turn: the user asked
 for another answer. If the database does not answer in time, a chat is answered without memory; its turns are stored all
-the same, unless that fails too.
+the same, unless that fails too. A reply that was lost with its process is stored with the next request, if that has it.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from serving.protocol.request import GenerationRequest
 from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import events_of
 from storage.database import AWAY
-from storage.memory.conversations import Former, Ingested, NewMessage
+from storage.memory.conversations import Carried, Former, Ingested, NewMessage
 from storage.memory.memories import MemoryRecord, Scope
 from storage.memory.owner import Owner
 from storage.memory.people import Profile
@@ -232,7 +232,8 @@ class ChatMemory:
         now = self._now()
         since = now - timedelta(seconds=REPEATED_S)
         turn = NewMessage(_turn_id(self._messages, now, self._salt), self._speaker, text, now)
-        return await self._exchange.store_message(turn, Former(_turn_id(self._messages, since, self._salt), since))
+        former = Former(_turn_id(self._messages, since, self._salt), since)
+        return await self._exchange.store_message(turn, former, _carried(self._messages))
 
 
 def _persona_of(request: GenerationRequest) -> str | None:
@@ -245,6 +246,15 @@ def _persona_of(request: GenerationRequest) -> str | None:
 def _last_user_text(messages: Sequence[Any]) -> str:
     """The text of the last user message; empty without one."""
     return as_words(next((text_of(message) for message in reversed(messages) if message.get("role") == PERSON), ""))
+
+
+def _carried(messages: Sequence[Any]) -> Carried | None:
+    """The exchange directly before the last message; None if there is none, or its reply is not to be stored."""
+    spoken = [message for message in messages if message.get("role") in (PERSON, FRIEND)][-3:]
+    if [message["role"] for message in spoken] != [PERSON, FRIEND, PERSON]:
+        return None
+    asked, reply = (as_words(text_of(message)) for message in spoken[:2])
+    return None if not reply or isinstance(detect(asked), Forget | ForgetAll) else Carried(asked, reply, FRIEND)
 
 
 def _salt(messages: Sequence[Any], found: Detected | None) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from storage.memory.owner import WHOEVER, WHOSE, Owner
 from storage.memory.people import bump, names_of, note_offset, read_profile
-from storage.memory.tables import Conversation, Embedding, Message
+from storage.memory.tables import Conversation, Embedding, Memory, Message, Person
 
 ROWS_AT_ONCE = 500  # ids in one statement
 EXCHANGE = 20  # turns
@@ -39,6 +39,15 @@ class Former:
 
     external_id: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The exchange before a message, as the request with that message has it: the person's words, and the reply."""
+
+    asked: str
+    reply: str
+    speaker: str  # of the reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ class PresentTurn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """What is stored of a conversation: its id (None: nothing), its last turn, and its highest position.
+    """What is stored of a conversation: its id (None: nothing), its last turn with who said it, its highest position.
 
     `present` are those of the turns that were asked for, by external id.
     """
@@ -94,6 +103,8 @@ class StoredConversation:
     last: TurnPosition | None
     top: int
     present: dict[str, PresentTurn]
+    last_speaker: str = ""
+    last_external_id: str = ""
 
 
 async def ingest(
@@ -106,9 +117,19 @@ async def ingest(
 
 
 async def ingest_once(
-    engine: AsyncEngine, owner: Owner, external_id: str, message: NewMessage, former: Former | None, *, now: datetime
+    engine: AsyncEngine,
+    owner: Owner,
+    external_id: str,
+    message: NewMessage,
+    former: Former | None,
+    *,
+    now: datetime,
+    carried: Carried | None = None,
 ) -> tuple[NewMessage, Ingested]:
-    """Add a turn, unless it is there already as `former`; returns it by the external id that it is stored by."""
+    """Add a turn, unless it is there already as `former`; returns it by the external id that it is stored by.
+
+    If the reply before it was lost, it is added as the request has it (`carried`): see `_lost_reply`.
+    """
     ids = [message.external_id, *([] if former is None else [former.external_id])]
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
@@ -116,9 +137,33 @@ async def ingest_once(
         there = None if former is None else stored.present.get(former.external_id)
         if former and there and there.said_at >= former.since and message.external_id not in stored.present:
             message = replace(message, external_id=former.external_id)
-        return message, await take_in(
-            connection, owner, external_id, [message], version=version, now=now, stored=stored
-        )
+        lost = None if carried is None else await _lost_reply(connection, owner, stored, message, carried)
+        new = [message] if lost is None else [lost, message]
+        return message, await take_in(connection, owner, external_id, new, version=version, now=now, stored=stored)
+
+
+def lost_reply_id(answers: str) -> str:
+    """The external id of a reply to the message `answers` that was lost and came with a later request."""
+    return f"reply-to-{answers}"
+
+
+async def _lost_reply(
+    connection: AsyncConnection, owner: Owner, stored: StoredConversation, message: NewMessage, carried: Carried
+) -> NewMessage | None:
+    """The reply to the last turn, which is the person's and has none because its process died before it was stored.
+
+    None if nothing was lost, or if anything was deleted or marked since that turn: then it may be missing on purpose.
+    """
+    is_theirs = stored.last_speaker.casefold() == message.speaker.casefold()
+    if stored.last is None or not is_theirs or message.external_id in stored.present:
+        return None
+    rewritten = owner.select(Person, Person.rewritten).scalar_subquery()
+    quoting = owner.select(Memory, Memory.id).where(Memory.message_id == stored.last.id)
+    untouched = (Message.id == stored.last.id, Message.changed_in > rewritten, ~quoting.exists())
+    said = (await connection.execute(owner.select(Message, Message.text).where(*untouched))).scalar_one_or_none()
+    if said != carried.asked:
+        return None
+    return NewMessage(lost_reply_id(stored.last_external_id), carried.speaker, carried.reply, stored.last.said_at)
 
 
 async def take_in(
@@ -172,7 +217,8 @@ async def look(
         found = await connection.execute(_PRESENT, of_conversation | {"external_ids": some})
         present |= {external: PresentTurn(*turn) for external, *turn in found}
     last = None if row.last_id is None else TurnPosition(row.said_at, row.position, row.last_id)
-    return StoredConversation(row.conversation_id, last, row.top or 0, present)
+    of_last = (row.last_speaker or "", row.last_external_id or "")
+    return StoredConversation(row.conversation_id, last, row.top or 0, present, *of_last)
 
 
 async def find_messages(engine: AsyncEngine, owner: Owner, ids: Sequence[str]) -> dict[str, MessageRecord]:
@@ -236,6 +282,8 @@ def _stored() -> Select[Any]:
         last.said_at,
         last.position,
         last.id.label("last_id"),
+        last.speaker.label("last_speaker"),
+        last.external_id.label("last_external_id"),
         present.external_id,
         present.id.label("present_id"),
         present.text,

@@ -6,9 +6,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, or_
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory.conversations import MessageRecord, NewMessage, find_messages, look, take_in
+from storage.memory.conversations import (
+    MessageRecord,
+    NewMessage,
+    StoredConversation,
+    find_messages,
+    look,
+    lost_reply_id,
+    take_in,
+)
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Conversation, ItemKind, Message
@@ -54,11 +62,31 @@ async def store_reply(
         if answers not in stored.present:
             await connection.rollback()
             return None
-        ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now, stored=stored)
-        if items and reply.external_id in ingested.added:
-            of_reply = {**owner.columns, "message_id": ingested.ids[reply.external_id]}
+        id_ = await _came_before(connection, owner, stored, reply, answers)
+        if id_ is None:
+            ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now, stored=stored)
+            id_ = ingested.ids[reply.external_id] if reply.external_id in ingested.added else None
+        if items and id_ is not None:
+            of_reply = {**owner.columns, "message_id": id_}
             await connection.execute(_ADD, [of_reply | asdict(each) for each in items])
         return version
+
+
+async def _came_before(
+    connection: AsyncConnection, owner: Owner, stored: StoredConversation, reply: NewMessage, answers: str
+) -> str | None:
+    """The id of this reply if the person's next request was faster and brought it; it gets its own external id."""
+    if stored.last is None or stored.last.id == stored.present[answers].id:
+        return None
+    same = (
+        Message.conversation_id == stored.conversation_id,
+        Message.external_id == lost_reply_id(answers),
+        Message.text == reply.text,
+    )
+    id_ = (await connection.execute(owner.select(Message, Message.id).where(*same))).scalar_one_or_none()
+    if id_ is not None:
+        await connection.execute(owner.update(Message).where(Message.id == id_).values(external_id=reply.external_id))
+    return id_
 
 
 async def find_reply(

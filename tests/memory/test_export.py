@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from memory.document_writer import ITEMS_A_PIECE, write_document
 from memory.recall.index_cache import IndexCache
 from memory.schemas import AgentDocument, Document
-from memory.service import MemoryService, Recalled
+from memory.service import AT_ONCE, MemoryService, Recalled
 from storage import migrate
 from storage.database import open_engine
 from storage.memory import memories, people
@@ -20,6 +20,7 @@ from storage.memory.conversations import NewMessage
 from storage.memory.export import read_history
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
+from tests.support.memory.records import read_progress
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
 ANN = Owner("app", "ann")
@@ -89,6 +90,21 @@ def plain(document: Document) -> object:
         for turn in conversation.messages:
             dumped = dumped.replace(turn.id, f"{conversation.external_id}/{turn.external_id}")
     return json.loads(dumped)
+
+
+async def test_an_import_gets_its_vectors_later(
+    store: MemoryService, engine: AsyncEngine, embedder: WordEmbedder
+) -> None:
+    """Some at once, so that it is answered soon; the others when recall finds them missing."""
+    many = [NewMessage(f"{number}", "Ann", f"Number {number}", DAY) for number in range(3 * AT_ONCE)]
+    await store.ingest(ANN, "c", many)
+    ben = Owner("app", "ben")
+    await store.take_in(ben, await read_history(engine, ANN))
+    progress = await read_progress(engine, ben, embedder.space)
+    assert (progress.items, progress.embedded) == (3 * AT_ONCE, AT_ONCE)
+    for _ in range(3):
+        assert (await store.recall(ben, "Which number is 7?", limit=1))[0].record.text == "Number 7"
+    assert (await read_progress(engine, ben, embedder.space)).embedded == 3 * AT_ONCE
 
 
 async def test_an_import_is_whole_or_not_at_all(store: MemoryService, engine: AsyncEngine) -> None:

@@ -49,6 +49,7 @@ async def test_a_former_text_is_found_when_it_is_asked_for(
     """Else neither recall nor a list has it; and an edit of anything else keeps nothing."""
     assert not {"I live in Porto", "I live in Lisbon"}.intersection(await told(store, NOW_ASKED))
     assert {"I live in Porto", "I live in Lisbon", "I live in Faro"} <= set(await told(store, PAST_ASKED))
+    assert {"I live in Porto", "I live in Lisbon"} <= set(await told(store, "Where did I live in February 2026?"))
     (listed,) = await list_memories(engine, ANN, MemoryFilter(), limit=9)
     assert listed.text == "I live in Faro"
     assert sorted(await former(engine, home)) == ["I live in Lisbon", "I live in Porto"]

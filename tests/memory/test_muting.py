@@ -75,6 +75,15 @@ async def test_what_is_muted_is_not_brought_up(
     assert len(await recalled(store)) == len(await recalled(other)) == 3
 
 
+async def test_a_neighbour_of_what_is_muted_is_found_by_its_words(store: MemoryService, source: str) -> None:
+    """Through the window that has them; the words themselves are not shown."""
+    await store.ingest(ANN, "c", [NewMessage("2", "Ann", "It was a Tuesday", DAY + timedelta(minutes=1))])
+    await store.edit(ANN, "left", {"muted": True})
+    found = await store.recall(ANN, "Is my marriage to Sam over?", limit=9)
+    assert {each.record.text for each in found} == {"I bought a marriage licence for Sam", "It was a Tuesday"}
+    assert "window" in next(each.ranked.by_ranker for each in found if "Tuesday" in each.record.text)
+
+
 async def test_a_turn_is_muted_while_one_of_its_memories_is(store: MemoryService, source: str) -> None:
     """Added muted, it mutes the turn that it quotes; the turn comes back when it quotes another, or is gone."""
     await store.add(ANN, NewMemory("Not this", message_id=source, muted=True), id_="second")

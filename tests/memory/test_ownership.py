@@ -15,6 +15,7 @@ from memory.recall.index_cache import IndexCache
 from memory.recall.person_index import PersonIndex
 from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
+from storage.memory.erasure import KEPT, owned_tables
 from storage.memory.export import read_history
 from storage.memory.memories import MemoryFilter, NewMemory, list_memories
 from storage.memory.owner import Owner
@@ -24,6 +25,13 @@ from storage.memory.tables import Owned
 ANN = Owner("app", "ann")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 TABLES = [each.__tablename__ for each in Owned.__subclasses__()]
+
+
+def test_a_person_stands_first_in_every_key() -> None:
+    """Of every table with something of theirs but the ledger, which has no content."""
+    first = {table.name: [column.name for column in table.primary_key.columns][:2] for table in owned_tables()}
+    assert len(first) > 15
+    assert {name for name, columns in first.items() if columns != ["app", "end_user"]} == KEPT
 
 
 async def test_every_statement_names_its_owner(

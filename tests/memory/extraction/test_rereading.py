@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.extraction.deduplication import is_near, nearest_by_meaning
 from storage.memory import memories
+from storage.memory.export import read_history, write_history
 from storage.memory.memories import NewMemory
 from storage.memory.unread_turns import find_readers, has_unread, mark_unread
 from storage.memory.vectors.embeddings import Embedded, Space, Unembedded, store_embeddings
@@ -67,6 +68,15 @@ async def test_an_unreadable_answer_replaces_nothing(engine: AsyncEngine, model:
     assert await mark_unread(engine, ANN, NOW, now=LATER) == 1
     assert (await extract(engine, model, "no JSON", "nor this")).error == "unreadable"
     assert await texts(engine) == ["Ann likes tea", "Sam"]
+
+
+async def test_imported_turns_can_be_read_again(engine: AsyncEngine) -> None:
+    """They count as read at the import, which brought its own memories."""
+    await say(engine, spoken(1, "I like tea"), spoken(2, "I have a cat"))
+    await write_history(engine, BEN, await read_history(engine, ANN), now=NOW)
+    assert not await has_unread(engine, BEN)
+    assert await mark_unread(engine, BEN, LATER, now=LATER) == 0
+    assert await mark_unread(engine, BEN, NOW, now=LATER) == 2
 
 
 async def test_known_memories_are_shown_by_meaning_too(engine: AsyncEngine, model: ModelServer) -> None:  # noqa: F811

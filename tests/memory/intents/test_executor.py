@@ -263,6 +263,9 @@ async def test_a_muted_topic_holds_for_what_is_said_later(chat: Chat, store: Mem
     await chat.ask("Never bring up my aunt Zelda again.")
     await chat.ask("Forget my aunt Zelda.")
     assert await store.topics(ANN) == []
+    assert (await chat.ask("undo")).kind == "undo"
+    assert "My aunt Zelda called" in await chat.turns()
+    assert await store.topics(ANN) == [], "undoing does not bring the topic back"
 
 
 async def test_everything_is_forgotten_and_comes_back(chat: Chat) -> None:

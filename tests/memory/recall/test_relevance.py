@@ -58,6 +58,8 @@ async def test_small_talk_and_questions_about_nothing_recall_nothing(known: Memo
     for text in ("Hi!", "Guten Morgen!", "Convert seven miles please", "\u0928\u092e\u0938\u094d\u0924\u0947"):
         assert await known.recall(ANN, text, limit=9, min_relevance=0.018) == []
     assert len(await known.recall(ANN, "Convert seven miles please", limit=9)) == 1
+    assert await known.recall(ANN, "What of seven miles?", limit=9, min_relevance=0.9) == []
+    assert len(await known.recall(ANN, "What of Ann and seven miles?", limit=9, min_relevance=0.9)) == 1, "it names her"
     (found,) = await known.recall(ANN, "Which brown dog was adopted?", limit=9, min_relevance=0.018)
     assert found.ranked.relevance is not None
     assert 0.1 <= found.ranked.relevance <= 1
