@@ -116,6 +116,9 @@ def _checked(folder: Path) -> dict[str, Any]:
         raise UnsuitableModel(f"it is a {config['model_type']} model with {config.get('hidden_act')}, not a BERT")
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise UnsuitableModel("its positions are not absolute")
+    prompts = folder / "config_sentence_transformers.json"
+    if prompts.is_file() and json.loads(prompts.read_bytes()).get("default_prompt_name"):
+        raise UnsuitableModel("it puts a prompt before every text")
     if tuple(steps) not in (STEPS, STEPS[:2]):
         raise UnsuitableModel(f"its steps are {', '.join(steps)}")
     return config

@@ -64,6 +64,7 @@ def test_the_tokenizer_is_the_models(model: OnnxTextModel) -> None:
         ("config.json", {"hidden_act": "relu"}, "relu"),
         ("config.json", {"position_embedding_type": "relative_key"}, "positions"),
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "prompt"),
         ("modules.json", None, "no directory"),
         ("tokenizer.json", None, "tokenizer.json"),
     ],
