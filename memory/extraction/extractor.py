@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 UNREADABLE = "unreadable"
 AROUND = 4  # turns before, as context
 MAX_SHOWN = 20  # known memories that a model may point at
+MIN_CHARACTERS = 32  # of a batch's turns, below which a prompt's length is not theirs
 MAX_PARTS = 64  # of turns that are embedded
 MAX_KNOWN = 2000  # that are compared word for word
 STATED: Sequence[MemoryKind] = get_args(StatedKind)  # summaries are made of the same turns
@@ -60,6 +61,11 @@ class ModelAway(Exception):
         super().__init__(kind)
         self.kind = kind
         self.retry_after_s = retry_after_s
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the prompt was longer than the model reads: a shorter one may be answered."""
+        return "context_length_exceeded" in self.kind
 
 
 class Model(Protocol):
@@ -118,10 +124,20 @@ class Extractor:
     async def run(self, claim: Claim) -> Extracted | None:
         """Process the next batch of the claim's owner and finish the job; None if the claim has been lost.
 
-        Raises ModelAway; then nothing has changed.
+        A batch that is too long for the model is halved until it is not. Raises ModelAway; then nothing has changed.
         """
-        batch = await read_batch(self._engine, claim.owner, characters=self._characters, around=AROUND)
-        decided = await self._decide(claim.owner, batch) if batch is not None else _Decided()
+        characters = self._characters
+        while True:
+            try:
+                return await self._run(claim, characters)
+            except ModelAway as problem:
+                characters //= 2
+                if not problem.is_too_long or characters < MIN_CHARACTERS:
+                    raise
+
+    async def _run(self, claim: Claim, characters: int) -> Extracted | None:
+        batch = await read_batch(self._engine, claim.owner, characters=characters, around=AROUND)
+        decided = await self._decide(claim.owner, batch, characters) if batch is not None else _Decided()
         turns = [] if batch is None else [turn.id for turn in batch.turns]
         known_since = await self._known_since(claim.owner, decided.decisions)
         now = self._now()
@@ -139,7 +155,7 @@ class Extractor:
             added = await _store(connection, claim.owner, of_unread, known_since, version=version, now=now)
         return Extracted(len(unread), added, decided.merged, decided.refused, decided.error)
 
-    async def _decide(self, owner: Owner, batch: Batch) -> _Decided:
+    async def _decide(self, owner: Owner, batch: Batch, characters: int) -> _Decided:
         name = (await read_profile(self._engine, owner)).name
         own = [turn for turn in batch.turns if turn.text.strip() and is_own(turn, owner, name)]
         if not own:
@@ -151,8 +167,8 @@ class Extractor:
         known = [each for each in remembered if each not in made_before]
         try:
             async with asyncio.timeout(self._timeout_s):
-                shown = await self._nearest(owner, own, known)
-                question = question_on(batch, own, shown, characters=self._characters)
+                shown = (await self._nearest(owner, own, known))[: max(1, MAX_SHOWN * characters // self._characters)]
+                question = question_on(batch, own, shown, characters=characters)
                 found = await self._ask(question)
                 if found is None:
                     return _Decided(error=UNREADABLE)  # and what an earlier reading made stays

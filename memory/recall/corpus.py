@@ -46,6 +46,7 @@ class Corpus:
         self.lexical = LexicalIndex()
         self._neighbours = Neighbours()
         self._people: dict[str, int] = {}
+        self.own_names: frozenset[str] = frozenset()  # of the person as a speaker: the names are one
         self._speakers = array("i")
         self._at_s = array("d")
         self._turns = array("b")
@@ -100,5 +101,7 @@ class Corpus:
     def turns_of_others(self, person: str) -> Flags:
         """Which turns are known to be said by others than `person`."""
         speakers = np.array(self._speakers)
-        others: Flags = (speakers != NOBODY) & (speakers != self._people.get(person, NOBODY))
+        names = self.own_names if person in self.own_names else (person,)
+        same = [self._people[name] for name in names if name in self._people]
+        others: Flags = (speakers != NOBODY) & ~np.isin(speakers, same)
         return others

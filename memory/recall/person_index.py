@@ -24,7 +24,7 @@ from memory.times.past import asks_for_past
 from storage.memory.change_feed import CorpusRow
 from storage.memory.memories import ANYWHERE, Scope
 from storage.memory.mutes.topics import NewTopic
-from storage.memory.people import Version
+from storage.memory.people import PERSON, Version
 from storage.memory.tables import ItemKind
 
 INSTANT = timedelta(microseconds=1)
@@ -130,6 +130,7 @@ class PersonIndex:
         midnight in `zone`, else where the person is by their profile, else by their turns.
         """
         dense = Dense(*self._indexes)
+        self._corpus.own_names = frozenset((PERSON, self.name or PERSON))
         now = now.astimezone(zone or self.zone or now.tzinfo)
         if vectors is None:
             dense, vectors = Dense(_Blind(), _Blind()), np.zeros((len(query.texts), 1), dtype=np.float32)

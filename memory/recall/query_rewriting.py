@@ -21,6 +21,10 @@ SHORTEST = 3  # letters of a shortened name
 _WORD = regex.compile(r"(?P<word>[\p{L}\p{N}][\p{L}\p{N}\p{M}]*)(?P<possessive>['\u2019]s?(?![\p{L}\p{N}]))?")
 _FIRST_PERSON = re.compile(r"\b(I|me|my|mine|myself|i)\b")
 _OWN = re.compile(r"\b(I|my|mine|myself|i)\b")  # not "Tell me ...?"
+_KIN = re.compile(  # of whom others tell as well: "my mother's operation"
+    r"\bmy\s{1,9}(?:mother|mum|mom|father|dad|parents|sister|brother|son|daughter|children|kids|wife|husband|partner"
+    r"|girlfriend|boyfriend|friend|aunt|uncle|cousin|niece|nephew|grandmother|grandma|grandfather|grandpa|family)\b"
+)
 _SECOND_PERSON = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
 
 
@@ -65,7 +69,8 @@ def rewrite(question: str, people: Iterable[str], *, speaker: str | None = None)
             tuple(Phrasing(_in_words_of(question, words), person) for person, words in named.items()),
             names_somebody=True,
         )
-    about_speaker = _FIRST_PERSON.search(question) is not None and _SECOND_PERSON.search(question) is None
+    of_speaker = _FIRST_PERSON.search(_KIN.sub("", question)) is not None
+    about_speaker = of_speaker and _SECOND_PERSON.search(question) is None
     phrasing = Phrasing(question, speaker if about_speaker else None)
     is_own = _OWN.search(question) is not None and "?" in question
     return RewrittenQuestion(question, (phrasing,), names_somebody=is_own)

@@ -229,4 +229,10 @@ async def test_a_profile_names_the_speaker(store: MemoryService, engine: AsyncEn
     assert (await people.read_profile(engine, ANN)).details == {"odd": "a\0b"}
     (first, *_) = await store.recall(ANN, "What do I love?", limit=2)
     assert first.record.text == "I love sailing"
+    await store.ingest(ANN, "d", [spoken(3, "I love chess", speaker="user")])
+    found = {
+        each.record.text: each.ranked.factors["person"] for each in await store.recall(ANN, "What do I love?", limit=3)
+    }
+    assert found["I love chess"] == found["I love sailing"] == 1.0, "what was said before the profile had a name"
+    assert found["I love hiking"] < 1
     assert await people.read_profile(engine, BEN) == people.Profile(None, {})

@@ -29,7 +29,7 @@ from tests.support.gateway_process import free_port
 from tests.support.memory.extraction_steps import run_job, send_due
 from tests.support.memory.records import holds_at
 from tests.support.polling import eventually
-from tests.support.servers.model import CUT, JUNK, ModelServer, operation
+from tests.support.servers.model import CUT, JUNK, TOO_LONG, ModelServer, operation
 
 ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -304,6 +304,16 @@ async def test_a_failure_is_tried_again_later(
     assert await due(engine, job.due_at) == [id_]
     assert await run(engine, model, id_, now=job.due_at) is not None
     assert len(await remembered(engine)) == 1
+
+
+async def test_a_batch_that_is_too_long_for_the_model_shrinks(engine: AsyncEngine, model: ModelServer) -> None:
+    """Halved until it is read."""
+    await say(engine, *(spoken(number, f"I have {number} cats " * 9) for number in range(1, 5)))
+    extracted = await extract(engine, model, TOO_LONG, TOO_LONG, [operation("t1", "1 cats", "Ann has a cat")])
+    assert extracted.added == 1
+    shown = [len(json.loads(each["messages"][-1]["content"])["turns"]) for each in model.requests]
+    assert shown[0] > shown[-1] >= 1
+    assert shown == sorted(shown, reverse=True)
 
 
 async def test_a_model_that_asks_to_wait_is_waited_for(engine: AsyncEngine, model: ModelServer) -> None:

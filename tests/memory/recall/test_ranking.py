@@ -91,6 +91,18 @@ def test_who_asks_is_preferred_in_questions_about_oneself() -> None:
     assert ids(ask("Where does my dog sleep?", *past, speaker="Bob")) == ["bob", "ann"]
 
 
+def test_of_a_relative_anybody_may_tell() -> None:
+    """What the brother says of the mother counts as much as what the asker says."""
+    past = (
+        turn("tom", "my mother's operation went well", speaker="Tom"),
+        turn("ann", "an operation is planned", conversation="two"),
+    )
+    found = ask("How did my mother's operation go?", *past, speaker="Ann")
+    assert [(each.item.id, each.factors["person"]) for each in found] == [("tom", 1.0), ("ann", 1.0)]
+    found = ask("How did I like my mother's operation?", *past, speaker="Ann")
+    assert {each.item.id: each.factors["person"] for each in found} == {"tom": pytest.approx(1 / 3), "ann": 1.0}
+
+
 def test_a_question_about_two_finds_the_words_of_both() -> None:
     """Neither of two who are named counts for less."""
     past = (turn("ann", "I paint boats"), turn("bob", "I paint boats", speaker="Bob", conversation="two"))

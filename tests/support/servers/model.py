@@ -17,6 +17,7 @@ from tests.support.memory.word_embedder import WordEmbedder
 from tests.support.servers.engine import MODEL, EngineServer, Json
 
 CUT, JUNK = object(), object()  # a connection that ends in the middle of an answer; an answer that is no JSON
+TOO_LONG = object()  # the prompt is longer than the model reads
 
 
 class ModelServer(EngineServer):
@@ -72,6 +73,9 @@ class ModelServer(EngineServer):
             return response
         if answer is JUNK:
             return web.Response(text="<html>", content_type="text/html")
+        if answer is TOO_LONG:
+            refusal = {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}
+            return web.json_response({"error": refusal}, status=400)
         if isinstance(answer, int):
             headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:g}"}
             error = {"error": {"message": "no", "type": "t", "code": "busy"}}
