@@ -18,6 +18,7 @@ from storage.memory import deletion, erasure, memories, set_aside
 from storage.memory.deletion import Touched
 from storage.memory.owner import Owner
 from storage.memory.set_aside import Aside
+from storage.memory.tables import ItemKind
 
 
 class ErasureTarget(Protocol):
@@ -156,9 +157,8 @@ class Forgetter:
         memories: Sequence[str] = (),
     ) -> Receipt:
         """The receipt of deleted turns and memories, after a look for them, and for those named, in the index."""
-        gone = [("turn", id_) for id_ in {*turns, *deleted.turns}] + [
-            ("memory", id_) for id_ in {*memories, *deleted.memories}
-        ]
+        gone: list[tuple[ItemKind, str]] = [("turn", id_) for id_ in {*turns, *deleted.turns}]
+        gone += [("memory", id_) for id_ in {*memories, *deleted.memories}]
         in_index = await self._index_cache.with_index(owner, lambda index: sum(item in index for item in gone))
         reached = {"messages": len(deleted.turns), "memories": len(deleted.memories), "set_aside": deleted.wiped}
         return await self._elsewhere(owner, remaining | {"indexes": in_index or 0}, kept, reached)

@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.environment import commit, machine, write_result
-from bench.extraction.scripted import ScriptedModel
+from bench.extraction.scripted import Kind, ScriptedModel
 from bench.extraction.served import ServedModel
 from bench.extraction.turns import TRAPS, Expected, has, read
 from bench.markdown import table
@@ -233,7 +233,10 @@ def _measure_served(turns: Sequence[Expected], served: ServedModel, kept: Path, 
 
 
 def _restored(kept: Mapping[str, Any]) -> Score:
-    return Score(**{name: Counter(value) if isinstance(value, dict) else value for name, value in kept.items()})
+    restored = Score()
+    for name, value in kept.items():
+        setattr(restored, name, Counter(value) if isinstance(value, dict) else value)
+    return restored
 
 
 @contextmanager
@@ -243,7 +246,7 @@ def _serving(name: str, turns: Sequence[Expected]) -> Iterator[ServedModel]:
         bondhu = Bondhu(Path(folder), {"BONDHU__MODELS__ACTIVE": name, "BONDHU__EMBEDDER__ENABLED": "false"})
         try:
             bondhu.start()
-            yield ServedModel(bondhu.gateway(), bondhu.settings.models.alias, ScriptedModel(turns, "perfect").embed)
+            yield ServedModel(bondhu.gateway(), bondhu.settings.models.alias, ScriptedModel(turns, "perfect"))
         finally:
             bondhu.stop()
 
@@ -256,7 +259,7 @@ def main(
     turns = read()
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result |= {"machine": machine(), "turns": len(turns)}
-    kinds = ("perfect", "forgetful", "careless")
+    kinds: tuple[Kind, ...] = ("perfect", "forgetful", "careless")
     scores = {f"scripted, {kind}": _measure_on(turns, ScriptedModel(turns, kind)) for kind in kinds}
     if serve:
         kept = Path(f"var/bench-extraction-{serve}.json")

@@ -83,10 +83,11 @@ async def _came_before(
         Message.external_id == lost_reply_id(answers),
         Message.text == reply.text,
     )
-    id_ = (await connection.execute(owner.select(Message, Message.id).where(*same))).scalar_one_or_none()
-    if id_ is not None:
-        await connection.execute(owner.update(Message).where(Message.id == id_).values(external_id=reply.external_id))
-    return id_
+    row = (await connection.execute(owner.select(Message, Message.id).where(*same))).one_or_none()
+    if row is None:
+        return None
+    await connection.execute(owner.update(Message).where(Message.id == row.id).values(external_id=reply.external_id))
+    return str(row.id)
 
 
 async def find_reply(
