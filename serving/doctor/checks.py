@@ -71,7 +71,7 @@ def restarts(reading: Reading) -> Iterator[Finding]:
     """Processes that were restarted."""
     for name, count in reading.restarts.items():
         if count:
-            message = f"{name} was restarted {count:.0f} times in {reading.window_s:.0f} s"
+            message = f"{name} was restarted {count:.0f} times in the last minutes"
             yield Finding("restarts", levels.RESTARTS.level(count), message, count)
 
 

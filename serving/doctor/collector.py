@@ -1,7 +1,6 @@
 """Collects the measurements for the checks in a gateway worker, concurrently and each within a timeout."""
 
 import asyncio
-import json
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ from prometheus_client import Metric
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from serving.doctor import certificates, levels
+from serving.doctor import certificates, levels, restarts
 from serving.doctor.advice import advise
 from serving.doctor.checks import CHECKS
 from serving.doctor.finding import Report
@@ -86,6 +85,7 @@ class Doctor:
         self._certificate_addresses = certificate_addresses
         self._backup_folder = backup_folder
         self._slow_values: _Slow | None = None
+        self._window_s = window_s
         self._history = History(self._look, window_s=window_s, every_s=every_s)
 
     async def run(self) -> None:
@@ -144,6 +144,7 @@ class Doctor:
         overview: Samples,
     ) -> Reading:
         window_s = max(last.at_s - first.at_s, 1e-3)
+        lately = restarts.lately(self._var_dir, time.time() - self._window_s)
         host = self._host()
         cpu = None
         if host is not None and first.cpu_used_s is not None and last.cpu_used_s is not None and window_s >= 1:
@@ -165,7 +166,10 @@ class Doctor:
             sql=sql,
             settled=self._settled,
             loop_lag_s=self._history.loop_lag_s,
-            restarts={name: count - first.restarts.get(name, count) for name, count in last.restarts.items()},
+            restarts={
+                name: max(count - first.restarts.get(name, count), lately.get(name, 0))
+                for name, count in last.restarts.items()
+            },
             queues={name: (first.queues.get(name, waiting), waiting) for name, waiting in last.queues.items()},
             not_ready=self._not_ready(),
             breakers=tuple(name for name, is_open in self._readings.breakers_open().items() if is_open),
@@ -201,16 +205,10 @@ class Doctor:
 
     def _restarts(self) -> Mapping[str, float]:
         """Restart counts of the supervisor's processes and of engines."""
-        try:
-            state = json.loads((self._var_dir / "run/state.json").read_text())
-            restarts: dict[str, float] = defaultdict(
-                float, {name: float(process["restarts"]) for name, process in state.items()}
-            )
-        except (OSError, ValueError, KeyError, TypeError):  # there is no supervisor, or it is writing the file
-            restarts = defaultdict(float)
+        found: dict[str, float] = defaultdict(float, restarts.counts(self._var_dir))
         for report in self._engine_registry.reports():
-            restarts[f"engine {report['model']}"] += max(0, report["epoch"] - 1)  # the first start is none
-        return dict(restarts)
+            found[f"engine {report['model']}"] += max(0, report["epoch"] - 1)  # the first start is none
+        return dict(found)
 
     async def _redis_reading(self) -> RedisReading:
         memory, moment = await asyncio.gather(

@@ -37,6 +37,7 @@ log = logging.getLogger("supervisor")
 PROBE_INTERVAL_S = 2.0
 MISSES_ALLOWED = 3
 BACKOFF_S = (0.5, 1, 2, 5, 10, 30)
+RESTARTS_KEPT = 10
 SETTLED_S = 60.0  # a process that ran this long resets its restart delay
 LOG_LIMIT_BYTES = 20 * 2**20
 APPLY = (sys.executable, "-m", "serving.cli", "apply")
@@ -51,8 +52,14 @@ class Status:
     state: str = "stopped"
     pid: int | None = None
     restarts: int = 0
+    restarted_at: tuple[float, ...] = ()  # the last ones: who counts since his own start misses those before it
     since: float = field(default_factory=time.time)
     detail: str = ""
+
+    def restarted(self) -> None:
+        """Count a restart."""
+        self.restarts += 1
+        self.restarted_at = (*self.restarted_at, time.time())[-RESTARTS_KEPT:]
 
 
 class Stack:
@@ -103,7 +110,7 @@ class Stack:
             self._note_down(part.name)
             failures = 0 if time.monotonic() - started > SETTLED_S else failures + 1
             delay_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else BACKOFF_S[0]
-            self.status[part.name].restarts += 1
+            self.status[part.name].restarted()
             log.warning("%s %s; restarting it in %g s", part.name, reason, delay_s)
             self._note(part.name, "restarting", None, reason)
             await asyncio.sleep(delay_s)

@@ -177,6 +177,10 @@ def test_a_process_that_dies_repeatedly_is_reported(patient: Patient) -> None:
         else:
             assert "worker" in patient.finding("restarts", level)["says"]
     assert "bondhu logs" in patient.advice("restarts")["how"]
+    now = time.time()
+    times = {"state": "running", "restarts": 3, "pid": 1, "detail": "", "restarted_at": [now - 9999, now, now]}
+    state.write_text(json.dumps({"gateway": times}))  # it was not there to see its own count rise
+    assert "gateway was restarted 2 times" in patient.finding("restarts", "warning")["says"]
 
 
 def test_a_blocked_event_loop_is_reported(patient: Patient) -> None:
