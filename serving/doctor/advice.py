@@ -85,7 +85,7 @@ def _optimise(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
         yield Advice("n_plus_one", "optimise", why, "use one statement with IN, or a join", "nothing", "hours")
     if reading.loop_lag_s >= levels.LOOP_LAG_S.warning:
         why = f"the event loop was blocked for {reading.loop_lag_s:.2f} s, which delays all requests"
-        how = "py-spy dump --pid PID of the gateway worker while it is blocked (bondhu status shows the PID)"
+        how = "py-spy dump --subprocesses --pid PID while it is blocked (bondhu status shows the PID of the gateway)"
         yield Advice("blocking", "optimise", why, how, "nothing", "hours")
     statements = reading.during.total("bondhu_sql_statement_seconds_count")
     connects = reading.during.total("bondhu_sql_connects_total")
