@@ -15,6 +15,11 @@ rm -rf "$site/ray/jars" "$site/ray/rllib" "$site/torch/test" "$site/torch/includ
 [ ! -d "$site/torch/bin" ] || find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
 [ -z "${WITHOUT_TRITON:-}" ] || rm -rf "$site/triton"
 
+# onnx's cases for back ends; onnxruntime's converters, and its library for C beside the one that Python loads; OpenCV, which vLLM
+# imports for videos and images, if it is there: no model here takes any.
+rm -rf "$site/onnx/backend/test" "$site/onnxruntime/transformers" "$site/onnxruntime/tools" "$site/onnxruntime/quantization" \
+  "$site"/onnxruntime/capi/libonnxruntime.so* "$site/cv2" "$site"/opencv_python_headless*
+
 # Symbols and debugging information.
 find "$site" "$venv/bin" -type f -size +500k -not -path '*.libs/*' \
   \( -name '*.so' -o -name '*.so.*' -o -name raylet -o -name gcs_server -o -name py-spy \) | while read -r file; do

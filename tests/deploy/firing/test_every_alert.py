@@ -63,7 +63,7 @@ def test_every_alert_is_fired_by_a_real_fault(tmp_path: Path) -> None:
         elsewhere = stack.enter_context(faults.elsewhere(folders["elsewhere"]))
         machine = stack.enter_context(machines.SmallMachine(f"bondhu-test-{os.getpid()}"))
         tight = stack.enter_context(GatewayProcess(folders["tight"], before=machine.command, **faults.PLAIN))
-        machine.limit_cpu(0.1)
+        machine.limit_cpu(0.15)
         key = tight.make_key("shop", tier="admin")
         stack.enter_context(faults.Applications(tight, key, 4, 0, model="not-there"))  # a 404, after its work
         hook = stack.enter_context(Hook().running())
