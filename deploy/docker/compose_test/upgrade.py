@@ -89,6 +89,7 @@ def drive(engine: Engine, url: str) -> list[str]:
     client.chat("Before anything is upgraded, I plant a tulip.")
     load = Load(url, key)
     load.start()
+    wrong: list[str] = []
     try:
         time.sleep(STEADY_S)
         for colour, drain_s in (("green", CUT_S), ("blue", WAIT_S)):
@@ -98,13 +99,16 @@ def drive(engine: Engine, url: str) -> list[str]:
             print(f"   {revision(engine, colour)}", flush=True)
             load.phase = f"with {colour}"
             time.sleep(STEADY_S)
+    except NotSwitched as problem:  # what was answered meanwhile is reported all the same
+        wrong.append(str(problem))
+        print(engine.command("logs", "--tail", "30", engine.name("api-blue"), check=False))
     finally:
         load.stop()
     client.acknowledged.sentences += load.sentences
     client.acknowledged.jobs += load.jobs
     for job in load.jobs:
         client.wait_done(job, 180)
-    wrong = report(load.phases)
+    wrong += report(load.phases)
     lost = client.missing()
     print(f"{len(load.sentences) + 1} sentences in memory and {len(load.jobs)} jobs, {len(lost)} were lost")
     if not sum(tally.resumed for tally in load.phases.values()):
