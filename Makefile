@@ -16,14 +16,14 @@ PROCESSES  ?= 2
 COMPOSE    ?= docker compose
 CONTAINERS ?= docker
 
-.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape compose-test-upgrade compose-test-repeatable up down install test test-slow faults test-gpu gpu-check check bench audit clean
+.PHONY: help sbom secrets licences compose-test compose-test-gpu-shape compose-test-upgrade compose-test-repeatable test-wheel up down install test test-slow faults test-gpu gpu-check check bench audit clean
 .DEFAULT_GOAL := up
 
 help:
 	@echo "make up            install, start everything on 127.0.0.1:8000; PROFILE=gpu on a GPU"
 	@echo "make down          stop it"
 	@echo "make install       install only"
-	@echo "make test          tests against the real stack; test-slow, test-gpu: the others"
+	@echo "make test          tests against the real stack; test-slow, test-gpu: the others; test-wheel: against the wheel"
 	@echo "make check         ruff, mypy, import-linter"
 	@echo "make bench         the gateway beside bare vLLM and LiteLLM, about forty minutes"
 	@echo "make faults        break every part on purpose, write docs/faults.md"
@@ -99,6 +99,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Tests against the wheel of the last commit, as the images have it: those that need no sources beside it.
+WHEEL_TESTS ?= tests/storage tests/serving/cli tests/serving/routes tests/serving/config tests/jobs
+test-wheel: $(STAMP)
+	@deploy/test_wheel.sh $(BIN)/python -q $(WHEEL_TESTS)
 
 # The small machine's compose file for real: up, used, broken on purpose, memory beside limits, down.
 compose-test:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import shutil
 import threading
 import time
@@ -21,22 +22,23 @@ from tests.support.servers.engine import MODEL, EngineServer
 from tests.support.servers.gemini import GeminiServer
 
 ABSENT = "smollm2-135m-instruct"  # a configured model of which no engine runs
-SECONDS_A_TURN = 12.0
-TALKERS = 90  # of one engine's 64 sequences
+SECONDS_A_TURN = (8.0, 16.0)
+TALKERS = 130  # of one engine's 64 sequences: many enough that somebody waits at every moment
 PLAIN = {"BONDHU__EMBEDDER__ENABLED": "false", "BONDHU__CACHE__ENABLED": "false"}
 FOUR_DAYS_S = 4 * 86_400.0
 QUEUE = "bondhu:celery:jobs"
 
 
 class SlowEngine(EngineServer):
-    """Takes twelve seconds to a first token, and says that its KV cache is full."""
+    """Takes about twelve seconds to a first token, and says that its KV cache is full."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.reported = {"kv_cache_usage": 0.97}
+        self._dice = random.Random(1)
 
     async def _words(self, body: dict[str, Any]) -> Any:
-        await asyncio.sleep(SECONDS_A_TURN)
+        await asyncio.sleep(self._dice.uniform(*SECONDS_A_TURN))
         async for word in super()._words(body):
             yield word
 
