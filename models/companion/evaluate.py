@@ -3,7 +3,7 @@
     python -m models.companion.evaluate --base BASE                 # generate the answers of all three, and score them
     python -m models.companion.evaluate --prompts-to prompts.jsonl  # only write the prompts
     python -m models.companion.evaluate --score-only --results DIR  # score the answers in DIR
-    python -m models.companion.evaluate --unseen --base BASE --results DIR  # templates that no corpus has
+    python -m models.companion.evaluate --unseen --base BASE --results DIR  # topics and templates that no corpus has
 
 Prompts are of the held-out part, and decoding is greedy; `models.companion.scores` defines what counts as right. The
 answers can be generated elsewhere, such as on a GPU (`models.companion.generate`): DIR then has that run's
@@ -15,6 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -34,19 +35,25 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def generate_answers(prompts: Path, results: Path, base: Path, adapter: Path) -> None:
-    """Generate each model's answers in a process of its own; existing answers are kept."""
+def generate_answers(prompts: Path, results: Path, base: Path, adapter: Path, stop_after_s: float) -> None:
+    """Generate each model's answers in a process of its own; existing answers are kept.
+
+    Raises TimeoutError if `stop_after_s` ended one before it had answered everything: the same call goes on there.
+    """
+    began = time.monotonic()
     subjects = {
         "base": ["--base", str(base)],
         "companion": ["--base", str(base), "--adapter", str(adapter)],
         "demo": ["--base", str(DEMO)],
     }
     for name, which in subjects.items():
+        print(f"generating the answers of {name}", flush=True)
+        command = [sys.executable, "-m", "models.companion.generate", *which, "--prompts", str(prompts)]
+        command += ["--stop-after-s", str(stop_after_s - (time.monotonic() - began))]
         out = results / f"{name}.jsonl"
-        if not out.exists():
-            print(f"generating the answers of {name}", flush=True)
-            command = [sys.executable, "-m", "models.companion.generate", *which, "--prompts", str(prompts)]
-            subprocess.run([*command, "--out", str(out)], check=True)
+        subprocess.run([*command, "--out", str(out)], check=True)
+        if not out.exists() or len(read_lines(out)) < len(read_lines(prompts)):
+            raise TimeoutError(f"{name} has not answered everything yet; the same command goes on there")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -112,7 +119,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prompts-to", type=Path)
     parser.add_argument("--score-only", action="store_true")
-    parser.add_argument("--unseen", action="store_true", help="whole templates of after training; figures are added")
+    parser.add_argument("--unseen", action="store_true", help="topics and templates that no corpus has")
+    parser.add_argument("--stop-after-s", type=float, default=float("inf"), help="begin no more prompts after this")
     options = parser.parse_args()
     make = unseen_prompts if options.unseen else all_prompts
     if options.prompts_to:
@@ -121,7 +129,10 @@ def main() -> None:
     prompts_path = options.results / "prompts.jsonl"
     if not options.score_only:
         write_lines(prompts_path, make(options.seed))
-        generate_answers(prompts_path, options.results, options.base, options.adapter)
+        try:
+            generate_answers(prompts_path, options.results, options.base, options.adapter, options.stop_after_s)
+        except TimeoutError as problem:
+            sys.exit(str(problem))
     prompts = read_lines(prompts_path)
     if options.unseen:
         figures = json.loads(options.out.read_text(encoding="utf-8"))

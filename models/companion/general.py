@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.companion.topics import DATA, Part, is_held_out
+from models.companion.topics import DATA, Part, folder_of, is_held_out
 
 ANSWERS = DATA / "base_answers.jsonl"
 MAX_WORDS = 70
@@ -33,6 +33,13 @@ def questions() -> Iterator[tuple[str, list[str]]]:
         elif line and not line.startswith("#"):
             question, _, accepted = line.partition(" | ")
             yield question, accepted.split(" / ")
+
+
+def easy_questions(part: Part = "held_out") -> list[tuple[str, list[str]]]:
+    """The evaluation's easy questions with their accepted answers, which no corpus has."""
+    lines = (folder_of(part) / "easy_questions.txt").read_text(encoding="utf-8").splitlines()
+    split = [line.split(" | ") for line in lines if line and not line.startswith("#")]
+    return [(question, accepted.split(" / ")) for question, accepted in split]
 
 
 def holds(answer: str, accepted: list[str]) -> bool:
@@ -60,8 +67,13 @@ def shortened(answer: str, accepted: list[str]) -> str | None:
 
 
 def pairs(part: Part) -> list[tuple[str, str]]:
-    """Questions and answers of a part; raises ValueError if one is a question of the evaluation."""
-    easy = {line.partition(" | ")[0].casefold() for line in (DATA / "easy_questions.txt").read_text().splitlines()}
+    """Questions and answers of a part; raises ValueError if one is a question of the evaluation.
+
+    The unseen part has no answers of the base: its questions come with what is accepted, and are only asked.
+    """
+    if part == "unseen":
+        return [(question, accepted[0]) for question, accepted in easy_questions(part)]
+    easy = {question.casefold() for question, _ in easy_questions()}
     examples: list[tuple[str, str]] = []
     known_questions = {question for question, _ in questions()}
     for line in ANSWERS.read_text(encoding="utf-8").splitlines():

@@ -5,6 +5,9 @@
 The model is a checkpoint, with an adapter or without. A prompt has messages, optionally tools, and either a `reply`
 whose loss is computed, or the `max_tokens` of an answer; `turns` are the user's next messages, one after each answer.
 It needs torch, transformers and peft; it does not know which answers are right (`models.companion.evaluate`).
+
+Answers are written after every few prompts, and those that are there already are kept: what was interrupted, or was
+ended by `--stop-after-s`, goes on where it was.
 """
 
 import argparse
@@ -21,6 +24,8 @@ from transformers import AutoModelForCausalLM
 from models.companion.rows import read_tokenizer
 
 TOKENS_AT_ONCE = {"cpu": 6_000, "cuda": 120_000}
+PROMPTS_AT_ONCE = {"cpu": 24, "cuda": 2_000}
+"""Answers of so many prompts are written at once."""
 
 
 class Subject:
@@ -140,6 +145,21 @@ def run(subject: Subject, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]
     return results
 
 
+def answer_missing(subject: Subject, prompts: list[dict[str, Any]], out: Path, stop_after_s: float) -> None:
+    """Answer those prompts that have no answer in `out` yet, and add theirs; none is begun after `stop_after_s`."""
+    began = time.monotonic()
+    done = {json.loads(line)["id"] for line in out.read_text(encoding="utf-8").splitlines()} if out.exists() else set()
+    missing = [each for each in prompts if each["id"] not in done]
+    size = PROMPTS_AT_ONCE[subject.device]
+    for start in range(0, len(missing), size):
+        if time.monotonic() - began > stop_after_s:
+            print(f"{len(missing) - start} prompts have no answer yet", flush=True)
+            return
+        results = run(subject, missing[start : start + size])
+        with out.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(each, ensure_ascii=False) + "\n" for each in results)
+
+
 def main() -> None:
     """Answer as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -148,12 +168,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="on a CPU; one is faster than two on busy cores")
     parser.add_argument("--prompts", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--stop-after-s", type=float, default=float("inf"), help="begin no more prompts after this")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     subject = Subject(options.base, options.adapter, device_here())
     prompts = [json.loads(line) for line in options.prompts.read_text(encoding="utf-8").splitlines()]
-    lines = [json.dumps(each, ensure_ascii=False) for each in run(subject, prompts)]
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    answer_missing(subject, prompts, options.out, options.stop_after_s)
 
 
 if __name__ == "__main__":

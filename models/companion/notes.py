@@ -16,6 +16,8 @@ from models.demo.wording import as_typed
 
 LEADS = ("", "", "", "", "so ", "well, ", "by the way, ", "you know what? ", "guess what, ", "hey, ", "oh and ")
 TAILS = ("", "", "", "", ", haha", ", anyway", ". what do you think?", ". how are you?", " :)", ", just so you know")
+REPLACED = ("home", "work", "pet", "food", "hobby", "artist", "drink", "book")
+"""Topics whose memory a later turn may replace."""
 SUMMARY = (
     "Summarise this conversation in two sentences.",
     "Write a summary of the conversation above in exactly two sentences.",
@@ -51,6 +53,7 @@ class NoteTasks:
         rules = talker.rules  # of a part that has its own
         self.leads = ("", *(f"{each} " for each in rules["lead"])) if "lead" in rules else LEADS
         self.tails = ("", *rules["tail"]) if "tail" in rules else TAILS
+        self.replaced = rules.get("replaced", REPLACED)
         self.summaries, self.titles = rules.get("summary", SUMMARY), rules.get("title", TITLE)
 
     def statement(self, speaker: str) -> NotedTurn:
@@ -150,16 +153,7 @@ class NoteTasks:
             chance = self.rng.random()
             if chance < 0.14:
                 memories.append((turn.third, turn, "NOOP"))
-            elif chance < 0.3 and turn.topic.name in (
-                "home",
-                "work",
-                "pet",
-                "food",
-                "hobby",
-                "artist",
-                "drink",
-                "book",
-            ):
+            elif chance < 0.3 and turn.topic.name in self.replaced:
                 old = Blanks(self.talker.grammar, self.rng, self.part)
                 old.enter(turn.topic.name)
                 old.written(turn.topic["say"][0])

@@ -5,45 +5,42 @@ The same seed gives the same prompts. The easy questions and their accepted answ
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from models.companion.corpus import Corpus
+from models.companion.general import easy_questions
 from models.companion.talk import Example, Talker
-from models.companion.topics import DATA
 
-PERSONA = "You are Bondhu, a warm companion. Keep your replies short."
 COUNTS = {"talk": 120, "recall": 100, "unknown": 100, "route": 100, "call": 60, "fields": 40, "memories": 60}
 COUNTS |= {"summary": 30, "title": 20, "dialogue": 10}
-UNSEEN_COUNTS = {"recall": 20, "name": 12, "unknown": 20, "route": 24, "call": 16, "fields": 12, "memories": 6}
-UNSEEN_COUNTS |= {"summary": 8, "title": 8}
-"""Of whole templates that were written after training; a CPU answers them in minutes."""
+UNSEEN_COUNTS = {"easy_persona": 24, "reply": 60, "recall": 40, "name": 12, "unknown": 40, "route": 40, "call": 24}
+UNSEEN_COUNTS |= {"fields": 20, "memories": 10, "summary": 12, "title": 12, "dialogue": 4}
+"""Of topics and templates that no corpus has; of the easy questions, all are asked. A CPU answers them in minutes."""
 MAX_TOKENS = {"route": 32, "call": 80, "fields": 80, "memories": 320, "summary": 80, "title": 20}
 TURNS = 5
 
 Prompt = dict[str, Any]
 
 
-def easy_questions() -> list[tuple[str, list[str]]]:
-    """The easy general questions and their accepted answers."""
-    lines = (DATA / "easy_questions.txt").read_text(encoding="utf-8").splitlines()
-    split = [line.split(" | ") for line in lines if line and not line.startswith("#")]
-    return [(question, accepted.split(" / ")) for question, accepted in split]
+def persona(talker: Talker) -> dict[str, Any]:
+    """The first persona of a part, as a message."""
+    return {"role": "system", "content": talker.rules["persona"][0].replace("{bot}", "Bondhu")}
 
 
-def questions() -> Iterator[Prompt]:
+def questions(talker: Talker) -> Iterator[Prompt]:
     """Yield each easy question twice: alone, and with the companion's persona."""
-    for question, accepted in easy_questions():
+    for question, accepted in easy_questions(talker.part):
         message = {"role": "user", "content": question}
         expect = {"accepted": accepted}
         yield {"task": "easy", "messages": [message], "max_tokens": 48, "expect": expect}
-        persona = {"role": "system", "content": PERSONA}
-        yield {"task": "easy_persona", "messages": [persona, message], "max_tokens": 48, "expect": expect}
+        yield {"task": "easy_persona", "messages": [persona(talker), message], "max_tokens": 48, "expect": expect}
 
 
-def replies(corpus: Corpus, count: int) -> Iterator[Prompt]:
-    """Yield the replies of `count` held-out conversations, to compute their loss."""
+def replies(talker: Talker, count: int) -> Iterator[Prompt]:
+    """Yield the replies of `count` conversations, to compute their loss."""
     for _ in range(count):
-        example = corpus.talker.write()
+        example = talker.write()
         for index, message in enumerate(example.messages):
             if message["role"] == "assistant" and index:
                 before = example.messages[:index]
@@ -108,7 +105,7 @@ def dialogue(talker: Talker) -> Prompt:
     talker.begin()
     talker.system(talker.rng.choice((0, 2, 3)))
     talker.before_question = []
-    system = list(talker.example.messages) or [{"role": "system", "content": PERSONA}]
+    system = list(talker.example.messages) or [persona(talker)]
     moves = [talker.greet, talker.name, talker.tell, talker.tell, talker.tell, talker.feel, talker.use_known]
     moves += [talker.ask_known, talker.ask_known, talker.unknowable, talker.ask_general, talker.know_me]
     while len(user_turns := [each for each in talker.example.messages if each["role"] == "user"]) < TURNS:
@@ -135,13 +132,19 @@ def tasks(corpus: Corpus, counts: Mapping[str, int] = COUNTS) -> Iterator[Prompt
 
 
 def unseen_prompts(seed: int) -> list[Prompt]:
-    """Prompts of templates that no corpus has, numbered. There is no loss: replies are of the templates of all."""
+    """Prompts of topics and templates that no corpus has, numbered."""
     corpus = Corpus(f"{seed}-evaluation", "unseen")
-    talker = corpus.talker
-    prompts = [*tasks(corpus, UNSEEN_COUNTS)]
-    prompts += [recall(talker) for _ in range(UNSEEN_COUNTS["recall"])]
-    prompts += [own_name(talker) for _ in range(UNSEEN_COUNTS["name"])]
-    prompts += [unknown(talker) for _ in range(UNSEEN_COUNTS["unknown"])]
+    talker, counts = corpus.talker, UNSEEN_COUNTS
+    asked = [*questions(talker)]
+    prompts = [each for each in asked if each["task"] == "easy"]
+    under_persona = [each for each in asked if each["task"] == "easy_persona"]
+    prompts += talker.rng.sample(under_persona, counts["easy_persona"])
+    prompts += islice(replies(Talker(f"{seed}-replies", "unseen", ()), counts["reply"]), counts["reply"])
+    prompts += tasks(corpus, counts)
+    prompts += [recall(talker) for _ in range(counts["recall"])]
+    prompts += [own_name(talker) for _ in range(counts["name"])]
+    prompts += [unknown(talker) for _ in range(counts["unknown"])]
+    prompts += [dialogue(talker) for _ in range(counts["dialogue"])]
     return [{"id": number} | each for number, each in enumerate(prompts)]
 
 
@@ -149,7 +152,7 @@ def all_prompts(seed: int) -> list[Prompt]:
     """All prompts, numbered."""
     corpus = Corpus(f"{seed}-evaluation", "held_out")
     talker = corpus.talker
-    prompts = [*questions(), *replies(corpus, COUNTS["talk"]), *tasks(corpus)]
+    prompts = [*questions(talker), *replies(talker, COUNTS["talk"]), *tasks(corpus)]
     prompts += [recall(talker) for _ in range(COUNTS["recall"])]
     prompts += [unknown(talker) for _ in range(COUNTS["unknown"])]
     prompts += [dialogue(talker) for _ in range(COUNTS["dialogue"])]

@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from models.companion.topics import (
@@ -28,6 +27,8 @@ from models.demo.grammar import Grammar
 SERVICE: dict[str, Any] = json.loads((DATA / "service_prompts.json").read_text(encoding="utf-8"))
 """Sentences of the service's own prompts; a test compares them with `serving` and `memory`."""
 BOTS = ("Bondhu", "Bondhu", "Bondhu", "Bondhu", "Mira", "Kai", "Nova", "Sunny", "Pixel", "Robin", "Ada", "Juno")
+THINGS = ("my job", "my exam", "my ex", "my cat", "the fight", "my trip", "my health", "my sister")
+"""What a person may ask to forget, or not to mention."""
 TRIES = 12
 JOINTS = ("\n", "\n", "\n", "")
 """Text between the parts of a message: chat templates join them with a line break, and some with nothing."""
@@ -45,15 +46,10 @@ class Example:
 
 
 def read_talk(part: Part = "train") -> dict[str, list[str]]:
-    """The rules of `talk.txt`; what people say is a part's own, replies are the same for all."""
-    rules = _read_rules(DATA / "talk.txt")
-    return rules if part != "unseen" else rules | _read_rules(folder_of(part) / "talk.txt")
-
-
-def _read_rules(path: Path) -> dict[str, list[str]]:
+    """The rules of a part's `talk.txt`."""
     rules: dict[str, list[str]] = {}
     lines: list[str] = []
-    for raw in path.read_text(encoding="utf-8").splitlines():
+    for raw in (folder_of(part) / "talk.txt").read_text(encoding="utf-8").splitlines():
         if raw.startswith("= "):
             lines = rules.setdefault(raw[2:].strip(), [])
         elif raw.strip() and not raw.startswith("#"):
@@ -80,7 +76,7 @@ class Talker:
         """Start an empty conversation."""
         self.example = Example("talk")
         self.blanks = Blanks(self.grammar, self.rng, self.part)
-        self.bot = self.rng.choice(BOTS)
+        self.bot = self.rng.choice(self.rules.get("bot", BOTS))
         self.known: list[Topic] = []
         self.earlier_sentences: set[str] = set()
         self.replied: set[str] = set()
@@ -379,9 +375,7 @@ class Talker:
         topic = self.pick(self.topics)
         self.blanks.enter(topic.name)
         fact = self.blanks.written(self.rng.choice(topic["say"]))
-        thing = self.rng.choice(
-            ("my job", "my exam", "my ex", "my cat", "the fight", "my trip", "my health", "my sister")
-        )
+        thing = self.rng.choice(self.rules.get("thing", THINGS))
         template = self.rng.choice(self.rules[rule]).replace("{thing_known}", thing)
         self.exchange(self.blanks.typed(template.replace("{fact}", fact)), self.free(self.rules[reply]))
         return True

@@ -26,6 +26,7 @@ FIELDS = (
     "Extract these fields as JSON, null if unknown: {keys}.",
     "Return JSON with the keys {keys}. Use null for what is not said.",
 )
+HEADING, LABEL = ("Routes:",), ("Message:",)
 KEYS = ("route", "route", "route", "intent", "tool", "agent", "category")
 
 
@@ -35,6 +36,7 @@ class Tool:
 
     name: str
     held: bool
+    words: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     about: list[str] = field(default_factory=list)
     args: list[tuple[str, str, str]] = field(default_factory=list)
@@ -55,9 +57,11 @@ def read_tools(part: Part = "train") -> list[Tool]:
         word, _, rest = raw.strip().partition(" ")
         if word == "@":
             name, *held = rest.split()
-            tools.append(Tool(name, bool(held), [name]))
+            tools.append(Tool(name, bool(held), names=[name]))
         elif word == "names":
             tools[-1].names += rest.split(", ")
+        elif word == "words":
+            tools[-1].words += rest.split(", ")
         elif word == "about":
             tools[-1].about.append(rest)
         elif word == "arg":
@@ -79,7 +83,10 @@ class ToolTasks:
         self.rng, self.part, self.talker = random.Random(f"tools-{part}-{seed}"), part, talker
         every = read_tools(part)
         self.tools = [each for each in every if part != "train" or not each.held]
-        self.routers = talker.rules.get("router", ROUTER)
+        rules = talker.rules  # of a part that has its own
+        self.routers, self.keys = rules.get("router", ROUTER), rules.get("key", KEYS)
+        self.no_tool = [(name, about) for name, _, about in (each.partition(": ") for each in rules.get("no_tool", ()))]
+        self.heading, self.label = rules.get("heading", HEADING)[0], rules.get("label", LABEL)[0]
 
     def pick(self) -> Tool:
         """Choose a tool; in the held-out part, half of them are held out."""
@@ -126,19 +133,19 @@ class ToolTasks:
         right = next(name for each, name, _ in chosen if each is tool)
         typed = self.request(tool)[0]
         if self.rng.random() < 0.6:
-            other = self.rng.choice(NO_TOOL_ROUTES)
+            other = self.rng.choice(self.no_tool or NO_TOOL_ROUTES)
             offered.insert(self.rng.randint(0, len(offered)), other)
             if self.rng.random() < 0.35:
                 typed, right = self.small_talk(), other[0]
-        key = self.rng.choice(KEYS)
+        key = self.rng.choice(self.keys)
         shape = json.dumps({key: "…"}, ensure_ascii=False)
         task = self.rng.choice(of_part(self.routers, self.part)).replace("{shape}", shape)
         bare = self.rng.random() < 0.15
         lines = [f"- {name}" if bare else f"- {name}: {about}" for name, about in offered]
-        prompt = "\n".join([task, *(["Routes:"] if self.rng.random() < 0.5 else []), *lines])
+        prompt = "\n".join([task, *([self.heading] if self.rng.random() < 0.5 else []), *lines])
         messages = [{"role": "system", "content": prompt}, {"role": "user", "content": typed}]
         if self.rng.random() < 0.3:
-            messages = [{"role": "user", "content": f"{prompt}\n\nMessage: {typed}"}]
+            messages = [{"role": "user", "content": f"{prompt}\n\n{self.label} {typed}"}]
         messages.append({"role": "assistant", "content": json.dumps({key: right})})
         return Example("route", messages, expect={"route": right, "key": key, "routes": [name for name, _ in offered]})
 

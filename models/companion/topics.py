@@ -18,7 +18,7 @@ from models.demo.wording import Habit, articles, as_reply, as_typed, draw_habit,
 
 DATA = Path(__file__).with_name("data")
 Part = Literal["train", "held_out", "unseen"]
-"""`unseen`: whole templates, written after the adapter was trained (`data/unseen`); no corpus has any."""
+"""`unseen`: topics, names and whole templates that no corpus has, written after the training (`data/unseen`)."""
 UNSEEN = DATA / "unseen"
 HELD_OUT_IN = 6
 """One in this many phrasings of users belongs to the held-out part."""
@@ -29,13 +29,17 @@ CLEAN = Habit("clean", apostrophes=True, stops=True, typos=0.0)
 
 @dataclass
 class Topic:
-    """One topic: alternatives by field; `more` and `cue` are pairs of a user message and a reply."""
+    """One topic: alternatives by field; `more` and `cue` are pairs of a user message and a reply.
+
+    `words`: of the unseen part, what every statement of the topic names and the corpus never does.
+    """
 
     name: str
     kind: str
     sensitivity: str
     held: bool
     lines: dict[str, list[str]] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
     more: list[tuple[str, str]] = field(default_factory=list)
     cue: list[tuple[str, str]] = field(default_factory=list)
 
@@ -67,6 +71,8 @@ def read_topics(part: Part = "train") -> tuple[dict[str, Topic], dict[str, list[
         elif word == "cue":
             statement, _, reply = rest.partition(" => ")
             topic.cue.append((statement, reply))
+        elif word == "words":
+            topic.words += rest.split(", ")
         elif word == "then":
             topic.more.append((topic["more"][-1], rest))
         else:
@@ -80,9 +86,11 @@ def folder_of(part: Part) -> Path:
 
 
 def read_grammar(part: Part = "train") -> Grammar:
-    """The demonstration model's word lists and scenes, with the lists of the topics added."""
+    """The demonstration model's word lists, with the lists of the topics added; the unseen part has its own only."""
+    if part == "unseen":
+        return Grammar(read_topics(part)[1])
     grammar = load(Path(demo_memory.__file__).with_name("grammar"))
-    grammar.rules |= read_topics()[1] | read_topics(part)[1]
+    grammar.rules |= read_topics(part)[1]
     return grammar
 
 
@@ -113,7 +121,11 @@ class Blanks(demo_memory.Memory):
         self.mentioned = set(self.scene)
 
     def new_value(self, slot: str) -> str:
-        """Draw a value; half of the names of animals and children are made up."""
+        """Draw a value; half of the names of animals and children are made up, and of people in the unseen part."""
+        if self.part == "unseen":
+            if slot not in ("name", "person"):
+                return self.plain(slot)
+            return self.made_up() if self.rng.random() < 0.5 else self.plain("given_name")
         if slot in ("pet_name", "kid"):
             if self.rng.random() < 0.5:
                 return self.made_up()
