@@ -26,6 +26,14 @@ SHARES = {
     "summary_two_sentences": "summary has two sentences",
     "title_at_most_six_words": "title has at most six words",
 }
+LABELS = (
+    "held-out perplexity, by the model's own tokens",
+    "held-out bits per byte",
+    *SHARES.values(),
+    "memories extracted: precision",
+    "memories extracted: recall",
+    "for comparison: routes drawn blindly",
+)
 COLUMNS = (
     ("same_prompts", "base", "base"),
     ("same_prompts", "companion", "companion"),
@@ -58,12 +66,9 @@ def cells(model: Figures | None) -> list[str]:
 
 def table(figures: Figures) -> str:
     """The table of all figures, before and after training."""
-    labels = ["held-out perplexity, by the model's own tokens", "held-out bits per byte", *SHARES.values()]
-    labels += ["memories extracted: precision", "memories extracted: recall"]
-    labels += ["for comparison: routes drawn blindly"]
     columns = [cells(figures[part].get(name)) for part, name, _ in COLUMNS]
     lines = ["| | " + " | ".join(title for *_, title in COLUMNS) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in zip(labels, *columns, strict=True)]
+    lines += ["| " + " | ".join(row) + " |" for row in zip(LABELS, *columns, strict=True)]
     change = figures["easy_questions_changed"]
     lines += [
         "",
@@ -74,15 +79,26 @@ def table(figures: Figures) -> str:
 
 
 def unseen(figures: Figures) -> str:
-    """The table of the figures on templates that no corpus has."""
+    """The table of the figures on topics and templates that no corpus has, beside those on the held-out part."""
     found = figures["unseen"]
-    names = ("base", "companion", "demo")
-    columns = [cells(found.get(name))[2:] for name in names]
-    labels = [*SHARES.values(), "memories extracted: precision", "memories extracted: recall"]
-    labels += ["for comparison: routes drawn blindly"]
-    rows = [row for row in zip(labels, *columns, strict=True) if not set(row[1:]) <= {"none", "not asked"}]
-    lines = ["| | base | companion | demo model |", "| --- " * (len(names) + 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    models = {name: found.get(name) for name in ("base", "companion", "demo")}
+    if found["not_answered"]:
+        models["companion, all that it answered"] = found["all_answered"]["companion"]
+    models["companion, held-out part"] = figures["all_answered"]["companion"]
+    columns = [cells(each) for each in models.values()]
+    lines = ["| | " + " | ".join(models) + " |", "| --- " * (len(models) + 1) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in zip(LABELS, *columns, strict=True)]
+    copied, denied = found["companion"]["copied"], found["companion"]["denied"]
+    change = found["easy_questions_changed"]
+    asked, left = sum(found["prompts"].values()), found["not_answered"]
+    lines += [
+        "",
+        f"The first three columns are the {asked} of the {asked + left} prompts of this set that all three answered.",
+        f"Of the companion's {copied['of'] - copied['right']} answers there without the given value, {denied} say",
+        f"that it does not know. Of the easy questions asked alone it answers {change['lost']} wrong that the base",
+        f"answers right, and {change['won']} right that the base answers wrong.",
+    ]
+    return "\n".join(lines)
 
 
 def training(figures: Figures) -> str:

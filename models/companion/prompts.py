@@ -4,6 +4,7 @@ The same seed gives the same prompts. The easy questions and their accepted answ
 (`data/easy_questions.txt`).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -17,6 +18,9 @@ COUNTS |= {"summary": 30, "title": 20, "dialogue": 10}
 UNSEEN_COUNTS = {"easy_persona": 24, "reply": 60, "recall": 40, "name": 12, "unknown": 40, "route": 40, "call": 24}
 UNSEEN_COUNTS |= {"fields": 20, "memories": 10, "summary": 12, "title": 12, "dialogue": 4}
 """Of topics and templates that no corpus has; of the easy questions, all are asked. A CPU answers them in minutes."""
+UNSEEN_FIRST = {"easy": 48, "reply": 24, "recall": 48, "unknown": 24, "route": 24, "call": 12, "fields": 12}
+UNSEEN_FIRST |= {"memories": 5, "summary": 6, "title": 6, "dialogue": 2}
+"""So many of each come first, so that a part of the answers has every kind of task."""
 MAX_TOKENS = {"route": 32, "call": 80, "fields": 80, "memories": 320, "summary": 80, "title": 20}
 TURNS = 5
 
@@ -145,7 +149,13 @@ def unseen_prompts(seed: int) -> list[Prompt]:
     prompts += [own_name(talker) for _ in range(counts["name"])]
     prompts += [unknown(talker) for _ in range(counts["unknown"])]
     prompts += [dialogue(talker) for _ in range(counts["dialogue"])]
-    return [{"id": number} | each for number, each in enumerate(prompts)]
+    numbered = [{"id": number} | each for number, each in enumerate(prompts)]
+    seen: Counter[str] = Counter()
+    first, rest = [], []
+    for each in numbered:
+        seen[each["task"]] += 1
+        (first if seen[each["task"]] <= UNSEEN_FIRST.get(each["task"], 0) else rest).append(each)
+    return [*first, *rest]
 
 
 def all_prompts(seed: int) -> list[Prompt]:

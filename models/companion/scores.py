@@ -73,6 +73,15 @@ def changed(prompts: Sequence[Mapping[str, Any]], before: Answers, after: Answer
     return counts
 
 
+def denied(prompts: Sequence[Mapping[str, Any]], answers: Answers) -> int:
+    """The number of wrong answers to a question about a given value that say that it is not known."""
+    pairs = [
+        (each, answer["texts"][0]) for each, answer in zip(prompts, answers, strict=True) if each["task"] == "recall"
+    ]
+    wrong = [text for prompt, text in pairs if prompt["expect"]["holds"].lower() not in text.lower()]
+    return sum(bool(NOT_KNOWN.search(text.replace("\u2019", "'"))) for text in wrong)
+
+
 def held_out(replies: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
     """Perplexity per token, and bits per byte, which are comparable between models with different vocabularies."""
     loss = sum(answer["loss"] for _, answer in replies)

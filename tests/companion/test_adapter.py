@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from models.companion.card import CARD, FIGURES, filled
-from models.companion.evaluate import HERE, score, write_lines
-from models.companion.prompts import easy_questions
+from models.companion.evaluate import DEMO, HERE, read_lines, score, score_unseen, write_lines
+from models.companion.general import easy_questions
+from models.companion.generate import Subject, answer_missing
 from models.companion.subset import SIZES, subset
 
 ADAPTER = HERE / "adapter"
@@ -119,6 +120,30 @@ def test_models_are_compared_on_the_prompts_that_all_answered(tmp_path: Path) ->
     assert found["easy_questions_changed"] == {"lost": 10, "won": 0}
     assert found["all_answered"]["companion"]["easy_questions"]["of"] == 30
     assert found["all_answered"]["companion"]["held_out"]["perplexity"] == 2.72
+
+
+def test_an_evaluation_goes_on_where_it_was_ended(tmp_path: Path) -> None:
+    """Answers that are there are kept, and with no time left none is begun."""
+    subject = Subject(DEMO, None, "cpu")
+    two = [{"id": n, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2} for n in range(2)]
+    kept, out = {"id": 0, "texts": ["as it was"]}, tmp_path / "demo.jsonl"
+    write_lines(out, [kept])
+    answer_missing(subject, two, out, -1.0)
+    assert read_lines(out) == [kept]
+    answer_missing(subject, two, out, 60.0)
+    assert read_lines(out)[0] == kept
+    assert [each["id"] for each in read_lines(out)] == [0, 1]
+
+
+def test_an_answer_that_denies_what_was_given_is_counted(tmp_path: Path) -> None:
+    """Of wrong answers to a question about a given value, those that say that it is not known."""
+    expect = {"holds": "Skye"}
+    asked = [{"id": n, "task": "recall", "expect": expect} for n in range(3)]
+    texts = ["I don't know that yet.", "To Orkney.", "I don't know, Skye?"]
+    write_lines(tmp_path / "companion.jsonl", [{"id": n, "texts": [text]} for n, text in enumerate(texts)])
+    found = score_unseen(asked, tmp_path)
+    assert found["companion"]["denied"] == 1
+    assert found["companion"]["copied"] == {"right": 1, "of": 3, "share": 0.333}
 
 
 def test_a_card_without_a_place_for_its_figures_is_refused(figures: dict[str, Any]) -> None:

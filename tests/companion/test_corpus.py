@@ -11,8 +11,7 @@ from transformers import AutoTokenizer
 
 from memory.extraction.operations import INSTRUCTIONS, question_on, read_answer
 from models.companion.corpus import Corpus
-from models.companion.general import ANSWERS, holds, pairs, questions
-from models.companion.prompts import easy_questions
+from models.companion.general import ANSWERS, easy_questions, holds, pairs, questions
 from models.companion.rows import batches, encode, gather, padded, read_tokenizer
 from models.companion.scores import NOT_KNOWN, called_right, memories, repetition
 from models.companion.talk import SERVICE, Example

@@ -12,6 +12,7 @@ import pytest
 
 from models.companion import notes, talk, tools
 from models.companion.corpus import Corpus
+from models.companion.evaluate import FIGURES, UNSEEN_ANSWERS, read_lines, score_unseen
 from models.companion.general import easy_questions, pairs, questions
 from models.companion.prompts import UNSEEN_COUNTS, unseen_prompts
 from models.companion.talk import SERVICE, read_talk
@@ -168,6 +169,18 @@ def test_each_kind_of_task_is_asked_about_what_is_new(vocabulary: set[str]) -> N
     invented = {value for value in held if value.isalpha() and not _is_listed(value)}
     assert invented
     assert all(held_out(value.capitalize()) for value in invented)
+
+
+def test_the_figures_are_what_the_kept_answers_give() -> None:
+    """The card's table of this part comes from the answers in the repository, each to a prompt that is asked today."""
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))["unseen"]
+    prompts: list[dict[str, Any]] = unseen_prompts(0)
+    assert score_unseen(prompts, UNSEEN_ANSWERS) == figures
+    asked = {each["id"] for each in prompts}
+    for path in UNSEEN_ANSWERS.glob("*.jsonl"):
+        answered = [each["id"] for each in read_lines(path)]
+        assert len(set(answered)) == len(answered)
+        assert asked.issuperset(answered)
 
 
 def test_what_is_said_there_is_in_no_example_of_the_corpus(composed: list[str]) -> None:
