@@ -149,12 +149,13 @@ def unseen_prompts(seed: int) -> list[Prompt]:
     prompts += [own_name(talker) for _ in range(counts["name"])]
     prompts += [unknown(talker) for _ in range(counts["unknown"])]
     prompts += [dialogue(talker) for _ in range(counts["dialogue"])]
-    numbered = [{"id": number} | each for number, each in enumerate(prompts)]
     seen: Counter[str] = Counter()
-    first, rest = [], []
-    for each in numbered:
-        seen[each["task"]] += 1
-        (first if seen[each["task"]] <= UNSEEN_FIRST.get(each["task"], 0) else rest).append(each)
+    first: list[Prompt] = []
+    rest: list[Prompt] = []
+    for number, each in enumerate(prompts):
+        task: str = each["task"]
+        seen[task] += 1
+        (first if seen[task] <= UNSEEN_FIRST.get(task, 0) else rest).append({"id": number} | each)
     return [*first, *rest]
 
 
