@@ -258,6 +258,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 return redis.call('ZCARD', KEYS[1])
 """
 
+_ADD_APPS = "for _, app in ipairs(ARGV) do redis.call('SADD', KEYS[1], app) end"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -298,6 +300,7 @@ class LimitStore:
         self._close = redis.client.register_script(_CLOSE)
         self._overdue = redis.client.register_script(_OVERDUE)
         self._beat = redis.client.register_script(_BEAT)
+        self._add_apps = redis.client.register_script(_ADD_APPS)
 
     async def take(self, record: Record, scopes: Sequence[Limits]) -> Taken:
         """Reserve in all scopes (the app's, then the user's if there is one) or in none; one round trip."""
@@ -364,9 +367,12 @@ class LimitStore:
             await self._client.zrem(PREFIX + "workers", worker)
 
     async def add_apps(self, apps: Sequence[str]) -> None:
-        """Add applications whose reservations are to be swept."""
+        """Add applications whose reservations are to be swept.
+
+        A script, because all scripts share a connection: the first requests of an application would open one each.
+        """
         async with self.redis.probing():
-            await self._client.sadd(PREFIX + "apps", *apps)
+            await self._add_apps([PREFIX + "apps"], apps)
 
     async def apps(self) -> list[str]:
         """Return all applications that ever had reservations."""

@@ -93,6 +93,16 @@ async def test_many_workers_together_grant_exactly_the_limit(make_limiter: MakeL
     assert sum(await asyncio.gather(*calls)) == 50
 
 
+async def test_the_first_requests_of_an_application_open_no_connection_each(
+    make_limiter: MakeLimiter, redis: Redis
+) -> None:
+    """They would all wait for them, on a busy machine for too long, and each be granted a share as without Redis."""
+    limiter = make_limiter(requests_per_minute=50)
+    before = (await redis.info("stats"))["total_connections_received"]
+    assert sum(await asyncio.gather(*[granted(limiter, str(number)) for number in range(60)])) == 50
+    assert (await redis.info("stats"))["total_connections_received"] <= before + 1
+
+
 async def test_many_workers_together_reserve_exactly_the_tokens(make_limiter: MakeLimiter, redis: Redis) -> None:
     """Requests of various sizes at once: what was granted fits, and what was refused did not."""
     workers = [make_limiter(tokens_per_minute=10_000, tokens_per_day=8_000) for _ in range(2)]
