@@ -21,6 +21,7 @@ from tests.support.servers.gemini import GeminiServer, broken
 
 Json = dict[str, Any]
 
+WORKERS = 2
 MEMORY = {"bondhu": {"private": "memory"}}
 HELLO: Json = {"role": "user", "content": "What shall we cook?"}
 CONFESSION: Json = {"role": "user", "content": "My doctor says I am pregnant."}
@@ -41,7 +42,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer) -> I
     """Two workers, and no engine."""
     external = json.dumps({"gemini": {"model": "gemini-2.5-flash", "base_url": gemini.url}})
     settings = {"GEMINI_API_KEY": gemini.key, "BONDHU__EXTERNAL": external}
-    with GatewayProcess(tmp_path_factory.mktemp("gateway"), workers=2, **settings) as process:
+    with GatewayProcess(tmp_path_factory.mktemp("gateway"), workers=WORKERS, **settings) as process:
         yield process
 
 
@@ -294,10 +295,15 @@ def test_applied_settings_reach_a_running_gateway(
         headers = [diary.ask(HELLO, user="never-asked").headers for _ in range(6)]
         return {(each.get("x-bondhu-model", "")[:6], each.get("x-ratelimit-limit-requests", "")) for each in headers}
 
+    def said_by_workers(text: str) -> int:
+        return gateway.log.read_text().count(text) - before.count(text)
+
+    before = gateway.log.read_text()
     with Directory(gateway.ingress_port, routes) as directory:
-        wait_for(lambda: answers() == {("other;", "5000")}, "new settings to hold")
+        wait_for(lambda: said_by_workers("settings reloaded") == WORKERS, "every worker to take new settings")
+        assert answers() == {("other;", "5000")}
         directory.routing = {**routes, "live": {**live, "tiers": "none"}}
-        wait_for(lambda: "the applied settings are invalid" in gateway.log.read_text(), "the gateway to say so")
+        wait_for(lambda: said_by_workers("the applied settings are invalid") >= WORKERS, "every worker to say so")
     assert diary.ask(HELLO, user="never-asked").headers["x-bondhu-model"].startswith("other;")
 
 
