@@ -44,6 +44,7 @@ def main(
     minutes: Annotated[float, typer.Option(help="Of load.")] = 15,
     people: Annotated[int, typer.Option(help="Who talk at once.")] = 8,
     pause_s: Annotated[float, typer.Option(help="Mean wait between an answer and the next message.")] = 1.0,
+    memory: Annotated[bool, typer.Option(help="Whether the chats are remembered.")] = True,
     name: Annotated[str, typer.Option(help="Of the result.")] = "soak",
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of the environment.")] = None,
 ) -> None:
@@ -51,7 +52,7 @@ def main(
     overrides = dict(each.split("=", 1) for each in set_ or ())
     result: dict[str, Any] = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     result |= {"machine": machine(), "versions": versions(), "minutes": minutes, "people": people}
-    result |= {"pause_s": pause_s, "set": overrides, "samples": []}
+    result |= {"pause_s": pause_s, "memory": memory, "set": overrides, "samples": []}
     with TemporaryDirectory() as directory:
         bondhu = Bondhu(Path(directory), overrides)
         try:
@@ -61,7 +62,7 @@ def main(
             began = time.monotonic()
             result["before"] = sample(bondhu, None, began)
             typer.echo(f"first token after {bondhu.first_token_s:.0f} s, {result['before']['total_mb']:.0f} MB")
-            talkers = People(target.url, target.key, people, pause_s)
+            talkers = People(target.url, target.key, people, pause_s, memory=memory)
             talkers.start()
             while time.monotonic() - began < 60 * minutes:
                 time.sleep(INTERVAL_S)

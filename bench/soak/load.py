@@ -29,10 +29,11 @@ class Tally:
 
 
 class People:
-    """So many people who talk until `stop`; `pause_s` is their mean wait between messages."""
+    """So many people who talk until `stop`, with memory or without; `pause_s` is their mean wait between messages."""
 
-    def __init__(self, url: str, key: str, number: int, pause_s: float) -> None:
+    def __init__(self, url: str, key: str, number: int, pause_s: float, *, memory: bool = True) -> None:
         self._url, self._key, self._pause_s = url, key, pause_s
+        self._memory = "on" if memory else "off"
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._tally = Tally()
@@ -57,10 +58,10 @@ class People:
 
     def _talk(self, person: int) -> None:
         dice, past = random.Random(person), list[dict[str, str]]()
-        headers = {"authorization": f"Bearer {self._key}", "x-bondhu-memory": "on", "x-bondhu-cache": "off"}
+        headers = {"authorization": f"Bearer {self._key}", "x-bondhu-memory": self._memory, "x-bondhu-cache": "off"}
         with httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT_S) as client:
             number = 0
-            while not self._over.wait(dice.expovariate(1 / self._pause_s)):
+            while not self._over.wait(self._pause_s and dice.expovariate(1 / self._pause_s)):
                 number += 1
                 words = " ".join(dice.choices(WORDS, k=round(LONGEST_WORDS ** dice.random()) + 2))
                 past = [*past[-6:], {"role": "user", "content": f"Message {number}: {words}."}]
