@@ -29,6 +29,8 @@ if os.fork() == 0:
     os.rename(folder + "/daemon.new", folder + "/daemon")
     time.sleep(600)
 os.wait()
+while not os.path.exists(folder + "/daemon"):  # a command that ends at once would end it before it has said who it is
+    time.sleep(0.01)
 open(folder + "/command.new", "w").write(str(os.getpid()))
 os.rename(folder + "/command.new", folder + "/command")
 if len(sys.argv) > 3:
