@@ -124,10 +124,10 @@ class Forgetter:
         remaining = await deletion.count_conversation(self._engine, owner, external_id, deleted)
         return await self._seen_off(owner, deleted, remaining, {})
 
-    async def finish(self, owner: Owner) -> None:
+    async def finish(self, whom: Owner | str) -> None:
         """Delete from the other places alone: an earlier deletion may have ended after SQL, because one was away."""
         for target in self._targets.values():
-            await target.forget(owner)
+            await target.forget(whom)
 
     async def wish(self, owner: Owner, wish_id: str) -> bool:
         """Permanently delete what a wish set aside; returns whether there was anything."""
@@ -170,8 +170,8 @@ class Forgetter:
         kept: dict[str, int],
         reached: Mapping[str, int] | None = None,
     ) -> Receipt:
+        await self.finish(whom)
         for name, target in self._targets.items():
-            await target.forget(whom)
             remaining[name] = await target.count(whom)
         remaining["write_ahead_log"] = await erasure.scrub(self._engine)
         return Receipt(self._now(), remaining, kept, reached or {})

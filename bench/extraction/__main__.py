@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.databases import database_url
 from bench.environment import commit, machine, write_result
 from bench.extraction.scripted import Kind, ScriptedModel
 from bench.extraction.served import ServedModel
@@ -40,7 +41,6 @@ from storage.memory.conversations import NewMessage, ingest
 from storage.memory.memories import MemoryFilter, MemoryRecord, list_memories
 from storage.memory.owner import Owner
 from storage.memory.vectors.embeddings import Space
-from storage.migrate import upgrade
 
 DAY = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 NOW = DAY + timedelta(days=400)
@@ -209,9 +209,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 def _measure_on(turns: Sequence[Expected], model: Model) -> Score:
     """Measure on a new database."""
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite+aiosqlite:///{Path(folder) / 'extraction.db'}"
-        upgrade(url)
+    with tempfile.TemporaryDirectory() as folder, database_url(Path(folder), "SQLite") as url:
         return asyncio.run(measure(url, turns, model))
 
 

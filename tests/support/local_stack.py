@@ -228,11 +228,13 @@ class LocalStack:
 
     def _is_left(self, port: int) -> bool:
         """Whether something of the stack may listen there: its engines' ports are free again for anybody's stack."""
+        if not _accepts(port):
+            return False
         listeners = [
             each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port
         ]
         own = {each.pid for each in _living_children() if each.pid not in self._before}
-        return _accepts(port) and any(pid is None or pid in own for pid in listeners)
+        return any(pid is None or pid in own for pid in listeners)
 
     @property
     def runtime_dir(self) -> Path:

@@ -15,7 +15,7 @@ import sys
 from engine import ROOT, Engine
 
 TAG = "localhost/bondhu-repeated"
-LIST = "find /opt/bondhu ( -type f -exec sha256sum {} + ) , ( -type l -printf 'link %l  %p\\n' )"
+FOUND = "/opt/bondhu ( -type f -exec sha256sum {} + ) , ( -type l -printf 'link %l  %p\\n' )"
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def files(engine: Engine, stage: str, build: list[str], number: int) -> dict[str
     tag = f"{TAG}:{stage}-{number}"
     about = ("--no-cache", "--file", "deploy/docker/Dockerfile", "--target", stage, "--tag", tag, ".")
     subprocess.run([*build, *about], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    listed = engine.command("run", "--rm", "--entrypoint", "find", tag, *shlex.split(LIST)[1:])
+    listed = engine.command("run", "--rm", "--entrypoint", "find", tag, *shlex.split(FOUND))
     engine.command("rmi", tag)
     return {path: said for said, _, path in (line.partition("  ") for line in listed.splitlines())}
 
