@@ -74,6 +74,7 @@ def chat(stack: LocalStack, model: str) -> httpx.Response:
     return httpx.post(f"{stack.url}/v1/chat/completions", json=body, headers=headers, timeout=120)
 
 
+@pytest.mark.slow  # for the time of make test
 def test_two_replicas_have_all_adapters_also_when_one_is_killed(stack: LocalStack, tmp_path: Path) -> None:
     """Under load of both adapters: Ray makes another replica, which loads them before it is used; no request fails."""
     adapters = [
@@ -107,6 +108,7 @@ def test_two_replicas_have_all_adapters_also_when_one_is_killed(stack: LocalStac
     assert [[text_of(replica, adapter) for adapter in ADAPTERS] for replica in whole(stack)] == texts
 
 
+@pytest.mark.slow  # for the time of make test
 def test_an_idle_model_has_no_replica_until_a_request_wants_it(stack: LocalStack) -> None:
     """It is checked all the same when it comes; Ray then removes its replica, and a request makes another."""
     scaling = {"min_replicas": 0, "max_replicas": 1, "target_load": 4, "upscale_delay_s": 0, "downscale_delay_s": 2}

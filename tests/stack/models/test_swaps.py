@@ -163,6 +163,7 @@ def test_a_canary_that_does_well_gets_all_and_can_be_rolled_back(stack: LocalSta
     assert stack.bondhu("apply", "--plan").stdout.endswith("nothing to change\n")
 
 
+@pytest.mark.slow  # for the time of make test
 def test_a_failed_start_without_room_brings_the_old_model_back(
     stack: LocalStack, background: ThreadPoolExecutor, outgoing: OpenAI, tmp_path: Path
 ) -> None:
