@@ -2,7 +2,8 @@
 
 A proposal is a document of the conversation. Its id is the idempotency key for the handler: if the process crashes
 between applying and recording, a second confirmation passes the same key, and the handler must not apply it again.
-While one is being applied, no other request can start it, for LEASE_S. This module does not know which effects exist.
+While one is being applied, no other request can start it, for LEASE_S. An answer that is said again within AGAIN_S,
+as the result of the first may not have arrived, is told what was done. This module does not know which effects exist.
 
     pending ──yes──▶ applying ──▶ applied ──undo──▶ undone
        └────no────▶ declined
@@ -11,8 +12,8 @@ While one is being applied, no other request can start it, for LEASE_S. This mod
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Protocol, cast
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol, cast
 
 from agents.base import RunContext
 from agents.events import Proposal, ProposalState
@@ -20,13 +21,21 @@ from agents.tool import ProposedEffect, ToolFailed
 
 MAX_KEPT = 20
 LEASE_S = 60.0
+AGAIN_S = 600.0
 ATTEMPTS = 5  # at a document that others change too
 _YES_WORDS = r"yes|yeah|yep|yup|sure|ok|okay|please do|do it|go ahead|haan|ha|hyan|হ্যাঁ|हाँ|हां"
 _NO_WORDS = r"no|nope|nah|don'?t|do not|cancel|not now|na|nahin|না|नहीं"
 _YES = re.compile(rf"(?:{_YES_WORDS})(?:,? please)?[.!]*", re.IGNORECASE)
 _NO = re.compile(rf"(?:{_NO_WORDS})(?:,? thanks|,? thank you)?[.!]*", re.IGNORECASE)
+_UNDO = re.compile(
+    r"(?:please )?(?:undo(?: (?:it|that|this))?|take (?:it|that) back|revert (?:it|that))(?:,? please)?[.!]*",
+    re.IGNORECASE,
+)
 _SETTLED = {"applied": "That is done already.", "undone": "That was undone.", "declined": "You said no to that."}
+_NOT_THERE = "There is nothing of that to undo."
+_ANSWERED: Mapping[str, "Answer"] = {"applied": "yes", "undone": "undo", "declined": "no"}
 Document = dict[str, Any]
+Answer = Literal["yes", "no", "undo"]
 
 
 class EffectHandler(Protocol):
@@ -49,6 +58,27 @@ class Outcome:
 
     plain: str
     proposal: Proposal | None
+
+
+def answer_of(text: str) -> Answer | None:
+    """The answer to a proposal that a message plainly is; None if it is none."""
+    plain = text.strip()
+    if _YES.fullmatch(plain):
+        return "yes"
+    if _NO.fullmatch(plain):
+        return "no"
+    return "undo" if _UNDO.fullmatch(plain) else None
+
+
+def answered_by(state: ProposalState) -> Answer | None:
+    """The answer that leaves a proposal in this state; None: it still waits for one."""
+    return _ANSWERED.get(state)
+
+
+def is_again(answer: Answer | None, before: Answer, at: str, now: datetime) -> bool:
+    """Whether an answer repeats the one before, or takes it back, so soon that it is about the same proposal."""
+    is_recent = now - datetime.fromisoformat(at) < timedelta(seconds=AGAIN_S)
+    return is_recent and (answer == before or (answer, before) == ("undo", "yes"))
 
 
 class ProposalBook:
@@ -90,26 +120,30 @@ class ProposalBook:
         return [self._shown(id_, document["entries"][id_]) for id_ in made]
 
     async def resolve(self, text: str) -> Outcome | None:
-        """Apply a plain yes or no to the proposal that was just made; None if the text is neither."""
-        document = await self._read()
-        open_ids, applied = document.get("asked") or [], document.get("applied")
-        is_yes, is_no = bool(_YES.fullmatch(text.strip())), bool(_NO.fullmatch(text.strip()))
+        """Take a plain yes, no or undo as an answer to what was proposed last; None if the text is none of them."""
+        document, answer = await self._read(), answer_of(text)
+        open_ids = document.get("asked") or []
         if not open_ids:
-            if applied and is_yes:  # once more: the answer to the first did not arrive
-                return await self.confirm(applied)
-            if applied:
-                await self._change(lambda document: document.update(applied=None))
-            return None
-        if is_yes and len(open_ids) == 1:
+            return await self._again(document.get("answered"), answer)
+        if answer == "yes" and len(open_ids) == 1:
             return await self.confirm(open_ids[0])
-        if is_no:
+        if answer == "no":
             for id_ in open_ids:
                 outcome = await self._decline(id_)
             return outcome
-        if not is_yes:
+        if answer != "yes":
             await self._change(lambda document: document.update(asked=[]))  # the talk has moved on
             return None
         return Outcome("Which of them? Press its button, so that I do the right thing.", None)
+
+    async def _again(self, answered: Mapping[str, Any] | None, answer: Answer | None) -> Outcome | None:
+        """The result of an answer when nothing is open; None if it is about none of what was proposed."""
+        if answered is None:
+            return None
+        if is_again(answer, answered["answer"], answered["at"], self._context.now()):
+            return await (self.undo if answer == "undo" else self.confirm)(answered["id"])
+        await self._change(lambda document: document.update(answered=None))
+        return None
 
     async def confirm(self, id_: str) -> Outcome:
         """Apply it, once."""
@@ -131,7 +165,7 @@ class ProposalBook:
         if entry is None:
             return Outcome("I have nothing of that kind waiting.", None)
         if entry["state"] != "applying":
-            return Outcome(_SETTLED[entry["state"]], self._shown(id_, entry))
+            return Outcome(_told_again(entry), self._shown(id_, entry))
         if not entry["begins"]:
             return Outcome("That is being done right now.", self._shown(id_, entry))
         try:
@@ -140,14 +174,16 @@ class ProposalBook:
             )
         except ToolFailed as failure:
             return Outcome(str(failure), await self._set(id_, state="pending"))
-        return Outcome(plain, await self._set(id_, state="applied", receipt=receipt))
+        return Outcome(plain, await self._set(id_, state="applied", receipt=receipt, said=plain))
 
     async def undo(self, id_: str) -> Outcome:
         """Undo it, if it was applied and can be undone."""
         entry = (await self._read()).get("entries", {}).get(id_)
-        if entry is None or entry["state"] != "applied":
-            plain = "That is undone." if entry and entry["state"] == "undone" else "There is nothing of that to undo."
-            return Outcome(plain, None if entry is None else self._shown(id_, entry))
+        if entry is None:
+            return Outcome(_NOT_THERE, None)
+        if entry["state"] != "applied":
+            plain = entry.get("said") or _SETTLED["undone"] if entry["state"] == "undone" else _NOT_THERE
+            return Outcome(plain, self._shown(id_, entry))
         handler = self._handlers[entry["effect"]]
         if not handler.can_undo:
             return Outcome("That cannot be undone.", self._shown(id_, entry))
@@ -155,13 +191,14 @@ class ProposalBook:
             plain = await handler.undo(entry["receipt"], key=id_, context=self._context)
         except ToolFailed as failure:
             return Outcome(str(failure), self._shown(id_, entry))
-        return Outcome(plain, await self._set(id_, state="undone"))
+        return Outcome(plain, await self._set(id_, state="undone", said=plain))
 
     async def _decline(self, id_: str) -> Outcome:
         def decline(document: Document) -> None:
             entry = document.get("entries", {}).get(id_)
             if entry is not None and entry["state"] == "pending":
                 entry["state"] = "declined"
+                document["answered"] = self._answered(id_, "declined")
             document["asked"] = []
 
         document = await self._change(decline)
@@ -173,10 +210,14 @@ class ProposalBook:
             document["entries"][id_].update(changes)
             if changes["state"] != "pending":
                 _no_longer_asked(document, id_)
-            document["applied"] = id_ if changes["state"] == "applied" else None
+            document["answered"] = self._answered(id_, changes["state"])
 
         document = await self._change(change)
         return self._shown(id_, document["entries"][id_])
+
+    def _answered(self, id_: str, state: ProposalState) -> Document | None:
+        answer = answered_by(state)
+        return None if answer is None else {"id": id_, "answer": answer, "at": self._context.now().isoformat()}
 
     def _shown(self, id_: str, entry: Document) -> Proposal:
         handler = self._handlers.get(entry["effect"])
@@ -196,6 +237,12 @@ class ProposalBook:
             if await self._store.save(self._key, document, expected=0 if stored is None else stored.version):
                 return document
         raise ToolFailed("Too much happens at once here. Try again in a moment.")
+
+
+def _told_again(entry: Document) -> str:
+    """What became of a settled proposal, in the words of the time when it was applied."""
+    settled = _SETTLED[entry["state"]]
+    return f"{settled} {entry['said']}" if entry["state"] == "applied" and entry.get("said") else settled
 
 
 def _no_longer_asked(document: Document, id_: str) -> None:

@@ -2,9 +2,11 @@
 
 An agent with an unfinished activity (a game) gets the messages of its conversation, unless another agent is clearly
 meant, or the person says how they are: then the friend answers until the person returns to the activity. The answer
-to a proposal goes to the agent that made it, found by the proposal's id or because the answer follows it directly. What
-a card's button says goes to the agent that showed the card, until another shows one. So does a typed rating that names
-what was shown by its place ("I like the second one"), for a few turns, while nobody else has numbered something.
+to a proposal goes to the agent that made it, found by the proposal's id or because the answer follows it directly. So
+does the same answer said again soon after, and so does a message that ended an activity, if the very same request comes
+once more: its answer may not have arrived. What a card's button says goes to the agent that showed the card, until
+another shows one. So does a typed rating that names what was shown by its place ("I like the second one"), for a few
+turns, while nobody else has numbered something.
 """
 
 import re
@@ -17,6 +19,7 @@ from agents.auto.rules import confides, possibly, resumes, surely
 from agents.base import Agent, AgentRequest, Need, PassedOn, RunContext, client_fields
 from agents.budget import LimitReached
 from agents.events import Card, Done, Event, Proposal, ToolStep
+from agents.proposals import answer_of, answered_by, is_again
 from agents.ranking.positions import pointed_of
 from agents.toolbox import turns_of
 from models.chat import ChatMessage
@@ -36,6 +39,9 @@ class HoldsConversation(Protocol):
 
     async def is_playing(self, context: RunContext) -> bool:
         """Whether it has one in this conversation."""
+
+    async def has_answered(self, request: AgentRequest, context: RunContext) -> bool:
+        """Whether this very request was its last: it comes again, as its answer did not arrive."""
 
 
 @runtime_checkable
@@ -75,22 +81,25 @@ class AutoAgent:
             span.note("bondhu.route", f"{agent.id} {how}")
         yield ToolStep("agent", "done", f"{agent.id} {how}")
         proposed: list[str] = []
+        answered: dict[str, Any] | None = None
         offered: list[str] = []
         async with aclosing(agent.run(request, context)) as events:
             async for event in events:
                 if isinstance(event, Proposal) and event.state == "pending":
                     proposed.append(event.id)
+                elif isinstance(event, Proposal):
+                    answered = _answered(event, request, context)
                 if isinstance(event, Card):
                     offered += [action.says for action in event.actions]
                 if isinstance(event, Done):  # before it: whoever reads the events stops there
-                    await self._note(agent, proposed, offered, _turns(request), context)
+                    await self._note(agent, proposed, answered, offered, _turns(request), context)
                 yield event
 
     async def _choose(self, request: AgentRequest, context: RunContext) -> tuple[Agent, str]:
         if client_fields(request):
             return self._default, "for the client's own fields"
         noted = await self._noted(context)
-        proposer = self._proposer(request, noted)
+        proposer = self._proposer(request, noted, context)
         if proposer is not None:
             return proposer, "as it asked"
         if _folded(request.text) in noted.get("offered", ()):
@@ -111,6 +120,9 @@ class AutoAgent:
                 await self._set_aside(False, context)
                 return playing, "as it goes on"
             return self._default, "as it goes on"
+        ended = await self._ended(request, context)
+        if ended is not None:
+            return ended, "as before"
         if rated is not None:
             return rated, "as it showed that"
         named = [agent for agent in self._agents.values() if await _is_named(agent, request, context)]
@@ -138,6 +150,13 @@ class AutoAgent:
                 return agent
         return None
 
+    async def _ended(self, request: AgentRequest, context: RunContext) -> Agent | None:
+        """The agent whose activity this very request has ended before."""
+        for agent in self._agents.values():
+            if isinstance(agent, HoldsConversation) and await agent.has_answered(request, context):
+                return agent
+        return None
+
     async def _is_aside(self, context: RunContext) -> bool:
         """Whether the unfinished activity waits, because the person said how they are."""
         if context.state is None or context.owner is None:
@@ -154,13 +173,18 @@ class AutoAgent:
         if aside != (kept is not None and bool(kept.value.get("aside"))):
             await context.state.save(key, {"aside": aside}, expected=0 if kept is None else kept.version)
 
-    def _proposer(self, request: AgentRequest, noted: Mapping[str, Any]) -> Agent | None:
-        """The agent whose proposal this answers."""
+    def _proposer(self, request: AgentRequest, noted: Mapping[str, Any], context: RunContext) -> Agent | None:
+        """The agent whose proposal this answers, or answers again."""
         id_ = request.confirm or request.undo
         if id_:
             return self._agents.get(noted.get("made", {}).get(id_, ""))
-        is_short = len(request.text.split()) <= ANSWER_WORDS
-        return self._agents.get(noted.get("last", "")) if is_short else None
+        answered = noted.get("answered")
+        if answered:
+            is_answer = _turns(request) - answered["turn"] in (0, 1)
+            is_answer &= is_again(answer_of(request.text), answered["answer"], answered["at"], context.now())
+        else:
+            is_answer = len(request.text.split()) <= ANSWER_WORDS
+        return self._agents.get(noted.get("last", "")) if is_answer else None
 
     def _rated(self, request: AgentRequest, noted: Mapping[str, Any]) -> Agent | None:
         """The agent that showed what this rates by its place."""
@@ -181,7 +205,13 @@ class AutoAgent:
         return {} if kept is None else kept.value
 
     async def _note(
-        self, agent: Agent, proposed: Sequence[str], offered: Sequence[str], turn: int, context: RunContext
+        self,
+        agent: Agent,
+        proposed: Sequence[str],
+        answered: Mapping[str, Any] | None,
+        offered: Sequence[str],
+        turn: int,
+        context: RunContext,
     ) -> None:
         """Store what the agent proposed and offered, if that changes. A conflict loses a convenience, no effect."""
         if context.state is None or context.owner is None:
@@ -191,17 +221,27 @@ class AutoAgent:
         key = context.state_key(self.id, "proposers")
         kept = await context.state.load(key)
         document: Mapping[str, Any] = {} if kept is None else kept.value
-        last = agent.id if proposed else ""
-        is_again = document.get("offers") == agent.id and document.get("turn", turn) != turn
-        if document.get("last", "") == last and not proposed and not offered and not is_again:
+        before = document.get("answered")
+        if answered and before and (answered["id"], answered["answer"]) == (before["id"], before["answer"]):
+            answered = before  # the first time counts
+        last = agent.id if proposed or answered else ""
+        is_later = document.get("offers") == agent.id and document.get("turn", turn) != turn
+        is_noted = document.get("last", "") == last and before == answered
+        if is_noted and not proposed and not offered and not is_later:
             return
         made = {**document.get("made", {}), **dict.fromkeys(proposed, agent.id)}
-        value = {**document, "last": last, "made": dict(list(made.items())[-MAX_KEPT:])}
-        if offered or is_again:
+        value = {**document, "last": last, "answered": answered, "made": dict(list(made.items())[-MAX_KEPT:])}
+        if offered or is_later:
             value |= {"turn": turn}
         if offered:
             value |= {"offers": agent.id, "offered": [_folded(each) for each in offered[:MAX_OFFERED]]}
         await context.state.save(key, value, expected=0 if kept is None else kept.version)
+
+
+def _answered(proposal: Proposal, request: AgentRequest, context: RunContext) -> dict[str, Any]:
+    """What is stored of an answer, so that it is known when it is said again."""
+    answer, at = answered_by(proposal.state), context.now().isoformat()
+    return {"id": proposal.id, "answer": answer, "turn": _turns(request), "at": at}
 
 
 def _turns(request: AgentRequest) -> int:

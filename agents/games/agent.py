@@ -54,6 +54,13 @@ class GamesAgent:
         kept = await context.state.load(context.state_key(self.id, "game"))
         return kept is not None and kept.value.get("active") is not None
 
+    async def has_answered(self, request: AgentRequest, context: RunContext) -> bool:
+        """Whether this very request was its last: it comes again, as its answer did not arrive."""
+        if context.state is None or context.owner is None or not context.conversation or not request.turn_id:
+            return False
+        kept = await context.state.load(context.state_key(self.id, "game"))
+        return kept is not None and kept.value.get("last", {}).get("turn_id") == request.turn_id
+
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; raises Unsupported."""
         check_fields(self, request)

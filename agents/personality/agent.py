@@ -41,6 +41,12 @@ class PersonalityAgent:
             return False
         return bool((await self._talk(context)).get("asks"))
 
+    async def has_answered(self, request: AgentRequest, context: RunContext) -> bool:
+        """Whether this very request was its last: it comes again, as its answer did not arrive."""
+        if context.state is None or context.owner is None or not request.turn_id:
+            return False
+        return bool((await self._talk(context)).get("turn") == request.turn_id)
+
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Store an answer and ask the next question; raises RequestRefused."""
         check_fields(self, request)
@@ -52,12 +58,12 @@ class PersonalityAgent:
         text, prefix = request.text, ""
         if _CLEARS.search(text):
             await context.state.delete(key_of(context.owner))
-            await self._note(context, {"asks": False})
+            await self._note(context, {"asks": False, "turn": request.turn_id})
             yield Token("Your answers are deleted.")
             yield done(context)
             return
         if _STOPS.search(text):
-            await self._note(context, {"asks": False})
+            await self._note(context, {"asks": False, "turn": request.turn_id})
             yield Token("All right. We can go on with it whenever you like.")
             yield done(context)
             return

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,13 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.base import Agent, AgentRequest, RunContext
 from agents.budget import RunBudget, RunLimits
-from agents.events import Event, Proposal
+from agents.chat.persona import read_personas
+from agents.events import Event, Proposal, ToolStep
 from agents.games.agent import make_agent as make_games
 from agents.music.agent import MusicAgent, MusicServices
 from agents.outside.options import ServiceOptions, music_services
 from agents.personality.agent import make_agent as make_personality
 from agents.proposals import LEASE_S
-from agents.registry import Parts
+from agents.registry import Parts, make_agents
 from agents.running import run_agent
 from agents.video.agent import VideoAgent, VideoServices
 from models.chat import ChatMessage
@@ -33,6 +35,7 @@ from tests.support.memory.crash_steps import arm
 MINA = Owner("app", "mina")
 NOW = datetime.fromisoformat("2026-11-27T14:00:00+00:00")
 LATER = NOW + timedelta(seconds=LEASE_S + 1)
+PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")
 KEY = "a key of at least thirty-two characters"
 
 
@@ -47,6 +50,11 @@ class Place:
 
     def agent(self, id_: str) -> Agent:
         """Return one of them."""
+        if id_ == "auto":
+            music = MusicServices(SqlPlaylists(self.engine, lambda: self.now))
+            found = make_agents(Parts(PERSONAS, "dost", music=music)).find(id_)
+            assert found is not None
+            return found
         if id_ == "games":
             return make_games(Parts({}, ""))
         if id_ == "personality":
@@ -85,11 +93,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What was said before, and the request in which the process is killed."""
+    """What was said before, and the request in which the process is killed; `answers`: whom `auto` must choose."""
 
     agent: str
     before: tuple[str, ...]
     request: str
+    answers: str = ""
 
 
 SCENARIOS = {
@@ -99,6 +108,8 @@ SCENARIOS = {
     "kept for later": Scenario("video", ("space videos",), "later 1"),
     "an answer about oneself": Scenario("personality", ("start the personality test",), "4"),
     "a playlist": Scenario("music", ("make me a calm playlist",), "yes"),
+    "a playlist by auto": Scenario("auto", ("make me a calm playlist",), "yes", "music"),
+    "a game ended by auto": Scenario("auto", ("play hangman",), "stop", "games"),
     "a playlist undone": Scenario("music", ("make me a calm playlist", "yes"), "undo"),
     "new songs": Scenario("music", ("make me a calm playlist", "yes", "update my playlist"), "yes"),
     "a playlist at Spotify": Scenario("music", ("make me a calm playlist", "yes", "put my playlist on spotify"), "yes"),
@@ -122,6 +133,8 @@ async def request(place: Place, scenario: Scenario) -> None:
     events = await place.say(scenario.agent, *scenario.before, scenario.request)
     assert events
     assert not [each for each in events if isinstance(each, Proposal) and each.state == "pending"]
+    chosen = events[0].detail if isinstance(events[0], ToolStep) else ""
+    assert chosen.startswith(scenario.answers), chosen
 
 
 async def kept(place: Place) -> dict[str, Any]:
@@ -129,6 +142,7 @@ async def kept(place: Place) -> dict[str, Any]:
     states = await SqlStates(place.engine, lambda: place.now).of_person(MINA)
     documents = {(key.agent, key.name): bare(value) for key, value in states}
     proposals = documents.pop(("music", "proposals"), {})
+    documents.pop(("auto", "proposers"), None)  # ids of proposals
     settled = sorted(each["state"] for each in proposals.get("entries", {}).values())
     playlists = await SqlPlaylists(place.engine, lambda: place.now).all_of(MINA)
     lists = sorted((each.name, [item["id"] for item in each.items]) for each in playlists)

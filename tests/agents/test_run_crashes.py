@@ -74,7 +74,7 @@ class House:
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [("a playlist", 3), ("a move", 3), *(pytest.param(name, 1, marks=SLOW) for name in SCENARIOS)],
+    [("a playlist by auto", 3), ("a move", 3), *(pytest.param(name, 1, marks=SLOW) for name in SCENARIOS)],
 )
 def test_a_kill_anywhere_and_once_more_is_once(url: str, name: str, step: int) -> None:
     """At every statement (or every so many) and around every commit, also those between which Spotify is written to."""
