@@ -33,11 +33,15 @@ class RunBudget:
     Args:
         limits: of the run.
         clock: monotonic seconds.
+        on_outside_call: called before each call to a service outside.
 
     """
 
-    def __init__(self, limits: RunLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limits: RunLimits, clock: Callable[[], float], on_outside_call: Callable[[], None] = lambda: None
+    ) -> None:
         self.limits = limits
+        self._on_outside_call = on_outside_call
         self._clock = clock
         self._ends_at_s = clock() + limits.max_s
         self.steps = 0
@@ -71,6 +75,7 @@ class RunBudget:
         if self.left_s <= 0:
             raise LimitReached("max_s")
         self.outside_calls += 1
+        self._on_outside_call()
 
     def spend(self, usage: TokenUsage) -> None:
         """Count the tokens of a model call."""

@@ -122,8 +122,9 @@ class Consent(Base):
 class Request(Base):
     """One finished request. `id` is the gateway's own: a client may repeat a `request_id`.
 
-    Token counts are the engine's; 0 if it reported none. `day` is the UTC day of `started_at`, stored because the two
-    databases compute it differently.
+    Token counts are the engine's; 0 if it reported none. `steps` are those of an agent's run
+    (`serving.ledger.run_steps`). `day` is the UTC day of `started_at`, stored because the two databases compute it
+    differently.
     """
 
     __tablename__ = "requests"
@@ -146,6 +147,7 @@ class Request(Base):
     model_asked: Mapped[str | None] = mapped_column(String(128))
     model: Mapped[str | None] = mapped_column(String(128))
     segments: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    steps: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     tokens_reserved: Mapped[int] = mapped_column(BigInteger)
     prompt_tokens: Mapped[int] = mapped_column(BigInteger)
     cached_tokens: Mapped[int] = mapped_column(BigInteger)

@@ -36,6 +36,7 @@ from serving.generation.chain_model import ChainModel
 from serving.generation.crisis import speaks_of_self_harm
 from serving.generation.degraded import CRISIS
 from serving.generation.target import TargetCall, TargetFailed
+from serving.ledger.run_steps import RunSteps
 from serving.privacy.detector import Detect
 from serving.privacy.markers import FIELD
 from serving.protocol import sse
@@ -101,7 +102,9 @@ class AgentTarget:
         model = self._make_model(request, record)
         agent, agent_request = await self._who_answers(request), request_of(request)
         writer = _Writer(request, response, self.model, model, self._memory, self._parts.new_id())
-        context = self._context(request, model)
+        steps = RunSteps(self._parts.spans, lambda: record.elapsed_s)
+        record.steps = steps.taken
+        context = self._context(request, model, steps)
         try:
             try:
                 await _stream_run(agent, agent_request, context, writer)
@@ -127,17 +130,17 @@ class AgentTarget:
         in_crisis = await speaks_of_self_harm(replace(request, parsed={"messages": last}), self._parts.detect)
         return friend if in_crisis else self._agent
 
-    def _context(self, request: GenerationRequest, model: ChainModel) -> RunContext:
+    def _context(self, request: GenerationRequest, model: ChainModel, steps: RunSteps) -> RunContext:
         parts = self._parts
         owner = None if request.user is None else Owner(request.app, request.user)
         return RunContext(
             owner=owner,
             conversation=request.agent_conversation,
-            budget=RunBudget(parts.limits, time.monotonic),
+            budget=RunBudget(parts.limits, time.monotonic, steps.count_outside_call),
             now=parts.now,
             rng=random.SystemRandom(),
             new_id=parts.new_id,
-            spans=parts.spans,
+            spans=steps,
             model=model,
             traits=parts.traits(model.model),
             zone=_zone_of(request, self._memory),

@@ -5,7 +5,7 @@ It does not know files or SQL: `end` passes its fields to a callback.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +47,7 @@ class RequestRecord:
         "prompt_tokens",
         "segments",
         "status",
+        "steps",
     )
 
     def __init__(
@@ -64,6 +65,7 @@ class RequestRecord:
         self._number_of_parts = 0
         self.is_free = False
         self.segments: list[Segment] = []
+        self.steps: Sequence[Mapping[str, Any]] = ()  # of an agent's run, until it ends
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.completion_tokens = 0
@@ -80,6 +82,11 @@ class RequestRecord:
     def fields(self) -> dict[str, Any]:
         """The fields that were known when it began, by column."""
         return self._fields
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self._started_s
 
     def first_token(self) -> None:
         """Note that the first token was sent now; later calls have no effect."""
@@ -153,6 +160,7 @@ class RequestRecord:
         self._closed = True
         ended = {
             "segments": self.segments,
+            "steps": list(self.steps) or None,
             "model": self.segments[-1].model if self.segments else None,
             "prompt_tokens": self.prompt_tokens,
             "cached_tokens": self.cached_tokens,

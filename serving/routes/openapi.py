@@ -265,6 +265,16 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 _MAYBE_STRING: Schema = {"type": ["string", "null"]}
 _SECONDS: Schema = {"type": ["number", "null"], "minimum": 0}
+_STEP = _object(
+    ["kind", "name", "detail", "outcome", "at_ms", "ms", "outside_calls"],
+    kind=STRING,
+    name=STRING,
+    detail=STRING,
+    outcome={"enum": ["done", "repaired", "skipped", "failed", "aborted"]},
+    at_ms={"type": "number"},
+    ms={"type": "number"},
+    outside_calls=_COUNT,
+)
 REQUEST_USAGE_FIELDS: dict[str, Schema] = {
     "object": {"const": "usage"},
     "id": STRING,
@@ -280,6 +290,7 @@ REQUEST_USAGE_FIELDS: dict[str, Schema] = {
     "model_asked": _MAYBE_STRING,
     "model": _MAYBE_STRING,
     "segments": {"type": ["array", "null"], "items": ANY_OBJECT},
+    "steps": {"type": ["array", "null"], "items": _STEP},
     "cache": _MAYBE_STRING,
     "prompt_tokens": _MAYBE_COUNT,
     "cached_tokens": _MAYBE_COUNT,

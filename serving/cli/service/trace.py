@@ -83,6 +83,8 @@ def _of_row(row: Any) -> Iterator[Event]:
         label = f"revision {segment['revision']}, {segment['quantization']}" if segment.get("revision") else "external"
         at = began + timedelta(microseconds=number + 1)
         yield Event(at, "engine", f"{segment['model']} ({label}): {segment['reason']}, {tokens}")
+    for step in row["steps"] or ():
+        yield Event(began + timedelta(milliseconds=step["at_ms"]), "step", _of_step(step))
     if row["ttft_s"] is not None:
         yield Event(began + timedelta(seconds=row["ttft_s"]), "answer", "first token")
     counted = f"{row['prompt_tokens']} + {row['completion_tokens']} tokens, {row['cost_microusd']} micro-dollars"
@@ -90,6 +92,13 @@ def _of_row(row: Any) -> Iterator[Event]:
     ended = f"{row['outcome']}, status {row['status']}{cached}; {counted}"
     code = f" ({row['error_code']})" if row["error_code"] else ""
     yield Event(began + timedelta(seconds=row["latency_s"] or 0), "answer", ended + code)
+
+
+def _of_step(step: Any) -> str:
+    named = " ".join(part for part in (step["kind"], step["name"]) if part)
+    detail = f", {step['detail']}" if step["detail"] else ""
+    outside = f", {step['outside_calls']} calls outside" if step["outside_calls"] else ""
+    return f"{named}: {step['outcome']}{detail}, {step['ms']:g} ms{outside}"
 
 
 def _of_job(job: Any) -> Iterator[Event]:

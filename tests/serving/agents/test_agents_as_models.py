@@ -112,6 +112,41 @@ def test_two_people_do_not_share_a_game(client: OpenAI) -> None:
     assert game_of(play(client, "ana", "e"))["game"] == "hangman"
 
 
+def test_a_row_has_the_steps_of_its_run(client: OpenAI, gateway: GatewayProcess, key: str) -> None:
+    """Routes, tools, proposals and model calls, in order, each with its outcome; and not a word of what was said."""
+    said = "Please make me a calm playlist for my zebra Fitzwilliam"
+    steps: dict[str, list[Json]] = {}
+    for id_, text_ in (("steps-asked", said), ("steps-yes", "yes"), ("steps-talk", "My zebra sleeps well")):
+        client.chat.completions.create(
+            model="bondhu/auto",
+            user="zoe",
+            messages=[{"role": "user", "content": text_}],
+            extra_headers={"x-request-id": id_, "x-bondhu-conversation": "steps"},
+        )
+        [row] = rows_of(gateway, id_)
+        assert not [word for word in ("zebra", "calm", "sleeps") if word in str(row["steps"]).casefold()]
+        answer = gateway.get(f"/v1/usage/{id_}", key).json()
+        steps[id_] = answer["steps"]
+        assert all(each["ms"] >= 0 and 0 <= each["at_ms"] <= answer["latency_s"] * 1000 for each in steps[id_])
+    kinds = {id_: [(each["kind"], each["name"] or each["detail"]) for each in some] for id_, some in steps.items()}
+    assert kinds["steps-asked"] == [
+        ("agent", "auto"),
+        ("route", "music by rule"),
+        ("proposal", ""),
+        ("route", "make_playlist by rule"),
+        ("parameters", "make_playlist"),
+        ("tool", "make_playlist"),
+    ]
+    assert kinds["steps-yes"] == [("agent", "auto"), ("route", "music as it asked"), ("proposal", "applied")]
+    assert kinds["steps-talk"] == [
+        ("agent", "auto"),
+        ("route", "chat by default"),
+        ("recall", "0 recalled"),
+        ("model", "bondhu-demo"),
+    ]
+    assert {each["outcome"] for some in steps.values() for each in some} == {"done"}
+
+
 def test_a_run_has_one_row(client: OpenAI, gateway: GatewayProcess) -> None:
     """A run is one row, with the tokens of what its model was asked; a move of a game asks nobody and costs nothing."""
     headers = {"x-request-id": "a-run-of-the-friend"}

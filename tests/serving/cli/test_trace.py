@@ -31,9 +31,9 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
         yield process
 
 
-def ask(gateway: GatewayProcess, key: str, request_id: str) -> None:
+def ask(gateway: GatewayProcess, key: str, request_id: str, model: str = MODEL) -> None:
     """Chat as maya under this id."""
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "user": "maya", "stream": True}
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "user": "maya", "stream": True}
     headers = {"authorization": f"Bearer {key}", "x-request-id": request_id}
     with httpx.Client(verify=False, timeout=DEADLINE_S) as client:
         assert client.post(f"{gateway.url}/v1/chat/completions", headers=headers, json=body).status_code == 200
@@ -52,10 +52,10 @@ async def add_job(url: str) -> None:
 def test_one_request_is_traced_from_client_to_job(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of time, and nothing of another request; an unknown id is an error."""
     key = gateway.make_key("shop", tier="admin")
-    for request_id in ("mine-1", "other-2"):
-        ask(gateway, key, request_id)
-    usage = "/v1/usage/mine-1"
-    eventually(lambda: '"ended"' in gateway.get(usage, key).text, DEADLINE_S, "the ledger to have it")
+    for request_id, model in (("mine-1", MODEL), ("other-2", MODEL), ("run-3", "bondhu/chat")):
+        ask(gateway, key, request_id, model)
+        usage = f"/v1/usage/{request_id}"
+        eventually(lambda usage=usage: '"ended"' in gateway.get(usage, key).text, DEADLINE_S, "the ledger to have it")
     asyncio.run(add_job(gateway.database_url))
     (gateway.var_dir / "logs").mkdir()
     (gateway.var_dir / "logs/gateway.log").symlink_to(gateway.log)
@@ -78,6 +78,9 @@ def test_one_request_is_traced_from_client_to_job(gateway: GatewayProcess, monke
     assert any("ok, status 200" in event["what"] for event in events)
     assert "other-2" not in shown.stdout
     assert "first token" in CliRunner().invoke(app, ["trace", "mine-1"]).stdout
+    run = CliRunner().invoke(app, ["trace", "run-3"]).stdout
+    assert "recall: done, 0 recalled" in run
+    assert f"model: done, {MODEL}" in run
     assert CliRunner().invoke(app, ["trace", "nobody"]).exit_code == 1
 
 

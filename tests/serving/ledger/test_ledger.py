@@ -94,7 +94,7 @@ async def test_a_request_becomes_a_row_with_all_that_was_counted(engine: AsyncEn
     record.segments.append(Segment("local", "r1", "W8A8", 0, 7, "asked", prompt_tokens=12, engine_s=1.5))
     record.segments.append(Segment("gemini", None, None, 7, 30, "engine lost", prompt_tokens=19, cached_tokens=4))
     record.prompt_tokens, record.cached_tokens, record.completion_tokens = 12, 4, 30
-    record.cache, record.status = "miss", 200
+    record.cache, record.status, record.steps = "miss", 200, [{"kind": "tool", "name": "find_songs", "ms": 2.5}]
     record.end("degraded", error_code=None)
     await ledger.flush()
     (row,) = await rows_of(engine)
@@ -110,6 +110,7 @@ async def test_a_request_becomes_a_row_with_all_that_was_counted(engine: AsyncEn
         "model_asked": "bondhu",
         "model": "gemini",
         "tokens_reserved": 10,
+        "steps": [{"kind": "tool", "name": "find_songs", "ms": 2.5}],
         "prompt_tokens": 12,
         "cached_tokens": 4,
         "completion_tokens": 30,
