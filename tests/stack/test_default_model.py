@@ -16,11 +16,8 @@ import jsonschema
 import pytest
 from openai import OpenAI
 
-from models.fetch.fetch import fetch
-from models.fetch.source import GGUF_FILE, parse_source
-from serving.config.load import load_settings
 from tests.support.local_stack import REPOSITORY, LocalStack
-from tests.support.models.llama_service import LlamaService
+from tests.support.models.llama_service import LlamaService, naming_weights
 from tests.support.services import Service
 
 WEIGHTS = REPOSITORY / "var/models"
@@ -55,15 +52,8 @@ PERSON = {
 @contextmanager
 def on_llama_cpp(folder: Path) -> Iterator[LlamaService]:
     """Behind a gateway, without Ray."""
-    spec = load_settings(REPOSITORY, environ={}).catalogue[BASE["llama_cpp"]]
-    assert spec.source is not None
-    weights = fetch(parse_source(spec.source.name, spec.source.sha256), spec.source.form, WEIGHTS)
-
-    def edit(document: dict[str, Any]) -> None:
-        del document["source"]
-        document["path"] = str(weights / GGUF_FILE)
-
-    with LlamaService(folder, spec.id, edit) as service:
+    model = BASE["llama_cpp"]
+    with LlamaService(folder, model, naming_weights(model, WEIGHTS)) as service:
         yield service
 
 

@@ -1,18 +1,21 @@
 """A month of two people: a real gateway and a real worker whose clocks are moved, Redis as broker, each database.
 
-They tell, contradict, ask, skip, thumb up, plan, forget, travel, live through the change to summer time, come back, and
-one of them leaves.
+With an engine that says what it was told, and with the default model's own: what is checked is what came of it and what
+the model was told, not how it put it. They tell, contradict, ask, skip, thumb up, plan, forget, travel, live through
+the change to summer time, come back, and one of them leaves.
 """
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from serving.config.load import load_settings
 from storage import migrate
 from storage.database import open_engine
 from storage.memory.erasure import KEPT, count
@@ -20,11 +23,15 @@ from storage.memory.owner import Owner
 from tests.support.faketime import faked, without_leftovers
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.memory.word_embedder import DIMENSIONS
+from tests.support.models.llama_service import REPOSITORY, LlamaEngine, edited_root, naming_weights
 from tests.support.polling import eventually
 from tests.support.servers.engine import EngineServer
+from tests.support.servers.relay import RelayServer
 from tests.support.workers.month import BEGINNING, Month, Person, move_clock
 from tests.support.workers.worker_process import PATIENT_S, WorkerProcess
 
+DEFAULT = "smollm2-135m-instruct-gguf"  # the default model, under the engine that is ready within seconds
+WEIGHTS = REPOSITORY / "var/models"
 DHAKA, BERLIN = ZoneInfo("Asia/Dhaka"), ZoneInfo("Europe/Berlin")
 SCHEDULES = {  # of the night in which clocks change, the hour that there is not
     "inbox": {"every_h": 1},
@@ -35,9 +42,29 @@ SCHEDULES = {  # of the night in which clocks change, the hour that there is not
 }
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@contextmanager
+def default_model(folder: Path) -> Iterator[tuple[Callable[[int], EngineServer], dict[str, str]]]:
+    """The default model's own engine, under llama.cpp; returns what makes the way to it, and what configures it."""
+    root = edited_root(folder, DEFAULT, naming_weights(DEFAULT, WEIGHTS))
+    environ = {"BONDHU_ROOT": str(root), "BONDHU__MODELS__ACTIVE": DEFAULT}
+    settings = load_settings(environ=environ)
+    with LlamaEngine(folder, settings, settings.catalogue[DEFAULT]) as engine:
+        yield lambda port: RelayServer(port, engine), environ
+
+
+@contextmanager
+def scripted(_: Path) -> Iterator[tuple[Callable[[int], EngineServer], dict[str, str]]]:
+    """An engine that says what it was told."""
+    yield lambda port: EngineServer(port, echoes=True, embeds=True), {}
+
+
+@pytest.fixture(
+    params=[("sqlite", scripted), ("postgres", scripted), ("sqlite", default_model)],
+    ids=["sqlite", "postgres", "default model"],
+)
 def month(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Month]:
     """Return the house, on the first day."""
+    database, engine_of = request.param
     clock = tmp_path / "clock"
     move_clock(clock, BEGINNING)
     moved = faked(clock)
@@ -46,15 +73,16 @@ def month(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Month]:
         "BONDHU__JOBS__EVERY_S": "1",
         "BONDHU__JOBS__SCHEDULES": json.dumps(SCHEDULES),
     }
-    if request.param == "postgres":
+    if database == "postgres":
         environ["DATABASE_URL"] = request.getfixturevalue("postgres").url
         migrate.downgrade(environ["DATABASE_URL"])
-    with without_leftovers():
-        gateway = GatewayProcess(tmp_path, process_environ=moved, **environ)
-        with EngineServer(gateway.ingress_port, echoes=True, embeds=True), gateway:
+    with without_leftovers(), engine_of(tmp_path) as (make_engine, configured):
+        gateway = GatewayProcess(tmp_path, process_environ=moved, **environ, **configured)
+        with make_engine(gateway.ingress_port) as engine, gateway:
             eventually(lambda: gateway.get("/ready").status_code == 200, DEADLINE_S, "the model to be known")
+            key = gateway.make_key("diary", tier="admin", memory=True)
             with WorkerProcess(gateway, tmp_path, moved) as worker:
-                yield Month(gateway, worker, clock, gateway.make_key("diary", tier="admin", memory=True))
+                yield Month(gateway, engine, worker, clock, key)
 
 
 @pytest.mark.slow  # minutes on each database
@@ -79,7 +107,7 @@ def test_a_month_of_two_people(month: Month) -> None:
     for person, question, name in ((asha, "What is my cat called?", "Pixel"), (ben, "What is my dog called?", "Bruno")):
 
         def is_known(person: Person = person, question: str = question, name: str = name) -> bool:
-            return name in person.say(question)["content"]  # a recall that takes too long is done without
+            return name in person.told(question)  # a recall that takes too long is done without
 
         eventually(is_known, DEADLINE_S, f"{name} to be recalled")
     assert "Bruno" not in asha.past()
@@ -118,8 +146,8 @@ def plan_and_look_back(month: Month, asha: Person, ben: Person) -> None:
     assert all(8 <= hour < 22 for hour in hours), hours
     assert ben("GET", "/api/v1/inbox")["data"] == []
     back = "They are back after a while."
-    eventually(lambda: back in ben.say("Hello again!")["content"], PATIENT_S, "to be asked how it went")
-    assert back not in ben.say("So, where were we?")["content"]
+    eventually(lambda: back in ben.told("Hello again!"), PATIENT_S, "to be asked how it went")
+    assert back not in ben.told("So, where were we?")
 
 
 def contradict(month: Month, asha: Person) -> None:

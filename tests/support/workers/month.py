@@ -5,6 +5,7 @@ the first look may have begun before the step, and no due job is left: then the 
 """
 
 import asyncio
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from storage.database import open_engine
 from storage.jobs import board
 from tests.support.gateway_process import GatewayProcess
 from tests.support.polling import eventually
+from tests.support.servers.engine import EngineServer
 from tests.support.workers.worker_process import PATIENT_S, WorkerProcess
 
 BEGINNING = datetime(2027, 3, 2, 8, 0, tzinfo=UTC)  # a Tuesday; Berlin's clocks change on the 28th
@@ -26,8 +28,11 @@ Json = dict[str, Any]
 class Month:
     """The house, and what time it is there."""
 
-    def __init__(self, gateway: GatewayProcess, worker: WorkerProcess, clock: Path, key: str) -> None:
+    def __init__(
+        self, gateway: GatewayProcess, engine: EngineServer, worker: WorkerProcess, clock: Path, key: str
+    ) -> None:
         self.gateway = gateway
+        self.engine = engine
         self.worker = worker
         self.key = key
         self._clock = clock
@@ -89,6 +94,13 @@ class Person:
         body = {"model": f"bondhu/{agent}", "messages": [{"role": "user", "content": text}], **fields}
         message: Json = self("POST", "/v1/chat/completions", body)["choices"][0]["message"]
         return message
+
+    def told(self, text: str) -> str:
+        """Say something to the friend; return all that their model was told with it."""
+        said = self.say(text)["content"]
+        assert said.strip(), "the friend says something"
+        bodies = [body for body in reversed(self.month.engine.requests) if text in str(body["messages"][-1])]
+        return json.dumps(bodies[0]["messages"], ensure_ascii=False)
 
     def cards(self, text: str, agent: str) -> list[Json]:
         """Say something; return the cards that come of it."""
