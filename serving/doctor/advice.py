@@ -120,9 +120,9 @@ def _scale_up(reading: Reading, worst: dict[str, Level]) -> Iterator[Advice]:
     if reading.host is None:
         return
     if worst.get("memory", Level.HEALTHY) >= Level.WARNING:
-        size = reading.host.memory_bytes / 2**30
+        size_gib = round(2 * reading.host.memory_bytes / 2**30, 1)
         why = "memory is nearly full, and no optimisation was found"
-        how = f"a machine, or a container limit, of {2 * size:.0f} GiB; first: lower max_num_seqs or llama_cpp.parallel"
+        how = f"a machine, or a container limit, of {size_gib:g} GiB; first: lower max_num_seqs or llama_cpp.parallel"
         yield Advice("more_memory", "scale up", why, how, "about twice the machine", "minutes, one restart")
     if worst.get("cpu", Level.HEALTHY) >= Level.WARNING:
         why = "the CPU was nearly fully used over five minutes, and no optimisation was found"

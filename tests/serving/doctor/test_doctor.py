@@ -72,6 +72,15 @@ class Patient:
             headers = {"authorization": f"Bearer {self.key}"}
             return client.put(f"{self.gateway.url}/api/v1/users/{user}/consent", headers=headers, json=body).status_code
 
+    def take_in(self, conversations: int) -> int:
+        """Import a person's past of so many conversations; return the status."""
+        document = {
+            "conversations": [{"external_id": f"of {number}", "messages": []} for number in range(conversations)]
+        }
+        with httpx.Client(verify=False, timeout=DEADLINE_S) as client:
+            headers = {"authorization": f"Bearer {self.key}", "x-bondhu-user": f"user{conversations}"}
+            return client.post(f"{self.gateway.url}/api/v1/import", headers=headers, json=document).status_code
+
     def chat(self, **body: Any) -> int:
         """Ask something; return the status."""
         whole = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2, **body}
@@ -201,6 +210,16 @@ def test_slow_statements_are_reported(patient: Patient) -> None:
             other.execute("ROLLBACK")
             assert {each.result() for each in requests} == {200}
     assert "consents" in patient.advice("slow_queries")["why"]
+
+
+def test_a_request_that_repeats_a_statement_is_reported(patient: Patient) -> None:
+    """Here an import, which looks for each of its conversations; one of a few conversations is none."""
+    assert patient.take_in(10) == 200
+    assert "n_plus_one" not in {each["code"] for each in patient.report()["advice"]}
+    assert patient.take_in(30) == 200
+    advice = patient.advice("n_plus_one")
+    assert advice["move"] == "optimise"
+    assert "/api/v1/import repeats an SQL statement" in advice["why"]
 
 
 def test_slow_answers_are_reported(patient: Patient) -> None:

@@ -1,4 +1,4 @@
-"""`bondhu doctor` on a gateway whose disk is full, whose processors are busy and whose model has no free slot."""
+"""`bondhu doctor` on a gateway whose disk, memory, processors or model have nothing free."""
 
 import concurrent.futures
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving.observability.host import read_host
+from tests.deploy.firing import machines
 from tests.serving.doctor.test_doctor import LATER, Patient
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess
 from tests.support.polling import eventually
@@ -57,12 +58,23 @@ def busy_processors(cores: float) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
+def machine() -> Iterator[machines.SmallMachine | None]:
+    """A machine of its own for the gateway, without limits yet, where this one lets the tests make one."""
+    if not machines.is_possible():
+        yield None
+        return
+    with machines.SmallMachine(f"bondhu-doctor-{os.getpid()}") as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory, machine: machines.SmallMachine | None) -> Iterator[Patient]:
     """A gateway of which a moment's rates count, on a small disk of its own where one can be mounted."""
     folder = tmp_path_factory.mktemp("disk")
     patience = {"BONDHU__ADMISSION__INTERACTIVE_MAX_WAIT_S": "60"}
     with small_disk(folder):
-        gateway = GatewayProcess(folder, BONDHU__EMBEDDER__ENABLED="false", **SECONDS, **patience)
+        before = () if machine is None else machine.command
+        gateway = GatewayProcess(folder, before=before, BONDHU__EMBEDDER__ENABLED="false", **SECONDS, **patience)
         with EngineServer(gateway.ingress_port) as engine, gateway:
             patient = Patient(gateway, engine, folder)
             patient.finding("model", "healthy")
@@ -83,6 +95,20 @@ def test_a_disk_that_fills_is_told(patient: Patient) -> None:
     assert patient.advice("disk")["move"] == "repair"
     (folder / "filler").unlink()
     patient.finding("disk", "healthy")
+
+
+def test_memory_that_fills_is_told(patient: Patient, machine: machines.SmallMachine | None) -> None:
+    """By what the container may have; a larger one is advised, twice as large. Healthy again with more room."""
+    if machine is None:
+        pytest.skip("needs root and control groups of version 1")
+    machine.limit_memory(0.8)
+    assert patient.finding("memory", "warning")["value"] == pytest.approx(0.8, abs=0.05)
+    advice = patient.advice("more_memory")
+    assert advice["move"] == "scale up"
+    assert "twice" in advice["costs"]
+    machine.limit_memory(0.3)
+    patient.finding("memory", "healthy")
+    assert "more_memory" not in {each["code"] for each in patient.report()["advice"]}
 
 
 def test_busy_processors_and_people_who_wait_are_told(patient: Patient) -> None:
