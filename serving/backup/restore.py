@@ -3,7 +3,8 @@
 1. The backup is unpacked and checked, and later erasures are repeated, below `var/restore`; the service's state is not
    touched.
 2. The decision is one step: for SQLite a new file, for Postgres the transaction that restores the rows.
-3. Each file is renamed to its place; after a crash `resume` continues, as often as needed.
+3. Each file is renamed to its place; after a crash `resume` continues, as often as needed. Then the database is checked
+   where it is now.
 
 A crash before the second step leaves the old state. After it, `resume` completes the new state: `bondhu up`,
 `bondhu init` and the next `bondhu restore` begin with it.
@@ -66,7 +67,7 @@ def restore(
     """Restore the state of the service from the backup `file`, without data that was erased since.
 
     The lists of erasures of the archives in `lists_from` apply too. Raises BackupError, OSError and the database's
-    errors; then nothing has changed.
+    errors; then nothing has changed, except after Damaged that says so.
     """
     resume(settings, now=now, report=report)
     refuse_if_running(settings)
@@ -196,6 +197,10 @@ def _finish(settings: Settings, work: Path, plan: Plan, now: datetime, report: R
         report(f"erased again: {forgotten}")
     (work / PLAN).unlink()  # first: without the plan, the rest is ignored
     shutil.rmtree(work)
+    try:
+        snapshot.check_database(url)
+    except Damaged as problem:
+        raise Damaged(f"everything was restored, but {problem}; check the disk, then restore another backup") from None
     report("done")
     return forgotten
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, exc, inspect, text
 from sqlalchemy.engine import make_url
 
 from serving.backup import postgres_tools
@@ -87,6 +87,15 @@ def check_sqlite(file: Path) -> None:
         raise Damaged(f"the database: {verdict if verdict != 'ok' else f'{len(orphans)} rows refer to missing rows'}")
 
 
+def check_database(url: str) -> None:
+    """Check the whole database: SQLite by its integrity checks, Postgres by reading every row; raises Damaged."""
+    file = sqlite_file(url)
+    if file is not None:
+        check_sqlite(file)
+    else:
+        asyncio.run(_read_postgres(url))
+
+
 def count_sqlite(file: Path) -> dict[str, int]:
     """Count the rows of each of our tables that exists."""
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
@@ -122,6 +131,19 @@ def read_erasures(connection: Connection) -> tuple[ErasureEntry, ...]:
     return _entries(connection.execute(text(_ERASURES)).all())
 
 
+async def _read_postgres(url: str) -> None:
+    """Read all values of our tables, also those that are stored apart from their rows; pg_restore has checked keys."""
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            for table in await connection.run_sync(count_tables):
+                await connection.execute(text(f'SELECT sum(length(t::text)) FROM "{table}" t'))  # noqa: S608 - as in `_count`
+    except exc.DBAPIError as problem:
+        raise Damaged(f"the database: {problem.orig}") from None
+    finally:
+        await engine.dispose()
+
+
 async def _take_postgres(url: str, folder: Path, postgres_bin: Path | None) -> Snapshot:
     target = folder / POSTGRES_DUMP
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -151,10 +173,14 @@ def _count(table: str) -> str:
 
 
 def erasures_now(url: str) -> tuple[ErasureEntry, ...]:
-    """Read the current list of erasures; empty if there is no database."""
+    """Read the current list of erasures; empty if there is no database. Raises Damaged if a file cannot be read."""
     file = sqlite_file(url)
     if file is not None:
-        return erasures_of_sqlite(file) if file.exists() else ()
+        try:
+            return erasures_of_sqlite(file) if file.exists() else ()
+        except sqlite3.DatabaseError as problem:
+            remedy = "move it away to restore without the deletions that only it knows"
+            raise Damaged(f"the list of erasures in {file} cannot be read ({problem}): {remedy}") from None
     return asyncio.run(_postgres_erasures(url))
 
 
