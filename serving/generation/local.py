@@ -27,7 +27,7 @@ from serving.privacy.markers import without_marks
 from serving.protocol.check import for_engines
 from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.sse import CONTENT_TYPE, DATA, Event
-from serving.protocol.stream_usage import StreamMeter, usage_of_body, with_running_counts
+from serving.protocol.stream_usage import StreamMeter, is_aborted, usage_of_body, with_running_counts
 from serving.protocol.tool_calls import ToolCallRepair, tools_for_engines
 from serving.protocol.usage import Segment, Usage
 from serving.resilience.deadline import Stall
@@ -255,6 +255,8 @@ class _Attempt:
                     whole = await upstream.body()
                 except TooLarge:
                     raise errors.AnswerTooLarge from None
+                if is_aborted(whole):
+                    raise ConnectionLost("it is being stopped, and aborted the request")
                 self._usage = usage_of_body(whole)
                 self.forwarded = True
                 whole = whole if self._repair is None else self._repair.on_body(whole)

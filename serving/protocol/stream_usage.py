@@ -3,7 +3,8 @@
 The engine reports its counts in every event (vLLM's `continuous_usage_stats`), so that they are known even if a stream
 breaks. The client receives only what it requested: all counts, the last ones (with `"usage":null` in the others, as
 OpenAI has it), or none. A whole answer is vLLM's compact JSON, in which a `"usage"` key is unambiguous: inside a string
-its quotes would be escaped. This module does not know what the counts are used for.
+its quotes would be escaped. An answer that the engine has cut off because it is being stopped (vLLM's finish reason
+`abort`) is none. This module does not know what the counts are used for.
 """
 
 import re
@@ -17,6 +18,8 @@ from serving.protocol.usage import Usage, read_usage
 
 _COUNTS = re.compile(rb',"usage":(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _DONE = DONE.removesuffix(END)
+_ABORT = "abort"  # what vLLM gives all requests that run when it gets SIGTERM (its `--shutdown-timeout` is 0)
+_ABORTED = b'"finish_reason":"abort"'
 
 
 def usage_of_body(body: bytes) -> Usage:
@@ -25,6 +28,11 @@ def usage_of_body(body: bytes) -> Usage:
     for match in _COUNTS.finditer(body):  # noqa: B007  # keeps the last match
         pass
     return Usage() if match is None else read_usage(orjson.loads(match[1]))
+
+
+def is_aborted(body: bytes) -> bool:
+    """Whether the engine cut off a complete response because it is being stopped."""
+    return _ABORTED in body
 
 
 def with_running_counts(parsed: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +50,7 @@ class StreamMeter:
     Attributes:
         is_complete: the stream's last event was received.
         has_error: an event is an error.
-        problem: why an event could not be parsed; it and all later ones are not forwarded.
+        problem: why an event is not forwarded, nor any later one: it could not be parsed, or the engine is stopping.
 
     """
 
@@ -88,6 +96,9 @@ class StreamMeter:
             return None
         usage = chunk.get("usage")
         choices: list[Json] = chunk.get("choices") or []
+        if choices and choices[0].get("finish_reason") == _ABORT:
+            self.problem = "it is being stopped, and aborted the request"
+            return None
         if usage and not choices:  # the event that only has the final counts
             self._total = usage
             return Event(data + END, chunk) if self._wants_last else None

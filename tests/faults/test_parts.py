@@ -114,6 +114,23 @@ def test_a_killed_server_is_restarted(stack: LocalStack, app: App, watch: Watch,
 
 
 @pytest.mark.slow  # for the time of make test; `make faults` runs it
+def test_a_stopped_server_hands_out_no_half_answer_as_a_whole(
+    stack: LocalStack, app: App, watch: Watch, matrix: Matrix
+) -> None:
+    """VLLM aborts what runs when it gets SIGTERM (its `--shutdown-timeout` is 0): streamed or not, clients are told."""
+    stream = watch.stream()
+    whole = Asking(app.url, app.key, stream=False, max_tokens=1900, ignore_eos=True)
+    watch.seen.append(whole.seen)
+    eventually(lambda: stack.unfinished() == LONG["n"] + 1, SEEN_WITHIN_S, "both to be in the engine", every_s=0.02)
+    for process in (*stack.processes(SERVER), *stack.processes(ENGINE_CORE)):
+        process.terminate()
+    assert stream.done().code == "engine_error"
+    assert whole.done().code in ("engine_error", "model_not_ready")
+    engine = watch.outage()
+    app.conclude(matrix, "vLLM's server stopped (SIGTERM) in mid-stream", watch.seen, f"{engine}, in the same replica")
+
+
+@pytest.mark.slow  # for the time of make test; `make faults` runs it
 def test_a_killed_replica_is_replaced(stack: LocalStack, app: App, watch: Watch, matrix: Matrix) -> None:
     """When the actor that supervises an engine dies, the engine dies with it and Ray makes another."""
     (before,) = stack.replicas()
