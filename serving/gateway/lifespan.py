@@ -56,6 +56,7 @@ from serving.resilience.tasks import stopped
 from serving.resilience.throttle import Throttle
 from serving.routes.counted import LOOKUPS_AT_ONCE, LOOKUPS_PER_S
 from serving.routes.dependencies import Gateway
+from serving.routes.openai.parts import GeneratingParts
 from serving.routes.operations.service_metrics import survey
 from serving.streams.erasure import RecordingErasure
 from serving.streams.recorder import Recorder
@@ -180,18 +181,25 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
         reranker=deployments.ranker,
         tokenizer=EngineTokenizer(registry, connections.engines),
         models=generation.catalogue,
+        generating=GeneratingParts(
+            settings=settings,
+            models=generation.catalogue,
+            planner=planner,
+            recorder=recorder,
+            ledger=accounting.ledger,
+            limiter=accounting.limiter,
+            degraded=planner.degraded,
+            tiers=lambda: reloadable.settings.tiers,
+            count_unchecked=telemetry.metrics.count_unchecked,
+        ),
         agents=generation.agents,
         keys=ApiKeyAuthenticator(partial(find_key, database)),
         lookups=Throttle(time.monotonic, burst=LOOKUPS_AT_ONCE, refill_s=1 / LOOKUPS_PER_S),
         sign_ins=AuthThrottle(time.monotonic),
         key_uses=accounting.key_uses,
-        planner=planner,
-        recorder=recorder,
         drain=drain,
         consents=generation.consents,
-        degraded=planner.degraded,
         safety=safety,
-        reloadable=reloadable,
         limiter=accounting.limiter,
         cached=kept.documents,
         accounts=wiring.open_accounts(settings, database, connections.session, now),

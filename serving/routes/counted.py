@@ -6,11 +6,13 @@ application. A refused request is counted once (`count_refusal`).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request, Response
 
 from serving.errors import ApiError, RateLimited
+from serving.ledger.ledger import Ledger
+from serving.limits.limiter import Limiter
 from serving.routes.dependencies import CALLER, Caller, Gateway, Worker
 from serving.routes.identity import about, end_user
 from storage.api_keys import KeyRecord
@@ -19,10 +21,22 @@ COUNTED = "bondhu.counted"  # in a request's scope: it is counted, or does not h
 LOOKUPS_AT_ONCE, LOOKUPS_PER_S = 500, 50  # of an application, in a gateway worker
 
 
+class Counting(Protocol):
+    """What counts requests, of whatever parts a route has."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+
+    @property
+    def limiter(self) -> Limiter:
+        """The limits."""
+
+
 async def refused(
     problem: ApiError,
     http_request: Request,
-    gateway: Gateway,
+    parts: Counting,
     caller: KeyRecord,
     endpoint: str,
     parsed: Mapping[str, Any],
@@ -30,8 +44,8 @@ async def refused(
     """Record and count a refused request; returns `problem`, or the error of counting it."""
     http_request.scope[COUNTED] = True
     try:
-        with gateway.ledger.begin(**about(http_request, caller, endpoint, parsed)) as record:
-            await gateway.limiter.count(caller.app, end_user(http_request, parsed), caller.tier, record.id)
+        with parts.ledger.begin(**about(http_request, caller, endpoint, parsed)) as record:
+            await parts.limiter.count(caller.app, end_user(http_request, parsed), caller.tier, record.id)
             raise problem
     except ApiError as final:
         return final

@@ -16,7 +16,6 @@ from serving.auth.api_keys import ApiKeyAuthenticator
 from serving.auth.key_usage import KeyUsage
 from serving.auth.throttle import AuthThrottle
 from serving.cache.documents import DocumentCache
-from serving.config.reloadable import SettingsWatcher
 from serving.config.schema import Settings
 from serving.doctor.collector import Doctor
 from serving.engines.embedder import EmbedderClient
@@ -26,8 +25,6 @@ from serving.engines.tokenizer import EngineTokenizer
 from serving.errors import DatabaseAway
 from serving.generation.agent import AgentParts
 from serving.generation.catalogue import ModelCatalogue
-from serving.generation.degraded import Degraded
-from serving.generation.planner import Planner
 from serving.ledger.ledger import Ledger
 from serving.limits.limiter import Limiter
 from serving.observability.metrics import Readings
@@ -37,9 +34,9 @@ from serving.privacy.consent import Consents
 from serving.resilience.drain import Drain
 from serving.resilience.throttle import Throttle
 from serving.routes.agents.accounts import Accounts
+from serving.routes.openai.parts import GeneratingParts
 from serving.routes.operations.service_metrics import Overview
 from serving.safety.gate import SafetyGate
-from serving.streams.recorder import Recorder
 from storage.api_keys import KeyRecord
 from storage.database import AWAY
 
@@ -56,18 +53,15 @@ class Gateway:
     reranker: RerankerClient | None
     tokenizer: EngineTokenizer
     models: ModelCatalogue
+    generating: GeneratingParts
     agents: AgentParts
     keys: ApiKeyAuthenticator[KeyRecord]
     lookups: Throttle
     sign_ins: AuthThrottle
     key_uses: KeyUsage
-    planner: Planner
-    recorder: Recorder
     drain: Drain
     consents: Consents
-    degraded: Degraded
     safety: SafetyGate
-    reloadable: SettingsWatcher
     limiter: Limiter
     cached: DocumentCache
     accounts: Accounts

@@ -19,8 +19,9 @@ from serving.protocol.sse import DATA, END, is_stream
 from serving.routes.body import read_json
 from serving.routes.client_response import ClientResponse
 from serving.routes.counted import refused
-from serving.routes.dependencies import Gateway, caller_of, gateway_of
+from serving.routes.dependencies import caller_of, gateway_of
 from serving.routes.openai.completions import respond
+from serving.routes.openai.parts import GeneratingParts
 from serving.streams.policy import DISCONNECT_HEADER, RESUME_HEADER
 
 Json = dict[str, Any]
@@ -64,30 +65,30 @@ class Dialect(Protocol):
 async def answer(http_request: Request, endpoint: str, dialect: Dialect) -> Response:
     """The response to a request at `endpoint`; raises ApiError in the protocol's names."""
     gateway = await gateway_of(http_request)
-    caller = await caller_of(http_request, gateway)
+    caller, parts = await caller_of(http_request, gateway), gateway.generating
     parsed: Json = {}
     try:
-        body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
+        body, parsed = await read_json(http_request, parts.settings.gateway.max_body_bytes)
         _check_headers(http_request)
-        chat = dialect.chat_body_of(parsed, _spec_of(gateway, parsed))
+        chat = dialect.chat_body_of(parsed, _spec_of(parts, parsed))
     except ApiError as problem:
-        raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
+        raise await refused(problem, http_request, parts, caller, endpoint, parsed) from None
     try:
-        source = await respond(http_request, gateway, caller, CHAT, chat, size_bytes=len(body), endpoint=endpoint)
+        source = await respond(http_request, parts, caller, CHAT, chat, size_bytes=len(body), endpoint=endpoint)
     except ApiError as problem:
         raise _renamed(problem, dialect) from None
     writer = dialect.writer(parsed, http_request.scope["bondhu.request_id"])
     return ClientResponse(Translated(source, writer, lambda problem: _renamed(problem, dialect)))
 
 
-def _spec_of(gateway: Gateway, parsed: Mapping[str, Any]) -> ModelSpec | None:
+def _spec_of(parts: GeneratingParts, parsed: Mapping[str, Any]) -> ModelSpec | None:
     """The file of the model that answers the request; of an agent, of the model that it uses."""
     name = parsed.get("model")
-    if not isinstance(name, str) or not gateway.models.is_known(name):
+    if not isinstance(name, str) or not parts.models.is_known(name):
         return None
-    model = gateway.models.answers(name)
-    is_agent = gateway.models.agent(model) is not None
-    return gateway.settings.catalogue.get(gateway.models.agents_model() if is_agent else model)
+    model = parts.models.answers(name)
+    is_agent = parts.models.agent(model) is not None
+    return parts.settings.catalogue.get(parts.models.agents_model() if is_agent else model)
 
 
 class Translated:

@@ -20,9 +20,10 @@ from serving.protocol.response import Collected
 from serving.routes import openapi
 from serving.routes.body_limit import BoundedRoute
 from serving.routes.counted import looked_up
-from serving.routes.dependencies import Caller, Gateway, Worker
+from serving.routes.dependencies import Caller, Worker
 from serving.routes.disconnect import on_disconnect
 from serving.routes.openai.completions import respond
+from serving.routes.openai.parts import GeneratingParts
 from storage.api_keys import KeyRecord
 
 router = APIRouter(tags=["agents"], route_class=BoundedRoute, responses=openapi.AGENT_RESPONSES)
@@ -103,13 +104,13 @@ async def run(agent: PathAgent, body: RunBody, http_request: Request, gateway: W
     """Run an agent to its end."""
     agent_fields = body.model_dump(include={"persona", "tone", "confirm", "undo"}, exclude_none=True)
     return await run_whole(
-        http_request, gateway, caller, agent, body.messages, body.user, body.conversation, agent_fields
+        http_request, gateway.generating, caller, agent, body.messages, body.user, body.conversation, agent_fields
     )
 
 
 async def run_whole(
     http_request: Request,
-    gateway: Gateway,
+    parts: GeneratingParts,
     caller: KeyRecord,
     agent: str,
     messages: list[dict[str, JsonValue]],
@@ -118,13 +119,13 @@ async def run_whole(
     agent_fields: Mapping[str, Any],
 ) -> Response:
     """Run an agent and return a RunAnswer; `agent_fields` are the agent's own fields. Raises ApiError."""
-    if gateway.models.agent(f"{PREFIX}{agent}") is None:
+    if parts.models.agent(f"{PREFIX}{agent}") is None:
         raise UnknownModel(f"{PREFIX}{agent}")
     parsed: dict[str, Any] = {"model": f"{PREFIX}{agent}", "messages": messages, FIELD: dict(agent_fields)}
     if user is not None:
         parsed["user"] = user
     size = len(orjson.dumps(parsed))
-    source = await respond(http_request, gateway, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
+    source = await respond(http_request, parts, caller, CHAT, parsed, size_bytes=size, conversation=conversation)
     collected = Collected()
     with on_disconnect(http_request.scope, http_request.receive, source.abandon):
         await source.run(collected)

@@ -64,7 +64,9 @@ async def _settle(
     conversation = body.conversation or named_conversation(http_request)
     agent = await _proposer(gateway, Owner(caller.app, user), conversation, proposal)
     messages: list[dict[str, JsonValue]] = [{"role": "user", "content": text}]
-    return await run_whole(http_request, gateway, caller, agent, messages, user, conversation, {how: proposal})
+    return await run_whole(
+        http_request, gateway.generating, caller, agent, messages, user, conversation, {how: proposal}
+    )
 
 
 async def _proposer(gateway: Gateway, owner: Owner, conversation: str, proposal: str) -> str:

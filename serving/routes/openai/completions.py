@@ -21,7 +21,7 @@ from serving.routes.agents.runs import check_for_agent
 from serving.routes.body import model_name, read_bytes, read_json, read_leniently
 from serving.routes.client_response import ClientResponse
 from serving.routes.counted import COUNTED, refused
-from serving.routes.dependencies import Gateway, caller_of, gateway_of
+from serving.routes.dependencies import caller_of, gateway_of
 from serving.routes.identity import (
     about,
     check_one_user,
@@ -35,6 +35,7 @@ from serving.routes.identity import (
 )
 from serving.routes.keep_alive import KeptAlive
 from serving.routes.openai.direct import DirectRoute
+from serving.routes.openai.parts import GeneratingParts
 from serving.streams.policy import (
     ABORT_S,
     DISCONNECT_HEADER,
@@ -66,20 +67,20 @@ async def completions(http_request: Request) -> Response:
 
 async def _generate(http_request: Request, path: str) -> Response:
     gateway = await gateway_of(http_request)
-    caller = await caller_of(http_request, gateway)
+    caller, parts = await caller_of(http_request, gateway), gateway.generating
     if last_event := http_request.headers.get(RESUME_HEADER):
-        return ClientResponse(await _resume(http_request, gateway, caller, path, last_event))
+        return ClientResponse(await _resume(http_request, parts, caller, path, last_event))
     parsed: dict[str, Any] = {}
     try:
-        body, parsed = await read_json(http_request, gateway.settings.gateway.max_body_bytes)
+        body, parsed = await read_json(http_request, parts.settings.gateway.max_body_bytes)
     except ApiError as problem:
-        raise await refused(problem, http_request, gateway, caller, path, parsed) from None
-    return ClientResponse(await respond(http_request, gateway, caller, path, parsed, size_bytes=len(body)))
+        raise await refused(problem, http_request, parts, caller, path, parsed) from None
+    return ClientResponse(await respond(http_request, parts, caller, path, parsed, size_bytes=len(body)))
 
 
 async def respond(
     http_request: Request,
-    gateway: Gateway,
+    parts: GeneratingParts,
     caller: KeyRecord,
     path: str,
     parsed: dict[str, Any],
@@ -93,73 +94,75 @@ async def respond(
     `conversation` replaces that of the header. `endpoint` is the path in the ledger if the request came by another one.
     """
     endpoint = endpoint or path
-    settings = gateway.settings.gateway
+    settings = parts.settings.gateway
     request: GenerationRequest | None = None
     try:
-        request = _read_request(http_request, gateway, caller, path, parsed, conversation)
-        linger_s = linger_of(http_request.headers.get(DISCONNECT_HEADER), gateway.settings.streams.max_grace_s)
-        directives = read_directives(http_request.headers, gateway.settings.cache.ttl_s)
+        request = _read_request(http_request, parts, caller, path, parsed, conversation)
+        linger_s = linger_of(http_request.headers.get(DISCONNECT_HEADER), parts.settings.streams.max_grace_s)
+        directives = read_directives(http_request.headers, parts.settings.cache.ttl_s)
         tokens = max_tokens_of(parsed, size_bytes, settings.reserve_completion_tokens)
-        tokens += gateway.settings.memory.chat.recalled_tokens if request.conversation else 0
-        record = gateway.ledger.begin(**about(http_request, caller, endpoint, parsed), tokens_reserved=tokens)
+        tokens += parts.settings.memory.chat.recalled_tokens if request.conversation else 0
+        record = parts.ledger.begin(**about(http_request, caller, endpoint, parsed), tokens_reserved=tokens)
     except ApiError as problem:
-        if request is not None and (crisis := await gateway.degraded.crisis_reply_to(request, problem)):
+        if request is not None and (crisis := await parts.degraded.crisis_reply_to(request, problem)):
             return crisis
-        raise await refused(problem, http_request, gateway, caller, endpoint, parsed) from None
+        raise await refused(problem, http_request, parts, caller, endpoint, parsed) from None
     http_request.scope[COUNTED] = True
     terms = Terms(request.app, request.user, caller.tier, directives, tokens)
     identity = None
-    if gateway.settings.streams.coalesce != "off" and gateway.models.agent(request.model) is None:
+    if parts.settings.streams.coalesce != "off" and parts.models.agent(request.model) is None:
         identity = identity_of(request, caller.tier, directives, is_resumable=request.streams and linger_s > 0)
     source: Source
     if identity is None and linger_s == ABORT_S:
-        source = Generation(gateway.planner.plan(request, terms), record)
+        source = Generation(parts.planner.plan(request, terms), record)
     else:
-        source = gateway.recorder.record(request, terms, record, identity=identity, linger_s=linger_s)
-    every_s = gateway.settings.gateway.stream_comment_s
+        source = parts.recorder.record(request, terms, record, identity=identity, linger_s=linger_s)
+    every_s = parts.settings.gateway.stream_comment_s
     return KeptAlive(source, every_s) if every_s and request.streams else source
 
 
-async def _resume(http_request: Request, gateway: Gateway, caller: KeyRecord, path: str, last_event: str) -> Source:
+async def _resume(
+    http_request: Request, parts: GeneratingParts, caller: KeyRecord, path: str, last_event: str
+) -> Source:
     """Resume a stream after a broken connection; the body is only used for the end user."""
     parsed: dict[str, Any] = {}
     try:
-        parsed = read_leniently(await read_bytes(http_request, gateway.settings.gateway.max_body_bytes))
+        parsed = read_leniently(await read_bytes(http_request, parts.settings.gateway.max_body_bytes))
         named = http_request.headers.get(DISCONNECT_HEADER)
-        linger_s = None if named is None else linger_of(named, gateway.settings.streams.max_grace_s)
+        linger_s = None if named is None else linger_of(named, parts.settings.streams.max_grace_s)
         recording_id, event = read_event_id(last_event)
         user = end_user(http_request, parsed)
-        recording = await gateway.recorder.find(recording_id, access_key(caller.app, user, path))
-        record = gateway.ledger.begin(**about(http_request, caller, path, parsed))
+        recording = await parts.recorder.find(recording_id, access_key(caller.app, user, path))
+        record = parts.ledger.begin(**about(http_request, caller, path, parsed))
     except ApiError as problem:
-        raise await refused(problem, http_request, gateway, caller, path, parsed) from None
+        raise await refused(problem, http_request, parts, caller, path, parsed) from None
     http_request.scope[COUNTED] = True
     terms = Terms(caller.app, user, caller.tier)
-    return gateway.recorder.resume(recording, terms, record, linger_s=linger_s, next_event=event + 1)
+    return parts.recorder.resume(recording, terms, record, linger_s=linger_s, next_event=event + 1)
 
 
 def _read_request(
     http_request: Request,
-    gateway: Gateway,
+    parts: GeneratingParts,
     caller: KeyRecord,
     path: str,
     parsed: dict[str, Any],
     conversation: str | None,
 ) -> GenerationRequest:
     check_one_user(http_request, parsed)
-    model = gateway.models.answers(model_name(parsed))
-    agent = gateway.models.agent(model)
-    spec = gateway.settings.catalogue.get(model)
+    model = parts.models.answers(model_name(parsed))
+    agent = parts.models.agent(model)
+    spec = parts.settings.catalogue.get(model)
     if agent is not None:
-        check_for_agent(gateway, agent, path, parsed)
+        check_for_agent(parts, agent, path, parsed)
         check_user(end_user(http_request, parsed))
     elif spec is None:
         check_request(path, parsed)
     else:
         check_request(path, parsed, allow_fields=spec.allow_fields, allow_content=spec.allow_content)
-    check_tier(parsed, gateway.limiter.tier(caller.tier))
+    check_tier(parsed, parts.limiter.tier(caller.tier))
     check_marks(parsed.get("messages"))
-    if (tier := gateway.reloadable.settings.tiers.get(caller.tier)) is not None:  # an unknown tier is refused later
+    if (tier := parts.tiers().get(caller.tier)) is not None:  # an unknown tier is refused later
         check_structured_outputs(parsed, tier.structured_outputs)
     named = conversation or named_conversation(http_request)
     class_ = class_of(http_request)
@@ -176,14 +179,14 @@ def _read_request(
         conversation=conversation_of(http_request, caller, path, parsed, named),
         agent_conversation="" if agent is None else named,
         country=country_of(http_request),
-        checks_safety=_checks_safety(gateway, caller, class_),
+        checks_safety=_checks_safety(parts, caller, class_),
         notices=notices_of(http_request, caller, is_agent=agent is not None),
     )
 
 
-def _checks_safety(gateway: Gateway, caller: KeyRecord, class_: RequestClass) -> bool:
+def _checks_safety(parts: GeneratingParts, caller: KeyRecord, class_: RequestClass) -> bool:
     """Whether the safety step reads this request; counts those that it does not."""
-    tier = gateway.reloadable.settings.tiers.get(caller.tier)
+    tier = parts.tiers().get(caller.tier)
     by = None
     if class_ == "job":  # nobody who could be in danger
         by = "job"
@@ -192,5 +195,5 @@ def _checks_safety(gateway: Gateway, caller: KeyRecord, class_: RequestClass) ->
     elif tier is not None and tier.own_safety is not None:
         by = "tier"
     if by is not None:
-        gateway.telemetry.metrics.count_unchecked(by)
+        parts.count_unchecked(by)
     return by is None
