@@ -39,10 +39,6 @@ class Registry:
         """The agent with that id or model id; None if there is none."""
         return self._agents.get(id_.removeprefix(PREFIX))
 
-    def model_ids(self) -> list[str]:
-        """The model ids for OpenAI's clients."""
-        return [f"{PREFIX}{id_}" for id_ in self._agents]
-
 
 def make_agents(parts: Parts) -> Registry:
     """All agents of the catalogue, and the router over them; raises ValueError for one whose id is another there."""

@@ -1,7 +1,7 @@
 """The interface of a chat model: requests, replies and failures, independent of any provider.
 
-`models.openai_chat` implements it over HTTP; a fallback is a `ChatModel` made of others. It does not know prompts,
-people or quotas. The failures, by what the caller should do next:
+`models.provider` implements it for a provider's models, `serving.generation.chain_model` by other models of the
+gateway. It does not know prompts, people or quotas. The failures, by what the caller should do next:
 
     ChatFailure
     ├── BadRequest(field)          it refuses this request; another model may accept it

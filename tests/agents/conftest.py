@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates
 from tests.agents.run_context import NOW, MakeContext, context_maker
 from tests.support.gateway_process import free_port
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import ScriptServer
 
 

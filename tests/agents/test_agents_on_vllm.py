@@ -18,13 +18,13 @@ from agents.registry import Parts, make_agents
 from agents.tool import Tool, ToolResult
 from agents.toolbox import Toolbox
 from models.chat import ChatMessage
-from models.openai_chat import OpenAIChat
 from models.vllm import arguments
 from models.vllm.server import VllmServer
 from serving.config.load import load_settings
 from serving.supervisor import reaper
 from storage.agents.states import SqlStates
 from tests.agents.run_context import MakeContext
+from tests.support.models.openai_chat import OpenAIChat
 
 ROOT = Path(__file__).parents[2]
 REGISTRY = make_agents(Parts(read_personas(ROOT / "configs" / "personas"), "dost"))

@@ -19,7 +19,6 @@ from agents.person_memory import StoredMemory
 from memory.recall.index_cache import IndexCache
 from memory.service import MemoryService
 from models.chat import ChatMessage
-from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates
 from storage.memory.conversations import NewMessage
 from storage.memory.memories import NewMemory
@@ -27,6 +26,7 @@ from storage.memory.owner import Owner
 from storage.memory.people import Profile, write_profile
 from tests.agents.run_context import NOW, MakeContext
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import CUT, ScriptServer, call
 
 PERSONAS = read_personas(Path(__file__).parents[2] / "configs" / "personas")

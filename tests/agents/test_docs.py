@@ -10,8 +10,8 @@ from agents.base import AgentRequest, Unsupported
 from agents.events import Card, Done, Event, Token
 from agents.registry import Registry
 from models.chat import ChatMessage
-from models.openai_chat import OpenAIChat
 from tests.agents.run_context import MakeContext
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import ScriptServer
 
 ROOT = Path(__file__).parents[2]

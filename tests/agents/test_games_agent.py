@@ -12,10 +12,10 @@ from agents.games.catalogue import bundled_games
 from agents.games.commands import Command, command_of
 from agents.games.suggestions import read_suggestions
 from models.chat import ChatMessage
-from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates
 from storage.memory.owner import Owner
 from tests.agents.run_context import MakeContext
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import ScriptServer
 
 GAMES = bundled_games()

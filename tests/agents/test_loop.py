@@ -14,8 +14,8 @@ from agents.loop import run_toolbox
 from agents.tool import NoParams, Tool, ToolFailed, ToolResult
 from agents.toolbox import ANSWER, TOO_LONG, Toolbox
 from models.chat import ChatMessage, TokenUsage
-from models.openai_chat import OpenAIChat
 from tests.agents.run_context import MakeContext
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.polling import eventually
 from tests.support.servers.script import CUT, HELD, JUNK, SILENT, ScriptServer, call
 

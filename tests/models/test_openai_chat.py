@@ -21,8 +21,8 @@ from models.chat import (
     ToolSpec,
     Unavailable,
 )
-from models.openai_chat import OpenAIChat
 from tests.support.gateway_process import free_port
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import CUT, JUNK, SILENT, ScriptServer, call
 
 REQUEST = ChatRequest([ChatMessage("user", "hello")], max_tokens=20)

@@ -46,10 +46,6 @@ class ShapeSpec(Frozen):
         """Memory of the keys and values of so many tokens, GiB."""
         return 2 * self.layers * self.kv_heads * self.head_dim * self.kv_bits / 8 * tokens / 2**30
 
-    def needed_gib(self, tokens: int, conversations: int) -> float:
-        """Memory for so many conversations of so many tokens at once, GiB."""
-        return self.weights_gib + conversations * self.kv_gib(tokens) + GPU_OVERHEAD_GIB
-
     def conversations(self, tokens: int, usable_gib: float) -> int:
         """How many conversations of so many tokens fit at once into what the engine may use; below 1: none."""
         return math.floor((usable_gib - self.weights_gib - GPU_OVERHEAD_GIB) / self.kv_gib(tokens) + 1e-6)

@@ -16,12 +16,12 @@ from agents.proposals import LEASE_S, ProposalBook
 from agents.tool import NoParams, ProposedEffect, Tool, ToolFailed, ToolResult
 from agents.toolbox import Toolbox
 from models.chat import ChatMessage
-from models.openai_chat import OpenAIChat
 from storage.agents.states import SqlStates, StateKey
 from storage.memory import erasure
 from storage.memory.deletion import delete_conversation
 from storage.memory.owner import Owner
 from tests.agents.run_context import NOW, MakeContext
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import ScriptServer, call
 
 

@@ -13,7 +13,7 @@ from agents.safety.detection.rules import Rules
 from agents.safety.risk import Action, Category, Level
 from agents.safety.step import SafetyStep
 from models.chat import ChatMessage
-from models.openai_chat import OpenAIChat
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers.script import ScriptServer
 
 HINT = [ChatMessage("user", "the colour went out of all of it")]

@@ -8,6 +8,7 @@ import pytest
 
 from serving.cli.fit import fits_of
 from serving.config.load import load_settings
+from serving.config.schema.model_file import GPU_OVERHEAD_GIB
 from serving.supervisor.machine import Gpu
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +26,8 @@ def test_the_stated_memory_follows_from_the_shape(model: str) -> None:
     assert shape is not None
     assert number is not None
     assert context is not None
-    assert spec.requires.gpu_memory_gib == pytest.approx(shape.needed_gib(context, number), abs=ROUNDING_GIB)
+    needed_gib = shape.weights_gib + number * shape.kv_gib(context) + GPU_OVERHEAD_GIB
+    assert spec.requires.gpu_memory_gib == pytest.approx(needed_gib, abs=ROUNDING_GIB)
 
 
 @pytest.mark.parametrize("model", ON_GPUS)

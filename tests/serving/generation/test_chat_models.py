@@ -8,7 +8,6 @@ import pytest
 
 from models.chat import ChatMessage, ChatModel, ChatReply, ChatRequest, TextDelta, Unavailable
 from models.gemini.client import Gemini
-from models.openai_chat import OpenAIChat
 from serving.cache.directives import CacheDirectives
 from serving.cache.redis_store import ResponseStore
 from serving.cache.response_cache import Makers, ResponseCache
@@ -27,6 +26,7 @@ from serving.protocol.request import CHAT, GenerationRequest
 from serving.resilience.drain import Drain
 from serving.resilience.redis import GuardedRedis, open_redis
 from tests.support.gateway_process import free_port
+from tests.support.models.openai_chat import OpenAIChat
 from tests.support.servers import gemini as google
 from tests.support.servers.gemini import GeminiServer
 from tests.support.servers.script import ScriptServer
