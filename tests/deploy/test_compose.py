@@ -10,6 +10,9 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from serving.config.load import load_settings
+from serving.supervisor.processes import components
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted(path.name for path in REPOSITORY.glob("docker-compose*.yml"))
 SCHEMA = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
@@ -71,6 +74,23 @@ def test_every_long_lived_service_is_confined(name: str) -> None:
         assert not about.get("privileged"), service
         assert about.get("network_mode") != "host", service
         assert not {"ipc", "pid"} & about.keys(), f"{service}: what it leaves behind would outlive it"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_our_containers_have_somewhere_to_write(name: str) -> None:
+    """Caches of vLLM, Ray and Python go below HOME, which is /tmp in the images, whatever user runs there."""
+    for service, about in services(name).items():
+        if about["image"].partition(":")[0].endswith("bondhu"):
+            assert any(place.startswith("/tmp:") and "mode=1777" in place for place in about["tmpfs"]), service
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_stop_waits_for_the_answers_that_are_under_way(name: str) -> None:
+    """The gateway drains first and Ray goes after it: an engine that got SIGTERM would abort what runs."""
+    parts = {part.name: part.grace_s for part in components(load_settings(REPOSITORY, environ={}))}
+    for service, about in services(name).items():
+        if "--gateway" in about.get("command", []):
+            assert int(about["stop_grace_period"].removesuffix("s")) > parts["gateway"] + parts["ray"], service
 
 
 @pytest.mark.parametrize("name", FILES)

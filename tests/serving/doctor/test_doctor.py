@@ -17,6 +17,7 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from serving.cli.main import app
+from serving.supervisor import health_check
 from storage import migrate
 from tests.support.certificates import make_certificate
 from tests.support.faketime import find_faketime, without_leftovers
@@ -198,6 +199,18 @@ def test_a_blocked_event_loop_is_reported(patient: Patient) -> None:
     time.sleep(0.8)
     patient.gateway.send(signal.SIGCONT)
     assert "py-spy" in patient.advice("blocking")["how"]
+
+
+def test_a_container_is_healthy_while_its_models_generate(patient: Patient) -> None:
+    """The health check of the images asks for that, not whether the process lives."""
+    assert health_check.gateway(patient.gateway.url) is None
+    patient.engine.reported = {"state": "starting", "reason": "its server ended"}
+    why = eventually(lambda: health_check.gateway(patient.gateway.url), DEADLINE_S, "the engine to be missed")
+    assert why is not None
+    assert '"state":"starting"' in why
+    assert patient.gateway.get("/health").status_code == 200
+    patient.engine.reported = {}
+    eventually(lambda: health_check.gateway(patient.gateway.url) is None, DEADLINE_S, "the engine to be back")
 
 
 def test_slow_statements_are_reported(patient: Patient) -> None:
