@@ -8,6 +8,7 @@ compression. It does not know what the bytes mean, nor which engine to try next.
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import cast
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import httptools
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MAX_ANSWER_BYTES = 16 * 2**20
+LAST_CHUNK_TIMEOUT_S = 1.0
 BUFFER_BYTES = 1 << 18  # reading from an engine pauses when its client is this far behind
 
 
@@ -78,6 +80,15 @@ class EngineResponse(asyncio.Protocol):
             if size_bytes > self._max_bytes:
                 raise TooLarge
         return b"".join(blocks)
+
+    async def until_complete(self) -> None:
+        """Wait a moment for the end of a response that was read up to it, so that the connection can be reused."""
+        if self._complete:
+            return
+        with suppress(ConnectionLost, TimeoutError):
+            async with asyncio.timeout(LAST_CHUNK_TIMEOUT_S):
+                while await self.block():
+                    pass
 
     async def send(self, request: bytes) -> None:
         """Send a request and wait for the response's headers; raises ConnectionLost."""

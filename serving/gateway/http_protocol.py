@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import cast
 
 import httptools
 from uvicorn._types import ASGISendEvent
@@ -59,6 +60,44 @@ class _UnframedCycle(RequestResponseCycle):
         if message["type"] == "http.response.body":
             self.expected_content_length = len(message.get("body", b""))  # uvicorn's check of lengths passes
         await super().send(message)
+
+
+class _HeadWithBody:
+    """The transport of one response: its head waits for what the application sends at once, to be written with it.
+
+    A system call costs more than most of what a request does. uvloop writes at once, and uvicorn the head by itself.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None  # b"": it was written
+        self._flushing: asyncio.Handle | None = None
+
+    def write(self, data: bytes) -> None:
+        """Keep the head until the loop's next turn; write all else at once."""
+        if self._head is None:
+            self._head, self._flushing = data, self._loop.call_soon(self._flush)
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        else:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed or being closed."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection after what was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            if not self._transport.is_closing():
+                self._transport.write(head)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -172,8 +211,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self._disarm()
             self._in_body = True
             super().on_headers_complete()
-            if self.scope["http_version"] == "1.0" and self.cycle is not None:
-                self.cycle.__class__ = _UnframedCycle  # its task has not begun
+            if self.cycle is not None:  # its task has not begun
+                self.cycle.transport = cast(asyncio.Transport, _HeadWithBody(self.transport, self.loop))
+                if self.scope["http_version"] == "1.0":
+                    self.cycle.__class__ = _UnframedCycle
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""

@@ -275,8 +275,7 @@ class _Writer:
 
     async def _end(self) -> None:
         if self._request.streams:
-            await self._response.events([sse.Event(sse.DONE)], self._who())
-            await self._response.end()
+            await self._response.events([sse.Event(sse.DONE)], self._who(), is_last=True)
             return
         self._prepare()
         await self._response.whole(200, orjson.dumps(collect(self._chunks)), self._who())

@@ -59,8 +59,7 @@ class Chain:
                 if beginning is None:
                     break
                 if beginning.finished or is_spent(request, beginning):
-                    await response.events([Event(DONE)], "")
-                    await response.end()
+                    await response.events([Event(DONE)], "", is_last=True)
                     return
             reason, why = why, ""
             for target in self._targets:

@@ -251,8 +251,7 @@ class _Passing:
         if self._request.streams:
             segments = [*self._record.segments, self._segment()]
             last = [self._splice.provenance(segments)] if self._splice else []
-            await self._response.events([*last, Event(DONE)], self._target.label)
-            await self._response.end()
+            await self._response.events([*last, Event(DONE)], self._target.label, is_last=True)
         else:
             await self._response.whole(200, orjson.dumps(collect(whole)), self._target.label)
 

@@ -20,8 +20,7 @@ async def send(request: GenerationRequest, writer: ResponseWriter, chunks: list[
     """Answer with these chunks, to the end; what had begun of an answer stays as it is."""
     await writer.unguarded()
     if request.streams:
-        await writer.events(_events(chunks), label)
-        await writer.end()
+        await writer.events(_events(chunks), label, is_last=True)
     else:
         await writer.whole(200, _whole(request, chunks), label)
 

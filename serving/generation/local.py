@@ -272,10 +272,10 @@ class _Attempt:
             while block := await upstream.block():
                 await self._pass_block(block, limit, stall)
                 if self._response.finished:
-                    return
-        if not self._meter.is_complete:
+                    break
+        if not self._response.finished:
             raise ConnectionLost("the stream ended early")
-        await self._response.end()
+        await upstream.until_complete()
 
     async def _pass_block(self, block: bytes, limit: asyncio.Timeout, stall: Stall) -> None:
         events = self._meter.feed(block)
@@ -292,7 +292,7 @@ class _Attempt:
                 self.ttft_s = self.age_s
                 limit.reschedule(None)
             stall.rests()  # a slow client must not count as a stalled engine
-            await self._response.events(events, self._label)
+            await self._response.events(events, self._label, is_last=self._meter.is_complete)
         if self._meter.problem:
             raise ConnectionLost(self._meter.problem)
         if self.forwarded:

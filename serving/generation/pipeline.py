@@ -219,8 +219,7 @@ class Generation:
             await self._run_chain(response)
             return
         if cached.streams:
-            await response.events(split(cached.body), cached.label)
-            await response.end()
+            await response.events(split(cached.body), cached.label, is_last=True)
         else:
             await response.whole(200, cached.body, cached.label)
         self._record.end("ok")

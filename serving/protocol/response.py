@@ -126,8 +126,11 @@ class ResponseWriter:
         """Add a header; has no effect once the response has started."""
         self._headers.append((name, value))
 
-    async def events(self, events: Sequence[Event], label: str) -> None:
-        """Send events of a stream; `label` is the model that answers and only used in the first call."""
+    async def events(self, events: Sequence[Event], label: str, *, is_last: bool = False) -> None:
+        """Send events of a stream, and end it after the last ones.
+
+        `label` is the model that answers and only used in the first call.
+        """
         if not self.started:
             await self._start(200, [*sse.HEADERS], label)
             self._record.first_token()
@@ -136,13 +139,11 @@ class ResponseWriter:
             self._keep(block)
         if self.guard is not None:
             block = self.guard.on_events(events)
-        if block:
+        if is_last:
+            self.finished = True
+            await self._sink.end(block)
+        elif block:
             await self._sink.write(block)
-
-    async def end(self) -> None:
-        """End a complete stream."""
-        self.finished = True
-        await self._sink.end()
 
     async def whole(self, status: int, body: bytes, label: str) -> None:
         """Send a complete JSON response."""
@@ -175,8 +176,8 @@ class ResponseWriter:
         self.guard = None
         if self._keeps:
             self.sent = [kept]
-        await self._sink.write(closing)
-        await self.end()
+        self.finished = True
+        await self._sink.end(closing)
 
     async def _start(self, status: int, headers: Headers, label: str) -> None:
         self._record.status = status

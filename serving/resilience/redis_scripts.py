@@ -106,6 +106,7 @@ class _Connection(asyncio.Protocol):
         self._replies = Replies()
         self._transport: asyncio.Transport | None = None
         self._calls: deque[tuple[float, asyncio.Future[Any]]] = deque()  # in flight, and since when
+        self._unsent: list[bytes] = []
 
     def is_usable(self, stale_s: float) -> bool:
         """Whether it is open and answers."""
@@ -118,9 +119,17 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             raise exceptions.ConnectionError("Redis closed the connection.")
         reply: asyncio.Future[Any] = self._loop.create_future()
-        self._transport.write(packed(command))
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(packed(command))
         self._calls.append((self._loop.time(), reply))
         return await reply
+
+    def _send(self) -> None:
+        """Send what was called since the loop's last turn, in one system call."""
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(unsent))
 
     def close(self) -> None:
         """Close it; calls in flight fail."""

@@ -117,7 +117,7 @@ class RecordingReader:
                     self._note_token(head.status)
                     last = events
                     sent = with_ids(events, recording.id, first) if recording.is_resumable and streams else events
-                    self._finished = not streams and recording.is_over_for(self)
+                    self._finished = recording.is_over_for(self) and (not streams or recording.ended == "complete")
                     await (sink.end(sent) if self._finished else sink.write(sent))
                 elif recording.is_over_for(self):
                     break

@@ -122,6 +122,30 @@ async def test_a_stream_is_handed_on_as_it_comes(client: EngineClient) -> None:
         assert answer.reusable
 
 
+@pytest.mark.parametrize("rest", [b"0\r\n\r\n", b""], ids=["comes", "never comes"])
+async def test_the_end_of_a_stream_that_was_read_is_waited_for_a_moment(client: EngineClient, rest: bytes) -> None:
+    """The last event comes alone from a server that writes the end by itself; then the connection is used again."""
+    read_last, gone = asyncio.Event(), asyncio.Event()
+
+    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(STREAM_HEAD + b"4\r\nlast\r\n")
+        await read_last.wait()
+        writer.write(rest)
+        await reader.read()
+        gone.set()
+
+    async with engine(stream) as (address, _):
+        answer = await client.post(address, "/", "key", b"{}")
+        assert await answer.block() == b"last"
+        read_last.set()
+        await answer.until_complete()
+        assert answer.reusable == bool(rest)
+        client.release(answer)
+        if not rest:
+            await gone.wait()
+
+
 async def test_a_stream_that_is_cut_off_differs_from_one_that_ends(client: EngineClient) -> None:
     """A connection closed inside a chunked answer raises ConnectionLost after what had arrived."""
 

@@ -49,13 +49,12 @@ class Scripted:
         """See `serving.generation.target.Target`."""
         part = next(self._parts, b"")
         if part:
-            await call.response.events(split(part), LABEL)
+            await call.response.events(split(part), LABEL, is_last=DONE in part)
             record, usage = call.record, Usage(3, 0, 1)
             segment = record.segment("m", "r", "none", usage=usage, reason=call.reason, engine_s=0.1)
             record.add(segment, continues=call.beginning is not None)
         if DONE not in part:
             raise TargetFailed("engine_lost", EngineUnavailable("gone"))
-        await call.response.end()
 
 
 class Worker:
