@@ -56,6 +56,16 @@ def impatient(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer) ->
         yield running
 
 
+@pytest.fixture(scope="module")
+def garbling(
+    tmp_path_factory: pytest.TempPathFactory, gemini: GeminiServer
+) -> Iterator[tuple[GatewayProcess, EngineServer]]:
+    """A gateway, and an engine that can be told what to send."""
+    gateway = GatewayProcess(tmp_path_factory.mktemp("garbling"), **with_gemini(gemini))
+    with EngineServer(gateway.ingress_port) as engine, gateway:
+        yield gateway, engine
+
+
 def ask(app: App, times: int = 1, **body: Any) -> list[Seen]:
     """Ask so often, one after another, as one who may be answered outside."""
     return [Asking(app.url, app.outgoing_key, **body).done() for _ in range(times)]
@@ -121,23 +131,24 @@ def test_quota_of_the_day(tmp_path: Path, gemini: GeminiServer, matrix: Matrix) 
         ("a stream that it aborts as it is stopped", ABORTED),
     ],
 )
-def test_engine_garbles(tmp_path: Path, gemini: GeminiServer, matrix: Matrix, fault: str, event: bytes) -> None:
+def test_engine_garbles(
+    garbling: tuple[GatewayProcess, EngineServer], matrix: Matrix, fault: str, event: bytes
+) -> None:
     """What an engine cannot have meant reaches no client: the answer goes on elsewhere, or ends with an error."""
-    gateway = GatewayProcess(tmp_path, **with_gemini(gemini))
-    with EngineServer(gateway.ingress_port) as engine, gateway:
-        app = app_of(gateway)
-        seen = []
-        for key, tokens in ((app.outgoing_key, 3), (app.key, 5)):
-            engine.spoil(tokens, event)
-            wait_for(lambda: "bondhu-demo" in gateway.get("/v1/models", app.key).text, "the engine to be known")
-            seen.append(Asking(app.url, key, max_tokens=20).done())
-        outgoing, kept = seen
-        assert outgoing.is_whole
-        assert outgoing.models == ["bondhu-demo", "gemini"]
-        assert outgoing.text.startswith(text_of(3))
-        assert (kept.text, kept.code, kept.is_whole) == (text_of(5), "engine_error", False)
-        assert not [line for each in seen for line in each.garbled]
-        app.conclude(matrix, f"engine: {fault}; with consent, without", seen, "scripted")
+    gateway, engine = garbling
+    app = app_of(gateway)
+    seen = []
+    for key, tokens in ((app.outgoing_key, 3), (app.key, 5)):
+        wait_for(lambda: "bondhu-demo" in gateway.get("/v1/models", app.key).text, "the engine to be known")
+        engine.spoil(tokens, event)
+        seen.append(Asking(app.url, key, max_tokens=20).done())
+    outgoing, kept = seen
+    assert outgoing.is_whole
+    assert outgoing.models == ["bondhu-demo", "gemini"]
+    assert outgoing.text.startswith(text_of(3))
+    assert (kept.text, kept.code, kept.is_whole) == (text_of(5), "engine_error", False)
+    assert not [line for each in seen for line in each.garbled]
+    app.conclude(matrix, f"engine: {fault}; with consent, without", seen, "scripted")
 
 
 def test_redis_frozen(edge: GatewayProcess, matrix: Matrix) -> None:
