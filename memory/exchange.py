@@ -9,10 +9,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.memory import conversations
-from storage.memory.conversations import Carried, Former, Ingested, NewMessage
+from storage.memory.conversations import Ingested, NewMessage
 from storage.memory.owner import Owner
 from storage.memory.reply_context import ContextItem, store_reply
+from storage.memory.turns.once import Carried, Said, ingest_once, read_replaced
 
 Embed = Callable[[int, Mapping[str, bytes]], Awaitable[None]]
 
@@ -45,12 +45,14 @@ class Exchange:
         self._embed = embed
         self._since: int | None = None
 
-    async def store_message(
-        self, message: NewMessage, former: Former | None = None, carried: Carried | None = None
-    ) -> tuple[NewMessage, Ingested]:
-        """Store the person's message; see `storage.memory.conversations.ingest_once`."""
-        message, ingested = await conversations.ingest_once(
-            self._engine, self.owner, self._conversation, message, former, now=self._now(), carried=carried
+    async def replaced_by(self, said: Said) -> frozenset[str]:
+        """The turns that the message or its reply will replace; see `storage.memory.turns.once.read_replaced`."""
+        return await read_replaced(self._engine, self.owner, self._conversation, said)
+
+    async def store_message(self, said: Said, carried: Carried | None = None) -> tuple[NewMessage, Ingested]:
+        """Store the person's message; see `storage.memory.turns.once.ingest_once`."""
+        message, ingested = await ingest_once(
+            self._engine, self.owner, self._conversation, said, now=self._now(), carried=carried
         )
         self._note(ingested.version)
         return message, ingested

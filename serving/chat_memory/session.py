@@ -3,8 +3,10 @@
 The user's message is stored while the model answers, the reply with its context (`why`) when it has ended. Only the
 last user message is stored: earlier ones were stored with their own requests, or can be added with POST
 /api/v1/conversations. The same conversation up to the same message within REPEATED_S counts as one turn: the user asked
-for another answer. If the database does not answer in time, a chat is answered without memory; its turns are stored all
-the same, unless that fails too. A reply that was lost with its process is stored with the next request, if that has it.
+for another answer, which takes the earlier one's place. In a conversation that the request names, an edited message
+takes the place of the one that it was, if that is certain (`storage.memory.turns.place`). If the database does not
+answer in time, a chat is answered without memory; its turns are stored all the same, unless that fails too. A reply
+that was lost with its process is stored with the next request, if that has it.
 """
 
 import asyncio
@@ -40,15 +42,17 @@ from serving.chat_memory.prompt import (
 )
 from serving.config.schema import ChatMemorySettings
 from serving.privacy.markers import FIELD
-from serving.protocol.request import GenerationRequest
+from serving.protocol.request import DEFAULT_CONVERSATION, GenerationRequest
 from serving.protocol.response import ResponseWriter
 from serving.protocol.sse import events_of
 from storage.database import AWAY
-from storage.memory.conversations import Carried, Former, Ingested, NewMessage
+from storage.memory.conversations import Ingested, MessageRecord, NewMessage
 from storage.memory.memories import MemoryRecord, Scope
 from storage.memory.owner import Owner
 from storage.memory.people import Profile
 from storage.memory.reply_context import ContextItem
+from storage.memory.turns.once import Carried, Former, Said
+from storage.memory.turns.place import Earlier
 
 log = logging.getLogger(__name__)
 
@@ -202,8 +206,13 @@ class ChatMemory:
                 exchange=self._exchange,
             )
         shown = {text_of(message).strip() for message in self._messages} | {memory.text for memory in pinned}
-        made = () if done is None else done.memories
-        fresh = [item for item in found if item.record.id not in made and item.ranked.item.text.strip() not in shown]
+        left_out = () if done is None else done.memories
+        fresh = [
+            item for item in found if item.record.id not in left_out and item.ranked.item.text.strip() not in shown
+        ]
+        if any(isinstance(item.record, MessageRecord) for item in fresh):  # an earlier answer is none of its past
+            replaced = await self._exchange.replaced_by(self._said(self._last_text))
+            fresh = [item for item in fresh if item.record.id not in replaced]
         fresh = list(islice(without_duplicates(fresh, lambda item: item.ranked.item.text), rules.max_items))
         fresh = [each for item in fresh if (each := self._excerpted(item, query)).record.text]
         within = within_budget([item.ranked for item in fresh], rules.recalled_tokens, self._count)
@@ -229,11 +238,16 @@ class ChatMemory:
 
     async def _take(self, text: str) -> tuple[NewMessage, Ingested]:
         """Store the turn, or find it: what was said within REPEATED_S has the id of now or the one before."""
+        said = self._said(text)
+        return await self._exchange.store_message(said, _carried(self._messages))
+
+    def _said(self, text: str) -> Said:
         now = self._now()
         since = now - timedelta(seconds=REPEATED_S)
         turn = NewMessage(_turn_id(self._messages, now, self._salt), self._speaker, text, now)
         former = Former(_turn_id(self._messages, since, self._salt), since)
-        return await self._exchange.store_message(turn, former, _carried(self._messages))
+        is_named = self._conversation != DEFAULT_CONVERSATION
+        return Said(turn, former, _earlier(self._messages) if is_named else None)
 
 
 def _persona_of(request: GenerationRequest) -> str | None:
@@ -255,6 +269,15 @@ def _carried(messages: Sequence[Any]) -> Carried | None:
         return None
     asked, reply = (as_words(text_of(message)) for message in spoken[:2])
     return None if not reply or isinstance(detect(asked), Forget | ForgetAll) else Carried(asked, reply, FRIEND)
+
+
+def _earlier(messages: Sequence[Any]) -> Earlier | None:
+    """What stands before the last message, if that is the person's and at least one whole exchange does."""
+    spoken = [message for message in messages if message.get("role") in (PERSON, FRIEND)]
+    said = [(as_words(text_of(each)), each["role"] == FRIEND) for each in spoken]
+    lines = tuple(line for line in said[:-1] if line[0])
+    is_exchange = [is_reply for _, is_reply in lines[-2:]] == [False, True]
+    return Earlier(lines, FRIEND) if is_exchange and not said[-1][1] else None
 
 
 def _salt(messages: Sequence[Any], found: Detected | None) -> str:

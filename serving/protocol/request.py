@@ -11,6 +11,7 @@ from storage.tables import RequestClass
 
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
+DEFAULT_CONVERSATION = "chat"  # of a request that names none: several chats may be in it
 NoticesShown = Literal["off", "text", "event"]
 GREEDY_BELOW = 1e-5  # vLLM treats a lower temperature as zero (vllm/sampling_params.py, _SAMPLING_EPS)
 

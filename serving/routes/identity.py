@@ -7,14 +7,13 @@ from typing import Any, cast, get_args
 from fastapi import Request
 
 from serving.errors import InvalidRequest
-from serving.protocol.request import CHAT, NoticesShown
+from serving.protocol.request import CHAT, DEFAULT_CONVERSATION, NoticesShown
 from storage.api_keys import KeyRecord
 from storage.tables import RequestClass
 
 USER_HEADER, CLASS_HEADER = "x-bondhu-user", "x-bondhu-class"
 MEMORY_HEADER, CONVERSATION_HEADER = "x-bondhu-memory", "x-bondhu-conversation"
 COUNTRY_HEADER, NOTICES_HEADER = "x-bondhu-country", "x-bondhu-notices"
-DEFAULT_CONVERSATION = "chat"
 LONGEST_NAME = 256  # characters
 CLASSES = get_args(RequestClass)
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, null, or_, union
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.memory.former_texts import are_current
 from storage.memory.owner import WHOEVER, Owner
 from storage.memory.tables import Embedding, ItemKind, Memory, Message
 from storage.memory.vectors.embeddings import Space, joins
@@ -84,7 +85,9 @@ async def _marks(connection: AsyncConnection, owner: Owner) -> dict[str, tuple[d
 NO_MARKS = (None, False, False)
 _IS_SENSITIVE = Memory.sensitivity == "sensitive"
 _MARKS = WHOEVER.select(Memory, Memory.message_id, Memory.painful_at, Memory.muted, _IS_SENSITIVE).where(
-    Memory.message_id.is_not(None), or_(Memory.painful_at.is_not(None), Memory.muted, _IS_SENSITIVE)
+    Memory.message_id.is_not(None),
+    or_(Memory.painful_at.is_not(None), Memory.muted, _IS_SENSITIVE),
+    are_current(Memory.id),
 )
 
 

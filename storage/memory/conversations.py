@@ -5,7 +5,7 @@ This module knows embeddings only in one respect: if a turn gets a new neighbour
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from storage.memory.owner import WHOEVER, WHOSE, Owner
 from storage.memory.people import bump, names_of, note_offset, read_profile
-from storage.memory.tables import Conversation, Embedding, Memory, Message, Person
+from storage.memory.tables import Conversation, Embedding, Message
 
 ROWS_AT_ONCE = 500  # ids in one statement
 EXCHANGE = 20  # turns
@@ -25,29 +25,16 @@ FEW = 2  # turns that are looked for with their conversation, whose last turn th
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A turn to ingest. The offset of `said_at` tells where the person is, and is not stored with the turn."""
+    """A turn to ingest. The offset of `said_at` tells where the person is, and is not stored with the turn.
+
+    `answers`: the id of the stored turn that it is the reply to, if that is known.
+    """
 
     external_id: str
     speaker: str
     text: str
     said_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Former:
-    """Another external id that a turn may be stored by, if it was said at `since` or later."""
-
-    external_id: str
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """The exchange before a message, as the request with that message has it: the person's words, and the reply."""
-
-    asked: str
-    reply: str
-    speaker: str  # of the reply
+    answers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +83,8 @@ class PresentTurn(NamedTuple):
 class StoredConversation:
     """What is stored of a conversation: its id (None: nothing), its last turn with who said it, its highest position.
 
-    `present` are those of the turns that were asked for, by external id.
+    `present` are those of the turns that were asked for, by external id. `last_answers`: the text that the last turn is
+    the reply to, if it is one.
     """
 
     conversation_id: str | None
@@ -105,6 +93,8 @@ class StoredConversation:
     present: dict[str, PresentTurn]
     last_speaker: str = ""
     last_external_id: str = ""
+    last_text: str = ""
+    last_answers: str | None = None
 
 
 async def ingest(
@@ -114,56 +104,6 @@ async def ingest(
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         return await take_in(connection, owner, external_id, messages, version=version, now=now)
-
-
-async def ingest_once(
-    engine: AsyncEngine,
-    owner: Owner,
-    external_id: str,
-    message: NewMessage,
-    former: Former | None,
-    *,
-    now: datetime,
-    carried: Carried | None = None,
-) -> tuple[NewMessage, Ingested]:
-    """Add a turn, unless it is there already as `former`; returns it by the external id that it is stored by.
-
-    If the reply before it was lost, it is added as the request has it (`carried`): see `_lost_reply`.
-    """
-    ids = [message.external_id, *([] if former is None else [former.external_id])]
-    async with engine.begin() as connection:
-        version = await bump(connection, owner, now=now)
-        stored = await look(connection, owner, external_id, ids)
-        there = None if former is None else stored.present.get(former.external_id)
-        if former and there and there.said_at >= former.since and message.external_id not in stored.present:
-            message = replace(message, external_id=former.external_id)
-        lost = None if carried is None else await _lost_reply(connection, owner, stored, message, carried)
-        new = [message] if lost is None else [lost, message]
-        return message, await take_in(connection, owner, external_id, new, version=version, now=now, stored=stored)
-
-
-def lost_reply_id(answers: str) -> str:
-    """The external id of a reply to the message `answers` that was lost and came with a later request."""
-    return f"reply-to-{answers}"
-
-
-async def _lost_reply(
-    connection: AsyncConnection, owner: Owner, stored: StoredConversation, message: NewMessage, carried: Carried
-) -> NewMessage | None:
-    """The reply to the last turn, which is the person's and has none because its process died before it was stored.
-
-    None if nothing was lost, or if anything was deleted or marked since that turn: then it may be missing on purpose.
-    """
-    is_theirs = stored.last_speaker.casefold() == message.speaker.casefold()
-    if stored.last is None or not is_theirs or message.external_id in stored.present:
-        return None
-    rewritten = owner.select(Person, Person.rewritten).scalar_subquery()
-    quoting = owner.select(Memory, Memory.id).where(Memory.message_id == stored.last.id)
-    untouched = (Message.id == stored.last.id, Message.changed_in > rewritten, ~quoting.exists())
-    said = (await connection.execute(owner.select(Message, Message.text).where(*untouched))).scalar_one_or_none()
-    if said != carried.asked:
-        return None
-    return NewMessage(lost_reply_id(stored.last_external_id), carried.speaker, carried.reply, stored.last.said_at)
 
 
 async def take_in(
@@ -217,7 +157,7 @@ async def look(
         found = await connection.execute(_PRESENT, of_conversation | {"external_ids": some})
         present |= {external: PresentTurn(*turn) for external, *turn in found}
     last = None if row.last_id is None else TurnPosition(row.said_at, row.position, row.last_id)
-    of_last = (row.last_speaker or "", row.last_external_id or "")
+    of_last = (row.last_speaker or "", row.last_external_id or "", row.last_text or "", row.last_answers)
     return StoredConversation(row.conversation_id, last, row.top or 0, present, *of_last)
 
 
@@ -267,7 +207,7 @@ _NAMED = WHOEVER.select(Message, *_SHOWN).where(Message.id.in_(bindparam("ids", 
 
 def _stored() -> Select[Any]:
     """A conversation with its last turn and highest position: a row for each of the turns that are present."""
-    last, of_last, of_top, present = (aliased(Message) for _ in range(4))
+    last, of_last, of_top, present, answered = (aliased(Message) for _ in range(5))
 
     def within(message: type[Message]) -> ColumnElement[bool]:
         same = and_(message.app == Conversation.app, message.end_user == Conversation.end_user)
@@ -284,6 +224,8 @@ def _stored() -> Select[Any]:
         last.id.label("last_id"),
         last.speaker.label("last_speaker"),
         last.external_id.label("last_external_id"),
+        last.text.label("last_text"),
+        answered.text.label("last_answers"),
         present.external_id,
         present.id.label("present_id"),
         present.text,
@@ -291,6 +233,7 @@ def _stored() -> Select[Any]:
     )
     is_last = last.id == latest.correlate(Conversation).limit(1).scalar_subquery()
     query = WHOEVER.select(Conversation, *columns).outerjoin(last, and_(within(last), is_last))
+    query = query.outerjoin(answered, and_(within(answered), answered.id == last.answers))
     return query.outerjoin(present, and_(within(present), is_asked)).where(_CALLED)
 
 
@@ -348,6 +291,7 @@ async def _placed(
             "external_id": each.external_id,
             "speaker": each.speaker,
             "text": each.text,
+            "answers": each.answers,
             "changed_in": version,
             "created_at": now,
         }

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.agents.states import delete_of_conversation
 from storage.erasure.log import Erased, ErasureLog
 from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
-from storage.memory.former_texts import former_texts_of
+from storage.memory.former_texts import are_former, former_texts_of, turns_of
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe
@@ -113,7 +113,11 @@ async def delete_items(
         named = owner.select(Message, Message.id, Message.conversation_id).where(Message.id.in_(turns))
         going = {row.id: row.conversation_id for row in await connection.execute(named)}
         summaries = await drop_summaries_of(connection, owner, list(going), version)
-        quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories))
+        answers = owner.select(Message, Message.id).where(
+            Message.conversation_id.in_(set(going.values())), Message.answers.in_(list(going))
+        )
+        of_answers = and_(are_former(Memory.id), Memory.message_id.in_(answers))  # they may repeat what they answered
+        quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories), of_answers)
         quoted = await _ids(connection, owner.select(Memory, Memory.id).where(quoting))
         quoted += await _ids(connection, _quoted_aside(owner, turns))
         former = await former_texts_of(connection, owner, {*quoted, *memories})
@@ -127,7 +131,8 @@ async def delete_items(
         if aside is None:
             wiped = await wipe(connection, owner, of_items(turns, [*memories, *remembered]))
             if log is not None and (going or remembered or wiped):
-                await log.note(connection, [Erased.item("turn", owner, each) for each in {*turns, *going}])
+                all_turns = {*turns, *going, *turns_of(all_memories)}
+                await log.note(connection, [Erased.item("turn", owner, each) for each in all_turns])
                 await log.note(connection, [Erased.item("memory", owner, each) for each in all_memories])
         if not going and not remembered:
             if not wiped:
@@ -180,7 +185,10 @@ async def count_items(
         (
             ReplyContextItem,
             memories,
-            lambda ids: and_(ReplyContextItem.kind == "memory", ReplyContextItem.item_id.in_(ids)),
+            lambda ids: or_(
+                and_(ReplyContextItem.kind == "memory", ReplyContextItem.item_id.in_(ids)),
+                ReplyContextItem.message_id.in_(ids),
+            ),
         ),
         (SetAside, turns, SetAside.message_id.in_),
         (SetAside, memories, lambda ids: and_(SetAside.kind == "memory", SetAside.item_id.in_(ids), elsewhere)),
@@ -214,7 +222,8 @@ async def _delete(
         for table in (Embedding, ReplyContextItem):
             gone = owner.delete(table).where(table.kind == kind, table.item_id.in_(items))
             await connection.execute(gone)
-    await connection.execute(owner.delete(ReplyContextItem).where(ReplyContextItem.message_id.in_(turns)))
+    for replies in (turns, memories):  # a reply that was replaced is a memory
+        await connection.execute(owner.delete(ReplyContextItem).where(ReplyContextItem.message_id.in_(replies)))
     later = owner.update(Memory).where(Memory.superseded_by.in_(memories))
     freed = later.values(superseded_by=None, changed_in=version)
     await connection.execute(freed.execution_options(synchronize_session=False))

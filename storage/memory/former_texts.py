@@ -1,7 +1,8 @@
 """What a memory said before it was edited: a memory of its own that has ended, and goes with the one it was.
 
 Its id begins with a digest of that one's, so that it can be told in every table, also while it is set aside. Recall
-finds it when what is over is asked for; lists leave it out.
+finds it when what is over is asked for; lists leave it out. What a turn said before it was replaced is kept in the same
+way (`storage.memory.turns.replaced`).
 """
 
 import hashlib
@@ -47,6 +48,11 @@ def are_former(column: Any, memory_id: str | None = None) -> ColumnElement[bool]
     """The condition that an id is of a former text: of this memory, or of any."""
     prefix = BEGINNING if memory_id is None else prefix_of(memory_id)
     return and_(column >= prefix, column < prefix + LAST)
+
+
+def turns_of(former_texts: Iterable[str]) -> set[str]:
+    """The ids of the replaced turns among these former texts, and ids that no turn has: a backup has the turns."""
+    return {each.rpartition("-")[2] for each in former_texts if each.startswith(BEGINNING)}
 
 
 def are_current(column: Any) -> ColumnElement[bool]:

@@ -13,7 +13,14 @@ from sqlalchemy import ColumnElement, and_, func, insert, or_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.erasure.log import Erased, ErasureLog
-from storage.memory.former_texts import are_current, are_former, former_row, former_texts_of, with_former
+from storage.memory.former_texts import (
+    are_current,
+    are_former,
+    former_row,
+    former_texts_of,
+    turns_of,
+    with_former,
+)
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.summaries import drop_sources, drop_summaries_of
@@ -302,10 +309,13 @@ async def delete_memory(
         for table in (Embedding, ReplyContextItem):
             gone = owner.delete(table).where(table.kind == "memory", with_former(table.item_id, id_))
             await connection.execute(gone)
+        reasons = owner.delete(ReplyContextItem).where(ReplyContextItem.message_id == id_)
+        await connection.execute(reasons)  # of a reply that was replaced
         others = owner.update(Memory).where(Memory.superseded_by == id_)
         await connection.execute(others.values(superseded_by=None, changed_in=version))
         if log is not None:
             await log.note(connection, [Erased.item("memory", owner, id_)])
+            await log.note(connection, [Erased.item("turn", owner, each) for each in turns_of([id_])])
 
 
 async def drop_memories(
@@ -318,14 +328,27 @@ async def drop_memories(
     ids = [each.id for each in memories]
     ids += await former_texts_of(connection, owner, ids)
     for each in memories:
-        ended = owner.update(Memory).where(Memory.superseded_by == each.id)
-        by_this = Memory.valid_until == each.valid_from
-        await connection.execute(ended.where(by_this).values(valid_until=None))
-        await connection.execute(ended.values(superseded_by=None, changed_in=version, updated_at=now))
+        await hold_again(connection, owner, each, version=version, now=now)
     for table in (Embedding, ReplyContextItem):
         gone = owner.delete(table).where(table.kind == "memory", table.item_id.in_(ids))
         await connection.execute(gone)
     await connection.execute(owner.delete(Memory).where(Memory.id.in_(ids)))
+
+
+async def hold_again(
+    connection: AsyncConnection, owner: Owner, memory: MemoryRecord, *, version: int, now: datetime
+) -> None:
+    """Undo, within an open change, that other memories ended with this one."""
+    ended = owner.update(Memory).where(Memory.superseded_by == memory.id, are_current(Memory.id))
+    by_this = Memory.valid_until == (memory.valid_from or memory.created_at)
+    await connection.execute(ended.where(by_this).values(valid_until=None))
+    await connection.execute(ended.values(superseded_by=None, changed_in=version, updated_at=now))
+
+
+async def memories_that_quote(connection: AsyncConnection, owner: Owner, turns: Collection[str]) -> list[MemoryRecord]:
+    """The memories that quote one of these turns or belong to it; no former texts."""
+    quoting = owner.select(Memory, *_COLUMNS).where(Memory.message_id.in_(turns), are_current(Memory.id))
+    return [MemoryRecord(**row._mapping) for row in await connection.execute(quoting)]
 
 
 async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str, int]:
@@ -339,7 +362,10 @@ async def count_memory(engine: AsyncEngine, owner: Owner, id_: str) -> dict[str,
             Embedding.kind == "memory", with_former(Embedding.item_id, id_)
         ),
         "given": owner.select(ReplyContextItem, func.count()).where(
-            ReplyContextItem.kind == "memory", with_former(ReplyContextItem.item_id, id_)
+            or_(
+                and_(ReplyContextItem.kind == "memory", with_former(ReplyContextItem.item_id, id_)),
+                ReplyContextItem.message_id == id_,
+            )
         ),
         "set_aside": owner.select(SetAside, func.count()).where(
             SetAside.kind == "memory", with_former(SetAside.item_id, id_)

@@ -1,7 +1,7 @@
 """The recalled items that a reply was based on, stored with it. It does not know why an item was chosen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +14,14 @@ from storage.memory.conversations import (
     StoredConversation,
     find_messages,
     look,
-    lost_reply_id,
     take_in,
 )
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import Conversation, ItemKind, Message
 from storage.memory.tables import ReplyContextItem as ContextRow
+from storage.memory.turns.once import lost_reply_id
+from storage.memory.turns.replaced import PlacedTurn, former_id, put_in_place, reply_to
 
 MAX_NAMED = 20  # conversations that the error for an ambiguous id lists
 
@@ -53,8 +54,8 @@ async def store_reply(
 ) -> int | None:
     """Store a reply to the message `answers` (an external id) with its context; returns the new version.
 
-    Returns None and stores nothing if that message no longer exists: it was deleted meanwhile, and a reply would reveal
-    it.
+    It takes the place of an earlier reply to the same message. Returns None and stores nothing if that message no
+    longer exists: it was deleted or replaced meanwhile, and a reply would reveal it.
     """
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
@@ -63,9 +64,17 @@ async def store_reply(
             await connection.rollback()
             return None
         id_ = await _came_before(connection, owner, stored, reply, answers)
-        if id_ is None:
-            ingested = await take_in(connection, owner, conversation, [reply], version=version, now=now, stored=stored)
-            id_ = ingested.ids[reply.external_id] if reply.external_id in ingested.added else None
+        if id_ is None and reply.external_id not in stored.present:
+            answered, reply = stored.present[answers].id, replace(reply, answers=stored.present[answers].id)
+            before = None if _is_last(stored, answered) else await reply_to(connection, owner, stored, answered)
+            if before is None:
+                stored_now = await take_in(
+                    connection, owner, conversation, [reply], version=version, now=now, stored=stored
+                )
+            else:
+                stored_now = await put_in_place(connection, owner, [before], reply, now=now)
+                items = [_without(before, each) for each in items]
+            id_ = stored_now.ids[reply.external_id]
         if items and id_ is not None:
             of_reply = {**owner.columns, "message_id": id_}
             await connection.execute(_ADD, [of_reply | asdict(each) for each in items])
@@ -76,7 +85,7 @@ async def _came_before(
     connection: AsyncConnection, owner: Owner, stored: StoredConversation, reply: NewMessage, answers: str
 ) -> str | None:
     """The id of this reply if the person's next request was faster and brought it; it gets its own external id."""
-    if stored.last is None or stored.last.id == stored.present[answers].id:
+    if _is_last(stored, stored.present[answers].id):
         return None
     same = (
         Message.conversation_id == stored.conversation_id,
@@ -88,6 +97,17 @@ async def _came_before(
         return None
     await connection.execute(owner.update(Message).where(Message.id == row.id).values(external_id=reply.external_id))
     return str(row.id)
+
+
+def _without(turn: PlacedTurn, item: ContextItem) -> ContextItem:
+    """The item as it is once this turn was replaced."""
+    is_turn = (item.kind, item.item_id) == ("turn", turn.id)
+    return replace(item, kind="memory", item_id=former_id(turn)) if is_turn else item
+
+
+def _is_last(stored: StoredConversation, turn: str) -> bool:
+    """Whether nothing follows a turn, so that it has no reply."""
+    return stored.last is None or stored.last.id == turn
 
 
 async def find_reply(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.erasure.log import Erased, ErasureLog
 from storage.memory.conversations import TurnPosition, beside, conversation_id_of, void_windows
+from storage.memory.former_texts import turns_of
 from storage.memory.memories import present_memories
 from storage.memory.owner import Owner
 from storage.memory.people import bump
@@ -192,7 +193,12 @@ async def _note(connection: AsyncConnection, condition: ColumnElement[bool], log
     rows = await connection.execute(
         select(SetAside.app, SetAside.end_user, SetAside.kind, SetAside.item_id).where(condition)
     )
-    await log.note(connection, [Erased.item(_kind(kind), Owner(app, user), item) for app, user, kind, item in rows])
+    erased: list[Erased] = []
+    for app, user, kind, item in rows:
+        owner = Owner(app, user)
+        erased.append(Erased.item(_kind(kind), owner, item))
+        erased += [Erased.item("turn", owner, each) for each in turns_of([item])]
+    await log.note(connection, erased)
 
 
 _KEPT = (SetAside.kind, SetAside.item_id, SetAside.conversation, SetAside.content)
@@ -203,12 +209,12 @@ def _context_of(turns: Collection[str], memories: Collection[str]) -> ColumnElem
         (ReplyContextItem.kind == kind) & ReplyContextItem.item_id.in_(ids)
         for kind, ids in (("turn", turns), ("memory", memories))
     ]
-    return or_(ReplyContextItem.message_id.in_(turns), *of_items)
+    return or_(ReplyContextItem.message_id.in_([*turns, *memories]), *of_items)
 
 
-def _ends(row: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The keys of the reply and of the item."""
-    return ("turn", row["message_id"]), (row["kind"], row["item_id"])
+def _ends(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The keys of the reply, which is a memory once it was replaced, and of the item."""
+    return ("turn", row["message_id"]), ("memory", row["message_id"]), (row["kind"], row["item_id"])
 
 
 async def _rows(
@@ -306,8 +312,8 @@ async def _restore_context(connection: AsyncConnection, owner: Owner, kept: Sequ
         return
     turns = [id_ for reply, kind, item in by_key for id_ in (reply, item if kind == "turn" else None)]
     there = {("turn", id_) for id_ in await _texts(connection, owner, turns)}
-    memories = await present_memories(connection, owner, [item for _, kind, item in by_key if kind == "memory"])
-    there |= {("memory", id_) for id_ in memories}
+    named = [id_ for reply, kind, item in by_key for id_ in (reply, item if kind == "memory" else reply)]
+    there |= {("memory", id_) for id_ in await present_memories(connection, owner, named)}
     columns = (ReplyContextItem.message_id, ReplyContextItem.kind, ReplyContextItem.item_id)
     query = owner.select(ReplyContextItem, *columns).where(
         ReplyContextItem.message_id.in_({reply for reply, _, _ in by_key})
@@ -316,7 +322,7 @@ async def _restore_context(connection: AsyncConnection, owner: Owner, kept: Sequ
     rows = [
         _as_row(ReplyContextItem, each, owner)
         for key, each in by_key.items()
-        if key not in known and ("turn", key[0]) in there and key[1:] in there
+        if key not in known and not there.isdisjoint({("turn", key[0]), ("memory", key[0])}) and key[1:] in there
     ]
     if rows:
         await connection.execute(insert(ReplyContextItem), rows)

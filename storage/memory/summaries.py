@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.memory.former_texts import former_texts_of
+from storage.memory.former_texts import are_current, former_texts_of
 from storage.memory.owner import Owner
 from storage.memory.tables import (
     ENDED,
@@ -95,7 +95,7 @@ async def read_segment(engine: AsyncEngine, owner: Owner, rules: SummaryRules, *
         turns = [Turn(*row) for row in await connection.execute(query)]
         ids = frozenset(turn.id for turn in turns)
         marks = owner.select(Memory, Memory.message_id, Memory.muted, Memory.painful_at, Memory.sensitivity)
-        quoting = (await connection.execute(marks.where(Memory.message_id.in_(ids)))).all()
+        quoting = (await connection.execute(marks.where(Memory.message_id.in_(ids), are_current(Memory.id)))).all()
     muted = [row.message_id for row in quoting if row.muted]
     return Segment(
         turns=[turn for turn in turns if turn.id not in muted],
@@ -114,7 +114,8 @@ async def mark_summarised(connection: AsyncConnection, owner: Owner, segment: Se
     """
     waiting = owner.update(Message).where(Message.id.in_(segment.ids), Message.summarised_at.is_(None))
     marked = (await connection.execute(waiting.values(summarised_at=now))).rowcount
-    muted = owner.select(Memory, Memory.message_id).where(Memory.message_id.in_(segment.ids), Memory.muted)
+    marked_so = (Memory.message_id.in_(segment.ids), Memory.muted, are_current(Memory.id))
+    muted = owner.select(Memory, Memory.message_id).where(*marked_so)
     muted_now = set((await connection.execute(muted)).scalars())
     if marked == len(segment.ids) and muted_now == set(segment.muted):
         return True

@@ -108,7 +108,8 @@ class Message(Owned):
     """One turn; turns of a conversation are ordered by `said_at`, then by `position`.
 
     `read_at`: when extraction processed it; None: it may still yield memories. `summarised_at`: when it went into a
-    summary of its conversation, or was left out of one for good.
+    summary of its conversation, or was left out of one for good. `answers`: the id of the turn that it is the reply to;
+    None: it is none, or that is not known.
     """
 
     __tablename__ = "messages"
@@ -142,6 +143,7 @@ class Message(Owned):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     summarised_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answers: Mapped[str | None] = mapped_column(String(64))
 
 
 class Memory(Owned):

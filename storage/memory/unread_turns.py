@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.memory.former_texts import are_current
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.tables import ENDED, Job, Memory, Message
@@ -97,7 +98,8 @@ async def mark_unread(engine: AsyncEngine, owner: Owner, since: datetime, *, now
 
     What was made of them stays until they are read again (`memory.extraction.extractor`). Muted turns are left out.
     """
-    muted = owner.select(Memory, Memory.message_id).where(Memory.muted, Memory.message_id.is_not(None))
+    is_marked = (Memory.muted, Memory.message_id.is_not(None), are_current(Memory.id))
+    muted = owner.select(Memory, Memory.message_id).where(*is_marked)
     async with engine.begin() as connection:
         await bump(connection, owner, now=now)
         read = owner.update(Message).where(Message.read_at >= since, Message.id.not_in(muted))

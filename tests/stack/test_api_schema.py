@@ -47,6 +47,7 @@ OPERATIONS = {
     "GET /api/v1/messages": "",
     "GET /api/v1/counts": "",
     "GET /api/v1/messages/{message}/why": "",
+    "GET /api/v1/messages/{message}/former": "",
     "GET /api/v1/wishes": "",
     "GET /api/v1/wishes/{wish}": "",
     "POST /api/v1/wishes/{wish}/undo": "",

@@ -1,6 +1,7 @@
-"""/api/v1/messages: the context of a reply (`why`), and deleting a single message."""
+"""/api/v1/messages: the context of a reply (`why`), what a message replaced, and deleting a single one."""
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -15,11 +16,12 @@ from serving.routes.memory.common import Access, MemoryAccess, User
 from serving.routes.memory.erasure import ReceiptAnswer
 from serving.routes.memory.memories import MemoryAnswer, PathId
 from serving.routes.memory.recall import Found, FoundTurn, RankerScore
-from storage.memory.conversations import MessageRecord, find_messages
+from storage.memory.conversations import find_messages
 from storage.memory.memories import find_memories
 from storage.memory.owner import Owner
 from storage.memory.reply_context import find_reply, list_context
 from storage.memory.summaries import sources_of
+from storage.memory.turns.replaced import FormerTurn, find_replaced, former_turns
 
 router = APIRouter(tags=["memory"], route_class=BoundedRoute, responses=openapi.MEMORY_RESPONSES)
 
@@ -36,12 +38,32 @@ WAITED_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # for a reply that is being stored: 
 class Why(BaseModel):
     """A reply and its context, best first, then pinned memories; without what has been deleted since.
 
-    A summary names the messages that it was made from (`sources`).
+    A summary names the messages that it was made from (`sources`). `replaced_by`: the message that stands in the place
+    of this reply now, by its external id; null if none does.
     """
 
     object: Literal["why"] = "why"
     message: FoundTurn
     given: list[Found]
+    replaced_by: str | None = None
+
+
+class FormerMessage(BaseModel):
+    """What a message said before another took its place, until then."""
+
+    object: Literal["former_message"] = "former_message"
+    id: str
+    speaker: str
+    text: str
+    said_at: datetime
+    until: datetime
+
+
+class FormerList(BaseModel):
+    """The former texts of a message, the latest first."""
+
+    object: Literal["list"] = "list"
+    data: list[FormerMessage]
 
 
 class TurnList(BaseModel):
@@ -55,9 +77,12 @@ class TurnList(BaseModel):
 async def forget_message(
     message: PathMessage, access: Access, conversation: InConversation = None, user: User = None
 ) -> ReceiptAnswer:
-    """Delete a message and the memories that quote it."""
+    """Delete a message, the memories that quote it, and what it replaced; or a replaced one alone."""
     async with access.about(user) as owner:
         reply = await find_reply(access.gateway.database, owner, message, conversation=conversation)
+        if reply is None and (former := await _replaced(access, owner, message, conversation)) is not None:
+            receipt = await access.gateway.forgetter.memory(owner, former.id)
+            return ReceiptAnswer.of(receipt, owner, f"message {message}")
         receipt = await access.gateway.forgetter.message(owner, message if reply is None else reply.id)
         if receipt is None:
             raise UnknownMessage(_UNKNOWN.format(message))
@@ -68,11 +93,12 @@ async def forget_message(
 async def why(message: PathMessage, access: Access, conversation: InConversation = None, user: User = None) -> Why:
     """The memories and turns in a reply's context, with their quotes and each ranker's score.
 
-    A reply is stored after its last word was sent, so one that is not there yet is waited for, for three seconds.
+    A reply is stored after its last word was sent, so one that is not there yet is waited for, for three seconds. One
+    that another answer or an edited message replaced keeps its context.
     """
     database = access.gateway.database
     async with access.about(user) as owner:
-        reply = await _find(access, owner, message, conversation)
+        reply, replaced_by = await _find(access, owner, message, conversation)
         context = await list_context(database, owner, reply.id)
         turns = await find_messages(database, owner, [item.item_id for item in context if item.kind == "turn"])
         memories = await find_memories(database, owner, [item.item_id for item in context if item.kind == "memory"])
@@ -91,7 +117,24 @@ async def why(message: PathMessage, access: Access, conversation: InConversation
         for item in context
         if (item.kind, item.item_id) in items
     ]
-    return Why(message=FoundTurn.model_validate(reply, from_attributes=True), given=results)
+    return Why(message=reply, given=results, replaced_by=replaced_by)
+
+
+@router.get("/api/v1/messages/{message}/former")
+async def former(
+    message: PathMessage, access: Access, conversation: InConversation = None, user: User = None
+) -> FormerList:
+    """What stood in a message's place before: other answers to the same message, or the message before an edit.
+
+    An edited message also has what followed it before.
+    """
+    database = access.gateway.database
+    async with access.about(user) as owner:
+        found = await find_reply(database, owner, message, conversation=conversation)
+        if found is None:
+            raise UnknownMessage(_UNKNOWN.format(message))
+        turns = await former_turns(database, owner, found.id)
+    return FormerList(data=[FormerMessage.model_validate(each, from_attributes=True) for each in turns])
 
 
 @router.get("/api/v1/memories/{id}/sources")
@@ -107,14 +150,28 @@ async def sources(id: PathId, access: Access, user: User = None) -> TurnList:  #
     return TurnList(data=[FoundTurn.model_validate(turns[each], from_attributes=True) for each in ids if each in turns])
 
 
-async def _find(access: MemoryAccess, owner: Owner, message: str, conversation: str | None) -> MessageRecord:
+async def _find(
+    access: MemoryAccess, owner: Owner, message: str, conversation: str | None
+) -> tuple[FoundTurn, str | None]:
+    """The message, and what replaced it."""
     database = access.gateway.database
-    reply = await find_reply(database, owner, message, conversation=conversation)
-    for wait_s in WAITED_S if message.startswith(COMPLETION) else ():
-        if reply is not None:
-            break
+    for wait_s in (0.0, *(WAITED_S if message.startswith(COMPLETION) else ())):
         await asyncio.sleep(wait_s)
         reply = await find_reply(database, owner, message, conversation=conversation)
-    if reply is None:
-        raise UnknownMessage(_UNKNOWN.format(message))
-    return reply
+        if reply is not None:
+            return FoundTurn.model_validate(reply, from_attributes=True), None
+        replaced = await _replaced(access, owner, message, conversation)
+        if replaced is not None:
+            now_there = (await find_messages(database, owner, [replaced.replaced_by])).get(replaced.replaced_by)
+            turn = FoundTurn(external_id=message, **{name: getattr(replaced, name) for name in _OF_TURN})
+            return turn, None if now_there is None else now_there.external_id
+    raise UnknownMessage(_UNKNOWN.format(message))
+
+
+async def _replaced(access: MemoryAccess, owner: Owner, message: str, conversation: str | None) -> FormerTurn | None:
+    """The message with this external id that was replaced, the latest if there are several."""
+    found = await find_replaced(access.gateway.database, owner, message, conversation=conversation)
+    return found[0] if found else None
+
+
+_OF_TURN = ("id", "speaker", "text", "said_at")

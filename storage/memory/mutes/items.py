@@ -8,11 +8,11 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, or_
+from sqlalchemy import and_, insert, or_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.memory.deletion import Touched
-from storage.memory.former_texts import former_texts_of
+from storage.memory.former_texts import BEGINNING, are_current, former_texts_of
 from storage.memory.memories import NewMemory, new_row, touch_sources
 from storage.memory.mutes.topics import NewTopic, add_topic, delete_topics
 from storage.memory.owner import Owner
@@ -45,7 +45,8 @@ async def mute_items(
         about = owner.select(Memory, *columns).where(
             or_(Memory.id.in_(memories), Memory.message_id.in_(list(turns_by_id)))
         )
-        found = [row for row in await connection.execute(about) if row.muted or row.id in memories]
+        quoting = (await connection.execute(about)).all()
+        found = [row for row in quoting if row.muted or row.id in memories or row.id.startswith(BEGINNING)]
         if not turns_by_id and not found:
             if topic is None or version == 1:
                 await connection.rollback()
@@ -55,7 +56,7 @@ async def mute_items(
         new = [
             NewMemory(turn.text, speaker=turn.speaker, quote=turn.text, message_id=turn.id, muted=True)
             for turn in turns_by_id.values()
-            if turn.id not in {row.message_id for row in found}
+            if turn.id not in {row.message_id for row in found if not row.id.startswith(BEGINNING)}
         ]
         rows = [new_row(each, secrets.token_hex(8), version=version, now=now) for each in new]
         if rows:
@@ -84,7 +85,8 @@ async def lift_topics(
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now)
         gone = await delete_topics(connection, owner, topics)
-        quoting = or_(Memory.id.in_(memories), Memory.message_id.in_(turns))
+        of_turns = and_(Memory.message_id.in_(turns), are_current(Memory.id))
+        quoting = or_(Memory.id.in_(memories), of_turns)
         muted = owner.select(Memory, Memory.id, Memory.message_id).where(quoting, Memory.muted)
         found = (await connection.execute(muted)).all()
         if not gone and not found:

@@ -28,9 +28,11 @@ from storage.memory.export import History, read_history
 from storage.memory.memories import NewMemory
 from storage.memory.owner import Owner
 from storage.memory.reply_context import ContextItem
+from storage.memory.turns.once import Said
+from storage.memory.turns.place import Earlier
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
 
-ANN, BEN = Owner("app", "ann"), Owner("app", "ben")
+ANN, BEN, FRIEND = Owner("app", "ann"), Owner("app", "ben"), "assistant"
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 CONTEXT_ITEM = ContextItem("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"recency": 1.0})
 
@@ -38,6 +40,11 @@ CONTEXT_ITEM = ContextItem("memory", "plain", 1, 0.5, {"lexical": [1, 2.0]}, {"r
 def turns(*numbers: int) -> list[NewMessage]:
     """Return turns of these minutes."""
     return [NewMessage(f"m{each}", "Ann", f"Turn {each}", DAY + timedelta(minutes=each)) for each in numbers]
+
+
+def reply(number: int) -> NewMessage:
+    """Return the friend's turn of this minute."""
+    return replace(turns(number)[0], speaker=FRIEND)
 
 
 class Workplace:
@@ -57,7 +64,7 @@ class Workplace:
         await self.engine.dispose()
 
     async def prepare(self) -> None:
-        """Give Ann and Ben a conversation and three memories each: one quotes it, one has a former text."""
+        """Give Ann and Ben two conversations and three memories: one quotes a turn, one has a former text."""
         for owner in (ANN, BEN):
             ingested = await self.store.ingest(owner, "c1", turns(1, 5))
             quoted = NewMemory("Quoted", quote="Turn 1", message_id=ingested.ids["m1"])
@@ -65,6 +72,11 @@ class Workplace:
             await self.store.add(owner, NewMemory("Plain"), id_="plain")
             await self.store.add(owner, NewMemory("Corected"), id_="corrected")
             await self.store.edit(owner, "corrected", {"text": "Corrected"})
+            for number in (11, 13):
+                await self.store.ingest(owner, "c3", turns(number))
+                exchange = self.store.exchange(owner, "c3")
+                await exchange.store_reply(reply(number + 1), [], answers=f"m{number}")
+                await exchange.end()
 
 
 async def _move(workplace: Workplace) -> None:
@@ -86,11 +98,26 @@ async def _reply(workplace: Workplace) -> None:
     await exchange.end()
 
 
+async def _answer_again(workplace: Workplace) -> None:
+    exchange = workplace.store.exchange(ANN, "c3")
+    await exchange.store_reply(reply(20), [CONTEXT_ITEM], answers="m13")
+    await exchange.end()
+
+
+async def _edit_message(workplace: Workplace) -> None:
+    exchange = workplace.store.exchange(ANN, "c3")
+    earlier = Earlier((("Turn 11", False), ("Turn 12", True)), FRIEND)
+    await exchange.store_message(Said(turns(21)[0], earlier=earlier))
+    await exchange.end()
+
+
 OPERATIONS: dict[str, Callable[[Workplace], Awaitable[Any]]] = {
     "begin a conversation": lambda workplace: workplace.store.ingest(ANN, "c2", turns(1, 2)),
     "append": lambda workplace: workplace.store.ingest(ANN, "c1", turns(5, 6)),
     "insert between": lambda workplace: workplace.store.ingest(ANN, "c1", turns(3)),
     "reply": _reply,
+    "answer again": _answer_again,
+    "edit a message": _edit_message,
     "add": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new"),
     "supersede": lambda workplace: workplace.store.add(ANN, NewMemory("New"), id_="new", supersedes="plain"),
     "edit": lambda workplace: workplace.store.edit(ANN, "plain", {"text": "Edited"}),

@@ -10,7 +10,7 @@ import pytest
 from tests.support.gateway_process import DEADLINE_S, GatewayProcess, make_key, wait_for
 from tests.support.servers.engine import EngineServer
 
-AT = "2026-01-01T12:00:00Z"
+AT, ANSWER = "2026-01-01T12:00:00Z", "w0 w1 w2"
 Json = dict[str, Any]
 
 
@@ -160,6 +160,52 @@ def test_what_a_chat_stores(ann: Person) -> None:
     assert "relevance" not in ann.ask("GET", "/api/v1/export").text
     (found,) = ann.ask("POST", "/api/v1/recall", {"query": "parrot", "only": {"kind": ["fact"]}}).json()["data"]
     assert 0 < found["relevance"] <= 1
+
+
+def in_protocol(path: str, texts: tuple[str, ...]) -> Json:
+    """The body of a chat in which both said these in turns."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
+    model = "bondhu/chat" if path == "agent" else "bondhu"
+    rest: Json = {"input": messages} if path == "/v1/responses" else {"messages": messages}
+    return {"model": model, **({"max_tokens": 3} if path == "/v1/messages" else {}), **rest}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "agent", "/v1/responses", "/v1/messages"])
+def test_another_answer_and_an_edited_message_replace(ann: Person, path: str) -> None:
+    """By every protocol, and of agents; `why` of the earlier answer says what replaced it, and it can be deleted."""
+    headers = {"x-bondhu-user": ann.user, "x-bondhu-memory": "on", "cache-control": "no-cache"}
+    headers |= {"x-bondhu-conversation": "c"}
+    route = "/v1/chat/completions" if path == "agent" else path
+
+    def say(*texts: str) -> Json:
+        """The reply, once it is stored; it follows these texts, and nothing follows it."""
+        assert ann.ask("POST", route, in_protocol(path, texts), headers).status_code == 200
+        wait_for(lambda: [each["text"] for each in turns()][:-1] == list(texts), "the reply")
+        return turns()[-1]
+
+    def turns() -> list[Json]:
+        data: list[Json] = ann.ask("GET", "/api/v1/messages", conversation="c").json()["data"]
+        return data[::-1]
+
+    first = say("I have a cat")
+    assert ann.ask("POST", route, in_protocol(path, ("I have a cat",)), headers).status_code == 200
+    wait_for(lambda: turns()[-1]["id"] != first["id"], "another answer")
+    second = turns()[-1]
+    assert [each["speaker"] for each in turns()] == ["user", "assistant"]
+    why = ann.ask("GET", f"/api/v1/messages/{first['external_id']}/why").json()
+    assert (why["message"]["text"], why["replaced_by"]) == (first["text"], second["external_id"])
+    former = ann.ask("GET", f"/api/v1/messages/{second['id']}/former").json()["data"]
+    assert [each["text"] for each in former] == [first["text"]]
+    said = "I have a cat", second["text"]
+    tom = say(*said, "It is called Tom")
+    say(*said, "It is called Kim")
+    former = ann.ask("GET", f"/api/v1/messages/{turns()[2]['id']}/former").json()["data"]
+    assert {each["text"] for each in former} == {"It is called Tom", tom["text"]}
+    assert ann.ask("GET", "/api/v1/memories").json()["data"] == []
+    assert ann.ask("DELETE", f"/api/v1/messages/{first['external_id']}").json()["complete"]
+    assert ann.ask("GET", f"/api/v1/messages/{second['id']}/former").json()["data"] == []
+    assert ann.ask("GET", "/api/v1/messages/none/former").status_code == 404
 
 
 def test_what_the_request_contains_is_not_recalled_again(ann: Person) -> None:

@@ -302,6 +302,7 @@ WALK: dict[tuple[str, str], tuple[Any, dict[str, str]]] = {
     ("post", "/api/v1/conversations"): ({"external_id": "{conversation}", "messages": [turn(7, "mine")]}, {}),
     ("delete", "/api/v1/conversations"): (None, {"external_id": "{conversation}"}),
     ("get", "/api/v1/messages/{message}/why"): (None, {}),
+    ("get", "/api/v1/messages/{message}/former"): (None, {}),
     ("delete", "/api/v1/messages/{message}"): (None, {}),
     ("get", "/api/v1/agents"): (None, {}),
     ("post", "/api/v1/agents/{agent}/runs"): (
