@@ -152,12 +152,13 @@ class ModelTraits:
 
     `chooses`: its choice of a tool or agent is better than chance; otherwise only rules choose (the demonstration model
     chose music for "tell me a story"). `plans`: it may plan several steps with tools. `max_prompt_tokens`: what its
-    context leaves for a prompt.
+    context leaves for a prompt. `detects_intents`: it finds requests about memory (`memory.intents.model_answer`).
     """
 
     chooses: bool = True
     plans: bool = False
     max_prompt_tokens: int = 1500
+    detects_intents: bool = False
 
 
 @dataclass(slots=True)

@@ -1,16 +1,19 @@
 """What requests about memory reach, sentence by sentence, through the code that executes them.
 
     python -m bench.wishes
+    python -m bench.wishes --model http://127.0.0.1:8000/v1/MODEL --every 5   # beside the patterns; key: BONDHU_API_KEY
 
-A wipe is wrong if it reaches anything that the person did not mean, or if nothing was to be forgotten. Less than was
-meant is a miss; "asked back" did nothing but ask. Nothing is changed: what would be reached is read.
+With a model, it is asked as the service asks it, and its answers count with the patterns; `every` takes each fifth
+sentence of a language. A wipe is wrong if it reaches anything that the person did not mean, or if nothing was to be
+forgotten. Less than was meant is a miss; "asked back" did nothing but ask. Nothing is changed: what would be reached is
+read.
 """
 
 import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,9 @@ import typer
 
 from bench.environment import commit, write_result
 from bench.markdown import table
+from bench.wishes.by_model import Ask, asking
 from bench.wishes.sentences import HALVES, Language, Sentence, read
-from memory.intents.detector import Forget, ForgetAll, Lift, Mute, Remember, Unclear, detect
+from memory.intents.detector import Detected, Forget, ForgetAll, Lift, Mute, Remember, Unclear, detect
 from memory.intents.matching import Matcher
 from memory.intents.reach import reach
 from memory.recall.index_cache import IndexCache
@@ -50,15 +54,26 @@ class Outcome:
 def main(
     name: str = typer.Option("wishes", help="Results go to bench/results/NAME.{json,md}."),
     half: str = typer.Option("", help="Only this half: development or held_out."),
+    model: str = typer.Option(
+        "", help="Ask this model, too: the address of an OpenAI API, and the model's id after it."
+    ),
+    every: int = typer.Option(1, min=1, help="Only each so manieth sentence of a language."),
+    limit_s: float = typer.Option(0, help="Stop asking after so many seconds, 0: never."),
 ) -> None:
     """Say every sentence to the code, and count."""
-    outcomes = [each for each in asyncio.run(_measure(read())) if half in ("", each.sentence.half)]
+    languages = [
+        replace(each, sentences=[one for one in each.sentences if half in ("", one.half)][::every]) for each in read()
+    ]
+    ask = asking(model, limit_s=limit_s) if model else None
+    outcomes = asyncio.run(_measure(languages, ask))
     result = {"commit": commit(), "at": datetime.now(UTC).isoformat(timespec="seconds"), **_summary(outcomes)}
+    if ask is not None:
+        result["model"] = ask.summary()
     write_result(name, result, markdown(result))
     typer.echo(markdown(result))
 
 
-async def _measure(languages: Sequence[Language]) -> list[Outcome]:
+async def _measure(languages: Sequence[Language], ask: Ask | None = None) -> list[Outcome]:
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite+aiosqlite:///{Path(folder) / 'wishes.db'}"
@@ -75,7 +90,10 @@ async def _measure(languages: Sequence[Language]) -> list[Outcome]:
                 ]
                 ids = {id_: each for each, id_ in (await store.ingest(owner, "c", turns)).ids.items()}
                 for sentence in language.sentences:
-                    did, reached = await _reached(store, owner, sentence.text)
+                    found = detect(sentence.text)
+                    if ask is not None:
+                        found = await ask(sentence.text, found)
+                    did, reached = await _reached(store, owner, found)
                     if reached is None:
                         reached = [
                             turn.id for turn in await last_exchange(engine, owner, "c", speaker=PERSON, before=None)
@@ -88,9 +106,9 @@ async def _measure(languages: Sequence[Language]) -> list[Outcome]:
     return outcomes
 
 
-async def _reached(store: MemoryService, owner: Owner, text: str) -> tuple[str, list[str] | None]:
-    """What the sentence is taken for, and the turns that it reaches; None: those before it."""
-    match detect(text):
+async def _reached(store: MemoryService, owner: Owner, found: Detected | None) -> tuple[str, list[str] | None]:
+    """What a sentence is taken for, and the turns that it reaches; None: those before it."""
+    match found:
         case None:
             return "none", []
         case Unclear():
@@ -104,8 +122,8 @@ async def _reached(store: MemoryService, owner: Owner, text: str) -> tuple[str, 
         case Forget(str(about)) | Mute(str(about)) | Lift(about) as intent:
             is_clause = isinstance(intent, Forget) and intent.is_clause
             matcher = Matcher(about, is_clause=is_clause, language=intent.language, names=[PERSON])
-            found = await reach(store, owner, matcher, about, person={PERSON})
-            return type(intent).__name__.lower(), list(found.turns)
+            reached = await reach(store, owner, matcher, about, person={PERSON})
+            return type(intent).__name__.lower(), list(reached.turns)
         case Remember():
             return "remember", []
         case other:
@@ -160,7 +178,8 @@ def markdown(result: dict[str, Any]) -> str:
     rows = [
         [row["language"], row["half"].replace("_", " "), *(str(row[name]) for name in names)] for row in result["rows"]
     ]
-    return table(["language", "half", *names], rows) + "\n"
+    about_model = f"\n{result['model']}\n" if "model" in result else ""
+    return table(["language", "half", *names], rows) + "\n" + about_model
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Only clear ones count: an order that is a whole sentence, by the patterns of a l
 "I can't forget that day", "do you remember that?", "forget it, let's go" and text in quotation marks are not intents.
 Neither is text that may be quoted from others: after a colon, beside code, or with a request to translate or summarise.
 A message that sounds like a request to forget but is not clear is Unclear: nothing is done, and the person is asked.
-This module uses patterns only, and does not know what executes the intent.
+This module uses patterns only (a model: `memory.intents.model_answer`), and does not know what executes the intent.
 """
 
 from collections.abc import Iterator
@@ -37,12 +37,13 @@ class Forget:
     """Forget everything about these words of the message; None: the previous turn.
 
     `is_clause`: the words are a statement ("I live in Porto"), so texts that contradict it, or say it of others, are
-    not meant.
+    not meant. `by_model`: only a model found it (`memory.intents.model_answer`), so it is never done for good at once.
     """
 
     about: str | None
     is_clause: bool = field(default=False, compare=False)
     language: str = field(default="en", compare=False)
+    by_model: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,8 @@ Detected = Intent | Unclear
 
 def detect(text: str) -> Detected | None:
     """The first intent in a person's message; Unclear if there may be one; None if there is none."""
-    lines = text.strip().splitlines()
-    if len(text) > MAX_CHARACTERS or len(lines) > MAX_LINES:
-        return None
-    languages = [each for each in LANGUAGES if each.is_triggered.search(nfc(text))]
-    if not languages or _CODE.search(text):
+    languages, lines = _triggered(text), text.strip().splitlines()
+    if not languages:
         return None
     composed = nfc(text)
     plain = composed.translate(_STRAIGHT)
@@ -98,6 +96,25 @@ def detect(text: str) -> Detected | None:
     if found is None and len(lines) == 1 and _is_hinted(plain, languages):
         return Unclear()
     return found
+
+
+def has_words_of_intents(text: str) -> bool:
+    """Whether a message may have an intent at all; few do."""
+    return bool(_triggered(text))
+
+
+def may_be_quoted(text: str) -> bool:
+    """Whether a message shows signs of others' words: quotation marks, a colon, a request to translate."""
+    plain = nfc(text).translate(_STRAIGHT)
+    return _may_be_pasted(plain, "", _triggered(text)) or len(text.strip().splitlines()) > 1
+
+
+def _triggered(text: str) -> list[IntentLanguage]:
+    """The languages whose words of intents a message has; none if it is too long, or code."""
+    if len(text) > MAX_CHARACTERS or len(text.strip().splitlines()) > MAX_LINES:
+        return []
+    languages = [each for each in LANGUAGES if each.is_triggered.search(nfc(text))]
+    return [] if not languages or _CODE.search(text) else languages
 
 
 def is_pointing(text: str) -> bool:

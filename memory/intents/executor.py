@@ -71,7 +71,7 @@ class IntentExecutor:
         store: people's pasts.
         forgetter: deletes items.
         now: the time, aware.
-        undo: how long forgotten items can be restored; zero: not at all.
+        undo: how long forgotten items can be restored; zero: not at all, but for UNDO what only a model found.
 
     """
 
@@ -110,7 +110,8 @@ class IntentExecutor:
             case Remember(quote):
                 return await self._remember(owner, quote, own, conversation)
             case Forget(about):
-                return await self._forget(owner, about, await self._reach(owner, intent, own, conversation), own)
+                found = await self._reach(owner, intent, own, conversation)
+                return await self._forget(owner, about, found, own, by_model=intent.by_model)
             case ForgetAll():
                 items = await self._store.everything(owner)
                 turns, memories = (tuple(id_ for kind, id_ in items if kind == one) for one in ("turn", "memory"))
@@ -131,12 +132,15 @@ class IntentExecutor:
         if isinstance(intent, Forget | ForgetAll):
             await self._forgetter.finish(owner)
 
-    async def _forget(self, owner: Owner, about: str | None, found: Reach, own: MessageRecord | None) -> Done:
+    async def _forget(
+        self, owner: Owner, about: str | None, found: Reach, own: MessageRecord | None, *, by_model: bool = False
+    ) -> Done:
         if not found:
             await self._forgetter.finish(owner)
             return Done("forget", 0, about=about)
-        until = self._now() + self._undo
-        aside = Aside(secrets.token_hex(8), until) if self._undo else None
+        undo_time = self._undo or (UNDO if by_model else self._undo)
+        until = self._now() + undo_time
+        aside = Aside(secrets.token_hex(8), until) if undo_time else None
         turns, memories = list(found.turns), list(found.memories)
         gone, receipt = Touched(), None
         while receipt is None or turns or memories:

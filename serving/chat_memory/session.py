@@ -30,6 +30,7 @@ from memory.recall.excerpts import excerpt
 from memory.recall.token_budget import within_budget
 from memory.schemas import as_words
 from memory.service import MemoryService, Recalled, context_item
+from serving.chat_memory.intent_model import AskModel, detected
 from serving.chat_memory.prompt import (
     NOT_DONE,
     UNCLEAR,
@@ -74,6 +75,7 @@ class ChatMemory:
         request: the request; it must have a user and a conversation.
         count: estimates the tokens of a text.
         now: the current time, timezone-aware.
+        ask: asks a model that detects requests about memory; None: the patterns alone do.
 
     """
 
@@ -85,6 +87,7 @@ class ChatMemory:
         request: GenerationRequest,
         count: Callable[[str], int],
         now: Clock,
+        ask: AskModel | None = None,
     ) -> None:
         assert request.user is not None, "a request with memory has a user"
         assert request.conversation is not None, "a request with memory has a conversation"
@@ -94,6 +97,7 @@ class ChatMemory:
         self._request = request
         self._count = count
         self._now = now
+        self._ask = ask
         self._owner = Owner(request.app, request.user)
         self._conversation = request.conversation
         self._exchange = store.exchange(self._owner, request.conversation)
@@ -122,7 +126,8 @@ class ChatMemory:
         """
         if not self._last_text:
             return self._request
-        found = detect(self._last_text) if self._messages[-1].get("role") == PERSON else None
+        is_said_now = self._messages[-1].get("role") == PERSON
+        found = await detected(self._last_text, self._ask, response.record) if is_said_now else None
         intent = None if isinstance(found, Unclear) else found
         self._forgets = isinstance(intent, Forget | ForgetAll)
         self._salt = _salt(self._messages, found)

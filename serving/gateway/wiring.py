@@ -495,7 +495,7 @@ def traits_of(spec: ModelSpec | None) -> ModelTraits:
     """The traits of a model from its file; a quarter of its context is reserved for the completion."""
     if spec is None:
         return ModelTraits()
-    usual = ModelTraits(spec.chooses, spec.plans)
+    usual = ModelTraits(spec.chooses, spec.plans, detects_intents=spec.detects_intents)
     return usual if spec.context_tokens is None else replace(usual, max_prompt_tokens=spec.context_tokens * 3 // 4)
 
 

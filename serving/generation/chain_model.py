@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -25,6 +25,24 @@ from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER, Collected, Headers, Source
 from serving.protocol.sse import events_of
 from serving.resilience.tasks import stopped
+
+
+class Parts(Protocol):
+    """Makes the records of calls."""
+
+    def part(self) -> RequestRecord:
+        """A record for a call."""
+
+
+class Beside:
+    """The records of calls that are none of the response; see `serving.protocol.record.RequestRecord.beside`."""
+
+    def __init__(self, record: RequestRecord) -> None:
+        self._record = record
+
+    def part(self) -> RequestRecord:
+        """A record for a call."""
+        return self._record.beside()
 
 
 class TakenByTheRun:
@@ -49,7 +67,7 @@ class ChainModel:
     Args:
         model: the model id.
         request: the run's request; calls have its application, user and permissions.
-        record: the run's record in the ledger.
+        record: the run's record in the ledger, of which those of its calls are parts.
         generate: makes the response of a call, which has its own record.
 
     Attributes:
@@ -63,7 +81,7 @@ class ChainModel:
         model: str,
         *,
         request: GenerationRequest,
-        record: RequestRecord,
+        record: Parts,
         generate: Callable[[GenerationRequest, RequestRecord], Source],
     ) -> None:
         self.model = model

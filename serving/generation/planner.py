@@ -5,7 +5,7 @@ and a stream that another worker has begun: all get their plans here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -18,11 +18,13 @@ from memory.service import MemoryService
 from serving.cache.directives import CacheDirectives
 from serving.cache.response_cache import ResponseCache
 from serving.chat_memory.for_agents import AgentRecollection
+from serving.chat_memory.intent_model import AskModel, answer_of
 from serving.chat_memory.session import ChatMemory
 from serving.config.schema import ChatMemorySettings
+from serving.errors import UnknownModel
 from serving.generation.agent import AgentParts, AgentTarget
 from serving.generation.catalogue import ModelCatalogue
-from serving.generation.chain_model import ChainModel, TakenByTheRun
+from serving.generation.chain_model import Beside, ChainModel, TakenByTheRun
 from serving.generation.degraded import Degraded
 from serving.generation.fallback import FallbackChains
 from serving.generation.pipeline import Generation, Plan
@@ -112,7 +114,26 @@ class Planner:
     def _recollection(self, kind: type[Memory], request: GenerationRequest) -> Memory | None:
         if request.conversation is None:
             return None
-        return kind(self.memory, self.intents, self.rules, request, tokens_of, self.now)
+        return kind(self.memory, self.intents, self.rules, request, tokens_of, self.now, self._asker(request))
+
+    def _asker(self, request: GenerationRequest) -> AskModel | None:
+        """Asks the model that agents use about requests about memory, if it is able; never an external one."""
+        try:
+            name = self.models.agents_model()
+        except UnknownModel:
+            return None
+        if not self.agents.traits(name).detects_intents:
+            return None
+        inner = replace(request, conversation=None, allow_external=False, checks_safety=False)
+
+        def generate(call: GenerationRequest, record: RequestRecord) -> Generation:
+            return Generation(self._plan_of_call(call, NO_CACHE), record)
+
+        async def ask(text: str, record: RequestRecord) -> str | None:
+            model = ChainModel(name, request=inner, record=Beside(record), generate=generate)
+            return await answer_of(model, text, self.rules.detection_timeout_s)
+
+        return ask
 
     def _run(self, agent: Agent, memory: AgentRecollection | None, directives: CacheDirectives) -> AgentTarget:
         """The target of an agent; `directives` apply to its calls to the model."""

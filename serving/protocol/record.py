@@ -32,6 +32,7 @@ class RequestRecord:
     """
 
     __slots__ = (
+        "_beside",
         "_clock",
         "_closed",
         "_fields",
@@ -63,6 +64,7 @@ class RequestRecord:
         self._ttft_s: float | None = None
         self._closed = False
         self._number_of_parts = 0
+        self._beside: list[RequestRecord] = []
         self.is_free = False
         self.segments: list[Segment] = []
         self.steps: Sequence[Mapping[str, Any]] = ()  # of an agent's run, until it ends
@@ -142,6 +144,12 @@ class RequestRecord:
         self._number_of_parts += 1
         return RequestRecord({**self._fields, "id": f"{self.id}.{self._number_of_parts}"}, self._clock, self._absorb)
 
+    def beside(self) -> "RequestRecord":
+        """A record like `part` for a call that is none of the response: its usage is added when this record ends."""
+        self._number_of_parts += 1
+        fields = {**self._fields, "id": f"{self.id}.{self._number_of_parts}"}
+        return RequestRecord(fields, self._clock, lambda part, _: self._beside.append(part))
+
     def _absorb(self, part: "RequestRecord", _: dict[str, Any]) -> None:
         first = self.completion_tokens
         self.segments += [
@@ -158,10 +166,13 @@ class RequestRecord:
             log.error("request %s ended twice, the second time as %s", self.id, outcome)
             return
         self._closed = True
+        model = self.segments[-1].model if self.segments else None
+        for part in self._beside:
+            self._absorb(part, {})
         ended = {
             "segments": self.segments,
             "steps": list(self.steps) or None,
-            "model": self.segments[-1].model if self.segments else None,
+            "model": model,
             "prompt_tokens": self.prompt_tokens,
             "cached_tokens": self.cached_tokens,
             "completion_tokens": self.completion_tokens,

@@ -110,6 +110,11 @@ class ResponseWriter:
         self.finished = False  # the last byte was passed on
 
     @property
+    def record(self) -> RequestRecord:
+        """The request's record."""
+        return self._record
+
+    @property
     def is_kept(self) -> bool:
         """Whether `sent` is complete."""
         return self._keeps

@@ -27,6 +27,13 @@ class ChatMemorySettings(Frozen):
     timeout_s: float = Field(
         default=2.0, gt=0, description="timeout of recall; after it, the chat is answered without memory, s"
     )
+    detection_timeout_s: float = Field(
+        default=3.0,
+        gt=0,
+        le=60,
+        description="timeout of a model that detects requests about memory (`detects_intents` of a model file); after "
+        "it, the patterns decide, s",
+    )
 
 
 class ExtractionSettings(Frozen):

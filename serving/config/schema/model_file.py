@@ -180,6 +180,11 @@ class ModelSpec(Frozen):
         default=True, description="the model may choose tools and agents; false (small models): only rules choose"
     )
     plans: bool = Field(default=False, description="the model may plan an agent's steps and call tools in parallel")
+    detects_intents: bool = Field(
+        default=False,
+        description='the model finds requests about memory ("forget that ..."), beside the patterns; '
+        "measure it first: python -m bench.wishes --model",
+    )
     allow_fields: tuple[str, ...] = Field(
         default=(),
         description="additional vLLM fields to accept in requests, with any value, such as mm_processor_kwargs; "
