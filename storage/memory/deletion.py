@@ -113,9 +113,10 @@ async def delete_items(
         named = owner.select(Message, Message.id, Message.conversation_id).where(Message.id.in_(turns))
         going = {row.id: row.conversation_id for row in await connection.execute(named)}
         summaries = await drop_summaries_of(connection, owner, list(going), version)
-        answers = owner.select(Message, Message.id).where(
+        replies = owner.select(Message, Message.id).where(
             Message.conversation_id.in_(set(going.values())), Message.answers.in_(list(going))
         )
+        answers = await _ids(connection, replies) if going else []
         of_answers = and_(are_former(Memory.id), Memory.message_id.in_(answers))  # they may repeat what they answered
         quoting = or_(Memory.message_id.in_(list(going)), Memory.id.in_(memories), of_answers)
         quoted = await _ids(connection, owner.select(Memory, Memory.id).where(quoting))
@@ -148,7 +149,8 @@ async def delete_items(
         left = owner.select(Message, Message.conversation_id).where(Message.conversation_id.in_(touched))
         empty = and_(Conversation.id.in_(touched), Conversation.id.not_in(left))
         await connection.execute(owner.delete(Conversation).where(empty))
-    drawn = frozenset([*(id_ for id_, source in remembered.items() if source in going), *summaries])
+    of_turns = {*going, *answers}
+    drawn = frozenset([*(id_ for id_, source in remembered.items() if source in of_turns), *summaries])
     return Touched(tuple(going), tuple({*remembered, *summaries}), drawn, wiped)
 
 
