@@ -10,7 +10,7 @@ import aiohttp
 from memory.intents.detector import Detected
 from memory.intents.model_answer import combined, is_worth_asking
 from models.chat import ChatFailure
-from models.openai_chat import OpenAIChat
+from models.openai_format import body_of, reply_of
 from serving.chat_memory.intent_model import request_about
 
 TIMEOUT_S = 60.0
@@ -36,18 +36,24 @@ class Ask:
             self.counts["too late"] += 1
             return by_patterns
         began_s = time.monotonic()
-        async with aiohttp.ClientSession() as session:
-            key = os.environ.get("BONDHU_API_KEY", "")
-            chat = OpenAIChat(session, base_url=self.base_url, model=self.model, api_key=key, timeout_s=TIMEOUT_S)
-            try:
-                answer = (await chat.complete(request_about(text))).text
-            except ChatFailure:
-                self.counts["failed"] += 1
-                return by_patterns
+        try:
+            answer = await self._answer(text)
+        except (ChatFailure, aiohttp.ClientError, TimeoutError):
+            self.counts["failed"] += 1
+            return by_patterns
         self.took_s.append(time.monotonic() - began_s)
         found = combined(text, by_patterns, answer)
         self.counts["as the patterns" if found == by_patterns else "otherwise"] += 1
         return found
+
+    async def _answer(self, text: str) -> str:
+        request, headers = request_about(text), {"authorization": f"Bearer {os.environ.get('BONDHU_API_KEY', '')}"}
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(headers=headers, timeout=timeout, raise_for_status=True) as session,
+            session.post(f"{self.base_url}/chat/completions", json=body_of(request, self.model)) as response,
+        ):
+            return reply_of(await response.json(), request, self.model).text
 
     def summary(self) -> dict[str, object]:
         """What was asked, how long it took, and how often it made a difference."""
