@@ -62,7 +62,8 @@ def main(
 ) -> None:
     """Say every sentence to the code, and count."""
     languages = [
-        replace(each, sentences=[one for one in each.sentences if half in ("", one.half)][::every]) for each in read()
+        replace(each, sentences=tuple(one for one in each.sentences if half in ("", one.half))[::every])
+        for each in read()
     ]
     ask = asking(model, limit_s=limit_s) if model else None
     outcomes = asyncio.run(_measure(languages, ask))

@@ -81,8 +81,8 @@ async def forget_message(
     async with access.about(user) as owner:
         reply = await find_reply(access.gateway.database, owner, message, conversation=conversation)
         if reply is None and (former := await _replaced(access, owner, message, conversation)) is not None:
-            receipt = await access.gateway.forgetter.memory(owner, former.id)
-            return ReceiptAnswer.of(receipt, owner, f"message {message}")
+            deleted = await access.gateway.forgetter.memory(owner, former.id)
+            return ReceiptAnswer.of(deleted, owner, f"message {message}")
         receipt = await access.gateway.forgetter.message(owner, message if reply is None else reply.id)
         if receipt is None:
             raise UnknownMessage(_UNKNOWN.format(message))

@@ -197,7 +197,7 @@ async def _end(
     await hold_again(connection, owner, memory, version=version, now=now)
     family = owner.update(Memory).where(are_former(Memory.id, memory.id))
     await connection.execute(family.values(**belongs, quote=None, changed_in=version))
-    row = former_row(memory, version=version, now=now) | belongs | {"quote": None}
+    row = {**former_row(memory, version=version, now=now), **belongs, "quote": None}
     await connection.execute(insert(Memory), [owner.columns | row])
     for table in (Embedding, ReplyContextItem):
         moved = owner.update(table).where(table.kind == "memory", table.item_id == memory.id)
