@@ -201,7 +201,8 @@ def test_intents_are_executed_before_the_friend_answers(friend: Friend) -> None:
     assert "noted just now" in friend.prompt()[0]["content"][-1]["text"]
     again = friend.say("Please remember that my sister lives in Porto.", cache_control="no-cache")
     assert "remembered" not in again.headers["x-bondhu-memory"]
-    wait_for(lambda: len(friend.texts()) >= 2, "the exchanges to be stored")
+    stored = f"/api/v1/messages/{completion_id(again)}/why"
+    wait_for(lambda: friend.ask("GET", stored).status_code == 200, "the other answer to be stored")
     gone = friend.say("Forget that my sister lives in Porto.")
     outcome, undo = gone.headers["x-bondhu-memory"].split(", undo=")
     assert outcome.endswith("forgot=1"), "a turn and the memory that quotes it"
@@ -213,7 +214,7 @@ def test_intents_are_executed_before_the_friend_answers(friend: Friend) -> None:
     assert friend.say("Forget that I like chess.").headers["x-bondhu-memory"].endswith("forgot=0")
     assert "nothing was found" in json.dumps(friend.prompt()[0])
     wish = next(each for each in friend.ask("GET", "/api/v1/wishes").json()["data"] if each["id"] == undo)
-    assert wish["memories"] == 1
+    assert wish["memories"] == 2, "what the first answer said, too"
     assert "Porto" not in json.dumps(wish)
     items = friend.ask("GET", f"/api/v1/wishes/{undo}").json()["items"]
     assert any(each["kind"] == "memory" and "Porto" in each["text"] for each in items)
