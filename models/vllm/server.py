@@ -14,6 +14,14 @@ from models.vllm.adapter_names import engine_name
 SLEEP_MODE = "--enable-sleep-mode"
 MIDDLEWARE = ("models.vllm.guard.RequestGuard", "models.vllm.middleware.RequireKey")  # the last one runs first
 
+_MEMORY = {  # docs/operating.md, "Memory": without them the default model's engine grew by 1.6 GB in 15 minutes
+    # On a CPU oneDNN keeps a product of 268 kB for each shape of weights and number of rows that a batch had.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",  # its own: 1,024
+    # glibc raises this to 32 MB by itself, and keeps what a long prompt took once.
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+
 
 class VllmServer(EngineProcess):
     """One run of vLLM's server; the arguments are those of `EngineProcess`.
@@ -53,6 +61,7 @@ class VllmServer(EngineProcess):
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",  # s; longer than the gateway's, so that the gateway closes first
             "VLLM_MAX_N_SEQUENCES": "128",  # OpenAI's limit of `n`; with vLLM's, one request could fill any queue
+            **_MEMORY,
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # by whoever has the engine's key: no client
             **({"VLLM_SERVER_DEV_MODE": "1"} if SLEEP_MODE in self._arguments else {}),  # has /sleep and /wake_up
             **self._environment,
