@@ -58,10 +58,10 @@ def on_llama_cpp(folder: Path) -> Iterator[LlamaService]:
 
 
 @contextmanager
-def on_vllm(folder: Path) -> Iterator[LocalStack]:
+def on_vllm(folder: Path, model: str = BASE["vllm"]) -> Iterator[LocalStack]:
     """As `bondhu up` starts it, the fetch included."""
     stack = LocalStack(folder)
-    stack.configure(models={"active": BASE["vllm"]})
+    stack.configure(models={"active": model})
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     stack.var_dir.mkdir()
     (stack.var_dir / "models").symlink_to(WEIGHTS)
