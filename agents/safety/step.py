@@ -6,18 +6,21 @@ reads. It does not know who the person is, nor how a reply is sent.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agents.safety.detection.classifier import Classifier, Opinion
 from agents.safety.detection.conversation import MAX_TURNS, judge
-from agents.safety.detection.guard import GuardModel
+from agents.safety.detection.guard import GuardModel, Verdict
 from agents.safety.detection.rules import Rules, Signals
 from agents.safety.detection.words import language_of
 from agents.safety.reply_check import ReplyRules
 from agents.safety.risk import Category, Level, ReplyCheck, Risk
 from models.chat import ChatMessage
+
+log = logging.getLogger(__name__)
 
 Embed = Callable[[Sequence[str]], Awaitable[Any]]  # texts to vectors; may raise anything
 MAX_WAIT_S = 0.3
@@ -32,7 +35,6 @@ class SafetyStep:
         rules: the phrases; read from the package by default.
         embed: makes embeddings of all-MiniLM-L6-v2; None: rules alone.
         classifier: what reads them.
-        guard: a guard model; None: none.
         max_wait_s: for embedding and guard together.
 
     """
@@ -43,29 +45,37 @@ class SafetyStep:
         rules: Rules | None = None,
         embed: Embed | None = None,
         classifier: Classifier | None = None,
-        guard: GuardModel | None = None,
         max_wait_s: float = MAX_WAIT_S,
     ) -> None:
         self._rules = rules or Rules()
         self._reply_rules = ReplyRules()
         self._embed = embed
         self._classifier = classifier or (Classifier() if embed else None)
-        self._guard = guard
         self._max_wait_s = max_wait_s
 
     async def assess(
-        self, messages: Sequence[ChatMessage], *, is_minor: bool = False, rules_alone: bool = False
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        is_minor: bool = False,
+        classifies: bool = True,
+        guard: GuardModel | None = None,
     ) -> Risk:
-        """The risk of the person's latest message, given those before it; a failing part raises nothing."""
+        """The risk of the person's latest message, given those before it; a failing part raises nothing.
+
+        `classifies`: whether the classifier reads the message too; `guard`: the model that judges it too.
+        """
         texts = [message.text for message in messages if message.role == "user"][-MAX_TURNS:]
         if sum(map(len, texts)) <= SHORT:
             signals = [self._rules.read(text) for text in texts]
         else:
             signals = await asyncio.to_thread(lambda: [self._rules.read(text) for text in texts])
         found = _judge(texts, signals, is_minor)
-        if not texts or rules_alone or found.level is Level.EXPLICIT:
+        if not texts or found.level is Level.EXPLICIT or not (classifies or guard):
             return found
-        opinion, verdict = await asyncio.gather(self._opinion(texts[-1]), self._verdict(messages))
+        opinion, verdict = await asyncio.gather(
+            self._opinion(texts[-1], classifies=classifies), self._verdict(messages, guard)
+        )
         for source, raised in (("classifier", opinion), ("guard", verdict)):
             if raised and raised[1] > signals[-1].level(raised[0]):
                 signals[-1] = replace(signals[-1], levels={**signals[-1].levels, raised[0]: raised[1]})
@@ -82,8 +92,8 @@ class SafetyStep:
         """Whether to show a model's reply in a conversation with this risk."""
         return self._reply_rules.check(text, risk or Risk(), is_companion=is_companion)
 
-    async def _opinion(self, text: str) -> tuple[Category, Level] | None:
-        if self._embed is None or self._classifier is None:
+    async def _opinion(self, text: str, *, classifies: bool) -> Verdict | None:
+        if not classifies or self._embed is None or self._classifier is None:
             return None
         try:
             async with asyncio.timeout(self._max_wait_s):
@@ -93,13 +103,14 @@ class SafetyStep:
             return None
         return opinion.category, opinion.level
 
-    async def _verdict(self, messages: Sequence[ChatMessage]) -> tuple[Category, Level] | None:
-        if self._guard is None:
+    async def _verdict(self, messages: Sequence[ChatMessage], guard: GuardModel | None) -> Verdict | None:
+        if guard is None:
             return None
         try:
             async with asyncio.timeout(self._max_wait_s):
-                return await self._guard.judge(messages)
-        except Exception:  # noqa: BLE001  # as above
+                return await guard.judge(messages)
+        except Exception as problem:  # noqa: BLE001  # as above
+            log.warning("the guard model gave no opinion: %s", type(problem).__name__)
             return None
 
 

@@ -42,14 +42,14 @@ def main() -> None:
         return list(model.embed(texts))
 
     steps = {
-        "rules": (rules, True),
-        "rules and classifier, as the gateway pays": (SafetyStep(embed=ready), False),
-        "rules and classifier, and the embedder's part": (SafetyStep(embed=embedded, max_wait_s=60), False),
+        "rules": (rules, False),
+        "rules and classifier, as the gateway pays": (SafetyStep(embed=ready), True),
+        "rules and classifier, and the embedder's part": (SafetyStep(embed=embedded, max_wait_s=60), True),
     }
     before: dict[str, dict[str, Any]] = {}
     for turns in (1, 4, 12):
         messages = [ChatMessage("user", f"{TURN} {number}") for number in range(turns)]
-        ways = {name: partial(_before, step, messages, rules_alone=alone) for name, (step, alone) in steps.items()}
+        ways = {name: partial(_before, step, messages, classifies=both) for name, (step, both) in steps.items()}
         before[f"{turns} turns"] = _interleaved(ways)
     after: dict[str, dict[str, Any]] = {}
     for words in (16, 160):
@@ -102,9 +102,9 @@ def _interleaved(ways: Mapping[str, Callable[[], float]]) -> dict[str, dict[str,
     }
 
 
-def _before(step: SafetyStep, messages: Sequence[ChatMessage], *, rules_alone: bool) -> float:
+def _before(step: SafetyStep, messages: Sequence[ChatMessage], *, classifies: bool) -> float:
     with asyncio.Runner() as runner:  # one event loop: to make one costs more than the step
-        return _ms(lambda: runner.run(step.assess(messages, rules_alone=rules_alone)))
+        return _ms(lambda: runner.run(step.assess(messages, classifies=classifies)))
 
 
 def _after(step: SafetyStep, words: Sequence[str], *, streams: bool) -> float:

@@ -195,6 +195,10 @@ def _cross_check(
     for key, name_ in required.items():
         if name_ is not None and name_ not in (*generating, *names):
             report(key, f"`{name_}` is not served" + suggest(name_, generating))
+    guard, local = service.safety.guard, ids.of("model", served=True)
+    if guard is not None and guard.model not in (*local, *names):
+        remedy = "a guard has to be models.active or one of models.also; add it there"
+        report("safety.guard.model", f"`{guard.model}` is not served: {remedy}{suggest(guard.model, local)}")
     problems += _check_clashes(service, ids, merged)
     problems += _check_fallbacks(ids, catalogue)
     ports = {"gateway.port": service.gateway.port}

@@ -144,7 +144,9 @@ async def open_gateway(stack: AsyncExitStack, settings: Settings, telemetry: Tel
     generation = open_generation(stack, settings, telemetry, connections, deployments, reloadable, step, now)
     kept = open_kept(settings, connections, deployments, worker, now)
     memory = open_memory(stack, settings, connections, deployments, kept, generation.agents.states, now)
-    safety, referrals = wiring.open_safety(settings, step, connections.database, lambda: reloadable.settings, now)
+    safety, referrals = wiring.open_safety(
+        settings, step, generation.chains, connections.database, lambda: reloadable.settings, now
+    )
     stack.push_async_callback(referrals.close)
     drain = Drain(settings.gateway.drain_s)
     planner = Planner(

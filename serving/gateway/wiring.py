@@ -52,11 +52,13 @@ from serving.engines.prefix_salt import PrefixSalt
 from serving.engines.registry import EngineRegistry
 from serving.engines.reranker import RerankerClient
 from serving.gateway.http_protocol import ConnectionLimits
+from serving.gateway.safety_guard import open_guard
 from serving.generation.agent import AgentParts
 from serving.generation.catalogue import ModelCatalogue
 from serving.generation.degraded import Degraded
 from serving.generation.external import ExternalTarget
 from serving.generation.external_pool import ExternalPool
+from serving.generation.fallback import FallbackChains
 from serving.generation.local import LocalTarget
 from serving.generation.planner import Planner
 from serving.ledger.ledger import Ledger
@@ -419,6 +421,7 @@ def open_safety_step(settings: Settings, embedder: MemoryEmbedder | None) -> Saf
 def open_safety(
     settings: Settings,
     step: SafetyStep,
+    chains: FallbackChains,
     database: AsyncEngine,
     reloadable: Callable[[], ReloadableSettings],
     now: Callable[[], datetime],
@@ -434,6 +437,7 @@ def open_safety(
     gate = SafetyGate(
         step,
         spec,
+        guard=open_guard(spec.guard, chains),
         jurisdictions=jurisdictions,
         people=People(partial(read_profile, database), now),
         sessions=NoticeSessions(SqlStates(database, now)),

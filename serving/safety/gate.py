@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from agents.catalogue import PREFIX
+from agents.safety.detection.guard import GuardModel
 from agents.safety.helplines import DIRECTORIES
 from agents.safety.jurisdiction import Duties, duties_of
 from agents.safety.notices import BREAK, DISCLOSURE, Notices, notices
@@ -27,6 +28,8 @@ from serving.safety.counting import Referrals
 from serving.safety.people import People
 from serving.safety.reply_guard import ReplyGuard
 from serving.safety.sessions import NoticeSessions
+
+GuardOf = Callable[[GenerationRequest], GuardModel]
 
 HEADER, NOTICES_HEADER = b"x-bondhu-safety", b"x-bondhu-notices"
 MAX_PROMPTS = 16  # of one completion, each assessed by itself
@@ -82,6 +85,7 @@ class SafetyGate:
 
     Args:
         step: assesses messages and replies.
+        guard: makes the guard model that judges a request's messages too; None: none.
         settings: which parts are enabled.
         jurisdictions: the duties of each jurisdiction; `countries` of them are found by a person's country.
         people: looks up the facts about a person.
@@ -97,6 +101,7 @@ class SafetyGate:
         step: SafetyStep,
         settings: SafetySettings,
         *,
+        guard: GuardOf | None = None,
         jurisdictions: Mapping[str, Duties],
         people: People,
         sessions: NoticeSessions,
@@ -105,6 +110,7 @@ class SafetyGate:
         now: Callable[[], datetime],
     ) -> None:
         self._step = step
+        self._guard = guard
         self._settings = settings
         self._jurisdictions = jurisdictions
         self._strictest = lru_cache(MAX_COMBINED)(partial(duties_of, jurisdictions))
@@ -181,14 +187,15 @@ class SafetyGate:
 
     async def _assess(self, request: GenerationRequest, *, is_minor: bool) -> Risk:
         classifier = self._settings.classifier
-        rules_alone = classifier == "off" or (classifier == "people" and request.user is None)
+        classifies = classifier == "all" or (classifier == "people" and request.user is not None)
+        guard = None if self._guard is None else self._guard(request)
         if request.path == CHAT:
-            risk = await self._step.assess(_messages(request), is_minor=is_minor, rules_alone=rules_alone)
+            risk = await self._step.assess(_messages(request), is_minor=is_minor, classifies=classifies, guard=guard)
         else:
             prompt = request.parsed.get("prompt")
             prompts = [text for text in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(text, str)]
             risks = [
-                await self._step.assess([ChatMessage("user", text)], is_minor=is_minor, rules_alone=True)
+                await self._step.assess([ChatMessage("user", text)], is_minor=is_minor, classifies=False)
                 for text in prompts[:MAX_PROMPTS]
             ]
             risk = max(risks, key=lambda risk: risk.level, default=Risk(is_minor=is_minor))

@@ -35,7 +35,7 @@ from serving.config.schema.model_file import (
 )
 from serving.config.schema.observability import DoctorSettings, LogFormat, LogLevel, ObservabilitySettings
 from serving.config.schema.rollout import CanarySpec, CheckSpec
-from serving.config.schema.safety import ConsentSettings, SafetySettings
+from serving.config.schema.safety import ConsentSettings, GuardSpec, SafetySettings
 from serving.config.schema.settings import ModelsSettings, ServiceFile, Settings
 from serving.config.schema.tiers import DEFAULT_TIERS, Costly, StructuredOutputsSpec, TierName, TierSpec
 
@@ -66,6 +66,7 @@ __all__ = [
     "ExtractionSettings",
     "GatewaySettings",
     "GrammarsSpec",
+    "GuardSpec",
     "JobScheduleSpec",
     "JobsSettings",
     "LedgerSettings",

@@ -9,6 +9,15 @@ from pydantic import Field, model_validator
 from serving.config.frozen import Frozen
 
 
+class GuardSpec(Frozen):
+    """A guard model: a served model that judges messages beside the rules (docs/safety.md)."""
+
+    model: str = Field(description="id of the guard model, which has to be models.active or one of models.also")
+    format: Literal["qwen3guard", "granite_guardian"] = Field(
+        description="what it is asked and how its answer is read: as Qwen3Guard-Gen's or as Granite Guardian's"
+    )
+
+
 class SafetySettings(Frozen):
     """The safety step before and after every generation, and required notices (docs/safety.md)."""
 
@@ -24,8 +33,12 @@ class SafetySettings(Frozen):
         description="classify the latest message by its embedding too: never, for requests with an end user, for all",
     )
     max_wait_s: float = Field(
-        default=0.3, gt=0, le=5, description="timeout of the classifier, s; after it, the rules alone decide"
+        default=0.3,
+        gt=0,
+        le=5,
+        description="timeout of the classifier and of the guard, s; after it, the rules alone decide",
     )
+    guard: GuardSpec | None = Field(default=None, description="a model that judges messages too; none: off")
     check_replies: bool = Field(default=True, description="check replies while they are sent")
     stream: Literal["as_it_comes", "by_sentence"] = Field(
         default="as_it_comes",

@@ -33,8 +33,8 @@ class Says:
 
 async def test_a_guard_raises_what_rules_did_not_see() -> None:
     """And says that it was the guard."""
-    step = SafetyStep(rules=RULES, guard=Says((Category.SELF_HARM, Level.VEILED)))
-    risk = await step.assess(HINT)
+    guard = Says((Category.SELF_HARM, Level.VEILED))
+    risk = await SafetyStep(rules=RULES).assess(HINT, guard=guard)
     assert (risk.level, risk.action) == (Level.VEILED, Action.ADD_HELP)
     assert risk.reasons[-1] == "guard"
 
@@ -43,9 +43,10 @@ async def test_a_guard_raises_what_rules_did_not_see() -> None:
 async def test_a_guard_lowers_nothing(verdict: Verdict | None) -> None:
     """Rules stand."""
     guard: GuardModel = Says(verdict)
-    step = SafetyStep(rules=RULES, guard=guard)
-    assert (await step.assess([ChatMessage("user", "I want to sleep forever")])).level is Level.VEILED
-    assert (await step.assess(HINT)).level is Level.NONE
+    step = SafetyStep(rules=RULES)
+    hinted = await step.assess([ChatMessage("user", "I want to sleep forever")], guard=guard)
+    assert hinted.level is Level.VEILED
+    assert (await step.assess(HINT, guard=guard)).level is Level.NONE
 
 
 async def test_a_broken_or_late_embedder_changes_nothing() -> None:
@@ -106,3 +107,19 @@ async def test_a_guard_that_is_away_has_no_opinion(model: OpenAIChat, server: Sc
     """It does not raise."""
     server.answers = [503]
     assert await Qwen3Guard(model).judge(HINT) is None
+
+
+async def test_a_guard_judges_the_latest_message_and_the_turns_that_fit(
+    model: OpenAIChat, server: ScriptServer
+) -> None:
+    """Not what the model said after it, and nothing that comes before what is too long; a person's message is first."""
+    server.always = "Safety: Safe\nCategories: None"
+    long = [ChatMessage("user", "a" * 12_000), ChatMessage("assistant", "hm")]
+    await Qwen3Guard(model).judge([*long, *HINT, ChatMessage("assistant", "So I")])
+    assert server.requests[-1]["messages"] == [{"role": "user", "content": HINT[0].text}]
+    await Qwen3Guard(model).judge([*HINT, ChatMessage("assistant", "oh?"), ChatMessage("user", "yes")])
+    assert [each["content"] for each in server.requests[-1]["messages"]] == [HINT[0].text, "oh?", "yes"]
+    await Qwen3Guard(model).judge([*HINT, ChatMessage("user", "b" * 12_000 + "the end")])
+    (judged,) = server.requests[-1]["messages"]
+    assert judged["content"].endswith("the end")
+    assert len(judged["content"]) == 12_000

@@ -427,3 +427,22 @@ def test_the_model_that_agents_ask_is_served(root: Path) -> None:
     assert not settings.catalogue["bondhu-demo"].chooses
     assert not settings.catalogue["smollm2-135m-instruct"].chooses
     assert settings.catalogue["llama-3.1-8b-instruct-fp8"].chooses
+
+
+def test_the_guard_model_is_served(root: Path) -> None:
+    """One that no engine serves is named with the remedy, an alias and an external model too, and so is a format."""
+    active, guard = {"BONDHU__MODELS__ACTIVE": "bondhu-demo"}, "BONDHU__SAFETY__GUARD__MODEL"
+    form = {"BONDHU__SAFETY__GUARD__FORMAT": "qwen3guard"}
+    message = error(root, **active, **form, **{guard: "bondhu-demo-bf16"})
+    assert message == (
+        f"{guard}: safety.guard.model: `bondhu-demo-bf16` is not served: a guard has to be models.active or one of "
+        "models.also; add it there; did you mean `bondhu-demo`?"
+    )
+    for name in ("bondhu", "gemini", "nothing"):
+        assert f"safety.guard.model: `{name}` is not served" in error(root, **active, **form, **{guard: name})
+    assert load(root, **active, **form, **{guard: "bondhu-demo"}).safety.guard is not None
+    also = {"BONDHU__MODELS__ALSO": '["bondhu-demo-bf16"]'}
+    assert load(root, **active, **also, **form, **{guard: "bondhu-demo-bf16"}).safety.guard is not None
+    message = error(root, **active, **{guard: "bondhu-demo", "BONDHU__SAFETY__GUARD__FORMAT": "llama_guard"})
+    assert "safety.guard.format" in message
+    assert "granite_guardian" in message
