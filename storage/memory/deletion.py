@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.agents.states import delete_of_conversation
 from storage.erasure.log import Erased, ErasureLog
 from storage.memory.conversations import ROWS_AT_ONCE, TurnPosition, beside, void_windows
-from storage.memory.former_texts import are_former, former_texts_of, turns_of
+from storage.memory.former_texts import are_former, are_of_former, former_texts_of, turns_of
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.set_aside import Aside, of_items, set_aside, wipe
@@ -122,6 +122,7 @@ async def delete_items(
         quoted = await _ids(connection, owner.select(Memory, Memory.id).where(quoting))
         quoted += await _ids(connection, _quoted_aside(owner, turns))
         former = await former_texts_of(connection, owner, {*quoted, *memories})
+        former += await _ids(connection, owner.select(Memory, Memory.id).where(are_of_former(memories)))
         memories = [*memories, *former]
         quoting = or_(quoting, Memory.id.in_(former))
         sources = owner.select(Memory, Memory.id, Memory.message_id, Memory.kind).where(quoting)

@@ -50,6 +50,11 @@ def are_former(column: Any, memory_id: str | None = None) -> ColumnElement[bool]
     return and_(column >= prefix, column < prefix + LAST)
 
 
+def are_of_former(turns: Iterable[str]) -> ColumnElement[bool]:
+    """The condition that a memory ended because it quoted one of these replaced turns (ids of their former texts)."""
+    return and_(are_former(Memory.id), Memory.superseded_by.in_([each for each in turns if each.startswith(BEGINNING)]))
+
+
 def turns_of(former_texts: Iterable[str]) -> set[str]:
     """The ids of the replaced turns among these former texts, and ids that no turn has: a backup has the turns."""
     return {each.rpartition("-")[2] for each in former_texts if each.startswith(BEGINNING)}

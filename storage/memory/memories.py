@@ -16,6 +16,7 @@ from storage.erasure.log import Erased, ErasureLog
 from storage.memory.former_texts import (
     are_current,
     are_former,
+    are_of_former,
     former_row,
     former_texts_of,
     turns_of,
@@ -300,15 +301,18 @@ async def delete_memory(
     async with engine.begin() as connection:
         version = await bump(connection, owner, now=now, rewrites=True)
         await drop_sources(connection, owner, [id_])
-        deleted = await connection.execute(owner.delete(Memory).where(with_former(Memory.id, id_)))
+        quoted = owner.select(Memory, Memory.id).where(are_of_former([id_]))
+        ended = (await connection.execute(quoted)).scalars().all()
+        named = or_(with_former(Memory.id, id_), Memory.id.in_(ended))
+        deleted = await connection.execute(owner.delete(Memory).where(named))
         aside = await connection.execute(
             owner.delete(SetAside).where(SetAside.kind == "memory", with_former(SetAside.item_id, id_))
         )
         if not deleted.rowcount and not aside.rowcount:
             raise NoSuchMemory(id_)
         for table in (Embedding, ReplyContextItem):
-            gone = owner.delete(table).where(table.kind == "memory", with_former(table.item_id, id_))
-            await connection.execute(gone)
+            about = or_(with_former(table.item_id, id_), table.item_id.in_(ended))
+            await connection.execute(owner.delete(table).where(table.kind == "memory", about))
         reasons = owner.delete(ReplyContextItem).where(ReplyContextItem.message_id == id_)
         await connection.execute(reasons)  # of a reply that was replaced
         others = owner.update(Memory).where(Memory.superseded_by == id_)

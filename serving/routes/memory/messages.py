@@ -77,7 +77,7 @@ class TurnList(BaseModel):
 async def forget_message(
     message: PathMessage, access: Access, conversation: InConversation = None, user: User = None
 ) -> ReceiptAnswer:
-    """Delete a message, the memories that quote it, and what it replaced; or a replaced one alone."""
+    """Delete a message, the memories that quote it, and what it replaced; or a replaced one with its memories alone."""
     async with access.about(user) as owner:
         reply = await find_reply(access.gateway.database, owner, message, conversation=conversation)
         if reply is None and (former := await _replaced(access, owner, message, conversation)) is not None:

@@ -127,4 +127,5 @@ async def _lost_reply(
     said = (await connection.execute(owner.select(Message, Message.text).where(*untouched))).scalar_one_or_none()
     if said != carried.asked:
         return None
-    return NewMessage(lost_reply_id(stored.last_external_id), carried.speaker, carried.reply, stored.last.said_at)
+    external_id, answered = lost_reply_id(stored.last_external_id), stored.last
+    return NewMessage(external_id, carried.speaker, carried.reply, answered.said_at, answers=answered.id)

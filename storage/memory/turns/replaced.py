@@ -27,7 +27,7 @@ from storage.memory.memories import MemoryRecord, hold_again, memories_that_quot
 from storage.memory.owner import Owner
 from storage.memory.people import bump
 from storage.memory.summaries import drop_summaries_of
-from storage.memory.tables import Conversation, Embedding, Memory, Message, ReplyContextItem
+from storage.memory.tables import Conversation, Embedding, Memory, Message, ReplyContextItem, SetAside
 
 
 class PlacedTurn(NamedTuple):
@@ -155,6 +155,8 @@ async def _make_former(
     rows = [_former_turn(each, quoting[each.id], named[each.id], by, version=version, now=now) for each in going]
     older = owner.update(Memory).where(Memory.message_id.in_(ids), are_former(Memory.id))
     await connection.execute(older.values(message_id=by, quote=None, changed_in=version))
+    aside = owner.update(SetAside).where(SetAside.message_id.in_(ids))
+    await connection.execute(aside.values(message_id=by))  # so that it goes with what stands there now
     await connection.execute(insert(Memory), [owner.columns | row for row in rows])
     for each in going:
         for memory in quoting[each.id]:
