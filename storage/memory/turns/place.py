@@ -44,7 +44,7 @@ async def find_place(
         latest_first = before.order_by(*(each.desc() for each in order)).limit(len(earlier.lines))
         run = [PlacedTurn(*row) for row in await connection.execute(latest_first)]
         lines = [(each.text, each.speaker == earlier.friend) for each in run[::-1]]
-        if len(lines) > 1 and lines == list(earlier.lines[-len(lines) :]):
+        if lines == list(earlier.lines):
             found.append(end)
     if len(found) != 1:
         return None

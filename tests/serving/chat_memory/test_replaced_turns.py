@@ -29,6 +29,7 @@ from storage.memory.export import read_history, write_history
 from storage.memory.memories import MemoryFilter, NewMemory, list_memories
 from storage.memory.owner import Owner
 from storage.memory.reply_context import ContextItem, find_reply, list_context
+from storage.memory.set_aside import Aside
 from storage.memory.tables import Message
 from storage.memory.turns.replaced import find_replaced, former_turns
 from tests.support.memory.word_embedder import DIMENSIONS, WordEmbedder
@@ -198,7 +199,7 @@ async def test_an_edited_message_takes_the_place_of_what_it_was(chat: Chat) -> N
         pytest.param((NAME + "!",), "c", id="nothing before it"),
         pytest.param((CAT, "How nice!", "Its name is Kim"), "c", id="another reply before it"),
         pytest.param(("I have a dog", LOVELY, "Its name is Kim"), "c", id="another message before it"),
-        pytest.param(("Hi", "Hello", CAT, "Oh!", "Its name is Kim"), "c", id="more before it that was not said"),
+        pytest.param(("Hi", "Hello", CAT, LOVELY, "Its name is Kim"), "c", id="more before it that was not said"),
         pytest.param((CAT, LOVELY, "Its name is Kim"), "chat", id="no conversation is named"),
         pytest.param((CAT, LOVELY, NAME, FINE, "It sleeps"), "c", id="it follows"),
     ],
@@ -245,6 +246,58 @@ async def test_memories_of_a_replaced_message_go_with_it(chat: Chat) -> None:
     assert ended.keys() == {"Lives in Lisbon", "We moved to Lisbon", "When?"}
     assert all(each.muted and each.valid_until is not None for each in ended.values())
     assert "We will move to Lisbon" in await chat.told("Who moves to Lisbon?"), "its own text has no mark"
+
+
+@pytest.mark.parametrize("how", ["message", "items", "backup"])
+async def test_a_replaced_message_is_forgotten_with_the_memories_that_quoted_it(chat: Chat, how: str) -> None:
+    """Alone: the turn that stands there now stays, and no memory is taken for what it said before."""
+    await chat.say(CAT, reply=LOVELY)
+    await chat.say(CAT, LOVELY, "We moved to Lisbon", reply="When?")
+    first = await chat.id_of("We moved to Lisbon")
+    await chat.store.add(ANN, NewMemory("Lives in Lisbon", quote="to Lisbon", message_id=first), id_="lisbon")
+    await chat.say(CAT, LOVELY, "We will move", reply="Oh")
+    (replaced,) = [
+        each for each in await former_turns(chat.engine, ANN, await chat.id_of("We will move")) if each.text != "When?"
+    ]
+    backup = await _rows(chat.engine)
+    if how == "message":
+        receipt = await chat.forgetter.memory(ANN, replaced.id)
+    else:
+        _, receipt = await chat.forgetter.items(ANN, memories=[replaced.id])
+    assert receipt.is_complete
+    if how == "backup":
+        entries = await read_entries(chat.engine)
+        await erasure.erase(chat.engine, ANN)
+        await _restore(chat.engine, backup)
+        await replay(chat.engine, chat.log, entries, now=chat.now)
+    assert await chat.turns() == [CAT, LOVELY, "We will move", "Oh"]
+    assert await chat.former("We will move") == ["When?"]
+    left = await list_memories(chat.engine, ANN, MemoryFilter(with_former=True), limit=20)
+    assert [each.text for each in left] == ["When?"]
+
+
+async def test_what_is_set_aside_goes_with_the_turn_in_place_of_its_own(chat: Chat) -> None:
+    """A memory that quoted a message and waits to be put back is no reason to keep its words."""
+    await chat.prepared()
+    await chat.store.add(ANN, NewMemory("A cat, Tom", quote="Tom", message_id=await chat.id_of(NAME)), id_="tom")
+    await chat.forgetter.items(ANN, memories=["tom"], aside=Aside("wish", chat.now + timedelta(days=1)))
+    await chat.say(CAT, LOVELY, "Its name is Kim", reply="Well")
+    receipt = await chat.forgetter.message(ANN, await chat.id_of("Its name is Kim"))
+    assert receipt is not None
+    assert receipt.is_complete
+    assert (await _rows(chat.engine))["set_aside"] == []
+
+
+async def test_a_lost_reply_is_replaced_as_any(chat: Chat) -> None:
+    """It came with the next request, and is known as the answer to the message before it."""
+    memory, response = chat.begin(CAT)
+    await memory.augment(response)
+    await memory.remember(response)
+    await chat.say(CAT, LOVELY, NAME, reply=FINE)
+    assert await chat.turns() == [CAT, LOVELY, NAME, FINE]
+    await chat.say(CAT, reply="How old is it?")
+    assert await chat.turns() == [CAT, "How old is it?", NAME, FINE]
+    assert await chat.former("How old is it?") == [LOVELY]
 
 
 @pytest.mark.parametrize("how", ["message", "wish", "conversation", "person"])
