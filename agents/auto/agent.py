@@ -26,6 +26,7 @@ from models.chat import ChatMessage
 
 ROUTED_TURNS = 3
 ANSWER_WORDS = 4  # at most, of a yes or no
+BY_DEFAULT, HOW_THEY_ARE = "by default", "for how they are"  # reasons of a route
 MAX_KEPT, MAX_OFFERED = 20, 100
 RATED_TURNS = 3  # after something was shown, or rated
 _BUTTONS = frozenset({"like 1", "skip 1", "never 1 again"})  # of what can be rated by its place
@@ -78,7 +79,8 @@ class AutoAgent:
         """Answer as the other agent does; raises RequestRefused."""
         with context.spans("route", {}) as span:
             agent, how = await self._choose(request, context)
-            span.note("bondhu.route", f"{agent.id} {how}")
+            noted = BY_DEFAULT if how == HOW_THEY_ARE else how  # the ledger does not know how somebody is
+            span.note("bondhu.route", f"{agent.id} {noted}")
         yield ToolStep("agent", "done", f"{agent.id} {how}")
         proposed: list[str] = []
         answered: dict[str, Any] | None = None
@@ -113,13 +115,13 @@ class AutoAgent:
         if playing is not None:
             if confides(request.text):
                 await self._set_aside(True, context)
-                return self._default, "for how they are"
+                return self._default, HOW_THEY_ARE
             if not await self._is_aside(context):
                 return playing, "as it goes on"
             if resumes(request.text):
                 await self._set_aside(False, context)
                 return playing, "as it goes on"
-            return self._default, "as it goes on"
+            return self._default, HOW_THEY_ARE
         ended = await self._ended(request, context)
         if ended is not None:
             return ended, "as before"
@@ -133,7 +135,7 @@ class AutoAgent:
             choice = await self._ask([*maybe, self._default.id], request, context)
             if choice is not None:
                 return self._agents[choice], "by model"
-        return self._default, "by default"
+        return self._default, BY_DEFAULT
 
     async def _ask(self, ids: Sequence[str], request: AgentRequest, context: RunContext) -> str | None:
         lines = [f"{id_}: {self._agents[id_].description}" for id_ in ids]

@@ -19,9 +19,10 @@ from typing import Any, cast
 
 import orjson
 
+from agents.auto.agent import BY_DEFAULT
 from agents.base import Agent, AgentRequest, ModelTraits, RequestRefused, RunContext, Spans
 from agents.budget import RunBudget, RunLimits
-from agents.catalogue import PREFIX
+from agents.catalogue import PREFIX, ROUTER
 from agents.events import ClientCalls, Done, Event, Token, document
 from agents.registry import Registry
 from agents.running import run_agent
@@ -107,13 +108,13 @@ class AgentTarget:
         context = self._context(request, model, steps)
         try:
             try:
-                await _stream_run(agent, agent_request, context, writer)
+                await _stream_run(self._agent, agent, agent_request, context, writer)
             except AWAY as problem:
                 if response.started or "state" in agent.needs:
                     raise
                 log.warning("agent run without its state: %r", problem)
                 writer.forget()
-                await _stream_run(agent, agent_request, replace(context, state=None), writer)
+                await _stream_run(self._agent, agent, agent_request, replace(context, state=None), writer)
         except RequestRefused as refusal:
             raise InvalidRequest(str(refusal), param=_param(request, refusal.field)) from refusal
         except AWAY as problem:
@@ -206,9 +207,15 @@ def _tool_call_of(wire: Mapping[str, Any]) -> ToolCall:
     return ToolCall(wire.get("id") or "", wire["function"]["name"], written)
 
 
-async def _stream_run(agent: Agent, agent_request: AgentRequest, context: RunContext, writer: "_Writer") -> None:
-    about = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent.id}
-    with context.spans(f"invoke_agent {agent.id}", about):
+async def _stream_run(
+    asked: Agent, agent: Agent, agent_request: AgentRequest, context: RunContext, writer: "_Writer"
+) -> None:
+    """Run `agent`, maybe in place of the one that was asked: the steps must not tell who was in danger."""
+    about = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": asked.id}
+    with context.spans(f"invoke_agent {asked.id}", about):
+        if asked.id == ROUTER and agent is not asked:
+            with context.spans("route", {}) as span:
+                span.note("bondhu.route", f"{agent.id} {BY_DEFAULT}")
         async with aclosing(run_agent(agent, agent_request, context)) as events:
             async for event in events:
                 await writer.take(event)

@@ -8,13 +8,14 @@ import pytest
 
 from agents.auto.agent import AutoAgent
 from agents.auto.rules import confides, possibly, surely
-from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext
+from agents.base import Agent, AgentRequest, ModelTraits, Need, PassedOn, RunContext, no_spans
 from agents.chat.persona import read_personas
 from agents.events import Card, ClientCalls, Event, Proposal, Token, ToolStep
 from agents.loop import done
 from agents.registry import Parts, make_agents
 from agents.running import run_agent
 from models.chat import ChatMessage
+from serving.ledger.run_steps import RunSteps
 from storage.agents.states import SqlStates
 from storage.memory.owner import Owner
 from tests.agents.run_context import MakeContext
@@ -180,6 +181,15 @@ async def test_a_game_waits_while_somebody_tells_how_they_are(states: SqlStates,
         assert (await say(auto(), make_context(state=states), text))[0].startswith("chat")
     assert (await say(auto(), make_context(state=states), "ok, back to the game"))[0] == "games as it goes on"
     assert (await say(auto(), make_context(state=states), "a"))[0] == "games as it goes on"
+
+
+async def test_a_row_does_not_say_how_somebody_is(states: SqlStates, make_context: MakeContext) -> None:
+    """Its steps are those of any talk, where the friend answers in a game's place."""
+    steps = RunSteps(no_spans, lambda: 0.0)
+    for text in ("let's play hangman", "I had a hard day", "it was awful"):
+        await say(auto(), make_context(state=states, spans=steps), text)
+    routes = [step["detail"] for step in steps.taken if step["kind"] == "route"]
+    assert routes == ["games by rule", "chat by default", "chat by default"]
 
 
 @pytest.mark.parametrize(
