@@ -71,7 +71,8 @@ class IntentExecutor:
         store: people's pasts.
         forgetter: deletes items.
         now: the time, aware.
-        undo: how long forgotten items can be restored; zero: not at all, but for UNDO what only a model found.
+        undo: how long forgotten items can be restored; zero: not at all, except that what only a model found can be
+            restored for UNDO.
 
     """
 
@@ -138,9 +139,9 @@ class IntentExecutor:
         if not found:
             await self._forgetter.finish(owner)
             return Done("forget", 0, about=about)
-        undo_time = self._undo or (UNDO if by_model else self._undo)
-        until = self._now() + undo_time
-        aside = Aside(secrets.token_hex(8), until) if undo_time else None
+        undo = UNDO if by_model and not self._undo else self._undo
+        until = self._now() + undo
+        aside = Aside(secrets.token_hex(8), until) if undo else None
         turns, memories = list(found.turns), list(found.memories)
         gone, receipt = Touched(), None
         while receipt is None or turns or memories:
@@ -150,9 +151,9 @@ class IntentExecutor:
             gone = gone.with_(touched)
         if about is not None:
             await self._store.lift(owner, about)  # its words must not stay, not even as what is not to be brought up
-        undo, undo_until = (aside.wish_id, until) if aside else (None, None)
+        wish_id, undo_until = (aside.wish_id, until) if aside else (None, None)
         return Done(
-            "forget", _count(gone, own), found.left, gone.turns, gone.memories, receipt, undo, undo_until, about
+            "forget", _count(gone, own), found.left, gone.turns, gone.memories, receipt, wish_id, undo_until, about
         )
 
     async def _put_back(self, owner: Owner) -> Done | None:

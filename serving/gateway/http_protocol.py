@@ -72,12 +72,12 @@ class _HeadWithBody:
         self._transport = transport
         self._loop = loop
         self._head: bytes | None = None  # b"": it was written
-        self._flushing: asyncio.Handle | None = None
 
     def write(self, data: bytes) -> None:
         """Keep the head until the loop's next turn; write all else at once."""
         if self._head is None:
-            self._head, self._flushing = data, self._loop.call_soon(self._flush)
+            self._head = data
+            self._loop.call_soon(self._flush)
         elif self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))
