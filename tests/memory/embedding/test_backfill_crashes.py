@@ -21,7 +21,7 @@ from tests.support.memory.word_embedder import WordEmbedder
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["aiosqlite", "asyncpg", "faiss", "pydantic", "sqlalchemy.ext.asyncio"])
 OLD, PRESENT, NEXT = (Space("words", revision) for revision in "012")
-ITEMS = 12
+ITEMS = 20
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -61,7 +61,7 @@ async def finish(url: str) -> tuple[int, ...]:
     workplace.embedder.is_away = True  # else recall would make up for what is missing
     for owner in (ANN, BEN):
         found = await workplace.store.recall(owner, "Turn quoted plain", limit=50)
-        assert len(found) == 4
+        assert len(found) == 8
     workplace.embedder.is_away = False
     await reembed(workplace)
     assert await count_embedded(workplace.engine) == {PRESENT: ITEMS, NEXT: ITEMS}
@@ -93,6 +93,5 @@ def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(database: str, tmp
     assert reached[0] == (ITEMS - 2, 0, -ITEMS)
     assert reached[-1] == (ITEMS, ITEMS, 0)
     assert reached == sorted(reached), "a later kill has come further"
-    assert (
-        len(set(reached)) == 9
-    )  # after each portion of the present, of the next, and of what is deleted: each is all or nothing
+    # After each portion of the present, of the next, and of what is deleted: each is all or nothing.
+    assert len(set(reached)) == 11

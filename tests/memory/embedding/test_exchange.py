@@ -9,6 +9,7 @@ from memory.exchange import Exchange
 from memory.service import MemoryService
 from storage.memory.conversations import NewMessage
 from storage.memory.owner import Owner
+from storage.memory.turns.once import Said
 from tests.support.memory.records import Progress, read_progress
 from tests.support.memory.word_embedder import WordEmbedder
 
@@ -30,7 +31,7 @@ async def talk(store: MemoryService, minute: int, question: str, answer: str) ->
     """Have an exchange, as a chat has."""
     exchange = store.exchange(ANN, "c")
     await recall(store, question, exchange)
-    await exchange.store_message(said(minute, question))
+    await exchange.store_message(Said(said(minute, question)))
     await exchange.store_reply(said(minute + 1, answer, "assistant"), [], answers=f"m{minute}")
     await exchange.end()
 
@@ -62,7 +63,7 @@ async def test_the_next_question_does_not_make_the_vectors_of_an_open_exchange(
     """Its words are found at once; when it is dropped, the next recall makes what is missing."""
     await talk(store, 1, "first question", "first answer")
     behind = store.exchange(ANN, "c")
-    await behind.store_message(said(3, "My parrot is called Kiwi"))
+    await behind.store_message(Said(said(3, "My parrot is called Kiwi")))
     embedder.texts.clear()
     following = store.exchange(ANN, "c")
     assert "My parrot is called Kiwi" in await recall(store, "Who is Kiwi?", following)
@@ -79,7 +80,7 @@ async def test_without_an_embedder_an_exchange_ends_all_the_same(
     """What was said is stored, and gets its vectors at the first recall with the embedder."""
     embedder.is_away = True
     exchange = store.exchange(ANN, "c")
-    await exchange.store_message(said(1, "first question"))
+    await exchange.store_message(Said(said(1, "first question")))
     if is_answered:
         await exchange.store_reply(said(2, "first answer", "assistant"), [], answers="m1")
     await exchange.end()
