@@ -121,11 +121,11 @@ async def test_the_reply_to_a_request_to_forget_stays_out(chat: Chat) -> None:
     assert await chat.turns() == [("user", "Forget that."), ("user", NEXT), ("user", "And now?")]
 
 
-@pytest.mark.parametrize(("late", "replies"), [(REPLY, [REPLY]), ("Another", [REPLY, "Another"])])
+@pytest.mark.parametrize(("late", "replies"), [(REPLY, [REPLY]), ("Another", ["Another"])])
 async def test_a_reply_that_is_stored_after_the_next_request_is_there_once(
     chat: Chat, late: str, replies: list[str]
 ) -> None:
-    """Who answers at once may be faster than the database: it gets its id and its reasons; another text is another."""
+    """Who answers at once may be faster than the database: it gets its id and reasons; another text takes its place."""
     await chat.say(ASKED)
     asked, memory = await chat.last(), (await chat.store.add(ANN, NewMemory("Has a cat")))[0]
     await chat.say(ASKED, REPLY, NEXT)

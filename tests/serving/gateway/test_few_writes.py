@@ -61,7 +61,7 @@ async def server() -> AsyncIterator[Server]:
     """Return one that listens."""
     listening = socket.create_server(("127.0.0.1", 0))
     application = Server(listening)
-    config = uvicorn.Config(application, http=LimitedProtocol, lifespan="on", log_level="critical")
+    config = uvicorn.Config(application, http=LimitedProtocol, lifespan="on", log_config=None)
     running = uvicorn.Server(config)
     task = asyncio.create_task(running.serve([listening]))
     yield application
