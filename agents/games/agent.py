@@ -49,17 +49,21 @@ class GamesAgent:
 
     async def is_playing(self, context: RunContext) -> bool:
         """Whether the conversation has a game, so that its messages may be moves."""
-        if context.state is None or context.owner is None or not context.conversation:
-            return False
-        kept = await context.state.load(context.state_key(self.id, "game"))
-        return kept is not None and kept.value.get("active") is not None
+        return (await self._kept(context)).get("active") is not None
 
     async def has_answered(self, request: AgentRequest, context: RunContext) -> bool:
         """Whether this very request was its last: it comes again, as its answer did not arrive."""
-        if context.state is None or context.owner is None or not context.conversation or not request.turn_id:
+        if not request.turn_id:
             return False
+        last = (await self._kept(context)).get("last", {})
+        return bool(last.get("turn_id") == request.turn_id)
+
+    async def _kept(self, context: RunContext) -> Document:
+        """What is stored of this conversation; empty if nothing is, or nothing can be."""
+        if context.state is None or context.owner is None or not context.conversation:
+            return {}
         kept = await context.state.load(context.state_key(self.id, "game"))
-        return kept is not None and kept.value.get("last", {}).get("turn_id") == request.turn_id
+        return {} if kept is None else dict(kept.value)
 
     async def run(self, request: AgentRequest, context: RunContext) -> AsyncGenerator[Event, None]:
         """Answer; raises Unsupported."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from memory.intents.detector import Detected
-from memory.intents.model_answer import combined, is_worth_asking
+from memory.intents.detector import Detected, has_words_of_intents
+from memory.intents.model_answer import combined
 from models.chat import ChatFailure
 from models.openai_format import body_of, reply_of
 from serving.chat_memory.intent_model import request_about
@@ -29,7 +29,7 @@ class Ask:
 
     async def __call__(self, text: str, by_patterns: Detected | None) -> Detected | None:
         """What a sentence is taken for, with the model's answer."""
-        if not is_worth_asking(text):
+        if not has_words_of_intents(text):
             self.counts["not asked"] += 1
             return by_patterns
         if self.limit_s and time.monotonic() - self.began_s > self.limit_s:

@@ -113,7 +113,8 @@ def _triggered(text: str) -> list[IntentLanguage]:
     """The languages whose words of intents a message has; none if it is too long, or code."""
     if len(text) > MAX_CHARACTERS or len(text.strip().splitlines()) > MAX_LINES:
         return []
-    languages = [each for each in LANGUAGES if each.is_triggered.search(nfc(text))]
+    composed = nfc(text)
+    languages = [each for each in LANGUAGES if each.is_triggered.search(composed)]
     return [] if not languages or _CODE.search(text) else languages
 
 

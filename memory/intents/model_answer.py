@@ -21,7 +21,6 @@ from memory.intents.detector import (
     Remember,
     Unclear,
     Undo,
-    has_words_of_intents,
     may_be_quoted,
 )
 from memory.intents.language import IntentLanguage
@@ -68,11 +67,6 @@ SCHEMA: Mapping[str, Any] = {
     "required": ["request", "about", "is_statement"],
     "additionalProperties": False,
 }
-
-
-def is_worth_asking(text: str) -> bool:
-    """Whether a message has a word with which a request begins, in a language that the patterns know."""
-    return has_words_of_intents(text)
 
 
 def combined(text: str, by_patterns: Detected | None, answer: str) -> Detected | None:

@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from memory.intents.detector import Detected, detect
-from memory.intents.model_answer import MAX_TOKENS, SCHEMA, TASK, combined, is_worth_asking
+from memory.intents.detector import Detected, detect, has_words_of_intents
+from memory.intents.model_answer import MAX_TOKENS, SCHEMA, TASK, combined
 from models.chat import ChatFailure, ChatMessage, ChatModel, ChatRequest
 from serving.protocol.record import RequestRecord
 
@@ -21,7 +21,7 @@ AskModel = Callable[[str, RequestRecord], Awaitable[str | None]]  # None: there 
 async def detected(text: str, ask: AskModel | None, record: RequestRecord) -> Detected | None:
     """The intent in a message; see `memory.intents.detector.detect`. `record`: of the request that it came with."""
     by_patterns = detect(text)
-    if ask is None or not is_worth_asking(text):
+    if ask is None or not has_words_of_intents(text):
         return by_patterns
     answer = await ask(text, record)
     return by_patterns if answer is None else combined(text, by_patterns, answer)

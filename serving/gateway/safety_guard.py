@@ -34,17 +34,14 @@ def open_guard(spec: GuardSpec | None, chains: FallbackChains) -> GuardOf | None
         return _Direct(chains.of(model)[0], call, record)
 
     def guard_of(request: GenerationRequest) -> GuardModel:
-        return format_(ChainModel(model, request=request, record=_Uncounted(), generate=generate))
+        return format_(ChainModel(model, request=request, new_record=_uncounted, generate=generate))
 
     return guard_of
 
 
-class _Uncounted:
-    """Makes records that are written nowhere."""
-
-    def part(self) -> RequestRecord:
-        """A record for a call."""
-        return RequestRecord({"id": "guard"}, time.monotonic, lambda *_: None)
+def _uncounted() -> RequestRecord:
+    """A record that is written nowhere."""
+    return RequestRecord({"id": "guard"}, time.monotonic, lambda *_: None)
 
 
 class _Direct:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -25,24 +25,6 @@ from serving.protocol.request import CHAT, GenerationRequest
 from serving.protocol.response import DEGRADED_HEADER, MODEL_HEADER, Collected, Headers, Source
 from serving.protocol.sse import events_of
 from serving.resilience.tasks import stopped
-
-
-class Parts(Protocol):
-    """Makes the records of calls."""
-
-    def part(self) -> RequestRecord:
-        """A record for a call."""
-
-
-class Beside:
-    """The records of calls that are none of the response; see `serving.protocol.record.RequestRecord.beside`."""
-
-    def __init__(self, record: RequestRecord) -> None:
-        self._record = record
-
-    def part(self) -> RequestRecord:
-        """A record for a call."""
-        return self._record.beside()
 
 
 class TakenByTheRun:
@@ -67,7 +49,7 @@ class ChainModel:
     Args:
         model: the model id.
         request: the run's request; calls have its application, user and permissions.
-        record: the run's record in the ledger, of which those of its calls are parts.
+        new_record: makes the record of a call, such as a part of the run's (`RequestRecord.part`).
         generate: makes the response of a call, which has its own record.
 
     Attributes:
@@ -81,14 +63,14 @@ class ChainModel:
         model: str,
         *,
         request: GenerationRequest,
-        record: Parts,
+        new_record: Callable[[], RequestRecord],
         generate: Callable[[GenerationRequest, RequestRecord], Source],
     ) -> None:
         self.model = model
         self.label = ""
         self.degraded = ""
         self._request = request
-        self._record = record
+        self._new_record = new_record
         self._generate = generate
 
     async def complete(self, request: ChatRequest) -> ChatReply:
@@ -126,7 +108,7 @@ class ChainModel:
 
     def _source(self, body: Json) -> Source:
         request = replace(self._request, path=CHAT, parsed=body, model=self.model)
-        return self._generate(request, self._record.part())
+        return self._generate(request, self._new_record())
 
     def _note(self, headers: Headers) -> None:
         by_name = dict(headers)

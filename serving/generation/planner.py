@@ -24,7 +24,7 @@ from serving.config.schema import ChatMemorySettings
 from serving.errors import UnknownModel
 from serving.generation.agent import AgentParts, AgentTarget
 from serving.generation.catalogue import ModelCatalogue
-from serving.generation.chain_model import Beside, ChainModel, TakenByTheRun
+from serving.generation.chain_model import ChainModel, TakenByTheRun
 from serving.generation.degraded import Degraded
 from serving.generation.fallback import FallbackChains
 from serving.generation.pipeline import Generation, Plan
@@ -130,7 +130,7 @@ class Planner:
             return Generation(self._plan_of_call(call, NO_CACHE), record)
 
         async def ask(text: str, record: RequestRecord) -> str | None:
-            model = ChainModel(name, request=inner, record=Beside(record), generate=generate)
+            model = ChainModel(name, request=inner, new_record=record.beside, generate=generate)
             return await answer_of(model, text, self.rules.detection_timeout_s)
 
         return ask
@@ -142,7 +142,7 @@ class Planner:
             return Generation(self._plan_of_call(call, directives), record)
 
         def model(request: GenerationRequest, record: RequestRecord) -> ChainModel:
-            return ChainModel(self.models.agents_model(), request=request, record=record, generate=generate)
+            return ChainModel(self.models.agents_model(), request=request, new_record=record.part, generate=generate)
 
         return AgentTarget(agent, self.agents, memory, model)
 

@@ -141,14 +141,15 @@ class RequestRecord:
 
     def part(self) -> "RequestRecord":
         """A record for a part of this request; its usage is added to this record when it ends."""
-        self._number_of_parts += 1
-        return RequestRecord({**self._fields, "id": f"{self.id}.{self._number_of_parts}"}, self._clock, self._absorb)
+        return self._of_call(self._absorb)
 
     def beside(self) -> "RequestRecord":
         """A record like `part` for a call that is none of the response: its usage is added when this record ends."""
+        return self._of_call(lambda call, _: self._beside.append(call))
+
+    def _of_call(self, on_end: "Callable[[RequestRecord, dict[str, Any]], None]") -> "RequestRecord":
         self._number_of_parts += 1
-        fields = {**self._fields, "id": f"{self.id}.{self._number_of_parts}"}
-        return RequestRecord(fields, self._clock, lambda part, _: self._beside.append(part))
+        return RequestRecord({**self._fields, "id": f"{self.id}.{self._number_of_parts}"}, self._clock, on_end)
 
     def _absorb(self, part: "RequestRecord", _: dict[str, Any]) -> None:
         first = self.completion_tokens

@@ -284,19 +284,26 @@ async def _placed(
     if not is_appended:
         await bump(connection, owner, now=now, rewrites=True)
     return [
-        {
-            **owner.columns,
-            **position._asdict(),
-            "conversation_id": conversation_id,
-            "external_id": each.external_id,
-            "speaker": each.speaker,
-            "text": each.text,
-            "answers": each.answers,
-            "changed_in": version,
-            "created_at": now,
-        }
+        message_row(owner, conversation_id, each, position, version=version, now=now)
         for position, each in zip(new, in_order, strict=True)
     ]
+
+
+def message_row(
+    owner: Owner, conversation_id: str, turn: NewMessage, position: TurnPosition, *, version: int, now: datetime
+) -> dict[str, Any]:
+    """The row of a new turn in its position, which has its id and its time."""
+    return {
+        **owner.columns,
+        **position._asdict(),
+        "conversation_id": conversation_id,
+        "external_id": turn.external_id,
+        "speaker": turn.speaker,
+        "text": turn.text,
+        "answers": turn.answers,
+        "changed_in": version,
+        "created_at": now,
+    }
 
 
 def beside(staying: Sequence[TurnPosition], moving: Sequence[TurnPosition]) -> list[str]:

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from bench.wishes.sentences import read
-from memory.intents.detector import Forget, ForgetAll, Lift, Mute, detect
-from memory.intents.model_answer import REQUESTS, combined, is_worth_asking
+from memory.intents.detector import Forget, ForgetAll, Lift, Mute, detect, has_words_of_intents
+from memory.intents.model_answer import REQUESTS, combined
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_no_answer_makes_more_of_a_sentence_than_it_names(request_: str) -> None:
     """What is found is in the message, or the patterns found it too; everything is forgotten only if both say so."""
-    texts = [each.text for language in read() for each in language.sentences if is_worth_asking(each.text)]
+    texts = [each.text for language in read() for each in language.sentences if has_words_of_intents(each.text)]
     assert len(texts) > 300
     for text in texts:
         about = text[len(text) // 2 :]

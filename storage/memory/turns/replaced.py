@@ -20,6 +20,7 @@ from storage.memory.conversations import (
     StoredConversation,
     TurnPosition,
     beside,
+    message_row,
     void_windows,
 )
 from storage.memory.former_texts import are_former, former_row, prefix_of
@@ -89,19 +90,8 @@ async def put_in_place(
     said_at = max(first.said_at, new.said_at) if is_last else first.said_at
     await void_windows(connection, owner, beside(staying, [each for each in positions if each.id in gone]), version)
     await _make_former(connection, owner, going, id_, version=version, now=now)
-    row = {
-        **owner.columns,
-        "id": id_,
-        "conversation_id": first.conversation_id,
-        "external_id": new.external_id,
-        "speaker": new.speaker,
-        "text": new.text,
-        "said_at": said_at,
-        "position": first.position,
-        "answers": new.answers,
-        "changed_in": version,
-        "created_at": now,
-    }
+    place = TurnPosition(said_at, first.position, id_)
+    row = message_row(owner, first.conversation_id, new, place, version=version, now=now)
     await connection.execute(insert(Message), [row])
     ids, added = {new.external_id: id_}, frozenset([new.external_id])
     return Ingested(first.conversation_id, ids, added, (), version)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from memory.intents.detector import Detected, Forget, Lift, Mute, Remember, Unclear, Undo, detect
-from memory.intents.model_answer import combined, is_worth_asking
+from memory.intents.detector import Detected, Forget, Lift, Mute, Remember, Unclear, Undo, detect, has_words_of_intents
+from memory.intents.model_answer import combined
 
 DOUBTFUL = "It would be good if you could forget my sister"
 
@@ -100,6 +100,6 @@ def test_an_ordinary_message_is_no_question_to_a_model() -> None:
         "x" * 2000 + " forget that",
         "Wie geht's?",
     ]
-    assert not any(map(is_worth_asking, [*ordinary, "`forget that`", "forget\n" * 9]))
-    assert all(map(is_worth_asking, (DOUBTFUL, "undo", "Vergiss das", "Olvida eso")))
+    assert not any(map(has_words_of_intents, [*ordinary, "`forget that`", "forget\n" * 9]))
+    assert all(map(has_words_of_intents, (DOUBTFUL, "undo", "Vergiss das", "Olvida eso")))
     assert found("undo", says("undo")) == Undo()

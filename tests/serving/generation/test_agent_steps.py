@@ -53,7 +53,7 @@ async def steps_of(text: str, *, is_in_danger: bool) -> list[tuple[str, str, str
     )
 
     def model(request: GenerationRequest, record: RequestRecord) -> ChainModel:
-        return ChainModel("m", request=request, record=record, generate=lambda *_: Away())
+        return ChainModel("m", request=request, new_record=record.part, generate=lambda *_: Away())
 
     record = RequestRecord({"id": "r"}, time.monotonic, lambda *_: None)
     response = ResponseWriter(Collected(), record, [], keeps=False)

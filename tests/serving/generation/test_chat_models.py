@@ -90,7 +90,7 @@ def chain_of(*targets: Target) -> ChainModel:
 
     request = GenerationRequest(CHAT, {}, "m", "r", "app", None, "interactive", True)
     record = RequestRecord({"id": "run"}, time.monotonic, lambda *_: None)
-    return ChainModel("chain", request=request, record=record, generate=generate)
+    return ChainModel("chain", request=request, new_record=record.part, generate=generate)
 
 
 @pytest.fixture(params=["provider", "engine", "chain"])
